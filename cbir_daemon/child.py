@@ -1,0 +1,204 @@
+"""Child processes of our own: started, talked to, timed, killed, and never left behind.
+
+In: the name of a module to run.  Out: frames to and from it.  Never here: what the frames say.
+
+A child runs `python -m MODULE FD`; FD is its end of a socket pair that carries the frames of `protocol.framing`.  When
+the daemon dies in whatever way, the kernel closes the other end: a thread in the child sees that and ends the process,
+even in the middle of a long computation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cbir_daemon.errors import ChildError, ProtocolError, TimedOutError
+from cbir_daemon.protocol.framing import Frame, FrameReader, encode
+
+MAX_BLOB_BYTES = 2**31
+RECEIVE_BYTES = 256 * 1024
+KILL_WAIT_S = 10.0
+STDERR_FILENO = 2
+
+# One thread for BLAS and OpenMP: a child is one unit of parallelism, and the number of children is configured.
+SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class Channel:
+    """One end of a stream of frames.
+
+    Parameters
+    ----------
+    connection : socket.socket
+        A connected stream socket, owned by the channel from now on.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._reader = FrameReader(MAX_BLOB_BYTES)
+        self._ready: list[Frame] = []
+
+    def fileno(self) -> int:
+        """Return the descriptor, for `select`."""
+        return self._connection.fileno()
+
+    def close(self) -> None:
+        """Close this end; the other end sees the end of the stream."""
+        self._connection.close()
+
+    def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
+        """Send one frame; raises `OSError` when the other end is gone."""
+        self._connection.sendall(encode(message, blob))
+
+    def receive(self, timeout_s: float | None = None) -> Frame | None:
+        """Return the next frame, or None at the end of the stream.
+
+        Raises
+        ------
+        TimedOutError
+            When no whole frame has come within `timeout_s` seconds.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._ready:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._connection], [], [], remaining)[0]:
+                raise TimedOutError(f"no answer within {timeout_s} s")
+            data = self._connection.recv(RECEIVE_BYTES)
+            if not data:
+                return None
+            self._reader.receive(data)
+            self._ready.extend(self._reader.frames())
+        return self._ready.pop(0)
+
+
+class Child:
+    """A running child process and the channel to it.
+
+    Parameters
+    ----------
+    module : str
+        Module to run, as after `python -m`.
+    env : mapping of str to str, optional
+        Environment variables on top of our own.
+
+    Raises
+    ------
+    ChildError
+        When the process cannot be started.
+    """
+
+    def __init__(self, module: str, *, env: Mapping[str, str] | None = None) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
+                    [sys.executable, "-m", module, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    # What a library prints belongs to the log, never to a terminal's stdout.
+                    stdout=STDERR_FILENO,
+                    env={**os.environ, **(env or {})},
+                    # A Ctrl-C in the terminal is for the daemon, which stops its children in order.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise ChildError(f"cannot start {module}: {error.strerror}") from error
+        self.module = module
+        self._channel = Channel(ours)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process still lives."""
+        return self._process.poll() is None
+
+    def fileno(self) -> int:
+        """Return the channel's descriptor, for `select`."""
+        return self._channel.fileno()
+
+    def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
+        """Send one frame.
+
+        Raises
+        ------
+        ChildError
+            When the child is gone.
+        """
+        try:
+            self._channel.send(message, blob)
+        except OSError as error:
+            raise ChildError(self._obituary()) from error
+
+    def receive(self, timeout_s: float | None = None) -> Frame:
+        """Return the next frame from the child.
+
+        Raises
+        ------
+        ChildError
+            When the child died, or wrote nonsense.
+        TimedOutError
+            When nothing whole came within `timeout_s` seconds.  The child still runs: `close` it.
+        """
+        try:
+            frame = self._channel.receive(timeout_s)
+        except (OSError, ProtocolError) as error:
+            raise ChildError(self._obituary()) from error
+        if frame is None:
+            raise ChildError(self._obituary())
+        return frame
+
+    def close(self) -> None:
+        """Kill the process if it still runs, and collect it."""
+        self._channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait(KILL_WAIT_S)
+
+    def _obituary(self) -> str:
+        # The stream ends a moment before the process can be collected.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        status = self._process.returncode
+        if status is None:
+            return f"{self.module} (pid {self.pid}) closed its channel"
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return f"{self.module} (pid {self.pid}) {how}"
+
+
+def serve(answer: Callable[[Frame, Channel], None], *, nice: int = 0) -> None:
+    """Run the child's side: call `answer` with each frame until the daemon closes the channel.
+
+    Parameters
+    ----------
+    answer : callable
+        Gets a frame and the channel to reply on.
+    nice : int
+        Added to the niceness of this process, 0 to 19.
+    """
+    os.nice(nice)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    threading.Thread(target=_die_with_parent, args=(connection.fileno(),), name="lifeline", daemon=True).start()
+    channel = Channel(connection)
+    while (frame := channel.receive()) is not None:
+        answer(frame, channel)
+
+
+def _die_with_parent(descriptor: int) -> None:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLRDHUP | select.POLLHUP)
+    poller.poll()
+    # No clean-up: whatever runs here was asked for by a process that is gone.
+    os._exit(1)

@@ -1,0 +1,1 @@
+"""Bytes and messages of the socket, without sockets: `framing` cuts, `messages` means."""

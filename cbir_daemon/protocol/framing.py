@@ -1,0 +1,132 @@
+"""Cut a stream of bytes into frames: one line of JSON, and the raw bytes that it announces.
+
+In: bytes as they arrive, cut anywhere.  Out: frames, whole.  Never here: sockets, methods, what a field means.
+
+The same framing serves the daemon's socket and the pipes to its own child processes, so that nothing in this program
+ever unpickles what another process wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cbir_daemon.errors import ProtocolError
+
+MAX_LINE_BYTES = 1024 * 1024
+"""Longest JSON line, newline included (1 MiB)."""
+
+BLOB_FIELD = "bytes"
+"""Top-level field of a message that says how many raw bytes follow its newline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A message and the raw bytes that came with it (empty when it announced none)."""
+
+    message: dict[str, Any]
+    blob: bytes = b""
+
+
+def encode(message: Mapping[str, Any], blob: bytes = b"") -> bytes:
+    """Return `message` as one line of compact JSON, followed by `blob` when there is one.
+
+    Raises
+    ------
+    ProtocolError
+        When the line would be longer than `MAX_LINE_BYTES`.
+    """
+    body = {**message, BLOB_FIELD: len(blob)} if blob else message
+    line = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    if len(line) > MAX_LINE_BYTES:
+        raise ProtocolError(f"message of {len(line)} bytes is longer than {MAX_LINE_BYTES}")
+    return line + blob
+
+
+@dataclass(slots=True)
+class FrameReader:
+    """Turn bytes into frames; feed it with `receive`, empty it with `frames`.
+
+    Parameters
+    ----------
+    max_blob_bytes : int
+        Largest announced length that is accepted.
+    """
+
+    max_blob_bytes: int
+    _buffer: bytearray = field(default_factory=bytearray)
+    _scanned: int = 0
+    _message: dict[str, Any] | None = None
+    _blob_bytes: int = 0
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether the stream would end inside a frame if it ended now."""
+        return bool(self._buffer) or self._message is not None
+
+    def receive(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        self._buffer += data
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every frame that is complete.
+
+        Raises
+        ------
+        ProtocolError
+            When a line is too long, is not a JSON object, or announces a bad length.  The stream cannot be
+            followed after that: answer once and close.
+        """
+        while (frame := self._next()) is not None:
+            yield frame
+
+    def _next(self) -> Frame | None:
+        if self._message is None:
+            line = self._take_line()
+            if line is None:
+                return None
+            message = _parse(line)
+            self._blob_bytes = _announced(message, self.max_blob_bytes)
+            self._message = message
+        if len(self._buffer) < self._blob_bytes:
+            return None
+        blob = bytes(memoryview(self._buffer)[: self._blob_bytes])
+        del self._buffer[: self._blob_bytes]
+        frame, self._message = Frame(self._message, blob), None
+        return frame
+
+    def _take_line(self) -> bytes | None:
+        # Only what is new is searched: a line that trickles in byte by byte must not cost its square.
+        end = self._buffer.find(b"\n", self._scanned)
+        length = len(self._buffer) if end < 0 else end + 1
+        if length > MAX_LINE_BYTES:
+            raise ProtocolError(f"line longer than {MAX_LINE_BYTES} bytes")
+        if end < 0:
+            self._scanned = len(self._buffer)
+            return None
+        line = bytes(memoryview(self._buffer)[:end])
+        del self._buffer[: end + 1]
+        self._scanned = 0
+        return line
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    # RecursionError: thousands of nested brackets fit into a line.
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("line is not JSON") from error
+    if not isinstance(message, dict):
+        raise ProtocolError("message is not a JSON object")
+    return message
+
+
+def _announced(message: Mapping[str, Any], max_blob_bytes: int) -> int:
+    length = message.get(BLOB_FIELD, 0)
+    if not isinstance(length, int) or isinstance(length, bool) or length < 0:
+        raise ProtocolError(f"field {BLOB_FIELD!r} is not a length")
+    if length > max_blob_bytes:
+        raise ProtocolError(f"field {BLOB_FIELD!r}: {length} is more than the {max_blob_bytes} accepted")
+    return length
