@@ -1,0 +1,50 @@
+"""The index: records to rows and back, in one SQLite file.
+
+In: records.  Out: records, and the clock of the commit they were read at.  Never here: sockets, pixels, UMAP; outside
+this folder nobody imports sqlite3 or writes SQL.
+
+`database` owns the connections and the one writer thread, `schema` the tables and their migrations; `Store` is what
+other rooms talk to.
+"""
+
+from cbir_daemon.store.records import (
+    Album,
+    AlertMatch,
+    AlertRecord,
+    Applied,
+    Change,
+    Content,
+    Counts,
+    Coverage,
+    Failed,
+    Gone,
+    Image,
+    Indexed,
+    ModelRun,
+    Moved,
+    NewAlert,
+    Pair,
+)
+from cbir_daemon.store.schema import SCHEMA_VERSION
+from cbir_daemon.store.store import Store
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Album",
+    "AlertMatch",
+    "AlertRecord",
+    "Applied",
+    "Change",
+    "Content",
+    "Counts",
+    "Coverage",
+    "Failed",
+    "Gone",
+    "Image",
+    "Indexed",
+    "ModelRun",
+    "Moved",
+    "NewAlert",
+    "Pair",
+    "Store",
+]

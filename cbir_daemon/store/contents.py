@@ -1,0 +1,261 @@
+"""Rows of contents and files: how a batch of changes becomes rows, and how images are read back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+from cbir_daemon.records import EXTRACTOR, FileState
+from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, Gone, Image, Indexed, Moved
+
+# SQLite's default limit is 32 766 bound variables in one statement.
+VARIABLES = 10_000
+
+_IMAGE_SQL = """
+SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
+       album.state = 'missing', content.id, content.digest, content.width_px, content.height_px,
+       content.size_bytes, content.format
+FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
+"""
+
+
+def in_chunks(values: Sequence[int], size: int = VARIABLES) -> Iterator[Sequence[int]]:
+    """Cut `values` so that each piece fits into one statement."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def placeholders(count: int) -> str:
+    """Return `count` question marks for an IN (...)."""
+    return ",".join("?" * count)
+
+
+def apply(connection: sqlite3.Connection, changes: Iterable[Change], clock: int) -> Applied:
+    """Write a batch of changes; a file row, its content and vector belong to one transaction (invariant I1)."""
+    added: list[tuple[int, bytes]] = []
+    touched: set[int] = set()
+    for change in changes:
+        match change:
+            case Indexed():
+                content_id, is_new = _content(connection, change)
+                if is_new and change.facts.vector is not None:
+                    added.append((content_id, change.facts.vector))
+                touched |= _put_file(connection, change, content_id)
+            case Failed():
+                touched |= _put_file(connection, change, None)
+            case Moved():
+                touched |= _move(connection, change)
+            case Gone():
+                touched |= _forget(connection, change)
+    return Applied(clock, tuple(added), drop_orphans(connection, touched))
+
+
+def drop_orphans(connection: sqlite3.Connection, content_ids: Iterable[int]) -> tuple[int, ...]:
+    """Delete those of `content_ids` that no file has any more, and return them."""
+    gone = [
+        content_id
+        for content_id in sorted(content_ids)
+        if connection.execute("SELECT 1 FROM file WHERE content_id = ? LIMIT 1", (content_id,)).fetchone() is None
+    ]
+    connection.executemany("DELETE FROM content WHERE id = ?", [(content_id,) for content_id in gone])
+    return tuple(gone)
+
+
+def _content(connection: sqlite3.Connection, change: Indexed) -> tuple[int, bool]:
+    facts = change.facts
+    row = connection.execute("SELECT id FROM content WHERE digest = ?", (facts.digest,)).fetchone()
+    if row is not None:
+        return int(row[0]), False
+    cursor = connection.execute(
+        "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            facts.digest,
+            EXTRACTOR,
+            facts.vector,
+            change.state.size_bytes,
+            facts.width_px,
+            facts.height_px,
+            facts.format,
+        ),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid, True
+
+
+def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_id: int | None) -> set[int]:
+    """Write one file row and return the content it had before, when that was another."""
+    row = connection.execute(
+        "SELECT content_id FROM file WHERE album_id = ? AND path = ?", (change.album_id, change.path)
+    ).fetchone()
+    before = None if row is None else row[0]
+    code, message = (None, None) if isinstance(change, Indexed) else (change.unreadable.code, change.unreadable.message)
+    connection.execute(
+        """
+        INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, content_id, error_code, error_message, alert_due)
+        VALUES (:album, :path, :size, :mtime, :inode, :content, :code, :message,
+                :content IS NOT NULL AND (SELECT baseline FROM album WHERE id = :album))
+        ON CONFLICT (album_id, path) DO UPDATE SET
+            size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+            -- A file that was only touched is no news.
+            alert_due = iif(file.content_id IS excluded.content_id, file.alert_due, excluded.alert_due),
+            content_id = excluded.content_id, error_code = excluded.error_code, error_message = excluded.error_message
+        """,
+        {
+            "album": change.album_id,
+            "path": change.path,
+            "size": change.state.size_bytes,
+            "mtime": change.state.mtime_ns,
+            "inode": change.state.inode,
+            "content": content_id,
+            "code": code,
+            "message": message,
+        },
+    )
+    return {before} if before is not None and before != content_id else set()
+
+
+def _move(connection: sqlite3.Connection, change: Moved) -> set[int]:
+    replaced = connection.execute(
+        "DELETE FROM file WHERE album_id = ? AND path = ? AND id != ? RETURNING content_id",
+        (change.album_id, change.path, change.file_id),
+    ).fetchall()
+    connection.execute(
+        "UPDATE file SET album_id = ?, path = ? WHERE id = ?", (change.album_id, change.path, change.file_id)
+    )
+    return {row[0] for row in replaced if row[0] is not None}
+
+
+def _forget(connection: sqlite3.Connection, change: Gone) -> set[int]:
+    # Below a folder: every path from "folder/" up to, not including, "folder0" ("0" follows "/").
+    rows = connection.execute(
+        "DELETE FROM file WHERE album_id = ? AND (path = ? OR (path >= ? AND path < ?)) RETURNING content_id",
+        (change.album_id, change.path, change.path + b"/", change.path + b"0"),
+    ).fetchall()
+    return {row[0] for row in rows if row[0] is not None}
+
+
+def file_states(connection: sqlite3.Connection, album_id: int, below: bytes) -> dict[bytes, FileState]:
+    """Return path -> state of the album's file rows at or below a relative path; b"" is the whole album."""
+    where, bounds = "album_id = ?", (album_id,)
+    if below:
+        where += " AND (path = ? OR (path >= ? AND path < ?))"
+        bounds += (below, below + b"/", below + b"0")  # type: ignore[assignment]
+    rows = connection.execute(f"SELECT path, size_bytes, mtime_ns, inode FROM file WHERE {where}", bounds)  # noqa: S608 -- fixed texts
+    return {path: FileState(size, mtime, inode) for path, size, mtime, inode in rows}
+
+
+def known_digests(connection: sqlite3.Connection, sizes: Sequence[int]) -> dict[int, frozenset[bytes]]:
+    """Return, for each size in bytes, the digests of the contents of that size."""
+    found: dict[int, set[bytes]] = {}
+    for some in in_chunks(sizes):
+        marks = placeholders(len(some))
+        rows = connection.execute(
+            f"SELECT size_bytes, digest FROM content WHERE extractor = ? AND size_bytes IN ({marks})",  # noqa: S608 -- marks
+            (EXTRACTOR, *some),
+        )
+        for size, digest in rows:
+            found.setdefault(size, set()).add(digest)
+    return {size: frozenset(digests) for size, digests in found.items()}
+
+
+def same_inode(connection: sqlite3.Connection, state: FileState) -> list[tuple[int, bytes]]:
+    """Return (file id, absolute path) of the readable files with this very size, mtime and inode."""
+    rows = connection.execute(
+        "SELECT file.id, album.path, file.path FROM file JOIN album ON album.id = file.album_id"
+        " WHERE file.inode = ? AND file.size_bytes = ? AND file.mtime_ns = ? AND file.content_id IS NOT NULL",
+        (state.inode, state.size_bytes, state.mtime_ns),
+    )
+    return [(file_id, root + b"/" + path) for file_id, root, path in rows]
+
+
+def images(connection: sqlite3.Connection, content_ids: Sequence[int]) -> list[Image]:
+    """Return the files of these contents, in order of content and path."""
+    found: list[Image] = []
+    for some in in_chunks(content_ids):
+        rows = connection.execute(
+            f"{_IMAGE_SQL} WHERE file.content_id IN ({placeholders(len(some))})"
+            " ORDER BY file.content_id, album.path, file.path",
+            some,
+        )
+        found.extend(_image(row) for row in rows)
+    return found
+
+
+def images_due(connection: sqlite3.Connection, limit: int) -> list[Image]:
+    """Return files of which it is not decided whether they raise an alert, of contents that were looked up."""
+    rows = connection.execute(
+        f"{_IMAGE_SQL} WHERE file.alert_due = 1 AND content.matched = 1 ORDER BY file.id LIMIT ?", (limit,)
+    )
+    return [_image(row) for row in rows]
+
+
+def _image(row: tuple[int, int, bytes, bytes, int, int, int, int, int, bytes, int, int, int, str]) -> Image:
+    file_id, album_id, root, path, size, mtime, inode, missing, content_id, digest, width, height, bytes_, format_ = row
+    return Image(
+        file_id,
+        album_id,
+        root + b"/" + path,
+        FileState(size, mtime, inode),
+        bool(missing),
+        Content(content_id, digest, width, height, bytes_, format_),
+    )
+
+
+def content_by_digest(connection: sqlite3.Connection, digest: bytes) -> Content | None:
+    """Return the content with this SHA-256, or None."""
+    row = connection.execute(
+        "SELECT id, digest, width_px, height_px, size_bytes, format FROM content WHERE digest = ?", (digest,)
+    ).fetchone()
+    return None if row is None else Content(*row)
+
+
+def file_at(connection: sqlite3.Connection, path: bytes) -> Content | None:
+    """Return the content of the indexed file at this absolute path, or None."""
+    row = connection.execute(
+        "SELECT content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format"
+        " FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id"
+        " WHERE album.path || CAST('/' AS BLOB) || file.path = CAST(? AS BLOB)",
+        (path,),
+    ).fetchone()
+    return None if row is None else Content(*row)
+
+
+def vectors(connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, bytes]:
+    """Return content id -> its 4096-byte vector, for those that are there."""
+    found: dict[int, bytes] = {}
+    for some in in_chunks(content_ids):
+        marks = placeholders(len(some))
+        found.update(connection.execute(f"SELECT id, vector FROM content WHERE id IN ({marks})", some))  # noqa: S608 -- marks
+    return found
+
+
+def vectors_after(connection: sqlite3.Connection, content_id: int, limit: int) -> list[tuple[int, bytes]]:
+    """Return the next contents after an id with their vectors, in order of id."""
+    return connection.execute(
+        "SELECT id, vector FROM content WHERE id > ? ORDER BY id LIMIT ?", (content_id, limit)
+    ).fetchall()
+
+
+def counts(connection: sqlite3.Connection) -> Counts:
+    """Count images, errors, contents, and what is still to be done."""
+    images_, errors = connection.execute("SELECT count(content_id), count(error_code) FROM file").fetchone()
+    contents = connection.execute("SELECT count(*) FROM content").fetchone()[0]
+    unmatched = connection.execute("SELECT count(*) FROM content WHERE matched = 0").fetchone()[0]
+    due = connection.execute("SELECT count(*) FROM file WHERE alert_due = 1").fetchone()[0]
+    return Counts(images_, errors, contents, unmatched, due)
+
+
+def counts_by_album(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
+    """Return album id -> (images, errors); albums without a file row are left out."""
+    rows = connection.execute("SELECT album_id, count(content_id), count(error_code) FROM file GROUP BY album_id")
+    return {album_id: (readable, errors) for album_id, readable, errors in rows}
+
+
+def errors(connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
+    """Return (absolute path, code, message) of every file that could not be read, in order of path."""
+    rows = connection.execute(
+        "SELECT album.path, file.path, file.error_code, file.error_message"
+        " FROM file JOIN album ON album.id = file.album_id WHERE file.error_code IS NOT NULL"
+        " ORDER BY album.path, file.path"
+    )
+    return [(root + b"/" + path, code, message) for root, path, code, message in rows]

@@ -1,0 +1,172 @@
+"""Connections to the SQLite file: one writer on a thread of its own, readers that cannot write.
+
+In: functions that take a connection.  Out: what they return.  Never here: what a row means.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from cbir_daemon.errors import StorageError
+from cbir_daemon.store import schema
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_MS = 10_000
+CACHE_KIB = 8192
+"""Page cache of a connection (the default of 2 MB re-reads overflow pages of vectors)."""
+
+MAX_IDLE_READERS = 4
+
+DAMAGED_HINT = "put a backup back with `cbir-daemon restore FILE`, or move the file away to index anew"
+
+
+class Database:
+    """An open index.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; made when it is not there.
+
+    Notes
+    -----
+    `write` and `read` may be called from any thread; `write` runs its function on the writer thread, one at a time,
+    in the order of the calls.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._jobs: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], object], Future[object]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._closed = False
+
+    def open(self) -> None:
+        """Open or make the file, migrate it, start the writer thread.
+
+        Raises
+        ------
+        StorageError
+            When the file is damaged, locked, unreadable or no index.
+        SchemaTooNewError
+            When a newer release wrote it.
+        """
+        with _translated(self.path):
+            created = not self.path.exists()
+            self._writer = self._connect("rwc")
+            if created:
+                self.path.chmod(0o600)
+            self._writer.execute("PRAGMA journal_mode = WAL")
+            # WAL + NORMAL can lose the last commits at power loss, never the file; a rescan finds them again.
+            self._writer.execute("PRAGMA synchronous = NORMAL")
+            self._writer.execute("PRAGMA foreign_keys = ON")
+            schema.migrate(self._writer)
+        self._thread = threading.Thread(target=self._write_all, name="writer")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish what was asked for, then close every connection."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+        while not self._readers.empty():
+            self._readers.get_nowait().close()
+        self._writer.close()
+
+    def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `change` in one transaction and return what it returns; an exception rolls it back and comes here.
+
+        Raises
+        ------
+        StorageError
+            When SQLite fails, for instance because the disk is full, or when the database is closed.
+        """
+        if self._closed:
+            raise StorageError(f"{self.path}: the index is closed")
+        future: Future[object] = Future()
+        self._jobs.put((change, future))
+        with _translated(self.path):
+            return future.result()  # type: ignore[return-value]  # the future of `change`
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection that sees one state of the index and cannot write."""
+        with _translated(self.path):
+            try:
+                connection = self._readers.get_nowait()
+            except queue.Empty:
+                connection = self._connect("ro")
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+                if self._closed or self._readers.qsize() >= MAX_IDLE_READERS:
+                    connection.close()
+                else:
+                    self._readers.put(connection)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        # check_same_thread: a reader is handed from thread to thread but never shared; the writer is opened by the
+        # thread that starts the daemon and used by the writer thread alone.
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        return connection
+
+    def _write_all(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            change, future = job
+            try:
+                result = self._transact(change)
+            # The writer must outlive any failed change; the failure goes to the caller, whole.
+            except BaseException as error:  # noqa: BLE001
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    def _transact(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            result = change(self._writer)
+            self._writer.execute("COMMIT")
+        except BaseException:
+            # After a full disk SQLite may have rolled back by itself.
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+        return result
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"{path}: {error}", hint=_hint(str(error))) from error
+    except sqlite3.DatabaseError as error:
+        raise StorageError(
+            f"{path}: {error}",
+            hint="put a backup back with `cbir-daemon restore FILE`, or move the index away to rebuild",
+        ) from error
+
+
+def _hint(message: str) -> str:
+    if "full" in message or "disk I/O" in message:
+        return "free some space on that disk; what was committed is safe"
+    if "locked" in message:
+        return "another process holds the index; stop it first"
+    return "check that the folder exists and can be written"

@@ -1,0 +1,99 @@
+"""Rows of pairs, decisions and alerts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+from cbir_daemon.store.records import AlertMatch, AlertRecord, NewAlert, Pair
+
+
+def unmatched(connection: sqlite3.Connection, limit: int) -> list[tuple[int, bytes]]:
+    """Return (content id, vector) of contents whose copies have not been looked up, in order of id."""
+    return connection.execute(
+        "SELECT id, vector FROM content WHERE matched = 0 ORDER BY id LIMIT ?", (limit,)
+    ).fetchall()
+
+
+def put_matched(connection: sqlite3.Connection, content_ids: Iterable[int], pairs: Iterable[Pair]) -> None:
+    """Write what the lookup of some contents found, and that they were looked up."""
+    connection.executemany("UPDATE content SET matched = 1 WHERE id = ?", [(one,) for one in content_ids])
+    # A content may have gone since it was found: its pairs go with it.
+    connection.executemany(
+        "INSERT OR REPLACE INTO pair SELECT ?1, ?2, ?3"
+        " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?1) AND EXISTS (SELECT 1 FROM content WHERE id = ?2)",
+        [(pair.content_id, pair.other_id, pair.score) for pair in pairs],
+    )
+
+
+def pairs(connection: sqlite3.Connection, content_id: int | None = None) -> list[Pair]:
+    """Return all pairs, or those of one content, without the dismissed ones, best first."""
+    rows = connection.execute(
+        """
+        SELECT pair.content_id, pair.other_id, pair.score FROM pair
+        JOIN content AS first ON first.id = pair.content_id JOIN content AS other ON other.id = pair.other_id
+        WHERE (?1 IS NULL OR pair.content_id = ?1 OR pair.other_id = ?1) AND NOT EXISTS (
+            SELECT 1 FROM decision WHERE digest = min(first.digest, other.digest)
+                                     AND other_digest = max(first.digest, other.digest))
+        ORDER BY pair.score DESC, pair.content_id, pair.other_id
+        """,
+        (content_id,),
+    )
+    return [Pair(*row) for row in rows]
+
+
+def repeated_contents(connection: sqlite3.Connection) -> list[int]:
+    """Return the contents that more than one file has."""
+    rows = connection.execute(
+        "SELECT content_id FROM file WHERE content_id IS NOT NULL GROUP BY content_id HAVING count(*) > 1 ORDER BY 1"
+    )
+    return [row[0] for row in rows]
+
+
+def dismiss(connection: sqlite3.Connection, digest: bytes, other: bytes, now: float) -> bool:
+    """Remember that two contents are no duplicates; False when that was known."""
+    first, second = sorted((digest, other))
+    cursor = connection.execute("INSERT OR IGNORE INTO decision VALUES (?, ?, ?)", (first, second, now))
+    return cursor.rowcount > 0
+
+
+def undismiss(connection: sqlite3.Connection, digest: bytes, other: bytes) -> bool:
+    """Forget such a decision; False when there was none."""
+    first, second = sorted((digest, other))
+    cursor = connection.execute("DELETE FROM decision WHERE digest = ? AND other_digest = ?", (first, second))
+    return cursor.rowcount > 0
+
+
+def put_alerts(connection: sqlite3.Connection, file_ids: Iterable[int], alerts: Iterable[NewAlert], now: float) -> None:
+    """Write alerts together with the fact that their files were decided upon (invariant I3)."""
+    connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(one,) for one in file_ids])
+    connection.executemany(
+        "INSERT INTO alert (time, path, kind, matches) VALUES (?, ?, ?, ?)",
+        [(now, alert.path, alert.kind, _to_json(alert.matches)) for alert in alerts],
+    )
+
+
+def alerts(connection: sqlite3.Connection, since: int, limit: int, *, undelivered: bool) -> list[AlertRecord]:
+    """Return alerts with an id above `since`, oldest first."""
+    rows = connection.execute(
+        "SELECT id, time, path, kind, matches FROM alert WHERE id > ? AND (delivered = 0 OR NOT ?) ORDER BY id LIMIT ?",
+        (since, undelivered, limit),
+    )
+    return [
+        AlertRecord(alert_id, time, path, kind, _from_json(matches)) for alert_id, time, path, kind, matches in rows
+    ]
+
+
+def put_delivered(connection: sqlite3.Connection, alert_ids: Iterable[int]) -> None:
+    """Write that every sink has had these alerts."""
+    connection.executemany("UPDATE alert SET delivered = 1 WHERE id = ?", [(one,) for one in alert_ids])
+
+
+# Paths are bytes and JSON is not: Latin-1 maps each byte to one character and back.
+def _to_json(matches: Iterable[AlertMatch]) -> str:
+    return json.dumps([[match.path.decode("latin-1"), match.kind, match.score] for match in matches])
+
+
+def _from_json(text: str) -> tuple[AlertMatch, ...]:
+    return tuple(AlertMatch(path.encode("latin-1"), kind, score) for path, kind, score in json.loads(text))

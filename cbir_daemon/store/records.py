@@ -1,0 +1,249 @@
+"""What the store takes and gives: frozen values, one a row or one a change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cbir_daemon.records import Candidate, Facts, FileState, Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """A watched root.
+
+    Parameters
+    ----------
+    id : int
+    path : bytes
+        Absolute, without a trailing slash.
+    state : str
+        "watching", "polling" or "missing".
+    baseline : bool
+        Whether its first scan is indexed; only what comes later raises alerts.
+    """
+
+    id: int
+    path: bytes
+    state: str
+    baseline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of one or more files, by what is known of them."""
+
+    id: int
+    digest: bytes
+    width_px: int
+    height_px: int
+    size_bytes: int
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An indexed file with its content.
+
+    Parameters
+    ----------
+    path : bytes
+        Absolute.
+    missing : bool
+        Whether its album is missing at the moment.
+    """
+
+    file_id: int
+    album_id: int
+    path: bytes
+    state: FileState
+    missing: bool
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A file that was read; `facts.vector` is None when its digest was known."""
+
+    album_id: int
+    path: bytes
+    state: FileState
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A file that could not be read."""
+
+    album_id: int
+    path: bytes
+    state: FileState
+    unreadable: Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A file row whose file is now somewhere else."""
+
+    file_id: int
+    album_id: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A file, or all files below a folder, that are no longer there."""
+
+    album_id: int
+    path: bytes
+
+
+Change = Indexed | Failed | Moved | Gone
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a batch of changes did to the contents.
+
+    Parameters
+    ----------
+    clock : int
+        After the commit.
+    added : tuple of (content id, vector)
+    gone : tuple of content id
+    """
+
+    clock: int
+    added: tuple[tuple[int, bytes], ...]
+    gone: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two contents verified to be copies of each other; `content_id` < `other_id`."""
+
+    content_id: int
+    other_id: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMatch:
+    """One indexed file that a new file is a copy of."""
+
+    path: bytes
+    kind: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """An alert that is about to be written."""
+
+    path: bytes
+    kind: str
+    matches: tuple[AlertMatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """An alert in the outbox; `time` is seconds since the epoch."""
+
+    id: int
+    time: float
+    path: bytes
+    kind: str
+    matches: tuple[AlertMatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRun:
+    """One fit, from its start to its end.
+
+    Parameters
+    ----------
+    outcome : str
+        "running", "active", "replaced", "failed", "cancelled" or "set-aside" (its artifact fits no longer).
+    started_at, finished_at : float
+        Seconds since the epoch.
+    present_images : int or None
+        Contents in the collection when the fit began.
+    """
+
+    id: int
+    reason: str
+    started_at: float
+    finished_at: float | None
+    outcome: str
+    message: str
+    code_version: str
+    n_neighbors: int | None = None
+    n_components: int | None = None
+    trustworthiness: float | None = None
+    neighbor_recall: float | None = None
+    fitted_images: int | None = None
+    present_images: int | None = None
+    seed: int | None = None
+    duration_s: float | None = None
+    peak_mib: float | None = None
+    curve: tuple[Candidate, ...] = field(default=())
+    artifact: str | None = None
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much of what there is.
+
+    Parameters
+    ----------
+    images, errors : int
+        Files with a content, files without.
+    contents : int
+    unmatched : int
+        Contents whose copies have not been looked up yet.
+    alerts_due : int
+        Files of which it is not decided yet whether they raise an alert.
+    """
+
+    images: int
+    errors: int
+    contents: int
+    unmatched: int
+    alerts_due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How well the active map covers the contents.
+
+    Parameters
+    ----------
+    contents : int
+        Contents now.
+    fitted, present, added : int
+        Contents now that have a position of that origin.
+    present_at_fit : int
+        Contents there were when the map was fitted.
+    """
+
+    contents: int
+    fitted: int
+    present: int
+    added: int
+    present_at_fit: int
+
+    @property
+    def unplaced(self) -> int:
+        """Contents without a position."""
+        return self.contents - self.fitted - self.present - self.added
+
+    @property
+    def changed(self) -> int:
+        """Contents added or gone since the fit."""
+        gone = self.present_at_fit - self.fitted - self.present
+        return gone + self.added + self.unplaced
+
+    @property
+    def changed_fraction(self) -> float:
+        """`changed` as a share of what there was at the fit."""
+        return self.changed / max(1, self.present_at_fit)

@@ -1,0 +1,139 @@
+"""Rows of model runs and of the positions each gave the contents."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import astuple
+
+from cbir_daemon.records import Candidate, FitReport
+from cbir_daemon.store.records import Coverage, ModelRun
+
+_COLUMNS = (
+    "id, reason, started_at, finished_at, outcome, message, code_version, n_neighbors, n_components, trustworthiness,"
+    " neighbor_recall, fitted_images, present_images, seed, duration_s, peak_mib, curve, artifact, sha256"
+)
+
+
+def start(connection: sqlite3.Connection, reason: str, code_version: str, present: int, now: float) -> int:
+    """Write that a fit began and return its id."""
+    cursor = connection.execute(
+        "INSERT INTO model_run (reason, started_at, outcome, code_version, present_images)"
+        " VALUES (?, ?, 'running', ?, ?)",
+        (reason, now, code_version, present),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def end(connection: sqlite3.Connection, run_id: int, outcome: str, message: str, now: float) -> None:
+    """Write that a fit ended without a map."""
+    connection.execute(
+        "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE id = ?", (outcome, message, now, run_id)
+    )
+
+
+def activate(
+    connection: sqlite3.Connection,
+    run_id: int,
+    report: FitReport,
+    placed: Iterable[tuple[int, str, bytes]],
+    now: float,
+) -> None:
+    """Make a fit the active map, with the positions of all contents; the one before is replaced in the same commit."""
+    connection.execute("UPDATE model_run SET outcome = 'replaced' WHERE outcome = 'active'")
+    connection.execute(
+        """
+        UPDATE model_run SET outcome = 'active', finished_at = ?, n_neighbors = ?, n_components = ?,
+            trustworthiness = ?, neighbor_recall = ?, fitted_images = ?, seed = ?, duration_s = ?, peak_mib = ?,
+            curve = ?, artifact = ?, sha256 = ?
+        WHERE id = ?
+        """,
+        (
+            now,
+            report.n_neighbors,
+            report.n_components,
+            report.trustworthiness,
+            report.neighbor_recall,
+            report.fitted_images,
+            report.seed,
+            report.duration_s,
+            report.peak_mib,
+            json.dumps([astuple(candidate) for candidate in report.curve]),
+            report.artifact,
+            report.sha256,
+            run_id,
+        ),
+    )
+    put_positions(connection, run_id, placed)
+    connection.execute("DELETE FROM position WHERE run_id != ?", (run_id,))
+
+
+def put_positions(connection: sqlite3.Connection, run_id: int, placed: Iterable[tuple[int, str, bytes]]) -> None:
+    """Write positions (content id, origin, float32 bytes); contents that are gone by now are passed over."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO position SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM content WHERE id = ?2)",
+        [(run_id, content_id, origin, coordinates) for content_id, origin, coordinates in placed],
+    )
+
+
+def active(connection: sqlite3.Connection) -> ModelRun | None:
+    """Return the run whose map is in use, or None."""
+    row = connection.execute(f"SELECT {_COLUMNS} FROM model_run WHERE outcome = 'active'").fetchone()  # noqa: S608 -- columns
+    return None if row is None else _run(row)
+
+
+def history(connection: sqlite3.Connection) -> list[ModelRun]:
+    """Return every run, newest first."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM model_run ORDER BY id DESC")  # noqa: S608 -- columns
+    return [_run(row) for row in rows]
+
+
+def interrupted(connection: sqlite3.Connection, now: float) -> None:
+    """Close runs that a killed daemon left open."""
+    connection.execute(
+        "UPDATE model_run SET outcome = 'failed', message = 'the daemon stopped during the fit', finished_at = ?"
+        " WHERE outcome = 'running'",
+        (now,),
+    )
+
+
+def positions(connection: sqlite3.Connection, run_id: int) -> list[tuple[int, bytes]]:
+    """Return (content id, float32 bytes) of a run's positions, in order of content."""
+    return connection.execute(
+        "SELECT content_id, coordinates FROM position WHERE run_id = ? ORDER BY content_id", (run_id,)
+    ).fetchall()
+
+
+def unplaced(connection: sqlite3.Connection, run_id: int, limit: int) -> list[tuple[int, bytes]]:
+    """Return (content id, vector) of contents that have no position in a run, in order of id."""
+    return connection.execute(
+        "SELECT id, vector FROM content WHERE id NOT IN (SELECT content_id FROM position WHERE run_id = ?)"
+        " ORDER BY id LIMIT ?",
+        (run_id, limit),
+    ).fetchall()
+
+
+def coverage(connection: sqlite3.Connection) -> Coverage:
+    """Count how the active map covers the contents; all zeros but the contents when there is none."""
+    contents = connection.execute("SELECT count(*) FROM content").fetchone()[0]
+    run = active(connection)
+    if run is None:
+        return Coverage(contents, 0, 0, 0, 0)
+    rows = connection.execute("SELECT origin, count(*) FROM position WHERE run_id = ? GROUP BY origin", (run.id,))
+    by_origin = dict(rows.fetchall())
+    return Coverage(
+        contents,
+        by_origin.get("fitted", 0),
+        by_origin.get("present", 0),
+        by_origin.get("added", 0),
+        run.present_images or 0,
+    )
+
+
+def _run(row: tuple[object, ...]) -> ModelRun:
+    values = list(row)
+    curve = json.loads(str(values[16]))
+    values[16] = tuple(Candidate(*candidate) for candidate in curve)
+    return ModelRun(*values)  # type: ignore[arg-type]  # the columns are STRICT and in the order of the fields

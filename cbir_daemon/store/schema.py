@@ -1,0 +1,164 @@
+"""The tables, and how an index written by an older release becomes one of today's.
+
+Each migration is one script that runs inside one transaction together with the number it leads to, so an index is
+never between two versions.  Paths are BLOB: a file name on Linux is bytes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from cbir_daemon.errors import SchemaTooNewError
+
+APPLICATION_ID = 0x63626972
+"""`cbir` in ASCII: tells an index from any other SQLite file (PRAGMA application_id)."""
+
+_FIRST = """
+-- The clock: raised by each commit that can change an answer, never lowered.
+CREATE TABLE clock (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    value INTEGER NOT NULL
+) STRICT;
+INSERT INTO clock VALUES (1, 0);
+
+CREATE TABLE album (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    path     BLOB NOT NULL UNIQUE,
+    state    TEXT NOT NULL DEFAULT 'watching' CHECK (state IN ('watching', 'polling', 'missing')),
+    -- 1 once the first scan of the album is indexed: only what comes after that raises alerts.
+    baseline INTEGER NOT NULL DEFAULT 0 CHECK (baseline IN (0, 1))
+) STRICT;
+
+CREATE TABLE content (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest     BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
+    extractor  TEXT NOT NULL,
+    vector     BLOB NOT NULL CHECK (length(vector) = 4096),
+    size_bytes INTEGER NOT NULL,
+    width_px   INTEGER NOT NULL,
+    height_px  INTEGER NOT NULL,
+    format     TEXT NOT NULL,
+    -- 1 once its copies among the other contents have been looked up.
+    matched    INTEGER NOT NULL DEFAULT 0 CHECK (matched IN (0, 1))
+) STRICT;
+CREATE INDEX content_size ON content (size_bytes);
+CREATE INDEX content_unmatched ON content (id) WHERE matched = 0;
+
+CREATE TABLE file (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    album_id      INTEGER NOT NULL REFERENCES album ON DELETE CASCADE,
+    path          BLOB NOT NULL,
+    size_bytes    INTEGER NOT NULL,
+    mtime_ns      INTEGER NOT NULL,
+    inode         INTEGER NOT NULL,
+    content_id    INTEGER REFERENCES content,
+    error_code    TEXT,
+    error_message TEXT,
+    -- 1 until it has been decided whether this file raises an alert.
+    alert_due     INTEGER NOT NULL DEFAULT 0 CHECK (alert_due IN (0, 1)),
+    UNIQUE (album_id, path),
+    CHECK ((content_id IS NULL) = (error_code IS NOT NULL)),
+    CHECK ((error_code IS NULL) = (error_message IS NULL))
+) STRICT;
+CREATE INDEX file_content ON file (content_id);
+CREATE INDEX file_inode ON file (inode);
+CREATE INDEX file_alert_due ON file (id) WHERE alert_due = 1;
+
+-- Contents that were verified to be copies of each other; the smaller id first.
+CREATE TABLE pair (
+    content_id     INTEGER NOT NULL REFERENCES content ON DELETE CASCADE,
+    other_id       INTEGER NOT NULL REFERENCES content ON DELETE CASCADE,
+    score          REAL NOT NULL CHECK (score BETWEEN 0 AND 1),
+    PRIMARY KEY (content_id, other_id),
+    CHECK (content_id < other_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pair_other ON pair (other_id);
+
+-- "These are not duplicates", by content and for ever; the smaller digest first.
+CREATE TABLE decision (
+    digest       BLOB NOT NULL CHECK (length(digest) = 32),
+    other_digest BLOB NOT NULL CHECK (length(other_digest) = 32),
+    decided_at   REAL NOT NULL,
+    PRIMARY KEY (digest, other_digest),
+    CHECK (digest < other_digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE alert (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    time      REAL NOT NULL,
+    path      BLOB NOT NULL,
+    kind      TEXT NOT NULL CHECK (kind IN ('exact', 'copy')),
+    matches   TEXT NOT NULL,
+    -- 0 until every sink has had it.
+    delivered INTEGER NOT NULL DEFAULT 0 CHECK (delivered IN (0, 1))
+) STRICT;
+CREATE INDEX alert_undelivered ON alert (id) WHERE delivered = 0;
+
+CREATE TABLE model_run (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    reason          TEXT NOT NULL,
+    started_at      REAL NOT NULL,
+    finished_at     REAL,
+    outcome         TEXT NOT NULL CHECK
+                    (outcome IN ('running', 'active', 'replaced', 'failed', 'cancelled', 'set-aside')),
+    message         TEXT NOT NULL DEFAULT '',
+    code_version    TEXT NOT NULL,
+    n_neighbors     INTEGER,
+    n_components    INTEGER,
+    trustworthiness REAL,
+    neighbor_recall REAL,
+    fitted_images   INTEGER,
+    -- Contents in the collection when the fit began; more than fitted_images when a sample was fitted.
+    present_images  INTEGER,
+    seed            INTEGER,
+    duration_s      REAL,
+    peak_mib        REAL,
+    curve           TEXT NOT NULL DEFAULT '[]',
+    artifact        TEXT,
+    sha256          BLOB
+) STRICT;
+CREATE UNIQUE INDEX model_run_active ON model_run (outcome) WHERE outcome IN ('active', 'running');
+
+CREATE TABLE position (
+    run_id      INTEGER NOT NULL REFERENCES model_run ON DELETE CASCADE,
+    content_id  INTEGER NOT NULL REFERENCES content ON DELETE CASCADE,
+    -- fitted: the map was fitted on it; present: there at the fit but not in its sample; added: came later.
+    origin      TEXT NOT NULL CHECK (origin IN ('fitted', 'present', 'added')),
+    -- float32, little-endian, n_components of them.
+    coordinates BLOB NOT NULL,
+    PRIMARY KEY (run_id, content_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX position_content ON position (content_id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+"""Script number i leads from version i to version i + 1."""
+
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """Return the schema's version of an open index; 0 for an empty file."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an index to `SCHEMA_VERSION`.
+
+    Raises
+    ------
+    SchemaTooNewError
+        When a newer release wrote it; nothing is touched.
+    """
+    found = version(connection)
+    if found > SCHEMA_VERSION:
+        raise SchemaTooNewError(
+            f"the index has schema {found}, this release reads up to {SCHEMA_VERSION}",
+            hint="install the release that wrote it, or give another --state",
+        )
+    for number in range(found, SCHEMA_VERSION):
+        # executescript() commits what is open first, so BEGIN and COMMIT belong inside it.
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {MIGRATIONS[number]}"
+            f"PRAGMA user_version = {number + 1}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
+        )

@@ -1,0 +1,285 @@
+"""`Store`: the index as other rooms see it, one method a question or a change.
+
+Reads may be called from any thread.  Changes run on the writer thread, one transaction each, and raise the clock when
+they can change an answer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from cbir_daemon.records import FileState, FitReport
+from cbir_daemon.store import albums, backup, contents, duplicates, runs
+from cbir_daemon.store.database import Database
+from cbir_daemon.store.records import (
+    Album,
+    AlertRecord,
+    Applied,
+    Change,
+    Content,
+    Counts,
+    Coverage,
+    Image,
+    ModelRun,
+    NewAlert,
+    Pair,
+)
+
+T = TypeVar("T")
+
+LOAD_CHUNK = 5_000
+"""Vectors read at once while the collection is loaded: 20 MB."""
+
+
+class Store:
+    """The index in one SQLite file.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made by `open` when it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path)
+        self._clock = 0
+        self._changed = threading.Condition()
+
+    def open(self) -> None:
+        """Open the file and start the writer; raises `StorageError`."""
+        self._database.open()
+        with self._database.read() as connection:
+            self._clock = albums.clock(connection)
+
+    def close(self) -> None:
+        """Finish pending writes and close the file."""
+        self._database.close()
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def clock(self) -> int:
+        """The clock of the last commit."""
+        return self._clock
+
+    def wait_for_change(self, clock: int, timeout_s: float) -> int:
+        """Return the clock once it is above `clock`, or as it is after `timeout_s` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._clock > clock, timeout_s)
+            return self._clock
+
+    # -- albums ------------------------------------------------------------------------------------------------------
+
+    def albums(self) -> list[Album]:
+        """Return every album, in order of path."""
+        return self._read(albums.listed)
+
+    def add_album(self, path: bytes) -> bool:
+        """Remember an album; False when it was known."""
+        return self._change(lambda connection: albums.add(connection, path))
+
+    def remove_album(self, album_id: int) -> Applied:
+        """Forget an album, its files, and the contents that no other album has."""
+        return self._change_contents(lambda connection, _: albums.remove(connection, album_id))
+
+    def set_album_state(self, album_id: int, state: str) -> bool:
+        """Set an album's state; False when it was that already."""
+        return self._change(lambda connection: albums.set_state(connection, album_id, state))
+
+    def finish_baseline(self, album_id: int) -> None:
+        """Write that the album's first scan is indexed: files that come from now on may raise alerts."""
+        self._write(lambda connection: albums.set_baseline(connection, album_id))
+
+    # -- files and contents ------------------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[Change]) -> Applied:
+        """Write a batch of changes in one commit."""
+
+        def change(connection: sqlite3.Connection) -> Applied:
+            return contents.apply(connection, changes, albums.tick(connection))
+
+        return self._ticked(change)
+
+    def file_states(self, album_id: int, below: bytes = b"") -> dict[bytes, FileState]:
+        """Return path -> state of an album's files, at or below a relative path."""
+        return self._read(lambda connection: contents.file_states(connection, album_id, below))
+
+    def known_digests(self, sizes: Sequence[int]) -> dict[int, frozenset[bytes]]:
+        """Return, for each size in bytes, the digests of the contents of that size."""
+        return self._read(lambda connection: contents.known_digests(connection, sizes))
+
+    def same_inode(self, state: FileState) -> list[tuple[int, bytes]]:
+        """Return (file id, absolute path) of the files with this very size, mtime and inode."""
+        return self._read(lambda connection: contents.same_inode(connection, state))
+
+    def content_by_digest(self, digest: bytes) -> Content | None:
+        """Return the content with this SHA-256, or None."""
+        return self._read(lambda connection: contents.content_by_digest(connection, digest))
+
+    def content_at(self, path: bytes) -> Content | None:
+        """Return the content of the indexed file at this absolute path, or None."""
+        return self._read(lambda connection: contents.file_at(connection, path))
+
+    def images(self, content_ids: Sequence[int]) -> list[Image]:
+        """Return the files of these contents, in order of content and path."""
+        return self._read(lambda connection: contents.images(connection, content_ids))
+
+    def vectors(self, content_ids: Sequence[int]) -> dict[int, bytes]:
+        """Return content id -> vector, for those that are there."""
+        return self._read(lambda connection: contents.vectors(connection, content_ids))
+
+    def all_vectors(self) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield every content with its vector, in pieces, in order of id."""
+        rows = self._vectors_after(0)
+        while rows:
+            yield rows
+            rows = self._vectors_after(rows[-1][0])
+
+    def _vectors_after(self, content_id: int) -> list[tuple[int, bytes]]:
+        return self._read(lambda connection: contents.vectors_after(connection, content_id, LOAD_CHUNK))
+
+    def counts(self) -> Counts:
+        """Count what there is and what is still to be done."""
+        return self._read(contents.counts)
+
+    def counts_by_album(self) -> dict[int, tuple[int, int]]:
+        """Return album id -> (images, errors)."""
+        return self._read(contents.counts_by_album)
+
+    def errors(self) -> list[tuple[bytes, str, str]]:
+        """Return (path, code, message) of every file that could not be read."""
+        return self._read(contents.errors)
+
+    # -- pairs, decisions, alerts ------------------------------------------------------------------------------------
+
+    def unmatched(self, limit: int) -> list[tuple[int, bytes]]:
+        """Return (content id, vector) of contents whose copies have not been looked up."""
+        return self._read(lambda connection: duplicates.unmatched(connection, limit))
+
+    def put_matched(self, content_ids: Sequence[int], pairs: Sequence[Pair]) -> None:
+        """Write what the lookup of some contents found."""
+        self._change(lambda connection: duplicates.put_matched(connection, content_ids, pairs))
+
+    def pairs(self, content_id: int | None = None) -> list[Pair]:
+        """Return all pairs, or those of one content, without the dismissed ones, best first."""
+        return self._read(lambda connection: duplicates.pairs(connection, content_id))
+
+    def repeated_contents(self) -> list[int]:
+        """Return the contents that more than one file has."""
+        return self._read(duplicates.repeated_contents)
+
+    def dismiss(self, digest: bytes, other: bytes, now: float) -> bool:
+        """Remember that two contents are no duplicates; False when that was known."""
+        return self._change(lambda connection: duplicates.dismiss(connection, digest, other, now))
+
+    def undismiss(self, digest: bytes, other: bytes) -> bool:
+        """Forget such a decision; False when there was none."""
+        return self._change(lambda connection: duplicates.undismiss(connection, digest, other))
+
+    def images_due(self, limit: int) -> list[Image]:
+        """Return files of which it is not decided whether they raise an alert, their copies being known."""
+        return self._read(lambda connection: contents.images_due(connection, limit))
+
+    def put_alerts(self, file_ids: Sequence[int], alerts: Sequence[NewAlert], now: float) -> None:
+        """Write alerts, and that their files are decided upon, in one commit."""
+        self._change(lambda connection: duplicates.put_alerts(connection, file_ids, alerts, now))
+
+    def alerts(self, since: int, limit: int, *, undelivered: bool = False) -> list[AlertRecord]:
+        """Return alerts with an id above `since`, oldest first."""
+        return self._read(lambda connection: duplicates.alerts(connection, since, limit, undelivered=undelivered))
+
+    def put_delivered(self, alert_ids: Sequence[int]) -> None:
+        """Write that every sink has had these alerts."""
+        self._write(lambda connection: duplicates.put_delivered(connection, alert_ids))
+
+    # -- model runs --------------------------------------------------------------------------------------------------
+
+    def start_run(self, reason: str, code_version: str, present: int, now: float) -> int:
+        """Write that a fit began and return its id."""
+        return self._write(lambda connection: runs.start(connection, reason, code_version, present, now))
+
+    def end_run(self, run_id: int, outcome: str, message: str, now: float) -> None:
+        """Write that a fit ended without a map, or that its map is set aside."""
+        self._change(lambda connection: runs.end(connection, run_id, outcome, message, now))
+
+    def end_interrupted_runs(self, now: float) -> None:
+        """Close runs that a killed daemon left open."""
+        self._write(lambda connection: runs.interrupted(connection, now))
+
+    def activate_run(
+        self, run_id: int, report: FitReport, placed: Sequence[tuple[int, str, bytes]], now: float
+    ) -> None:
+        """Make a fit the active map together with the positions (content id, origin, float32 bytes) it gives."""
+        self._change(lambda connection: runs.activate(connection, run_id, report, placed, now))
+
+    def put_positions(self, run_id: int, placed: Sequence[tuple[int, str, bytes]]) -> None:
+        """Write positions of contents that came after the fit."""
+        self._change(lambda connection: runs.put_positions(connection, run_id, placed))
+
+    def active_run(self) -> ModelRun | None:
+        """Return the run whose map is in use, or None."""
+        return self._read(runs.active)
+
+    def runs(self) -> list[ModelRun]:
+        """Return every run, newest first."""
+        return self._read(runs.history)
+
+    def positions(self, run_id: int) -> list[tuple[int, bytes]]:
+        """Return (content id, float32 bytes) of a run's positions, in order of content."""
+        return self._read(lambda connection: runs.positions(connection, run_id))
+
+    def unplaced(self, run_id: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return (content id, vector) of contents that have no position in a run."""
+        return self._read(lambda connection: runs.unplaced(connection, run_id, limit))
+
+    def coverage(self) -> Coverage:
+        """Count how the active map covers the contents."""
+        return self._read(runs.coverage)
+
+    # -- the file itself ---------------------------------------------------------------------------------------------
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the file and the invariants between its rows, a sentence each."""
+        return self._read(backup.findings)
+
+    def backup(self, target: Path) -> None:
+        """Write a consistent copy of the index to a file that is not there yet."""
+        self._read(lambda connection: backup.copy(connection, target))
+
+    # -- helpers -----------------------------------------------------------------------------------------------------
+
+    def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        with self._database.read() as connection:
+            return question(connection)
+
+    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        return self._database.write(change)
+
+    def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        def with_tick(connection: sqlite3.Connection) -> T:
+            albums.tick(connection)
+            return change(connection)
+
+        return self._ticked(with_tick)
+
+    def _change_contents(self, change: Callable[[sqlite3.Connection, int], tuple[int, ...]]) -> Applied:
+        def with_tick(connection: sqlite3.Connection) -> Applied:
+            clock = albums.tick(connection)
+            return Applied(clock, (), change(connection, clock))
+
+        return self._ticked(with_tick)
+
+    def _ticked(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        def with_clock(connection: sqlite3.Connection) -> tuple[T, int]:
+            return change(connection), albums.clock(connection)
+
+        result, clock = self._database.write(with_clock)
+        with self._changed:
+            # Two callers may come back in the other order than they were written.
+            self._clock = max(self._clock, clock)
+            self._changed.notify_all()
+        return result
