@@ -1,0 +1,180 @@
+"""Workers that read a batch of files together.
+
+In: tasks.  Out: each task with what came of it, in order of completion.  Never here: single requests, pixels.
+
+One thread serves all workers: it waits for whichever answers first.  Each worker has a few tasks ahead in its pipe, so
+that none waits while the caller stores what came before.  Workers answer in the order in which they were asked, so the
+oldest unanswered task of a worker that dies is the one that killed it; the others go to somebody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from cbir_daemon.child import Child
+from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
+from cbir_daemon.decode.processes import CLOSED, CRASHED, START_TIMEOUT_S, start_worker, timed_out
+from cbir_daemon.decode.reading import state_of
+from cbir_daemon.errors import ChildError, TimedOutError, UnavailableError
+from cbir_daemon.records import Facts, Unreadable
+
+# Tasks in the pipe of one worker.  At 2 ms a file this bridges a pause of 6 ms; what a crash throws back is small.
+TASKS_AHEAD: Final = 4
+
+# While it waits for workers, a batch looks this often whether the crew was closed.
+CLOSE_CHECK_S: Final = 0.2
+
+# So many workers in a row that die before they are ready are a broken installation.
+MAX_FAILED_STARTS: Final = 3
+
+Result = tuple[ReadTask, Facts | Unreadable]
+
+
+class _Worker:
+    """A child and the tasks it was sent and has not answered, oldest first."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.tasks: deque[ReadTask] = deque()
+        self.ready = False
+        self.deadline = time.monotonic() + START_TIMEOUT_S
+
+    def send(self, task: ReadTask, timeout_s: float) -> None:
+        if self.ready and not self.tasks:
+            self.deadline = time.monotonic() + timeout_s
+        self.tasks.append(task)
+        # A dead worker is found out, and its tasks saved, where answers are collected.
+        with contextlib.suppress(ChildError):
+            self.child.send(read_message(task))
+
+
+class Crew:
+    """At most `workers` processes that read the files of a batch.
+
+    Parameters
+    ----------
+    workers : int
+        Processes at the same time.
+    limits : DecodeLimits
+        What one file may cost.
+    idle_s : float
+        After so many seconds without a batch all workers leave.
+
+    Notes
+    -----
+    `read_files` belongs to one thread at a time; `close_idle` and `close` may be called from others.
+    """
+
+    def __init__(self, workers: int, limits: DecodeLimits, idle_s: float) -> None:
+        self._size = workers
+        self._limits = limits
+        self._idle_s = idle_s
+        self.decoded = 0
+        # Held while workers are started, waited for or closed; not while the caller has a result in hand.
+        self._lock = threading.Lock()
+        self._workers: list[_Worker] = []
+        self._in_batch = False
+        self._idle_since: float | None = None
+        self._failed_starts = 0
+        self._closed = False
+
+    def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[Result]:
+        """Yield every task with what came of it: see `DecodePool.read_files`."""
+        waiting = deque(tasks)
+        self._in_batch, self._idle_since = True, None
+        try:
+            while waiting or any(worker.tasks for worker in self._workers):
+                with self._lock:
+                    self._hand_out(waiting)
+                    finished = self._collect(waiting)
+                yield from finished
+        finally:
+            with self._lock:
+                self._in_batch = False
+                # A caller that stopped early leaves tasks behind whose answers nobody wants.
+                self._dismiss([worker for worker in self._workers if worker.tasks])
+
+    def close_idle(self, now: float) -> None:
+        """Let all workers go when no batch ran since the first call that found none, `idle_s` before `now`."""
+        with self._lock:
+            if self._in_batch or self._idle_since is None:
+                self._idle_since = now
+            elif now - self._idle_since >= self._idle_s:
+                self._dismiss(self._workers)
+
+    def close(self) -> None:
+        """Kill all workers."""
+        self._closed = True
+        # A batch under way lets go of the lock within CLOSE_CHECK_S.
+        with self._lock:
+            self._dismiss(self._workers)
+
+    def _dismiss(self, leaving: Sequence[_Worker]) -> None:
+        self._workers = [worker for worker in self._workers if worker not in leaving]
+        for worker in leaving:
+            worker.child.close()
+
+    def _hand_out(self, waiting: deque[ReadTask]) -> None:
+        if self._closed:
+            raise UnavailableError(CLOSED)
+        self._dismiss([worker for worker in self._workers if not worker.tasks and not worker.child.running])
+        wanted = min(self._size, len(waiting) + sum(len(worker.tasks) for worker in self._workers))
+        while len(self._workers) < wanted:
+            self._workers.append(_Worker(start_worker(self._limits)))
+        for depth in range(TASKS_AHEAD):
+            for worker in self._workers:
+                if waiting and len(worker.tasks) <= depth:
+                    worker.send(waiting.popleft(), self._limits.timeout_s)
+
+    def _collect(self, waiting: deque[ReadTask]) -> list[Result]:
+        """Wait for the first answers, or for the first deadline, and return what came of the tasks concerned."""
+        busy = [worker for worker in self._workers if worker.tasks]
+        poller = select.poll()
+        for worker in busy:
+            poller.register(worker.child.fileno(), select.POLLIN)
+        patience_s = min(worker.deadline for worker in busy) - time.monotonic()
+        heard = {fileno for fileno, _ in poller.poll(1000 * min(max(patience_s, 0.0), CLOSE_CHECK_S))}
+        results: list[Result] = []
+        for worker in busy:
+            if worker.child.fileno() in heard:
+                results += self._answers(worker, waiting)
+            elif time.monotonic() > worker.deadline:
+                results += self._lost(worker, waiting, timed_out(self._limits))
+        return results
+
+    def _answers(self, worker: _Worker, waiting: deque[ReadTask]) -> Iterator[Result]:
+        try:
+            while worker.tasks:
+                frame = worker.child.receive(0)
+                worker.deadline = time.monotonic() + self._limits.timeout_s
+                if worker.ready:
+                    result = result_from(frame)
+                    self.decoded += isinstance(result, Facts) and result.vector is not None
+                    yield worker.tasks.popleft(), result
+                worker.ready = True
+        except TimedOutError:
+            return
+        except ChildError:
+            yield from self._lost(worker, waiting, CRASHED)
+
+    def _lost(self, worker: _Worker, waiting: deque[ReadTask], reason: tuple[str, str]) -> Iterator[Result]:
+        """Bury a worker: its oldest task is to blame, the others wait again."""
+        self._dismiss([worker])
+        if worker.ready:
+            culprit = worker.tasks.popleft()
+            yield culprit, Unreadable(*reason, state_of(culprit.path))
+        waiting.extendleft(reversed(worker.tasks))
+        self._count_start(worker)
+
+    def _count_start(self, worker: _Worker) -> None:
+        # No file is to blame for a worker that never got ready, and trying for ever would help nobody.
+        self._failed_starts = 0 if worker.ready else self._failed_starts + 1
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            self._failed_starts = 0
+            raise ChildError("decode workers die while they start", hint="see the log for what they print")

@@ -1,0 +1,123 @@
+"""Workers that answer one request at a time, each to whoever asks first.
+
+In: a message.  Out: its answer.  Never here: batches, what the message says.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from cbir_daemon.child import Child
+from cbir_daemon.decode.messages import DecodeLimits
+from cbir_daemon.decode.processes import CLOSED, CRASHED, START_TIMEOUT_S, start_worker, timed_out
+from cbir_daemon.errors import CbirError, ChildError, TimedOutError, UnavailableError
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.records import Unreadable
+
+
+class Desk:
+    """At most `workers` processes for requests that somebody waits for.
+
+    Parameters
+    ----------
+    workers : int
+        Requests answered at the same time; more wait for their turn.
+    limits : DecodeLimits
+        What one request may cost.
+    idle_s : float
+        After so many seconds without a request all workers leave.
+
+    Notes
+    -----
+    May be used from any thread.
+    """
+
+    def __init__(self, workers: int, limits: DecodeLimits, idle_s: float) -> None:
+        self._limits = limits
+        self._idle_s = idle_s
+        self._turns = threading.BoundedSemaphore(workers)
+        # Guards everything below.
+        self._lock = threading.Lock()
+        self._free: list[Child] = []
+        self._busy: set[Child] = set()
+        self._idle_since: float | None = None
+        self._closed = False
+
+    def ask(self, message: Mapping[str, Any], blob: bytes = b"") -> Frame | Unreadable:
+        """Return the answer to one request, or that its worker died or took too long.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the desk is closed.
+        """
+        with self._turns:
+            child = self._taken()
+            try:
+                child.send(message, blob)
+                answer = child.receive(self._limits.timeout_s)
+            except TimedOutError:
+                return self._lost(child, timed_out(self._limits))
+            except ChildError:
+                return self._lost(child, CRASHED)
+            with self._lock:
+                self._busy.discard(child)
+                self._free.append(child)
+            return answer
+
+    def close_idle(self, now: float) -> None:
+        """Let all workers go when none was asked since the first call that found them idle, `idle_s` before `now`."""
+        with self._lock:
+            if self._busy or not self._free or self._idle_since is None:
+                self._idle_since = now
+            if now - self._idle_since < self._idle_s:
+                return
+            leaving, self._free = self._free, []
+        for child in leaving:
+            child.close()
+
+    def close(self) -> None:
+        """Kill all workers."""
+        with self._lock:
+            self._closed = True
+            leaving, self._free = self._free, []
+            for child in self._busy:
+                # Not closed here: the thread that waits for it sees its end and does that.
+                os.kill(child.pid, signal.SIGKILL)
+        for child in leaving:
+            child.close()
+
+    def _taken(self) -> Child:
+        with self._lock:
+            self._idle_since = None
+            if self._free:
+                # The one used last: its memory is warm, and the others may leave.
+                child = self._free.pop()
+                self._busy.add(child)
+                return child
+        child = start_worker(self._limits)
+        try:
+            child.receive(START_TIMEOUT_S)
+            with self._lock:
+                if self._closed:
+                    raise UnavailableError(CLOSED)
+                self._busy.add(child)
+        except CbirError:
+            child.close()
+            raise
+        return child
+
+    def _lost(self, child: Child, reason: tuple[str, str]) -> Unreadable:
+        with self._lock:
+            self._busy.discard(child)
+            closed = self._closed
+        child.close()
+        if closed:
+            raise UnavailableError(CLOSED)
+        return Unreadable(*reason)

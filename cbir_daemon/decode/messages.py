@@ -1,0 +1,131 @@
+"""What the daemon and its workers say to each other, as frames.
+
+In: tasks, limits, results.  Out: JSON-able messages and blobs, and back.  Never here: processes, pixels, Pillow.
+
+No pixels travel but the 4096 numbers of a vector (and the small pictures of a contact sheet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cbir_daemon.decode.formats import REASONS
+from cbir_daemon.errors import ChildError
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.records import DIGEST_BYTES, VECTOR_BYTES, Facts, FileState, Unreadable
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """What one file may cost.
+
+    Parameters
+    ----------
+    max_pixels : int
+        Largest width x height, decided from the header.
+    max_file_bytes : int
+        Largest file, decided before it is read.
+    timeout_s : float
+        Longest time from opening a file to its vector, in seconds.
+    max_memory_bytes : int
+        Address space of one worker process.
+    """
+
+    max_pixels: int
+    max_file_bytes: int
+    timeout_s: float
+    max_memory_bytes: int = 2048 * MEBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTask:
+    """A file to read.
+
+    Parameters
+    ----------
+    path : bytes
+        Absolute path.
+    known : frozenset of bytes
+        Digests of stored contents of the same size: when the file's is one of them it is not decoded.
+    """
+
+    path: bytes
+    known: frozenset[bytes] = frozenset()
+
+
+def set_up_message(limits: DecodeLimits) -> dict[str, Any]:
+    """Return the first message that a worker gets."""
+    return {"do": "set-up", "limits": asdict(limits)}
+
+
+def limits_from(message: Mapping[str, Any]) -> DecodeLimits:
+    """Return the limits in a set-up message."""
+    return DecodeLimits(**message["limits"])
+
+
+# Paths and digests travel as hexadecimal: a file name need not be UTF-8.
+
+
+def read_message(task: ReadTask) -> dict[str, Any]:
+    """Return the message that asks for the facts of a file."""
+    message: dict[str, Any] = {"do": "read", "path": task.path.hex()}
+    if task.known:
+        message["known"] = [digest.hex() for digest in task.known]
+    return message
+
+
+def task_from(message: Mapping[str, Any]) -> ReadTask:
+    """Return the task in a read message."""
+    known = frozenset(bytes.fromhex(digest) for digest in message.get("known", ()))
+    return ReadTask(bytes.fromhex(message["path"]), known)
+
+
+def result_message(result: Facts | Unreadable) -> tuple[dict[str, Any], bytes]:
+    """Return a worker's answer as message and blob; the blob is the vector."""
+    state = result.state
+    fields: dict[str, Any] = {"state": [state.size_bytes, state.mtime_ns, state.inode] if state else None}
+    if isinstance(result, Unreadable):
+        return {**fields, "code": result.code, "message": result.message}, b""
+    fields |= {
+        "digest": result.digest.hex(),
+        "width_px": result.width_px,
+        "height_px": result.height_px,
+        "format": result.format,
+    }
+    return fields, result.vector or b""
+
+
+def result_from(frame: Frame) -> Facts | Unreadable:
+    """Return what a worker answered.
+
+    Raises
+    ------
+    ChildError
+        When the answer is none: a worker handles hostile bytes, so nothing that it says is taken on trust.
+    """
+    try:
+        return _parsed(frame.message, frame.blob)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ChildError("a decode worker answered nonsense") from error
+
+
+def _parsed(message: Mapping[str, Any], vector: bytes) -> Facts | Unreadable:
+    state = FileState(*map(int, message["state"])) if message["state"] else None
+    if "code" in message:
+        code = str(message["code"])
+        return Unreadable(code if code in REASONS else "damaged", str(message["message"]), state)
+    digest = bytes.fromhex(message["digest"])
+    if len(digest) != DIGEST_BYTES or len(vector) not in (0, VECTOR_BYTES):
+        raise ValueError
+    return Facts(
+        digest=digest,
+        vector=vector or None,
+        width_px=int(message["width_px"]),
+        height_px=int(message["height_px"]),
+        format=str(message["format"]),
+        state=state,
+    )

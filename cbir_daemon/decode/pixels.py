@@ -1,0 +1,269 @@
+"""Turn the bytes of an image into 64x64 upright grey numbers, or into a small upright colour picture.
+
+In: bytes.  Out: numbers.  Never here: files, processes, limits on time.
+
+Everything is done on as few pixels as possible: a JPEG is decoded at the scale just above what is needed, orientation,
+transparency and colour are applied after the picture is small.
+
+References
+----------
+Pillow, `Image.draft` and the `reducing_gap` of `Image.resize`.  EXIF 2.32 (CIPA DC-008), tag 0x0112 Orientation.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from cbir_daemon.decode.formats import EXTRAS, PILLOW_FORMATS, format_of
+from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError
+from cbir_daemon.records import VECTOR_SIDE_PX
+
+VECTOR_SIZE: Final = (VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+
+# A JPEG is decoded at 1/8, 1/4, 1/2 or 1/1: the smallest that still leaves LANCZOS two pixels for one.
+DRAFT_SIZE: Final = (2 * VECTOR_SIDE_PX, 2 * VECTOR_SIDE_PX)
+
+# Box-averaging down to three times the wanted size first: a mean difference below one grey level, several times faster.
+REDUCING_GAP: Final = 3.0
+
+# Frames of an animation that are tried until one shows something.
+MAX_FRAMES: Final = 12
+
+# A frame whose greys differ by no more than this shows nothing.
+BLANK_RANGE: Final = 2
+
+WHITE: Final = 255
+
+_TRANSPOSES: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_FIRST_LYING_ORIENTATION: Final = 5
+
+# Formats whose frames follow each other in time; the pages and layers of others stand side by side.
+_ANIMATED_FORMATS: Final = {"GIF", "PNG", "WEBP", "AVIF"}
+
+# Modes whose numbers go beyond 0..255.
+_WIDE_MODES: Final = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
+_MAX_16_BIT: Final = 65535
+
+# Modes that become grey by way of RGB, with arithmetic dear enough to be done on the small picture.
+_INDIRECT_MODES: Final = {"CMYK", "LAB", "HSV"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the bytes of an image hold.
+
+    Parameters
+    ----------
+    vector : bytes
+        64x64 grey numbers, row by row.
+    width_px, height_px : int
+        Size of the upright image.
+    format : str
+        As Pillow spells it.
+    """
+
+    vector: bytes
+    width_px: int
+    height_px: int
+    format: str
+
+
+def read_picture(data: bytes, max_pixels: int) -> Picture:
+    """Return the vector and the facts of an image.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    max_pixels : int
+        Largest width x height, checked before memory is taken.
+
+    Raises
+    ------
+    UnreadableError
+        `not-an-image`, `needs-extra`, `truncated`, `damaged`, `too-many-pixels` or `out-of-memory`.
+    """
+    with _translated_errors(data, max_pixels):
+        image = _open(data, max_pixels)
+        stored_size = image.size
+        drafted = image.draft("L", DRAFT_SIZE) is not None
+        grey = _first_frame_that_shows(image)
+        # Some formats know their size, or turn themselves upright, only when loaded.
+        width_px, height_px = stored_size if drafted else image.size
+        orientation = _orientation(image)
+    if orientation >= _FIRST_LYING_ORIENTATION:
+        width_px, height_px = height_px, width_px
+    return Picture(_upright(grey, orientation).tobytes(), width_px, height_px, image.format or "")
+
+
+def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
+    """Return an upright RGB picture of an image, at most `side_px` wide and high.
+
+    Raises
+    ------
+    UnreadableError
+        As `read_picture`.
+    """
+    with _translated_errors(data, max_pixels):
+        image = _open(data, max_pixels)
+        image.draft("RGB", (side_px, side_px))
+        image.load()
+        small = _shrunk_colour(image, side_px)
+        orientation = _orientation(image)
+    return _upright(small, orientation)
+
+
+def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    # Pillow compares the header's size with this before it takes memory, also for pictures inside pictures.
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
+    except (OSError, ValueError) as error:
+        # Plugins without a signature try whatever they are shown.
+        if format_of(data):
+            raise
+        raise UnidentifiedImageError from error
+
+
+@contextmanager
+def _translated_errors(data: bytes, max_pixels: int) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        message = f"more pixels than the {max_pixels} allowed by max_pixels"
+        raise UnreadableError("too-many-pixels", message) from error
+    except MemoryError as error:
+        raise UnreadableError("out-of-memory", OUT_OF_MEMORY) from error
+    except UnidentifiedImageError as error:
+        raise _unidentified(data) from error
+    # Hostile bytes raise whatever they can reach in a plugin: OSError, SyntaxError, KeyError, ZeroDivisionError, ...
+    except Exception as error:
+        raise _undecodable(data, error) from error
+
+
+def _unidentified(data: bytes) -> UnreadableError:
+    for extra in EXTRAS:
+        if extra.signature.match(data):
+            return UnreadableError("needs-extra", f"{extra.format} is read by the extra {extra.name!r}")
+    name = format_of(data)
+    if name:
+        return UnreadableError("damaged", f"{name} data that cannot be decoded")
+    return UnreadableError("not-an-image", "no image format that is known here")
+
+
+def _undecodable(data: bytes, error: Exception) -> UnreadableError:
+    name = format_of(data) or "image"
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return UnreadableError("truncated", f"{name} data that ends too early")
+    return UnreadableError("damaged", f"{name} data that cannot be decoded")
+
+
+def _orientation(image: Image.Image) -> int:
+    # Malformed EXIF is common and says nothing about the picture itself.
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 -- the parser raises whatever hostile bytes reach
+        return 1
+    return orientation if orientation in _TRANSPOSES else 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else image
+
+
+def _first_frame_that_shows(image: ImageFile.ImageFile) -> Image.Image:
+    image.load()
+    first = _grey(image)
+    if image.format not in _ANIMATED_FORMATS or not _is_blank(first):
+        return first
+    for frame in range(1, MAX_FRAMES):
+        try:
+            image.seek(frame)
+        except EOFError:
+            break
+        grey = _grey(image)
+        if not _is_blank(grey):
+            return grey
+    return first
+
+
+def _is_blank(grey: Image.Image) -> bool:
+    darkest, brightest = _extrema(grey)
+    return brightest - darkest <= BLANK_RANGE
+
+
+def _extrema(image: Image.Image) -> tuple[float, float]:
+    """Return the smallest and the largest number in a picture of one channel."""
+    lowest, highest = image.getextrema()
+    assert isinstance(lowest, (int, float))
+    assert isinstance(highest, (int, float))
+    return lowest, highest
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Return the 64x64 grey picture of a loaded image, as it is stored, not yet upright."""
+    if image.has_transparency_data:
+        # Pillow weights colours by alpha when it scales, so that hidden colours do not bleed in.
+        return _over_white(_scaled(image.convert("LA")))
+    if image.mode in _WIDE_MODES:
+        return _narrowed(_scaled(image.convert("F")), image)
+    if image.mode in _INDIRECT_MODES:
+        return _scaled(image).convert("RGB").convert("L")
+    return _scaled(image.convert("L"))
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    return image.resize(VECTOR_SIZE, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """Return a picture that has alpha, laid over white, without alpha."""
+    alpha = image.getchannel("A")
+    colour = image.convert("L" if image.mode == "LA" else "RGB")
+    return Image.composite(colour, Image.new(colour.mode, image.size, "white"), alpha)
+
+
+def _narrowed(small: Image.Image, image: Image.Image) -> Image.Image:
+    """Return `small`, of mode F, as 8-bit grey, scaled by the range of the numbers in `image`."""
+    lowest, highest = _range(image)
+    scale = WHITE / (highest - lowest) if highest > lowest else 0.0
+    # The conversion to L cuts off decimals.
+    return small.point(lambda grey: grey * scale + (0.5 - lowest * scale)).convert("L")
+
+
+def _range(image: Image.Image) -> tuple[float, float]:
+    lowest, highest = _extrema(image.convert("F"))
+    if image.mode != "F" and lowest >= 0 and _MAX_16_BIT / 16 < highest <= _MAX_16_BIT:
+        return 0.0, float(_MAX_16_BIT)
+    # Floats, 32-bit numbers, and 12 or fewer bits in 16: the numbers themselves are the only guide.
+    return lowest, highest
+
+
+def _shrunk_colour(image: Image.Image, side_px: int) -> Image.Image:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode in _WIDE_MODES:
+        image = _narrowed(image.convert("F"), image)
+    elif image.mode != "CMYK":
+        image = image.convert("RGB")
+    # Never enlarged: `thumbnail` keeps the shape and what is smaller.
+    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+    return _over_white(image) if image.mode == "RGBA" else image.convert("RGB")

@@ -1,0 +1,179 @@
+"""The daemon's side of decoding: tasks to worker processes, results back, nobody waits for ever.
+
+In: paths and bytes.  Out: facts, or why not; contact sheets.  Never here: Pillow, pixels, SQL.
+
+Two kinds of workers, so that a question never waits behind an index batch: a crew that works on a batch together, and
+a desk that answers one request at a time.  Both start on demand and leave when idle.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cbir_daemon.decode.crew import Crew
+from cbir_daemon.decode.desk import Desk
+from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
+from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.records import Facts, Unreadable
+
+# Pixels of a picture's longer side on a sheet; `cbir_daemon.decode.sheet` scales down what is too large.
+_QUERY_SIDE_PX = 440
+_CELL_SIDE_PX = 248
+
+
+@dataclass(frozen=True, slots=True)
+class SheetCell:
+    """A match on a contact sheet.
+
+    Parameters
+    ----------
+    path : bytes
+        Absolute path of the file.
+    caption : tuple of str
+        Lines below its picture.
+    """
+
+    path: bytes
+    caption: tuple[str, ...]
+
+
+class DecodePool:
+    """Worker processes that read images.
+
+    Parameters
+    ----------
+    workers : int
+        Processes that read a batch; as many again may answer single requests.
+    limits : DecodeLimits
+        What one file may cost.
+    idle_s : float
+        After so many seconds without work a worker leaves; see `close_idle`.
+
+    Notes
+    -----
+    `read_files` is called from one thread at a time; everything else from any thread.
+    """
+
+    def __init__(self, workers: int, limits: DecodeLimits, *, idle_s: float = 60.0) -> None:
+        self._crew = Crew(workers, limits, idle_s)
+        self._desk = Desk(workers, limits, idle_s)
+
+    @property
+    def decoded(self) -> int:
+        """Files that `read_files` has really decoded so far: not skipped by digest, not refused."""
+        return self._crew.decoded
+
+    def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+        """Yield every task with what came of it, in order of completion.
+
+        A crash, a hang or a time-out costs the one file.  Nothing is read further ahead than the workers' few tasks in
+        flight: a caller that stops asking stops the reading.
+
+        Raises
+        ------
+        ChildError
+            When workers cannot be started at all.
+        UnavailableError
+            When the pool is closed.
+        """
+        return self._crew.read_files(tasks)
+
+    def read_image(self, source: Path | bytes) -> Facts:
+        """Return the facts of one image: a query.
+
+        Parameters
+        ----------
+        source : Path or bytes
+            A file, links followed, or the bytes of one.
+
+        Raises
+        ------
+        NotFoundError
+            When there is no such file.
+        NoAccessError
+            When this process may not read it: send its bytes instead.
+        UnreadableImageError
+            When it is no image, or breaks a limit; `reason` is a word of `REASONS`.
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        answer = self._desk.ask(*_request("read", source))
+        result = answer if isinstance(answer, Unreadable) else result_from(answer)
+        if isinstance(result, Unreadable):
+            raise _refusal(source, result)
+        return result
+
+    def draw_sheet(self, query: Path | bytes, query_caption: tuple[str, ...], cells: Sequence[SheetCell]) -> bytes:
+        """Return a PNG of the query, large, and of the matches beside it, each with its caption.
+
+        A file that cannot be read gets a grey cell that says why.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started, or drawing failed.
+        UnavailableError
+            When the pool is closed.
+        """
+        panels = [self._panel(query, query_caption, _QUERY_SIDE_PX)]
+        panels += [self._panel(Path(os.fsdecode(cell.path)), cell.caption, _CELL_SIDE_PX) for cell in cells]
+        message = {"do": "sheet", "panels": [panel for panel, _ in panels]}
+        answer = self._desk.ask(message, b"".join(pixels for _, pixels in panels))
+        if isinstance(answer, Unreadable):
+            raise ChildError(f"no sheet was drawn: {answer.message}")
+        return answer.blob
+
+    def close_idle(self, now: float) -> None:
+        """Let workers go that have had nothing to do for `idle_s`.
+
+        Parameters
+        ----------
+        now : float
+            Seconds on a clock that never goes back.  A worker's idle time begins at the first call that finds it idle.
+        """
+        self._crew.close_idle(now)
+        self._desk.close_idle(now)
+
+    def close(self) -> None:
+        """Kill all workers, busy or not; requests under way end with `UnavailableError`."""
+        self._crew.close()
+        self._desk.close()
+
+    def _panel(self, source: Path | bytes, caption: tuple[str, ...], side_px: int) -> tuple[dict[str, Any], bytes]:
+        """Return what the sheet's worker is told of one picture, and the picture's RGB bytes."""
+        message, blob = _request("colour", source)
+        answer = self._desk.ask({**message, "side_px": side_px}, blob)
+        panel = {"caption": [_printable(line) for line in caption], "width_px": 0, "height_px": 0, "reason": ""}
+        result = answer if isinstance(answer, Unreadable) or "code" not in answer.message else result_from(answer)
+        if isinstance(result, Frame):
+            return {**panel, **result.message}, result.blob
+        return {**panel, "reason": result.message if isinstance(result, Unreadable) else ""}, b""
+
+
+def _request(what: str, source: Path | bytes) -> tuple[dict[str, Any], bytes]:
+    if isinstance(source, bytes):
+        return {**read_message(ReadTask(b"")), "do": what}, source
+    # A person who names a link means the file that it leads to.
+    return {**read_message(ReadTask(os.fsencode(source))), "do": what, "follow": True}, b""
+
+
+def _refusal(source: Path | bytes, unreadable: Unreadable) -> CbirError:
+    name = "the image sent" if isinstance(source, bytes) else _printable(os.fspath(source))
+    message = f"{name}: {unreadable.message}"
+    if unreadable.code == "vanished":
+        return NotFoundError(f"{name}: no such file")
+    if unreadable.code == "no-access":
+        return NoAccessError(message)
+    return UnreadableImageError(message, reason=unreadable.code)
+
+
+def _printable(text: str) -> str:
+    """Return `text` as UTF-8 can carry it: bytes of a file name that are no text become question marks."""
+    return text.encode(errors="replace").decode()
