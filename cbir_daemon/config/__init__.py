@@ -1,0 +1,53 @@
+"""What the operator decided: TOML, environment and flags in, one frozen `Config` out.
+
+`settings` declares every key once, `checks` says what each accepts, `places` knows where things lie, `reading` puts
+them together, `text` writes them down.  Never here: who uses a value, and anything the program changes by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cbir_daemon.config.places import client_socket_paths
+    from cbir_daemon.config.reading import load
+    from cbir_daemon.config.settings import (
+        AlbumConfig,
+        AlertsConfig,
+        Config,
+        DecodeConfig,
+        LogConfig,
+        MatchConfig,
+        ModelConfig,
+        ServerConfig,
+        WatchConfig,
+    )
+    from cbir_daemon.config.text import sample, show, tables
+
+__all__ = [
+    "AlbumConfig",
+    "AlertsConfig",
+    "Config",
+    "DecodeConfig",
+    "LogConfig",
+    "MatchConfig",
+    "ModelConfig",
+    "ServerConfig",
+    "WatchConfig",
+    "client_socket_paths",
+    "load",
+    "sample",
+    "show",
+    "tables",
+]
+
+_HOMES = {"client_socket_paths": "places", "load": "reading", "sample": "text", "show": "text", "tables": "text"}
+
+
+def __getattr__(name: str) -> object:
+    # The client asks only where the socket is, and its whole start is part of every query: the rest is loaded when
+    # it is asked for (PEP 562).
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'settings')}"), name)

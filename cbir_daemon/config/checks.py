@@ -1,0 +1,168 @@
+"""What a key accepts: a value as TOML gives it in, the value as the program uses it out.
+
+Never here: names of keys, defaults, files.
+"""
+
+from __future__ import annotations
+
+import grp
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import time
+from typing import Any
+
+AUTO = "auto"
+HOURS = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One rule for a value.
+
+    Parameters
+    ----------
+    accepts : str
+        What is accepted, in words that end the sentence "accepted is ...".
+    read : callable
+        Gets the value from the file, returns the one to use; raises `ValueError` or `TypeError` when it is not
+        accepted.
+    none_text : str
+        The text that is read as None.
+    """
+
+    accepts: str
+    read: Callable[[Any], Any]
+    none_text: str = AUTO
+
+
+def flag() -> Check:
+    """Accept true or false."""
+
+    def read(value: object) -> bool:
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
+
+    return Check("true or false", read)
+
+
+def number(minimum: float, maximum: float, unit: str = "") -> Check:
+    """Accept a finite number between two bounds, both included."""
+
+    def read(value: object) -> float:
+        # nan passes no comparison, so it falls here too.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
+            raise ValueError
+        return float(value)
+
+    return Check(f"a number from {written(minimum)} to {written(maximum)} {unit}".rstrip(), read)
+
+
+def count(minimum: int, maximum: int, unit: str = "") -> Check:
+    """Accept a whole number between two bounds, both included."""
+
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            raise ValueError
+        return value
+
+    return Check(f"a whole number from {written(minimum)} to {written(maximum)} {unit}".rstrip(), read)
+
+
+def automatic(check: Check, value: Callable[[], Any]) -> Check:
+    """Accept what `check` does, and "auto" for what `value` returns."""
+    return Check(f'{check.accepts}, or "{AUTO}"', lambda given: value() if given == AUTO else check.read(given))
+
+
+def one_of(words: Iterable[str]) -> Check:
+    """Accept one of `words`."""
+    known = tuple(words)
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise ValueError
+        return str(value)
+
+    return Check(_alternatives(known), read)
+
+
+def some_of(words: Iterable[str]) -> Check:
+    """Accept a list of `words`, each at most once; it may be empty."""
+    known = tuple(words)
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(word in known and value.count(word) == 1 for word in value):
+            raise ValueError
+        return tuple(value)
+
+    return Check(f"a list of {_alternatives(known)}", read)
+
+
+def name_globs() -> Check:
+    """Accept a list of patterns for names; a slash would never match a name."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(glob, str) and glob and "/" not in glob for glob in value):
+            raise ValueError
+        return tuple(value)
+
+    return Check("a list of patterns for names, without '/'", read)
+
+
+def hours() -> Check:
+    """Accept a span of the day, which may pass midnight; empty text for the whole day."""
+
+    def read(value: object) -> tuple[time, time] | None:
+        if value == "":
+            return None
+        found = HOURS.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValueError
+        from_hour, from_minute, to_hour, to_minute = map(int, found.groups())
+        # time() refuses 24:00 and 12:60 with a ValueError of its own.
+        begin, end = time(from_hour, from_minute), time(to_hour, to_minute)
+        if begin == end:
+            raise ValueError
+        return begin, end
+
+    return Check('a span of the day such as "22:00-06:30", or ""', read, none_text="")
+
+
+def group_name() -> Check:
+    """Accept the name of a group that this machine knows, or empty text."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str):
+            raise TypeError
+        if value:
+            try:
+                grp.getgrnam(value)
+            except KeyError as error:
+                raise ValueError from error
+        return value
+
+    return Check('the name of a group on this machine, or ""', read)
+
+
+def path_text() -> Check:
+    """Accept the text of a path."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError
+        return value
+
+    return Check("the path of a file or folder", read)
+
+
+def _alternatives(words: tuple[str, ...]) -> str:
+    *others, last = (f'"{word}"' for word in words)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def written(value: float) -> str:
+    """Return `value` without an exponent, thousands set apart once there are many."""
+    if value != int(value):
+        return repr(value)
+    return f"{int(value):_}" if value >= 10_000 else str(int(value))

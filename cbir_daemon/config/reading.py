@@ -1,0 +1,219 @@
+"""Read the configuration whole: file, environment and flags in, one frozen `Config` or every fault at once out.
+
+Never here: whether a folder exists, or what a value does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from cbir_daemon.config.places import (
+    DEFAULT,
+    MAX_SOCKET_PATH_BYTES,
+    Place,
+    absolute,
+    config_place,
+    path_in_file,
+    place_in_file,
+    read_table,
+    socket_place,
+    state_place,
+)
+from cbir_daemon.config.settings import ABOUT, PLACES, SECTIONS, About, AlbumConfig, Config
+from cbir_daemon.config.text import toml
+from cbir_daemon.errors import ConfigError
+
+COMMAND_LINE = "command line"
+ALBUM = "album"
+
+
+def load(
+    *,
+    config: Path | None = None,
+    state: Path | None = None,
+    socket: Path | None = None,
+    albums: Sequence[Path] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Config:
+    """Return the configuration in force.
+
+    Parameters
+    ----------
+    config, state, socket : Path or None
+        From the command line.  They beat CBIR_CONFIG, CBIR_STATE and CBIR_SOCKET, which beat the file.
+    albums : sequence of Path
+        From the command line, relative to the current folder.  They come after those of the file.
+    environ : mapping of str to str
+        Of the process.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each fault: the file, the key, the value, and what is accepted.
+    """
+    cwd = Path.cwd()
+    file = config_place(config, environ, cwd)
+    table = read_table(file)
+    reader = _Reader(file.path, environ)
+    reader.check_top(table)
+    sections: dict[str, Any] = {name: reader.section(name, table.get(name, {})) for name in SECTIONS}
+    found = reader.albums(table.get(ALBUM, []), [absolute(album, cwd) for album in albums])
+    places = _places(state, socket, environ, cwd, file, table)
+    reader.check_together(sections, found, places["socket"])
+    reader.raise_faults()
+    reader.origins |= {key: place.origin for key, place in {"config": file, **places}.items()}
+    return Config(
+        albums=tuple(found),
+        state_dir=places["state"].path,
+        socket_path=places["socket"].path,
+        config_path=file.path if file.path.exists() else None,
+        origins=MappingProxyType(reader.origins),
+        **sections,
+    )
+
+
+def _places(
+    state: Path | None,
+    socket: Path | None,
+    environ: Mapping[str, str],
+    cwd: Path,
+    file: Place,
+    table: Mapping[str, object],
+) -> dict[str, Place]:
+    state_found = state_place(state, environ, cwd, place_in_file(table, "state", file.path, environ))
+    in_file = place_in_file(table, "socket", file.path, environ)
+    return {"state": state_found, "socket": socket_place(socket, environ, cwd, in_file, state_found.path)}
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Collects values, their origins and every fault on the way."""
+
+    file: Path
+    environ: Mapping[str, str]
+    origins: dict[str, str] = field(default_factory=dict)
+    faults: list[ConfigError] = field(default_factory=list)
+
+    def raise_faults(self) -> None:
+        """Raise one error for all faults, if there are any."""
+        if len(self.faults) == 1:
+            raise self.faults[0]
+        if self.faults:
+            raise ConfigError("\n".join(map(str, self.faults)))
+
+    def check_top(self, table: Mapping[str, object]) -> None:
+        """Find keys outside of every section that mean nothing, and check `state` and `socket`."""
+        self._refuse_unknown("", table, (*PLACES, ALBUM, *SECTIONS))
+        for key, about in PLACES.items():
+            if key in table:
+                self._value(key, key, table[key], about)
+
+    def section(self, name: str, table: object) -> object:
+        """Return section `name`: what the file says of it, defaults for the rest."""
+        origin = f"file {self.file}"
+        return SECTIONS[name](**self._values(SECTIONS[name], f"[{name}] ", f"{name}.", table, origin))
+
+    def albums(self, tables: object, from_flags: Iterable[Path]) -> list[AlbumConfig]:
+        """Return the file's albums, then those of the command line that the file does not have."""
+        if not isinstance(tables, list):
+            self._fault(f"{self.file}: {ALBUM} = {_shown(tables)}", "write each album as [[album]] with a path")
+            tables = []
+        found = [self._album(number, table) for number, table in enumerate(tables)]
+        albums = [album for album in found if album]
+        for path in dict.fromkeys(from_flags):
+            if all(path != album.path for album in albums):
+                self._note_origins(AlbumConfig, f"{ALBUM}[{len(albums)}].", {"path": path}, COMMAND_LINE)
+                albums.append(AlbumConfig(path))
+        return albums
+
+    def check_together(self, sections: Mapping[str, Any], albums: Sequence[AlbumConfig], socket: Place) -> None:
+        """Find values that are good alone but not with the others."""
+        model = sections["model"]
+        if model.max_fit_images < model.min_images:
+            self._fault(
+                f"{self.file}: [model] max_fit_images = {model.max_fit_images} is less than "
+                f"min_images = {model.min_images}"
+            )
+        length = len(os.fsencode(socket.path))
+        if length > MAX_SOCKET_PATH_BYTES:
+            self._fault(
+                f"socket path {socket.path} ({socket.origin}) is {length} bytes long, a Unix socket allows "
+                f"{MAX_SOCKET_PATH_BYTES}",
+                "choose a shorter one with --socket or CBIR_SOCKET",
+            )
+        for album, other in itertools.combinations(albums, 2):
+            self._check_apart(album.path, other.path)
+
+    def _check_apart(self, path: Path, other: Path) -> None:
+        if path == other:
+            self._fault(f"album {path} is named twice")
+        elif path.is_relative_to(other) or other.is_relative_to(path):
+            self._fault(f"album {path} and album {other} lie one inside the other", "name only the outer one")
+
+    def _album(self, number: int, table: object) -> AlbumConfig | None:
+        values = self._values(AlbumConfig, f"[[{ALBUM}]] ", f"{ALBUM}[{number}].", table, f"file {self.file}")
+        if "path" not in values:
+            if isinstance(table, dict) and "path" not in table:
+                self._fault(f"{self.file}: [[{ALBUM}]] number {number + 1} has no path")
+            return None
+        path = path_in_file(values.pop("path"), self.file, self.environ)
+        return AlbumConfig(path, **values)
+
+    def _values(self, kind: type, title: str, prefix: str, table: object, origin: str) -> dict[str, Any]:
+        """Return the good values of one table by field name; note their origins and the faults of the others."""
+        if not isinstance(table, dict):
+            self._fault(f"{self.file}: {title.strip()} = {_shown(table)}", "it is a section of its own")
+            table = {}
+        declared = {entry.name: entry.metadata[ABOUT] for entry in fields(kind)}
+        self._refuse_unknown(title, table, declared)
+        self._note_origins(kind, prefix, table, origin)
+        read = {
+            key: self._value(title + key, key, table[key], about) for key, about in declared.items() if key in table
+        }
+        return {key: value for key, value in read.items() if value is not MISSING}
+
+    def _note_origins(self, kind: type, prefix: str, table: Mapping[str, object], origin: str) -> None:
+        for entry in fields(kind):
+            self.origins[prefix + entry.name] = origin if entry.name in table else DEFAULT
+
+    def _value(self, title: str, key: str, value: object, about: About) -> object:
+        try:
+            return about.check.read(value)
+        except (ValueError, TypeError):
+            self._fault(f"{self.file}: {title} = {_shown(value)}: accepted is {about.check.accepts}")
+            return MISSING
+
+    def _refuse_unknown(self, title: str, table: Mapping[str, object], known: Iterable[str]) -> None:
+        names = list(known)
+        for key in table:
+            if key not in names:
+                self._fault(f"{self.file}: unknown key {title}{key}", _likely(key, names))
+
+    def _fault(self, message: str, hint: str = "") -> None:
+        self.faults.append(ConfigError(message, hint=hint))
+
+
+def _likely(key: str, here: Sequence[str]) -> str:
+    """Return a hint with the key that was probably meant: the right name in the wrong section, or a typing error."""
+    homes = {entry.name: name for name, kind in SECTIONS.items() for entry in fields(kind)}
+    if key in homes:
+        return f"it belongs into [{homes[key]}]"
+    close = difflib.get_close_matches(key, here, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    elsewhere = difflib.get_close_matches(key, homes, n=1, cutoff=0.8)
+    if elsewhere:
+        return f"did you mean {elsewhere[0]} in [{homes[elsewhere[0]]}]?"
+    return f"known are {', '.join(here)}"
+
+
+def _shown(value: object) -> str:
+    text = toml(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,310 @@
+"""The one declaration of every setting: name, type, default, what is accepted, and a line of help.
+
+The checks, the sample, `cbir-daemon config show` and `docs/configuration.md` are all made from the fields below.  Never
+here: reading them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import time
+from pathlib import Path
+
+from cbir_daemon.config import checks
+from cbir_daemon.config.checks import Check
+from cbir_daemon.records import Kind
+
+ABOUT = "about"
+MIB = 1024 * 1024
+DAY_S = 86_400.0
+SINKS = ("log",)
+"""Where alerts can be delivered beside the index itself."""
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may run on, at least 1."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is said of a setting.
+
+    Parameters
+    ----------
+    check : Check
+        What is accepted.
+    help : str
+        What it does, as one sentence.
+    """
+
+    check: Check
+    help: str
+
+
+def _about(check: Check, text: str) -> dict[str, About]:
+    return {ABOUT: About(check, text)}
+
+
+@dataclass(frozen=True, slots=True)
+class AlbumConfig:
+    """One watched folder."""
+
+    path: Path = field(metadata=_about(checks.path_text(), "The folder; relative to this file, `~` is your home."))
+    watch: str = field(
+        default="auto",
+        metadata=_about(
+            checks.one_of(("auto", "inotify", "poll")),
+            "How changes are noticed: by the kernel, by looking again, or whichever the file system allows.",
+        ),
+    )
+    protected: bool = field(
+        default=False, metadata=_about(checks.flag(), "Never propose to remove a file of this album.")
+    )
+    alerts: bool = field(
+        default=True, metadata=_about(checks.flag(), "Tell when a new file of this album is a duplicate.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """How albums are watched."""
+
+    settle_s: float = field(
+        default=2.0,
+        metadata=_about(
+            checks.number(0, 3600, "seconds"), "How long a file must have been left alone before it is read."
+        ),
+    )
+    rescan_s: float = field(
+        default=3600.0,
+        metadata=_about(checks.number(1, 31 * DAY_S, "seconds"), "Time between two looks through every album."),
+    )
+    poll_s: float = field(
+        default=60.0,
+        metadata=_about(
+            checks.number(0.1, DAY_S, "seconds"), "Time between two looks through an album that is polled."
+        ),
+    )
+    exclude: tuple[str, ...] = field(
+        default=(
+            ".*",
+            "@eaDir",
+            "@Recycle",
+            "#recycle",
+            "#snapshot",
+            "$RECYCLE.BIN",
+            "System Volume Information",
+            ".thumbnails",
+            ".Trash*",
+            "lost+found",
+        ),
+        metadata=_about(
+            checks.name_globs(), "Files and folders with a name like one of these (`*`, `?`, `[...]`) are left out."
+        ),
+    )
+    missing_fraction: float = field(
+        default=0.5,
+        metadata=_about(
+            checks.number(0.01, 1),
+            "An album that lost more than this share of its files at once counts as missing: nothing is forgotten.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeConfig:
+    """How image files are read."""
+
+    workers: int = field(
+        default_factory=usable_processors,
+        metadata=_about(
+            checks.automatic(checks.count(1, 256), usable_processors),
+            "Processes that decode at the same time; `auto` is one for each processor.",
+        ),
+    )
+    max_pixels: int = field(
+        default=200_000_000,
+        metadata=_about(
+            checks.count(4096, 4_000_000_000, "pixels"), "An image with more pixels is not decoded but recorded."
+        ),
+    )
+    max_file_bytes: int = field(
+        default=512 * MIB,
+        metadata=_about(
+            # A frame between processes carries at most 2 GiB.
+            checks.count(1024, 2047 * MIB, "bytes"),
+            "A larger file is not read, and a larger query is refused.",
+        ),
+    )
+    timeout_s: float = field(
+        default=30.0,
+        metadata=_about(checks.number(0.1, 3600, "seconds"), "Longest time for one file; then its process is ended."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """How the map is fitted and when."""
+
+    n_components: int | None = field(
+        default=None,
+        metadata=_about(
+            checks.automatic(checks.count(2, 256), lambda: None),
+            "Dimensions of the map; `auto` tries some and keeps the best.",
+        ),
+    )
+    min_images: int = field(
+        default=20,
+        metadata=_about(checks.count(5, 1_000_000), "With fewer different images than this no map is fitted."),
+    )
+    max_fit_images: int = field(
+        default=100_000,
+        metadata=_about(
+            checks.count(10, 10_000_000), "Most images that a map is fitted on; the others are projected onto it."
+        ),
+    )
+    refit_changed_fraction: float = field(
+        default=0.2,
+        metadata=_about(
+            checks.number(0.001, 100),
+            "A new map is fitted when images added and gone, divided by those fitted, pass this.",
+        ),
+    )
+    refit_min_changes: int = field(
+        default=20,
+        metadata=_about(checks.count(1, 10_000_000), "No new map is fitted for fewer images added and gone."),
+    )
+    refit_min_interval_s: float = field(
+        default=600.0,
+        metadata=_about(checks.number(0, 366 * DAY_S, "seconds"), "Shortest time between the starts of two fits."),
+    )
+    fit_hours: tuple[time, time] | None = field(
+        default=None,
+        metadata=_about(checks.hours(), "Local time in which fits may start by themselves; empty for always."),
+    )
+    threads: int = field(
+        default_factory=usable_processors,
+        metadata=_about(
+            checks.automatic(checks.count(1, 256), usable_processors),
+            "Threads of the fitting process; `auto` is one for each processor.",
+        ),
+    )
+    model_idle_s: float = field(
+        default=600.0,
+        metadata=_about(
+            checks.number(0, DAY_S, "seconds"), "The process that holds the model leaves when unused this long."
+        ),
+    )
+    seed: int = field(
+        default=42,
+        metadata=_about(checks.count(0, 2**32 - 1), "Of every random choice: the same images give the same map."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MatchConfig:
+    """When two images match."""
+
+    copy_threshold: float | None = field(
+        default=None,
+        metadata=_about(
+            checks.automatic(checks.number(0, 1), lambda: None),
+            "Score from which a match is called a copy; `auto` is the measured default.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsConfig:
+    """Which duplicates are told, and where."""
+
+    min_kind: str = field(
+        default=Kind.COPY.value,
+        metadata=_about(checks.one_of((Kind.EXACT, Kind.COPY)), "The weakest kind of match that is told."),
+    )
+    min_score: float = field(default=0.0, metadata=_about(checks.number(0, 1), "A match below this score is not told."))
+    sinks: tuple[str, ...] = field(
+        default=SINKS,
+        metadata=_about(checks.some_of(SINKS), "Where alerts go beside `cbir alerts`, which always has them."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Who may ask."""
+
+    group: str = field(
+        default="",
+        metadata=_about(
+            checks.group_name(), "Members of this group may ask too; empty for only the user who runs the daemon."
+        ),
+    )
+    max_connections: int = field(
+        default=64,
+        metadata=_about(checks.count(1, 4096), "Clients served at the same time; others are told to come back."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is logged."""
+
+    level: str = field(
+        default="info",
+        metadata=_about(
+            checks.one_of(("debug", "info", "warning", "error")), "The least important message that is logged."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the operator decided.
+
+    Parameters
+    ----------
+    albums : tuple of AlbumConfig
+        Folders from the file and the command line, no folder twice, none inside another.
+    watch, decode, model, match, alerts, server, log
+        The sections of the file.
+    state_dir, socket_path : Path
+        Absolute; neither needs to exist.
+    config_path : Path or None
+        The file that was read; None when there was none.
+    origins : mapping of str to str
+        Where each value came from: "default", "flag --state", "environment CBIR_STATE", "file PATH" or "command
+        line", by `state`, `socket`, `config`, `SECTION.KEY` and `album[N].KEY`.
+    """
+
+    albums: tuple[AlbumConfig, ...]
+    watch: WatchConfig
+    decode: DecodeConfig
+    model: ModelConfig
+    match: MatchConfig
+    alerts: AlertsConfig
+    server: ServerConfig
+    log: LogConfig
+    state_dir: Path
+    socket_path: Path
+    config_path: Path | None
+    origins: Mapping[str, str]
+
+
+SECTIONS = {
+    "watch": WatchConfig,
+    "decode": DecodeConfig,
+    "model": ModelConfig,
+    "match": MatchConfig,
+    "alerts": AlertsConfig,
+    "server": ServerConfig,
+    "log": LogConfig,
+}
+
+PLACES = {
+    "state": About(checks.path_text(), "Folder of the index, the models and the lock."),
+    "socket": About(checks.path_text(), "The Unix socket on which the daemon answers."),
+}
+"""Keys above the first section; flag and environment beat them."""

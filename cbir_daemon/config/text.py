@@ -1,0 +1,114 @@
+"""Write the declared settings down: a sample file, the values in force with their origins, the tables of the manual.
+
+In: the declaration, or a `Config`.  Out: text.  Never here: reading, checking, printing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from datetime import time
+from typing import TYPE_CHECKING
+
+from cbir_daemon.config.checks import AUTO, written
+from cbir_daemon.config.settings import ABOUT, PLACES, SECTIONS, About, AlbumConfig, Config
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SAMPLE_HEAD = """\
+# Configuration of cbir-daemon.  What is commented out shows the default.
+"""
+
+
+def sample() -> str:
+    """Return a configuration file in which every key is explained and commented out."""
+    lines = [SAMPLE_HEAD]
+    for key, about in PLACES.items():
+        lines += [*_comment(about), f'# {key} = "~/.local/state/cbir{"" if key == "state" else "/socket"}"', ""]
+    for title, kind in {"[album]": AlbumConfig, **SECTIONS}.items():
+        lines += [f"# {(kind.__doc__ or '').strip()}", f"{'# ' if kind is AlbumConfig else ''}[{title}]"]
+        for entry in fields(kind):
+            lines += [*_comment(entry.metadata[ABOUT]), f"# {entry.name} = {_default(entry)}", ""]
+    return "\n".join(lines)
+
+
+def show(config: Config) -> str:
+    """Return every value in force as TOML, each with its origin behind it."""
+    lines = [
+        f"# configuration: {config.config_path or 'no file'} ({config.origins['config']})",
+        _shown("state", toml(config.state_dir), config.origins["state"]),
+        _shown("socket", toml(config.socket_path), config.origins["socket"]),
+    ]
+    for number, album in enumerate(config.albums):
+        lines += ["", "[[album]]", *_shown_fields(AlbumConfig, album, f"album[{number}].", config)]
+    for name, kind in SECTIONS.items():
+        lines += ["", f"[{name}]", *_shown_fields(kind, getattr(config, name), f"{name}.", config)]
+    return "\n".join(lines) + "\n"
+
+
+def tables() -> str:
+    """Return the reference of all keys as Markdown tables, one for each section."""
+    places = [_row(key, about, "see below") for key, about in PLACES.items()]
+    parts = [_table("Above the first section", places)]
+    for title, kind in {"[album]": AlbumConfig, **SECTIONS}.items():
+        rows = [_row(entry.name, entry.metadata[ABOUT], _default_in_table(entry)) for entry in fields(kind)]
+        parts.append(_table(f"`[{title}]`: {(kind.__doc__ or '').strip().rstrip('.').lower()}", rows))
+    return "\n".join(parts)
+
+
+def toml(value: object, none_text: str = AUTO) -> str:
+    """Return `value` as TOML writes it; None is `none_text`, times are a span of the day."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return written(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, tuple) and all(isinstance(part, time) for part in value) and value:
+        return _quoted("-".join(f"{part:%H:%M}" for part in value))
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(toml, value))}]"
+    return _quoted(none_text if value is None else str(value))
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are TOML's too.  Bytes of a name that are not UTF-8 cannot be printed.
+    return json.dumps(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), ensure_ascii=False)
+
+
+def _comment(about: About) -> Iterator[str]:
+    yield f"# {about.help}  Accepted: {about.check.accepts}."
+
+
+def _default(entry: Field[object]) -> str:
+    if entry.default is not MISSING:
+        return toml(entry.default, entry.metadata[ABOUT].check.none_text)
+    # Only two things have no fixed default: a number of processors, and the path that every album must name.
+    return _quoted("~/Pictures" if entry.default_factory is MISSING else AUTO)
+
+
+def _default_in_table(entry: Field[object]) -> str:
+    required = entry.default is MISSING and entry.default_factory is MISSING
+    return "required" if required else f"`{_default(entry)}`"
+
+
+def _shown(key: str, text: str, origin: str) -> str:
+    return f"{key} = {text}  # {origin}"
+
+
+def _shown_fields(kind: type[DataclassInstance], section: object, prefix: str, config: Config) -> Iterator[str]:
+    for entry in fields(kind):
+        text = toml(getattr(section, entry.name), entry.metadata[ABOUT].check.none_text)
+        yield _shown(entry.name, text, config.origins[prefix + entry.name])
+
+
+def _row(key: str, about: About, default: str) -> str:
+    return f"| `{key}` | {default} | {about.check.accepts} | {about.help} |"
+
+
+def _table(title: str, rows: list[str]) -> str:
+    return "\n".join(
+        [f"### {title}", "", "| key | default | accepted | what it does |", "|---|---|---|---|", *rows, ""]
+    )
