@@ -1,0 +1,26 @@
+"""What the children of this room find in their environment.
+
+In: the folder of models and a number of threads.  Out: environment variables.  Never here: starting anything.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CACHE_FOLDER = ".numba"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def child_environment(models_dir: Path, threads: int) -> dict[str, str]:
+    """Return the variables for a child that uses umap-learn.
+
+    numba keeps what it compiled below `models_dir`: beside the packages, its default, may be read-only for a service,
+    and each start would compile for 25 s again.  Who sets `NUMBA_CACHE_DIR` has chosen another folder, or shares one.
+    """
+    return {
+        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or str(models_dir / CACHE_FOLDER),
+        # umap-learn warns at each call of what is meant here (a precomputed metric, one thread for one seed).
+        "PYTHONWARNINGS": "ignore",
+    }

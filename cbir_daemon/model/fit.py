@@ -1,0 +1,204 @@
+"""A running fit, as the daemon sees it.
+
+In: codes and settings.  Out: progress, then a report with positions; or one error.  Never here: umap, numba,
+scikit-learn, joblib.  All the work is done by `cbir_daemon.model.fit_child` in its own process at nice 19.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.child import Child
+from cbir_daemon.errors import ChildError, ModelError, StorageError, TimedOutError
+from cbir_daemon.model.artifact import CODES_FILE, new_file, start_folder
+from cbir_daemon.model.environment import child_environment
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.records import Candidate, FitReport
+
+FEWEST_IMAGES = 5
+"""Below this there is nothing to learn from neighbourhoods."""
+
+Stage = Literal["graph", "tune", "fit", "save"]
+
+STAGE_SPANS: dict[Stage, tuple[float, float]] = {
+    "graph": (0.0, 0.15),
+    "tune": (0.15, 0.85),
+    "fit": (0.85, 0.95),
+    "save": (0.95, 1.0),
+}
+"""Where each stage begins and ends in the whole of a fit, as measured at 10 000 images."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """What to fit.
+
+    Parameters
+    ----------
+    n_components : int or None
+        Dimensions of the map; None tries 8, 16 and 32 and takes the best.
+    seed : int
+        Of every random choice, 0 to 2**32 - 1.
+    threads : int
+        For matrix products; the layout itself is single-threaded, or it could not be repeated.
+    code_version : str
+        How the codes were made; an artifact of another one is refused.
+    max_fit_images : int
+        More images than this are sampled; the rest is projected by the caller.
+    score_sample : int
+        Images on which candidates are scored.  Scoring takes memory and time of its square.
+    """
+
+    n_components: int | None
+    seed: int
+    threads: int
+    code_version: str
+    max_fit_images: int = 100_000
+    score_sample: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class FitProgress:
+    """How far a fit is: `done` of `total` steps of one stage, and a sentence for people."""
+
+    stage: Stage
+    done: int
+    total: int
+    message: str
+
+    @property
+    def fraction(self) -> float:
+        """Share of the whole fit that is done, in [0, 1]."""
+        start, end = STAGE_SPANS[self.stage]
+        return start + (end - start) * self.done / max(1, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """A finished fit.
+
+    Parameters
+    ----------
+    report : FitReport
+        Scores, parameters, and the artifact that is now on disk.
+    rows : (m,) ndarray of intp
+        Rows of the codes that were fitted, ascending: all of them, or the sample.
+    positions : (m, n_components) ndarray of float32
+        Of these rows.
+    """
+
+    report: FitReport
+    rows: NDArray[np.intp]
+    positions: NDArray[np.float32]
+
+
+class Fit:
+    """A fit in its own process.  Made by `start`; ended by its result, its error or `cancel`.
+
+    Parameters
+    ----------
+    child : Child
+        The process, which has been told what to do.
+    folder : Path
+        Where the artifact grows.
+    """
+
+    def __init__(self, child: Child, folder: Path) -> None:
+        self._child = child
+        self._folder = folder
+
+    @classmethod
+    def start(cls, codes: NDArray[np.float32], models_dir: Path, settings: FitSettings) -> Fit:
+        """Begin to fit a map of `codes`.
+
+        Parameters
+        ----------
+        codes : (n, f) ndarray of float32
+            Unit rows free of their mean; rows of zeros for flat images.
+        models_dir : Path
+            Folder of all artifacts.  The codes are written there first: a child that is still importing would let
+            the caller wait on a socket.
+        settings : FitSettings
+            What to fit.
+
+        Raises
+        ------
+        ModelError
+            When there are too few images, or codes that are no numbers.
+        StorageError
+            When the codes cannot be written.
+        ChildError
+            When the process cannot be started.
+        """
+        if len(codes) < FEWEST_IMAGES:
+            raise ModelError(f"a map needs at least {FEWEST_IMAGES} images, there are {len(codes)}")
+        if not np.isfinite(codes).all():
+            raise ModelError("a code holds something that is no number")
+        folder = start_folder(models_dir)
+        try:
+            with new_file(folder / CODES_FILE) as file:
+                np.save(file, np.ascontiguousarray(codes, dtype=np.float32))
+            child = Child("cbir_daemon.model.fit_child", env=child_environment(models_dir, settings.threads))
+            fit = cls(child, folder)
+            child.send({"folder": str(folder), "settings": asdict(settings)})
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise StorageError(f"cannot write {folder / CODES_FILE}: {error.strerror}") from error
+        except ChildError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return fit
+
+    def fileno(self) -> int:
+        """Return a descriptor for `select`.  When it is readable, `poll` until that returns None."""
+        return self._child.fileno()
+
+    def poll(self, timeout_s: float) -> FitProgress | FitResult | None:
+        """Return what the fit says next, or None when it says nothing within `timeout_s`.
+
+        Raises
+        ------
+        ModelError
+            When no map can be fitted; the message says why.
+        ChildError
+            When the process died.
+        """
+        try:
+            frame = self._child.receive(timeout_s)
+        except TimedOutError:
+            return None
+        except ChildError:
+            self.cancel()
+            raise
+        message = frame.message
+        if "stage" in message:
+            return FitProgress(message["stage"], message["done"], message["total"], message["message"])
+        if "failed" in message:
+            self.cancel()
+            raise ModelError(message["failed"], hint=message["hint"])
+        self._child.close()
+        return _result(frame)
+
+    def cancel(self) -> None:
+        """Kill the process and remove what it wrote.  Harmless when the fit has ended."""
+        self._child.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _result(frame: Frame) -> FitResult:
+    report = _report(frame.message["report"])
+    row_bytes = report.fitted_images * np.dtype(np.int64).itemsize
+    rows = np.frombuffer(frame.blob[:row_bytes], np.int64).astype(np.intp)
+    positions = np.frombuffer(frame.blob[row_bytes:], np.float32).reshape(len(rows), report.n_components)
+    return FitResult(report, rows, positions)
+
+
+def _report(fields: dict[str, Any]) -> FitReport:
+    curve = tuple(Candidate(**candidate) for candidate in fields["curve"])
+    return FitReport(**{**fields, "curve": curve, "sha256": bytes.fromhex(fields["sha256"])})

@@ -1,0 +1,172 @@
+"""Who is nearest to whom among codes, exactly.
+
+In: codes (unit rows; rows of zeros for flat images).  Out: ids and distances of the k nearest, and the symmetric sparse
+matrix that umap-learn takes with `metric="precomputed"`.  Never here: umap, files, approximation.
+
+The distance of two codes is the cosine distance, computed as half of the squared difference: the same number for unit
+vectors, but exact near 0, where 1 - dot loses all its digits.  Equal distances come in order of id.  A row's result
+never depends on which other rows were asked in the same call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+BLOCK_BYTES = 32 * 2**20
+"""Memory for one block of similarities; choosing among them takes twice as much again."""
+
+EXACT_BLOCK_BYTES = 8 * 2**20
+"""Memory for one block of differences: small enough for a processor's cache."""
+
+SPARE = 16
+"""Candidates beyond k that a matrix product proposes for exact comparison."""
+
+SMALLEST_DISTANCE = np.float32(1e-7)
+"""Distance of duplicates: an explicit zero would mean "no neighbour" to a sparse matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """The k nearest of each row, nearest first.
+
+    Parameters
+    ----------
+    ids : (n, k) ndarray of int32
+        Row numbers among the points searched.
+    distances : (n, k) ndarray of float32
+        Cosine distances in [SMALLEST_DISTANCE, 2], never falling along a row.
+    """
+
+    ids: NDArray[np.int32]
+    distances: NDArray[np.float32]
+
+    def first(self, k: int) -> Neighbors:
+        """Return the `k` nearest of each row."""
+        return Neighbors(self.ids[:, :k], self.distances[:, :k])
+
+
+def to_points(codes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return codes as unit rows, flat images included.
+
+    A flat image has the code 0, which has no direction.  It becomes the constant unit vector: codes are free of their
+    mean, so this one is at distance 1 from every code and at distance 0 from other flat images.
+    """
+    points = np.array(codes, dtype=np.float32, order="C")
+    points[~points.any(axis=1)] = 1.0 / np.sqrt(points.shape[1])
+    return points
+
+
+def nearest_others(points: NDArray[np.float32], k: int, progress: Callable[[int], None] = lambda _: None) -> Neighbors:
+    """Return the `k` nearest other rows of each row.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows.
+    k : int
+        1 to n - 1.
+    progress : callable, optional
+        Gets the number of rows done.
+
+    Notes
+    -----
+    O(n^2 f) time in matrix products, O(n k) memory and `BLOCK_BYTES`.
+    """
+    return _nearest(points, points, k, progress, others_only=True)
+
+
+def nearest(points: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> Neighbors:
+    """Return the `k` rows of `points` nearest to each of `queries`.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows.
+    queries : (m, f) ndarray of float32
+        Unit rows.
+    k : int
+        1 to n.
+    """
+    return _nearest(points, queries, k, lambda _: None, others_only=False)
+
+
+def symmetric(neighbors: Neighbors) -> scipy.sparse.csr_matrix:
+    """Return neighbours as the symmetric (n, n) sparse matrix of distances that umap-learn takes.
+
+    Whoever is a neighbour in one direction is stored in both.  The diagonal is empty.
+    """
+    rows, k = neighbors.ids.shape
+    starts = np.arange(0, rows * k + 1, k)
+    parts = (neighbors.distances.ravel(), neighbors.ids.ravel(), starts)
+    one_way = scipy.sparse.csr_matrix(parts, shape=(rows, rows))
+    both_ways = one_way.maximum(one_way.T).tocsr()
+    both_ways.sort_indices()
+    return both_ways
+
+
+def _nearest(
+    points: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    k: int,
+    progress: Callable[[int], None],
+    *,
+    others_only: bool,
+) -> Neighbors:
+    rows = len(queries)
+    found = Neighbors(np.empty((rows, k), np.int32), np.empty((rows, k), np.float32))
+    step = max(1, BLOCK_BYTES // (4 * len(points)))
+    for start in range(0, rows, step):
+        block = queries[start : start + step]
+        similarity = block @ points.T
+        if others_only:
+            # By id, not by position: of two duplicates, the other one may well come first.
+            own = np.arange(len(block))
+            similarity[own, start + own] = -np.inf
+        chosen = slice(start, start + len(block))
+        width = min(k + SPARE, len(points) - others_only)
+        _best_of_block(points, block, similarity, width, found.ids[chosen], found.distances[chosen])
+        progress(start + len(block))
+    return found
+
+
+def _best_of_block(
+    points: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    similarity: NDArray[np.float32],
+    width: int,
+    ids: NDArray[np.int32],
+    distances: NDArray[np.float32],
+) -> None:
+    """Fill `ids` and `distances` from a block of similarities, comparing `width` candidates a row."""
+    k = ids.shape[1]
+    proposed = np.argpartition(similarity, -width, axis=1)[:, -width:]
+    values = np.sort(np.take_along_axis(similarity, proposed, axis=1), axis=1)
+    # A product of float32 may be off by this much, differently in each position of the matrix.  Where more rows than
+    # proposed lie so close to the k-th, all of them are compared; otherwise the proposal holds the true nearest.
+    doubt = 4 * points.shape[1] * np.finfo(np.float32).eps
+    unsure = values[:, 0] >= values[:, width - k] - doubt
+    sure = np.flatnonzero(~unsure)
+    step = max(1, EXACT_BLOCK_BYTES // (4 * points.shape[1] * width))
+    for start in range(0, len(sure), step):
+        rows = sure[start : start + step]
+        ids[rows], distances[rows] = _exact(points, queries[rows], np.sort(proposed[rows], axis=1), k)
+    for row in np.flatnonzero(unsure):
+        close = np.flatnonzero(similarity[row] >= values[row, width - k] - doubt)
+        ids[row], distances[row] = _exact(points, queries[row : row + 1], close[np.newaxis], k)
+
+
+def _exact(
+    points: NDArray[np.float32], queries: NDArray[np.float32], candidates: NDArray[np.intp], k: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Return the `k` nearest of each row's candidates (ids ascending), ties in order of id."""
+    difference = points[candidates]
+    difference -= queries[:, np.newaxis, :]
+    distances = np.square(difference, out=difference).sum(axis=2) / 2
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    floored = np.maximum(np.take_along_axis(distances, order, axis=1), SMALLEST_DISTANCE)
+    return np.take_along_axis(candidates, order, axis=1), floored

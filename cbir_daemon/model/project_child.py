@@ -1,0 +1,90 @@
+"""The model worker: one loaded map, and positions for the codes it is sent.
+
+In: first a frame that names an artifact and its digest, then frames of codes.  Out: positions, or a sentence that says
+why not.  Never here: fitting; loading anything that was not checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.child import Channel, serve
+from cbir_daemon.errors import ModelError
+from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, ArtifactRefusedError, check_artifact, read_manifest
+from cbir_daemon.model.layout import project
+from cbir_daemon.model.neighbors import nearest, to_points
+from cbir_daemon.protocol.framing import Frame
+
+
+class Map:
+    """A loaded map.
+
+    Parameters
+    ----------
+    message : dict
+        Names the artifact: `models_dir`, `artifact`, `sha256`, `code_version`.
+
+    Raises
+    ------
+    ArtifactRefusedError
+        When it may not be loaded.
+    """
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        models_dir, name, sha256 = Path(message["models_dir"]), message["artifact"], bytes.fromhex(message["sha256"])
+        check_artifact(models_dir, name, sha256, code_version=message["code_version"])
+        manifest = read_manifest(models_dir, name, sha256)
+        # The very bytes that are unpickled are checked, not a file that may be another by then.
+        pickled = (models_dir / name / MODEL_FILE).read_bytes()
+        if hashlib.sha256(pickled).hexdigest() != manifest.files[MODEL_FILE]:
+            raise ArtifactRefusedError(f"{MODEL_FILE} of {name!r} changed while it was read")
+        self._model = joblib.load(io.BytesIO(pickled))
+        self._points = np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False)
+
+    def project(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the positions of `codes`."""
+        if codes.shape[1] != self._points.shape[1] or not np.isfinite(codes).all():
+            raise ModelError(f"the map takes codes of {self._points.shape[1]} finite numbers")
+        return project(self._model, nearest(self._points, to_points(codes), self._model.n_neighbors))
+
+
+class Worker:
+    """Answers frames: the first opens the map, the others project."""
+
+    def __init__(self) -> None:
+        self._map: Map | None = None
+
+    def answer(self, frame: Frame, channel: Channel) -> None:
+        """Answer one frame."""
+        if self._map is None:
+            self._open(frame, channel)
+        else:
+            self._project(self._map, frame, channel)
+
+    def _open(self, frame: Frame, channel: Channel) -> None:
+        try:
+            self._map = Map(frame.message)
+        except ArtifactRefusedError as error:
+            channel.send({"refused": error.message, "hint": error.hint})
+        else:
+            channel.send({"opened": True})
+
+    def _project(self, loaded: Map, frame: Frame, channel: Channel) -> None:
+        shape = (frame.message["rows"], frame.message["columns"])
+        try:
+            positions = loaded.project(np.frombuffer(frame.blob, np.float32).reshape(shape))
+        except ModelError as error:
+            channel.send({"failed": error.message})
+        else:
+            channel.send({"columns": positions.shape[1]}, positions.tobytes())
+
+
+if __name__ == "__main__":
+    serve(Worker().answer)

@@ -1,0 +1,160 @@
+"""The model worker, as the daemon sees it: codes in, positions out, a process only while there is something to do.
+
+In: codes.  Out: positions on the map of one artifact.  Never here: umap, numba, scikit-learn, joblib.  All the work is
+done by `cbir_daemon.model.project_child`, which keeps the fitted codes and finds the neighbours.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.child import Child
+from cbir_daemon.errors import ChildError, ModelError, TimedOutError
+from cbir_daemon.model.artifact import ArtifactRefusedError
+from cbir_daemon.model.environment import child_environment
+from cbir_daemon.protocol.framing import Frame
+
+BATCH_ROWS = 512
+"""Codes sent at once, 0.5 MB."""
+
+
+class Projector:
+    """Projects codes onto a saved map.  Any thread may call it.
+
+    Parameters
+    ----------
+    models_dir : Path
+        Folder of all artifacts.
+    artifact : str
+        Name of the artifact.
+    sha256 : bytes
+        Its digest, as recorded when it was fitted.
+    idle_s : float
+        Seconds without work after which `close_if_idle` ends the process.
+    threads : int
+        For the search of neighbours.
+    code_version : str, optional
+        How codes are made now; None accepts any artifact's.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        artifact: str,
+        sha256: bytes,
+        *,
+        idle_s: float,
+        threads: int,
+        code_version: str | None = None,
+    ) -> None:
+        self._models_dir = models_dir
+        self._artifact = artifact
+        self._sha256 = sha256
+        self._idle_s = idle_s
+        self._threads = threads
+        self._code_version = code_version
+        self._lock = threading.Lock()
+        self._child: Child | None = None
+        self._used_s = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        child = self._child
+        return child is not None and child.running
+
+    def project(self, codes: NDArray[np.float32], timeout_s: float) -> NDArray[np.float32]:
+        """Return the positions of `codes`.  The same code has the same position, alone or in any company.
+
+        Parameters
+        ----------
+        codes : (m, f) ndarray of float32
+            Unit rows free of their mean; rows of zeros for flat images.
+        timeout_s : float
+            For all of it; a process that must be started needs 2 to 4 s of it.
+
+        Returns
+        -------
+        (m, n_components) ndarray of float32
+
+        Raises
+        ------
+        ArtifactRefusedError
+            When the artifact may not be loaded.
+        ModelError
+            When the codes do not fit the map.
+        ChildError, TimedOutError
+            When the process died or hangs; the next call starts another.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        with self._lock:
+            try:
+                child = self._open(deadline_s)
+                parts = [
+                    self._project_batch(child, codes[start : start + BATCH_ROWS], deadline_s)
+                    for start in range(0, max(1, len(codes)), BATCH_ROWS)
+                ]
+            except (ChildError, TimedOutError, ArtifactRefusedError):
+                self._close()
+                raise
+            self._used_s = time.monotonic()
+        return np.concatenate(parts)
+
+    def close(self) -> None:
+        """End the process.  The next `project` starts another."""
+        with self._lock:
+            self._close()
+
+    def close_if_idle(self, now: float) -> None:
+        """End the process when nothing was projected for `idle_s` before `now` (of the monotonic clock)."""
+        # A call that holds the lock is at work: not idle, and not worth waiting for.
+        if self._lock.acquire(blocking=False):
+            try:
+                if now - self._used_s >= self._idle_s:
+                    self._close()
+            finally:
+                self._lock.release()
+
+    def _open(self, deadline_s: float) -> Child:
+        if self._child is not None and self._child.running:
+            return self._child
+        self._close()
+        environment = child_environment(self._models_dir, self._threads)
+        self._child = child = Child("cbir_daemon.model.project_child", env=environment)
+        child.send(
+            {
+                "models_dir": str(self._models_dir),
+                "artifact": self._artifact,
+                "sha256": self._sha256.hex(),
+                "code_version": self._code_version,
+            }
+        )
+        answer = child.receive(_remaining(deadline_s)).message
+        if "refused" in answer:
+            raise ArtifactRefusedError(answer["refused"], hint=answer["hint"])
+        return child
+
+    def _project_batch(self, child: Child, codes: NDArray[np.float32], deadline_s: float) -> NDArray[np.float32]:
+        rows = np.ascontiguousarray(codes, dtype=np.float32)
+        child.send({"rows": len(rows), "columns": rows.shape[1]}, rows.tobytes())
+        return _positions(child.receive(_remaining(deadline_s)), len(rows))
+
+    def _close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+
+def _positions(frame: Frame, rows: int) -> NDArray[np.float32]:
+    if "failed" in frame.message:
+        raise ModelError(frame.message["failed"])
+    return np.frombuffer(frame.blob, np.float32).reshape(rows, frame.message["columns"])
+
+
+def _remaining(deadline_s: float) -> float:
+    return max(0.0, deadline_s - time.monotonic())
