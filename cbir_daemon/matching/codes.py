@@ -1,0 +1,90 @@
+"""Codes of whole vectors: what the map is fitted on, how much there is to match, how alike two vectors stand.
+
+In: vectors, 64x64 grey numbers as rows of 4096 uint8.  Out: unit codes, structure, likeness.  Never here: flips,
+windows and alignments (`views`, `coarse`, `align`), files, SQL, threads, logging.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.records import VECTOR_SIDE_PX
+
+CODE_VERSION = "mean16/1"
+"""How `codes` are made; recorded with each model, which is fitted again when this changes."""
+
+CODE_SIDE = 16
+CODE_SIZE = CODE_SIDE * CODE_SIDE
+_BLOCK_PX = VECTOR_SIDE_PX // CODE_SIDE
+
+# Grey levels.  A code whose blocks vary less than this around their mean is rounding and JPEG noise, not a picture.
+FLAT_LEVELS = 0.5
+
+# Grey levels of local structure (see `structure`) below which only equal bytes say anything.  Real photographs hold 2.5
+# and more; a white page with a hair on it, a gradient or a filled rectangle stay below.
+PLAIN_LEVELS = 1.0
+
+
+def codes(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return brightness- and contrast-free codes of whole vectors, the input of the map.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+
+    Returns
+    -------
+    (n, 256) ndarray of float32
+        16x16 block means, their mean taken off, of L2 norm 1; zeros for a flat vector.
+    """
+    images = np.asarray(vectors).reshape(-1, CODE_SIDE, _BLOCK_PX, CODE_SIDE, _BLOCK_PX)
+    blocks = images.mean(axis=(2, 4), dtype=np.float32).reshape(-1, CODE_SIZE)
+    blocks -= blocks.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(blocks, axis=1, keepdims=True)
+    is_flat = norms < FLAT_LEVELS * CODE_SIDE
+    return np.where(is_flat, 0, blocks / np.where(is_flat, 1, norms)).astype(np.float32)
+
+
+def structure(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return how much there is to match: the median over 8x8 blocks of pixels of the standard deviation inside.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+
+    Returns
+    -------
+    (n,) ndarray of float32
+        Grey levels; 0 for a flat vector.
+    """
+    blocks = np.asarray(vectors).reshape(-1, 8, 8, 8, 8).astype(np.float32)
+    deviations = blocks.std(axis=(2, 4)).reshape(len(blocks), -1)
+    return np.asarray(np.sqrt(np.mean(deviations**2, axis=1)), dtype=np.float32)
+
+
+def is_plain(vector: NDArray[np.uint8]) -> bool:
+    """Return whether a vector is too plain to match anything but the same bytes.
+
+    Parameters
+    ----------
+    vector : (4096,) ndarray of uint8
+    """
+    return bool(structure(np.asarray(vector).reshape(1, -1))[0] < PLAIN_LEVELS)
+
+
+def likeness(query: NDArray[np.uint8], stored: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return how alike vectors are as they stand, with no flip, turn or window tried; ranks `similar`.
+
+    Parameters
+    ----------
+    query : (4096,) ndarray of uint8
+    stored : (m, 4096) ndarray of uint8
+
+    Returns
+    -------
+    (m,) ndarray of float32
+        (1 + correlation of the codes) / 2, in [0, 1]; 0.5 when one of the two is flat.
+    """
+    correlations = codes(stored) @ codes(np.asarray(query).reshape(1, -1))[0]
+    return np.asarray(np.clip((1 + correlations) / 2, 0, 1), dtype=np.float32)
