@@ -45,9 +45,11 @@ __all__ = [
 _HOMES = {"client_socket_paths": "places", "load": "reading", "sample": "text", "show": "text", "tables": "text"}
 
 
-def __getattr__(name: str) -> object:
-    # The client asks only where the socket is, and its whole start is part of every query: the rest is loaded when
-    # it is asked for (PEP 562).
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'settings')}"), name)
+if not TYPE_CHECKING:  # So that mypy still refuses a name that is not there.
+
+    def __getattr__(name: str) -> object:
+        # The client asks only where the socket is, and its whole start is part of every query: the rest is loaded
+        # when it is asked for (PEP 562).
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'settings')}"), name)

@@ -155,7 +155,8 @@ class _Reader:
         if path == other:
             self._fault(f"album {path} is named twice")
         elif path.is_relative_to(other) or other.is_relative_to(path):
-            self._fault(f"album {path} and album {other} lie one inside the other", "name only the outer one")
+            outer, inner = sorted((path, other), key=lambda folder: len(folder.parts))
+            self._fault(f"album {inner} lies inside album {outer}", "name only the outer one")
 
     def _album(self, number: int, table: object) -> AlbumConfig | None:
         values = self._values(AlbumConfig, f"[[{ALBUM}]] ", f"{ALBUM}[{number}].", table, f"file {self.file}")

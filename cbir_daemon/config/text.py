@@ -74,8 +74,10 @@ def toml(value: object, none_text: str = AUTO) -> str:
 
 
 def _quoted(text: str) -> str:
-    # JSON's escapes are TOML's too.  Bytes of a name that are not UTF-8 cannot be printed.
-    return json.dumps(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), ensure_ascii=False)
+    # Bytes of a name that are not UTF-8 cannot be printed.
+    printable = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    # JSON's escapes are TOML's too, but TOML wants one for DEL as well.
+    return json.dumps(printable, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _comment(about: About) -> Iterator[str]:
