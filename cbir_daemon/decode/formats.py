@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from importlib.util import find_spec
+from typing import Final, Literal
 
 _SUFFIXES_WITHOUT_EXTRAS: Final = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".tiff", ".tif"),
@@ -40,7 +41,7 @@ REASONS: Final[Mapping[str, str]] = {
     "not-an-image": "the bytes are in no format that is read here",
     "needs-extra": "the format is read by an extra that is not installed",
     "truncated": "the file ends before the picture does",
-    "damaged": "the format is known, the data in it cannot be decoded",
+    "damaged": "the format is known, but this file is damaged, or a variant of it that is not read",
     "too-many-pixels": "width x height is above max_pixels",
     "too-large": "the file is above max_file_bytes",
     "timed-out": "reading took longer than timeout_s",
@@ -57,7 +58,7 @@ REASONS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A format that an optional package reads.
+    """A kind of image that an optional package reads.
 
     Parameters
     ----------
@@ -65,46 +66,129 @@ class Extra:
         As in `pip install cbir-daemon[NAME]`.
     format : str
         For people.
-    signature : re.Pattern
-        Matches the first bytes of such a file.
+    module : str
+        The package's module.
     """
 
     name: str
     format: str
-    signature: re.Pattern[bytes]
+    module: str
 
 
-EXTRAS: Final = (
-    Extra("heif", "HEIC", re.compile(rb"(?s).{4}ftyp.{0,32}?(heic|heix|hevc|hevx|heim|heis|hevm|hevs|mif1|msf1)")),
-    Extra("jxl", "JPEG XL", re.compile(rb"(?s)\xff\x0a|\x00\x00\x00\x0cJXL \r\n\x87\n")),
-    Extra(
-        "svg", "SVG", re.compile(rb"(?s)(\xef\xbb\xbf)?\s*(<\?xml|<!--|<!DOCTYPE svg|<svg).{0,1000}?(?<=<)svg|\s*<svg")
-    ),
-)
+EXTRAS: Final = {
+    extra.format: extra
+    for extra in (
+        Extra("heif", "HEIF", "pillow_heif"),
+        Extra("jxl", "JPEG XL", "pillow_jxl"),
+        Extra("svg", "SVG", "resvg_py"),
+        Extra("raw", "camera RAW", "rawpy"),
+    )
+}
+"""The kinds of images that need an extra, by the name that `format_of` gives them."""
 
 _SIGNATURES: Final = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"GIF8", "GIF"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
     (b"BM", "BMP"),
     (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"8BPS", "PSD"),
     (b"DDS ", "DDS"),
     (b"qoif", "QOI"),
     (b"icns", "ICNS"),
     (b"\x00\x00\x01\x00", "ICO"),
+    # Olympus, Panasonic, Fujifilm, Canon, Sigma and Minolta have signatures of their own.
+    (b"IIRO", "camera RAW"),
+    (b"IIRS", "camera RAW"),
+    (b"MMOR", "camera RAW"),
+    (b"IIU\0", "camera RAW"),
+    (b"FUJIFILMCCD-RAW", "camera RAW"),
+    (b"II\x1a\0\0\0HEAPCCDR", "camera RAW"),
+    (b"FOVb", "camera RAW"),
+    (b"\0MRM", "camera RAW"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
 )
+
+_AVIF_BRANDS: Final = {b"avif", b"avis"}
+_HEIF_BRANDS: Final = {
+    b"heic",
+    b"heix",
+    b"hevc",
+    b"hevx",
+    b"heim",
+    b"heis",
+    b"hevm",
+    b"hevs",
+    b"mif1",
+    b"msf1",
+    b"mif2",
+}
+_CANON_RAW_BRAND: Final = b"crx "
+
+_SVG: Final = re.compile(rb"(?s)(\xef\xbb\xbf)?\s*<(svg|(\?xml|!--|!DOCTYPE).{0,4000}?<([a-z]+:)?svg)")
+_GZIP: Final = b"\x1f\x8b"
 
 
 def format_of(data: bytes) -> str:
     """Return, for people, the format that the first bytes of `data` promise, or nothing when they promise none."""
+    if data[4:8] == b"ftyp":
+        return _iso_format(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
-        return "AVIF"
-    return next((name for signature, name in _SIGNATURES if data.startswith(signature)), "")
+    for signature, name in _SIGNATURES:
+        if data.startswith(signature):
+            return _tiff_format(data) if name == "TIFF" else name
+    return "SVG" if _SVG.match(data) or data.startswith(_GZIP) else ""
+
+
+def _iso_format(data: bytes) -> str:
+    length = int.from_bytes(data[:4], "big")
+    brands = {data[8:12], *(data[start : start + 4] for start in range(16, min(length, 256), 4))}
+    # Files of both kinds name the general brand mif1, so the particular one is looked for first.
+    for known, name in ((_AVIF_BRANDS, "AVIF"), ({_CANON_RAW_BRAND}, "camera RAW"), (_HEIF_BRANDS, "HEIF")):
+        if known & brands:
+            return name
+    return ""
+
+
+# In a camera's own TIFF the first directory holds a thumbnail (NewSubfileType 1) or the sensor's mosaic (Photometric
+# 32803), or it says DNGVersion.  Canon writes its mark into the header.
+_CANON_MARK: Final = b"CR"
+_TAG_KIND: Final = 0x00FE
+_TAG_PHOTOMETRIC: Final = 0x0106
+_TAG_MAKE: Final = 0x010F
+_TAG_DNG_VERSION: Final = 0xC612
+_MOSAIC: Final = 32803
+
+
+def _tiff_format(data: bytes) -> str:
+    if data[8:10] == _CANON_MARK:
+        return "camera RAW"
+    tags = _first_tiff_directory(data)
+    is_thumbnail = _TAG_MAKE in tags and tags.get(_TAG_KIND) == 1
+    is_raw = is_thumbnail or _TAG_DNG_VERSION in tags or tags.get(_TAG_PHOTOMETRIC) == _MOSAIC
+    return "camera RAW" if is_raw else "TIFF"
+
+
+def _first_tiff_directory(data: bytes) -> dict[int, int]:
+    """Return tags and, where it is a single number, their value."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    start = int.from_bytes(data[4:8], order)
+    count = int.from_bytes(data[start : start + 2], order)
+    tags = {}
+    for entry in range(start + 2, min(start + 2 + 12 * count, len(data)), 12):
+        tag, kind = (int.from_bytes(data[entry + at : entry + at + 2], order) for at in (0, 2))
+        # Kind 3 is a number of two bytes, left-aligned in its four.
+        tags[tag] = int.from_bytes(data[entry + 8 : entry + (10 if kind == 3 else 12)], order)
+    return tags
+
+
+def missing_extras() -> tuple[str, ...]:
+    """Return the names of the extras that are not installed here; nothing is imported to find out."""
+    return tuple(extra.name for extra in EXTRAS.values() if find_spec(extra.module) is None)

@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from cbir_daemon.decode.extras import Opened, open_extra
 from cbir_daemon.decode.formats import EXTRAS, PILLOW_FORMATS, format_of
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError
 from cbir_daemon.records import VECTOR_SIDE_PX
@@ -99,16 +100,17 @@ def read_picture(data: bytes, max_pixels: int) -> Picture:
         `not-an-image`, `needs-extra`, `truncated`, `damaged`, `too-many-pixels` or `out-of-memory`.
     """
     with _translated_errors(data, max_pixels):
-        image = _open(data, max_pixels)
+        opened = _open(data, max_pixels)
+        image = opened.image
         stored_size = image.size
         drafted = image.draft("L", DRAFT_SIZE) is not None
         grey = _first_frame_that_shows(image)
         # Some formats know their size, or turn themselves upright, only when loaded.
-        width_px, height_px = stored_size if drafted else image.size
-        orientation = _orientation(image)
+        width_px, height_px = opened.full_size or (stored_size if drafted else image.size)
+        orientation = opened.orientation or _orientation(image)
     if orientation >= _FIRST_LYING_ORIENTATION:
         width_px, height_px = height_px, width_px
-    return Picture(_upright(grey, orientation).tobytes(), width_px, height_px, image.format or "")
+    return Picture(_upright(grey, orientation).tobytes(), width_px, height_px, opened.format)
 
 
 def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
@@ -120,24 +122,29 @@ def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
         As `read_picture`.
     """
     with _translated_errors(data, max_pixels):
-        image = _open(data, max_pixels)
+        opened = _open(data, max_pixels)
+        image = opened.image
         image.draft("RGB", (side_px, side_px))
         image.load()
         small = _shrunk_colour(image, side_px)
-        orientation = _orientation(image)
+        orientation = opened.orientation or _orientation(image)
     return _upright(small, orientation)
 
 
-def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+def _open(data: bytes, max_pixels: int) -> Opened:
     # Pillow compares the header's size with this before it takes memory, also for pictures inside pictures.
     Image.MAX_IMAGE_PIXELS = max_pixels
+    name = format_of(data)
+    if name in EXTRAS:
+        return open_extra(data, name, max_pixels)
     try:
-        return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
     except (OSError, ValueError) as error:
-        # Plugins without a signature try whatever they are shown.
-        if format_of(data):
+        # Plugins for formats without a signature try whatever they are shown.
+        if name:
             raise
         raise UnidentifiedImageError from error
+    return Opened(image, image.format or name)
 
 
 @contextmanager
@@ -150,6 +157,8 @@ def _translated_errors(data: bytes, max_pixels: int) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         message = f"more pixels than the {max_pixels} allowed by max_pixels"
         raise UnreadableError("too-many-pixels", message) from error
+    except UnreadableError:
+        raise
     except MemoryError as error:
         raise UnreadableError("out-of-memory", OUT_OF_MEMORY) from error
     except UnidentifiedImageError as error:
@@ -160,9 +169,6 @@ def _translated_errors(data: bytes, max_pixels: int) -> Iterator[None]:
 
 
 def _unidentified(data: bytes) -> UnreadableError:
-    for extra in EXTRAS:
-        if extra.signature.match(data):
-            return UnreadableError("needs-extra", f"{extra.format} is read by the extra {extra.name!r}")
     name = format_of(data)
     if name:
         return UnreadableError("damaged", f"{name} data that cannot be decoded")
@@ -189,7 +195,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else image
 
 
-def _first_frame_that_shows(image: ImageFile.ImageFile) -> Image.Image:
+def _first_frame_that_shows(image: Image.Image) -> Image.Image:
     image.load()
     first = _grey(image)
     if image.format not in _ANIMATED_FORMATS or not _is_blank(first):
@@ -197,9 +203,10 @@ def _first_frame_that_shows(image: ImageFile.ImageFile) -> Image.Image:
     for frame in range(1, MAX_FRAMES):
         try:
             image.seek(frame)
-        except EOFError:
+            grey = _grey(image)
+        # What is wrong with a later frame, or that there is none, does no harm to the first.
+        except Exception:  # noqa: BLE001 -- plugins raise whatever hostile bytes reach
             break
-        grey = _grey(image)
         if not _is_blank(grey):
             return grey
     return first

@@ -6,13 +6,17 @@ In: limits.  Out: a process that cannot grow, gain privileges or leave a core fi
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import os
 import resource
+import sys
 from typing import Final
 
 # <linux/prctl.h>
 _PR_SET_NO_NEW_PRIVS: Final = 38
+
+_STDERR: Final = 2
 
 # The daemon's own clock ends a file first; this ends a worker that nobody watches any more.
 _CPU_GRACE_S: Final = 5.0
@@ -37,6 +41,16 @@ def allow_cpu_time(seconds: float) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     soft = math.ceil(used + seconds + _CPU_GRACE_S)
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def silence_libraries() -> None:
+    """Send what libraries say about damaged files nowhere; a traceback still reaches standard error."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    sys.stderr = os.fdopen(os.dup(_STDERR), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, _STDERR)
+    os.close(nowhere)
 
 
 def _lower(kind: int, limit: int) -> None:

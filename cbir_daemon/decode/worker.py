@@ -15,7 +15,7 @@ from cbir_daemon.child import Channel, serve
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, limits_from, result_message, task_from
 from cbir_daemon.decode.pixels import read_colour, read_picture
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
-from cbir_daemon.decode.sandbox import allow_cpu_time, confine
+from cbir_daemon.decode.sandbox import allow_cpu_time, confine, silence_libraries
 from cbir_daemon.decode.sheet import draw_sheet, panels_from
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, FileState, Unreadable
@@ -42,6 +42,7 @@ class Worker:
 
     def _set_up(self, frame: Frame) -> Answer:
         self._limits = limits_from(frame.message)
+        silence_libraries()
         confine(self._limits.max_memory_bytes)
         return {"ready": True}, b""
 
