@@ -51,6 +51,8 @@ class FitSettings:
         How the codes were made; an artifact of another one is refused.
     max_fit_images : int
         More images than this are sampled; the rest is projected by the caller.
+    tune_images : int
+        Hyper-parameters are tuned on a sample of at most so many images: tuning does not grow with the collection.
     score_sample : int
         Images on which candidates are scored.  Scoring takes memory and time of its square.
     """
@@ -60,6 +62,7 @@ class FitSettings:
     threads: int
     code_version: str
     max_fit_images: int = 100_000
+    tune_images: int = 10_000
     score_sample: int = 2_000
 
 

@@ -6,9 +6,8 @@ with rows and positions, or the sentence that says why there is no map.  Never h
 
 from __future__ import annotations
 
-import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,15 @@ from numpy.typing import NDArray
 from cbir_daemon.child import Channel, serve
 from cbir_daemon.errors import CbirError
 from cbir_daemon.model import artifact, tuning
-from cbir_daemon.model.fit import FitSettings
+from cbir_daemon.model.fit import FitSettings, Stage
 from cbir_daemon.model.layout import fit_map, project
-from cbir_daemon.model.neighbors import Neighbors, nearest, nearest_others, to_points
+from cbir_daemon.model.neighbors import nearest, nearest_others, to_points
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Candidate
 
 NICE = 19
-KIB = 1024
+
+Tell = Callable[[Stage, int, int, str], None]
 
 
 class Fitting:
@@ -44,7 +44,7 @@ class Fitting:
         Gets stage, steps done, steps in all and a sentence.
     """
 
-    def __init__(self, folder: Path, settings: FitSettings, tell: Callable[[str, int, int, str], None]) -> None:
+    def __init__(self, folder: Path, settings: FitSettings, tell: Tell) -> None:
         self._folder = folder
         self._settings = settings
         self._tell = tell
@@ -53,97 +53,117 @@ class Fitting:
     def run(self) -> tuple[dict[str, Any], bytes]:
         """Return the message that ends the fit, and rows and positions as bytes."""
         codes = np.load(self._folder / artifact.CODES_FILE)
-        rows = self._choose_rows(codes)
+        rows = draw_rows(len(codes), self._settings.max_fit_images, self._settings.seed)
         points = to_points(codes[rows])
-        neighbors = self._find_neighbors(points)
-        chosen, curve, model = self._tune(points, neighbors)
-        self._tell("fit", 1, 1, f"map of {len(rows)} images fitted")
-        parameters = {
-            "n_neighbors": chosen.n_neighbors,
-            "n_components": chosen.n_components,
+        del codes
+        curve = tuple(self._tune(points))
+        chosen = tuning.choose(curve)
+        model = self._fit(points, chosen)
+        name, digest = self._save(points, model)
+        report = {
+            **asdict(chosen),
+            "fitted_images": len(rows),
             "seed": self._settings.seed,
-            "images": len(rows),
-        }
-        self._tell("save", 0, 1, "saving the map")
-        name, digest = self._save(points, model, parameters)
-        message = {
-            "report": {
-                **asdict(chosen),
-                "fitted_images": len(rows),
-                "seed": self._settings.seed,
-                "duration_s": time.monotonic() - self._started_s,
-                "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB,
-                "curve": [asdict(candidate) for candidate in curve],
-                "artifact": name,
-                "sha256": digest.hex(),
-            }
+            "duration_s": time.monotonic() - self._started_s,
+            "peak_mib": peak_mib(),
+            "curve": [asdict(candidate) for candidate in curve],
+            "artifact": name,
+            "sha256": digest.hex(),
         }
         positions = np.ascontiguousarray(model.embedding_, dtype=np.float32)
-        return message, rows.astype(np.int64).tobytes() + positions.tobytes()
+        return {"report": report}, rows.astype(np.int64).tobytes() + positions.tobytes()
 
-    def _choose_rows(self, codes: NDArray[np.float32]) -> NDArray[np.intp]:
-        rows = np.arange(len(codes))
-        if len(rows) <= self._settings.max_fit_images:
-            return rows
-        drawn = np.random.default_rng(self._settings.seed).choice(rows, self._settings.max_fit_images, replace=False)
-        return np.sort(drawn)
+    def _tune(self, points: NDArray[np.float32]) -> Iterator[Candidate]:
+        """Try `n_neighbors` at one number of dimensions, then the other numbers with the winner."""
+        trial = self._prepare_trials(points)
+        n_components = self._settings.n_components
+        tried_first = n_components or tuning.COMPONENTS_TUNED_FIRST
+        todo = [(n, tried_first) for n in tuning.candidate_neighbors(len(points))]
+        later = 0 if n_components else len(tuning.N_COMPONENTS) - 1
+        curve: list[Candidate] = []
+        while todo:
+            total = len(curve) + len(todo) + later
+            self._tell("tune", len(curve), total, f"trying n_neighbors={todo[0][0]}, n_components={todo[0][1]}")
+            curve.append(trial(*todo.pop(0)))
+            yield curve[-1]
+            if later and not todo:
+                winner = tuning.choose(curve).n_neighbors
+                todo, later = [(winner, n) for n in tuning.N_COMPONENTS if n != tried_first], 0
 
-    def _find_neighbors(self, points: NDArray[np.float32]) -> Neighbors:
-        n = len(points)
-        width = min(n - 1, max(*tuning.candidate_neighbors(n), tuning.SCORING_K))
-        return nearest_others(
-            points, width, lambda done: self._tell("graph", done, n, f"neighbours of {done} of {n} images")
+    def _prepare_trials(self, points: NDArray[np.float32]) -> Callable[[int, int], Candidate]:
+        """Return a function that fits and scores one candidate; all share one graph of the largest k."""
+        settings = self._settings
+        fitted_rows, held_out_rows = tuning.split(len(points), settings.tune_images, settings.seed)
+        fitted, held_out = points[fitted_rows], points[held_out_rows]
+        width = min(len(fitted) - 1, max(*tuning.candidate_neighbors(len(points)), tuning.SCORING_K))
+
+        def tell(done: int) -> None:
+            self._tell("graph", done, len(fitted), f"found the neighbours of {done} of {len(fitted)} images")
+
+        neighbors = nearest_others(fitted, width, tell)
+        held_out_neighbors = nearest(fitted, held_out, width)
+        judge = tuning.Judge.prepare(
+            fitted, neighbors, held_out_neighbors, size=settings.score_sample, seed=settings.seed
         )
 
-    def _tune(self, points: NDArray[np.float32], neighbors: Neighbors) -> tuple[Candidate, list[Candidate], umap.UMAP]:
-        judge = tuning.Judge.prepare(points, neighbors, self._settings.score_sample, self._settings.seed)
-        curve: list[Candidate] = []
-        best: umap.UMAP | None = None
-        trials = self._trials(len(points))
-        while trials:
-            n_neighbors, n_components = trials.pop(0)
-            model = fit_map(
-                points, neighbors, n_neighbors=n_neighbors, n_components=n_components, seed=self._settings.seed
-            )
-            curve.append(judge.score(model.embedding_, n_neighbors))
-            if tuning.choose(curve) is curve[-1]:
-                best = model
-            if not trials and self._settings.n_components is None and n_components == tuning.TUNED_FIRST:
-                winner = tuning.choose(curve).n_neighbors
-                trials = [(winner, n) for n in tuning.N_COMPONENTS if n != tuning.TUNED_FIRST]
-            self._tell("tune", len(curve), len(curve) + len(trials), f"tried n_neighbors={n_neighbors}")
-        chosen = tuning.choose(curve)
-        if best is None or best.n_neighbors != chosen.n_neighbors or best.n_components != chosen.n_components:
-            best = fit_map(
-                points,
-                neighbors,
-                n_neighbors=chosen.n_neighbors,
-                n_components=chosen.n_components,
-                seed=self._settings.seed,
-            )
-        return chosen, curve, best
+        def trial(n_neighbors: int, n_components: int) -> Candidate:
+            model = fit_map(fitted, neighbors, n_neighbors=n_neighbors, n_components=n_components, seed=settings.seed)
+            projected = project(model, held_out_neighbors.first(n_neighbors))
+            return judge.score(model.embedding_, projected, n_neighbors)
 
-    def _trials(self, images: int) -> list[tuple[int, int]]:
-        n_components = self._settings.n_components or tuning.TUNED_FIRST
-        return [(n, n_components) for n in tuning.candidate_neighbors(images)]
+        return trial
 
-    def _save(
-        self, points: NDArray[np.float32], model: umap.UMAP, parameters: Mapping[str, int | float | str]
-    ) -> tuple[str, bytes]:
-        # A map that cannot project would be noticed at the first query; this also leaves compiled code in the cache.
-        project(model, nearest(points, points[:1], model.n_neighbors))
+    def _fit(self, points: NDArray[np.float32], chosen: Candidate) -> umap.UMAP:
+        """Fit the chosen map of all rows."""
+        images = len(points)
+        self._tell("fit", 0, 2, f"finding the {chosen.n_neighbors} neighbours of each of {images} images")
+        neighbors = nearest_others(points, chosen.n_neighbors)
+        self._tell("fit", 1, 2, f"fitting the map of {images} images in {chosen.n_components} dimensions")
+        return fit_map(
+            points,
+            neighbors,
+            n_neighbors=chosen.n_neighbors,
+            n_components=chosen.n_components,
+            seed=self._settings.seed,
+        )
+
+    def _save(self, points: NDArray[np.float32], model: umap.UMAP) -> tuple[str, bytes]:
+        self._tell("save", 0, 1, "saving the map")
         with artifact.new_file(self._folder / artifact.CODES_FILE) as file:
             np.save(file, points)
         with artifact.new_file(self._folder / artifact.MODEL_FILE) as file:
             joblib.dump(model, file)
+        parameters = {
+            "images": len(points),
+            "n_components": model.n_components,
+            "n_neighbors": model.n_neighbors,
+            "seed": self._settings.seed,
+        }
         return artifact.seal(self._folder, self._settings.code_version, parameters)
+
+
+def draw_rows(images: int, most: int, seed: int) -> NDArray[np.intp]:
+    """Return all rows, or `most` of them drawn without replacement; ascending."""
+    if images <= most:
+        return np.arange(images)
+    return np.sort(np.random.default_rng(seed).choice(images, most, replace=False))
+
+
+def peak_mib() -> float:
+    """Return the largest resident memory of this process in MiB.
+
+    Not `getrusage`: its maximum begins with that of the process which started this one.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return int(fields["VmHWM"].split()[0]) / 1024
 
 
 def answer(frame: Frame, channel: Channel) -> None:
     """Fit what the frame asks for; the daemon ends the process."""
     settings = FitSettings(**frame.message["settings"])
 
-    def tell(stage: str, done: int, total: int, message: str) -> None:
+    def tell(stage: Stage, done: int, total: int, message: str) -> None:
         channel.send({"stage": stage, "done": done, "total": total, "message": message})
 
     try:

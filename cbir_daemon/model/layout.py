@@ -24,6 +24,16 @@ EPOCHS_OF_MANY = 200
 """umap-learn's own numbers of epochs up to, and above, `MANY_IMAGES`.  Written down, since `transform` would otherwise
 choose its own from the number of rows it is given."""
 
+LOCAL_CONNECTIVITY = 2
+"""Neighbours that each image is fully tied to, in the fit; in `transform` umap-learn takes one less.
+
+With its default, 1, a projected image is fully tied to none.  Its weights are then scaled by the largest in the batch,
+and its bandwidth may be clamped by the batch's mean distance: an image lands elsewhere in company than alone.  With one
+full tie the largest weight of every row is 1 and the clamp is the row's own, so a batch is exactly the sum of its
+images (the random numbers are each row's own already).  It also keeps more neighbours: over 2 500 photographs, of the
+10 nearest of a held-out image 0.31 to 0.32 instead of 0.28 to 0.31 at `n_neighbors` 15 and 30.
+"""
+
 INIT_NOISE = 1e-4
 """Noise on the first positions, as a share of their range: duplicates need some to come apart."""
 
@@ -65,6 +75,7 @@ def fit_map(
         n_components=n_components,
         metric="precomputed",
         min_dist=0.0,
+        local_connectivity=LOCAL_CONNECTIVITY,
         init=first_positions(points, n_components, seed),
         n_epochs=EPOCHS if len(points) <= MANY_IMAGES else EPOCHS_OF_MANY,
         random_state=seed,
@@ -117,13 +128,10 @@ def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
     Returns
     -------
     (m, n_components) ndarray of float32
+        The same for an image alone and in any company: see `LOCAL_CONNECTIVITY`.
     """
-    fitted = model.embedding_.shape[0]
-    k = neighbors.ids.shape[1]
-    positions = np.empty((len(neighbors.ids), model.n_components), np.float32)
-    for row in range(len(positions)):
-        # One row at a time: `transform` scales weights and epochs by the largest weight of the whole batch, so in
-        # company an image would land elsewhere than alone.
-        parts = (neighbors.distances[row], neighbors.ids[row], [0, k])
-        positions[row] = model.transform(scipy.sparse.csr_matrix(parts, shape=(1, fitted)))[0]
-    return positions
+    rows, k = neighbors.ids.shape
+    starts = np.arange(0, rows * k + 1, k)
+    parts = (neighbors.distances.ravel(), neighbors.ids.ravel(), starts)
+    positions = model.transform(scipy.sparse.csr_matrix(parts, shape=(rows, len(model.embedding_))))
+    return np.asarray(positions, dtype=np.float32)

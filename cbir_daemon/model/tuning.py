@@ -1,10 +1,11 @@
 """Which hyper-parameters give the best map of this collection.
 
-In: codes, their exact neighbours, positions.  Out: candidates, their scores, the choice.  Never here: umap, files,
+In: codes, their exact neighbours, positions.  Out: what is tried, its scores, the choice.  Never here: umap, files,
 processes.
 
-All candidates are scored with the same k on the same sample.  (Scoring each with its own `n_neighbors` lets small ones
-win by construction.)
+All candidates are scored with the same k on the same images, some fitted and some held out and then projected.
+(Scoring each with its own `n_neighbors` lets small ones win by construction; scoring only fitted images hides what
+users meet, for every query is projected.)
 """
 
 from __future__ import annotations
@@ -21,28 +22,45 @@ from cbir_daemon.records import Candidate
 
 N_NEIGHBORS = (5, 10, 15, 30, 50, 100)
 N_COMPONENTS = (8, 16, 32)
-TUNED_FIRST = 16
-"""Dimensions at which `n_neighbors` is tuned before the dimensions are."""
+COMPONENTS_TUNED_FIRST = 16
+"""Dimensions at which `n_neighbors` is tuned; only then are the other dimensions tried, with the winner."""
 
-LARGEST_SHARE = 3
-"""`n_neighbors` is at most one in this many of the images: a neighbourhood that is half the collection says nothing."""
+SMALLEST_SHARE = 3
+"""`n_neighbors` is at most one in this many of the images: half the collection is no neighbourhood."""
 
 SCORING_K = 10
 """Neighbours looked at by both scores: about what a page of results shows."""
 
 TIE_MARGIN = 0.002
-"""Trustworthiness closer to the best than this counts as equal to it; it is less than what another seed changes."""
+"""Trustworthiness this close to the best counts as equal to it: another seed moves it by as much."""
+
+HELD_OUT_SHARE = 10
+MOST_HELD_OUT = 500
+"""One in so many images is held out while tuning, and at most so many."""
 
 
 def candidate_neighbors(images: int) -> tuple[int, ...]:
-    """Return the values of `n_neighbors` worth trying for so many images, ascending, at least one."""
-    limit = max(2, images // LARGEST_SHARE)
+    """Return the values of `n_neighbors` worth trying for so many images, ascending; at least one."""
+    limit = max(2, images // SMALLEST_SHARE)
     return tuple(n for n in N_NEIGHBORS if n <= limit) or (limit,)
 
 
 def scoring_k(images: int) -> int:
-    """Return the fixed k of both scores: trustworthiness is only defined for less than half of the images."""
-    return max(1, min(SCORING_K, (images - 1) // 2 - 1))
+    """Return the k of both scores: `SCORING_K`, or what trustworthiness allows, less than half of the images."""
+    return max(1, min(SCORING_K, (images - 1) // 2))
+
+
+def split(images: int, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Draw at most `most` rows for tuning.
+
+    Returns
+    -------
+    fitted, held_out : ndarray of intp
+        Rows, each ascending, none in both.
+    """
+    drawn = np.random.default_rng(seed).permutation(images)[:most]
+    held_out = max(1, min(MOST_HELD_OUT, len(drawn) // HELD_OUT_SHARE))
+    return np.sort(drawn[held_out:]), np.sort(drawn[:held_out])
 
 
 def choose(curve: Iterable[Candidate]) -> Candidate:
@@ -64,52 +82,103 @@ class Judge:
     Parameters
     ----------
     sample : (s,) ndarray of intp
-        Rows that are looked at, ascending.
+        Fitted rows that are looked at, ascending.
     distances : (s, s) ndarray of float32
-        Cosine distances between the sampled codes.
+        Cosine distances between the codes of the sample.
     true_ids : (s, k) ndarray of int32
-        The true k nearest of each sampled row among all rows.
+        The k fitted rows nearest to each of the sample.
+    held_out_ids : (h, k) ndarray of int32
+        The k fitted rows nearest to each held-out image.
     """
 
     sample: NDArray[np.intp]
     distances: NDArray[np.float32]
     true_ids: NDArray[np.int32]
+    held_out_ids: NDArray[np.int32]
 
     @classmethod
-    def prepare(cls, points: NDArray[np.float32], neighbors: Neighbors, size: int, seed: int) -> Judge:
-        """Draw a sample of at most `size` rows and keep what every score needs."""
+    def prepare(
+        cls, points: NDArray[np.float32], neighbors: Neighbors, held_out: Neighbors, *, size: int, seed: int
+    ) -> Judge:
+        """Draw a sample of at most `size` fitted rows, and keep what every score needs.
+
+        Parameters
+        ----------
+        points : (n, f) ndarray of float32
+            Unit rows that will be fitted.
+        neighbors : Neighbors
+            Of each of them among the others.
+        held_out : Neighbors
+            Of the held-out images among `points`.
+        size : int
+            Time and memory of a score grow with its square.
+        seed : int
+            Of the draw.
+        """
         rows = np.arange(len(points))
         if len(rows) > size:
             rows = np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
         distances = np.maximum(1.0 - points[rows] @ points[rows].T, 0.0)
-        return cls(rows, distances, neighbors.ids[rows, : scoring_k(len(rows))])
+        k = scoring_k(len(rows))
+        return cls(rows, distances, neighbors.ids[rows, :k], held_out.ids[:, :k])
 
-    def score(self, positions: NDArray[np.float32], n_neighbors: int) -> Candidate:
+    def score(
+        self, positions: NDArray[np.float32], held_out_positions: NDArray[np.float32], n_neighbors: int
+    ) -> Candidate:
         """Return the scores of a map.
 
         Parameters
         ----------
         positions : (n, d) ndarray of float32
-            Of all rows, sampled or not.
+            Of all fitted rows.
+        held_out_positions : (h, d) ndarray of float32
+            Of the held-out images, projected.
         n_neighbors : int
             What the map was fitted with.
+
+        Returns
+        -------
+        Candidate
+            Trustworthiness of the sample; neighbour recall, the mean of that of the sample and that of the held-out
+            images.
 
         References
         ----------
         J. Venna, S. Kaski: Neighborhood preservation in nonlinear projection methods. ICANN 2001 (trustworthiness).
         """
-        trust = trustworthiness(
-            self.distances, positions[self.sample], n_neighbors=self.true_ids.shape[1], metric="precomputed"
-        )
-        return Candidate(n_neighbors, positions.shape[1], float(trust), self._recall(positions))
-
-    def _recall(self, positions: NDArray[np.float32]) -> float:
-        """Return the share of the true k nearest that are among the k nearest on the map."""
         k = self.true_ids.shape[1]
-        squares = np.einsum("ij,ij->i", positions, positions)
-        kept = 0
-        for row, true_ids in zip(self.sample, self.true_ids, strict=True):
-            distances = squares - 2.0 * (positions @ positions[row])
-            distances[row] = np.inf
-            kept += len(np.intersect1d(np.argpartition(distances, k)[:k], true_ids))
-        return kept / self.true_ids.size
+        trust = trustworthiness(self.distances, positions[self.sample], n_neighbors=k, metric="precomputed")
+        fitted = neighbor_recall(positions, positions[self.sample], self.true_ids, own=self.sample)
+        projected = neighbor_recall(positions, held_out_positions, self.held_out_ids)
+        return Candidate(n_neighbors, positions.shape[1], float(trust), (fitted + projected) / 2)
+
+
+def neighbor_recall(
+    positions: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    true_ids: NDArray[np.int32],
+    *,
+    own: NDArray[np.intp] | None = None,
+) -> float:
+    """Return the share of the true k nearest that are among the k nearest on the map.
+
+    Parameters
+    ----------
+    positions : (n, d) ndarray of float32
+        The map.
+    queries : (m, d) ndarray of float32
+        Positions whose neighbourhood is looked at.
+    true_ids : (m, k) ndarray of int32
+        Rows of `positions` that should be found there.
+    own : (m,) ndarray of intp, optional
+        The rows of `positions` that the queries are themselves: never their own neighbours.
+    """
+    k = true_ids.shape[1]
+    squares = np.einsum("ij,ij->i", positions, positions)
+    kept = 0
+    for row, true_row in enumerate(true_ids):
+        distances = squares - 2.0 * (positions @ queries[row])
+        if own is not None:
+            distances[own[row]] = np.inf
+        kept += len(np.intersect1d(np.argpartition(distances, k - 1)[:k], true_row))
+    return kept / true_ids.size
