@@ -53,7 +53,8 @@ class Filter:
 
     def is_image_name(self, path: bytes) -> bool:
         """Whether the suffix is one that an image may have."""
-        return os.fsdecode(os.path.splitext(path)[1]).lower() in self.suffixes
+        name, dot, suffix = path.rpartition(b"/")[2].rpartition(b".")
+        return bool(name) and os.fsdecode(dot + suffix).lower() in self.suffixes
 
     def _name_or_path(self, path: str, name: str) -> bool:
         return self._names.match(name) is not None or self._paths.match(path) is not None
@@ -102,8 +103,8 @@ def walk(root: bytes, below: bytes, rules: Filter) -> Found:
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(os.path.join(root, folder)) as entries:
-                listed = [(os.path.join(folder, entry.name), entry) for entry in entries]
+            with os.scandir(joined(root, folder)) as entries:
+                listed = [(joined(folder, entry.name), entry) for entry in entries]
         except OSError:
             unreadable.append(folder)
             continue
@@ -117,6 +118,11 @@ def walk(root: bytes, below: bytes, rules: Filter) -> Found:
     return Found(files, tuple(unreadable))
 
 
+def joined(folder: bytes, name: bytes) -> bytes:
+    """Return the path of `name` in `folder`, either of which may be empty."""
+    return folder + b"/" + name if folder and name else folder or name
+
+
 def state_of(entry: os.DirEntry[bytes]) -> FileState | None:
     """Return the state of a regular file, or None for anything else and for what is gone by now."""
     try:
@@ -126,10 +132,16 @@ def state_of(entry: os.DirEntry[bytes]) -> FileState | None:
 
 
 def state_at(path: bytes) -> FileState | None:
-    """Return the state of the regular file at an absolute path; None when there is none."""
+    """Return the state of the regular file at an absolute path; None when there is none.
+
+    Raises
+    ------
+    OSError
+        When it cannot be known, for instance because a folder on the way may not be entered.
+    """
     try:
         return _regular(os.lstat(path))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -74,6 +74,10 @@ class Watcher:
         self._observers[root] = observer
         return True
 
+    def stands(self, root: bytes) -> bool:
+        """Whether `root` was taken under watch and not forgotten."""
+        return root in self._observers
+
     def is_alive(self, root: bytes) -> bool:
         """Whether the thread that watches `root` still runs."""
         return root in self._observers and self._observers[root].is_alive()

@@ -7,6 +7,7 @@ this folder nobody imports sqlite3 or writes SQL.
 other rooms talk to.
 """
 
+from cbir_daemon.store.backup import restore
 from cbir_daemon.store.records import (
     Album,
     AlertMatch,
@@ -47,4 +48,5 @@ __all__ = [
     "NewAlert",
     "Pair",
     "Store",
+    "restore",
 ]

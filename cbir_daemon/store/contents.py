@@ -11,6 +11,9 @@ from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, 
 # SQLite's default limit is 32 766 bound variables in one statement.
 VARIABLES = 10_000
 
+# Giving back the right to read a file changes no mtime: such a file differs from its row until it was read.
+_STATE = "iif(error_code = 'no-access', -1, size_bytes), mtime_ns, inode"
+
 _IMAGE_SQL = """
 SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
        album.state = 'missing', content.id, content.digest, content.width_px, content.height_px,
@@ -128,8 +131,8 @@ def _move(connection: sqlite3.Connection, change: Moved) -> set[int]:
 def _forget(connection: sqlite3.Connection, change: Gone) -> set[int]:
     # Below a folder: every path from "folder/" up to, not including, "folder0" ("0" follows "/").
     rows = connection.execute(
-        "DELETE FROM file WHERE album_id = ? AND (path = ? OR (path >= ? AND path < ?)) RETURNING content_id",
-        (change.album_id, change.path, change.path + b"/", change.path + b"0"),
+        "DELETE FROM file WHERE album_id = ? AND (path = ? OR (? AND path >= ? AND path < ?)) RETURNING content_id",
+        (change.album_id, change.path, change.below, change.path + b"/", change.path + b"0"),
     ).fetchall()
     return {row[0] for row in rows if row[0] is not None}
 
@@ -140,7 +143,7 @@ def file_states(connection: sqlite3.Connection, album_id: int, below: bytes) -> 
     if below:
         where += " AND (path = ? OR (path >= ? AND path < ?))"
         bounds += (below, below + b"/", below + b"0")  # type: ignore[assignment]
-    rows = connection.execute(f"SELECT path, size_bytes, mtime_ns, inode FROM file WHERE {where}", bounds)  # noqa: S608 -- fixed texts
+    rows = connection.execute(f"SELECT path, {_STATE} FROM file WHERE {where}", bounds)  # noqa: S608 -- fixed texts
     return {path: FileState(size, mtime, inode) for path, size, mtime, inode in rows}
 
 

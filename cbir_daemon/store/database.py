@@ -48,6 +48,7 @@ class Database:
             queue.SimpleQueue()
         )
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._closed = False
 
     def open(self) -> None:
@@ -73,16 +74,29 @@ class Database:
         self._thread = threading.Thread(target=self._write_all, name="writer")
         self._thread.start()
 
+    def open_existing(self) -> None:
+        """Check that the file is an index of this release, and read from it only; `write` is refused."""
+        with _translated(self.path):
+            connection = self._connect("ro")
+            found = schema.version(connection)
+            connection.close()
+        if found != schema.SCHEMA_VERSION:
+            raise StorageError(
+                f"{self.path}: has schema {found}, this release has {schema.SCHEMA_VERSION}",
+                hint="start the daemon once to migrate an older one; a newer one needs the release that wrote it",
+            )
+
     def close(self) -> None:
         """Finish what was asked for, then close every connection."""
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._writer.close()
         while not self._readers.empty():
             self._readers.get_nowait().close()
-        self._writer.close()
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` in one transaction and return what it returns; an exception rolls it back and comes here.
@@ -92,8 +106,8 @@ class Database:
         StorageError
             When SQLite fails, for instance because the disk is full, or when the database is closed.
         """
-        if self._closed:
-            raise StorageError(f"{self.path}: the index is closed")
+        if self._closed or self._thread is None:
+            raise StorageError(f"{self.path}: the index is closed, or open for reading only")
         future: Future[object] = Future()
         self._jobs.put((change, future))
         with _translated(self.path):

@@ -91,10 +91,11 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A file, or all files below a folder, that are no longer there."""
+    """A file that is no longer there, and with `below` whatever lay below that path."""
 
     album_id: int
     path: bytes
+    below: bool = True
 
 
 Change = Indexed | Failed | Moved | Gone

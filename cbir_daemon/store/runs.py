@@ -93,7 +93,7 @@ def history(connection: sqlite3.Connection) -> list[ModelRun]:
 def interrupted(connection: sqlite3.Connection, now: float) -> None:
     """Close runs that a killed daemon left open."""
     connection.execute(
-        "UPDATE model_run SET outcome = 'failed', message = 'the daemon stopped during the fit', finished_at = ?"
+        "UPDATE model_run SET outcome = 'cancelled', message = 'the daemon stopped during the fit', finished_at = ?"
         " WHERE outcome = 'running'",
         (now,),
     )

@@ -47,6 +47,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
         self._clock = 0
+        self._moment = 0
         self._changed = threading.Condition()
 
     def open(self) -> None:
@@ -55,22 +56,41 @@ class Store:
         with self._database.read() as connection:
             self._clock = albums.clock(connection)
 
+    def open_existing(self) -> None:
+        """Open an index that is there, for reading only: nothing is made, migrated or written.
+
+        Raises
+        ------
+        StorageError
+            When it is not there, or is of another schema.
+        """
+        self._database.open_existing()
+
     def close(self) -> None:
         """Finish pending writes and close the file."""
         self._database.close()
-        with self._changed:
-            self._changed.notify_all()
+        self.wake()
 
     @property
     def clock(self) -> int:
         """The clock of the last commit."""
         return self._clock
 
-    def wait_for_change(self, clock: int, timeout_s: float) -> int:
-        """Return the clock once it is above `clock`, or as it is after `timeout_s` seconds."""
+    @property
+    def moment(self) -> int:
+        """A number that each commit and each `wake` raises; take it before looking, then `wait_for_change`."""
+        return self._moment
+
+    def wait_for_change(self, moment: int, timeout_s: float) -> None:
+        """Return once there was a commit or a `wake` after `moment`, or after `timeout_s` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._clock > clock, timeout_s)
-            return self._clock
+            self._changed.wait_for(lambda: self._moment > moment, timeout_s)
+
+    def wake(self) -> None:
+        """Make all who wait for a change look again: something besides the index has changed."""
+        with self._changed:
+            self._moment += 1
+            self._changed.notify_all()
 
     # -- albums ------------------------------------------------------------------------------------------------------
 
@@ -281,5 +301,6 @@ class Store:
         with self._changed:
             # Two callers may come back in the other order than they were written.
             self._clock = max(self._clock, clock)
+            self._moment += 1
             self._changed.notify_all()
         return result

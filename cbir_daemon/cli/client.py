@@ -1,0 +1,296 @@
+"""`cbir`: a client and nothing more.  Parse, one call, print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cbir_daemon import __version__
+from cbir_daemon.cli import text
+from cbir_daemon.cli.running import run
+from cbir_daemon.client import Client
+from cbir_daemon.config import client_socket_paths
+from cbir_daemon.errors import NoAccessError, NotFoundError, StorageError
+from cbir_daemon.protocol.messages import Json, path_from_json
+from cbir_daemon.records import Kind
+
+FOUND = 0
+NOTHING_FOUND = 1
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+A_PATH = click.Path(path_type=Path)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--socket", type=A_PATH, help="Socket of the daemon.  [default: CBIR_SOCKET, or where a daemon listens]")
+@click.version_option(__version__, prog_name="cbir")
+@click.pass_context
+def cbir(context: click.Context, socket: Path | None) -> None:
+    """Ask the daemon about your albums: where is this picture from, what copies of it are there, what resembles it."""
+    context.obj = socket
+
+
+def _client() -> Client:
+    socket: Path | None = click.get_current_context().obj
+    return Client(client_socket_paths(socket, os.environ, _folder()))
+
+
+def _folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
+def _absolute(path: Path) -> Path:
+    return path if path.is_absolute() else _folder() / path
+
+
+def _print_json(document: object) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def _print(answer: Json, lines: Callable[[Json], Iterable[str]], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(answer)
+    else:
+        for line in lines(answer):
+            click.echo(line)
+
+
+# -- queries -----------------------------------------------------------------------------------------------------
+
+
+@cbir.command()
+@click.argument("image", type=A_PATH)
+@click.option("-n", "limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Matches at most.")
+@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only matches of this kind.")
+@click.option(
+    "--min-score", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Lowest score, 1 = same."
+)
+@click.option("--paths0", is_flag=True, help="Print only paths, each ended by a zero byte, for `xargs -0`.")
+@click.option("--sheet", type=A_PATH, metavar="OUT.png", help="Also write a picture of the query and its matches.")
+@AS_JSON
+def query(
+    image: Path, limit: int, kind: str | None, min_score: float, paths0: bool, sheet: Path | None, as_json: bool
+) -> int:
+    """Find what in the albums is, copies or resembles IMAGE (`-` reads it from standard input)."""
+    source: Path | bytes = sys.stdin.buffer.read() if str(image) == "-" else _absolute(image)
+    with _client() as client:
+        asked: dict[str, Any] = {"limit": limit, "kind": kind, "min_score": min_score}
+        try:
+            answer = client.query(source, **asked)
+        except NoAccessError:
+            # The daemon may not read the file; we may.
+            source = _bytes_of(_absolute(image))
+            answer = client.query(source, **asked)
+        if sheet is not None:
+            _write(sheet, client.sheet(source, **asked))
+    if paths0:
+        for match in answer["matches"]:
+            sys.stdout.buffer.write(path_from_json(match["path"]) + b"\0")
+    else:
+        _print(answer, text.matches, as_json=as_json)
+    if not answer["matches"]:
+        click.echo("nothing found", err=True)
+    return FOUND if answer["matches"] else NOTHING_FOUND
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}", hint="give another name") from error
+    click.echo(f"wrote {path}", err=True)
+
+
+# -- keeping up --------------------------------------------------------------------------------------------------
+
+
+@cbir.command()
+@AS_JSON
+def status(as_json: bool) -> None:
+    """Show albums, counts, what is pending, the model and how far it is from the next fit."""
+    with _client() as client:
+        _print(client.status(), text.status, as_json=as_json)
+
+
+@cbir.command()
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0), default=600.0, show_default=True, help="Seconds.")
+@AS_JSON
+def settle(timeout_s: float, as_json: bool) -> None:
+    """Wait until all that is on disk is indexed, alerts are written and no fit is due; exit 75 on time-out."""
+    with _client() as client:
+        answer = client.settle(timeout_s)
+    _print(answer, lambda one: [f"settled: {one['images']} images, {one['errors']} errors"], as_json=as_json)
+
+
+@cbir.command()
+@click.argument("path", type=A_PATH, required=False)
+@click.option("--accept-losses", is_flag=True, help="Forget the files of an album that is missing or nearly empty.")
+@AS_JSON
+def scan(path: Path | None, accept_losses: bool, as_json: bool) -> None:
+    """Look again now, at all albums or at and below PATH; `cbir settle` waits for the end."""
+    with _client() as client:
+        answer = client.scan(None if path is None else _absolute(path), accept_losses=accept_losses)
+    _print(answer, lambda one: ["looking again"], as_json=as_json)
+
+
+@cbir.group()
+def album() -> None:
+    """Add, remove or list the watched folders."""
+
+
+@album.command("add")
+@click.argument("folder", type=A_PATH)
+@AS_JSON
+def album_add(folder: Path, as_json: bool) -> None:
+    """Watch FOLDER from now on."""
+    with _client() as client:
+        answer = client.album_add(_absolute(folder))
+    words = {True: "added", False: "is an album already:"}
+    _print(answer, lambda one: [f"{words[one['added']]} {text.path(one['path'])}"], as_json=as_json)
+
+
+@album.command("remove")
+@click.argument("folder", type=A_PATH)
+@AS_JSON
+def album_remove(folder: Path, as_json: bool) -> None:
+    """Forget FOLDER; its files stay as they are."""
+    with _client() as client:
+        answer = client.album_remove(_absolute(folder))
+    _print(answer, lambda one: [f"removed {text.path(one['path'])}"], as_json=as_json)
+
+
+@album.command("list")
+@AS_JSON
+def album_list(as_json: bool) -> None:
+    """List the watched folders."""
+    with _client() as client:
+        _print(client.album_list(), lambda one: text.albums(one["albums"]), as_json=as_json)
+
+
+@cbir.command()
+@AS_JSON
+def errors(as_json: bool) -> int:
+    """List the files that could not be read, and why; exit 1 when there are none."""
+    with _client() as client:
+        answer = client.errors()
+    _print(answer, text.errors, as_json=as_json)
+    return FOUND if answer["errors"] else NOTHING_FOUND
+
+
+# -- duplicates and alerts ---------------------------------------------------------------------------------------
+
+
+@cbir.command()
+@click.option("--kind", type=click.Choice([Kind.EXACT.value, Kind.COPY.value]), help="Only groups of this kind.")
+@click.option("--album", type=A_PATH, metavar="FOLDER", help="Only groups with an image below this folder.")
+@AS_JSON
+def duplicates(kind: str | None, album: Path | None, as_json: bool) -> int:
+    """List groups of images that show the same, each with the one to keep and why; exit 1 when there are none."""
+    with _client() as client:
+        answer = client.duplicates(kind=kind, album=None if album is None else _absolute(album))
+    _print(answer, text.groups, as_json=as_json)
+    return FOUND if answer["groups"] else NOTHING_FOUND
+
+
+def _decide(name: str, first: Path, other: Path, words: dict[bool, str], *, as_json: bool) -> None:
+    with _client() as client:
+        answer: Json = getattr(client, name)(_absolute(first), _absolute(other))
+    _print(answer, lambda one: [words[one["changed"]]], as_json=as_json)
+
+
+@cbir.command()
+@click.argument("first", metavar="A", type=A_PATH)
+@click.argument("other", metavar="B", type=A_PATH)
+@AS_JSON
+def dismiss(first: Path, other: Path, as_json: bool) -> None:
+    """Say that A and B are no duplicates: remembered by content, for ever."""
+    words = {True: "dismissed: these are no duplicates", False: "was dismissed already"}
+    _decide("dismiss", first, other, words, as_json=as_json)
+
+
+@cbir.command()
+@click.argument("first", metavar="A", type=A_PATH)
+@click.argument("other", metavar="B", type=A_PATH)
+@AS_JSON
+def undismiss(first: Path, other: Path, as_json: bool) -> None:
+    """Take back that A and B are no duplicates."""
+    _decide("undismiss", first, other, {True: "taken back", False: "was not dismissed"}, as_json=as_json)
+
+
+@cbir.command()
+@click.option("--follow", is_flag=True, help="Go on with each alert as it comes.")
+@click.option("--since", type=click.IntRange(0), default=0, help="Only alerts with a higher id.")
+@AS_JSON
+def alerts(follow: bool, since: int, as_json: bool) -> int:
+    """Show past alerts, and with --follow the coming ones; exit 1 when there are none."""
+    found = NOTHING_FOUND
+    with _client() as client:
+        for one in client.alerts(since=since, follow=follow):
+            found = FOUND
+            click.echo(json.dumps(one, ensure_ascii=False) if as_json else text.alert(one))
+            sys.stdout.flush()
+    return found
+
+
+# -- the model ---------------------------------------------------------------------------------------------------
+
+
+@cbir.group()
+def model() -> None:
+    """Show, fit or look back at the map of the collection."""
+
+
+@model.command("show")
+@AS_JSON
+def model_show(as_json: bool) -> None:
+    """Show hyper-parameters, scores and the curve of the map in use."""
+    with _client() as client:
+        _print(client.model_show(), text.model, as_json=as_json)
+
+
+@model.command("fit")
+@AS_JSON
+def model_fit(as_json: bool) -> None:
+    """Tune and fit now; queries are answered from the old map until the new one is there."""
+    with _client() as client:
+        for news in client.model_fit():
+            if "run" in news:
+                _print(news["run"], text.model, as_json=as_json)
+            elif sys.stderr.isatty():
+                progress = news["progress"]
+                line = f"{progress['fraction']:4.0%}  {progress['stage']}: {progress['message']}"
+                click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+@model.command("history")
+@AS_JSON
+def model_history(as_json: bool) -> int:
+    """List every fit with hyper-parameters, scores, size, duration and outcome; exit 1 when there was none."""
+    with _client() as client:
+        answer = client.model_history()
+    _print(answer, text.history, as_json=as_json)
+    return FOUND if answer["runs"] else NOTHING_FOUND
+
+
+def main() -> None:
+    """Run `cbir`."""
+    run(cbir, "cbir")

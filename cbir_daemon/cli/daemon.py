@@ -1,0 +1,178 @@
+"""`cbir-daemon`: run the service, and look after its state when it does not run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+
+from cbir_daemon import __version__, config, doctor
+from cbir_daemon.cli.progress import Reporter
+from cbir_daemon.cli.running import run as run_command
+from cbir_daemon.service import INDEX_FILE, Service, locked_state
+from cbir_daemon.store import Store
+from cbir_daemon.store import restore as restore_index
+
+A_PATH = click.Path(path_type=Path)
+STATE = click.option("--state", type=A_PATH, help="Folder of the index and the models.")
+CONFIG = click.option("--config", "config_file", type=A_PATH, help="Configuration file (TOML).")
+SOCKET = click.option("--socket", type=A_PATH, help="Socket to listen on.")
+
+PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+"""Syslog priorities, which the journal reads from `<N>` at the start of a line (sd-daemon(3))."""
+
+
+class Places(TypedDict):
+    """The flags that say where things lie."""
+
+    config_file: Path | None
+    state: Path | None
+    socket: Path | None
+
+
+def _load(albums: tuple[Path, ...] = (), **places: Unpack[Places]) -> config.Config:
+    return config.load(
+        config=places["config_file"], state=places["state"], socket=places["socket"], albums=albums, environ=os.environ
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="cbir-daemon")
+def daemon() -> None:
+    """Watch photo albums, keep an index and a map of them, answer `cbir`."""
+
+
+@daemon.command()
+@click.argument("albums", metavar="[ALBUM]...", nargs=-1, type=A_PATH)
+@CONFIG
+@STATE
+@SOCKET
+@click.option("--quiet", is_flag=True, help="Show no progress; the log stays.")
+def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
+    """Watch the ALBUMs, those of the configuration and those remembered, until stopped."""
+    settings = _load(albums, **places)
+    console = Console(stderr=True)
+    _log_to(console, settings.log.level)
+    service = Service(settings, lambda: _load(albums, **places))
+    reporter = None if quiet else Reporter(lambda: service.rooms, console)
+    if reporter is not None:
+        reporter.start()
+    try:
+        return service.run()
+    finally:
+        if reporter is not None:
+            reporter.close()
+
+
+def _log_to(console: Console, level: str) -> None:
+    root = logging.getLogger("cbir_daemon")
+    root.setLevel(level.upper())
+    handler: logging.Handler
+    if console.is_terminal:
+        # The terminal is shared with the progress bars.
+        handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Formatter(in_journal="JOURNAL_STREAM" in os.environ))
+    root.addHandler(handler)
+
+
+class _Formatter(logging.Formatter):
+    """One line a record; the journal knows the time and is told the priority."""
+
+    def __init__(self, *, in_journal: bool) -> None:
+        super().__init__("%(message)s" if in_journal else "%(asctime)s %(levelname)s %(message)s")
+        self._in_journal = in_journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        # A path may hold a newline, and a line of the log may not.
+        text = super().format(record)
+        line = text if record.exc_info else text.replace("\n", "\\n")
+        line = line.encode(errors="backslashreplace").decode()
+        return f"<{PRIORITIES.get(record.levelno, 6)}>{line}" if self._in_journal else line
+
+
+@daemon.command("doctor")
+@CONFIG
+@STATE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def doctor_command(config_file: Path | None, state: Path | None, as_json: bool) -> int:
+    """Check the index, the artifacts and the limits of this machine; exit 1 when something is found."""
+    settings = _load(config_file=config_file, state=state, socket=None)
+    findings = doctor.check(settings)
+    if as_json:
+        click.echo(json.dumps({"state": str(settings.state_dir), "findings": findings}))
+    else:
+        for finding in findings or ["sound"]:
+            click.echo(finding)
+    return 1 if findings else 0
+
+
+@daemon.group("config")
+def config_group() -> None:
+    """Show, check or begin a configuration."""
+
+
+@config_group.command("show")
+@CONFIG
+@STATE
+@SOCKET
+def config_show(**places: Unpack[Places]) -> None:
+    """Print every value and where it comes from."""
+    click.echo(config.show(_load(**places)), nl=False)
+
+
+@config_group.command("check")
+@CONFIG
+@STATE
+@SOCKET
+def config_check(**places: Unpack[Places]) -> None:
+    """Check the configuration and name every fault at once; exit 78 when there are any."""
+    settings = _load(**places)
+    click.echo(f"sound: {settings.config_path or 'no file, all defaults'}")
+
+
+@config_group.command("sample")
+def config_sample() -> None:
+    """Print a configuration that holds every key with its default."""
+    click.echo(config.sample(), nl=False)
+
+
+@daemon.command()
+@CONFIG
+@STATE
+@click.argument("file", type=A_PATH)
+def backup(file: Path, config_file: Path | None, state: Path | None) -> None:
+    """Write a consistent copy of the index to FILE, also while the daemon runs."""
+    settings = _load(config_file=config_file, state=state, socket=None)
+    store = Store(settings.state_dir / INDEX_FILE)
+    store.open_existing()
+    try:
+        store.backup(file)
+    finally:
+        store.close()
+    click.echo(f"wrote {file}", err=True)
+
+
+@daemon.command()
+@CONFIG
+@STATE
+@click.argument("file", type=A_PATH)
+def restore(file: Path, config_file: Path | None, state: Path | None) -> None:
+    """Put the backup FILE in the place of the index; the daemon must not run."""
+    settings = _load(config_file=config_file, state=state, socket=None)
+    with locked_state(settings.state_dir):
+        restore_index(file, settings.state_dir / INDEX_FILE)
+    click.echo(f"restored {settings.state_dir / INDEX_FILE}; the old one is beside it as .before-restore", err=True)
+
+
+def main() -> None:
+    """Run `cbir-daemon`."""
+    run_command(daemon, "cbir-daemon")

@@ -1,0 +1,115 @@
+"""Progress of a first index and of a fit: a moving bar in a terminal, a line now and then in a log.
+
+In: the rooms of a running service.  Out: stderr.  Never here: doing any of the work.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from cbir_daemon.handlers import Rooms
+
+logger = logging.getLogger(__name__)
+
+TERMINAL_S = 0.2
+LOG_S = 5.0
+
+
+class Reporter:
+    """Shows what the daemon is at until it is closed; use it with `start` and `close`.
+
+    Parameters
+    ----------
+    rooms : callable
+        Returns the rooms, or None while they are not there yet.
+    console : Console
+        On stderr.
+    """
+
+    def __init__(self, rooms: Callable[[], Rooms | None], console: Console) -> None:
+        self._rooms = rooms
+        self._console = console
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def start(self) -> None:
+        """Begin to show."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop showing and give the terminal back."""
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        if self._console.is_terminal:
+            self._in_terminal()
+        else:
+            self._in_log()
+
+    def _in_log(self) -> None:
+        while not self._closed.wait(LOG_S):
+            rooms = self._rooms()
+            if rooms is not None:
+                for line in _lines(rooms):
+                    logger.info("%s", line)
+
+    def _in_terminal(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            bars = {
+                name: progress.add_task(name, total=None, visible=False, rate="", note="")
+                for name in ("reading", "finding copies", "fitting the map")
+            }
+            most = 0
+            while not self._closed.wait(TERMINAL_S):
+                rooms = self._rooms()
+                if rooms is not None:
+                    most = _draw(progress, bars, rooms, most)
+
+
+def _draw(progress: Progress, bars: dict[str, TaskID], rooms: Rooms, most: int) -> int:
+    """Bring the bars up to date; return the largest backlog of the copy search so far."""
+    reading, fit = rooms.ingest.progress, rooms.refit.state
+    busy = rooms.ingest.pending > 0 and reading.found > 0
+    rate, errors = f"{reading.rate:.0f}/s", f"{reading.errors} errors" if reading.errors else ""
+    progress.update(bars["reading"], visible=busy, total=reading.found, completed=reading.done, rate=rate, note=errors)
+    backlog = rooms.store.counts().unmatched
+    most = max(most, backlog) if backlog else 0
+    progress.update(bars["finding copies"], visible=backlog > 0, total=most, completed=most - backlog)
+    progress.update(
+        bars["fitting the map"],
+        visible=fit is not None,
+        total=100,
+        completed=100 * fit.fraction if fit is not None else 0,
+        note=f"{fit.stage}: {fit.message}" if fit is not None else "",
+    )
+    return most
+
+
+def _lines(rooms: Rooms) -> list[str]:
+    lines = []
+    reading, fit = rooms.ingest.progress, rooms.refit.state
+    if rooms.ingest.pending and reading.found:
+        left = reading.remaining_s
+        lines.append(
+            f"progress reading found={reading.found} done={reading.done} errors={reading.errors}"
+            f" rate={reading.rate:.1f} remaining_s={'unknown' if left is None else f'{left:.0f}'}"
+        )
+    if backlog := rooms.store.counts().unmatched:
+        lines.append(f"progress copies contents_left={backlog}")
+    if fit is not None:
+        lines.append(f"progress fit run={fit.run_id} done={fit.fraction:.0%} stage={fit.stage} now={fit.message!r}")
+    return lines

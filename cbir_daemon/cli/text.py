@@ -1,0 +1,171 @@
+"""Answers as text for people: columns, units, and paths that cannot upset a terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cbir_daemon.protocol.messages import Json, path_from_json
+
+KIB = 1024
+
+
+def path(value: object) -> str:
+    """Return a path from an answer; what a terminal would obey, and what is no text, is escaped."""
+    text = os.fsdecode(path_from_json(value))
+    return "".join(one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text)
+
+
+def size(value: int) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if value < KIB:
+            return f"{value} {unit}" if unit == "B" else f"{value:.0f} {unit}"
+        value /= KIB  # type: ignore[assignment]
+    return f"{value:.1f} GiB"
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows as aligned lines; the last column is not padded."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        yield "  ".join([*cells, row[-1]]).rstrip()
+
+
+def matches(answer: Json) -> Iterator[str]:
+    """Yield a line a match: kind, score, distance on the map, size, path, what was done."""
+    rows = [
+        (
+            match["kind"],
+            f"{match['score']:.3f}",
+            "map -" if match["map_distance"] is None else f"map {match['map_distance']:.2f}",
+            f"{match['width']}x{match['height']}",
+            path(match["path"]) + done_to(match),
+        )
+        for match in answer["matches"]
+    ]
+    yield from table(rows)
+
+
+def done_to(match: Json) -> str:
+    """Return, in brackets, what was done to the stored image to get the query; empty when nothing was."""
+    transform, overlap = match["transform"], match["overlap"]
+    words = ["mirrored"] if transform["flip"] else []
+    if transform["turn"]:
+        words.append(f"turned {transform['turn']} degrees")
+    if abs(transform["angle"]) >= 1:
+        words.append(f"tilted {transform['angle']:.0f} degrees")
+    if transform["invert"]:
+        words.append("negative")
+    if overlap["match"] < 0.97:
+        words.append(f"shows {overlap['match']:.0%} of it")
+    if match.get("missing"):
+        words.append("its album is missing")
+    return f"  ({', '.join(words)})" if words else ""
+
+
+def status(answer: Json) -> Iterator[str]:
+    """Yield the state of the daemon on one screen."""
+    yield f"{answer['state']}: {answer['images']} images, {answer['errors']} errors, {answer['pending']} pending"
+    progress = answer.get("progress")
+    if progress and progress["found"]:
+        left = "" if progress["remaining_s"] is None else f", {progress['remaining_s']:.0f} s left"
+        yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{left}"
+    if answer.get("duplicates_pending"):
+        yield f"looking for copies: {answer['duplicates_pending']} contents to go"
+    yield from albums(answer["albums"])
+    yield from _model(answer)
+    yield from _refit(answer["refit"])
+    if answer["errors"]:
+        yield "`cbir errors` lists the files that could not be read"
+
+
+def albums(listed: Sequence[Json]) -> Iterator[str]:
+    """Yield a line an album."""
+    rows = [
+        ("album", album["state"], f"{album['images']} images", f"{album['errors']} errors", path(album["path"]))
+        for album in listed
+    ]
+    yield from table(rows) if rows else ()
+    if any(album["state"] == "missing" for album in listed):
+        yield "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`"
+
+
+def _model(answer: Json) -> Iterator[str]:
+    model = answer["model"]
+    if model is None:
+        yield f"model: none; {answer.get('model_reason', '')}"
+        return
+    yield (
+        f"model: n_neighbors {model['n_neighbors']}, n_components {model['n_components']},"
+        f" trustworthiness {model['trustworthiness']:.4f}; {model['fitted_images']} images fitted,"
+        f" {model['projected_images']} projected, {model['fitted_at']}"
+    )
+
+
+def _refit(refit: Json) -> Iterator[str]:
+    if refit["running"]:
+        progress = refit["progress"]
+        yield f"fit: running, {progress['fraction']:.0%}, {progress['stage']}: {progress['message']}"
+    elif refit["changed_fraction"] is not None:
+        yield f"fit: {refit['changed_fraction']:.1%} changed since; due above {refit['threshold']:.0%}"
+
+
+def groups(answer: Json) -> Iterator[str]:
+    """Yield the groups of duplicates, the one to keep first."""
+    for group in answer["groups"]:
+        yield f"{group['kind']}  {len(group['images'])} images"
+        yield from table(
+            [
+                (
+                    "  keep" if image["keep"] else "      ",
+                    f"{image['width']}x{image['height']}",
+                    size(image["size"]),
+                    f"{path(image['path'])}  ({image['why']})",
+                )
+                for image in group["images"]
+            ]
+        )
+
+
+def alert(one: Json) -> str:
+    """Return an alert as one line."""
+    first = one["matches"][0]
+    more = len(one["matches"]) - 1
+    others = f" and {more} more" if more else ""
+    same = "the same bytes as" if first["kind"] == "exact" else f"a copy ({first['score']:.3f}) of"
+    return f"{one['id']}  {one['time']}  {path(one['path'])} is {same} {path(first['path'])}{others}"
+
+
+def errors(answer: Json) -> Iterator[str]:
+    """Yield a line for each file that could not be read."""
+    rows = [(error["code"], f"{path(error['path'])}: {error['message']}") for error in answer["errors"]]
+    yield from table(rows) if rows else ()
+
+
+def model(answer: Json) -> Iterator[str]:
+    """Yield the map's hyper-parameters, scores, and the curve from which they were chosen."""
+    for name, value in answer.items():
+        if name not in ("curve", "message"):
+            yield f"{name}: {_number(value)}"
+    names = ["n_neighbors", "n_components", "trustworthiness", "neighbor_recall"]
+    rows = [names, *([_number(candidate[name]) for name in names] for candidate in answer["curve"])]
+    yield from (f"  {line}" for line in table(rows))
+
+
+def history(answer: Json) -> Iterator[str]:
+    """Yield a line a run, newest first."""
+    names = ("id", "outcome", "started_at", "fitted_images", "n_neighbors", "n_components", "trustworthiness")
+    rows = [[*names, "duration_s", "reason"]]
+    for run in answer["runs"]:
+        numbers = [_number(run[name]) for name in (*names, "duration_s")]
+        rows.append([*numbers, f"{run['reason']} {run['message']}".strip()])
+    yield from table(rows) if len(rows) > 1 else ()
+
+
+def _number(value: Any) -> str:  # noqa: ANN401 -- JSON
+    if value is None:
+        return "-"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -1,0 +1,245 @@
+"""The Python client: one method for each of the daemon's.
+
+In: a socket path.  Out: the answers as dictionaries, paths in them as bytes.  Never here: numpy, SQLite, printing.
+
+A client speaks to one daemon over one connection and is used by one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from cbir_daemon.errors import ProtocolError, TimedOutError, UnavailableError
+from cbir_daemon.protocol.framing import Frame, FrameReader, encode
+from cbir_daemon.protocol.messages import VERSION, Json, Request, error_from, path_to_json
+
+CONNECT_TIMEOUT_S = 5.0
+MAX_ANSWER_BLOB_BYTES = 256 * 1024 * 1024
+RECEIVE_BYTES = 256 * 1024
+
+
+class Client:
+    """A connection to a daemon; use it with `with`.
+
+    Parameters
+    ----------
+    sockets : sequence of Path
+        Where the daemon may listen, tried in order.
+    timeout_s : float, optional
+        Longest wait for an answer to begin; None waits without end.
+
+    Raises
+    ------
+    UnavailableError
+        When no daemon answers.
+    """
+
+    def __init__(self, sockets: Sequence[Path], *, timeout_s: float | None = None) -> None:
+        self._connection = _connect(sockets)
+        self._connection.settimeout(timeout_s)
+        self._reader = FrameReader(MAX_ANSWER_BLOB_BYTES)
+        self._frames: list[Frame] = []
+        self._last_id = 0
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    # -- methods -----------------------------------------------------------------------------------------------------
+
+    def hello(self) -> Json:
+        """Return versions, methods and capabilities of the daemon."""
+        return self._ask("hello")
+
+    def query(
+        self,
+        image: Path | bytes,
+        *,
+        limit: int = 10,
+        kind: str | None = None,
+        min_score: float = 0.0,
+    ) -> Json:
+        """Return what in the albums is, copies or resembles an image.
+
+        Parameters
+        ----------
+        image : Path or bytes
+            A file that the daemon can read, absolute; or the bytes of one.
+        limit : int
+            Matches at most.
+        kind : str, optional
+            "exact", "copy" or "similar": only these.
+        min_score : float
+            Only matches with at least this score, 0 to 1.
+        """
+        return self._ask("query", *_image({"limit": limit, "kind": kind, "min_score": min_score}, image))
+
+    def sheet(self, image: Path | bytes, *, limit: int = 10, kind: str | None = None, min_score: float = 0.0) -> bytes:
+        """Return a PNG of an image and its matches, each with kind and score; parameters as for `query`."""
+        params, blob = _image({"limit": limit, "kind": kind, "min_score": min_score}, image)
+        return self._exchange("sheet", params, blob).blob
+
+    def status(self) -> Json:
+        """Return albums, counts, what is pending, the model and how far the map is from its next fit."""
+        return self._ask("status")
+
+    def settle(self, timeout_s: float = 600.0) -> Json:
+        """Wait until all that was on disk is indexed, alerts are written, and no fit is due or running."""
+        return self._ask("settle", {"timeout_s": timeout_s})
+
+    def scan(self, path: Path | None = None, *, accept_losses: bool = False) -> Json:
+        """Look again now, at all albums or at and below `path`."""
+        return self._ask("scan", {"path": _path(path), "accept_losses": accept_losses})
+
+    def album_add(self, path: Path) -> Json:
+        """Watch a folder from now on."""
+        return self._ask("album_add", {"path": _path(path)})
+
+    def album_remove(self, path: Path) -> Json:
+        """Forget a folder; its files stay where they are."""
+        return self._ask("album_remove", {"path": _path(path)})
+
+    def album_list(self) -> Json:
+        """Return the watched folders."""
+        return self._ask("album_list")
+
+    def duplicates(self, *, kind: str | None = None, album: Path | None = None) -> Json:
+        """Return groups of images that show the same, each with the one to keep."""
+        return self._ask("duplicates", {"kind": kind, "album": _path(album)})
+
+    def dismiss(self, first: Path, other: Path) -> Json:
+        """Remember for ever that two images are no duplicates."""
+        return self._ask("dismiss", {"first": _path(first), "other": _path(other)})
+
+    def undismiss(self, first: Path, other: Path) -> Json:
+        """Forget that two images are no duplicates."""
+        return self._ask("undismiss", {"first": _path(first), "other": _path(other)})
+
+    def alerts(self, *, since: int = 0, follow: bool = False) -> Iterator[Json]:
+        """Yield alerts with an id above `since`; with `follow` without end, each as it comes."""
+        for message in self._stream("alerts", {"since": since, "follow": follow}):
+            yield from message["alerts"]
+
+    def model_show(self) -> Json:
+        """Return the hyper-parameters and scores of the map in use."""
+        return self._ask("model_show")
+
+    def model_fit(self) -> Iterator[Json]:
+        """Tune and fit now; yield progress, and last the run."""
+        yield from self._stream("model_fit", {})
+
+    def model_history(self) -> Json:
+        """Return every run, newest first."""
+        return self._ask("model_history")
+
+    def errors(self) -> Json:
+        """Return the files that could not be read, and why."""
+        return self._ask("errors")
+
+    def backup(self, target: Path) -> Json:
+        """Write a consistent copy of the index to a new file."""
+        return self._ask("backup", {"path": _path(target)})
+
+    # -- exchange ----------------------------------------------------------------------------------------------------
+
+    def _ask(self, method: str, params: Json | None = None, blob: bytes = b"") -> Json:
+        ok: Json = self._exchange(method, params or {}, blob).message["ok"]
+        return ok
+
+    def _exchange(self, method: str, params: Json, blob: bytes = b"") -> Frame:
+        request_id = self._send(method, params, blob)
+        return self._answer(request_id)
+
+    def _stream(self, method: str, params: Json) -> Iterator[Json]:
+        request_id = self._send(method, params)
+        more = True
+        while more:
+            message = self._answer(request_id).message
+            more = message.get("more", False)
+            yield message["ok"]
+
+    def _send(self, method: str, params: Json, blob: bytes = b"") -> int:
+        self._last_id += 1
+        given = {name: value for name, value in params.items() if value is not None}
+        message = encode(Request(self._last_id, method, given).to_message(), blob)
+        # A daemon that refuses a large blob answers before it has read it all: the refusal is what counts.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.sendall(message)
+        return self._last_id
+
+    def _answer(self, request_id: int) -> Frame:
+        while True:
+            frame = self._next_frame()
+            message = frame.message
+            if "error" in message and message.get("id") in (request_id, None):
+                raise error_from(message["error"])
+            if message.get("v") != VERSION:
+                raise ProtocolError(f"the daemon speaks version {message.get('v')!r} of the protocol, not {VERSION}")
+            if message.get("id") == request_id:
+                return frame
+
+    def _next_frame(self) -> Frame:
+        while not self._frames:
+            try:
+                data = self._connection.recv(RECEIVE_BYTES)
+            except TimeoutError as error:
+                raise TimedOutError("the daemon does not answer") from error
+            except OSError as error:
+                raise UnavailableError(f"the connection broke: {error.strerror}", hint="try again") from error
+            if not data:
+                raise UnavailableError("the daemon closed the connection", hint="is it stopping? see its log")
+            self._reader.receive(data)
+            self._frames.extend(self._reader.frames())
+        return self._frames.pop(0)
+
+
+def _connect(sockets: Sequence[Path]) -> socket.socket:
+    tried: list[str] = []
+    for path in sockets:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(CONNECT_TIMEOUT_S)
+        try:
+            connect_patiently(connection, str(path))
+        except OSError as error:
+            connection.close()
+            tried.append(f"{path} ({error.strerror or error})")
+        else:
+            return connection
+    first = tried[0] if tried else "no socket is configured"
+    raise UnavailableError(
+        f"no daemon listens on {first}", hint="start one with `cbir-daemon run ALBUM`, or name its socket with --socket"
+    )
+
+
+def connect_patiently(connection: socket.socket, path: str) -> None:
+    """Connect, trying again while the daemon's queue of connections is full; raises `OSError`."""
+    deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    while True:
+        try:
+            return connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _path(path: Path | None) -> Any:  # noqa: ANN401 -- JSON
+    return None if path is None else path_to_json(bytes(path))
+
+
+def _image(params: Json, image: Path | bytes) -> tuple[Json, bytes]:
+    return (params, image) if isinstance(image, bytes) else ({**params, "path": _path(image)}, b"")

@@ -1,0 +1,196 @@
+"""What travels over the socket: requests, answers, errors, paths.
+
+In: JSON objects.  Out: frozen requests and answers, and back.  Never here: sockets, what a method does.
+
+`{"v":1,"id":7,"method":"query","params":{...}}` is answered by `{"v":1,"id":7,"ok":{...},"clock":812}` or
+`{"v":1,"id":7,"error":{"code","message","hint","retryable"},"clock":812}`; all but the last answer of a stream say
+`"more":true`.  Unknown fields are ignored.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from cbir_daemon import errors
+from cbir_daemon.errors import BadRequestError, CbirError, ProtocolError
+
+VERSION = 1
+"""Of the protocol; another one is refused."""
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks.
+
+    Parameters
+    ----------
+    id : int or str
+        Comes back with every answer.
+    method : str
+    params : dict
+    blob : bytes
+        Raw bytes that came with the message.
+    """
+
+    id: int | str
+    method: str
+    params: Json = field(default_factory=dict)
+    blob: bytes = b""
+
+    def to_message(self) -> Json:
+        """Return the message, without the blob."""
+        return {"v": VERSION, "id": self.id, "method": self.method, "params": self.params}
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any], blob: bytes = b"") -> Request:
+        """Read a request.
+
+        Raises
+        ------
+        ProtocolError
+            When the version is another one.
+        BadRequestError
+            When a field is missing or of the wrong type.
+        """
+        if message.get("v") != VERSION:
+            raise ProtocolError(
+                f"field 'v' is {message.get('v')!r}, this daemon speaks {VERSION}",
+                hint="use the client that came with the daemon",
+            )
+        return cls(
+            _field(message, "id", (int, str)),
+            _field(message, "method", (str,)),
+            _field(message, "params", (dict,), {}),
+            blob,
+        )
+
+
+def _field(message: Mapping[str, Any], name: str, types: tuple[type, ...], default: Any = None) -> Any:  # noqa: ANN401 -- JSON
+    value = message.get(name, default)
+    if not isinstance(value, types) or isinstance(value, bool):
+        expected = " or ".join(one.__name__ for one in types)
+        raise BadRequestError(f"field {name!r} must be {expected}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """The parameters of a request, read by name and type.
+
+    Parameters
+    ----------
+    values : dict
+    """
+
+    values: Json
+
+    def integer(self, name: str, default: int, *, least: int = 0, most: int = 2**53) -> int:
+        """Return a whole number within its bounds."""
+        value = self.values.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise BadRequestError(f"parameter {name!r} must be a whole number from {least} to {most}")
+        return value
+
+    def number(self, name: str, default: float, *, least: float, most: float) -> float:
+        """Return a number within its bounds."""
+        value = self.values.get(name, default)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+            raise BadRequestError(f"parameter {name!r} must be a number from {least} to {most}")
+        return float(value)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
+        """Return one of `choices`, or None when the parameter is absent."""
+        value = self.values.get(name)
+        if value is not None and value not in choices:
+            raise BadRequestError(f"parameter {name!r} must be one of {', '.join(choices)}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Return true or false; absent is false."""
+        value = self.values.get(name, False)
+        if not isinstance(value, bool):
+            raise BadRequestError(f"parameter {name!r} must be true or false")
+        return value
+
+    def path(self, name: str) -> bytes:
+        """Return an absolute path, without a trailing slash."""
+        path = self.maybe_path(name)
+        if path is None:
+            raise BadRequestError(f"parameter {name!r} is missing")
+        return path
+
+    def maybe_path(self, name: str) -> bytes | None:
+        """Return an absolute path, or None when the parameter is absent."""
+        value = self.values.get(name)
+        if value is None:
+            return None
+        path = path_from_json(value, name)
+        if not path.startswith(b"/"):
+            raise BadRequestError(f"parameter {name!r} must be an absolute path")
+        return os.path.normpath(path)
+
+
+def path_to_json(path: bytes) -> str | Json:
+    """Return a path as text, or as `{"b64": "..."}` when it is not UTF-8."""
+    try:
+        return path.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(path).decode()}
+
+
+def path_from_json(value: object, name: str = "path") -> bytes:
+    """Return the path that `path_to_json` wrote; raises `BadRequestError`."""
+    try:
+        if isinstance(value, dict):
+            path = base64.b64decode(value["b64"], validate=True)
+        elif isinstance(value, str):
+            path = value.encode()
+        else:
+            raise BadRequestError(f"parameter {name!r} must be a path")
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise BadRequestError(f"parameter {name!r} must be a path") from error
+    if b"\0" in path:
+        raise BadRequestError(f"parameter {name!r} holds a zero byte")
+    return path
+
+
+def answer(request_id: int | str, ok: Json, clock: int, *, more: bool = False) -> Json:
+    """Return the message of an answer."""
+    message = {"v": VERSION, "id": request_id, "ok": ok, "clock": clock}
+    return {**message, "more": True} if more else message
+
+
+def refusal(request_id: int | str | None, error: CbirError, clock: int) -> Json:
+    """Return the message of an error; `request_id` is None when the request could not be read."""
+    described = {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "retryable": error.retryable,
+    }
+    return {"v": VERSION, "id": request_id, "error": described, "clock": clock}
+
+
+def _by_code(base: type[CbirError]) -> dict[str, type[CbirError]]:
+    found = {base.code: base}
+    for one in base.__subclasses__():
+        found |= _by_code(one)
+    return found
+
+
+ERRORS = _by_code(errors.CbirError)
+"""Wire code -> class, for the client to raise what the daemon raised."""
+
+
+def error_from(described: Mapping[str, Any]) -> CbirError:
+    """Return the error in a refusal, as the class that has its code; an unknown code is a plain `CbirError`."""
+    kind = ERRORS.get(str(described.get("code")), CbirError)
+    return kind(str(described.get("message", "")), hint=str(described.get("hint", "")))

@@ -1,0 +1,232 @@
+"""Which contents are copies of a vector, and which resemble it.
+
+In: vectors, positions.  Out: contents with kind, score and distance.  Never here: files, threads of its own, what a
+client asked for.
+
+The collection's codes and the map's positions are held in memory; the 4096-byte vectors of the few dozen candidates
+are read from the store.  A search runs over one frozen `View`; whoever changes the collection swaps the view whole.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.records import VECTOR_BYTES, Judgement, Kind, Overlap, Transform
+from cbir_daemon.store import Store
+
+MAP_SHARE = 0.01
+"""Share of the map around a query that is looked at; the true image is in it in 96 to 100 % of queries."""
+
+MIN_NEAR = 50
+"""Fewest contents taken from the map, so that a small collection has something to rank."""
+
+CANDIDATES = 60
+"""Candidates for a copy that are verified in a query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A content that a search returns; `map_distance` is None when either of the two has no position."""
+
+    content_id: int
+    kind: Kind
+    score: float
+    map_distance: float | None
+    transform: Transform = field(default_factory=Transform)
+    overlap: Overlap = field(default_factory=Overlap)
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """The positions of one model run.
+
+    Parameters
+    ----------
+    run_id : int
+    ids : (n,) ndarray of int64
+        Content ids.
+    positions : (n, n_components) ndarray of float32
+    """
+
+    run_id: int
+    ids: NDArray[np.int64]
+    positions: NDArray[np.float32]
+
+    def distances(self, position: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (n,) Euclidean distances of all positions from `position`."""
+        return np.asarray(np.linalg.norm(self.positions - position, axis=1), dtype=np.float32)
+
+    def position_of(self, content_id: int) -> NDArray[np.float32] | None:
+        """Return the (n_components,) position of a content, or None."""
+        rows = np.flatnonzero(self.ids == content_id)
+        return None if rows.size == 0 else self.positions[rows[0]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One state of what is searched; never changed."""
+
+    collection: matching.Snapshot
+    map: Map | None
+
+
+class Searcher:
+    """Holds the collection and the map, and searches them.
+
+    Parameters
+    ----------
+    store : Store
+        Gives the vectors.
+    copy_threshold : float or None
+        Lowest score of a copy, 0 to 1; None is the default of `matching`.
+
+    Notes
+    -----
+    `view` and the searches may be called from any thread, as may the changes: they take turns.
+    """
+
+    def __init__(self, store: Store, copy_threshold: float | None = None) -> None:
+        self._store = store
+        self._copy_threshold = copy_threshold
+        self._collection = matching.Collection()
+        self._turn = threading.Lock()
+        self.view = View(self._collection.snapshot(), None)
+
+    # -- changes -----------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Read every vector and the active map's positions."""
+        for rows in self._store.all_vectors():
+            self.change(rows, ())
+        run = self._store.active_run()
+        if run is not None:
+            self.place(run.id, self._store.positions(run.id))
+
+    def change(self, added: Sequence[tuple[int, bytes]], gone: Iterable[int]) -> None:
+        """Take contents in (id, vector) and out."""
+        gone = set(gone)
+        with self._turn:
+            if gone:
+                self._collection.remove(gone)
+            if added:
+                self._collection.add([content_id for content_id, _ in added], as_vectors([v for _, v in added]))
+            self.view = View(self._collection.snapshot(), _without(self.view.map, gone))
+
+    def replace_map(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
+        """Swap the map for that of another run, with all its positions, in one step."""
+        with self._turn:
+            self.view = replace(self.view, map=_with(None, run_id, placed))
+
+    def place(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
+        """Add positions (content id, float32 bytes) to the map of a run; passed over when that map is not in use."""
+        with self._turn:
+            current = self.view.map
+            if placed and (current is None or current.run_id == run_id):
+                self.view = replace(self.view, map=_with(current, run_id, placed))
+
+    def drop_map(self) -> None:
+        """Search without a map from now on."""
+        with self._turn:
+            self.view = replace(self.view, map=None)
+
+    # -- searches ----------------------------------------------------------------------------------------------------
+
+    def copies(self, vector: bytes, *, without: int | None = None) -> list[Found]:
+        """Return the verified copies of a vector inside the collection, best first.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        without : int, optional
+            Content id to leave out: the one the vector belongs to.
+        """
+        query = as_vectors([vector])[0]
+        view = self.view
+        candidates = view.collection.candidates(query, CANDIDATES)
+        return self._judged(query, [content_id for content_id, _ in candidates if content_id != without])
+
+    def search(self, vector: bytes, position: NDArray[np.float32] | None, limit: int) -> list[Found]:
+        """Return copies, then contents that resemble the query, best first.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        position : (n_components,) ndarray of float32 or None
+            Of the query on the map in use; None searches by the vectors alone.
+        limit : int
+            Contents that resemble, at most; copies are all returned.
+        """
+        query = as_vectors([vector])[0]
+        view = self.view
+        candidates = [content_id for content_id, _ in view.collection.candidates(query, max(CANDIDATES, limit))]
+        distances = _distances(view.map, position)
+        near = _nearest(distances, max(limit, MIN_NEAR, math.ceil(MAP_SHARE * len(view.collection))))
+        # Copies hide anywhere; what resembles is the map's neighbourhood, and without a map what the codes found.
+        copies = self._judged(query, list(dict.fromkeys([*candidates, *near])))
+        found_ids = {found.content_id for found in copies}
+        similar = self._alike(query, [one for one in (near or candidates) if one not in found_ids])[:limit]
+        return [replace(found, map_distance=distances.get(found.content_id)) for found in (*copies, *similar)]
+
+    def _judged(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
+        ids, stored = self._vectors(content_ids)
+        judgements = matching.judge(query, stored, threshold=self._copy_threshold) if ids else []
+        copies = [_copy(content_id, one) for content_id, one in zip(ids, judgements, strict=True) if one.is_copy]
+        return sorted(copies, key=lambda found: (-found.score, found.content_id))
+
+    def _alike(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
+        ids, stored = self._vectors(content_ids)
+        scores = matching.likeness(query, stored).tolist() if ids else []
+        found = [Found(content_id, Kind.SIMILAR, score, None) for content_id, score in zip(ids, scores, strict=True)]
+        return sorted(found, key=lambda one: (-one.score, one.content_id))
+
+    def _vectors(self, content_ids: Sequence[int]) -> tuple[list[int], NDArray[np.uint8]]:
+        # A content may have gone since the view was taken: what the store no longer has is no match.
+        rows = self._store.vectors(content_ids)
+        ids = [content_id for content_id in content_ids if content_id in rows]
+        return ids, as_vectors([rows[content_id] for content_id in ids])
+
+
+def as_vectors(rows: Sequence[bytes]) -> NDArray[np.uint8]:
+    """Return vectors of 4096 bytes as an (n, 4096) array of uint8."""
+    return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), VECTOR_BYTES)
+
+
+def _copy(content_id: int, judgement: Judgement) -> Found:
+    return Found(content_id, Kind.COPY, judgement.score, None, judgement.transform, judgement.overlap)
+
+
+def _distances(current: Map | None, position: NDArray[np.float32] | None) -> dict[int, float]:
+    if current is None or position is None:
+        return {}
+    return dict(zip(current.ids.tolist(), current.distances(position).tolist(), strict=True))
+
+
+def _nearest(distances: dict[int, float], count: int) -> list[int]:
+    return sorted(distances, key=lambda content_id: (distances[content_id], content_id))[:count]
+
+
+def _without(current: Map | None, gone: set[int]) -> Map | None:
+    if current is None or not gone:
+        return current
+    kept = ~np.isin(current.ids, list(gone))
+    return Map(current.run_id, current.ids[kept], current.positions[kept])
+
+
+def _with(current: Map | None, run_id: int, placed: Sequence[tuple[int, bytes]]) -> Map:
+    ids = np.array([content_id for content_id, _ in placed], dtype=np.int64)
+    positions = np.frombuffer(b"".join(row for _, row in placed), dtype="<f4").reshape(len(placed), -1)
+    if current is not None:
+        kept = ~np.isin(current.ids, ids)
+        ids = np.concatenate([current.ids[kept], ids])
+        positions = np.concatenate([current.positions[kept], positions])
+    order = np.argsort(ids)
+    return Map(run_id, ids[order], np.ascontiguousarray(positions[order], dtype=np.float32))

@@ -1,0 +1,271 @@
+"""The socket: who may connect, one thread a connection, frames to handlers and back.
+
+In: connections.  Out: replies.  Never here: what a method does, JSON's meaning.
+
+The socket has mode 0600 and each peer's user id is checked by the kernel's word (SO_PEERCRED).  A peer that stops in
+the middle of a message, or never reads its answers, loses its connection after a while; it holds one of a bounded
+number of places meanwhile and stops nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import logging
+import os
+import pwd
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cbir_daemon.errors import BusyError, CbirError, ConfigError, ForbiddenError, InUseError, ProtocolError
+from cbir_daemon.handlers import Reply
+from cbir_daemon.protocol.framing import Frame, FrameReader, encode
+from cbir_daemon.protocol.messages import Json, Request, answer, refusal
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 128
+RECEIVE_BYTES = 256 * 1024
+FRAME_TIMEOUT_S = 30.0
+"""Longest pause inside a message, and longest wait for a peer that does not read."""
+
+IDLE_TIMEOUT_S = 3600.0
+"""Longest wait for the next request of a connection."""
+
+STOP_WAIT_S = 5.0
+ACCEPT_RETRY_S = 1.0
+PEER_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: pid, uid, gid (unix(7))."""
+
+
+class Server:
+    """Listens on a Unix socket and answers.
+
+    Parameters
+    ----------
+    path : Path
+        Of the socket.
+    handle : callable
+        Takes a `Request`, yields the replies; raises `CbirError`.
+    clock : callable
+        Returns the clock for answers.
+    max_connections : int
+        Connections served at once; more are told to come back.
+    max_blob_bytes : int
+        Largest image that may be sent.
+    group : str
+        Name of the group that may connect besides the daemon's own user; empty for none.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        handle: Callable[[Request], Iterator[Reply]],
+        clock: Callable[[], int],
+        *,
+        max_connections: int,
+        max_blob_bytes: int,
+        group: str = "",
+    ) -> None:
+        self._path = path
+        self._handle = handle
+        self._clock = clock
+        self._max_connections = max_connections
+        self._max_blob_bytes = max_blob_bytes
+        self._group = group
+        self._lock = threading.Lock()
+        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._closed = threading.Event()
+
+    def open(self) -> None:
+        """Bind and listen, taking the place of a socket that nobody listens on any more.
+
+        Raises
+        ------
+        InUseError
+            When another daemon listens there, or something else lies there.
+        ConfigError
+            When the folder cannot be used, or the group is unknown.
+        """
+        gid = None if not self._group else _group_id(self._group)
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _remove_dead_socket(self._path)
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            # The mode must be right from the first moment on: others could connect before a chmod.
+            before = os.umask(0o177)
+            try:
+                self._listener.bind(str(self._path))
+            finally:
+                os.umask(before)
+            if gid is not None:
+                os.chown(self._path, -1, gid)
+                self._path.chmod(0o660)
+            self._inode = self._path.stat().st_ino
+        except OSError as error:
+            raise ConfigError(
+                f"{self._path}: cannot listen there: {error.strerror or error}", hint="give another path with --socket"
+            ) from error
+        self._allowed_gid = gid
+        self._listener.listen(BACKLOG)
+
+    def run(self) -> None:
+        """Accept connections until `close`."""
+        while not self._closed.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError as error:
+                # After `close` the loop ends; out of descriptors or memory, newcomers wait while the others go on.
+                logger.debug("accept failed socket=%s error=%s", self._path, error)
+                self._closed.wait(ACCEPT_RETRY_S)
+                continue
+            self._welcome(connection)
+
+    def close(self) -> None:
+        """Stop listening, end every connection, remove the socket if it is still ours."""
+        self._closed.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        with self._lock:
+            open_now = dict(self._connections)
+        for connection in open_now:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+        deadline = time.monotonic() + STOP_WAIT_S
+        for thread in open_now.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    # -- one connection ----------------------------------------------------------------------------------------------
+
+    def _welcome(self, connection: socket.socket) -> None:
+        connection.settimeout(FRAME_TIMEOUT_S)
+        error = self._refused(connection)
+        if error is not None:
+            _send_last(connection, refusal(None, error, self._clock()))
+            return
+        thread = threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True)
+        with self._lock:
+            self._connections[connection] = thread
+        thread.start()
+
+    def _refused(self, connection: socket.socket) -> CbirError | None:
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+        pid, uid, gid = PEER_CREDENTIALS.unpack(raw)
+        if uid != os.geteuid() and not self._is_member(uid, gid):
+            logger.warning("connection refused pid=%d uid=%d", pid, uid)
+            return ForbiddenError("this daemon belongs to another user")
+        if len(self._connections) >= self._max_connections:
+            return BusyError(f"{self._max_connections} clients are connected already", hint="try again in a moment")
+        return None
+
+    def _is_member(self, uid: int, gid: int) -> bool:
+        if self._allowed_gid is None:
+            return False
+        try:
+            return self._allowed_gid in os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+        except KeyError:
+            return False
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            for frame in self._frames(connection):
+                if not self._answer(connection, frame):
+                    break
+        except OSError as error:
+            logger.debug("connection ended reason=%s", error)
+        finally:
+            connection.close()
+            with self._lock:
+                self._connections.pop(connection, None)
+
+    def _frames(self, connection: socket.socket) -> Iterator[Frame]:
+        reader = FrameReader(self._max_blob_bytes)
+        while not self._closed.is_set():
+            connection.settimeout(FRAME_TIMEOUT_S if reader.mid_frame else IDLE_TIMEOUT_S)
+            data = connection.recv(RECEIVE_BYTES)
+            if not data:
+                return
+            # An answer, too, must be taken within this time.
+            connection.settimeout(FRAME_TIMEOUT_S)
+            reader.receive(data)
+            try:
+                yield from reader.frames()
+            except ProtocolError as error:
+                # Where the next message would begin cannot be known: answer and close.
+                connection.sendall(encode(refusal(None, error, self._clock())))
+                _drain(connection)
+                return
+
+    def _answer(self, connection: socket.socket, frame: Frame) -> bool:
+        """Answer one message; False when the connection must end."""
+        request_id = frame.message.get("id")
+        try:
+            request = Request.from_message(frame.message, frame.blob)
+            for reply in self._handle(request):
+                message = answer(request.id, reply.ok, self._clock(), more=reply.more)
+                connection.sendall(encode(message, reply.blob))
+        except ProtocolError as error:
+            connection.sendall(encode(refusal(_plain_id(request_id), error, self._clock())))
+            return False
+        except CbirError as error:
+            connection.sendall(encode(refusal(_plain_id(request_id), error, self._clock())))
+        except OSError:
+            raise
+        # The top of this connection's thread: a fault in a handler costs one answer, is logged, and is said.
+        except Exception:
+            logger.exception("handler failed method=%s", frame.message.get("method"))
+            failure = CbirError("the daemon failed to answer", hint="its log has the details")
+            connection.sendall(encode(refusal(_plain_id(request_id), failure, self._clock())))
+        return True
+
+
+def _plain_id(value: object) -> int | str | None:
+    return value if isinstance(value, int | str) else None
+
+
+def _send_last(connection: socket.socket, message: Json) -> None:
+    with contextlib.suppress(OSError), connection:
+        connection.setblocking(False)
+        connection.send(encode(message))
+
+
+def _drain(connection: socket.socket) -> None:
+    """Read what the peer still sends, for a while: closing with unread data would take the answer back from it."""
+    deadline = time.monotonic() + STOP_WAIT_S
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(STOP_WAIT_S)
+        while time.monotonic() < deadline and connection.recv(RECEIVE_BYTES):
+            pass
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise ConfigError(f"server.group: there is no group {name!r}") from error
+
+
+def _remove_dead_socket(path: Path) -> None:
+    """Remove a socket of ours that nobody listens on; anything else that lies there stays."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not path.is_socket() or status.st_uid != os.geteuid():
+        raise InUseError(f"{path}: is there already and is no socket of ours", hint="give another path with --socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise InUseError(f"{path}: another daemon listens there", hint="stop it, or give another path with --socket")

@@ -1,0 +1,271 @@
+"""Who runs, and in which order things start and stop.
+
+In: a `Config`.  Out: a running daemon, until a signal.  Never here: formats, SQL, what a request means.
+
+Start: lock the state, open the store, remember the albums, load the searcher, take up the model, listen, start the
+threads, say READY, watch and walk.  Stop: the same in reverse, so that nobody is called who is gone already.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from cbir_daemon import handlers, sdnotify
+from cbir_daemon.albums import Albums
+from cbir_daemon.alerts import Outbox, Policy
+from cbir_daemon.config import Config
+from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
+from cbir_daemon.duplicates import Pairing
+from cbir_daemon.errors import BadRequestError, CbirError, InUseError, StorageError
+from cbir_daemon.ingest import Ingest
+from cbir_daemon.mailbox import Mailbox
+from cbir_daemon.projection import Projection
+from cbir_daemon.refit import Refit
+from cbir_daemon.searching import Searcher
+from cbir_daemon.server import Server
+from cbir_daemon.store import Store
+
+logger = logging.getLogger(__name__)
+
+INDEX_FILE = "index.sqlite"
+MODELS_FOLDER = "models"
+LOCK_FILE = "lock"
+HOUSEKEEPING_S = 5.0
+STOP_WAIT_S = 10.0
+
+
+class Service:
+    """A daemon on one state directory.
+
+    Parameters
+    ----------
+    config : Config
+    reload : callable
+        Reads the configuration again, for SIGHUP; raises `ConfigError`.
+    """
+
+    def __init__(self, config: Config, reload: Callable[[], Config]) -> None:
+        self._config = config
+        self._reload = reload
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._reload_asked = False
+        self._failed = False
+        self._threads: list[threading.Thread] = []
+        self.rooms: handlers.Rooms | None = None
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT and return the exit status.
+
+        Raises
+        ------
+        CbirError
+            When it cannot start; nothing is left running then.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(locked_state(self._config.state_dir))
+            self._start(stack)
+            with self._signals():
+                sdnotify.notify(sdnotify.READY)
+                logger.info("ready socket=%s state=%s", self._config.socket_path, self._config.state_dir)
+                self._watch_albums(stack)
+                self._keep_house()
+            sdnotify.notify(sdnotify.STOPPING)
+            logger.info("stopping")
+            self._stop_threads()
+        return 70 if self._failed else 0
+
+    def stop(self) -> None:
+        """Ask the daemon to stop."""
+        self._stop.set()
+        self._wake.set()
+
+    # -- start -------------------------------------------------------------------------------------------------------
+
+    def _start(self, stack: ExitStack) -> None:
+        config = self._config
+        store = Store(config.state_dir / INDEX_FILE)
+        store.open()
+        stack.callback(store.close)
+        store.end_interrupted_runs(time.time())
+        searcher = Searcher(store, config.match.copy_threshold)
+        albums = Albums(store, searcher, config.albums)
+        albums.remember(config.albums)
+        if not store.albums():
+            raise BadRequestError(
+                "no album is given and none is remembered", hint="name a folder: cbir-daemon run ~/Pictures"
+            )
+        searcher.load()
+        models_dir = config.state_dir / MODELS_FOLDER
+        projection = Projection(store, searcher, models_dir, config.model)
+        projection.open()
+        limits = DecodeLimits(config.decode.max_pixels, config.decode.max_file_bytes, config.decode.timeout_s)
+        pool = DecodePool(config.decode.workers, limits)
+        stack.callback(pool.close)
+        mailbox = Mailbox()
+        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums.changed)
+        self._outbox = Outbox(store, config.alerts.sinks)
+        self._policy = Policy(config.alerts, config.albums)
+        pairing = Pairing(store, searcher, lambda *found: self._policy.wanted(*found), self._outbox.deliver)
+        refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)
+        self.rooms = handlers.Rooms(
+            config, store, searcher, pool, ingest, pairing, projection, refit, albums, self._stop
+        )
+        self._listen(stack, self.rooms)
+        self._outbox.deliver()
+        for name, room in (("pairing", pairing), ("projection", projection), ("refit", refit), ("ingest", ingest)):
+            self._start_thread(name, room.run)
+
+    def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
+        server = Server(
+            self._config.socket_path,
+            lambda request: handlers.handle(rooms, request),
+            lambda: rooms.store.clock,
+            max_connections=self._config.server.max_connections,
+            max_blob_bytes=self._config.decode.max_file_bytes,
+            group=self._config.server.group,
+        )
+        server.open()
+        stack.callback(server.close)
+        self._start_thread("server", server.run, joined=False)
+
+    def _watch_albums(self, stack: ExitStack) -> None:
+        assert self.rooms is not None
+        stack.callback(self.rooms.albums.stop)
+        self.rooms.albums.start(self.rooms.ingest)
+
+    def _start_thread(self, name: str, target: Callable[[], None], *, joined: bool = True) -> None:
+        thread = threading.Thread(target=self._guarded, args=(name, target), name=name, daemon=not joined)
+        thread.start()
+        if joined:
+            self._threads.append(thread)
+
+    def _guarded(self, name: str, target: Callable[[], None]) -> None:
+        try:
+            target()
+        # The top of a thread: a daemon that lost one is no daemon, so it says why and stops for its supervisor.
+        except Exception as error:
+            if self._stop.is_set() and isinstance(error, CbirError):
+                logger.info("thread ended while stopping name=%s reason=%s", name, error)
+                return
+            logger.exception("thread died name=%s", name)
+            self._failed = True
+            self.stop()
+
+    # -- run ---------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn signals into requests while the block runs; only the main thread may do so."""
+
+        def on_stop(number: int, frame: FrameType | None) -> None:
+            self.stop()
+
+        def on_reload(number: int, frame: FrameType | None) -> None:
+            self._reload_asked = True
+            self._wake.set()
+
+        wanted = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_reload}
+        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _keep_house(self) -> None:
+        assert self.rooms is not None
+        interval_s = min(HOUSEKEEPING_S, sdnotify.watchdog_interval_s(os.environ) or HOUSEKEEPING_S)
+        while not self._stop.is_set():
+            self._wake.wait(interval_s)
+            self._wake.clear()
+            if self._reload_asked:
+                self._reload_asked = False
+                self._read_again()
+            now = time.monotonic()
+            self.rooms.pool.close_idle(now)
+            self.rooms.projection.close_if_idle(now)
+            self.rooms.albums.check()
+            if all(thread.is_alive() for thread in self._threads):
+                sdnotify.notify(sdnotify.WATCHDOG)
+
+    def _read_again(self) -> None:
+        """Take what may change while running; what may not waits for a restart, and the log says so."""
+        assert self.rooms is not None
+        sdnotify.notify(*sdnotify.reloading())
+        try:
+            config = self._reload()
+            self.rooms.albums.remember(config.albums)
+        except CbirError as error:
+            logger.error("configuration refused, the old one stays error=%s", error)  # noqa: TRY400 -- the user's mistake
+        else:
+            for name in ("decode", "server", "match", "state_dir", "socket_path"):
+                if getattr(config, name) != getattr(self._config, name):
+                    logger.warning("setting changes at the next start section=%s", name)
+            self.rooms.ingest.configure(config)
+            self.rooms.refit.settings = config.model
+            self._policy = Policy(config.alerts, config.albums)
+            logging.getLogger("cbir_daemon").setLevel(config.log.level.upper())
+            for album in self.rooms.store.albums():
+                self.rooms.albums.watch(album)
+            self.rooms.ingest.request_scan()
+            logger.info("configuration read again")
+        sdnotify.notify(sdnotify.READY)
+
+    # -- stop --------------------------------------------------------------------------------------------------------
+
+    def _stop_threads(self) -> None:
+        assert self.rooms is not None
+        rooms = self.rooms
+        for room in (rooms.refit, rooms.projection, rooms.pairing, rooms.ingest):
+            room.stop()
+        rooms.store.wake()
+        deadline = time.monotonic() + STOP_WAIT_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                logger.warning("thread did not stop in time name=%s", thread.name)
+
+
+@contextmanager
+def locked_state(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory for this process.
+
+    Raises
+    ------
+    InUseError
+        When another process holds it; the message has its id.
+    StorageError
+        When the directory cannot be made or written.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"{state_dir}: cannot be used for the state: {error.strerror}", hint="give another one with --state"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            raise InUseError(
+                f"{state_dir}: another daemon (process {holder}) uses this state",
+                hint="stop it first, or give another --state",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        # The file stays: removing it would let two processes lock two files of one name.
+        os.close(descriptor)
