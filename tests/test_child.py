@@ -1,0 +1,142 @@
+"""Child processes, real ones: talked to, timed, killed, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cbir_daemon.child import Child
+from cbir_daemon.errors import ChildError, TimedOutError
+from cbir_daemon.protocol.framing import Frame
+from tests.echo_child import NICENESS
+
+MODULE = "tests.echo_child"
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "CBIR_TEST_WORD": "hello"}
+OPEN_FILES = Path("/proc/self/fd")
+ANSWER_S = 30.0
+ORPHAN_S = 5.0
+"""How soon a child must be gone after its parent; it takes a few milliseconds where nothing else runs."""
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """Return a running child, closed after the test."""
+    running = Child(MODULE, env=ENVIRONMENT)
+    yield running
+    running.close()
+
+
+def test_frames_go_there_and_back(child: Child) -> None:
+    """Messages and bytes come back as they were sent, many at once and in order."""
+    blob = bytes(range(256)) * 12_000
+    child.send({"do": "echo", "word": "été"}, blob)
+    assert child.receive(ANSWER_S) == Frame({"do": "echo", "word": "été", "bytes": len(blob)}, blob)
+    for number in range(20):
+        child.send({"do": "echo", "number": number})
+    assert [child.receive(ANSWER_S).message["number"] for _ in range(20)] == list(range(20))
+
+
+def test_a_child_stands_apart(child: Child) -> None:
+    """It has our environment and what was added, its own session, and the niceness that it asked for."""
+    child.send({"do": "describe"})
+    expected = {"nice": min(19, os.nice(0) + NICENESS), "session": child.pid, "word": "hello"}
+    assert child.receive(ANSWER_S).message == expected
+
+
+def test_what_a_child_prints_is_no_data(capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard output of a child goes to our standard error."""
+    child = Child(MODULE, env=ENVIRONMENT)
+    child.send({"do": "print"})
+    child.receive(ANSWER_S)
+    child.close()
+    assert capfd.readouterr() == ("", "this is for the log")
+
+
+@pytest.mark.parametrize(
+    ("order", "how"),
+    [
+        ({"do": "die", "signal": signal.SIGKILL}, "was killed by signal 9"),
+        ({"do": "die", "signal": signal.SIGSEGV}, "was killed by signal 11"),
+        ({"do": "exit", "status": 3}, "ended with status 3"),
+    ],
+)
+def test_a_dead_child_is_an_error_that_says_how(child: Child, order: dict[str, object], how: str) -> None:
+    """Whoever waits for a child that died learns module, pid and signal or status; so does who talks to it."""
+    child.send(order)
+    with pytest.raises(ChildError) as caught:
+        child.receive(ANSWER_S)
+    assert caught.value.message == f"{MODULE} (pid {child.pid}) {how}"
+    assert not child.running
+    with pytest.raises(ChildError):
+        child.send({"do": "echo"})
+
+
+def test_a_module_that_is_not_there_is_a_dead_child(capfd: pytest.CaptureFixture[str]) -> None:
+    """A child that cannot even begin is told like any other that ended."""
+    child = Child("cbir_daemon.no_such_module")
+    with pytest.raises(ChildError, match="ended with status 1"):
+        child.receive(ANSWER_S)
+    child.close()
+    assert "no_such_module" in capfd.readouterr().err
+
+
+def test_a_child_that_talks_nonsense_is_an_error(child: Child) -> None:
+    """Bytes that are no frame end the conversation."""
+    child.send({"do": "talk nonsense"})
+    with pytest.raises(ChildError):
+        child.receive(ANSWER_S)
+
+
+def test_waiting_has_an_end(child: Child) -> None:
+    """A child that says nothing is a time-out; it still runs until it is closed, and closing twice is harmless."""
+    child.send({"do": "hang"})
+    with pytest.raises(TimedOutError):
+        child.receive(0.01)
+    before = child.running
+    child.close()
+    assert (before, child.running) == (True, False)
+    child.close()
+
+
+def test_nothing_is_left_open() -> None:
+    """A closed child leaves no descriptor behind."""
+    before = sorted(OPEN_FILES.iterdir())
+    for _ in range(3):
+        Child(MODULE, env=ENVIRONMENT).close()
+    assert sorted(OPEN_FILES.iterdir()) == before
+
+
+@pytest.mark.parametrize("order", ["echo", "compute"])
+def test_a_child_does_not_outlive_its_parent(order: str) -> None:
+    """A parent killed with SIGKILL takes its child along, idle or in the middle of a computation."""
+    code = (
+        "import signal\n"
+        "from cbir_daemon.child import Child\n"
+        f"child = Child({MODULE!r})\n"
+        f"child.send({{'do': {order!r}}})\n"
+        "child.receive()\n"
+        "print(child.pid, flush=True)\n"
+        "signal.pause()\n"
+    )
+    with subprocess.Popen(  # noqa: S603 -- our own interpreter and code
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ | ENVIRONMENT
+    ) as parent:
+        assert parent.stdout is not None
+        orphan = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    try:
+        # A pidfd becomes readable when its process ends.
+        assert select.select([orphan], [], [], ORPHAN_S)[0], "the child lives on"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(orphan, signal.SIGKILL)
+        os.close(orphan)
