@@ -6,7 +6,7 @@ import os
 import threading
 
 from cbir_daemon.child import Channel, serve
-from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.protocol.framing import Frame, encode
 
 NICENESS = 3
 
@@ -16,6 +16,8 @@ def answer(frame: Frame, channel: Channel) -> None:
     match frame.message["do"]:
         case "echo":
             channel.send(frame.message, frame.blob)
+        case "count":
+            os.write(channel.fileno(), b"".join(encode({"number": number}) for number in range(frame.message["to"])))
         case "describe":
             channel.send({"nice": os.nice(0), "session": os.getsid(0), "word": os.environ.get("CBIR_TEST_WORD")})
         case "print":

@@ -36,12 +36,15 @@ def child() -> Iterator[Child]:
 
 
 def test_frames_go_there_and_back(child: Child) -> None:
-    """Messages and bytes come back as they were sent, many at once and in order."""
+    """Messages and bytes come back as they were sent."""
     blob = bytes(range(256)) * 12_000
     child.send({"do": "echo", "word": "été"}, blob)
     assert child.receive(ANSWER_S) == Frame({"do": "echo", "word": "été", "bytes": len(blob)}, blob)
-    for number in range(20):
-        child.send({"do": "echo", "number": number})
+
+
+def test_many_frames_at_once_stay_in_order(child: Child) -> None:
+    """Frames that arrive together are handed out one by one, first come first served."""
+    child.send({"do": "count", "to": 20})
     assert [child.receive(ANSWER_S).message["number"] for _ in range(20)] == list(range(20))
 
 
@@ -105,6 +108,14 @@ def test_waiting_has_an_end(child: Child) -> None:
     child.close()
     assert (before, child.running) == (True, False)
     child.close()
+
+
+def test_a_child_that_cannot_react_is_ended_all_the_same(child: Child) -> None:
+    """Closing ends even a process that the system has stopped, which can notice nothing itself."""
+    child.send({"do": "die", "signal": signal.SIGSTOP})
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    child.close()
+    assert not child.running
 
 
 def test_nothing_is_left_open() -> None:
