@@ -1,0 +1,199 @@
+"""The house: imports go downstairs, each foreign library has one door, and what must start fast loads little.
+
+A new module that is no room yet fails here: give it a floor in `FLOORS`, and a line in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cbir_daemon
+
+PACKAGE = Path(cbir_daemon.__file__).parent
+NAME = "cbir_daemon"
+
+FLOORS = (
+    ("cli",),
+    ("doctor",),
+    ("service",),
+    ("server",),
+    ("handlers",),
+    ("albums",),
+    ("refit",),
+    ("projection",),
+    ("ingest",),
+    ("alerts",),
+    ("duplicates",),
+    ("searching",),
+    ("model", "matching"),
+    ("store",),
+    ("decode",),
+    ("scan", "watch", "mailbox"),
+    ("client",),
+    ("child", "sdnotify"),
+    ("protocol",),
+    ("config",),
+    ("records",),
+    ("errors",),
+    (NAME,),
+)
+"""From the top to the ground.  A room sees only what lies below its floor; the ground is the version number."""
+
+DOORS = {
+    "PIL": {"decode"},
+    "click": {"cli"},
+    "joblib": {"model"},
+    "numba": {"model"},
+    # The first three calculate; the others only hand arrays on.
+    "numpy": {"decode", "matching", "model", "duplicates", "handlers", "ingest", "projection", "refit", "searching"},
+    "rich": {"cli"},
+    "scipy": {"decode", "matching", "model"},
+    "sklearn": {"model"},
+    "sqlite3": {"store"},
+    "umap": {"model"},
+    "watchdog": {"watch"},
+}
+"""Which rooms may import a library that is not ours.  sqlite3 is in the list because SQL is a language of its own."""
+
+CLIENT_SEES = {"cli", "client", "protocol", "config", "records", "errors", NAME}
+DAEMON_SIDE = {"daemon", "progress"}
+"""Modules of `cli` for `cbir-daemon`; the others are the client."""
+
+HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: where it stands and the module that it names."""
+
+    file: Path
+    line: int
+    module: str
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(PACKAGE.parent)}:{self.line} imports {self.module}"
+
+    @property
+    def room(self) -> str:
+        """The room in which the statement stands."""
+        return room_of_file(self.file)
+
+    @property
+    def top(self) -> str:
+        """First part of the imported module's name."""
+        return self.module.partition(".")[0]
+
+
+def room_of_file(file: Path) -> str:
+    """Return the room that a source file belongs to."""
+    part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return NAME if part == "__init__" else part
+
+
+def room_of_module(module: str) -> str:
+    """Return the room of one of our modules, given by its dotted name."""
+    return module.split(".")[1] if "." in module else NAME
+
+
+def source_files() -> list[Path]:
+    """Return every module of the package."""
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(file: Path) -> Iterator[Import]:
+    """Yield every import in a file, those inside functions and for type checkers included."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            yield from (Import(file, node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (Import(file, node.lineno, name) for name in named(node))
+
+
+def named(node: ast.ImportFrom) -> Iterator[str]:
+    """Yield the modules that `from ... import ...` names: in `from cbir_daemon import store` it is the room."""
+    module = node.module or ""
+    for alias in node.names:
+        inner = (module.replace(".", "/"), alias.name)
+        is_module = any(PACKAGE.parent.joinpath(*inner).with_suffix(suffix).exists() for suffix in ("", ".py"))
+        yield f"{module}.{alias.name}" if is_module else module
+
+
+ALL_IMPORTS = [found for file in source_files() for found in imports_of(file)]
+OURS = [found for found in ALL_IMPORTS if found.top == NAME]
+# _typeshed is only there for type checkers.
+FOREIGN = [
+    found for found in ALL_IMPORTS if found.top not in sys.stdlib_module_names - {"sqlite3"} | {NAME, "_typeshed"}
+]
+
+
+def test_every_module_belongs_to_a_room() -> None:
+    """No file lies in a room that has no floor."""
+    homeless = {room_of_file(file) for file in source_files()} - HEIGHT.keys()
+    assert not homeless, f"give these a floor in FLOORS of {__file__}: {', '.join(sorted(homeless))}"
+
+
+def test_every_floor_is_lived_on() -> None:
+    """No room is listed that is not there."""
+    gone = HEIGHT.keys() - {room_of_file(file) for file in source_files()}
+    assert not gone, f"take these out of FLOORS of {__file__}: {', '.join(sorted(gone))}"
+
+
+def test_imports_go_downstairs() -> None:
+    """A room imports itself and rooms on lower floors, nothing beside or above it."""
+    upwards = [
+        f"{found}: {room_of_module(found.module)} is not below {found.room}"
+        for found in OURS
+        if room_of_module(found.module) != found.room
+        and HEIGHT.get(room_of_module(found.module), 0) >= HEIGHT.get(found.room, 0)
+    ]
+    assert not upwards, "\n".join(upwards)
+
+
+def test_each_library_has_its_door() -> None:
+    """A foreign library is imported only in the rooms that own it."""
+    wrong = [
+        f"{found}: {', '.join(sorted(DOORS[found.top])) if found.top in DOORS else 'nobody, add it to DOORS,'} may"
+        for found in FOREIGN
+        if found.room not in DOORS.get(found.top, ())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_client_knows_only_the_wire() -> None:
+    """The commands of `cbir` see the client, the protocol and the places, and nothing of the daemon."""
+    forbidden = {f"{NAME}.cli.{module}" for module in DAEMON_SIDE}
+    wrong = [
+        str(found)
+        for found in OURS
+        if found.room == "cli" and found.file.stem not in DAEMON_SIDE
+        if room_of_module(found.module) not in CLIENT_SEES or found.module in forbidden
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the top-level modules that are loaded in a fresh process after `code` ran."""
+    program = f"import atexit, sys\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{code}"
+    done = subprocess.run(  # noqa: S603 -- our own interpreter and code
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return {module.partition(".")[0] for module in done.stderr.splitlines()[-1].split()}
+
+
+def test_the_client_starts_light() -> None:
+    """`cbir --help` loads neither numpy nor any library that reads, stores or fits images."""
+    code = f"from {NAME}.cli import main\nsys.argv = ['cbir', '--help']\nmain()"
+    heavy = {"numpy", "scipy", "PIL", "umap", "numba", "sklearn", "joblib", "sqlite3", "watchdog"}
+    assert "click" in (loaded := loaded_by(code))
+    assert not heavy & loaded
+
+
+def test_the_service_starts_without_the_children_s_libraries() -> None:
+    """The daemon's own process loads neither UMAP nor the decoder of untrusted bytes."""
+    assert "numpy" in (loaded := loaded_by(f"import {NAME}.service"))
+    assert not {"umap", "numba", "sklearn", "PIL"} & loaded
