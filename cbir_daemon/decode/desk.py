@@ -96,11 +96,12 @@ class Desk:
     def _taken(self) -> Child:
         with self._lock:
             self._idle_since = None
-            if self._free:
-                # The one used last: its memory is warm, and the others may leave.
+            while self._free:
                 child = self._free.pop()
-                self._busy.add(child)
-                return child
+                if child.running:
+                    self._busy.add(child)
+                    return child
+                child.close()
         child = start_worker(self._limits)
         try:
             child.receive(START_TIMEOUT_S)

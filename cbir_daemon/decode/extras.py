@@ -193,7 +193,8 @@ def _open_svg(module: Any, data: bytes, _: int) -> Opened:  # noqa: ANN401 -- a 
     if _HIDING_ENTITY.search(text):
         raise UnreadableError("damaged", "SVG with entities that hold markup")
     drawing = _OUTSIDE.sub(r'\1""', text)
-    png = module.svg_to_bytes(svg_string=drawing, width=SVG_SIDE_PX, height=SVG_SIDE_PX)
+    # Without a dpi, lengths in centimetres or inches are 0.
+    png = module.svg_to_bytes(svg_string=drawing, width=SVG_SIDE_PX, height=SVG_SIDE_PX, dpi=96)
     image = Image.open(io.BytesIO(png), formats=["PNG"])
     return Opened(image, "SVG", full_size=_svg_size(text), orientation=1)
 

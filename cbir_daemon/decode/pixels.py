@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from cbir_daemon.decode.extras import Opened, open_extra
 from cbir_daemon.decode.formats import EXTRAS, PILLOW_FORMATS, format_of
@@ -62,6 +62,8 @@ _MAX_16_BIT: Final = 65535
 
 # Modes that become grey by way of RGB, with arithmetic dear enough to be done on the small picture.
 _INDIRECT_MODES: Final = {"CMYK", "LAB", "HSV"}
+
+_SRGB: Final = ImageCms.createProfile("sRGB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +235,22 @@ def _grey(image: Image.Image) -> Image.Image:
     if image.mode in _WIDE_MODES:
         return _narrowed(_scaled(image.convert("F")), image)
     if image.mode in _INDIRECT_MODES:
-        return _scaled(image).convert("RGB").convert("L")
+        return _in_rgb(_scaled(image)).convert("L")
     return _scaled(image.convert("L"))
+
+
+def _in_rgb(small: Image.Image) -> Image.Image:
+    """Return a small picture of whatever mode in RGB, by its own profile where inks without one mean little."""
+    profile = small.info.get("icc_profile")
+    if small.mode == "CMYK" and profile:
+        try:
+            in_srgb = ImageCms.profileToProfile(small, io.BytesIO(profile), _SRGB, outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            # A damaged profile, or one for other inks: Pillow's own arithmetic is near enough.
+            return small.convert("RGB")
+        assert in_srgb is not None
+        return in_srgb
+    return small.convert("RGB")
 
 
 def _scaled(image: Image.Image) -> Image.Image:
@@ -273,4 +289,4 @@ def _shrunk_colour(image: Image.Image, side_px: int) -> Image.Image:
         image = image.convert("RGB")
     # Never enlarged: `thumbnail` keeps the shape and what is smaller.
     image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
-    return _over_white(image) if image.mode == "RGBA" else image.convert("RGB")
+    return _over_white(image) if image.mode == "RGBA" else _in_rgb(image)

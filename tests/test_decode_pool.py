@@ -1,0 +1,445 @@
+"""Decode workers: real processes on real files, killed, stopped, starved and asked for too much."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cbir_daemon.child import Child
+from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
+from cbir_daemon.decode.crew import TASKS_AHEAD
+from cbir_daemon.decode.messages import result_from
+from cbir_daemon.decode.pixels import read_picture
+from cbir_daemon.decode.reading import state_of
+from cbir_daemon.errors import ChildError, NoAccessError, NotFoundError, UnavailableError, UnreadableImageError
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.records import Facts, Unreadable
+from tests.pictures import photograph, save, write_album
+
+LIMITS = DecodeLimits(max_pixels=50_000_000, max_file_bytes=20_000_000, timeout_s=30.0)
+SHORT_S = 0.5
+
+MakePool = Callable[..., DecodePool]
+
+
+@pytest.fixture
+def make_pool() -> Iterator[MakePool]:
+    """Return a function that makes pools; they are closed, and no worker is left."""
+    pools: list[DecodePool] = []
+
+    def make(workers: int = 1, limits: DecodeLimits = LIMITS, idle_s: float = 60.0) -> DecodePool:
+        pools.append(DecodePool(workers, limits, idle_s=idle_s))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.close()
+        assert children(pool) == []
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twelve photographs."""
+    return write_album(tmp_path_factory.mktemp("album"), 12)
+
+
+def children(pool: DecodePool) -> list[Child]:
+    at_work = [worker.child for worker in pool._crew._workers]
+    return at_work + pool._desk._free + list(pool._desk._busy)
+
+
+def tasks_for(paths: list[Path]) -> list[ReadTask]:
+    return [ReadTask(os.fsencode(path)) for path in paths]
+
+
+def read(pool: DecodePool, *paths: Path) -> dict[str, Facts | Unreadable]:
+    return {os.fsdecode(task.path).rpartition("/")[2]: result for task, result in pool.read_files(tasks_for([*paths]))}
+
+
+def code_of(result: Facts | Unreadable) -> str:
+    return result.code if isinstance(result, Unreadable) else "read"
+
+
+# Batches.
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_file_of_a_batch_comes_back_once(make_pool: MakePool, album: list[Path], workers: int) -> None:
+    """Facts are those of the file: digest, vector, size and state."""
+    pool = make_pool(workers)
+    results = read(pool, *album)
+    assert sorted(results) == sorted(path.name for path in album)
+    for path in album:
+        facts = results[path.name]
+        assert isinstance(facts, Facts)
+        data = path.read_bytes()
+        assert facts.digest == hashlib.sha256(data).digest()
+        assert facts.vector == read_picture(data, LIMITS.max_pixels).vector
+        assert (facts.width_px, facts.height_px, facts.format) == (480, 320, "JPEG")
+        assert facts.state == state_of(os.fsencode(path))
+    assert pool.decoded == len(album)
+
+
+def test_an_empty_batch_starts_nobody(make_pool: MakePool) -> None:
+    """No work, no process."""
+    pool = make_pool()
+    assert read(pool) == {}
+    assert children(pool) == []
+
+
+def test_one_file_needs_one_worker(make_pool: MakePool, album: list[Path]) -> None:
+    """Workers start as the work needs them."""
+    pool = make_pool(4)
+    read(pool, album[0])
+    assert len(children(pool)) == 1
+
+
+def test_a_known_content_is_not_decoded(make_pool: MakePool, album: list[Path]) -> None:
+    """A moved file costs one reading of its bytes; a digest of another file does not help."""
+    pool = make_pool()
+    digest = hashlib.sha256(album[0].read_bytes()).digest()
+    tasks = [ReadTask(os.fsencode(path), frozenset([digest, bytes(32)])) for path in album[:2]]
+    results = {task.path: result for task, result in pool.read_files(tasks)}
+    skipped, decoded = (results[task.path] for task in tasks)
+    assert isinstance(skipped, Facts)
+    assert isinstance(decoded, Facts)
+    assert (skipped.digest, skipped.vector, skipped.width_px) == (digest, None, 0)
+    assert decoded.vector is not None
+    assert pool.decoded == 1
+
+
+def test_a_name_that_is_no_text_travels_as_it_is(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
+    """File names are bytes."""
+    path = os.fsencode(tmp_path) + b"/\xff\xe9\n\"'.jpg"
+    os.link(album[0], path)
+    [(task, facts)] = make_pool().read_files([ReadTask(path)])
+    assert task.path == path
+    assert isinstance(facts, Facts)
+
+
+def test_bad_files_cost_themselves_only(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
+    """Each gets its own word, and the state by which it is known when it changes."""
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "half.jpg").write_bytes(album[0].read_bytes()[:5000])
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "sparse.jpg").open("wb") as stream:
+        stream.truncate(LIMITS.max_file_bytes + 1)
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "bomb.png")
+    bad = sorted(tmp_path.iterdir())
+    results = read(make_pool(2), *album[:3], *bad, tmp_path / "gone.jpg", *album[3:])
+    assert {name: code_of(result) for name, result in results.items() if isinstance(result, Unreadable)} == {
+        "text.jpg": "not-an-image",
+        "empty.jpg": "empty",
+        "half.jpg": "truncated",
+        "folder.jpg": "not-a-file",
+        "pipe.jpg": "not-a-file",
+        "sparse.jpg": "too-large",
+        "bomb.png": "too-many-pixels",
+        "gone.jpg": "vanished",
+    }
+    assert [results[path.name].state for path in bad] == [state_of(os.fsencode(path)) for path in bad]
+    assert len(results) == len(album) + 8
+
+
+def test_a_worker_killed_in_the_middle_costs_one_file(make_pool: MakePool, album: list[Path]) -> None:
+    """The file that it had in hand is recorded, what waited behind it is read by another worker."""
+    pool = make_pool(2)
+    read(pool, *album)
+    doomed, _ = children(pool)
+    # Stopped first, so that it holds tasks when it is killed.
+    os.kill(doomed.pid, signal.SIGSTOP)
+    batch = pool.read_files(tasks_for(album))
+    codes = [code_of(next(batch)[1])]
+    os.kill(doomed.pid, signal.SIGKILL)
+    codes += [code_of(result) for _, result in batch]
+    assert sorted(codes) == ["crashed"] + ["read"] * (len(album) - 1)
+    assert len(children(pool)) == 2
+
+
+def test_a_file_whose_worker_dies_is_recorded_with_its_state(make_pool: MakePool, album: list[Path]) -> None:
+    """It is not tried again before it changes: the state says so."""
+    pool = make_pool(limits=replace(LIMITS, timeout_s=SHORT_S))
+    batch = pool.read_files(tasks_for(album))
+    next(batch)
+    [child] = children(pool)
+    os.kill(child.pid, signal.SIGSTOP)
+    rest = dict(batch)
+    failed = {task: result for task, result in rest.items() if isinstance(result, Unreadable)}
+    assert len(rest) == len(album) - 1
+    assert [result.code for result in failed.values()] == ["timed-out"]
+    assert [result.state for result in failed.values()] == [state_of(task.path) for task in failed]
+
+
+def test_memory_is_bounded(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
+    """A picture that needs more than a worker may have is refused, and the next one is read."""
+    Image.new("RGBA", (12_000, 12_000)).save(tmp_path / "large.png")
+    limits = replace(LIMITS, max_pixels=10**9, max_memory_bytes=400 * 1024 * 1024)
+    results = read(make_pool(limits=limits), tmp_path / "large.png", album[0])
+    assert {name: code_of(result) for name, result in results.items()} == {
+        "large.png": "out-of-memory",
+        album[0].name: "read",
+    }
+
+
+def test_a_caller_that_stops_early_may_start_anew(make_pool: MakePool, album: list[Path]) -> None:
+    """Answers that nobody waited for are not given to the next batch."""
+    pool = make_pool(2)
+    batch = pool.read_files(tasks_for(album))
+    next(batch)
+    batch.close()  # type: ignore[attr-defined]  # it is a generator
+    assert sorted(read(pool, *album[6:])) == sorted(path.name for path in album[6:])
+
+
+def test_reading_waits_for_its_caller(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
+    """Nothing is read further ahead than the tasks in flight: files deleted meanwhile are gone."""
+    copies = [tmp_path / path.name for path in album]
+    for path, copy in zip(album, copies, strict=True):
+        os.link(path, copy)
+    batch = make_pool().read_files(tasks_for(copies))
+    next(batch)
+    for copy in copies[TASKS_AHEAD + 2 :]:
+        copy.unlink()
+    codes = [code_of(result) for _, result in batch]
+    assert codes.count("vanished") == len(copies) - TASKS_AHEAD - 2
+
+
+def test_workers_that_cannot_start_blame_no_file(
+    make_pool: MakePool, album: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken installation is an error of its own, not one of every file."""
+    monkeypatch.setenv("PYTHONPATH", "/nonexistent")
+    monkeypatch.setattr("cbir_daemon.decode.processes.WORKER_MODULE", "cbir_daemon.decode.no_such_worker")
+    pool = make_pool()
+    with pytest.raises(ChildError, match="while they start"):
+        read(pool, album[0])
+    with pytest.raises(ChildError):
+        pool.read_image(album[0])
+
+
+def test_idle_workers_leave_and_come_back(make_pool: MakePool, album: list[Path]) -> None:
+    """The clock is the caller's; a batch in between begins the time anew."""
+    pool = make_pool(idle_s=60)
+    read(pool, album[0])
+    pool.read_image(album[0])
+    pool.close_idle(1000)
+    pool.close_idle(1059)
+    assert len(children(pool)) == 2
+    read(pool, album[0])
+    pool.close_idle(1061)
+    assert len(children(pool)) == 1
+    pool.close_idle(1121)
+    assert children(pool) == []
+    assert code_of(read(pool, album[0])[album[0].name]) == "read"
+
+
+def test_a_closed_pool_says_so(make_pool: MakePool, album: list[Path]) -> None:
+    """Also to a batch that is under way."""
+    pool = make_pool()
+    batch = pool.read_files(tasks_for(album))
+    next(batch)
+    pool.close()
+    with pytest.raises(UnavailableError):
+        list(batch)
+    with pytest.raises(UnavailableError):
+        pool.read_image(album[0])
+
+
+def test_closing_ends_a_request_under_way(make_pool: MakePool, album: list[Path]) -> None:
+    """Nobody waits for a time-out when the daemon stops."""
+    pool = make_pool()
+    pool.read_image(album[0])
+    [child] = children(pool)
+    os.kill(child.pid, signal.SIGSTOP)
+    outcomes: list[str] = []
+
+    def ask() -> None:
+        try:
+            pool.read_image(album[0])
+        except UnavailableError:
+            outcomes.append("unavailable")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    while not pool._desk._busy:
+        pass
+    pool.close()
+    asker.join()
+    assert outcomes == ["unavailable"]
+
+
+def test_an_idle_worker_that_was_killed_costs_nothing(make_pool: MakePool, album: list[Path]) -> None:
+    """The next batch and the next query start another."""
+    pool = make_pool()
+    read(pool, album[0])
+    pool.read_image(album[0])
+    for child in children(pool):
+        os.kill(child.pid, signal.SIGKILL)
+        while child.running:
+            pass
+    assert code_of(read(pool, album[0])[album[0].name]) == "read"
+    assert pool.read_image(album[0]).width_px == 480
+
+
+# Queries.
+
+
+def test_a_query_is_read_from_a_file_or_from_bytes(make_pool: MakePool, album: list[Path]) -> None:
+    """Both give the same facts; bytes have no state."""
+    pool = make_pool()
+    from_file, from_bytes = pool.read_image(album[0]), pool.read_image(album[0].read_bytes())
+    assert from_file.state == state_of(os.fsencode(album[0]))
+    assert replace(from_file, state=None) == from_bytes
+    assert pool.decoded == 0
+
+
+def test_a_query_follows_links(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
+    """Unlike a file of an album."""
+    (tmp_path / "link.jpg").symlink_to(album[0])
+    assert make_pool().read_image(tmp_path / "link.jpg").width_px == 480
+
+
+def test_a_query_does_not_wait_behind_a_batch(make_pool: MakePool, album: list[Path]) -> None:
+    """It is answered while a batch is in hand."""
+    pool = make_pool()
+    batch = pool.read_files(tasks_for(album))
+    next(batch)
+    [busy] = children(pool)
+    os.kill(busy.pid, signal.SIGSTOP)
+    assert pool.read_image(album[0]).width_px == 480
+    os.kill(busy.pid, signal.SIGCONT)
+    assert len(list(batch)) == len(album) - 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty"), (b"hello", "not-an-image"), (b"\xff\xd8\xff\xe0", "damaged"), (b"GIF89a", "damaged")],
+)
+def test_a_query_that_is_no_image(make_pool: MakePool, tmp_path: Path, content: bytes, reason: str) -> None:
+    """The reason is told by a word, the file by its name."""
+    (tmp_path / "query.jpg").write_bytes(content)
+    pool = make_pool()
+    with pytest.raises(UnreadableImageError, match=r"query\.jpg: ") as caught:
+        pool.read_image(tmp_path / "query.jpg")
+    assert caught.value.reason == reason
+    with pytest.raises(UnreadableImageError) as caught:
+        pool.read_image(content)
+    assert caught.value.reason == reason
+
+
+def test_a_query_for_a_file_that_is_not_there(make_pool: MakePool, tmp_path: Path) -> None:
+    """Not there, a folder: two errors."""
+    pool = make_pool()
+    with pytest.raises(NotFoundError):
+        pool.read_image(tmp_path / "gone.jpg")
+    with pytest.raises(UnreadableImageError) as caught:
+        pool.read_image(tmp_path)
+    assert caught.value.reason == "not-a-file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_query_that_the_daemon_may_not_read(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
+    """The client is told to send the bytes."""
+    private = tmp_path / "private.jpg"
+    private.write_bytes(album[0].read_bytes())
+    private.chmod(0)
+    with pytest.raises(NoAccessError):
+        make_pool().read_image(private)
+
+
+def test_a_query_that_takes_too_long(make_pool: MakePool, album: list[Path]) -> None:
+    """It is given up, and the next one is answered."""
+    pool = make_pool(limits=replace(LIMITS, timeout_s=SHORT_S))
+    pool.read_image(album[0])
+    [child] = children(pool)
+    os.kill(child.pid, signal.SIGSTOP)
+    with pytest.raises(UnreadableImageError) as caught:
+        pool.read_image(album[0])
+    assert caught.value.reason == "timed-out"
+    assert pool.read_image(album[0]).width_px == 480
+
+
+def test_two_queries_at_once(make_pool: MakePool, album: list[Path]) -> None:
+    """Each thread gets the answer to its own question."""
+    pool = make_pool(2)
+    answers: dict[Path, bytes] = {}
+
+    def ask(path: Path) -> None:
+        for _ in range(5):
+            answers[path] = pool.read_image(path).digest
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in album[:4]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {path: hashlib.sha256(path.read_bytes()).digest() for path in album[:4]}
+    assert len(children(pool)) <= 2
+
+
+# Sheets.
+
+
+def test_a_sheet_shows_the_query_and_every_match(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
+    """A PNG not wider than 1600 pixels, with the colours of the photographs and a grey cell for what cannot be read."""
+    red = save(np.full((300, 400, 3), (220, 30, 40), np.uint8), tmp_path / "red.png")
+    (tmp_path / "broken.jpg").write_bytes(b"hello")
+    cells = [
+        SheetCell(os.fsencode(red), ("copy 0.97", "red.png")),
+        SheetCell(b"/gone/\xff.jpg", ("exact 1.00", "\udcff")),
+    ]
+    cells += [SheetCell(os.fsencode(tmp_path / "broken.jpg"), ("similar 0.4", "a name that is far too long " * 5))]
+    cells += [SheetCell(os.fsencode(path), ("similar 0.5", path.name)) for path in album[:3]]
+    png = make_pool().draw_sheet(album[0], ("query", album[0].name), cells)
+    sheet = Image.open(io.BytesIO(png))
+    assert (sheet.format, sheet.mode) == ("PNG", "RGB")
+    assert sheet.width <= 1600
+    pixels = np.asarray(sheet).reshape(-1, 3)
+    assert (np.abs(pixels.astype(int) - (220, 30, 40)).max(axis=1) < 3).sum() > 30_000
+    assert (pixels == 205).all(axis=1).sum() < 248 * 248 * 2.5
+
+
+def test_a_sheet_without_matches_shows_the_query(make_pool: MakePool) -> None:
+    """From bytes as well."""
+    query = io.BytesIO()
+    Image.fromarray(photograph(1)).save(query, "PNG")
+    assert Image.open(io.BytesIO(make_pool().draw_sheet(query.getvalue(), ("query",), []))).width < 600
+
+
+# Trust.
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"state": None},
+        {"state": [1], "digest": "00"},
+        {"state": None, "digest": "zz", "width_px": 1, "height_px": 1, "format": "PNG"},
+        {"state": None, "digest": "00", "width_px": 1, "height_px": 1, "format": "PNG"},
+        {"state": None, "digest": "00" * 32, "width_px": "x", "height_px": 1, "format": "PNG"},
+    ],
+)
+def test_nonsense_from_a_worker_is_the_end_of_that_worker(message: dict[str, object]) -> None:
+    """A process that hostile bytes have taken over is not believed."""
+    with pytest.raises(ChildError):
+        result_from(Frame(message))
+
+
+def test_a_vector_of_another_length_is_nonsense() -> None:
+    """4096 bytes or none."""
+    message = {"state": None, "digest": "00" * 32, "width_px": 1, "height_px": 1, "format": "PNG"}
+    assert isinstance(result_from(Frame(message, bytes(4096))), Facts)
+    with pytest.raises(ChildError):
+        result_from(Frame(message, bytes(4095)))
