@@ -90,6 +90,11 @@ class RefitState:
     message: str
     started: float
 
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the fit began."""
+        return time.monotonic() - self.started
+
 
 class Refit:
     """Fits a new map when the old one no longer covers the collection.

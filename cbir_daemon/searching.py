@@ -28,7 +28,10 @@ MIN_NEAR = 50
 """Fewest contents taken from the map, so that a small collection has something to rank."""
 
 CANDIDATES = 60
-"""Candidates for a copy that are verified in a query."""
+"""Candidates from the codes that are verified, at most; few photographs have so many that could be copies at all."""
+
+MAP_CANDIDATES = 10
+"""Nearest contents on the map that are verified besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ class Searcher:
         """
         query = as_vectors([vector])[0]
         view = self.view
-        candidates = view.collection.candidates(query, CANDIDATES)
+        candidates = view.collection.copy_candidates(query, CANDIDATES)
         return self._judged(query, [content_id for content_id, _ in candidates if content_id != without])
 
     def search(self, vector: bytes, position: NDArray[np.float32] | None, limit: int) -> list[Found]:
@@ -167,13 +170,14 @@ class Searcher:
         """
         query = as_vectors([vector])[0]
         view = self.view
-        candidates = [content_id for content_id, _ in view.collection.candidates(query, max(CANDIDATES, limit))]
+        candidates = [content_id for content_id, _ in view.collection.copy_candidates(query, CANDIDATES)]
         distances = _distances(view.map, position)
         near = _nearest(distances, max(limit, MIN_NEAR, math.ceil(MAP_SHARE * len(view.collection))))
-        # Copies hide anywhere; what resembles is the map's neighbourhood, and without a map what the codes found.
-        copies = self._judged(query, list(dict.fromkeys([*candidates, *near])))
+        copies = self._judged(query, list(dict.fromkeys([*candidates, *near[:MAP_CANDIDATES]])))
         found_ids = {found.content_id for found in copies}
-        similar = self._alike(query, [one for one in (near or candidates) if one not in found_ids])[:limit]
+        # What resembles is the map's neighbourhood, and without a map what the codes say.
+        alike = near or [content_id for content_id, _ in view.collection.candidates(query, max(MIN_NEAR, limit))]
+        similar = self._alike(query, [one for one in alike if one not in found_ids])[:limit]
         return [replace(found, map_distance=distances.get(found.content_id)) for found in (*copies, *similar)]
 
     def _judged(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:

@@ -1,0 +1,58 @@
+"""What each method of the socket means.
+
+In: a request.  Out: one reply, or a stream of them.  Never here: sockets, framing, SQL, pixels.
+
+A handler is a function of the `Rooms` and the request; `METHODS` is the list that `hello` gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from cbir_daemon.errors import UnknownMethodError
+from cbir_daemon.handlers import duplicates, model, overview, queries, upkeep
+from cbir_daemon.handlers.rooms import Reply, Rooms
+from cbir_daemon.protocol.messages import Request
+
+__all__ = ["METHODS", "Reply", "Rooms", "handle"]
+
+Handler = Callable[[Rooms, Request], Reply | Iterator[Reply]]
+
+METHODS: Mapping[str, Handler] = {
+    "query": queries.query,
+    "sheet": queries.sheet,
+    "status": overview.status,
+    "errors": overview.errors,
+    "settle": upkeep.settle,
+    "scan": upkeep.scan,
+    "album_add": upkeep.album_add,
+    "album_remove": upkeep.album_remove,
+    "album_list": upkeep.album_list,
+    "backup": upkeep.backup,
+    "duplicates": duplicates.duplicates,
+    "dismiss": duplicates.dismiss,
+    "undismiss": duplicates.undismiss,
+    "alerts": duplicates.alerts,
+    "model_show": model.model_show,
+    "model_fit": model.model_fit,
+    "model_history": model.model_history,
+    "hello": lambda rooms, _: overview.hello(rooms, METHODS),
+}
+
+
+def handle(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Yield the replies to a request.
+
+    Raises
+    ------
+    CbirError
+        When it cannot be answered.
+    """
+    handler = METHODS.get(request.method)
+    if handler is None:
+        raise UnknownMethodError(f"unknown method {request.method!r}", hint="`hello` lists the methods")
+    reply = handler(rooms, request)
+    if isinstance(reply, Reply):
+        yield reply
+    else:
+        yield from reply

@@ -1,0 +1,48 @@
+"""What handlers are given and what they give back."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cbir_daemon.albums import Albums
+from cbir_daemon.config import Config
+from cbir_daemon.decode import DecodePool
+from cbir_daemon.duplicates import Pairing
+from cbir_daemon.ingest import Ingest
+from cbir_daemon.projection import Projection
+from cbir_daemon.protocol.messages import Json
+from cbir_daemon.refit import Refit
+from cbir_daemon.searching import Searcher
+from cbir_daemon.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Everything a handler may ask."""
+
+    config: Config
+    store: Store
+    searcher: Searcher
+    pool: DecodePool
+    ingest: Ingest
+    pairing: Pairing
+    projection: Projection
+    refit: Refit
+    albums: Albums
+    stopping: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer; `blob` follows it as raw bytes, `more` says that another answer comes."""
+
+    ok: Json
+    blob: bytes = b""
+    more: bool = False
+
+
+def when(seconds: float | None) -> str | None:
+    """Return seconds since the epoch as ISO 8601 in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
