@@ -43,8 +43,7 @@ class Worker:
     def _set_up(self, frame: Frame) -> Answer:
         self._limits = limits_from(frame.message)
         silence_libraries()
-        confine(self._limits.max_memory_bytes)
-        return {"ready": True}, b""
+        return {"ready": True, "granted": confine(self._limits.max_memory_bytes)}, b""
 
     def _read(self, frame: Frame) -> Answer:
         allow_cpu_time(self._limits.timeout_s)
