@@ -108,11 +108,21 @@ def start_folder(models_dir: Path) -> Path:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of our own for writing; it is on the disk when the block ends."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    """Open a file of our own for writing; it is on the disk when the block ends.
+
+    Raises
+    ------
+    StorageError
+        When the disk refuses.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        # numpy raises one without a number when a disk is full.
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def seal(folder: Path, code_version: str, parameters: Mapping[str, int | float | str]) -> tuple[str, bytes]:
@@ -167,8 +177,7 @@ def check_artifact(models_dir: Path, artifact: str, sha256: bytes, *, code_versi
     -----
     Reads every file once: about 0.1 s for 100 MB.
     """
-    manifest = read_manifest(models_dir, artifact, sha256)
-    _check_versions(artifact, manifest, code_version)
+    manifest = check_manifest(models_dir, artifact, sha256, code_version=code_version)
     for name, digest in manifest.files.items():
         try:
             found = _file_digest(models_dir / artifact / name).hex()
@@ -178,28 +187,24 @@ def check_artifact(models_dir: Path, artifact: str, sha256: bytes, *, code_versi
             raise _refused(artifact, f"{name} is not the file that was written")
 
 
-def read_manifest(models_dir: Path, artifact: str, sha256: bytes) -> Manifest:
-    """Return the manifest of `artifact` when its bytes have the digest `sha256`.
+def check_manifest(models_dir: Path, artifact: str, sha256: bytes, *, code_version: str | None = None) -> Manifest:
+    """Check all that `check_artifact` does but the files themselves, and return the manifest.
 
     Raises
     ------
     ArtifactRefusedError
-        When the manifest is missing or another one.
+        When the artifact must not be loaded; the message says why.
     """
-    # The name comes from a database: it must not lead out of the folder.
-    if Path(artifact).name != artifact or not artifact.startswith(PREFIX):
-        raise _refused(artifact, "this is no name of a saved map")
-    try:
-        with (models_dir / artifact / MANIFEST_FILE).open("rb") as file:
-            data = file.read(MAX_MANIFEST_BYTES)
-    except OSError as error:
-        raise _refused(artifact, f"{MANIFEST_FILE} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(data).digest() != sha256:
-        raise _refused(artifact, f"{MANIFEST_FILE} is not the one that was recorded")
-    try:
-        return Manifest.decode(data)
-    except (ValueError, TypeError, KeyError) as error:
-        raise _refused(artifact, f"{MANIFEST_FILE} cannot be understood") from error
+    manifest = _read_manifest(models_dir, artifact, sha256)
+    if manifest.model_version != MODEL_VERSION:
+        raise _refused(artifact, f"it is of version {manifest.model_version}, this program reads {MODEL_VERSION}")
+    if code_version is not None and manifest.code_version != code_version:
+        raise _refused(artifact, f"it was fitted on codes {manifest.code_version}, codes are {code_version} now")
+    for name, version in running_versions().items():
+        fitted = manifest.versions.get(name, "none")
+        if fitted != version:
+            raise _refused(artifact, f"it was fitted under {name} {fitted}, {version} is running")
+    return manifest
 
 
 def remove_artifacts(models_dir: Path, keep: Collection[str]) -> None:
@@ -214,15 +219,21 @@ def remove_artifacts(models_dir: Path, keep: Collection[str]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_versions(artifact: str, manifest: Manifest, code_version: str | None) -> None:
-    if manifest.model_version != MODEL_VERSION:
-        raise _refused(artifact, f"it is of version {manifest.model_version}, this program reads {MODEL_VERSION}")
-    if code_version is not None and manifest.code_version != code_version:
-        raise _refused(artifact, f"it was fitted on codes {manifest.code_version}, codes are {code_version} now")
-    for name, version in running_versions().items():
-        fitted = manifest.versions.get(name, "none")
-        if fitted != version:
-            raise _refused(artifact, f"it was fitted under {name} {fitted}, {version} is running")
+def _read_manifest(models_dir: Path, artifact: str, sha256: bytes) -> Manifest:
+    # The name comes from a database: it must not lead out of the folder.
+    if Path(artifact).name != artifact or not artifact.startswith(PREFIX):
+        raise _refused(artifact, "this is no name of a saved map")
+    try:
+        with (models_dir / artifact / MANIFEST_FILE).open("rb") as file:
+            data = file.read(MAX_MANIFEST_BYTES)
+    except OSError as error:
+        raise _refused(artifact, f"{MANIFEST_FILE} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(data).digest() != sha256:
+        raise _refused(artifact, f"{MANIFEST_FILE} is not the one that was recorded")
+    try:
+        return Manifest.decode(data)
+    except (ValueError, TypeError, KeyError) as error:
+        raise _refused(artifact, f"{MANIFEST_FILE} cannot be understood") from error
 
 
 def _refused(artifact: str, reason: str) -> ArtifactRefusedError:

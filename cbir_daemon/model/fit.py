@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.child import Child
-from cbir_daemon.errors import ChildError, ModelError, StorageError, TimedOutError
+from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.model.artifact import CODES_FILE, new_file, start_folder
 from cbir_daemon.model.environment import child_environment
 from cbir_daemon.protocol.framing import Frame
@@ -148,15 +148,11 @@ class Fit:
             with new_file(folder / CODES_FILE) as file:
                 np.save(file, np.ascontiguousarray(codes, dtype=np.float32))
             child = Child("cbir_daemon.model.fit_child", env=child_environment(models_dir, settings.threads))
-            fit = cls(child, folder)
             child.send({"folder": str(folder), "settings": asdict(settings)})
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise StorageError(f"cannot write {folder / CODES_FILE}: {error.strerror}") from error
-        except ChildError:
+        except CbirError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return fit
+        return cls(child, folder)
 
     def fileno(self) -> int:
         """Return a descriptor for `select`.  When it is readable, `poll` until that returns None."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.child import Channel, serve
 from cbir_daemon.errors import ModelError
-from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, ArtifactRefusedError, check_artifact, read_manifest
+from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, ArtifactRefusedError, check_artifact, check_manifest
 from cbir_daemon.model.layout import project
 from cbir_daemon.model.neighbors import nearest, to_points
 from cbir_daemon.protocol.framing import Frame
@@ -40,7 +40,7 @@ class Map:
     def __init__(self, message: dict[str, Any]) -> None:
         models_dir, name, sha256 = Path(message["models_dir"]), message["artifact"], bytes.fromhex(message["sha256"])
         check_artifact(models_dir, name, sha256, code_version=message["code_version"])
-        manifest = read_manifest(models_dir, name, sha256)
+        manifest = check_manifest(models_dir, name, sha256)
         # The very bytes that are unpickled are checked, not a file that may be another by then.
         pickled = (models_dir / name / MODEL_FILE).read_bytes()
         if hashlib.sha256(pickled).hexdigest() != manifest.files[MODEL_FILE]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.child import Child
 from cbir_daemon.errors import ChildError, ModelError, TimedOutError
-from cbir_daemon.model.artifact import ArtifactRefusedError
+from cbir_daemon.model.artifact import ArtifactRefusedError, check_manifest
 from cbir_daemon.model.environment import child_environment
 from cbir_daemon.protocol.framing import Frame
 
@@ -124,6 +124,8 @@ class Projector:
         if self._child is not None and self._child.running:
             return self._child
         self._close()
+        # The child checks every byte; what the manifest tells is told without waiting for a child.
+        check_manifest(self._models_dir, self._artifact, self._sha256, code_version=self._code_version)
         environment = child_environment(self._models_dir, self._threads)
         self._child = child = Child("cbir_daemon.model.project_child", env=environment)
         child.send(

@@ -1,0 +1,72 @@
+"""The daemon's side of fitting and projecting, without umap: what is refused before a process is started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cbir_daemon.errors import ModelError
+from cbir_daemon.model import ArtifactRefusedError, Fit, FitProgress, FitSettings, Projector
+from cbir_daemon.model.environment import child_environment
+
+SETTINGS = FitSettings(n_components=8, seed=1, threads=1, code_version="test/1")
+
+
+def test_the_daemon_side_imports_no_heavy_library() -> None:
+    """Umap alone would cost every start 2 s and 250 MB."""
+    heavy = {"umap", "numba", "sklearn", "joblib", "scipy"}
+    program = f"import sys, cbir_daemon.model; assert not {heavy} & set(sys.modules), sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603 -- our own interpreter
+
+
+def test_too_few_images_have_no_map(tmp_path: Path) -> None:
+    """The message says how many there are, and nothing is written."""
+    with pytest.raises(ModelError, match="there are 4"):
+        Fit.start(np.eye(4, 256, dtype=np.float32), tmp_path, SETTINGS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_codes_that_are_no_numbers_have_no_map(tmp_path: Path) -> None:
+    """One NaN would spread over the whole map."""
+    codes = np.eye(40, 256, dtype=np.float32)
+    codes[7, 7] = np.nan
+    with pytest.raises(ModelError, match="no number"):
+        Fit.start(codes, tmp_path, SETTINGS)
+
+
+def test_progress_rises_from_stage_to_stage() -> None:
+    """The fraction never falls while the stages follow each other."""
+    steps = [FitProgress(stage, done, 4, "") for stage in ("graph", "tune", "fit", "save") for done in range(5)]
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+
+
+def test_a_refused_artifact_starts_no_process(tmp_path: Path) -> None:
+    """What the manifest tells is told at once."""
+    projector = Projector(tmp_path, "map-0", bytes(32), idle_s=60, threads=1)
+    with pytest.raises(ArtifactRefusedError):
+        projector.project(np.eye(1, 256, dtype=np.float32), 10.0)
+    assert not projector.running
+    projector.close()
+
+
+def test_threads_are_bounded_for_every_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BLAS, OpenMP and numba all get the configured number."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    environment = child_environment(Path("/models"), 3)
+    threads = {name: value for name, value in environment.items() if name.endswith("_NUM_THREADS")}
+    assert set(threads.values()) == {"3"}
+    assert {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"} <= set(threads)
+
+
+def test_compiled_code_is_kept_beside_the_models_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default of numba, beside its packages, is read-only for many services."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    assert child_environment(Path("/models"), 1)["NUMBA_CACHE_DIR"] == "/models/.numba"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/elsewhere")
+    assert child_environment(Path("/models"), 1)["NUMBA_CACHE_DIR"] == "/elsewhere"

@@ -1,0 +1,112 @@
+"""Exact neighbours: what the map is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cbir_daemon.model import neighbors
+from cbir_daemon.model.neighbors import SMALLEST_DISTANCE, nearest, nearest_others, symmetric, to_points
+
+FEATURES = 256
+
+
+def random_codes(rows: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return unit rows free of their mean, as codes are."""
+    numbers = np.random.default_rng(seed).normal(size=(rows, FEATURES))
+    numbers -= numbers.mean(axis=1, keepdims=True)
+    unit = numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
+    return np.asarray(unit, dtype=np.float32)
+
+
+def slow_distances(points: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return cosine distances, one pair at a time in double precision."""
+    return np.array([[1.0 - np.dot(q, p) for p in points.astype(np.float64)] for q in queries.astype(np.float64)])
+
+
+@pytest.mark.parametrize("k", [1, 7, 30, 59])
+def test_nearest_others_are_those_of_a_plain_search(k: int) -> None:
+    """Blocks and candidates change nothing: ids and distances are those of comparing every pair."""
+    points = random_codes(60)
+    expected = slow_distances(points, points)
+    np.fill_diagonal(expected, np.inf)
+    found = nearest_others(points, k)
+    assert (found.ids == np.argsort(expected, axis=1)[:, :k]).all()
+    np.testing.assert_allclose(found.distances, np.sort(expected, axis=1)[:, :k], atol=1e-6)
+
+
+def test_blocks_of_any_size_give_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row a block or all at once: equal bits."""
+    points = random_codes(80)
+    whole = nearest_others(points, 10)
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(neighbors, "EXACT_BLOCK_BYTES", 1)
+    single = nearest_others(points, 10)
+    assert (whole.ids == single.ids).all()
+    assert (whole.distances == single.distances).all()
+
+
+def test_a_query_has_the_same_neighbours_alone_and_in_company() -> None:
+    """A matrix product rounds differently in a batch; the neighbours do not show it, duplicates included."""
+    points = to_points(np.concatenate([random_codes(300), random_codes(40), np.zeros((30, FEATURES), np.float32)]))
+    queries = np.concatenate([points[::5], random_codes(40, seed=1)])
+    together = nearest(points, queries, 15)
+    for row, query in enumerate(queries):
+        alone = nearest(points, query[np.newaxis], 15)
+        assert (alone.ids[0] == together.ids[row]).all()
+        assert (alone.distances[0] == together.distances[row]).all()
+
+
+def test_duplicates_are_neighbours_in_order_of_id_and_never_their_own() -> None:
+    """Forty equal codes, more than are proposed for comparison: the lowest ids come first, the own id never."""
+    points = np.repeat(random_codes(1), 40, axis=0)
+    found = nearest_others(points, 5)
+    for row, ids in enumerate(found.ids):
+        assert list(ids) == [other for other in range(40) if other != row][:5]
+    assert (found.distances == SMALLEST_DISTANCE).all()
+
+
+def test_near_duplicates_are_told_apart() -> None:
+    """Distances of less than 1e-6, where 1 - dot in float32 is noise, keep their order."""
+    steps = np.linspace(0, 0.02, 30)[:, np.newaxis]
+    first, second = random_codes(2)
+    points = np.concatenate([(first + steps * second).astype(np.float32), random_codes(100, seed=2)])
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    found = nearest(points, points[:1], 30)
+    assert list(found.ids[0]) == list(range(30))
+    assert (np.diff(found.distances[0]) > 0).all()
+
+
+def test_flat_images_are_near_each_other_and_far_from_all_else() -> None:
+    """Zeros have no direction: they become one direction of their own."""
+    points = to_points(np.concatenate([random_codes(20), np.zeros((4, FEATURES), np.float32)]))
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1.0, rtol=1e-6)
+    found = nearest_others(points, 5)
+    assert set(found.ids[20][:3]) == {21, 22, 23}
+    assert found.distances[20][3] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_to_points_leaves_the_codes_alone() -> None:
+    """The caller's array is not written to."""
+    codes = np.zeros((2, FEATURES), np.float32)
+    to_points(codes)
+    assert not codes.any()
+
+
+def test_the_matrix_is_symmetric_without_diagonal_or_zeros() -> None:
+    """As umap-learn wants it: every duplicate is stored, nobody is stored as a neighbour of itself."""
+    points = np.repeat(random_codes(10), 3, axis=0)
+    matrix = symmetric(nearest_others(points, 4))
+    assert (matrix != matrix.T).nnz == 0
+    assert not matrix.diagonal().any()
+    assert (matrix.data > 0).all()
+    assert (np.diff(matrix.indptr) >= 4).all()
+
+
+def test_progress_counts_to_the_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block tells how many rows are done."""
+    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 4 * 50 * 20)
+    told: list[int] = []
+    nearest_others(random_codes(50), 3, told.append)
+    assert told == [20, 40, 50]
