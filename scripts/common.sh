@@ -15,32 +15,42 @@ fingerprint() {
     { printf '%s\n' "$repo" && "$venv/bin/python" -V && sha256sum <"$repo/pyproject.toml" && sha256sum <"$constraints"; } 2>&1
 }
 
+# What an extra needs includes what the program needs, so without one any installation will do.
+is_installed() {
+    local stamp now
+    now=$(fingerprint)
+    for stamp in "$venv/installed${1:+-$1}"*; do
+        [[ -f $stamp && $(<"$stamp") == "$now" ]] && return
+    done
+    return 1
+}
+
 make_venv() {
     command -v python3 >/dev/null || fail "python3 is missing: apt install python3 python3-venv"
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         fail "python3 is $(python3 -V 2>&1 | cut -d' ' -f2), 3.11 or newer is needed"
     python3 -c 'import ensurepip, venv' 2>/dev/null || fail "python3 has no venv: apt install python3-venv"
     python3 -m venv --clear "$venv" || fail "cannot make $venv"
+    printf '%s\n' "$repo" >"$venv/home"
 }
 
 install() {
-    local extra=$1 stamp=$2
+    local extra=$1
     printf '%s: installing into %s (once, a minute or two)\n' "${0##*/}" "$venv" >&2
-    # A virtual environment that was moved, or left half made, has no pip that runs.
-    { [[ $(head -n1 -- "$stamp" 2>/dev/null || printf '%s' "$repo") == "$repo" ]] &&
-        "$venv/bin/python" -m pip --version >/dev/null 2>&1; } || make_venv
+    # Neither the environment of a checkout that was moved nor one left half made is of use.
+    { [[ $(cat -- "$venv/home" 2>/dev/null) == "$repo" ]] && "$venv/bin/python" -m pip --version >/dev/null 2>&1; } ||
+        make_venv
     "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input \
         --constraint "$constraints" --editable "$repo${extra:+[$extra]}" || fail "pip could not install (see above)"
     # Last, so that an installation that was broken off is made again.
-    fingerprint >"$stamp"
+    fingerprint >"$venv/installed${extra:+-$extra}"
 }
 
 prepare() {
     local extra=${1:-} lock
-    local stamp=$venv/installed${extra:+-$extra}
     # Two terminals may start from nothing at the same time.  The lock goes before the daemon comes.
     exec {lock}<"$repo"
     flock "$lock"
-    [[ -f $stamp && $(<"$stamp") == "$(fingerprint)" ]] || install "$extra" "$stamp"
+    is_installed "$extra" || install "$extra"
     exec {lock}<&-
 }
