@@ -18,13 +18,10 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 32 * 2**20
-"""Memory for one block of similarities; choosing among them takes twice as much again."""
+"""Memory for one block of similarities; choosing among them takes as much again."""
 
-EXACT_BLOCK_BYTES = 8 * 2**20
+EXACT_BLOCK_BYTES = 4 * 2**20
 """Memory for one block of differences: small enough for a processor's cache."""
-
-SPARE = 16
-"""Candidates beyond k that a matrix product proposes for exact comparison."""
 
 SMALLEST_DISTANCE = np.float32(1e-7)
 """Distance of duplicates: an explicit zero would mean "no neighbour" to a sparse matrix."""
@@ -128,45 +125,37 @@ def _nearest(
             own = np.arange(len(block))
             similarity[own, start + own] = -np.inf
         chosen = slice(start, start + len(block))
-        width = min(k + SPARE, len(points) - others_only)
-        _best_of_block(points, block, similarity, width, found.ids[chosen], found.distances[chosen])
+        chosen = slice(start, start + len(block))
+        found.ids[chosen], found.distances[chosen] = _best_of_block(points, block, similarity, k)
         progress(start + len(block))
     return found
 
 
 def _best_of_block(
-    points: NDArray[np.float32],
-    queries: NDArray[np.float32],
-    similarity: NDArray[np.float32],
-    width: int,
-    ids: NDArray[np.int32],
-    distances: NDArray[np.float32],
-) -> None:
-    """Fill `ids` and `distances` from a block of similarities, comparing `width` candidates a row."""
-    k = ids.shape[1]
-    proposed = np.argpartition(similarity, -width, axis=1)[:, -width:]
-    values = np.sort(np.take_along_axis(similarity, proposed, axis=1), axis=1)
-    # A product of float32 may be off by this much, differently in each position of the matrix.  Where more rows than
-    # proposed lie so close to the k-th, all of them are compared; otherwise the proposal holds the true nearest.
-    doubt = 4 * points.shape[1] * np.finfo(np.float32).eps
-    unsure = values[:, 0] >= values[:, width - k] - doubt
-    sure = np.flatnonzero(~unsure)
-    step = max(1, EXACT_BLOCK_BYTES // (4 * points.shape[1] * width))
-    for start in range(0, len(sure), step):
-        rows = sure[start : start + step]
-        ids[rows], distances[rows] = _exact(points, queries[rows], np.sort(proposed[rows], axis=1), k)
-    for row in np.flatnonzero(unsure):
-        close = np.flatnonzero(similarity[row] >= values[row, width - k] - doubt)
-        ids[row], distances[row] = _exact(points, queries[row : row + 1], close[np.newaxis], k)
+    points: NDArray[np.float32], queries: NDArray[np.float32], similarity: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return ids and distances of the `k` nearest of each query, given a block of similarities."""
+    kth_best = np.partition(similarity, -k, axis=1)[:, -k]
+    # A product of float32 may be off by half of this, differently at each place of a matrix.  All that lie so close to
+    # the k-th are compared exactly, so the true nearest are always among them.
+    doubt = 2 * points.shape[1] * np.finfo(np.float32).eps
+    rows, ids = np.nonzero(similarity >= (kth_best - doubt)[:, np.newaxis])
+    distances = _exact_distances(points, ids, queries, rows)
+    nearest_first = np.lexsort((ids, distances, rows))
+    first_of_row = np.searchsorted(rows, np.arange(len(queries)))
+    best = nearest_first[first_of_row[:, np.newaxis] + np.arange(k)]
+    return ids[best].astype(np.int32), np.maximum(distances[best], SMALLEST_DISTANCE)
 
 
-def _exact(
-    points: NDArray[np.float32], queries: NDArray[np.float32], candidates: NDArray[np.intp], k: int
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Return the `k` nearest of each row's candidates (ids ascending), ties in order of id."""
-    difference = points[candidates]
-    difference -= queries[:, np.newaxis, :]
-    distances = np.square(difference, out=difference).sum(axis=2) / 2
-    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    floored = np.maximum(np.take_along_axis(distances, order, axis=1), SMALLEST_DISTANCE)
-    return np.take_along_axis(candidates, order, axis=1), floored
+def _exact_distances(
+    points: NDArray[np.float32], ids: NDArray[np.intp], queries: NDArray[np.float32], rows: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Return the distance of each pair of `points[ids]` and `queries[rows]`."""
+    distances = np.empty(len(ids), np.float32)
+    step = max(1, EXACT_BLOCK_BYTES // (4 * points.shape[1]))
+    for start in range(0, len(ids), step):
+        pairs = slice(start, start + step)
+        difference = points[ids[pairs]]
+        difference -= queries[rows[pairs]]
+        distances[pairs] = np.square(difference, out=difference).sum(axis=1) / 2
+    return distances
