@@ -23,14 +23,24 @@ from cbir_daemon.records import Facts, FileState, Unreadable
 Answer = tuple[Mapping[str, Any], bytes]
 
 
-class Worker:
-    """Answers the daemon's messages; the first one sets the limits."""
+# Until the daemon has said what may be read, nothing may.
+NO_LIMITS_YET = DecodeLimits(max_pixels=0, max_file_bytes=0, timeout_s=0.0)
 
-    def __init__(self) -> None:
-        self._limits = DecodeLimits(max_pixels=0, max_file_bytes=0, timeout_s=0.0)
+
+class Worker:
+    """Answers the daemon's messages.
+
+    Parameters
+    ----------
+    limits : DecodeLimits
+        What one file may cost; the daemon's first message sets them.
+    """
+
+    def __init__(self, limits: DecodeLimits = NO_LIMITS_YET) -> None:
+        self._limits = limits
         self._answers: Mapping[str, Callable[[Frame], Answer]] = {
             "set-up": self._set_up,
-            "read": self._read,
+            "read": self.read,
             "colour": self._colour,
             "sheet": self._sheet,
         }
@@ -45,7 +55,8 @@ class Worker:
         silence_libraries()
         return {"ready": True, "granted": confine(self._limits.max_memory_bytes)}, b""
 
-    def _read(self, frame: Frame) -> Answer:
+    def read(self, frame: Frame) -> Answer:
+        """Return the answer to a read message: the facts of a file, or why there are none."""
         allow_cpu_time(self._limits.timeout_s)
         task = task_from(frame.message)
         state = None
