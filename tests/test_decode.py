@@ -24,7 +24,7 @@ from cbir_daemon import decode
 from cbir_daemon.decode import IMAGE_SUFFIXES, REASONS, formats, missing_extras
 from cbir_daemon.decode.extras import jxl_header
 from cbir_daemon.decode.pixels import read_colour, read_picture
-from cbir_daemon.decode.reading import UnreadableError, read_whole, state_of
+from cbir_daemon.decode.reading import UnreadableError, is_cached, read_whole, state_of
 from tests.pictures import photograph
 
 MAX_PIXELS = 50_000_000
@@ -585,6 +585,24 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypat
         read_whole(os.fsencode(path), MAX_BYTES)
     assert caught.value.unreadable.code == "changed-while-reading"
     assert caught.value.unreadable.state != state_of(os.fsencode(path))
+
+
+def test_reading_leaves_the_page_cache_as_it_was(tmp_path: Path) -> None:
+    """What was not in memory before is not afterwards; what was, stays."""
+    path = tmp_path / "photo"
+    path.write_bytes(bytes(1_000_000))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        read_whole(os.fsencode(path), MAX_BYTES)
+        assert is_cached(descriptor)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        if is_cached(descriptor):
+            pytest.skip("this file system cannot drop a file from memory")
+        read_whole(os.fsencode(path), MAX_BYTES)
+        assert not is_cached(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # The sheet's pictures.

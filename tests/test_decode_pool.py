@@ -193,6 +193,14 @@ def test_memory_is_bounded(make_pool: MakePool, album: list[Path], tmp_path: Pat
     }
 
 
+def test_memory_of_workers_is_shown(make_pool: MakePool, album: list[Path]) -> None:
+    """Some tens of mebibytes when there is a worker, nothing when there is none."""
+    pool = make_pool()
+    assert pool.peak_memory_bytes() == 0
+    read(pool, *album)
+    assert 10 * 2**20 < pool.peak_memory_bytes() < 150 * 2**20
+
+
 def test_a_caller_that_stops_early_may_start_anew(make_pool: MakePool, album: list[Path]) -> None:
     """Answers that nobody waited for are not given to the next batch."""
     pool = make_pool(2)

@@ -100,6 +100,10 @@ class Crew:
                 # A caller that stopped early leaves tasks behind whose answers nobody wants.
                 self._dismiss([worker for worker in self._workers if worker.tasks])
 
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers."""
+        return [worker.child.pid for worker in self._workers]
+
     def close_idle(self, now: float) -> None:
         """Let all workers go when no batch ran since the first call that found none, `idle_s` before `now`."""
         with self._lock:

@@ -71,6 +71,11 @@ class Desk:
                 self._free.append(child)
             return answer
 
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers."""
+        with self._lock:
+            return [child.pid for child in (*self._free, *self._busy)]
+
     def close_idle(self, now: float) -> None:
         """Let all workers go when none was asked since the first call that found them idle, `idle_s` before `now`."""
         with self._lock:

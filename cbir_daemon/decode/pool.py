@@ -17,6 +17,7 @@ from typing import Any
 from cbir_daemon.decode.crew import Crew
 from cbir_daemon.decode.desk import Desk
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
+from cbir_daemon.decode.processes import peak_memory_of
 from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
@@ -67,6 +68,10 @@ class DecodePool:
     def decoded(self) -> int:
         """Files that `read_files` has really decoded so far: not skipped by digest, not refused."""
         return self._crew.decoded
+
+    def peak_memory_bytes(self) -> int:
+        """Return the largest resident memory that any worker at work now has had, or 0 when there is none."""
+        return max(map(peak_memory_of, [*self._crew.pids(), *self._desk.pids()]), default=0)
 
     def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
         """Yield every task with what came of it, in order of completion.

@@ -5,6 +5,7 @@ In: limits.  Out: a child process.  Never here: which file it reads.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from cbir_daemon.child import SINGLE_THREADED, Child
@@ -35,3 +36,12 @@ def start_worker(limits: DecodeLimits) -> Child:
 def timed_out(limits: DecodeLimits) -> tuple[str, str]:
     """Return code and message for a file that took too long."""
     return "timed-out", f"reading it took longer than the {limits.timeout_s:g} s allowed by timeout_s"
+
+
+def peak_memory_of(pid: int) -> int:
+    """Return the largest resident memory, in bytes, that a process has had; 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)

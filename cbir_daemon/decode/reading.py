@@ -64,7 +64,7 @@ def read_whole(path: bytes, max_file_bytes: int, *, follow: bool = False) -> tup
         if state.size_bytes > max_file_bytes:
             message = f"{state.size_bytes} bytes, more than the {max_file_bytes} allowed by max_file_bytes"
             raise UnreadableError("too-large", message, state)
-        data = _read(descriptor, state.size_bytes)
+        data = _read_past_cache(descriptor, state.size_bytes)
         after = _state(os.fstat(descriptor))
         if after != state or len(data) != state.size_bytes:
             # The earlier state: it differs from what the next look finds, so the file is read again.
@@ -72,6 +72,27 @@ def read_whole(path: bytes, max_file_bytes: int, *, follow: bool = False) -> tup
         if not data:
             raise UnreadableError("empty", "the file has no bytes", state)
     return data, state
+
+
+def _read_past_cache(descriptor: int, size_bytes: int) -> bytes:
+    """Return the bytes, and leave the page cache as it was: an album must not push out what a NAS is serving."""
+    was_cached = is_cached(descriptor)
+    data = _read(descriptor, size_bytes)
+    if not was_cached:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    return data
+
+
+def is_cached(descriptor: int) -> bool:
+    """Return whether the beginning of a file is in memory; True as well where the file system cannot tell."""
+    try:
+        os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    return True
 
 
 def _read(descriptor: int, size_bytes: int) -> bytes:
