@@ -42,6 +42,7 @@ def status(rooms: Rooms, request: Request) -> Reply:
             "errors": counts.errors,
             "contents": counts.contents,
             "pending": rooms.ingest.pending,
+            "decoded": rooms.pool.decoded,
             "progress": _progress(rooms),
             "duplicates_pending": counts.unmatched + counts.alerts_due,
             "model": None if run is None else _model(run, coverage),

@@ -214,10 +214,11 @@ def content_by_digest(connection: sqlite3.Connection, digest: bytes) -> Content 
 
 def file_at(connection: sqlite3.Connection, path: bytes) -> Content | None:
     """Return the content of the indexed file at this absolute path, or None."""
+    # The album's path is compared by its length: joining two BLOBs in SQL gives TEXT, which equals no BLOB.
     row = connection.execute(
         "SELECT content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format"
-        " FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id"
-        " WHERE album.path || CAST('/' AS BLOB) || file.path = CAST(? AS BLOB)",
+        " FROM album JOIN file ON file.album_id = album.id JOIN content ON content.id = file.content_id"
+        " WHERE album.path = substr(?1, 1, length(album.path)) AND file.path = substr(?1, length(album.path) + 2)",
         (path,),
     ).fetchone()
     return None if row is None else Content(*row)

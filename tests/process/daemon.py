@@ -1,0 +1,148 @@
+"""A real daemon in a folder of its own, driven as a user drives it: signals, and the `cbir` command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+COMMANDS = Path(sys.executable).parent
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+COMMAND_TIMEOUT_S = 300.0
+SETTLE_S = 0.3
+
+NO_MAP = "min_images = 100000"
+"""Lines for [model]: no test but the slow one waits for numba to compile."""
+
+
+class Daemon:
+    """A daemon's home: album, state, configuration; and the process while it runs.
+
+    Parameters
+    ----------
+    home : Path
+        A folder with a short name: socket paths end at 107 bytes.
+    model : str
+        Lines for the [model] section of the configuration.
+    """
+
+    def __init__(self, home: Path, model: str = NO_MAP) -> None:
+        self.home = home
+        self.album = home / "album"
+        self.state = home / "state"
+        self.config = home / "config.toml"
+        self.log = home / "log"
+        self.album.mkdir()
+        self.config.write_text(f"[watch]\nsettle_s = {SETTLE_S}\n[model]\n{model}\n[log]\nlevel = 'debug'\n")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CBIR_"))}
+        self.environ = {
+            **kept,
+            "HOME": str(home),
+            "CBIR_STATE": str(self.state),
+            "CBIR_CONFIG": str(self.config),
+            "NOTIFY_SOCKET": str(home / "notify"),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *argv: str | Path) -> None:
+        """Start as systemd would, and return when the daemon says READY=1."""
+        assert self.process is None
+        notify = self.home / "notify"
+        notify.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(notify))
+            manager.settimeout(START_TIMEOUT_S)
+            with self.log.open("ab") as log:
+                command = [COMMANDS / "cbir-daemon", "run", "--quiet", *(argv or (self.album,))]
+                self.process = subprocess.Popen(command, env=self.environ, stderr=log, stdout=log)  # noqa: S603 -- ours
+            while b"READY=1" not in manager.recv(4096).split(b"\n"):
+                pass
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for the process to end and return its status."""
+        assert self.process is not None
+        status = self.process.wait(STOP_TIMEOUT_S)
+        self.process = None
+        return status
+
+    def stop(self) -> int:
+        """Stop in order and return the exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End the process as the kernel does when memory is out."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def run(self, *argv: str | Path, stdin: bytes = b"", command: str = "cbir") -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end."""
+        return subprocess.run(  # noqa: S603 -- our own commands
+            [COMMANDS / command, *argv],
+            env=self.environ,
+            input=stdin,
+            capture_output=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+
+    def popen(self, *argv: str | Path) -> subprocess.Popen[bytes]:
+        """Start `cbir` and return at once; its output is a pipe."""
+        return subprocess.Popen([COMMANDS / "cbir", *argv], env=self.environ, stdout=subprocess.PIPE)  # noqa: S603 -- ours
+
+    def json(self, *argv: str | Path) -> Any:  # noqa: ANN401 -- JSON
+        """Run `cbir ... --json`, which must find something, and return the document."""
+        done = self.run(*argv, "--json")
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    def settle(self) -> Any:  # noqa: ANN401 -- JSON
+        """Wait until everything is done and return the status."""
+        self.json("settle", "--timeout", "240")
+        return self.json("status")
+
+    def matches(self, image: Path, *argv: str) -> list[dict[str, Any]]:
+        """Return the matches of a query, none included."""
+        done = self.run("query", image, *argv, "--json")
+        assert done.returncode in (0, 1), done.stderr.decode()
+        found: list[dict[str, Any]] = json.loads(done.stdout)["matches"]
+        assert done.returncode == (0 if found else 1)
+        return found
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return every alert so far."""
+        return [json.loads(line) for line in self.run("alerts", "--json").stdout.splitlines()]
+
+
+@contextmanager
+def living(model: str = NO_MAP) -> Iterator[Daemon]:
+    """Give a daemon that is not started yet; afterwards it must stop in order and leave no process."""
+    home = Path(tempfile.mkdtemp(prefix="cbir"))
+    daemon = Daemon(home, model)
+    try:
+        yield daemon
+        if daemon.process is not None:
+            assert daemon.stop() == 0, daemon.log.read_text()
+        assert "Traceback" not in (daemon.log.read_text() if daemon.log.exists() else "")
+    finally:
+        if daemon.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                daemon.process.kill()
+            daemon.process.wait()
+        shutil.rmtree(home)

@@ -1,0 +1,269 @@
+"""The whole loop without a map, through the commands only: index, query, watch, alert, stop, start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests import pictures
+from tests.process.daemon import Daemon
+
+pytestmark = pytest.mark.process
+
+IMAGES = 12
+STRANGER = 900
+"""Seed of a picture that is in no album."""
+
+
+@pytest.fixture
+def indexed(daemon: Daemon) -> Daemon:
+    """Give a running daemon that has indexed an album, scikit-learn's two photographs among it."""
+    pictures.write_album(daemon.album, IMAGES - 2)
+    for number, picture in enumerate(pictures.real_photographs()):
+        pictures.save(picture, daemon.album / f"real-{number}.jpg", quality=90)
+    daemon.start()
+    daemon.settle()
+    return daemon
+
+
+def real(daemon: Daemon) -> Path:
+    """Return a real photograph of the album."""
+    return daemon.album / "real-0.jpg"
+
+
+def test_status_counts_what_is_in_the_album(indexed: Daemon) -> None:
+    """After `settle` the daemon is ready, has every image, and says why it has no map."""
+    status = indexed.settle()
+    assert (status["state"], status["images"], status["errors"], status["pending"]) == ("ready", IMAGES, 0, 0)
+    assert status["albums"] == [{"path": str(indexed.album), "state": "watching", "images": IMAGES, "errors": 0}]
+    assert status["model"] is None
+    assert "too few" in status["model_reason"]
+
+
+def test_an_unchanged_image_is_exact_and_first(indexed: Daemon) -> None:
+    """The file itself comes back first, as `exact`, with score 1."""
+    first = indexed.matches(real(indexed))[0]
+    assert (first["path"], first["kind"], first["score"]) == (str(real(indexed)), "exact", 1.0)
+
+
+def test_a_small_bad_jpeg_is_a_copy_and_first(indexed: Daemon) -> None:
+    """A JPEG of quality 30 at half size is a `copy`, ahead of everything else, and the only one."""
+    query = pictures.resaved(real(indexed), indexed.home / "query.jpg", scale=0.5, quality=30)
+    first, *others = indexed.matches(query)
+    assert (first["path"], first["kind"]) == (str(real(indexed)), "copy")
+    assert 0.5 < first["score"] <= 1
+    assert {other["kind"] for other in others} == {"similar"}
+
+
+def test_a_stranger_is_only_similar(indexed: Daemon) -> None:
+    """A photograph that is in no album has neither `exact` nor `copy`; without a map there is no distance."""
+    query = pictures.save(pictures.photograph(STRANGER), indexed.home / "query.png")
+    matches = indexed.matches(query)
+    assert {match["kind"] for match in matches} == {"similar"}
+    assert {match["map_distance"] for match in matches} == {None}
+    assert [match["score"] for match in matches] == sorted((match["score"] for match in matches), reverse=True)
+
+
+def test_query_options(indexed: Daemon) -> None:
+    """`-n`, `--kind`, `--min-score`, `--paths0` and standard input do what their help says."""
+    assert len(indexed.matches(real(indexed), "-n", "3")) == 3
+    assert [match["kind"] for match in indexed.matches(real(indexed), "--kind", "exact")] == ["exact"]
+    assert all(match["score"] >= 0.9 for match in indexed.matches(real(indexed), "--min-score", "0.9"))
+    paths = indexed.run("query", real(indexed), "-n", "2", "--paths0").stdout.split(b"\0")
+    assert paths[0] == os.fsencode(real(indexed))
+    assert (len(paths), paths[-1]) == (3, b"")
+    piped = indexed.run("query", "-", "--json", stdin=real(indexed).read_bytes())
+    assert json.loads(piped.stdout)["matches"][0]["kind"] == "exact"
+
+
+def test_nothing_found_is_status_1(indexed: Daemon) -> None:
+    """A query without a match prints no data and exits 1."""
+    query = pictures.save(pictures.photograph(STRANGER), indexed.home / "query.png")
+    done = indexed.run("query", query, "--kind", "exact")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"nothing found\n")
+
+
+def test_sheet_is_a_picture_of_query_and_matches(indexed: Daemon) -> None:
+    """`--sheet` writes a PNG that a person can look at, besides the usual output."""
+    sheet = indexed.home / "sheet.png"
+    done = indexed.run("query", real(indexed), "-n", "4", "--sheet", sheet)
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(done.stdout.splitlines()) == 4
+    with Image.open(sheet) as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 800
+
+
+def test_new_files_are_noticed_however_they_come(indexed: Daemon) -> None:
+    """A file copied in, a folder copied in, a file moved in and a folder moved in are all indexed and found."""
+    outside = indexed.home / "outside"
+    outside.mkdir()
+    one, two, three, four = (
+        pictures.save(pictures.photograph(seed), outside / f"new-{seed}.jpg", quality=90) for seed in range(100, 104)
+    )
+    (outside / "copied").mkdir()
+    (outside / "moved").mkdir()
+    two = two.rename(outside / "copied" / two.name)
+    three = three.rename(outside / "moved" / three.name)
+    shutil.copy(one, indexed.album)
+    shutil.copytree(outside / "copied", indexed.album / "copied")
+    shutil.move(outside / "moved", indexed.album / "moved")
+    shutil.move(four, indexed.album / "four.jpg")
+    assert indexed.settle()["images"] == IMAGES + 4
+    for path in (one.name, f"copied/{two.name}", f"moved/{three.name}", "four.jpg"):
+        assert indexed.matches(indexed.album / path)[0]["path"] == str(indexed.album / path)
+
+
+def test_events_alone_bring_a_new_file_in(indexed: Daemon) -> None:
+    """A new duplicate is indexed and alerted by the kernel's event alone: nobody asks for a walk."""
+    with indexed.popen("alerts", "--follow", "--json") as follower:
+        shutil.copy(real(indexed), indexed.album / "again.jpg")
+        assert follower.stdout is not None
+        alert = json.loads(follower.stdout.readline())
+        follower.terminate()
+    assert (alert["path"], alert["kind"]) == (str(indexed.album / "again.jpg"), "exact")
+    assert alert["matches"][0] == {"path": str(real(indexed)), "kind": "exact", "score": 1.0}
+
+
+def test_moved_files_are_not_read_again(indexed: Daemon) -> None:
+    """Renaming a file and a folder keeps the contents: nothing is decoded, nothing alerted, all is found."""
+    (indexed.album / "folder").mkdir()
+    real(indexed).rename(indexed.album / "folder" / "inside.jpg")
+    indexed.settle()
+    (indexed.album / "folder").rename(indexed.album / "renamed")
+    status = indexed.settle()
+    assert (status["images"], status["decoded"]) == (IMAGES, IMAGES)
+    assert indexed.matches(indexed.album / "renamed" / "inside.jpg")[0]["kind"] == "exact"
+    assert indexed.alerts() == []
+
+
+def test_a_deleted_file_is_returned_no_more(indexed: Daemon) -> None:
+    """After a file is deleted, no query returns it."""
+    query = shutil.copy(real(indexed), indexed.home / "query.jpg")
+    real(indexed).unlink()
+    assert indexed.settle()["images"] == IMAGES - 1
+    assert all(match["path"] != str(real(indexed)) for match in indexed.matches(Path(query)))
+
+
+def test_each_duplicate_is_alerted_once_also_over_a_restart(indexed: Daemon) -> None:
+    """A copy raises one alert with its matches; stopping and starting raises no other, nor did the first index."""
+    assert indexed.alerts() == []
+    pictures.resaved(real(indexed), indexed.album / "small.jpg", scale=0.5, quality=60)
+    indexed.settle()
+    (alert,) = indexed.alerts()
+    assert (alert["path"], alert["kind"]) == (str(indexed.album / "small.jpg"), "copy")
+    assert [match["path"] for match in alert["matches"]] == [str(real(indexed))]
+    assert f"alert id={alert['id']} kind=copy" in indexed.log.read_text()
+    indexed.stop()
+    indexed.start()
+    indexed.settle()
+    assert indexed.alerts() == [alert]
+
+
+def test_duplicates_lists_groups_with_the_one_to_keep(indexed: Daemon) -> None:
+    """Exact and near copies come as groups, each with one image to keep and a reason; a dismissed pair does not."""
+    small = pictures.resaved(real(indexed), indexed.album / "small.jpg", scale=0.5, quality=60)
+    twin = Path(shutil.copy(indexed.album / "photo-0001.jpg", indexed.album / "twin.jpg"))
+    indexed.settle()
+    groups = {group["kind"]: group["images"] for group in indexed.json("duplicates")["groups"]}
+    assert {image["path"] for image in groups["exact"]} == {str(twin), str(indexed.album / "photo-0001.jpg")}
+    assert [(image["path"], image["keep"]) for image in groups["copy"]] == [
+        (str(real(indexed)), True),
+        (str(small), False),
+    ]
+    assert all(image["why"] for images in groups.values() for image in images)
+    assert indexed.run("dismiss", small, real(indexed)).returncode == 0
+    assert [group["kind"] for group in indexed.json("duplicates")["groups"]] == ["exact"]
+    assert indexed.run("undismiss", real(indexed), small).returncode == 0
+    assert len(indexed.json("duplicates")["groups"]) == 2
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_start_decodes_only_what_changed(indexed: Daemon, how: str) -> None:
+    """After a stop, or kill -9, nothing is decoded again but what changed while the daemon was down."""
+    indexed.stop() if how == "stop" else indexed.kill()
+    pictures.save(pictures.photograph(STRANGER), indexed.album / "new.jpg", quality=90)
+    (indexed.album / "photo-0003.jpg").unlink()
+    indexed.start()
+    status = indexed.settle()
+    assert (status["images"], status["decoded"]) == (IMAGES, 1)
+    assert indexed.matches(indexed.album / "new.jpg")[0]["kind"] == "exact"
+    assert indexed.run("doctor", command="cbir-daemon").stdout == b"sound\n"
+
+
+def test_an_unreadable_file_is_recorded_and_looked_at_again(indexed: Daemon) -> None:
+    """A broken file is in `cbir errors` with its reason; once it is whole it is indexed."""
+    broken = indexed.album / "broken.jpg"
+    broken.write_bytes(b"this is text")
+    assert indexed.settle()["errors"] == 1
+    (error,) = indexed.json("errors")["errors"]
+    assert (error["path"], error["code"]) == (str(broken), "not-an-image")
+    pictures.save(pictures.photograph(STRANGER), broken, quality=90)
+    status = indexed.settle()
+    assert (status["errors"], status["images"]) == (0, IMAGES + 1)
+
+
+def test_a_lost_disk_forgets_nothing(indexed: Daemon) -> None:
+    """An album that turns empty is missing, keeps its images, and comes back by itself; a loss can be accepted."""
+    away = indexed.home / "away"
+    indexed.album.rename(away)
+    indexed.album.mkdir()
+    status = indexed.settle()
+    assert (status["albums"][0]["state"], status["images"]) == ("missing", IMAGES)
+    assert indexed.matches(away / "real-0.jpg")[0]["missing"] is True
+    indexed.album.rmdir()
+    away.rename(indexed.album)
+    status = indexed.settle()
+    assert (status["albums"][0]["state"], status["images"], status["decoded"]) == ("watching", IMAGES, IMAGES)
+    for path in indexed.album.iterdir():
+        path.unlink()
+    assert indexed.settle()["images"] == IMAGES
+    assert indexed.run("scan", "--accept-losses").returncode == 0
+    status = indexed.settle()
+    assert (status["albums"][0]["state"], status["images"]) == ("watching", 0)
+
+
+def test_a_configuration_is_read_again_on_sighup(indexed: Daemon) -> None:
+    """SIGHUP takes up new settings; a broken file is refused and changes nothing."""
+    text = indexed.config.read_text()
+    indexed.config.write_text("nonsense = ")
+    indexed.signal(signal.SIGHUP)
+    indexed.config.write_text(text.replace("[watch]\n", "[watch]\nexclude = ['real*']\n"))
+    indexed.signal(signal.SIGHUP)
+    while indexed.settle()["images"] != IMAGES - 2:
+        assert indexed.process is not None
+        assert indexed.process.poll() is None
+    assert indexed.json("status")["images"] == IMAGES - 2
+
+
+def test_albums_are_added_removed_and_remembered(indexed: Daemon) -> None:
+    """A second album is indexed, survives a start without arguments, and is forgotten when removed."""
+    other = indexed.home / "other"
+    pictures.write_album(other, 2, first_seed=50)
+    assert indexed.json("album", "add", other)["added"] is True
+    assert indexed.settle()["images"] == IMAGES + 2
+    indexed.stop()
+    indexed.start("--state", str(indexed.state))
+    assert [album["path"] for album in indexed.json("album", "list")["albums"]] == [str(indexed.album), str(other)]
+    assert indexed.run("album", "remove", other).returncode == 0
+    assert indexed.settle()["images"] == IMAGES
+
+
+def test_backup_while_running_and_restore(indexed: Daemon) -> None:
+    """A backup made while the daemon runs is restored whole, and nothing is decoded after it."""
+    backup = indexed.home / "backup.sqlite"
+    assert indexed.run("backup", backup, command="cbir-daemon").returncode == 0
+    refused = indexed.run("restore", backup, command="cbir-daemon")
+    assert refused.returncode == 73
+    indexed.stop()
+    (indexed.state / "index.sqlite").write_bytes(b"not an index")
+    assert indexed.run("restore", backup, command="cbir-daemon").returncode == 0
+    indexed.start()
+    status = indexed.settle()
+    assert (status["images"], status["decoded"]) == (IMAGES, 0)

@@ -1,0 +1,1 @@
+"""Tests that fit a real map."""

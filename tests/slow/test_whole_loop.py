@@ -1,0 +1,109 @@
+"""The whole loop with a real map, through the commands only: index, tune, fit, project, query, re-fit, restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import pictures
+from tests.process.daemon import Daemon, living
+
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
+IMAGES = 30
+SETTINGS = """
+min_images = 20
+n_components = 8
+refit_changed_fraction = 0.2
+refit_min_changes = 5
+refit_min_interval_s = 0
+model_idle_s = 600
+"""
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Iterator[Daemon]:
+    """Give a daemon that has indexed an album and fitted its map."""
+    with living(SETTINGS) as daemon:
+        pictures.write_album(daemon.album, IMAGES)
+        daemon.start()
+        daemon.settle()
+        yield daemon
+
+
+def test_from_index_to_refit(fitted: Daemon) -> None:
+    """The map is tuned and fitted, takes new images in without a fit, is fitted again when enough has changed."""
+    first = fitted.json("status")["model"]
+    assert (first["fitted_images"], first["projected_images"]) == (IMAGES, 0)
+    assert 0.5 < first["trustworthiness"] <= 1
+    assert first["n_components"] == 8
+
+    # A few new images: projected through the saved map.
+    pictures.write_album(fitted.album, 3, first_seed=100)
+    status = fitted.settle()
+    assert status["model"] == {**first, "projected_images": 3}
+    assert status["refit"]["changed_fraction"] == pytest.approx(3 / IMAGES)
+
+    # A stranger has its neighbours from the map, near ones and alike ones.
+    query = pictures.save(pictures.photograph(900), fitted.home / "query.png")
+    matches = fitted.matches(query, "-n", "10")
+    assert len(matches) == 10
+    assert {match["kind"] for match in matches} == {"similar"}
+    assert all(match["map_distance"] >= 0 for match in matches)
+    # The same question has the same answer.
+    assert fitted.matches(query, "-n", "10") == matches
+
+    # Enough new images: tuned and fitted again, and swapped whole.
+    pictures.write_album(fitted.album, 6, first_seed=200)
+    status = fitted.settle()
+    assert (status["model"]["fitted_images"], status["model"]["projected_images"]) == (IMAGES + 9, 0)
+    assert status["refit"] == {"running": False, "changed_fraction": 0.0, "threshold": 0.2, "progress": None}
+    runs = fitted.json("model", "history")["runs"]
+    assert [(run["outcome"], run["fitted_images"]) for run in runs] == [("active", IMAGES + 9), ("replaced", IMAGES)]
+    assert all(run["curve"] and run["duration_s"] > 0 for run in runs)
+
+    _stop_and_start(fitted)
+    _kill_in_the_middle_of_a_fit(fitted, query)
+
+
+def _stop_and_start(daemon: Daemon) -> None:
+    """After a restart the map is the same one: nothing is decoded, nothing fitted."""
+    shown = daemon.json("model", "show")
+    assert daemon.stop() == 0
+    daemon.start()
+    assert daemon.json("status")["model"] is not None
+    assert daemon.settle()["decoded"] == 0
+    assert daemon.json("model", "show") == shown
+    assert len(daemon.json("model", "history")["runs"]) == 2
+
+
+def _kill_in_the_middle_of_a_fit(daemon: Daemon, query: Path) -> None:
+    """A daemon killed in a fit starts with the map before, and nothing of the fit is left but its line."""
+    with daemon.popen("model", "fit") as fit:
+        while not daemon.json("status")["refit"]["running"]:
+            assert fit.poll() is None
+        assert daemon.matches(query)
+        daemon.kill()
+        fit.communicate()
+    assert fit.returncode == 69
+    daemon.start()
+    daemon.settle()
+    assert [run["outcome"] for run in daemon.json("model", "history")["runs"]] == ["cancelled", "active", "replaced"]
+    assert daemon.run("doctor", command="cbir-daemon").stdout == b"sound\n"
+
+
+def test_a_damaged_map_is_set_aside_and_fitted_again(fitted: Daemon) -> None:
+    """One changed bit in the artifact: it is not loaded, vectors answer meanwhile, and a new map is fitted."""
+    fitted.stop()
+    (artifact,) = (fitted.state / "models").glob("map-*")
+    model = artifact / "model.joblib"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    fitted.start()
+    assert fitted.settle()["model"]["fitted_images"] == IMAGES + 9
+    runs = fitted.json("model", "history")["runs"]
+    assert [run["outcome"] for run in runs[:2]] == ["active", "cancelled"]
+    assert "set-aside" in [run["outcome"] for run in runs]
