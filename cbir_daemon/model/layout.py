@@ -131,6 +131,8 @@ def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
         The same for an image alone and in any company: see `LOCAL_CONNECTIVITY`.
     """
     rows, k = neighbors.ids.shape
+    if not rows:
+        return np.empty((0, model.n_components), np.float32)
     starts = np.arange(0, rows * k + 1, k)
     parts = (neighbors.distances.ravel(), neighbors.ids.ravel(), starts)
     positions = model.transform(scipy.sparse.csr_matrix(parts, shape=(rows, len(model.embedding_))))

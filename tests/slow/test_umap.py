@@ -1,0 +1,291 @@
+"""Real UMAP in real child processes: what the map promises."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cbir_daemon.errors import ChildError, ModelError, TimedOutError
+from cbir_daemon.model import (
+    ArtifactRefusedError,
+    Fit,
+    FitProgress,
+    FitResult,
+    FitSettings,
+    Projector,
+    check_artifact,
+    remove_artifacts,
+)
+from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE
+
+pytestmark = pytest.mark.slow
+
+FEATURES = 256
+CLUSTER_IMAGES = 45
+IMAGES = 2 * CLUSTER_IMAGES
+SETTINGS = FitSettings(n_components=4, seed=7, threads=1, code_version="test/1")
+TIMEOUT_S = 120.0
+"""A first import of umap-learn on a machine without compiled code takes half of this."""
+
+
+def unit(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return rows free of their mean, of norm 1."""
+    centred = numbers - numbers.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True), dtype=np.float32)
+
+
+def two_clusters(seed: int = 0) -> NDArray[np.float32]:
+    """Return codes around two directions, each cluster spread in five dimensions of its own."""
+    draw = np.random.default_rng(seed)
+    parts = [
+        draw.normal(size=FEATURES) + draw.normal(size=(CLUSTER_IMAGES, 5)) @ draw.normal(size=(5, FEATURES)) * 0.3
+        for _ in range(2)
+    ]
+    return unit(np.concatenate(parts))
+
+
+def awkward(codes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return fitted codes, new ones, exact and near duplicates, and a flat image."""
+    new = two_clusters(seed=1)[::9]
+    near = codes[:3] + np.float32(1e-6) * new[:3]
+    return np.concatenate([codes[::11], new, codes[:2], codes[:2], near, np.zeros((2, FEATURES), np.float32)])
+
+
+def finish(fit: Fit) -> tuple[FitResult, list[FitProgress]]:
+    """Wait for the result; the progress comes with it."""
+    told: list[FitProgress] = []
+    while not isinstance(news := fit.poll(TIMEOUT_S), FitResult):
+        assert news is not None, "the fit said nothing for two minutes"
+        told.append(news)
+    return news, told
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished fit that several tests look at."""
+
+    models: Path
+    codes: NDArray[np.float32]
+    result: FitResult
+    told: list[FitProgress]
+
+    def projector(self, idle_s: float = 60.0) -> Projector:
+        """Return a worker for the map, not started."""
+        report = self.result.report
+        return Projector(self.models, report.artifact, report.sha256, idle_s=idle_s, threads=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_code(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Keep what numba compiles from one run of the tests to the next, or where the environment says."""
+    assert pytestconfig.cache is not None
+    with pytest.MonkeyPatch.context() as patch:
+        if "NUMBA_CACHE_DIR" not in os.environ:
+            patch.setenv("NUMBA_CACHE_DIR", str(pytestconfig.cache.mkdir("numba")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, _compiled_code: None) -> Fitted:
+    """Fit two clusters once."""
+    models = tmp_path_factory.mktemp("models")
+    codes = two_clusters()
+    result, told = finish(Fit.start(codes, models, SETTINGS))
+    return Fitted(models, codes, result, told)
+
+
+@pytest.fixture(scope="module")
+def projector(fitted: Fitted) -> Iterator[Projector]:
+    """Return the worker that several tests share."""
+    shared = fitted.projector()
+    yield shared
+    shared.close()
+
+
+def test_the_report_tells_what_was_tried_and_chosen(fitted: Fitted) -> None:
+    """Every candidate is on the curve, the chosen one among them, and the artifact passes its check."""
+    report = fitted.result.report
+    assert [candidate.n_neighbors for candidate in report.curve] == [5, 10, 15, 30]
+    chosen = next(c for c in report.curve if c.n_neighbors == report.n_neighbors)
+    assert (report.trustworthiness, report.neighbor_recall) == (chosen.trustworthiness, chosen.neighbor_recall)
+    assert 0.8 < report.trustworthiness <= 1.0
+    assert (report.fitted_images, report.n_components, report.seed) == (IMAGES, 4, 7)
+    assert 100 < report.peak_mib < 2000
+    check_artifact(fitted.models, report.artifact, report.sha256, code_version="test/1")
+
+
+def test_progress_goes_through_all_stages(fitted: Fitted) -> None:
+    """In order, and it never goes back."""
+    assert list(dict.fromkeys(step.stage for step in fitted.told)) == ["graph", "tune", "fit", "save"]
+    fractions = [step.fraction for step in fitted.told]
+    assert fractions == sorted(fractions)
+
+
+def test_clusters_stay_apart_on_the_map(fitted: Fitted) -> None:
+    """The ten nearest positions of every image belong to its own cluster."""
+    positions = fitted.result.positions
+    distances = np.linalg.norm(positions[:, np.newaxis] - positions[np.newaxis], axis=2)
+    nearest = np.argsort(distances, axis=1)[:, :11]
+    cluster = np.arange(IMAGES) // CLUSTER_IMAGES
+    assert (cluster[nearest] == cluster[:, np.newaxis]).all()
+
+
+def test_a_fitted_code_lands_near_its_own_position(fitted: Fitted, projector: Projector) -> None:
+    """For nine in ten, its own is among the three nearest positions."""
+    projected = projector.project(fitted.codes, TIMEOUT_S)
+    distances = np.linalg.norm(projected[:, np.newaxis] - fitted.result.positions[np.newaxis], axis=2)
+    nearer = (distances < distances.diagonal()[:, np.newaxis]).sum(axis=1)
+    assert np.mean(nearer < 3) >= 0.9
+
+
+def test_a_code_has_one_position_alone_and_in_any_company(fitted: Fitted, projector: Projector) -> None:
+    """Bit for bit, for duplicates and flat images too, whatever the batch and its order."""
+    codes = awkward(fitted.codes)
+    together = projector.project(codes, TIMEOUT_S)
+    assert together.shape == (len(codes), 4)
+    assert np.isfinite(together).all()
+    alone = np.concatenate([projector.project(code[np.newaxis], TIMEOUT_S) for code in codes])
+    assert (alone == together).all()
+    assert (projector.project(codes[::-1], TIMEOUT_S) == together[::-1]).all()
+
+
+def test_no_codes_have_no_positions(projector: Projector) -> None:
+    """An empty batch is answered, with the right width."""
+    assert projector.project(np.empty((0, FEATURES), np.float32), TIMEOUT_S).shape == (0, 4)
+
+
+def test_codes_of_another_size_are_refused_and_the_worker_goes_on(fitted: Fitted, projector: Projector) -> None:
+    """One bad request costs one error."""
+    with pytest.raises(ModelError, match="256"):
+        projector.project(np.ones((1, 64), np.float32), TIMEOUT_S)
+    with pytest.raises(ModelError, match="finite"):
+        projector.project(np.full((1, FEATURES), np.nan, np.float32), TIMEOUT_S)
+    assert projector.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
+
+
+def test_the_same_seed_gives_the_same_map(fitted: Fitted, tmp_path: Path) -> None:
+    """Positions, scores and the whole curve are equal, bit for bit, with other numbers of threads too."""
+    settings = FitSettings(n_components=4, seed=7, threads=2, code_version="test/1")
+    again, _ = finish(Fit.start(fitted.codes, tmp_path, settings))
+    assert (again.positions == fitted.result.positions).all()
+    assert again.report.curve == fitted.result.report.curve
+
+
+def test_a_large_collection_is_sampled(tmp_path: Path) -> None:
+    """The result says which rows were fitted; the others can be projected."""
+    codes = two_clusters()
+    settings = FitSettings(n_components=2, seed=1, threads=1, code_version="test/1", max_fit_images=40, tune_images=30)
+    result, _ = finish(Fit.start(codes, tmp_path, settings))
+    assert result.rows.shape == (40,)
+    assert (np.diff(result.rows) > 0).all()
+    assert result.positions.shape == (40, 2)
+    rest = Projector(tmp_path, result.report.artifact, result.report.sha256, idle_s=60, threads=1)
+    assert rest.project(np.delete(codes, result.rows, axis=0), TIMEOUT_S).shape == (IMAGES - 40, 2)
+    rest.close()
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        pytest.param(np.repeat(two_clusters()[:1], 30, axis=0), id="duplicates"),
+        pytest.param(np.zeros((30, FEATURES), np.float32), id="flat"),
+        pytest.param(two_clusters()[:5], id="five"),
+    ],
+)
+def test_an_awful_collection_has_a_map_too(codes: NDArray[np.float32], tmp_path: Path) -> None:
+    """Useless, but finite: nobody's album stops the daemon."""
+    result, _ = finish(Fit.start(codes, tmp_path, SETTINGS))
+    assert np.isfinite(result.positions).all()
+
+
+def test_cancel_is_quick_and_leaves_nothing(tmp_path: Path) -> None:
+    """Whatever the fit was doing."""
+    fit = Fit.start(two_clusters(), tmp_path, SETTINGS)
+    started_s = time.monotonic()
+    fit.cancel()
+    fit.cancel()
+    assert time.monotonic() - started_s < 2.0
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".fit-")]
+
+
+def test_a_killed_fit_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    """A kill in the middle, as by the kernel when memory runs out."""
+    fit = Fit.start(two_clusters(), tmp_path, SETTINGS)
+    assert select.select([fit], [], [], TIMEOUT_S)[0]
+    os.kill(fit._child.pid, signal.SIGKILL)
+    with pytest.raises(ChildError, match="signal 9"):
+        finish(fit)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".fit-", "map-"))]
+
+
+def test_a_killed_worker_is_replaced(fitted: Fitted, projector: Projector) -> None:
+    """One call fails, the next starts another process and answers as before."""
+    before = projector.project(fitted.codes[:3], TIMEOUT_S)
+    assert projector._child is not None
+    os.kill(projector._child.pid, signal.SIGKILL)
+    with pytest.raises(ChildError):
+        projector.project(fitted.codes[:3], TIMEOUT_S)
+    assert not projector.running
+    assert (projector.project(fitted.codes[:3], TIMEOUT_S) == before).all()
+
+
+def test_a_worker_that_takes_too_long_is_replaced(fitted: Fitted, projector: Projector) -> None:
+    """An answer that comes late must not be taken for that of the next question."""
+    with pytest.raises(TimedOutError):
+        projector.project(fitted.codes[:3], 0.0)
+    assert not projector.running
+    assert projector.project(fitted.codes[3:4], TIMEOUT_S).shape == (1, 4)
+
+
+def test_the_worker_leaves_when_idle(fitted: Fitted) -> None:
+    """Not before its time, and it comes back when needed."""
+    worker = fitted.projector(idle_s=60.0)
+    worker.project(fitted.codes[:1], TIMEOUT_S)
+    now = time.monotonic()
+    lives = []
+    for later_s in (30.0, 61.0):
+        worker.close_if_idle(now + later_s)
+        lives.append(worker.running)
+    assert lives == [True, False]
+    worker.project(fitted.codes[:1], TIMEOUT_S)
+    worker.close()
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, CODES_FILE])
+def test_a_damaged_artifact_is_refused_by_the_worker(file: str, tmp_path: Path, fitted: Fitted) -> None:
+    """The worker checks what it loads; nothing is unpickled before."""
+    report = fitted.result.report
+    copy = tmp_path / report.artifact
+    copy.mkdir()
+    for path in (fitted.models / report.artifact).iterdir():
+        data = bytearray(path.read_bytes())
+        if path.name == file:
+            data[-1] ^= 1
+        (copy / path.name).write_bytes(data)
+    worker = Projector(tmp_path, report.artifact, report.sha256, idle_s=60, threads=1)
+    with pytest.raises(ArtifactRefusedError, match=file):
+        worker.project(fitted.codes[:1], TIMEOUT_S)
+    assert not worker.running
+
+
+def test_an_artifact_of_other_codes_is_refused(fitted: Fitted) -> None:
+    """When the way codes are made changes, positions of the old map mean nothing."""
+    report = fitted.result.report
+    worker = Projector(fitted.models, report.artifact, report.sha256, idle_s=60, threads=1, code_version="test/2")
+    with pytest.raises(ArtifactRefusedError, match="codes are test/2"):
+        worker.project(fitted.codes[:1], TIMEOUT_S)
+
+
+def test_the_artifact_in_use_survives_the_cleaning(fitted: Fitted, projector: Projector) -> None:
+    """As the daemon cleans after each fit."""
+    remove_artifacts(fitted.models, [fitted.result.report.artifact])
+    assert projector.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
