@@ -117,17 +117,7 @@ _SIGNATURES: Final = (
 
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _HEIF_BRANDS: Final = {
-    b"heic",
-    b"heix",
-    b"hevc",
-    b"hevx",
-    b"heim",
-    b"heis",
-    b"hevm",
-    b"hevs",
-    b"mif1",
-    b"msf1",
-    b"mif2",
+    *(b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"mif2", b"mif3", b"msf1"),
 }
 _CANON_RAW_BRAND: Final = b"crx "
 
@@ -149,7 +139,8 @@ def format_of(data: bytes) -> str:
 
 def _iso_format(data: bytes) -> str:
     length = int.from_bytes(data[:4], "big")
-    brands = {data[8:12], *(data[start : start + 4] for start in range(16, min(length, 256), 4))}
+    # The second word is a version; low-overhead files put another brand there.
+    brands = {data[start : start + 4] for start in range(8, min(length, 256), 4)}
     # Files of both kinds name the general brand mif1, so the particular one is looked for first.
     for known, name in ((_AVIF_BRANDS, "AVIF"), ({_CANON_RAW_BRAND}, "camera RAW"), (_HEIF_BRANDS, "HEIF")):
         if known & brands:
