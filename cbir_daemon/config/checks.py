@@ -99,15 +99,15 @@ def some_of(words: Iterable[str]) -> Check:
     return Check(f"a list of {_alternatives(known)}", read)
 
 
-def name_globs() -> Check:
-    """Accept a list of patterns for names; a slash would never match a name."""
+def globs() -> Check:
+    """Accept a list of patterns, each with more in it than slashes."""
 
     def read(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(glob, str) and glob and "/" not in glob for glob in value):
+        if not isinstance(value, list) or not all(isinstance(glob, str) and glob.strip("/") for glob in value):
             raise ValueError
         return tuple(value)
 
-    return Check("a list of patterns for names, without '/'", read)
+    return Check("a list of patterns", read)
 
 
 def hours() -> Check:

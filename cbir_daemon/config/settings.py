@@ -102,7 +102,9 @@ class WatchConfig:
             "lost+found",
         ),
         metadata=_about(
-            checks.name_globs(), "Files and folders with a name like one of these (`*`, `?`, `[...]`) are left out."
+            checks.globs(),
+            "Files and folders with a name like one of these (`*`, `?`, `[...]`) are left out; a pattern with a `/` "
+            "is for the path inside the album.",
         ),
     )
     missing_fraction: float = field(

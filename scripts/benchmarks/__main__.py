@@ -26,7 +26,7 @@ class Benchmarks(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         # `python FOLDER` puts the folder first on the import path.
-        command = getattr(importlib.import_module(cmd_name), cmd_name)
+        command = getattr(importlib.import_module(cmd_name), cmd_name, None)
         if not isinstance(command, click.Command):
             raise click.ClickException(f"{cmd_name}.py defines no command {cmd_name}")
         return command
