@@ -55,6 +55,11 @@ class FitSettings:
         Hyper-parameters are tuned on a sample of at most so many images: tuning does not grow with the collection.
     score_sample : int
         Images on which candidates are scored.  Scoring takes memory and time of its square.
+    max_memory_mib : int or None
+        As many images as need more are sampled; None takes what the system has to spare when the fit begins.
+    min_dist : float
+        How far apart the map keeps its closest images, 0 to 1.  Near 0 it packs groups tightly, which shows them;
+        near 1 it keeps more of the true neighbours (see docs/model.md).
     """
 
     n_components: int | None
@@ -64,6 +69,8 @@ class FitSettings:
     max_fit_images: int = 100_000
     tune_images: int = 10_000
     score_sample: int = 2_000
+    max_memory_mib: int | None = None
+    min_dist: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ with rows and positions, or the sentence that says why there is no map.  Never h
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -18,11 +19,12 @@ import umap
 from numpy.typing import NDArray
 
 from cbir_daemon.child import Channel, serve
-from cbir_daemon.errors import CbirError
+from cbir_daemon.errors import CbirError, ModelError
 from cbir_daemon.model import artifact, tuning
-from cbir_daemon.model.fit import FitSettings, Stage
+from cbir_daemon.model.fit import FEWEST_IMAGES, FitSettings, Stage
 from cbir_daemon.model.layout import fit_map, project
-from cbir_daemon.model.neighbors import nearest, nearest_others, to_points
+from cbir_daemon.model.memory import affordable_images, available_mib, needed_mib, peak_mib
+from cbir_daemon.model.neighbors import Neighbors, nearest, nearest_others, to_points
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Candidate
 
@@ -52,10 +54,7 @@ class Fitting:
 
     def run(self) -> tuple[dict[str, Any], bytes]:
         """Return the message that ends the fit, and rows and positions as bytes."""
-        codes = np.load(self._folder / artifact.CODES_FILE)
-        rows = draw_rows(len(codes), self._settings.max_fit_images, self._settings.seed)
-        points = to_points(codes[rows])
-        del codes
+        rows, points = self._load()
         curve = tuple(self._tune(points))
         chosen = tuning.choose(curve)
         model = self._fit(points, chosen)
@@ -72,6 +71,28 @@ class Fitting:
         }
         positions = np.ascontiguousarray(model.embedding_, dtype=np.float32)
         return {"report": report}, rows.astype(np.int64).tobytes() + positions.tobytes()
+
+    def _load(self) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Return the rows to be fitted and their points.  The file may be written over afterwards."""
+        codes = np.load(self._folder / artifact.CODES_FILE, mmap_mode="r")
+        images, features = codes.shape
+        most = min(self._settings.max_fit_images, self._affordable(features))
+        rows = draw_rows(images, most, self._settings.seed)
+        if len(rows) == images:
+            return rows, to_points(codes)
+        self._tell("graph", 0, 1, f"fitting a sample of {len(rows)} of {images} images")
+        return rows, to_points(codes[rows])
+
+    def _affordable(self, features: int) -> int:
+        limit_mib = self._settings.max_memory_mib or available_mib()
+        images = affordable_images(limit_mib, features, max(tuning.N_NEIGHBORS))
+        if images < FEWEST_IMAGES:
+            needed = needed_mib(FEWEST_IMAGES, features, max(tuning.N_NEIGHBORS))
+            raise ModelError(
+                f"{limit_mib:.0f} MiB of memory are too few to fit a map",
+                hint=f"at least {math.ceil(needed)} MiB are needed",
+            )
+        return images
 
     def _tune(self, points: NDArray[np.float32]) -> Iterator[Candidate]:
         """Try `n_neighbors` at one number of dimensions, then the other numbers with the winner."""
@@ -119,11 +140,17 @@ class Fitting:
         self._tell("fit", 0, 2, f"finding the {chosen.n_neighbors} neighbours of each of {images} images")
         neighbors = nearest_others(points, chosen.n_neighbors)
         self._tell("fit", 1, 2, f"fitting the map of {images} images in {chosen.n_components} dimensions")
+        return self._fit_map(points, neighbors, chosen.n_neighbors, chosen.n_components)
+
+    def _fit_map(
+        self, points: NDArray[np.float32], neighbors: Neighbors, n_neighbors: int, n_components: int
+    ) -> umap.UMAP:
         return fit_map(
             points,
             neighbors,
-            n_neighbors=chosen.n_neighbors,
-            n_components=chosen.n_components,
+            n_neighbors=n_neighbors,
+            n_components=n_components,
+            min_dist=self._settings.min_dist,
             seed=self._settings.seed,
         )
 
@@ -135,6 +162,7 @@ class Fitting:
             joblib.dump(model, file)
         parameters = {
             "images": len(points),
+            "min_dist": model.min_dist,
             "n_components": model.n_components,
             "n_neighbors": model.n_neighbors,
             "seed": self._settings.seed,
@@ -147,16 +175,6 @@ def draw_rows(images: int, most: int, seed: int) -> NDArray[np.intp]:
     if images <= most:
         return np.arange(images)
     return np.sort(np.random.default_rng(seed).choice(images, most, replace=False))
-
-
-def peak_mib() -> float:
-    """Return the largest resident memory of this process in MiB.
-
-    Not `getrusage`: its maximum begins with that of the process which started this one.
-    """
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    return int(fields["VmHWM"].split()[0]) / 1024
 
 
 def answer(frame: Frame, channel: Channel) -> None:

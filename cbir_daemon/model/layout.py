@@ -48,7 +48,13 @@ for _module, _name in (
 
 
 def fit_map(
-    points: NDArray[np.float32], neighbors: Neighbors, *, n_neighbors: int, n_components: int, seed: int
+    points: NDArray[np.float32],
+    neighbors: Neighbors,
+    *,
+    n_neighbors: int,
+    n_components: int,
+    seed: int,
+    min_dist: float = 0.0,
 ) -> umap.UMAP:
     """Fit a map.
 
@@ -64,6 +70,8 @@ def fit_map(
         Dimensions of the map.
     seed : int
         Equal points and seeds give equal positions, bit for bit.
+    min_dist : float
+        How far apart the closest images are kept, 0 to 1.
 
     Raises
     ------
@@ -74,7 +82,7 @@ def fit_map(
         n_neighbors=n_neighbors,
         n_components=n_components,
         metric="precomputed",
-        min_dist=0.0,
+        min_dist=min_dist,
         local_connectivity=LOCAL_CONNECTIVITY,
         init=first_positions(points, n_components, seed),
         n_epochs=EPOCHS if len(points) <= MANY_IMAGES else EPOCHS_OF_MANY,

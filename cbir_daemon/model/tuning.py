@@ -159,8 +159,9 @@ def neighbor_recall(
     true_ids: NDArray[np.int32],
     *,
     own: NDArray[np.intp] | None = None,
+    width: int | None = None,
 ) -> float:
-    """Return the share of the true k nearest that are among the k nearest on the map.
+    """Return the share of the true k nearest that are among the nearest on the map.
 
     Parameters
     ----------
@@ -172,13 +173,15 @@ def neighbor_recall(
         Rows of `positions` that should be found there.
     own : (m,) ndarray of intp, optional
         The rows of `positions` that the queries are themselves: never their own neighbours.
+    width : int, optional
+        How many nearest on the map are looked at; k when not given.
     """
-    k = true_ids.shape[1]
+    looked_at = width or true_ids.shape[1]
     squares = np.einsum("ij,ij->i", positions, positions)
     kept = 0
     for row, true_row in enumerate(true_ids):
         distances = squares - 2.0 * (positions @ queries[row])
         if own is not None:
             distances[own[row]] = np.inf
-        kept += len(np.intersect1d(np.argpartition(distances, k - 1)[:k], true_row))
+        kept += len(np.intersect1d(np.argpartition(distances, looked_at - 1)[:looked_at], true_row))
     return kept / true_ids.size
