@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import hashlib
 import io
+import mmap
 import os
 import random
 import socket
@@ -24,7 +26,7 @@ from cbir_daemon import decode
 from cbir_daemon.decode import IMAGE_SUFFIXES, REASONS, formats, missing_extras
 from cbir_daemon.decode.extras import jxl_header
 from cbir_daemon.decode.pixels import read_colour, read_picture
-from cbir_daemon.decode.reading import UnreadableError, is_cached, read_whole, state_of
+from cbir_daemon.decode.reading import UnreadableError, read_whole, state_of
 from tests.pictures import photograph
 
 MAX_PIXELS = 50_000_000
@@ -356,19 +358,27 @@ def test_a_drawing_whose_entities_hold_markup_is_refused() -> None:
     assert refusal(head + SVG.format(size="", more="&i;").encode()) == "damaged"
 
 
-def test_camera_raw_is_developed(photo: Image.Image) -> None:
-    """A sensor's mosaic without a preview becomes a picture of the full size, turned as the camera was held."""
+@pytest.mark.parametrize("preview", ["none", "whole", "with bars"])
+def test_camera_raw_is_read(photo: Image.Image, preview: str) -> None:
+    """By its preview when that shows the whole picture, else developed; of full size, held as the camera was."""
     pytest.importorskip("rawpy")
-    raw = digital_negative(np.asarray(as_stored(photo, 6)), orientation=6)
+    stored = as_stored(photo, 6)
+    shown = {"none": None, "whole": stored.resize((160, 240)), "with bars": ImageOps.pad(stored, (240, 240))}[preview]
+    raw = digital_negative(np.asarray(stored), orientation=6, preview=shown)
     picture = read_picture(raw, MAX_PIXELS)
     assert (picture.width_px, picture.height_px, picture.format) == (480, 320, "RAW")
-    developed = np.frombuffer(picture.vector, np.uint8)
-    assert np.corrcoef(developed, grey_numbers(saved(photo, "PNG")))[0, 1] > 0.9
+    if preview == "whole":
+        assert distance(raw, saved(photo, "PNG")) < SAME_AFTER_LOSS
+    grey = np.frombuffer(picture.vector, np.uint8)
+    assert np.corrcoef(grey, grey_numbers(saved(photo, "PNG")))[0, 1] > 0.9
     assert refusal(raw, max_pixels=1000) == "too-many-pixels"
 
 
-def digital_negative(picture: NDArray[np.uint8], orientation: int) -> bytes:
-    """Return a DNG file with one uncompressed 16-bit RGGB mosaic of `picture`.
+Entry = tuple[int, int, int, int | bytes]
+
+
+def digital_negative(picture: NDArray[np.uint8], orientation: int, preview: Image.Image | None) -> bytes:
+    """Return a DNG file: an uncompressed 16-bit RGGB mosaic of `picture` and perhaps a JPEG preview.
 
     References
     ----------
@@ -380,32 +390,41 @@ def digital_negative(picture: NDArray[np.uint8], orientation: int) -> bytes:
     mosaic[1::2, 1::2] = picture[1::2, 1::2, 2]
     # Sensors count light, files store its root.
     pixels = ((mosaic / 255.0) ** 2.2 * 65535).astype("<u2").tobytes()
-    identity = struct.pack("<18i", *(number for row in np.eye(3, dtype=int) for cell in row for number in (cell, 1)))
-    make = b"Test\0\0"
-    entries = [
-        *((254, 4, 1, 0), (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 32803)),
-        *((271, 2, len(make), make), (272, 2, len(make), make), (273, 4, 1, "strip"), (274, 3, 1, orientation)),
-        *((277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, len(pixels)), (33421, 3, 2, struct.pack("<2H", 2, 2))),
-        *((33422, 1, 4, bytes((0, 1, 1, 2))), (50706, 1, 4, bytes((1, 4, 0, 0))), (50708, 2, len(make), make)),
-        *((50721, 10, 9, identity), (50728, 5, 3, struct.pack("<6I", 1, 1, 1, 1, 1, 1)), (50778, 3, 1, 21)),
+    jpeg = saved(preview, "JPEG", quality=95) if preview else b""
+    identity = struct.pack("<18i", *(number for cell in np.eye(3, dtype=int).ravel() for number in (cell, 1)))
+    camera: list[Entry] = [
+        *((271, 2, 6, b"Test\0\0"), (272, 2, 6, b"Test\0\0"), (274, 3, 1, orientation)),
+        *((50706, 1, 4, bytes((1, 4, 0, 0))), (50708, 2, 6, b"Test\0\0"), (50721, 10, 9, identity)),
+        *((50728, 5, 3, struct.pack("<6I", 1, 1, 1, 1, 1, 1)), (50778, 3, 1, 21)),
     ]
-    return tiff(entries, pixels)
+    sensor: list[Entry] = [
+        *((254, 4, 1, 0), (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 32803)),
+        *((273, 4, 1, 8 + len(jpeg)), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, len(pixels))),
+        *((33421, 3, 2, struct.pack("<2H", 2, 2)), (33422, 1, 4, bytes((0, 1, 1, 2)))),
+    ]
+    start = 8 + len(jpeg) + len(pixels)
+    if preview is None:
+        return b"II*\0" + struct.pack("<I", start) + pixels + directory([*camera, *sensor], start)
+    below = directory(sensor, start)
+    first: list[Entry] = [
+        *((254, 4, 1, 1), (256, 4, 1, preview.width), (257, 4, 1, preview.height), (259, 3, 1, 7), (262, 3, 1, 6)),
+        *((258, 3, 3, struct.pack("<3H", 8, 8, 8)), (273, 4, 1, 8), (277, 3, 1, 3), (278, 4, 1, preview.height)),
+        *((279, 4, 1, len(jpeg)), (330, 4, 1, start)),
+    ]
+    top = directory([*camera, *first], start + len(below))
+    return b"II*\0" + struct.pack("<I", start + len(below)) + jpeg + pixels + below + top
 
 
-def tiff(entries: list[tuple[int, int, int, int | bytes | str]], strip: bytes) -> bytes:
-    after = 8 + 2 + 12 * len(entries) + 4
-    strip_at = after + sum(len(value) for *_, value in entries if isinstance(value, bytes) and len(value) > 4)
-    directory, extra = struct.pack("<H", len(entries)), b""
-    for tag, kind, count, value in entries:
-        directory += struct.pack("<HHI", tag, kind, count)
-        if isinstance(value, bytes) and len(value) > 4:
-            directory += struct.pack("<I", after + len(extra))
-            extra += value
-        elif isinstance(value, bytes):
-            directory += value.ljust(4, b"\0")
-        else:
-            directory += struct.pack("<I", strip_at if isinstance(value, str) else value)
-    return b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0) + extra + strip
+def directory(entries: list[Entry], start: int) -> bytes:
+    """Return a TIFF directory that begins at `start`, and after it the values that do not fit into it."""
+    after = start + 2 + 12 * len(entries) + 4
+    packed, beyond = struct.pack("<H", len(entries)), b""
+    for tag, kind, count, value in sorted(entries):
+        content = value if isinstance(value, bytes) else struct.pack("<I", value)
+        if len(content) > 4:
+            content, beyond = struct.pack("<I", after + len(beyond)), beyond + content
+        packed += struct.pack("<HHI", tag, kind, count) + content.ljust(4, b"\0")
+    return packed + struct.pack("<I", 0) + beyond
 
 
 def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -590,19 +609,28 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypat
 def test_reading_leaves_the_page_cache_as_it_was(tmp_path: Path) -> None:
     """What was not in memory before is not afterwards; what was, stays."""
     path = tmp_path / "photo"
-    path.write_bytes(bytes(1_000_000))
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        read_whole(os.fsencode(path), MAX_BYTES)
-        assert is_cached(descriptor)
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        if is_cached(descriptor):
-            pytest.skip("this file system cannot drop a file from memory")
-        read_whole(os.fsencode(path), MAX_BYTES)
-        assert not is_cached(descriptor)
-    finally:
-        os.close(descriptor)
+    with path.open("wb") as stream:
+        stream.write(bytes(1_000_000))
+        stream.flush()
+        os.fsync(stream.fileno())
+    read_whole(os.fsencode(path), MAX_BYTES)
+    assert resident_pages(path) > 0
+    with path.open("rb") as stream:
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if resident_pages(path):
+        pytest.skip("this file system does not drop a file from memory")
+    read_whole(os.fsencode(path), MAX_BYTES)
+    assert resident_pages(path) == 0
+
+
+def resident_pages(path: Path) -> int:
+    """Return how many pages of a file are in memory; looking does not fetch any."""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
+        start = ctypes.c_char.from_buffer(mapped)
+        assert ctypes.CDLL(None).mincore(ctypes.byref(start), ctypes.c_size_t(len(mapped)), pages) == 0
+        del start
+    return sum(page & 1 for page in pages)
 
 
 # The sheet's pictures.

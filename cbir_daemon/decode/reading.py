@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from cbir_daemon.records import FileState, Unreadable
@@ -76,22 +76,27 @@ def read_whole(path: bytes, max_file_bytes: int, *, follow: bool = False) -> tup
 
 def _read_past_cache(descriptor: int, size_bytes: int) -> bytes:
     """Return the bytes, and leave the page cache as it was: an album must not push out what a NAS is serving."""
-    was_cached = is_cached(descriptor)
+    was_cached = _is_cached(descriptor)
     data = _read(descriptor, size_bytes)
     if not was_cached:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        # Advice that a file system does not take is no reason not to have the bytes.
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     return data
 
 
-def is_cached(descriptor: int) -> bool:
-    """Return whether the beginning of a file is in memory; True as well where the file system cannot tell."""
+def _is_cached(descriptor: int) -> bool:
+    """Return whether the beginning of a file is in memory; True as well where the file system cannot tell.
+
+    Asking makes the kernel fetch it: ask once, before reading.
+    """
     try:
         os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
     except BlockingIOError:
         return False
-    except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:
-            raise
+    except OSError:
+        # Network and user-space file systems refuse the flag; a fault of the disk shows when the file is read.
+        return True
     return True
 
 

@@ -31,7 +31,7 @@ INK: Final = (34, 34, 34)
 FAINT_INK: Final = (110, 110, 106)
 
 # Fonts that know more than Latin letters come first; the last resort is the one inside Pillow.
-_FONTS: Final = ("NotoSans-Regular.ttf", "DejaVuSans.ttf", "LiberationSans-Regular.ttf")
+_FONTS: Final = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "LiberationSans-Regular.ttf")
 
 
 @dataclass(frozen=True, slots=True)
