@@ -17,7 +17,7 @@ from PIL import Image
 
 from cbir_daemon.child import Child
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
-from cbir_daemon.decode.crew import TASKS_AHEAD
+from cbir_daemon.decode.crew import MAX_TASKS_AHEAD
 from cbir_daemon.decode.messages import result_from
 from cbir_daemon.decode.pixels import read_picture
 from cbir_daemon.decode.reading import state_of
@@ -212,15 +212,15 @@ def test_a_caller_that_stops_early_may_start_anew(make_pool: MakePool, album: li
 
 def test_reading_waits_for_its_caller(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
     """Nothing is read further ahead than the tasks in flight: files deleted meanwhile are gone."""
-    copies = [tmp_path / path.name for path in album]
-    for path, copy in zip(album, copies, strict=True):
-        os.link(path, copy)
+    copies = [tmp_path / f"{number}.jpg" for number in range(60)]
+    for number, copy in enumerate(copies):
+        os.link(album[number % len(album)], copy)
     batch = make_pool().read_files(tasks_for(copies))
     next(batch)
-    for copy in copies[TASKS_AHEAD + 2 :]:
+    for copy in copies[MAX_TASKS_AHEAD:]:
         copy.unlink()
     codes = [code_of(result) for _, result in batch]
-    assert codes.count("vanished") == len(copies) - TASKS_AHEAD - 2
+    assert codes.count("vanished") == len(copies) - MAX_TASKS_AHEAD
 
 
 def test_workers_that_cannot_start_blame_no_file(

@@ -24,8 +24,10 @@ from cbir_daemon.decode.reading import state_of
 from cbir_daemon.errors import ChildError, TimedOutError, UnavailableError
 from cbir_daemon.records import Facts, Unreadable
 
-# Tasks in the pipe of one worker.  At 2 ms a file this bridges a pause of 6 ms; what a crash throws back is small.
-TASKS_AHEAD: Final = 4
+# Tasks in the pipe of one worker: many while much is left, so that a worker at 2 ms a file bridges a caller's pause of
+# 30 ms (a commit); few at the end, so that no worker sits on tasks while another has none.
+MIN_TASKS_AHEAD: Final = 2
+MAX_TASKS_AHEAD: Final = 16
 
 # While it waits for workers, a batch looks this often whether the crew was closed.
 CLOSE_CHECK_S: Final = 0.2
@@ -87,7 +89,7 @@ class Crew:
     def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[Result]:
         """Yield every task with what came of it: see `DecodePool.read_files`."""
         waiting = deque(tasks)
-        self._in_batch, self._idle_since = True, None
+        self._in_batch = True
         try:
             while waiting or any(worker.tasks for worker in self._workers):
                 with self._lock:
@@ -96,7 +98,7 @@ class Crew:
                 yield from finished
         finally:
             with self._lock:
-                self._in_batch = False
+                self._in_batch, self._idle_since = False, None
                 # A caller that stopped early leaves tasks behind whose answers nobody wants.
                 self._dismiss([worker for worker in self._workers if worker.tasks])
 
@@ -106,11 +108,16 @@ class Crew:
 
     def close_idle(self, now: float) -> None:
         """Let all workers go when no batch ran since the first call that found none, `idle_s` before `now`."""
-        with self._lock:
+        # A batch holds the lock nearly always; whoever asks this must not wait for its end.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             if self._in_batch or self._idle_since is None:
                 self._idle_since = now
             elif now - self._idle_since >= self._idle_s:
                 self._dismiss(self._workers)
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Kill all workers."""
@@ -131,10 +138,13 @@ class Crew:
         wanted = min(self._size, len(waiting) + sum(len(worker.tasks) for worker in self._workers))
         while len(self._workers) < wanted:
             self._workers.append(_Worker(start_worker(self._limits)))
-        for depth in range(TASKS_AHEAD):
+        for depth in range(self._tasks_ahead(len(waiting))):
             for worker in self._workers:
                 if waiting and len(worker.tasks) <= depth:
                     worker.send(waiting.popleft(), self._limits.timeout_s)
+
+    def _tasks_ahead(self, left: int) -> int:
+        return max(MIN_TASKS_AHEAD, min(MAX_TASKS_AHEAD, left // (2 * self._size)))
 
     def _collect(self, waiting: deque[ReadTask]) -> list[Result]:
         """Wait for the first answers, or for the first deadline, and return what came of the tasks concerned."""

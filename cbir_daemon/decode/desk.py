@@ -5,6 +5,7 @@ In: a message.  Out: its answer.  Never here: batches, what the message says.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -93,8 +94,9 @@ class Desk:
             self._closed = True
             leaving, self._free = self._free, []
             for child in self._busy:
-                # Not closed here: the thread that waits for it sees its end and does that.
-                os.kill(child.pid, signal.SIGKILL)
+                # Not closed here: the thread that waits for it sees its end and does that, or has just done so.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)
         for child in leaving:
             child.close()
 
