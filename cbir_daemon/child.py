@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -154,7 +155,9 @@ class Child:
         """
         try:
             frame = self._channel.receive(timeout_s)
-        except (OSError, ProtocolError) as error:
+        except ProtocolError as error:
+            raise ChildError(f"{self.module} (pid {self.pid}) wrote nonsense: {error.message}") from error
+        except OSError as error:
             raise ChildError(self._obituary()) from error
         if frame is None:
             raise ChildError(self._obituary())
@@ -174,7 +177,7 @@ class Child:
         status = self._process.returncode
         if status is None:
             return f"{self.module} (pid {self.pid}) closed its channel"
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         return f"{self.module} (pid {self.pid}) {how}"
 
 

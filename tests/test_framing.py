@@ -95,3 +95,15 @@ def test_a_stream_may_end_between_frames() -> None:
         reader.receive(piece)
         states.append((len(list(reader.frames())), reader.mid_frame))
     assert states == [(0, True), (0, True), (0, True), (1, False), (0, True), (1, False)]
+
+
+def test_text_that_is_no_unicode_still_travels() -> None:
+    """A message that quotes a file name which is not UTF-8 arrives, its odd bytes as lone surrogates."""
+    reader = FrameReader(MAX_BLOB_BYTES)
+    reader.receive(encode({"message": "odd-\udcff.jpg: no such file"}))
+    assert [frame.message["message"] for frame in reader.frames()] == ["odd-\udcff.jpg: no such file"]
+
+
+def test_a_message_passed_on_without_its_bytes_announces_none() -> None:
+    """The length that a message carried before does not outlive its bytes."""
+    assert encode({"a": 1, "bytes": 5}) == b'{"a":1}\n'

@@ -38,8 +38,13 @@ def encode(message: Mapping[str, Any], blob: bytes = b"") -> bytes:
     ProtocolError
         When the line would be longer than `MAX_LINE_BYTES`.
     """
-    body = {**message, BLOB_FIELD: len(blob)} if blob else message
-    line = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    # Only what follows is announced, whatever a message that is passed on announced before.
+    body = {name: value for name, value in message.items() if name != BLOB_FIELD}
+    if blob:
+        body[BLOB_FIELD] = len(blob)
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # A message may quote a file name that is no text: its lone surrogates become JSON's own escapes.
+    line = text.encode(errors="backslashreplace") + b"\n"
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(f"message of {len(line)} bytes is longer than {MAX_LINE_BYTES}")
     return line + blob
