@@ -139,6 +139,8 @@ class Pairing:
         Takes an image and its matches and says which alert is wanted, if any (`alerts.Policy`).
     written : callable
         Called after a commit that wrote alerts.
+    crowded : callable
+        Whether so much is being indexed that looking up copies must wait.
     """
 
     def __init__(
@@ -147,11 +149,13 @@ class Pairing:
         searcher: Searcher,
         wanted: Callable[[Image, Sequence[AlertMatch]], NewAlert | None],
         written: Callable[[], None],
+        crowded: Callable[[], bool],
     ) -> None:
         self._store = store
         self._searcher = searcher
         self._wanted = wanted
         self._written = written
+        self._crowded = crowded
         self._stopping = threading.Event()
 
     @property
@@ -170,7 +174,7 @@ class Pairing:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while not self._stopping.is_set():
             moment = self._store.moment
-            if not (self._look_up() | self._alert()):
+            if self._crowded() or not (self._look_up() | self._alert()):
                 self._store.wait_for_change(moment, POLL_S)
 
     def _look_up(self) -> bool:

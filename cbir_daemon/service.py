@@ -41,6 +41,8 @@ MODELS_FOLDER = "models"
 LOCK_FILE = "lock"
 HOUSEKEEPING_S = 5.0
 STOP_WAIT_S = 10.0
+CROWDED_FILES = 500
+"""With more files than this to read, reading goes first: both at once would take turns holding one interpreter."""
 
 
 class Service:
@@ -115,7 +117,13 @@ class Service:
         ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums.changed)
         self._outbox = Outbox(store, config.alerts.sinks)
         self._policy = Policy(config.alerts, config.albums)
-        pairing = Pairing(store, searcher, lambda *found: self._policy.wanted(*found), self._outbox.deliver)
+        pairing = Pairing(
+            store,
+            searcher,
+            lambda *found: self._policy.wanted(*found),
+            self._outbox.deliver,
+            lambda: ingest.pending > CROWDED_FILES,
+        )
         refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)
         self.rooms = handlers.Rooms(
             config, store, searcher, pool, ingest, pairing, projection, refit, albums, self._stop
