@@ -6,7 +6,9 @@ import hashlib
 import io
 import os
 import signal
+import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -136,7 +138,7 @@ def test_bad_files_cost_themselves_only(make_pool: MakePool, album: list[Path], 
     os.mkfifo(tmp_path / "pipe.jpg")
     with (tmp_path / "sparse.jpg").open("wb") as stream:
         stream.truncate(LIMITS.max_file_bytes + 1)
-    Image.new("1", (10_000, 10_000)).save(tmp_path / "bomb.png")
+    (tmp_path / "bomb.png").write_bytes(png_that_promises(60_000, 60_000))
     bad = sorted(tmp_path.iterdir())
     results = read(make_pool(2), *album[:3], *bad, tmp_path / "gone.jpg", *album[3:])
     assert {name: code_of(result) for name, result in results.items() if isinstance(result, Unreadable)} == {
@@ -184,13 +186,23 @@ def test_a_file_whose_worker_dies_is_recorded_with_its_state(make_pool: MakePool
 
 def test_memory_is_bounded(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
     """A picture that needs more than a worker may have is refused, and the next one is read."""
-    Image.new("RGBA", (12_000, 12_000)).save(tmp_path / "large.png")
+    (tmp_path / "large.png").write_bytes(png_that_promises(20_000, 20_000))
     limits = replace(LIMITS, max_pixels=10**9, max_memory_bytes=400 * 1024 * 1024)
     results = read(make_pool(limits=limits), tmp_path / "large.png", album[0])
     assert {name: code_of(result) for name, result in results.items()} == {
         "large.png": "out-of-memory",
         album[0].name: "read",
     }
+
+
+def png_that_promises(width: int, height: int) -> bytes:
+    """Return a PNG whose header speaks of more pixels than follow."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
+    packed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 def test_memory_of_workers_is_shown(make_pool: MakePool, album: list[Path]) -> None:
