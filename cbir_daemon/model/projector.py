@@ -22,6 +22,9 @@ from cbir_daemon.protocol.framing import Frame
 BATCH_ROWS = 512
 """Codes sent at once, 0.5 MB."""
 
+START_LIMIT_S = 180.0
+"""A process that has not opened its map by then hangs.  Compiling everything anew takes 25 s on an idle machine."""
+
 
 class Projector:
     """Projects codes onto a saved map.  Any thread may call it.
@@ -60,6 +63,8 @@ class Projector:
         self._code_version = code_version
         self._lock = threading.Lock()
         self._child: Child | None = None
+        self._opened = False
+        self._started_s = 0.0
         self._used_s = 0.0
 
     @property
@@ -88,8 +93,10 @@ class Projector:
             When the artifact may not be loaded.
         ModelError
             When the codes do not fit the map.
-        ChildError, TimedOutError
-            When the process died or hangs; the next call starts another.
+        ChildError
+            When the process died; the next call starts another.
+        TimedOutError
+            When time is up.  A process that is still starting goes on; one that was at work is replaced.
         """
         deadline_s = time.monotonic() + timeout_s
         with self._lock:
@@ -99,11 +106,30 @@ class Projector:
                     self._project_batch(child, codes[start : start + BATCH_ROWS], deadline_s)
                     for start in range(0, max(1, len(codes)), BATCH_ROWS)
                 ]
-            except (ChildError, TimedOutError, ArtifactRefusedError):
+            except TimedOutError:
+                # Its late answer must not be taken for the next one; but to be late with starting is no fault, and
+                # callers in a hurry must not kill each worker before it is ready.
+                if self._opened or time.monotonic() - self._started_s > START_LIMIT_S:
+                    self._close()
+                raise
+            except (ChildError, ArtifactRefusedError):
                 self._close()
                 raise
             self._used_s = time.monotonic()
         return np.concatenate(parts)
+
+    def warm(self) -> None:
+        """Start the process without waiting for it: what the next `project` waits for is shorter by that.
+
+        Raises
+        ------
+        ArtifactRefusedError
+            When the artifact may not be loaded.
+        ChildError
+            When the process cannot be started.
+        """
+        with self._lock:
+            self._start()
 
     def close(self) -> None:
         """End the process.  The next `project` starts another."""
@@ -120,7 +146,7 @@ class Projector:
             finally:
                 self._lock.release()
 
-    def _open(self, deadline_s: float) -> Child:
+    def _start(self) -> Child:
         if self._child is not None and self._child.running:
             return self._child
         self._close()
@@ -128,6 +154,7 @@ class Projector:
         check_manifest(self._models_dir, self._artifact, self._sha256, code_version=self._code_version)
         environment = child_environment(self._models_dir, self._threads)
         self._child = child = Child("cbir_daemon.model.project_child", env=environment)
+        self._started_s = self._used_s = time.monotonic()
         child.send(
             {
                 "models_dir": str(self._models_dir),
@@ -136,9 +163,15 @@ class Projector:
                 "code_version": self._code_version,
             }
         )
-        answer = child.receive(_remaining(deadline_s)).message
-        if "refused" in answer:
-            raise ArtifactRefusedError(answer["refused"], hint=answer["hint"])
+        return child
+
+    def _open(self, deadline_s: float) -> Child:
+        child = self._start()
+        if not self._opened:
+            answer = child.receive(_remaining(deadline_s)).message
+            if "refused" in answer:
+                raise ArtifactRefusedError(answer["refused"], hint=answer["hint"])
+            self._opened = True
         return child
 
     def _project_batch(self, child: Child, codes: NDArray[np.float32], deadline_s: float) -> NDArray[np.float32]:
@@ -150,6 +183,7 @@ class Projector:
         if self._child is not None:
             self._child.close()
             self._child = None
+            self._opened = False
 
 
 def _positions(frame: Frame, rows: int) -> NDArray[np.float32]:

@@ -222,7 +222,7 @@ def test_a_killed_fit_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     fit = Fit.start(two_clusters(), tmp_path, SETTINGS)
     assert select.select([fit], [], [], TIMEOUT_S)[0]
     os.kill(fit._child.pid, signal.SIGKILL)
-    with pytest.raises(ChildError, match="signal 9"):
+    with pytest.raises(ChildError, match="killed"):
         finish(fit)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".fit-", "map-"))]
 
@@ -244,6 +244,19 @@ def test_a_worker_that_takes_too_long_is_replaced(fitted: Fitted, projector: Pro
         projector.project(fitted.codes[:3], 0.0)
     assert not projector.running
     assert projector.project(fitted.codes[3:4], TIMEOUT_S).shape == (1, 4)
+
+
+def test_a_worker_that_still_starts_survives_impatient_callers(fitted: Fitted) -> None:
+    """Otherwise a query with a short time limit would start and kill workers for ever."""
+    worker = fitted.projector()
+    worker.warm()
+    assert worker._child is not None
+    first = worker._child.pid
+    with pytest.raises(TimedOutError):
+        worker.project(fitted.codes[:1], 0.0)
+    assert worker.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
+    assert worker._child.pid == first
+    worker.close()
 
 
 def test_the_worker_leaves_when_idle(fitted: Fitted) -> None:
