@@ -96,43 +96,20 @@ class Fitting:
 
     def _tune(self, points: NDArray[np.float32]) -> Iterator[Candidate]:
         """Try `n_neighbors` at one number of dimensions, then the other numbers with the winner."""
-        trial = self._prepare_trials(points)
+        trials = Trials(points, self._settings, self._tell)
         n_components = self._settings.n_components
         tried_first = n_components or tuning.COMPONENTS_TUNED_FIRST
-        todo = [(n, tried_first) for n in tuning.candidate_neighbors(len(points))]
+        todo = [(n, tried_first) for n in trials.candidates]
         later = 0 if n_components else len(tuning.N_COMPONENTS) - 1
         curve: list[Candidate] = []
         while todo:
             total = len(curve) + len(todo) + later
             self._tell("tune", len(curve), total, f"trying n_neighbors={todo[0][0]}, n_components={todo[0][1]}")
-            curve.append(trial(*todo.pop(0)))
+            curve.append(trials.run(*todo.pop(0)))
             yield curve[-1]
             if later and not todo:
                 winner = tuning.choose(curve).n_neighbors
                 todo, later = [(winner, n) for n in tuning.N_COMPONENTS if n != tried_first], 0
-
-    def _prepare_trials(self, points: NDArray[np.float32]) -> Callable[[int, int], Candidate]:
-        """Return a function that fits and scores one candidate; all share one graph of the largest k."""
-        settings = self._settings
-        fitted_rows, held_out_rows = tuning.split(len(points), settings.tune_images, settings.seed)
-        fitted, held_out = points[fitted_rows], points[held_out_rows]
-        width = min(len(fitted) - 1, max(*tuning.candidate_neighbors(len(points)), tuning.SCORING_K))
-
-        def tell(done: int) -> None:
-            self._tell("graph", done, len(fitted), f"found the neighbours of {done} of {len(fitted)} images")
-
-        neighbors = nearest_others(fitted, width, tell)
-        held_out_neighbors = nearest(fitted, held_out, width)
-        judge = tuning.Judge.prepare(
-            fitted, neighbors, held_out_neighbors, size=settings.score_sample, seed=settings.seed
-        )
-
-        def trial(n_neighbors: int, n_components: int) -> Candidate:
-            model = fit_map(fitted, neighbors, n_neighbors=n_neighbors, n_components=n_components, seed=settings.seed)
-            projected = project(model, held_out_neighbors.first(n_neighbors))
-            return judge.score(model.embedding_, projected, n_neighbors)
-
-        return trial
 
     def _fit(self, points: NDArray[np.float32], chosen: Candidate) -> umap.UMAP:
         """Fit the chosen map of all rows."""
@@ -140,19 +117,7 @@ class Fitting:
         self._tell("fit", 0, 2, f"finding the {chosen.n_neighbors} neighbours of each of {images} images")
         neighbors = nearest_others(points, chosen.n_neighbors)
         self._tell("fit", 1, 2, f"fitting the map of {images} images in {chosen.n_components} dimensions")
-        return self._fit_map(points, neighbors, chosen.n_neighbors, chosen.n_components)
-
-    def _fit_map(
-        self, points: NDArray[np.float32], neighbors: Neighbors, n_neighbors: int, n_components: int
-    ) -> umap.UMAP:
-        return fit_map(
-            points,
-            neighbors,
-            n_neighbors=n_neighbors,
-            n_components=n_components,
-            min_dist=self._settings.min_dist,
-            seed=self._settings.seed,
-        )
+        return fit_chosen(points, neighbors, chosen.n_neighbors, chosen.n_components, self._settings)
 
     def _save(self, points: NDArray[np.float32], model: umap.UMAP) -> tuple[str, bytes]:
         self._tell("save", 0, 1, "saving the map")
@@ -168,6 +133,55 @@ class Fitting:
             "seed": self._settings.seed,
         }
         return artifact.seal(self._folder, self._settings.code_version, parameters)
+
+
+class Trials:
+    """Candidates fitted and scored on one sample, which share one graph of the largest k.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows; a sample of them is fitted, another held out and projected.
+    settings : FitSettings
+        Sizes of the samples, and the seed.
+    tell : callable
+        Gets the progress of the graph.
+    """
+
+    def __init__(self, points: NDArray[np.float32], settings: FitSettings, tell: Tell) -> None:
+        fitted_rows, held_out_rows = tuning.split(len(points), settings.tune_images, settings.seed)
+        images = len(fitted_rows)
+        self.candidates = tuning.candidate_neighbors(images)
+        self._settings = settings
+        self._points = points[fitted_rows]
+        width = min(images - 1, max(*self.candidates, tuning.SCORING_K))
+        self._neighbors = nearest_others(
+            self._points, width, lambda done: tell("graph", done, images, f"found the neighbours of {done} images")
+        )
+        self._held_out = nearest(self._points, points[held_out_rows], width)
+        self._judge = tuning.Judge.prepare(
+            self._points, self._neighbors, self._held_out, size=settings.score_sample, seed=settings.seed
+        )
+
+    def run(self, n_neighbors: int, n_components: int) -> Candidate:
+        """Fit and score one candidate."""
+        model = fit_chosen(self._points, self._neighbors, n_neighbors, n_components, self._settings)
+        projected = project(model, self._held_out.first(n_neighbors))
+        return self._judge.score(model.embedding_, projected, n_neighbors)
+
+
+def fit_chosen(
+    points: NDArray[np.float32], neighbors: Neighbors, n_neighbors: int, n_components: int, settings: FitSettings
+) -> umap.UMAP:
+    """Fit a map with what the settings say and the two hyper-parameters that they leave open."""
+    return fit_map(
+        points,
+        neighbors,
+        n_neighbors=n_neighbors,
+        n_components=n_components,
+        min_dist=settings.min_dist,
+        seed=settings.seed,
+    )
 
 
 def draw_rows(images: int, most: int, seed: int) -> NDArray[np.intp]:

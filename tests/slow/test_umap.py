@@ -7,7 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from cbir_daemon.model import (
     check_artifact,
     remove_artifacts,
 )
-from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE
+from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, check_manifest
 
 pytestmark = pytest.mark.slow
 
@@ -174,16 +174,24 @@ def test_codes_of_another_size_are_refused_and_the_worker_goes_on(fitted: Fitted
 
 def test_the_same_seed_gives_the_same_map(fitted: Fitted, tmp_path: Path) -> None:
     """Positions, scores and the whole curve are equal, bit for bit, with other numbers of threads too."""
-    settings = FitSettings(n_components=4, seed=7, threads=2, code_version="test/1")
-    again, _ = finish(Fit.start(fitted.codes, tmp_path, settings))
+    again, _ = finish(Fit.start(fitted.codes, tmp_path, replace(SETTINGS, threads=2)))
     assert (again.positions == fitted.result.positions).all()
     assert again.report.curve == fitted.result.report.curve
+
+
+def test_min_dist_is_that_of_every_candidate(fitted: Fitted, tmp_path: Path) -> None:
+    """What is tuned is what is fitted: the whole curve is another one, and the artifact says why."""
+    result, _ = finish(Fit.start(fitted.codes, tmp_path, replace(SETTINGS, min_dist=0.8)))
+    pairs = zip(result.report.curve, fitted.result.report.curve, strict=True)
+    assert all(ours != theirs for ours, theirs in pairs)
+    manifest = check_manifest(tmp_path, result.report.artifact, result.report.sha256)
+    assert manifest.parameters["min_dist"] == 0.8
 
 
 def test_a_large_collection_is_sampled(tmp_path: Path) -> None:
     """The result says which rows were fitted; the others can be projected."""
     codes = two_clusters()
-    settings = FitSettings(n_components=2, seed=1, threads=1, code_version="test/1", max_fit_images=40, tune_images=30)
+    settings = replace(SETTINGS, n_components=2, max_fit_images=40, tune_images=12)
     result, _ = finish(Fit.start(codes, tmp_path, settings))
     assert result.rows.shape == (40,)
     assert (np.diff(result.rows) > 0).all()
