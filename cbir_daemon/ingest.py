@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from cbir_daemon import scan
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodePool, ReadTask
-from cbir_daemon.errors import StorageError
+from cbir_daemon.errors import CbirError
 from cbir_daemon.mailbox import Mailbox
 from cbir_daemon.records import Facts, FileState, Unreadable
 from cbir_daemon.searching import Searcher
@@ -33,9 +33,6 @@ BATCH_FILES = 256
 
 TASK_FILES = 2_048
 """Files whose known digests are looked up at once."""
-
-RETRY_S = 30.0
-"""Wait before work that the disk refused (full, read-only) is tried again."""
 
 MIN_LOSS_FILES = 20
 """Fewer vanished files than this are never taken for a lost disk unless nothing is left at all."""
@@ -164,17 +161,23 @@ class Ingest:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Look, read and commit until stopped."""
+        """Look, read and commit until stopped.
+
+        Raises
+        ------
+        StorageError, ChildError
+            When the disk or the workers refuse; call it again later.
+        """
         while not self._stopping:
             self._mailbox.wait(self._until_rescan())
             # Busy before anything is taken: an idle line means that nothing was lost in between.
             self._busy = True
             try:
                 self._run_once()
-            except StorageError as error:
-                logger.error("index refused error=%s retry_s=%s", error, RETRY_S)  # noqa: TRY400 -- no traceback for a full disk
+            except CbirError:
+                # What was taken from the mailbox is found again by a walk, once `run` is called again.
                 self._scans.add(None, accept_losses=False)
-                self._mailbox.wait(RETRY_S)
+                raise
             finally:
                 self._busy = False
                 # A fit or a `settle` that waits for the end of a large copy need wait no longer.

@@ -25,7 +25,7 @@ from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
 from cbir_daemon.duplicates import Pairing
-from cbir_daemon.errors import BadRequestError, CbirError, InUseError, StorageError
+from cbir_daemon.errors import BadRequestError, CbirError, ChildError, InUseError, StorageError, UnavailableError
 from cbir_daemon.ingest import Ingest
 from cbir_daemon.mailbox import Mailbox
 from cbir_daemon.projection import Projection
@@ -41,6 +41,9 @@ MODELS_FOLDER = "models"
 LOCK_FILE = "lock"
 HOUSEKEEPING_S = 5.0
 STOP_WAIT_S = 10.0
+RETRY_S = 30.0
+"""Wait before a thread whose work the disk refused (full, read-only) tries again."""
+
 CROWDED_FILES = 500
 """With more files than this to read, reading goes first: both at once would take turns holding one interpreter."""
 
@@ -158,16 +161,19 @@ class Service:
             self._threads.append(thread)
 
     def _guarded(self, name: str, target: Callable[[], None]) -> None:
-        try:
-            target()
-        # The top of a thread: a daemon that lost one is no daemon, so it says why and stops for its supervisor.
-        except Exception as error:
-            if self._stop.is_set() and isinstance(error, CbirError):
-                logger.info("thread ended while stopping name=%s reason=%s", name, error)
-                return
-            logger.exception("thread died name=%s", name)
-            self._failed = True
-            self.stop()
+        """Run a room's loop, again and again while disk or children refuse; a fault of our own ends the daemon."""
+        while not self._stop.is_set():
+            try:
+                target()
+            except (StorageError, ChildError, UnavailableError) as error:
+                if not self._stop.is_set():
+                    logger.error("thread waits name=%s retry_s=%s reason=%s", name, RETRY_S, error)  # noqa: TRY400 -- no fault of ours
+                self._stop.wait(RETRY_S)
+            # The top of a thread: a daemon that lost one is no daemon, so it says why and stops for its supervisor.
+            except Exception:
+                logger.exception("thread died name=%s", name)
+                self._failed = True
+                self.stop()
 
     # -- run ---------------------------------------------------------------------------------------------------------
 
