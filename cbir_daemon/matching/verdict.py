@@ -1,6 +1,9 @@
 """The verdict: whether two vectors show the same picture, what was done to it, and how much each shows of the other.
 
 In: a query's vector and those of its candidates.  Out: `records.Judgement`.  Never here: which candidates (`coarse`).
+
+Each candidate's two best pairs of views are first guesses; they are aligned on half-size images, the better one again
+on whole ones when it may still be a copy, and scored by how well the two agree over their overlap.
 """
 
 from __future__ import annotations
@@ -8,31 +11,45 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching.align import blur, inside, refine, whiten
+from cbir_daemon.matching.align import (
+    COARSE_PX,
+    EDGE_PX,
+    FINE_PX,
+    NOISE_LEVELS,
+    Template,
+    blur,
+    blurs,
+    equalize,
+    refine,
+)
 from cbir_daemon.matching.codes import is_plain
+from cbir_daemon.matching.geometry import Floats, compose, inside, inverse, overlap_of, sample, transform_of
 from cbir_daemon.matching.views import (
-    ANGLES_DEG,
-    DIHEDRAL,
     STORED_WINDOWS,
     TERMS,
-    TRIMS,
-    WHOLE,
     Windows,
-    join,
-    rotations,
-    sample,
-    turned,
-    undo_dihedral,
+    content_box,
+    crop_views,
+    framed_views,
+    tilted_views,
     window_codes,
 )
-from cbir_daemon.records import VECTOR_SIDE_PX, Judgement, Overlap, Transform
+from cbir_daemon.records import VECTOR_SIDE_PX, Judgement
 
 COPY_THRESHOLD = 0.9
-"""Score from which a match is a `copy`; see docs/accuracy.md for how it was found."""
+"""Score from which a match is a `copy`; docs/accuracy.md tells how it was found."""
 
-# Guesses refined for each candidate.
+# Guesses refined for each candidate.  Four find 0.5 % more of the crops to a quarter and nothing else.
 _GUESSES = 2
-_COARSE_SIDE = VECTOR_SIDE_PX // 2
+_FIRST_STEPS, _HALF_STEPS, _WHOLE_STEPS = 4, 6, 6
+_HALF_SIDE = VECTOR_SIDE_PX // 2
+
+# Correlation on half-size images below which a candidate is no copy: true pairs have 0.6 and more.
+_HOPELESS = 0.45
+
+_SCALE_COST = 0.0
+_NEGATIVE_COST = 0.0
+_EVIDENCE_PX = 1.0
 
 
 def judge(query: NDArray[np.uint8], stored: NDArray[np.uint8], *, threshold: float | None = None) -> list[Judgement]:
@@ -50,146 +67,140 @@ def judge(query: NDArray[np.uint8], stored: NDArray[np.uint8], *, threshold: flo
     list of Judgement
         One for each stored vector, in order.
     """
-    limit = COPY_THRESHOLD if threshold is None else threshold
-    others = np.asarray(stored).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX).astype(np.float32)
+    least = COPY_THRESHOLD if threshold is None else threshold
+    image = np.asarray(query, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    others = np.asarray(stored, dtype=np.float32).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     if not len(others):
         return []
-    image = np.asarray(query, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
-    maps, signs, owner = guesses(image, others)
-    maps = refine(_white_half(image[None])[0], signs * _white_half(others)[owner], maps, 8)
-    scores = agreement(image, others[owner], maps, signs)
-    # The better of each candidate's guesses goes on.
-    best = np.argmax(scores.reshape(len(others), -1), axis=1) + np.arange(len(others)) * _GUESSES
-    maps = refine(whiten(image[None])[0], signs[best] * whiten(others), maps[best], 6)
-    scores = agreement(image, others, maps, signs[best])
-    plain = is_plain(query)
+    maps, signs, scores = align(image, others)
+    matchable = not is_plain(query)
     return [
         Judgement(
-            is_copy=bool(score >= limit) and not plain,
-            score=float(score),
-            transform=transform_of(matrix, bool(sign < 0)),
+            is_copy=bool(score >= least) and matchable,
+            score=round(float(score), 4),
+            transform=transform_of(matrix, invert=bool(sign < 0)),
             overlap=overlap_of(matrix),
         )
-        for score, matrix, sign in zip(scores, maps, signs[best, 0, 0], strict=True)
+        for score, matrix, sign in zip(scores, maps, signs, strict=True)
     ]
 
 
-def _white_half(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    halves = images.reshape(len(images), _COARSE_SIDE, 2, _COARSE_SIDE, 2).mean(axis=(2, 4))
-    return whiten(halves)
+def align(image: Floats, others: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return for each of some images the map from the query, the sign of the agreement and the score.
 
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+    others : (m, 64, 64) ndarray of float32
 
-def guesses(
-    image: NDArray[np.float32], others: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Return the most promising maps for each candidate.
-
-    Their maps (m * 2, 2, 3), their signs (m * 2, 1, 1), and the rows of `others` they belong to.
+    Returns
+    -------
+    maps : (m, 2, 3) ndarray of float32
+    signs : (m,) ndarray of float32
+        -1 for a negative.
+    scores : (m,) ndarray of float32
+        In [0, 1].
     """
-    views, linear, center = _query_views(image)
-    stored_codes = window_codes(others, STORED_WINDOWS)
-    correlation = (stored_codes.reshape(-1, TERMS) @ views.T).reshape(len(others), -1)
-    order = np.argpartition(-np.abs(correlation), _GUESSES, axis=1)[:, :_GUESSES]
-    signs = np.sign(np.take_along_axis(correlation, order, axis=1)).reshape(-1, 1, 1)
-    window, view = np.divmod(order.ravel(), len(views))
-    table = STORED_WINDOWS
-    half = np.stack([table.half_x, table.half_y], 1)[window]
-    middle = np.stack([table.center_x, table.center_y], 1)[window]
-    matrices = half[:, :, None] * linear[view]
-    shift = half * center[view] + middle
-    owner = np.repeat(np.arange(len(others)), _GUESSES)
-    return np.concatenate([matrices, shift[:, :, None]], axis=2).astype(np.float32), signs, owner
+    box = content_box(image)
+    # Bars and borders are cut off and what is left fills the frame: otherwise their edges are all that aligns.
+    frame = _without_edge(box)
+    content = sample(image[None], frame, VECTOR_SIDE_PX)
+    maps, signs = _guesses(image, others, box)
+    maps = compose(maps, frame)
+    template, halves = Template(equalize(_halved(content))[0]), equalize(_halved(others))
+    maps, scores = refine(template, signs[:, None, None] * np.repeat(halves, _GUESSES, axis=0), maps, _FIRST_STEPS)
+    better = np.argmax(scores.reshape(-1, _GUESSES), axis=1) + _GUESSES * np.arange(len(others))
+    maps, signs = maps[better], signs[better]
+    maps, scores = refine(template, signs[:, None, None] * halves, maps, _HALF_STEPS)
+    near = np.flatnonzero(scores >= _HOPELESS)
+    if len(near):
+        signed = signs[near, None, None] * equalize(others[near])
+        maps[near], _ = refine(Template(equalize(content)[0]), signed, maps[near], _WHOLE_STEPS)
+    maps = compose(maps, inverse(frame))
+    if len(near):
+        scores[near] = _scores(image, others[near], maps[near], signs[near])
+    return maps, signs, np.clip(scores, 0, 1)
 
 
-def _query_views(
-    image: NDArray[np.float32],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return codes (v, 27) of the query's views and the maps (v, 2, 2), (v, 2) from the query to each view's frame."""
-    table: Windows = join(WHOLE, TRIMS)
-    codes = [undo_dihedral(window_codes(image[None], table)[0])]
-    inverse_half = 1 / np.stack([table.half_x, table.half_y], 1)
-    scale = inverse_half[:, :, None] * np.eye(2)
-    shift = -inverse_half * np.stack([table.center_x, table.center_y], 1)
-    linear = [np.einsum("dij,vjk->dvik", DIHEDRAL, scale)]
-    center = [np.einsum("dij,vj->dvi", DIHEDRAL, shift)]
-    codes.append(undo_dihedral(window_codes(turned(image), WHOLE)[:, 0]))
-    back = rotations(ANGLES_DEG)[:, :, :2]
-    linear.append(np.einsum("dij,ajk->daik", DIHEDRAL, back))
-    center.append(np.zeros((len(DIHEDRAL), len(back), 2)))
-    return (
-        np.concatenate([c.reshape(-1, TERMS) for c in codes]),
-        np.concatenate([m.reshape(-1, 2, 2) for m in linear]),
-        np.concatenate([s.reshape(-1, 2) for s in center]),
-    )
+def _halved(images: Floats) -> Floats:
+    pixels = images.reshape(len(images), _HALF_SIDE, 2, _HALF_SIDE, 2)
+    return np.asarray(pixels.mean(axis=(2, 4)), dtype=np.float32)
 
 
-def agreement(
-    image: NDArray[np.float32], others: NDArray[np.float32], maps: NDArray[np.float32], signs: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return the correlation over the overlap, of what is left without local brightness, in [0, 1].
+def _without_edge(box: Windows) -> Floats:
+    """Return the frame (1, 2, 3) of a content box, a pixel smaller along axes on which there are bars."""
+    frame = box.frames.copy()
+    for axis in (0, 1):
+        if frame[0, axis, axis] < 1:
+            frame[0, axis, axis] -= 2 * EDGE_PX / VECTOR_SIDE_PX
+    return frame
+
+
+def _guesses(image: Floats, others: Floats, box: Windows) -> tuple[Floats, Floats]:
+    """Return the `_GUESSES` most promising maps of each image, (m * g, 2, 3), and their signs (m * g,)."""
+    groups = crop_views(image, box), framed_views(image), tilted_views(image)
+    codes = np.concatenate([views.codes for views in groups])
+    view_maps = np.concatenate([views.maps for views in groups])
+    stored = window_codes(others, STORED_WINDOWS).reshape(-1, TERMS)
+    correlations = (stored @ codes.T).reshape(len(others), -1)
+    best = np.argpartition(-np.abs(correlations), _GUESSES, axis=1)[:, :_GUESSES]
+    signs = np.where(np.take_along_axis(correlations, best, axis=1) < 0, -1, 1).ravel().astype(np.float32)
+    window, view = np.divmod(best.ravel(), len(codes))
+    return compose(STORED_WINDOWS.frames[window], view_maps[view]), signs
+
+
+def _scores(image: Floats, others: Floats, maps: Floats, signs: Floats) -> Floats:
+    correlation, evidence_px = agreement(image, others, maps, signs)
+    scale = np.abs(np.log(np.abs(np.linalg.det(maps[:, :, :2]))))
+    cost = np.exp(_SCALE_COST * scale + _NEGATIVE_COST * (signs < 0))
+    enough = np.minimum(1, evidence_px / _EVIDENCE_PX)
+    return np.asarray((1 - (1 - correlation) * cost) * enough, dtype=np.float32)
+
+
+def agreement(image: Floats, others: Floats, maps: Floats, signs: Floats) -> tuple[Floats, Floats]:
+    """Return how well images agree over their overlap with a query, and on how much.
 
     Parameters
     ----------
     image : (64, 64) ndarray of float32
     others : (n, 64, 64) ndarray of float32
     maps : (n, 2, 3) ndarray of float32
-    signs : (n, 1, 1) ndarray of float32
-    """
-    mask = inside(maps, VECTOR_SIDE_PX).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
-    seen = signs * sample(others, maps, VECTOR_SIDE_PX)
-    one, other = _local(image * mask, mask), _local(seen * mask, mask)
-    product = np.sum(one * other, axis=(1, 2))
-    area = np.sum(mask, axis=(1, 2))
-    # Grey levels: structure below this is noise and cannot be told from agreement.
-    floor = area * 2.0**2
-    norm = np.sqrt((np.sum(one**2, axis=(1, 2)) + floor) * (np.sum(other**2, axis=(1, 2)) + floor))
-    # Less than a fifth of the query on the stored image says nothing.
-    enough = np.clip(area / (0.2 * VECTOR_SIDE_PX**2), 0, 1)
-    return np.asarray(np.clip(enough * product / np.maximum(norm, 1e-6), 0, 1), dtype=np.float32)
+    signs : (n,) ndarray of float32
 
-
-def _local(masked: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return images without the mean of what surrounds each pixel, looking at pixels of the mask only."""
-    fine, coarse = blur(VECTOR_SIDE_PX, 0.7), blur(VECTOR_SIDE_PX, 3.0)
-    smooth = (fine @ masked @ fine.T) / np.maximum(fine @ mask @ fine.T, 1e-3)
-    around = (coarse @ masked @ coarse.T) / np.maximum(coarse @ mask @ coarse.T, 1e-3)
-    return np.asarray((smooth - around) * mask, dtype=np.float32)
-
-
-def transform_of(matrix: NDArray[np.float32], invert: bool) -> Transform:
-    """Return what a map from query to stored image says was done to the stored image.
-
-    Parameters
-    ----------
-    matrix : (2, 3) ndarray of float32
-    invert : bool
-        Whether the two agree as negatives.
+    Returns
+    -------
+    correlations : (n,) ndarray of float32
+        Of the equalised overlaps, in [-1, 1].
+    evidence_px : (n,) ndarray of float32
+        Pixels of the coarser image that hold structure in both.
 
     Notes
     -----
-    Vectors are square whatever the image's shape, so a turn comes as a turn between two unequal scalings.  The products
-    of the diagonals do not depend on those, and their ratio is the squared tangent.
+    Both images are brought to the coarser of their two resolutions first, along each axis: a crop to a quarter knows
+    details that the stored vector cannot.
     """
-    linear = matrix[:, :2].astype(np.float64)
-    flip = bool(np.linalg.det(linear) < 0)
-    if flip:
-        linear = np.diag([-1.0, 1.0]) @ linear
-    quarters = _quarters(linear)
-    rest = linear @ np.linalg.matrix_power(np.array([[0.0, 1.0], [-1.0, 0.0]]), quarters)
-    skew, straight = -rest[0, 1] * rest[1, 0], rest[0, 0] * rest[1, 1]
-    angle = np.degrees(np.arctan2(np.sqrt(max(skew, 0.0)), np.sqrt(max(straight, 1e-9)))) * np.sign(rest[1, 0])
-    return Transform(flip=flip, turn=90 * quarters, angle=round(float(angle), 1) + 0.0, invert=invert)
+    overlap = inside(maps, VECTOR_SIDE_PX, EDGE_PX).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    # Stored pixels that one query pixel spans, along the stored image's axes and along the query's.
+    spans, scales = np.linalg.norm(maps[:, :, :2], axis=2), np.linalg.norm(maps[:, :, :2], axis=1)
+    finer_px = np.float32(0.5) * np.sqrt(np.maximum(spans**2 - 1, 0), dtype=np.float32)
+    down, across = (blurs(VECTOR_SIDE_PX, finer_px[:, axis]) for axis in (1, 0))
+    seen = sample(down @ (others * signs[:, None, None]) @ across.transpose(0, 2, 1), maps, VECTOR_SIDE_PX)
+    coarser = np.maximum(1, 1 / np.maximum(scales, 1e-3))
+    one, other = (_equalized_inside(some, overlap, coarser) for some in (image, seen))
+    energy, other_energy = np.sum(one**2, axis=(1, 2)), np.sum(other**2, axis=(1, 2))
+    correlations = np.sum(one * other, axis=(1, 2)) / np.sqrt(np.maximum(energy * other_energy, 1e-6))
+    return correlations, np.minimum(energy, other_energy) / np.prod(coarser, axis=1)
 
 
-def _quarters(linear: NDArray[np.float64]) -> int:
-    if abs(linear[0, 0] * linear[1, 1]) >= abs(linear[0, 1] * linear[1, 0]):
-        return 0 if linear[0, 0] > 0 else 2
-    return 1 if linear[1, 0] > 0 else 3
-
-
-def overlap_of(matrix: NDArray[np.float32]) -> Overlap:
-    """Return the share of each image that the other shows, under a map from query to stored image."""
-    there = inside(matrix[None], VECTOR_SIDE_PX, 0.0).mean()
-    linear = np.linalg.pinv(matrix[:, :2])
-    back = np.concatenate([linear, -linear @ matrix[:, 2:]], axis=1).astype(np.float32)
-    return Overlap(query=float(there), match=float(inside(back[None], VECTOR_SIDE_PX, 0.0).mean()))
+def _equalized_inside(images: Floats, overlap: Floats, coarser: Floats) -> Floats:
+    """Return equalised images as if there were nothing outside their overlaps, on bands `coarser` along x and y."""
+    masked = images * overlap
+    bands = []
+    for sigma_px in (FINE_PX, COARSE_PX):
+        across = blurs(VECTOR_SIDE_PX, sigma_px * coarser[:, 0]).transpose(0, 2, 1)
+        down = blurs(VECTOR_SIDE_PX, sigma_px * coarser[:, 1])
+        bands.append((down @ masked @ across) / np.maximum(down @ overlap @ across, 1e-3))
+    detail = (bands[0] - bands[1]) * overlap
+    around = blur(VECTOR_SIDE_PX, COARSE_PX)
+    variance = (around @ detail**2 @ around.T) / np.maximum(around @ overlap @ around.T, 1e-3)
+    return np.asarray(detail / np.sqrt(variance + NOISE_LEVELS**2), dtype=np.float32)

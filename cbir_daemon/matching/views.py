@@ -1,105 +1,131 @@
 """Views: the windows, turns and flips under which two vectors are compared, and their small codes.
 
-In: 64x64 grey images.  Out: codes of windows, and for each pair of views the affine map from query to stored image.
-Never here: which images are compared, what a good score is.
-
-Coordinates run from -1 to 1, x to the right and y downwards, over the whole image.  A map is a (2, 3) matrix that takes
-a point of the query to the point of the stored image that shows the same thing.
+In: 64x64 grey images.  Out: codes of windows, and for each view of a query the map to the frame it was seen in.  Never
+here: which images are compared, what a good score is.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.matching.geometry import DIHEDRAL, Floats, compose, inverse, rotations, sample
 from cbir_daemon.records import VECTOR_SIDE_PX
 
-# Cosine terms of a window's code along each axis; of the 7x7 products those with u + v <= 6 stay, without the mean.
-ORDER = 7
-_U, _V = np.nonzero(np.add.outer(np.arange(ORDER), np.arange(ORDER)) < ORDER)
-TERMS_V, TERMS_U = _U[1:], _V[1:]
+# Cosine terms of a window's code along each axis; of the 6x6 products those with u + v <= 5 stay, without the mean.
+# Terms up to 6 find a percent more among the first eight at 1.35 times the memory; up to 4, two percent fewer.
+ORDER = 6
+_V, _U = np.nonzero(np.add.outer(np.arange(ORDER), np.arange(ORDER)) < ORDER)
+TERMS_V, TERMS_U = _V[1:], _U[1:]
 TERMS = len(TERMS_U)
 
-# Natural images fall off as one over frequency: unweighted, the three lowest terms decide alone.
+# Natural images fall off as one over frequency: unweighted, the three lowest terms decide nearly alone.
 _WEIGHTS = (np.hypot(TERMS_U, TERMS_V) ** 0.5).astype(np.float32)
 
 # Grey levels added to a window's own deviation, so that flat windows match nothing instead of everything.
 _FLOOR_LEVELS = 4.0
 
+# Degrees.  Codes of 6 terms bear 3 degrees either way, and nobody straightens a photograph by more than 12.
+ANGLES_DEG = (-10.0, -5.0, 5.0, 10.0)
 
-class Windows(NamedTuple):
-    """A table of windows: centre and half size along both axes, each an (k,) array in [-1, 1] coordinates."""
+# Grey levels by which JPEG and LANCZOS ringing may move a bar's pixels.
+_BAR_LEVELS = 12.0
 
-    center_x: NDArray[np.float32]
-    center_y: NDArray[np.float32]
-    half_x: NDArray[np.float32]
-    half_y: NDArray[np.float32]
+# Share of a bar's line that may be text, a clock or buttons.
+_BAR_INK = 0.1
+
+# Pixels that bars leave of a picture at least: a portrait letterboxed to 16:9 keeps 15 of 64.
+_CONTENT_PX = 14
+
+Rows = Sequence[tuple[float, float, float, float]]
+"""Windows as (left, top, right, bottom), shares of the side in [0, 1]."""
+
+
+class Windows:
+    """A table of k windows of an image, and what makes their codes.
+
+    Parameters
+    ----------
+    rows : sequence of (left, top, right, bottom)
+        Shares of the side, in [0, 1].
+
+    Attributes
+    ----------
+    frames : (k, 2, 3) ndarray of float32
+        Maps from each window's own coordinates to those of the image.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        ends = np.asarray(rows, dtype=np.float32).reshape(-1, 2, 2) * np.float32(2) - np.float32(1)
+        half, center = np.diff(ends, axis=1)[:, 0] / np.float32(2), ends.mean(axis=1)
+        self.frames = np.concatenate([half[:, :, None] * np.eye(2, dtype=np.float32), center[:, :, None]], axis=2)
+        # Windows share intervals: an image is projected once on each distinct one.
+        self._across, self._column = _bases(ends[:, :, 0])
+        self._down, self._row = _bases(ends[:, :, 1])
 
     def __len__(self) -> int:
-        return len(self.center_x)
+        return len(self.frames)
+
+    def terms(self, images: Floats) -> Floats:
+        """Return the cosine terms (n, k, TERMS) of all windows of images (n, 64, 64), in grey levels."""
+        blocks = (self._down @ (images @ self._across.T)).reshape(len(images), -1, ORDER, len(self._across))
+        blocks = blocks.reshape(*blocks.shape[:3], -1, ORDER)
+        return blocks[:, self._row[:, None], TERMS_V, self._column[:, None], TERMS_U]
 
 
-def windows(rows: list[tuple[float, float, float, float]]) -> Windows:
-    """Return a table from rows of (left, top, right, bottom), shares of the side in [0, 1]."""
-    table = np.asarray(rows, dtype=np.float32).reshape(-1, 4) * 2 - 1
-    low, high = table[:, :2].T, table[:, 2:].T
-    center, half = np.float32(0.5) * (low + high), np.float32(0.5) * (high - low)
-    return Windows(center[0], center[1], half[0], half[1])
+def _bases(ends: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Return for the d distinct of k intervals (k, 2) the rows (d * ORDER, 64) of cos(pi u t), and which one each is.
 
-
-def join(*tables: Windows) -> Windows:
-    """Return several tables below each other."""
-    return Windows(*(np.concatenate(column) for column in zip(*tables, strict=True)))
-
-
-def grid(size: float, count: int) -> list[tuple[float, float, float, float]]:
-    """Return `count` x `count` windows of one size, evenly spread from edge to edge."""
-    starts = np.linspace(0, 1 - size, count)
-    return [(x, y, x + size, y + size) for y in starts for x in starts]
-
-
-WHOLE = windows([(0, 0, 1, 1)])
-
-# Where a query that is a crop may come from.
-STORED_WINDOWS = join(WHOLE, windows(grid(0.84, 3) + grid(0.70, 3) + grid(0.55, 4)))
-
-# What is left of a query without its border, caption or bars.
-TRIMS = windows(
-    [(e, e, 1 - e, 1 - e) for e in (0.04, 0.08, 0.13)]
-    + [(0.0, 0.13, 1.0, 1.0), (0.0, 0.0, 1.0, 0.87), (0.13, 0.0, 1.0, 1.0), (0.0, 0.0, 0.87, 1.0)]
-    + [(e, 0.0, 1 - e, 1.0) for e in (0.08, 0.16, 0.24, 0.31)]
-    + [(0.0, e, 1.0, 1 - e) for e in (0.08, 0.16, 0.24, 0.31)]
-)
-
-# A mirrored query is undone by mirroring, a turned one by turning back: (flip, turn) in the order of `DIHEDRAL`.
-FLIPS_TURNS = [(flip, turn) for flip in (False, True) for turn in (0, 90, 180, 270)]
-_MIRROR = np.array([[-1, 0], [0, 1]], dtype=np.float32)
-_QUARTER = np.array([[0, -1], [1, 0]], dtype=np.float32)
-DIHEDRAL = np.stack(
-    [
-        np.linalg.matrix_power(_MIRROR, int(flip)) @ np.linalg.matrix_power(_QUARTER, turn // 90)
-        for flip, turn in FLIPS_TURNS
-    ]
-).astype(np.float32)
-"""(8, 2, 2): from a point of the query to the point of the stored image, for each flip and quarter turn."""
-
-
-def _basis(center: NDArray[np.float32], half: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (k, ORDER, 64): means over an interval of the pixels times cos(pi u (x - start) / length)."""
+    t runs from 0 to 1 over the interval; each row is the cosine's mean over the interval when it meets an image.
+    """
+    intervals, index = np.unique(ends, axis=0, return_inverse=True)
     edges = np.linspace(-1, 1, VECTOR_SIDE_PX + 1)
-    start, length = (center - half)[:, None], (2 * half)[:, None]
-    inside = np.clip((edges - start) / length, 0, 1)
+    run = np.clip((edges - intervals[:, :1]) / np.diff(intervals, axis=1), 0, 1)[:, None, :]
     order = np.arange(1, ORDER)[:, None]
-    integral = np.sin(np.pi * order * inside[:, None, :]) / (np.pi * order)
-    terms = np.concatenate([inside[:, None, :], np.sqrt(2) * integral], axis=1)
-    return np.diff(terms, axis=2).astype(np.float32)
+    integrals = np.concatenate([run, np.sqrt(2) * np.sin(np.pi * order * run) / (np.pi * order)], axis=1)
+    return np.diff(integrals, axis=2).reshape(-1, VECTOR_SIDE_PX).astype(np.float32), index.reshape(-1)
 
 
-def window_codes(images: NDArray[np.float32], table: Windows) -> NDArray[np.float32]:
+def _grid(width: float, height: float, columns: int, rows: int) -> Rows:
+    """Return windows of one size: a single one in the middle, several evenly from edge to edge."""
+    lefts = np.linspace(0, 1 - width, columns) if columns > 1 else [(1 - width) / 2]
+    tops = np.linspace(0, 1 - height, rows) if rows > 1 else [(1 - height) / 2]
+    return [(float(x), float(y), float(x) + width, float(y) + height) for y in tops for x in lefts]
+
+
+WHOLE = Windows([(0, 0, 1, 1)])
+
+_MIDDLES = [(0.0, 0.0, 1.0, 1.0), *_grid(0.87, 0.87, 1, 1), *_grid(0.7, 0.7, 1, 1)]
+MIDDLES = len(_MIDDLES)
+
+_CROPS = [
+    *_MIDDLES,
+    *_grid(0.84, 0.84, 2, 2),
+    *(row for row in _grid(0.7, 0.7, 3, 3) if row not in _MIDDLES),
+    *_grid(0.52, 0.52, 5, 5),
+    *_grid(0.55, 1.0, 3, 1),
+    *_grid(1.0, 0.55, 1, 3),
+    *_grid(0.75, 1.0, 2, 1),
+    *_grid(1.0, 0.75, 1, 2),
+]
+
+STORED_WINDOWS = Windows(_CROPS)
+"""Where in a stored image a query may come from, down to a quarter of its area; the `MIDDLES` middle ones first."""
+
+_BORDERS = [row for size in (0.92, 0.84, 0.76) for row in _grid(size, size, 1, 1)]
+_CAPTIONS = [row for size in (0.87, 0.78) for row in [*_grid(1.0, size, 1, 2), *_grid(size, 1.0, 2, 1)]]
+_BARS = [
+    row for size in (0.84, 0.7, 0.58, 0.48, 0.4, 0.33) for row in [*_grid(size, 1.0, 1, 1), *_grid(1.0, size, 1, 1)]
+]
+
+FRAMINGS = Windows([*_BORDERS, *_CAPTIONS, *_BARS, *_CROPS[1:]])
+"""Where in a query a whole stored image may be shown."""
+
+
+def window_codes(images: Floats, table: Windows) -> Floats:
     """Return the codes of all windows of all images.
 
     Parameters
@@ -111,84 +137,71 @@ def window_codes(images: NDArray[np.float32], table: Windows) -> NDArray[np.floa
 
     Returns
     -------
-    (n, k, 27) ndarray of float32
-        Cosine terms without the mean, weighted, of norm below 1: the flatter the window, the shorter.
+    (n, k, TERMS) ndarray of float32
+        Weighted cosine terms without the mean, of norm below 1: the flatter the window, the shorter.
     """
-    across, down = _basis(table.center_x, table.half_x), _basis(table.center_y, table.half_y)
-    values_x, index_x = np.unique(across, axis=0, return_inverse=True)
-    values_y, index_y = np.unique(down, axis=0, return_inverse=True)
-    # One product along x for all distinct intervals, then one along y: each window is a block of the result.
-    rows = images @ values_x.reshape(-1, VECTOR_SIDE_PX).T
-    blocks = values_y.reshape(-1, VECTOR_SIDE_PX) @ rows
-    blocks = blocks.reshape(len(images), len(values_y), ORDER, len(values_x), ORDER)
-    terms = blocks[:, index_y.reshape(-1, 1), TERMS_V, index_x.reshape(-1, 1), TERMS_U]
-    deviations = np.sqrt(np.sum(terms**2, axis=2, keepdims=True))
+    terms = table.terms(images)
+    deviations = np.sqrt(np.einsum("nkt,nkt->nk", terms, terms))[:, :, None]
     terms *= _WEIGHTS
-    norms = np.sqrt(np.sum(terms**2, axis=2, keepdims=True))
-    scale = deviations / np.maximum(norms * np.hypot(deviations, _FLOOR_LEVELS), 1e-6)
-    return np.asarray(terms * scale, dtype=np.float32)
+    norms = np.sqrt(np.einsum("nkt,nkt->nk", terms, terms))[:, :, None]
+    terms *= deviations / np.maximum(norms * np.hypot(deviations, _FLOOR_LEVELS), 1e-6)
+    return terms
 
 
-def sample(images: NDArray[np.float32], maps: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Return images seen through maps, bilinear, edge pixels going on outside.
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Views of a query, each as if the flip and turn it was seen under had been undone.
 
     Parameters
     ----------
-    images : (n, s, s) ndarray of float32
-    maps : (n, 2, 3) ndarray of float32
-        From a point of the result to a point of the image.
-    side : int
-        Pixels along each side of the result.
-
-    Returns
-    -------
-    (n, side, side) ndarray of float32
+    codes : (v, TERMS) ndarray of float32
+    maps : (v, 2, 3) ndarray of float32
+        From the query to each view's own coordinates.
     """
-    size = images.shape[-1]
-    points = maps @ pixel_grid(side)
-    points = np.clip((points + 1) * (size / 2) - 0.5, 0, size - 1)
-    corner = np.minimum(points.astype(np.int32), size - 2)
-    fraction_x, fraction_y = np.moveaxis(points - corner, 1, 0)
-    index = corner[:, 1] * size + corner[:, 0] + (np.arange(len(images), dtype=np.int32) * size * size)[:, None]
-    flat = images.reshape(-1)
-    upper = flat[index] + fraction_x * (flat[index + 1] - flat[index])
-    index += size
-    lower = flat[index] + fraction_x * (flat[index + 1] - flat[index])
-    return np.asarray(upper + fraction_y * (lower - upper)).reshape(-1, side, side)
+
+    codes: Floats
+    maps: Floats
 
 
-@functools.cache
-def pixel_grid(side: int) -> NDArray[np.float32]:
-    """Return (3, side * side): x, y and 1 of each pixel's middle, row by row."""
-    middle = (np.arange(side, dtype=np.float32) + 0.5) * (2 / side) - 1
-    y, x = np.meshgrid(middle, middle, indexing="ij")
-    return np.stack([x.ravel(), y.ravel(), np.ones(side * side, dtype=np.float32)])
+def crop_views(image: Floats, box: Windows) -> Views:
+    """Return the views for which any window of a stored image may stand: the whole and what its bars leave."""
+    codes = np.concatenate([window_codes(image[None], WHOLE)[0], window_codes(image[None], box)[0]])
+    return _undone(codes, inverse(np.concatenate([WHOLE.frames, box.frames])))
 
 
-def rotations(angles_deg: Iterable[float]) -> NDArray[np.float32]:
-    """Return (k, 2, 3) maps of an image turned counter-clockwise by each angle, about its middle."""
-    radians = np.radians(np.asarray(list(angles_deg), dtype=np.float32))
-    cosine, sine, zero = np.cos(radians), np.sin(radians), np.zeros_like(radians)
-    return np.stack([np.stack([cosine, -sine, zero], 1), np.stack([sine, cosine, zero], 1)], 1)
+def tilted_views(image: Floats) -> Views:
+    """Return the views turned back by small angles, for which the middles of a stored image may stand."""
+    return _resampled(image, rotations(ANGLES_DEG))
 
 
-# Degrees.  Codes of 7 terms bear 2 degrees either way; beyond 10 a picture was turned on purpose by a quarter.
-ANGLES_DEG = (-10.0, -5.0, 5.0, 10.0)
+def framed_views(image: Floats) -> Views:
+    """Return the views in which the whole stored image may be shown: inside frames, or turned in a frame that grew."""
+    framed = _undone(window_codes(image[None], FRAMINGS)[0], inverse(FRAMINGS.frames))
+    # A frame grows by |cos| + |sin| to hold a turned picture: 1.08 at 5 degrees, 1.16 at 10, more when it is long.
+    grown = _resampled(image, np.concatenate([rotations([-5.0, 5.0], 1.11), rotations([-10.0, 10.0], 1.25)]))
+    return Views(np.concatenate([framed.codes, grown.codes]), np.concatenate([framed.maps, grown.maps]))
 
 
-def turned(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (4, 64, 64): an image turned back from each of `ANGLES_DEG`."""
-    maps = rotations(-angle for angle in ANGLES_DEG)
-    return sample(np.broadcast_to(image, (len(maps), *image.shape)), maps, VECTOR_SIDE_PX)
+def _resampled(image: Floats, maps: Floats) -> Views:
+    """Return views (k * 8) of an image resampled by maps from query to view."""
+    seen = sample(np.broadcast_to(image, (len(maps), *image.shape)), inverse(maps), VECTOR_SIDE_PX)
+    return _undone(window_codes(seen, WHOLE)[:, 0], maps)
 
 
-def _term_moves() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _undone(codes: Floats, maps: Floats) -> Views:
+    """Return each of k views as it was before each of `DIHEDRAL` was done to it: 8 * k views."""
+    undone = np.stack([codes[:, source] * sign for source, sign in zip(_SOURCES, _SIGNS, strict=True)])
+    turns = np.concatenate([DIHEDRAL, np.zeros((len(DIHEDRAL), 2, 1), dtype=np.float32)], axis=2)
+    return Views(undone.reshape(-1, TERMS), compose(turns[:, None], maps).reshape(-1, 2, 3))
+
+
+def _term_moves() -> tuple[NDArray[np.int64], Floats]:
     """Return for each of `DIHEDRAL` where each cosine term comes from and its sign, when the edit is undone."""
     position = {(u, v): i for i, (u, v) in enumerate(zip(TERMS_U, TERMS_V, strict=True))}
     sources, signs = [], []
     for matrix in DIHEDRAL:
-        # The code of the undone query at (u, v) along the stored axes; cos(pi u (1 - x)) = (-1)^u cos(pi u x).
         swaps = bool(matrix[0, 0] == 0)
+        # cos(pi u (1 - t)) = (-1)^u cos(pi u t): an axis that runs backwards turns the sign of its odd terms.
         sign_u, sign_v = matrix[0].sum(), matrix[1].sum()
         sources.append([position[(v, u) if swaps else (u, v)] for u, v in zip(TERMS_U, TERMS_V, strict=True)])
         signs.append(np.where(TERMS_U % 2, sign_u, 1) * np.where(TERMS_V % 2, sign_v, 1))
@@ -198,6 +211,26 @@ def _term_moves() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 _SOURCES, _SIGNS = _term_moves()
 
 
-def undo_dihedral(view_codes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (8, ..., 27): the codes of what a query was before each flip and turn of `DIHEDRAL`."""
-    return np.stack([view_codes[..., source] * sign for source, sign in zip(_SOURCES, _SIGNS, strict=True)])
+def content_box(image: Floats) -> Windows:
+    """Return the one window inside plain bars or borders, the whole when there are none.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+        Grey levels, 0 to 255.
+    """
+    top, bottom = _content_ends(image)
+    left, right = _content_ends(image.T)
+    return Windows([(left, top, right, bottom)])
+
+
+def _content_ends(lines: Floats) -> tuple[float, float]:
+    """Return where the lines from both ends stop being of one grey, as shares of the side."""
+    middle = np.median(lines, axis=1, keepdims=True)
+    is_plain = np.mean(np.abs(lines - middle) > _BAR_LEVELS, axis=1) < _BAR_INK
+    most = (len(lines) - _CONTENT_PX) // 2
+    widths = []
+    for plain, levels in ((is_plain, middle[:, 0]), (is_plain[::-1], middle[::-1, 0])):
+        is_bar = plain & (np.abs(levels - levels[0]) < _BAR_LEVELS)
+        widths.append(int(np.argmin(np.append(is_bar[:most], False))))
+    return widths[0] / len(lines), 1 - widths[1] / len(lines)

@@ -1,0 +1,134 @@
+"""Geometry: points, maps between images, and images seen through maps.
+
+In: images and maps.  Out: sampled images, composed maps, what a map says was done.  Never here: which map is right.
+
+Coordinates run from -1 to 1 over the whole image, x to the right and y downwards, whatever the image's size.  A map is
+a (2, 3) matrix that takes a point of the query to the point of the stored image that shows the same thing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.records import VECTOR_SIDE_PX, Overlap, Transform
+
+Floats = NDArray[np.float32]
+
+_MIRROR = np.array([[-1, 0], [0, 1]])
+_QUARTER = np.array([[0, -1], [1, 0]])
+
+DIHEDRAL: Floats = np.stack(
+    [
+        np.linalg.matrix_power(_MIRROR, flip) @ np.linalg.matrix_power(_QUARTER, quarters)
+        for flip in (0, 1)
+        for quarters in range(4)
+    ]
+).astype(np.float32)
+"""(8, 2, 2): from query to stored image when that was mirrored (last four) and turned by 0 to 3 quarters."""
+
+
+@functools.cache
+def pixel_grid(side: int) -> Floats:
+    """Return (3, side * side): x, y and 1 of each pixel's middle, row by row."""
+    middle = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / side) - np.float32(1)
+    y, x = np.meshgrid(middle, middle, indexing="ij")
+    return np.stack([x.ravel(), y.ravel(), np.ones(side * side, dtype=np.float32)])
+
+
+def sample(images: Floats, maps: Floats, side: int) -> Floats:
+    """Return images seen through maps, bilinear; outside an image its edge pixels go on.
+
+    Parameters
+    ----------
+    images : (n, s, s) ndarray of float32
+    maps : (n, 2, 3) ndarray of float32
+        From a point of the result to a point of the image.
+    side : int
+        Pixels along each side of the result.
+
+    Returns
+    -------
+    (n, side, side) ndarray of float32
+    """
+    size = images.shape[-1]
+    points = (maps @ pixel_grid(side) + np.float32(1)) * np.float32(size / 2) - np.float32(0.5)
+    np.clip(points, 0, size - 1, out=points)
+    corner = np.minimum(points.astype(np.int32), size - 2)
+    fraction_x, fraction_y = np.moveaxis(points - corner, 1, 0)
+    index = corner[:, 1] * size + corner[:, 0] + (np.arange(len(images), dtype=np.int32) * size * size)[:, None]
+    flat = images.reshape(-1)
+    upper, upper_right = flat[index], flat[index + 1]
+    lower, lower_right = flat[index + size], flat[index + size + 1]
+    upper += fraction_x * (upper_right - upper)
+    lower += fraction_x * (lower_right - lower)
+    upper += fraction_y * (lower - upper)
+    return np.asarray(upper.reshape(-1, side, side), dtype=np.float32)
+
+
+def inside(maps: Floats, side: int, edge_px: float) -> Floats:
+    """Return (n, side * side): 1 where a pixel lands on the other image, more than `edge_px` from its edge, else 0."""
+    points = np.abs(maps @ pixel_grid(side))
+    return np.asarray(points.max(axis=1) <= 1 - 2 * edge_px / side, dtype=np.float32)
+
+
+def compose(outer: Floats, inner: Floats) -> Floats:
+    """Return (n, 2, 3) maps that apply `inner` first; either may be one (2, 3) map for all."""
+    linear = outer[..., :2] @ inner[..., :2]
+    shift = outer[..., :2] @ inner[..., 2:] + outer[..., 2:]
+    return np.concatenate(np.broadcast_arrays(linear, shift[..., [0, 0]]), axis=-1)[..., :3]
+
+
+def inverse(maps: Floats) -> Floats:
+    """Return the maps that lead back."""
+    linear = np.linalg.inv(maps[..., :2])
+    return np.concatenate([linear, -linear @ maps[..., 2:]], axis=-1)
+
+
+def rotations(angles_deg: Sequence[float], zoom: float = 1.0) -> Floats:
+    """Return (k, 2, 3) maps from an image that was turned counter-clockwise to the upright one, `zoom` times as far."""
+    radians = np.radians(np.asarray(angles_deg))
+    cosine, sine, zero = np.cos(radians) * zoom, np.sin(radians) * zoom, np.zeros(len(radians))
+    rows = [np.stack([cosine, -sine, zero], axis=1), np.stack([sine, cosine, zero], axis=1)]
+    return np.stack(rows, axis=1).astype(np.float32)
+
+
+def transform_of(matrix: Floats, *, invert: bool) -> Transform:
+    """Return what a map from query to stored image says was done to the stored image.
+
+    Parameters
+    ----------
+    matrix : (2, 3) ndarray of float32
+    invert : bool
+        Whether the two agree as negatives.
+
+    Notes
+    -----
+    Vectors are square whatever the image's shape, so a turn comes between two unequal scalings.  The products along the
+    two diagonals of its matrix do not depend on those, and their ratio is the squared tangent of the angle.
+    """
+    linear = matrix[:, :2].astype(np.float64)
+    flip = bool(np.linalg.det(linear) < 0)
+    if flip:
+        linear = _MIRROR @ linear
+    quarters = _quarters(linear)
+    rest = linear @ np.linalg.matrix_power(_QUARTER, (4 - quarters) % 4)
+    skew, straight = -rest[0, 1] * rest[1, 0], rest[0, 0] * rest[1, 1]
+    # Two off-diagonal terms of one sign are a shear, left by noise in the fit: no turn.
+    angle = np.degrees(np.arctan2(np.sqrt(max(skew, 0.0)), np.sqrt(straight))) * np.sign(rest[1, 0])
+    return Transform(flip=flip, turn=90 * quarters, angle=round(float(angle), 1) + 0.0, invert=invert)
+
+
+def _quarters(linear: NDArray[np.float64]) -> int:
+    if abs(linear[0, 0] * linear[1, 1]) >= abs(linear[0, 1] * linear[1, 0]):
+        return 0 if linear[0, 0] > 0 else 2
+    return 1 if linear[1, 0] > 0 else 3
+
+
+def overlap_of(matrix: Floats) -> Overlap:
+    """Return the share of each image that the other shows, under a map from query to stored image."""
+    both = inside(np.stack([matrix, inverse(matrix)]), VECTOR_SIDE_PX, 0.0).mean(axis=1)
+    return Overlap(query=round(float(both[0]), 3), match=round(float(both[1]), 3))
