@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cbir_daemon.errors import BadRequestError, StorageError
@@ -40,21 +42,12 @@ def copy(connection: sqlite3.Connection, target: Path) -> None:
     StorageError
         When it cannot be written.
     """
-    if target.exists():
-        raise BadRequestError(f"{target}: is there already", hint="give the name of a new file")
-    partial = target.with_name(target.name + ".partial")
     try:
-        descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        os.close(descriptor)
-        copied = sqlite3.connect(partial)
-        try:
-            connection.backup(copied)
-        finally:
-            copied.close()
-        _synchronise(partial)
-        partial.rename(target)
+        if target.exists():
+            raise BadRequestError(f"{target}: is there already", hint="give the name of a new file")
+        with _copied(connection, target) as partial:
+            partial.rename(target)
     except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
         raise StorageError(f"{target}: {error}", hint="check that the folder exists and has room") from error
 
 
@@ -64,33 +57,50 @@ def restore(source: Path, index: Path) -> None:
     Raises
     ------
     StorageError
-        When `source` is no sound index; nothing is touched.
+        When `source` is no sound index that this release reads; nothing is touched.
     """
     try:
-        checked = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            application = checked.execute("PRAGMA application_id").fetchone()[0]
-            if application != schema.APPLICATION_ID:
-                raise StorageError(f"{source}: is no backup of an index")
+        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as checked:
+            schema.refuse_foreign(checked, source)
+            if not schema.version(checked):
+                raise StorageError(f"{source}: is empty", hint="use another backup")
             if wrong := findings(checked):
                 raise StorageError(f"{source}: {wrong[0]}", hint="use another backup")
-        finally:
-            checked.close()
-        partial = index.with_name(index.name + ".partial")
-        partial.write_bytes(source.read_bytes())
-        partial.chmod(0o600)
-        _synchronise(partial)
-        _set_aside(index)
-        partial.rename(index)
+            with _copied(checked, index) as partial:
+                _set_aside(index)
+                partial.rename(index)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"{source}: {error}", hint="check that the file is a backup and can be read") from error
 
 
+@contextmanager
+def _copied(connection: sqlite3.Connection, target: Path) -> Iterator[Path]:
+    """Give a whole copy, on the disk, beside `target`, to be renamed; remove it when it was not."""
+    partial = target.with_name(target.name + ".partial")
+    os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+    try:
+        with closing(sqlite3.connect(partial)) as copied:
+            connection.backup(copied)
+            # A copy is one file: in WAL mode, looking at it would put two more beside it.
+            copied.execute("PRAGMA journal_mode = DELETE")
+        _synchronise(partial)
+        yield partial
+        _synchronise(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _set_aside(index: Path) -> None:
+    # A log belongs to its file: beside another one it would be taken for that one's and damage it.
+    is_there = index.exists()
     for suffix in ("", "-wal", "-shm"):
-        part = index.with_name(index.name + suffix)
-        if part.exists():
-            part.rename(index.with_name(f"{index.name}.before-restore{suffix}"))
+        part, aside = (index.with_name(name + suffix) for name in (index.name, f"{index.name}.before-restore"))
+        if is_there:
+            aside.unlink(missing_ok=True)
+        if is_there and part.exists():
+            part.rename(aside)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def _synchronise(path: Path) -> None:

@@ -34,22 +34,34 @@ def placeholders(count: int) -> str:
 
 def apply(connection: sqlite3.Connection, changes: Iterable[Change], clock: int) -> Applied:
     """Write a batch of changes; a file row, its content and vector belong to one transaction (invariant I1)."""
-    added: list[tuple[int, bytes]] = []
+    albums = {row[0] for row in connection.execute("SELECT id FROM album")}
+    # An album may have been removed while its files were read.
+    standing = [change for change in changes if change.album_id in albums]
+    _lift(connection, [change for change in standing if isinstance(change, Moved)])
+    added: dict[int, bytes] = {}
+    again: list[Indexed] = []
     touched: set[int] = set()
-    for change in changes:
+    for change in standing:
         match change:
             case Indexed():
-                content_id, is_new = _content(connection, change)
-                if is_new and change.facts.vector is not None:
-                    added.append((content_id, change.facts.vector))
-                touched |= _put_file(connection, change, content_id)
+                content_id = _content(connection, change, added)
+                if content_id is None:
+                    again.append(change)
+                else:
+                    touched |= _put_file(connection, change, content_id)
             case Failed():
                 touched |= _put_file(connection, change, None)
             case Moved():
                 touched |= _move(connection, change)
             case Gone():
                 touched |= _forget(connection, change)
-    return Applied(clock, tuple(added), drop_orphans(connection, touched))
+    gone = drop_orphans(connection, touched)
+    return Applied(
+        clock,
+        tuple((content_id, vector) for content_id, vector in added.items() if content_id not in gone),
+        tuple(content_id for content_id in gone if content_id not in added),
+        tuple(again),
+    )
 
 
 def drop_orphans(connection: sqlite3.Connection, content_ids: Iterable[int]) -> tuple[int, ...]:
@@ -63,11 +75,14 @@ def drop_orphans(connection: sqlite3.Connection, content_ids: Iterable[int]) -> 
     return tuple(gone)
 
 
-def _content(connection: sqlite3.Connection, change: Indexed) -> tuple[int, bool]:
+def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, bytes]) -> int | None:
+    """Return the id of the content that was read, noted in `added` when it is new; None when its vector is missing."""
     facts = change.facts
     row = connection.execute("SELECT id FROM content WHERE digest = ?", (facts.digest,)).fetchone()
     if row is not None:
-        return int(row[0]), False
+        return int(row[0])
+    if facts.vector is None:
+        return None
     cursor = connection.execute(
         "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -82,7 +97,8 @@ def _content(connection: sqlite3.Connection, change: Indexed) -> tuple[int, bool
         ),
     )
     assert cursor.lastrowid is not None
-    return cursor.lastrowid, True
+    added[cursor.lastrowid] = facts.vector
+    return cursor.lastrowid
 
 
 def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_id: int | None) -> set[int]:
@@ -117,7 +133,17 @@ def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_
     return {before} if before is not None and before != content_id else set()
 
 
+def _lift(connection: sqlite3.Connection, moves: Iterable[Moved]) -> None:
+    """Take all rows that move away from their paths first: names may be swapped, or handed on in a ring."""
+    # No file has a zero byte in its name.
+    connection.executemany(
+        "UPDATE file SET path = ? WHERE id = ?", [(b"\0%d" % move.file_id, move.file_id) for move in moves]
+    )
+
+
 def _move(connection: sqlite3.Connection, change: Moved) -> set[int]:
+    if connection.execute("SELECT 1 FROM file WHERE id = ?", (change.file_id,)).fetchone() is None:
+        return set()
     replaced = connection.execute(
         "DELETE FROM file WHERE album_id = ? AND path = ? AND id != ? RETURNING content_id",
         (change.album_id, change.path, change.file_id),
@@ -214,11 +240,12 @@ def content_by_digest(connection: sqlite3.Connection, digest: bytes) -> Content 
 
 def file_at(connection: sqlite3.Connection, path: bytes) -> Content | None:
     """Return the content of the indexed file at this absolute path, or None."""
-    # The album's path is compared by its length: joining two BLOBs in SQL gives TEXT, which equals no BLOB.
+    # Joining two BLOBs in SQL gives TEXT, which equals no BLOB.
     row = connection.execute(
         "SELECT content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format"
         " FROM album JOIN file ON file.album_id = album.id JOIN content ON content.id = file.content_id"
-        " WHERE album.path = substr(?1, 1, length(album.path)) AND file.path = substr(?1, length(album.path) + 2)",
+        " WHERE CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
+        " AND file.path = substr(?1, length(album.path) + 2)",
         (path,),
     ).fetchone()
     return None if row is None else Content(*row)

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +50,8 @@ class Database:
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
+        # A job that is put after the one that ends the writer would wait for ever.
+        self._closing = threading.Lock()
 
     def open(self) -> None:
         """Open or make the file, migrate it, start the writer thread.
@@ -59,27 +61,39 @@ class Database:
         StorageError
             When the file is damaged, locked, unreadable or no index.
         SchemaTooNewError
-            When a newer release wrote it.
+            When a newer release wrote it; not a byte of it is changed.
         """
         with _translated(self.path):
-            created = not self.path.exists()
+            if self.path.exists():
+                self._refuse_foreign()
             self._writer = self._connect("rwc")
-            if created:
-                self.path.chmod(0o600)
-            self._writer.execute("PRAGMA journal_mode = WAL")
-            # WAL + NORMAL can lose the last commits at power loss, never the file; a rescan finds them again.
-            self._writer.execute("PRAGMA synchronous = NORMAL")
-            self._writer.execute("PRAGMA foreign_keys = ON")
-            schema.migrate(self._writer)
+            try:
+                self._prepare_writer()
+            except BaseException:
+                self._writer.close()
+                raise
         self._thread = threading.Thread(target=self._write_all, name="writer")
         self._thread.start()
 
+    def _refuse_foreign(self) -> None:
+        # Read-only: even the journal mode is written into the file.
+        with closing(self._connect("ro")) as connection:
+            schema.refuse_foreign(connection, self.path)
+
+    def _prepare_writer(self) -> None:
+        if not schema.version(self._writer):
+            self.path.chmod(0o600)
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        # WAL + NORMAL can lose the last commits at power loss, never the file; a rescan finds them again.
+        self._writer.execute("PRAGMA synchronous = NORMAL")
+        self._writer.execute("PRAGMA foreign_keys = ON")
+        schema.migrate(self._writer)
+
     def open_existing(self) -> None:
         """Check that the file is an index of this release, and read from it only; `write` is refused."""
-        with _translated(self.path):
-            connection = self._connect("ro")
+        with _translated(self.path), closing(self._connect("ro")) as connection:
+            schema.refuse_foreign(connection, self.path)
             found = schema.version(connection)
-            connection.close()
         if found != schema.SCHEMA_VERSION:
             raise StorageError(
                 f"{self.path}: has schema {found}, this release has {schema.SCHEMA_VERSION}",
@@ -88,15 +102,18 @@ class Database:
 
     def close(self) -> None:
         """Finish what was asked for, then close every connection."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._thread is not None:
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
             self._jobs.put(None)
+        if self._thread is not None:
             self._thread.join()
-            self._writer.close()
+        # The writer last: only a connection that may write takes the log into the file and removes it.
         while not self._readers.empty():
             self._readers.get_nowait().close()
+        if self._thread is not None:
+            self._writer.close()
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` in one transaction and return what it returns; an exception rolls it back and comes here.
@@ -106,10 +123,11 @@ class Database:
         StorageError
             When SQLite fails, for instance because the disk is full, or when the database is closed.
         """
-        if self._closed or self._thread is None:
-            raise StorageError(f"{self.path}: the index is closed, or open for reading only")
         future: Future[object] = Future()
-        self._jobs.put((change, future))
+        with self._closing:
+            if self._closed or self._thread is None:
+                raise StorageError(f"{self.path}: the index is closed, or open for reading only")
+            self._jobs.put((change, future))
         with _translated(self.path):
             return future.result()  # type: ignore[return-value]  # the future of `change`
 
@@ -172,15 +190,14 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise StorageError(f"{path}: {error}", hint=_hint(str(error))) from error
     except sqlite3.DatabaseError as error:
-        raise StorageError(
-            f"{path}: {error}",
-            hint="put a backup back with `cbir-daemon restore FILE`, or move the index away to rebuild",
-        ) from error
+        raise StorageError(f"{path}: {error}", hint=DAMAGED_HINT) from error
 
 
 def _hint(message: str) -> str:
-    if "full" in message or "disk I/O" in message:
+    if "full" in message:
         return "free some space on that disk; what was committed is safe"
+    if "disk I/O" in message:
+        return "check whether that disk is full, failing or gone; what was committed is safe"
     if "locked" in message:
         return "another process holds the index; stop it first"
     return "check that the folder exists and can be written"

@@ -111,11 +111,14 @@ class Applied:
         After the commit.
     added : tuple of (content id, vector)
     gone : tuple of content id
+    again : tuple of Indexed
+        Files of which nothing was written: their digest was known when they were read, and is no more.
     """
 
     clock: int
     added: tuple[tuple[int, bytes], ...]
     gone: tuple[int, ...]
+    again: tuple[Indexed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,13 @@ def activate(
 
 
 def put_positions(connection: sqlite3.Connection, run_id: int, placed: Iterable[tuple[int, str, bytes]]) -> None:
-    """Write positions (content id, origin, float32 bytes); contents that are gone by now are passed over."""
+    """Write positions (content id, origin, float32 bytes) on the active map.
+
+    Contents that are gone by now are passed over, and so is everything when another map took the place of this one.
+    """
     connection.executemany(
-        "INSERT OR REPLACE INTO position SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM content WHERE id = ?2)",
+        "INSERT OR REPLACE INTO position SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM content WHERE id = ?2)"
+        " AND EXISTS (SELECT 1 FROM model_run WHERE id = ?1 AND outcome = 'active')",
         [(run_id, content_id, origin, coordinates) for content_id, origin, coordinates in placed],
     )
 

@@ -7,8 +7,9 @@ never between two versions.  Paths are BLOB: a file name on Linux is bytes.
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
-from cbir_daemon.errors import SchemaTooNewError
+from cbir_daemon.errors import SchemaTooNewError, StorageError
 
 APPLICATION_ID = 0x63626972
 """`cbir` in ASCII: tells an index from any other SQLite file (PRAGMA application_id)."""
@@ -142,21 +143,29 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an index to `SCHEMA_VERSION`.
+def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise unless this is an index that this release can read or migrate, or an empty file; nothing is written.
 
     Raises
     ------
     SchemaTooNewError
-        When a newer release wrote it; nothing is touched.
+        When a newer release wrote it.
+    StorageError
+        When it is the database of another program.
     """
-    found = version(connection)
-    if found > SCHEMA_VERSION:
+    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if not empty and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StorageError(f"{path}: is the database of another program", hint="move it away")
+    if (found := version(connection)) > SCHEMA_VERSION:
         raise SchemaTooNewError(
-            f"the index has schema {found}, this release reads up to {SCHEMA_VERSION}",
+            f"{path}: has schema {found}, this release reads up to {SCHEMA_VERSION}",
             hint="install the release that wrote it, or give another --state",
         )
-    for number in range(found, SCHEMA_VERSION):
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring an index that `refuse_foreign` let pass to `SCHEMA_VERSION`; harmless when it is there already."""
+    for number in range(version(connection), SCHEMA_VERSION):
         # executescript() commits what is open first, so BEGIN and COMMIT belong inside it.
         connection.executescript(
             f"BEGIN IMMEDIATE; {MIGRATIONS[number]}"

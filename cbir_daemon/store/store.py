@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from cbir_daemon.errors import StorageError
 from cbir_daemon.records import FileState, FitReport
 from cbir_daemon.store import albums, backup, contents, duplicates, runs
 from cbir_daemon.store.database import Database
@@ -53,8 +54,11 @@ class Store:
     def open(self) -> None:
         """Open the file and start the writer; raises `StorageError`."""
         self._database.open()
-        with self._database.read() as connection:
-            self._clock = albums.clock(connection)
+        try:
+            self._clock = self._read(albums.clock)
+        except StorageError:
+            self._database.close()
+            raise
 
     def open_existing(self) -> None:
         """Open an index that is there, for reading only: nothing is made, migrated or written.

@@ -1,0 +1,85 @@
+"""Rows for tests, made from a number: digests, vectors, states, facts, fit reports.
+
+The same number gives the same content; another one gives another.  Never here: what a test expects of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from cbir_daemon.records import VECTOR_BYTES, Candidate, Facts, FileState, FitReport, Unreadable
+from cbir_daemon.store import Failed, Image, Indexed, Store
+
+ROOT = b"/album"
+"""Of the album that `opened` makes; nothing needs to be there."""
+
+
+def digest(number: int) -> bytes:
+    """Return a SHA-256."""
+    return hashlib.sha256(b"%d" % number).digest()
+
+
+def vector(number: int) -> bytes:
+    """Return 4096 grey numbers of noise."""
+    return np.random.default_rng(number).integers(0, 256, VECTOR_BYTES, dtype=np.uint8).tobytes()
+
+
+def state(number: int, inode: int | None = None) -> FileState:
+    """Return the state of a file; its size belongs to the number."""
+    return FileState(1_000 + number, 1_700_000_000_000_000_000 + number, 100 + number if inode is None else inode)
+
+
+def facts(number: int, *, known: bool = False) -> Facts:
+    """Return what reading gives; of a digest that was known, only the digest."""
+    if known:
+        return Facts(digest(number), None, 0, 0, "")
+    return Facts(digest(number), vector(number), 640, 480, "JPEG")
+
+
+def indexed(album_id: int, path: bytes, number: int, *, inode: int | None = None, known: bool = False) -> Indexed:
+    """Return a file that was read."""
+    return Indexed(album_id, path, state(number, inode), facts(number, known=known))
+
+
+def failed(album_id: int, path: bytes, number: int, code: str = "damaged") -> Failed:
+    """Return a file that could not be read."""
+    return Failed(album_id, path, state(number), Unreadable(code, f"it is {code}"))
+
+
+def report(n_components: int = 2, fitted_images: int = 3) -> FitReport:
+    """Return how a fit came out."""
+    curve = (Candidate(5, n_components, 0.875, 0.5), Candidate(10, n_components, 0.9375, 0.625))
+    return FitReport(10, n_components, 0.9375, 0.625, fitted_images, 42, 1.5, 100.25, curve, "map-1", digest(0))
+
+
+def position(*coordinates: float) -> bytes:
+    """Return a place on a map as the store keeps it."""
+    return np.array(coordinates, dtype="<f4").tobytes()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Store]:
+    """Open an index with one album, at `ROOT`, whose first scan is indexed."""
+    store = Store(path)
+    store.open()
+    try:
+        if store.add_album(ROOT):
+            store.finish_baseline(store.albums()[0].id)
+        yield store
+    finally:
+        store.close()
+
+
+def all_images(store: Store) -> list[Image]:
+    """Return every indexed file, in order of content and path."""
+    return store.images([content_id for rows in store.all_vectors() for content_id, _ in rows])
+
+
+def paths(store: Store) -> list[bytes]:
+    """Return the absolute path of every indexed file, sorted."""
+    return sorted(image.path for image in all_images(store))

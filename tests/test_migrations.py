@@ -1,0 +1,135 @@
+"""An index is brought to today's schema whole or not at all, and what is no index of ours is not touched."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cbir_daemon.errors import SchemaTooNewError, StorageError
+from cbir_daemon.store import SCHEMA_VERSION, Store, schema
+from tests.rows import indexed, opened, paths
+
+TABLES = ["album", "alert", "clock", "content", "decision", "file", "model_run", "pair", "position"]
+
+
+def execute(path: Path, script: str) -> list[tuple[object, ...]]:
+    """Run SQL on a file behind the store's back, and return the rows of a single statement."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return connection.execute(script).fetchall()
+
+
+def version(path: Path) -> int:
+    """Return the schema's number in a file."""
+    return int(str(execute(path, "PRAGMA user_version")[0][0]))
+
+
+def opened_and_closed(path: Path) -> Path:
+    """Make an index with one image."""
+    with opened(path) as store:
+        store.apply([indexed(store.albums()[0].id, b"one.jpg", 1)])
+    return path
+
+
+@pytest.mark.parametrize("make", [lambda path: None, Path.touch], ids=["no file", "an empty file"])
+def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    """A missing and an empty file become version 1, for the owner's eyes only."""
+    index = tmp_path / "index.sqlite"
+    make(index)
+    opened_and_closed(index)
+    assert version(index) == SCHEMA_VERSION == 1
+    assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
+    assert index.stat().st_mode & 0o777 == 0o600
+
+
+def test_tables_are_strict(tmp_path: Path) -> None:
+    """Every table refuses a value of the wrong type."""
+    index = opened_and_closed(tmp_path / "index.sqlite")
+    listed = "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%' ORDER BY 1"
+    assert execute(index, listed) == [(name, 1) for name in TABLES]
+
+
+def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
+    """An index of today's schema is left as it is."""
+    index = opened_and_closed(tmp_path / "index.sqlite")
+    before = index.read_bytes()
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        schema.migrate(connection)
+        schema.migrate(connection)
+    assert index.read_bytes() == before
+    with opened(index) as store:
+        assert paths(store) == [b"/album/one.jpg"]
+
+
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
+def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: str) -> None:
+    """Version 99 is named, with what to do, and not a byte of the file is changed."""
+    index = opened_and_closed(tmp_path / "index.sqlite")
+    execute(index, "PRAGMA user_version = 99")
+    execute(index, f"PRAGMA journal_mode = {journal_mode}")
+    before = index.read_bytes(), index.stat().st_mtime_ns
+    for open_it in (Store(index).open, Store(index).open_existing):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 1: install the release"):
+            open_it()
+    assert (index.read_bytes(), index.stat().st_mtime_ns) == before
+
+
+def test_a_newer_index_with_a_log_is_untouched(tmp_path: Path) -> None:
+    """What a newer release had not yet taken from its log into the file stays in the log."""
+    index = opened_and_closed(tmp_path / "index.sqlite")
+    execute(index, "PRAGMA user_version = 99")
+    # Killed: the log stays, because the connection that would take it in is not closed in order.
+    copy = tmp_path / "copy.sqlite"
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        connection.execute("UPDATE clock SET value = 1000")
+        for suffix in ("", "-wal"):
+            copy.with_name(copy.name + suffix).write_bytes(index.with_name(index.name + suffix).read_bytes())
+    log = copy.with_name(copy.name + "-wal")
+    before = copy.read_bytes(), log.read_bytes()
+    assert before[1]
+    with pytest.raises(SchemaTooNewError):
+        Store(copy).open()
+    assert (copy.read_bytes(), log.read_bytes()) == before
+
+
+@pytest.mark.parametrize("user_version", [0, 1])
+def test_the_database_of_another_program_is_refused(tmp_path: Path, user_version: int) -> None:
+    """A SQLite file that is no index gets no tables of ours, whatever version it says."""
+    index = tmp_path / "index.sqlite"
+    execute(index, "CREATE TABLE recipe (name TEXT)")
+    execute(index, f"PRAGMA user_version = {user_version}")
+    before = index.read_bytes()
+    for open_it in (Store(index).open, Store(index).open_existing):
+        with pytest.raises(StorageError, match="is the database of another program"):
+            open_it()
+    assert index.read_bytes() == before
+
+
+def test_an_older_index_is_brought_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second script leads from version 1 to version 2, and every row is still there."""
+    index = opened_and_closed(tmp_path / "index.sqlite")
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE album ADD COLUMN note TEXT;"))
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    with pytest.raises(StorageError, match="start the daemon once"):
+        Store(index).open_existing()
+    with opened(index) as store:
+        assert paths(store) == [b"/album/one.jpg"]
+    assert version(index) == 2
+    assert execute(index, "SELECT note FROM album") == [(None,)]
+
+
+def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that fails half-way leaves the index at the version before, with nothing of the script in it."""
+    index = opened_and_closed(tmp_path / "index.sqlite")
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE half (x INTEGER) STRICT; oops;"))
+        patch.setattr(schema, "SCHEMA_VERSION", 2)
+        with pytest.raises(StorageError, match="syntax error"):
+            Store(index).open()
+    assert version(index) == 1
+    assert execute(index, "SELECT name FROM sqlite_schema WHERE name = 'half'") == []
+    with opened(index) as store:
+        assert paths(store) == [b"/album/one.jpg"]
