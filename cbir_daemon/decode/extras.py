@@ -181,7 +181,7 @@ def _jxl_codestreams(data: bytes) -> Iterator[bytes]:
 # Whatever points outside the drawing itself.
 _OUTSIDE: Final = re.compile(r"""(\bhref\s*=\s*)(?:"(?!\s*(?:data:|\#))[^"]*"|'(?!\s*(?:data:|\#))[^']*')""")
 # Entities that could hide such a pointer from the pattern above.
-_HIDING_ENTITY: Final = re.compile(r"""<!ENTITY\s+(?:%|[^>]*?["'][^"']*[<&])""")
+_HIDING_ENTITY: Final = re.compile(r"""<!ENTITY\s+(?:%|[^\s"'>]+\s+(?:"[^"]*[<&]|'[^']*[<&]))""")
 _SVG_TAG: Final = re.compile(r"<(?:\w+:)?svg\b[^>]*>")
 _LENGTH: Final = re.compile(r"""\s(width|height)\s*=\s*["']\s*([0-9.]+(?:e[0-9]+)?)\s*(px|pt|pc|mm|cm|in)?\s*["']""")
 _VIEW_BOX: Final = re.compile(r"""\sviewBox\s*=\s*["']\s*[-+0-9.e]+[\s,]+[-+0-9.e]+[\s,]+([0-9.e]+)[\s,]+([0-9.e]+)""")
