@@ -58,7 +58,8 @@ def sample(images: Floats, maps: Floats, side: int) -> Floats:
     points = (maps @ pixel_grid(side) + np.float32(1)) * np.float32(size / 2) - np.float32(0.5)
     np.clip(points, 0, size - 1, out=points)
     corner = np.minimum(points.astype(np.int32), size - 2)
-    fraction_x, fraction_y = np.moveaxis(points - corner, 1, 0)
+    # A difference of float32 and int32 would be float64, at twice the time for all that follows.
+    fraction_x, fraction_y = np.moveaxis(points - corner.astype(np.float32), 1, 0)
     index = corner[:, 1] * size + corner[:, 0] + (np.arange(len(images), dtype=np.int32) * size * size)[:, None]
     flat = images.reshape(-1)
     upper, upper_right = flat[index], flat[index + 1]
