@@ -1,0 +1,205 @@
+"""What `cbir_daemon/docs` says, as values that a test can compare with the code.
+
+In: Markdown.  Out: sections, tables, code blocks, the fields of documents and the faults of an answer.  Never here:
+what is right, and running anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cbir_daemon
+
+DOCS = Path(cbir_daemon.__file__).parent / "docs"
+
+HEADING = re.compile(r"(#+) (.*)")
+FENCE = "```"
+CODE = re.compile(r"`([^`]+)`")
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it, up to the next heading of any level.
+
+    Parameters
+    ----------
+    title : str
+        Without backticks.
+    level : int
+        Number of #.
+    lines : tuple of str
+    """
+
+    title: str
+    level: int
+    lines: tuple[str, ...]
+
+    def tables(self) -> Iterator[list[list[str]]]:
+        """Yield each table as rows of cells, its head first."""
+        rows: list[list[str]] = []
+        for line in (*self.lines, ""):
+            if line.startswith("|"):
+                rows.append([cell.strip() for cell in line.strip("|").split("|")])
+            elif rows:
+                yield [rows[0], *rows[2:]]
+                rows = []
+
+    def table(self, *columns: str) -> list[list[str]]:
+        """Return the rows of the table whose head begins with `columns`; none when there is no such table."""
+        for head, *rows in self.tables():
+            if head[: len(columns)] == list(columns):
+                return rows
+        return []
+
+    def blocks(self, language: str) -> list[str]:
+        """Return the fenced blocks of a language."""
+        found = re.findall(rf"^{FENCE}{language}\n(.*?)\n{FENCE}$", "\n".join(self.lines), re.DOTALL | re.MULTILINE)
+        return [str(block) for block in found]
+
+    @property
+    def usage(self) -> str:
+        """The first indented line, without its indent."""
+        return next((line.strip() for line in self.lines if line.startswith("    ")), "")
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The field table: name -> type."""
+        return {code(row[0]): row[1] for row in self.table("field", "type")}
+
+
+def sections(document: str) -> list[Section]:
+    """Return the sections of a document, in order."""
+    found: list[Section] = []
+    lines: list[str] = []
+    is_code = False
+    for line in (DOCS / document).read_text(encoding="utf-8").splitlines():
+        is_code ^= line.startswith(FENCE)
+        heading = None if is_code else HEADING.fullmatch(line)
+        if heading:
+            lines = []
+            found.append(Section(heading[2].replace("`", ""), len(heading[1]), ()))
+        else:
+            lines.append(line)
+        if found:
+            found[-1] = Section(found[-1].title, found[-1].level, tuple(lines))
+    return found
+
+
+def section(document: str, title: str) -> Section:
+    """Return the section of a document with this title."""
+    return next(one for one in sections(document) if one.title == title)
+
+
+def code(cell: str) -> str:
+    """Return the first thing in backticks in a cell."""
+    found = CODE.search(cell)
+    assert found, f"nothing in backticks in {cell!r}"
+    return found[1]
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, str) and datetime.fromisoformat(value).tzinfo == UTC
+
+
+def _is_path(value: object) -> bool:
+    return is_bytes_path(value) or (isinstance(value, str) and value.startswith("/"))
+
+
+def is_bytes_path(value: object) -> bool:
+    """Whether a value of an answer is a path whose bytes are not UTF-8."""
+    return isinstance(value, dict) and value.keys() == {"b64"}
+
+
+WORDS: Mapping[str, Callable[[object], bool]] = {
+    "text": lambda value: isinstance(value, str),
+    "path": _is_path,
+    "time": _is_time,
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "boolean": lambda value: isinstance(value, bool),
+    "object": lambda value: isinstance(value, dict) and not is_bytes_path(value),
+    "list": lambda value: isinstance(value, list),
+    "null": lambda value: value is None,
+    ABSENT: lambda value: False,
+}
+"""The words of a type column -> whether a value is one."""
+
+
+def alternatives(cell: str) -> list[str]:
+    """Return what a type cell allows: words, and JSON literals in backticks."""
+    return [found for found in re.findall(r"`[^`]+`|\w+", cell) if found != "or"]
+
+
+def is_of(cell: str, value: object) -> bool:
+    """Whether a value is of the type that a cell names."""
+    return any(_is_one(one, value) for one in alternatives(cell))
+
+
+def _is_one(alternative: str, value: object) -> bool:
+    if alternative.startswith("`"):
+        literal = json.loads(alternative.strip("`"))
+        return type(literal) is type(value) and literal == value
+    return WORDS[alternative](value)
+
+
+def faults(fields: Mapping[str, str], answer: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an answer has beyond a field table, what it lacks, and what is of another type."""
+    for place, found in objects(answer):
+        known = {name for name in fields if name.rpartition(".")[0] == place and not name.endswith("[]")}
+        names = {f"{place}.{key}" if place else key for key in found}
+        yield from (f"{name} is not documented" for name in sorted(names - known))
+        needed = {name for name in known if ABSENT not in alternatives(fields[name])}
+        yield from (f"{name} is documented and not there" for name in sorted(needed - names))
+    for name, value in values(answer):
+        if name in fields and not is_of(fields[name], value):
+            yield f"{name} is {value!r}, documented as {fields[name]}"
+
+
+def objects(value: object, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every object in a document with its place."""
+    if isinstance(value, dict) and not is_bytes_path(value):
+        yield place, value
+        for key, inner in value.items():
+            yield from objects(inner, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from objects(inner, f"{place}[]")
+
+
+def values(value: object, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value in a document with its place; entries of a list only when they are no objects."""
+    is_entry = place.endswith("[]")
+    is_object = isinstance(value, dict) and not is_bytes_path(value)
+    if place and not (is_entry and is_object):
+        yield place, value
+    if isinstance(value, dict) and is_object:
+        for key, inner in value.items():
+            yield from values(inner, f"{place}.{key}" if place else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from values(inner, f"{place}[]")
+
+
+def below(fields: Mapping[str, str], place: str) -> dict[str, str]:
+    """Return the fields of an inner object as a table of their own."""
+    return {name[len(place) + 1 :]: kind for name, kind in fields.items() if name.startswith(f"{place}.")}
+
+
+def put_below(place: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return a table's fields as those of an inner object."""
+    return {f"{place}.{name}": kind for name, kind in fields.items()}
+
+
+def seen(answers: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the names of all fields that occur in some answers."""
+    return {name for answer in answers for name, _ in values(answer)}

@@ -1,0 +1,547 @@
+"""The contract: methods, handlers, client, errors, commands and documents say the same, and answers are as written.
+
+The last part runs the real daemon once on a dozen pictures.  A map that was never fitted is put into its index between
+two starts: what a map answers is seen without waiting for UMAP.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import inspect
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+import pytest
+
+from cbir_daemon import config, errors, handlers, matching
+from cbir_daemon.cli.client import cbir
+from cbir_daemon.cli.daemon import daemon as cbir_daemon_command
+from cbir_daemon.client import Client
+from cbir_daemon.errors import BadRequestError, CbirError
+from cbir_daemon.handlers.model import model_fit
+from cbir_daemon.ingest import Progress
+from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.protocol.messages import Request
+from cbir_daemon.records import Candidate, FitReport
+from cbir_daemon.refit import Refit, RefitState
+from cbir_daemon.service import INDEX_FILE, MODELS_FOLDER, Service
+from cbir_daemon.store import ModelRun, Store
+from tests import manual, pictures
+from tests.manual import Section, section, sections
+from tests.process.daemon import Daemon, living
+
+# -- methods -----------------------------------------------------------------------------------------------------------
+
+METHODS = sorted(handlers.METHODS)
+METHOD_SECTIONS = {one.title: one for one in sections("protocol.md") if one.title in handlers.METHODS}
+DOCUMENT_OF = re.compile(r"Answer: the document of \[`(cbir [a-z ]+)`\]\(commands\.md#([a-z-]+)\)\.")
+
+
+def test_the_client_has_one_method_for_each() -> None:
+    """The public methods of the client are those of the daemon, and `close`."""
+    public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
+    assert public - {"close"} == set(METHODS)
+
+
+def test_the_manual_has_one_section_for_each_method() -> None:
+    """The sections below "Methods" of docs/protocol.md are the daemon's methods."""
+    titles = [one.title for one in sections("protocol.md")]
+    assert sorted(titles[titles.index("Methods") + 1 :]) == METHODS
+
+
+class Parameter(NamedTuple):
+    """A row of a table of parameters."""
+
+    method: str
+    name: str
+    kind: str
+    default: str
+
+
+PARAMETERS = [
+    Parameter(method, manual.code(row[0]), row[1], row[2].strip("`"))
+    for method, one in METHOD_SECTIONS.items()
+    for row in one.table("parameter", "type", "default")
+]
+
+
+def test_every_parameter_that_is_read_is_documented() -> None:
+    """What the handlers read from a request stands in docs/protocol.md."""
+    readers = {"integer", "number", "choice", "flag", "path", "maybe_path"}
+    read = {
+        node.args[0].value
+        for file in Path(handlers.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in readers
+        if node.args and isinstance(node.args[0], ast.Constant)
+    }
+    assert read
+    assert read <= {parameter.name for parameter in PARAMETERS}
+
+
+def test_the_client_has_the_documented_defaults() -> None:
+    """A parameter that the client names as the protocol does has the default of docs/protocol.md."""
+    compared = 0
+    for parameter in PARAMETERS:
+        known = inspect.signature(getattr(Client, parameter.method)).parameters.get(parameter.name)
+        if known is None or known.default is inspect.Parameter.empty:
+            continue
+        assert parameter.default == json.dumps(known.default).replace("null", "none"), parameter
+        compared += 1
+    assert compared >= 10
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def every_error(base: type[CbirError] = CbirError) -> Iterator[type[CbirError]]:
+    """Yield a class of the tree and all below it that stand in `errors`."""
+    yield base
+    for one in base.__subclasses__():
+        if one.__module__ == errors.__name__:
+            yield from every_error(one)
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    """No two classes share a wire code."""
+    codes = [one.code for one in every_error()]
+    assert len(codes) == len(set(codes))
+
+
+def test_every_error_has_its_row() -> None:
+    """Code, exit status and whether to try again stand in docs/protocol.md for every error, and for no other."""
+    rows = section("protocol.md", "Errors").table("code", "exit status", "retryable")
+    documented = {(manual.code(row[0]), int(row[1]), row[2]) for row in rows}
+    assert len(rows) == len(documented)
+    assert documented == {(one.code, one.exit_status, "yes" if one.retryable else "no") for one in every_error()}
+
+
+def test_every_exit_status_has_its_row() -> None:
+    """docs/commands.md lists every exit status with the codes that lead to it."""
+    rows = section("commands.md", "Exit statuses").table("status", "when", "codes")
+    documented = {int(row[0]): set(manual.CODE.findall(row[2])) for row in rows}
+    by_status: dict[int, set[str]] = {0: set(), 1: set(), 130: set()}
+    for one in every_error():
+        by_status.setdefault(one.exit_status, set()).add(one.code)
+    assert documented == by_status
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+class Leaf(NamedTuple):
+    """A command without sub-commands, and its context."""
+
+    command: click.Command
+    context: click.Context
+
+
+def leaves(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, Leaf]]:
+    """Yield every command of a tree with its whole name."""
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
+    if isinstance(command, click.Group):
+        for inner, found in sorted(command.commands.items()):
+            yield from leaves(found, inner, context)
+    else:
+        yield context.command_path, Leaf(command, context)
+
+
+COMMANDS = dict([*leaves(cbir, "cbir"), *leaves(cbir_daemon_command, "cbir-daemon")])
+COMMAND_SECTIONS = {one.title: one for one in sections("commands.md") if one.level == 3}
+OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
+
+
+def options(command: click.Command) -> dict[str, click.Option]:
+    """Return the options of a command by every name they have."""
+    return {name: option for option in command.params if isinstance(option, click.Option) for name in option.opts}
+
+
+def documented_options(one: Section) -> dict[str, str]:
+    """Return option -> default from a section's table."""
+    return {
+        name: row[1]
+        for row in one.table("argument or option", "default")
+        for name in OPTION.findall(manual.code(row[0]))
+    }
+
+
+def test_every_command_has_its_section() -> None:
+    """docs/commands.md has a section for each command of both trees, and for no other."""
+    assert COMMAND_SECTIONS.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_usage(name: str) -> None:
+    """A section begins with the usage line that `--help` prints."""
+    command, context = COMMANDS[name]
+    assert COMMAND_SECTIONS[name].usage == command.get_usage(context).removeprefix("Usage: ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_and_arguments(name: str) -> None:
+    """A section's table has every option and argument of its command, with its default, and no other."""
+    command, context = COMMANDS[name]
+    table = documented_options(COMMAND_SECTIONS[name])
+    real = options(command)
+    assert table.keys() == real.keys()
+    for option, default in table.items():
+        value = real[option].get_default(context)
+        if isinstance(value, int | float) and not real[option].is_flag:
+            assert default == f"`{value}`", option
+    arguments = [one for one in command.params if isinstance(one, click.Argument)]
+    rows = [manual.code(row[0]) for row in COMMAND_SECTIONS[name].table("argument or option", "default")]
+    assert [row for row in rows if not row.startswith("-")] == [
+        re.sub(r"\W", "", one.make_metavar(context)) for one in arguments
+    ]
+
+
+def test_options_of_the_whole_command() -> None:
+    """What stands before a command of `cbir` is in the table of all commands; `cbir-daemon` has nothing there."""
+    table = section("commands.md", "cbir").table("option", "default")
+    common = {name for row in table for name in OPTION.findall(manual.code(row[0]))}
+    assert common == options(cbir).keys() - {"--version"} | {"--json"}
+    assert options(cbir_daemon_command).keys() == {"--version"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_json_is_documented_where_it_is(name: str) -> None:
+    """A command has a table of fields when it has `--json`, and only then."""
+    has_json = "--json" in options(COMMANDS[name].command)
+    # Its document is one of another command's.
+    assert bool(COMMAND_SECTIONS[name].fields) == (has_json and name != "cbir model fit")
+
+
+def test_every_command_that_prints_data_has_json() -> None:
+    """Every command of `cbir` prints JSON on demand."""
+    assert all("--json" in options(leaf.command) for name, leaf in COMMANDS.items() if name.startswith("cbir "))
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+Answers = Mapping[str, list[dict[str, Any]]]
+
+CONTRACT: Mapping[str, str] = {
+    "cbir query": """
+        clock took_ms query query.digest query.width query.height matches matches[].path matches[].kind
+        matches[].score matches[].map_distance matches[].transform matches[].transform.flip matches[].transform.turn
+        matches[].transform.angle matches[].transform.invert matches[].overlap matches[].overlap.query
+        matches[].overlap.match matches[].width matches[].height matches[].size""",
+    "cbir status": """
+        version clock state albums albums[].path albums[].state albums[].images albums[].errors images errors pending
+        model model.n_neighbors model.n_components model.trustworthiness model.fitted_images model.projected_images
+        model.fitted_at refit refit.running refit.changed_fraction refit.threshold refit.progress""",
+    "cbir duplicates": """
+        clock groups groups[].kind groups[].images groups[].images[].path groups[].images[].width
+        groups[].images[].height groups[].images[].size groups[].images[].keep groups[].images[].why""",
+    "cbir alerts": "id time path kind matches matches[].path matches[].kind matches[].score",
+    "cbir model show": """
+        n_neighbors n_components trustworthiness neighbor_recall fitted_images projected_images fitted_at duration_s
+        peak_mib curve curve[].n_neighbors curve[].trustworthiness curve[].neighbor_recall""",
+    "cbir errors": "errors errors[].path errors[].code errors[].message",
+}
+"""Fields that users and other programs rely on: none is renamed or removed."""
+
+HISTORY = "cbir model history"
+
+
+def field_tables() -> dict[str, dict[str, str]]:
+    """Return the fields of each command's document and of each method's answer that has a table of its own."""
+    tables = {name: one.fields for name, one in COMMAND_SECTIONS.items() if one.fields}
+    tables |= {name: one.fields for name, one in METHOD_SECTIONS.items() if one.fields}
+    tables["cbir model fit"] = manual.below(tables[HISTORY], "runs[]")
+    # Their rows say that the inner objects are those of commands.
+    tables["alerts"] |= manual.put_below("alerts[]", tables["cbir alerts"])
+    tables["model_fit"] |= manual.put_below("run", tables["cbir model fit"])
+    return tables
+
+
+TABLES = field_tables()
+
+
+def test_every_method_s_answer_is_documented() -> None:
+    """A method's section has the fields of its answer, or names the command whose document it is."""
+    for method, one in METHOD_SECTIONS.items():
+        named = DOCUMENT_OF.search("\n".join(one.lines))
+        assert bool(named) != bool(one.fields), method
+        if named:
+            assert named[1] in TABLES
+            assert named[2] == named[1].replace(" ", "-")
+
+
+class Fitted(Refit):
+    """A fit that has just ended, and told its progress once; a real one takes most of a minute."""
+
+    news: Iterator[ModelRun | None]
+
+    def request(self) -> int:
+        """Return a ticket without asking for anything."""
+        return 1
+
+    def outcome(self, ticket: int, timeout_s: float) -> ModelRun | None:
+        """Return None first, then the run."""
+        return next(self.news)
+
+
+def put_map(state: Path) -> None:
+    """Make every content of a stopped daemon's index part of a map that nobody ever fitted."""
+    store = Store(state / INDEX_FILE)
+    store.open()
+    try:
+        ids = [content_id for piece in store.all_vectors() for content_id, _ in piece]
+        folder = start_folder(state / MODELS_FOLDER)
+        for name in (MODEL_FILE, CODES_FILE):
+            with new_file(folder / name) as file:
+                file.write(b"never loaded: no content is without its position")
+        artifact, sha256 = seal(folder, matching.CODE_VERSION, {"seed": 42})
+        curve = (Candidate(5, 2, 0.93, 0.5), Candidate(5, 8, 0.95, 0.625))
+        report = FitReport(5, 8, 0.95, 0.625, len(ids), 42, 12.5, 260.25, curve, artifact, sha256)
+        run_id = store.start_run("there is no map", matching.CODE_VERSION, len(ids), 1_767_225_600.0)
+        positions = np.random.default_rng(0).random((len(ids), 8)).astype("<f4")
+        placed = [(one, "fitted", row.tobytes()) for one, row in zip(ids, positions, strict=True)]
+        store.activate_run(run_id, report, placed, 1_767_225_612.5)
+    finally:
+        store.close()
+
+
+def processes_of(home: Path) -> list[str]:
+    """Return the processes that were started with `home` in their environment and still live."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.fsencode(home) in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # Gone meanwhile, or another user's.
+    return found
+
+
+class Scene:
+    """A daemon on two albums, and all that it and its commands have answered."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self.answers: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+        self.other = daemon.home / "other"
+        self.first = daemon.album / "photo-0000.jpg"
+        self.last = self.other / "photo-0010.jpg"
+
+    def ask(self, command: str, *argv: str | Path) -> Any:  # noqa: ANN401 -- JSON
+        """Run a command of `cbir` with `--json` and keep its answer."""
+        answer = self.daemon.json(*command.split()[1:], *argv)
+        self.answers[command].append(answer)
+        return answer
+
+    def make_albums(self) -> None:
+        """Write a dozen pictures, two files with the same bytes, one that is none, and a name that is not UTF-8."""
+        pictures.write_album(self.daemon.album, 10)
+        pictures.write_album(self.other, 2, first_seed=10)
+        Path(os.fsdecode(bytes(self.daemon.album) + b"/same-\xe9.jpg")).write_bytes(self.first.read_bytes())
+        (self.daemon.album / "none.jpg").write_bytes(b"not an image")
+
+    def without_map(self) -> None:
+        """Index; then let a copy come, which is told."""
+        self.daemon.start(self.daemon.album, self.other)
+        self.ask("cbir settle")
+        self.ask("cbir status")
+        self.ask("cbir query", self.first)
+        pictures.resaved(self.daemon.album / "photo-0001.jpg", self.daemon.album / "small.jpg")
+        self.daemon.settle()
+        self.answers["cbir alerts"] += self.daemon.alerts()
+        self.ask("cbir dismiss", self.first, self.last)
+        self.ask("cbir undismiss", self.first, self.last)
+        assert self.daemon.stop() == 0
+
+    def with_map(self) -> None:
+        """Ask everything again, of a daemon that has a map."""
+        put_map(self.daemon.state)
+        self.daemon.start(self.daemon.album, self.other)
+        self.daemon.settle()
+        for command in ("query", "status", "errors", "duplicates", "scan", "album list", "model show", "model history"):
+            self.ask(f"cbir {command}", *([self.daemon.album / "photo-0001.jpg"] if command == "query" else []))
+        (self.daemon.home / "empty").mkdir()
+        self.ask("cbir album add", self.daemon.home / "empty")
+        self.ask("cbir album remove", self.daemon.home / "empty")
+        self.lose_an_album()
+        checked = self.daemon.run("doctor", "--json", command="cbir-daemon")
+        self.answers["cbir-daemon doctor"] += [json.loads(checked.stdout), {"state": "", "findings": ["a sentence"]}]
+
+    def lose_an_album(self) -> None:
+        """Take an album away, as an unplugged disk does, and ask for an image of it."""
+        picture = self.last.read_bytes()
+        self.other.rename(self.daemon.home / "away")
+        self.daemon.settle()
+        answer = json.loads(self.daemon.run("query", "-", "--json", stdin=picture).stdout)
+        self.answers["cbir query"].append(answer)
+        self.ask("cbir status")
+
+    def through_the_client(self) -> None:
+        """Ask what no command prints as it comes."""
+        with Client([self.daemon.state / "socket"]) as client:
+            self.answers["hello"].append(client.hello())
+            self.answers["backup"].append(client.backup(self.daemon.home / "copy"))
+            self.answers["sheet"].append(client._exchange("sheet", {"path": str(self.first)}).message["ok"])
+            self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
+            assert self.answers["cbir model history"][-1] == client.model_history()
+
+    def in_between(self) -> None:
+        """Ask the same handlers while files are read and a map is fitted."""
+        with ExitStack() as stack:
+            rooms = rooms_of(self.daemon, stack)
+            rooms.ingest._mailbox.put([b"/nowhere"], 3600.0)
+            rooms.refit.state = RefitState(2, "tune", 0.25, "trying n_neighbors=5", 0.0)
+            for done in (0, 5):
+                rooms.ingest.progress = Progress(found=10, done=done)
+                self.answers["cbir status"].append(one(rooms, "status"))
+            run = rooms.store.active_run()
+            models_dir = self.daemon.state / MODELS_FOLDER
+            fitted = Fitted(rooms.store, rooms.searcher, rooms.projection, models_dir, rooms.config.model, lambda: True)
+            fitted.state, fitted.news = rooms.refit.state, iter((None, run))
+            replies = [reply.ok for reply in model_fit(replace(rooms, refit=fitted), Request(1, "model_fit"))]
+            self.answers["model_fit"] += replies
+            self.answers["cbir model fit"].append(replies[-1]["run"])
+            rooms.refit.state = None
+
+
+def pages(client: Client, method: str) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a stream."""
+    request_id = client._send(method, {})
+    message = client._answer(request_id).message
+    yield message
+    while message.get("more"):
+        message = client._answer(request_id).message
+        yield message
+
+
+def one(rooms: handlers.Rooms, method: str) -> dict[str, Any]:
+    """Return the answer of a handler that gives one."""
+    (reply,) = handlers.handle(rooms, Request(1, method))
+    return reply.ok
+
+
+def rooms_of(daemon: Daemon, stack: ExitStack) -> handlers.Rooms:
+    """Return the rooms of a service in this process, on the state of a daemon that has stopped; nothing is watched."""
+    settings = config.load(config=daemon.config, state=daemon.state, environ={"HOME": str(daemon.home)})
+    service = Service(settings, lambda: settings)
+    service._start(stack)
+    stack.callback(service._stop_threads)
+    stack.callback(service.stop)
+    assert service.rooms is not None
+    return service.rooms
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    """Give a running daemon that has answered everything once; afterwards nothing of it is left."""
+    with living() as daemon:
+        scene = Scene(daemon)
+        scene.make_albums()
+        scene.without_map()
+        scene.with_map()
+        scene.through_the_client()
+        assert daemon.stop() == 0
+        scene.in_between()
+        daemon.start()
+        yield scene
+        assert daemon.stop() == 0
+        assert processes_of(daemon.home) == []
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", TABLES)
+def test_answers_are_as_documented(scene: Scene, name: str) -> None:
+    """Every answer has the fields of its table, each of its type, and no other; together they have them all."""
+    answers = scene.answers[name]
+    assert answers
+    assert not [fault for answer in answers for fault in manual.faults(TABLES[name], answer)]
+    assert TABLES[name].keys() == manual.seen(answers)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", CONTRACT)
+def test_what_users_rely_on_is_there(scene: Scene, name: str) -> None:
+    """The fields of the contract are in the answers, under their names."""
+    promised = set(CONTRACT[name].split())
+    assert promised - manual.seen(scene.answers[name]) == set()
+
+
+@pytest.mark.process
+def test_kinds_come_in_order(scene: Scene) -> None:
+    """Exact before copy before similar, each by score."""
+    order = ["exact", "copy", "similar"]
+    for answer in scene.answers["cbir query"]:
+        ranks = [(order.index(match["kind"]), -match["score"]) for match in answer["matches"]]
+        assert ranks == sorted(ranks)
+    kinds = {match["kind"] for answer in scene.answers["cbir query"] for match in answer["matches"]}
+    assert kinds == set(order)
+
+
+@pytest.mark.process
+def test_a_name_that_is_not_utf_8_travels_in_base64(scene: Scene) -> None:
+    """Such a path is an object with its bytes, in a query and in a group."""
+    path = bytes(scene.daemon.album) + b"/same-\xe9.jpg"
+    encoded = {"b64": base64.b64encode(path).decode()}
+    assert encoded in [match["path"] for match in scene.answers["cbir query"][0]["matches"]]
+    groups = scene.answers["cbir duplicates"][0]["groups"]
+    assert encoded in [image["path"] for group in groups for image in group["images"]]
+
+
+@pytest.mark.process
+def test_a_sheet_is_a_png(scene: Scene) -> None:
+    """The blob of `sheet` is a PNG file, asked for by path and by bytes."""
+    with Client([scene.daemon.state / "socket"]) as client:
+        for image in (scene.first, scene.first.read_bytes()):
+            assert client.sheet(image, limit=3).startswith(b"\x89PNG\r\n\x1a\n")
+
+
+@pytest.mark.process
+def test_commands_print_what_the_daemon_answers(scene: Scene) -> None:
+    """`--json` is the answer itself: nothing is added, left out or renamed."""
+    with Client([scene.daemon.state / "socket"]) as client:
+        client.settle()
+        assert scene.daemon.json("status") == client.status()
+        assert scene.daemon.json("duplicates") == client.duplicates()
+        assert scene.daemon.json("errors") == client.errors()
+        assert scene.daemon.json("album", "list") == client.album_list()
+        assert scene.daemon.json("model", "show") == client.model_show()
+        assert scene.daemon.json("model", "history") == client.model_history()
+        assert scene.daemon.alerts() == list(client.alerts())
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda one: f"{one.method}-{one.name}")
+def test_every_documented_parameter_is_read(scene: Scene, parameter: Parameter) -> None:
+    """A parameter of the wrong type is refused by its name, so it is one that the daemon reads."""
+    others = {one.name: "/nowhere" for one in PARAMETERS if one.method == parameter.method and one.default == ""}
+    # `dismiss` looks at the first file before it reads the second.
+    others |= {"first": str(scene.first)} if "first" in others else {}
+    with Client([scene.daemon.state / "socket"]) as client, pytest.raises(BadRequestError) as caught:
+        client._ask(parameter.method, {**others, parameter.name: {"wrong": True}})
+    assert f"parameter {parameter.name!r}" in caught.value.message
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("method", sorted({one.method for one in PARAMETERS if not one.default}))
+def test_parameters_without_a_default_must_be_given(scene: Scene, method: str) -> None:
+    """A parameter whose default is empty in the table is missed, by its name, when it is not given."""
+    first = next(one.name for one in PARAMETERS if one.method == method)
+    with (
+        Client([scene.daemon.state / "socket"]) as client,
+        pytest.raises(BadRequestError, match=f"{first!r} is missing"),
+    ):
+        client._ask(method, {})
+
+
+@pytest.mark.process
+def test_what_is_not_known_is_ignored(scene: Scene) -> None:
+    """A parameter that no method has changes nothing, and neither does a field of the message."""
+    with Client([scene.daemon.state / "socket"]) as client:
+        assert client._ask("album_list", {"colour": "red"}) == client.album_list()

@@ -1,0 +1,274 @@
+"""The documents and reality: every link leads somewhere, every example and name is one of the program's own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cbir_daemon
+from cbir_daemon import server
+from cbir_daemon.child import Child
+from cbir_daemon.cli import text
+from cbir_daemon.config import places
+from cbir_daemon.config.settings import SECTIONS
+from cbir_daemon.handlers.overview import CAPABILITIES
+from cbir_daemon.matching import CODE_VERSION
+from cbir_daemon.model import MODEL_VERSION
+from cbir_daemon.protocol import framing, messages
+from cbir_daemon.records import EXTRACTOR
+from cbir_daemon.store import SCHEMA_VERSION
+from tests import manual
+from tests.manual import DOCS, Section, section, sections
+from tests.test_architecture import DOORS, FLOORS, NAME
+
+PACKAGE = Path(cbir_daemon.__file__).parent
+ALL_DOCS = sorted(path.name for path in DOCS.glob("*.md"))
+INDEX = "README.md"
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+SOURCE = re.compile(r"`([a-z_/]+\.py)`")
+
+FILES = {"model.joblib"}
+"""Names in backticks that look like settings."""
+
+Lines = Callable[[dict[str, Any]], Iterable[str]]
+
+AS_TEXT: dict[str, Lines] = {
+    "cbir query": text.matches,
+    "cbir status": text.status,
+    "cbir album list": lambda answer: text.albums(answer["albums"]),
+    "cbir errors": text.errors,
+    "cbir duplicates": text.groups,
+    "cbir alerts": lambda answer: [text.alert(answer)],
+    "cbir model show": text.model,
+    "cbir model history": text.history,
+}
+"""Command -> what makes text of its answer.  Those that say one short line have none."""
+
+
+def anchor(title: str) -> str:
+    """Return the name that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def documents(one: Section) -> list[dict[str, Any]]:
+    """Return the JSON examples of a section."""
+    decoder = json.JSONDecoder()
+    found: list[dict[str, Any]] = []
+    for block in one.blocks("json"):
+        rest = block
+        while rest:
+            document, end = decoder.raw_decode(rest)
+            found.append(document)
+            rest = rest[end:].strip()
+    return found
+
+
+EXAMPLES = {one.title: one for one in sections("commands.md") if one.blocks("json")}
+
+
+def test_every_document_is_in_the_index() -> None:
+    """The index has one row for each document, and no other."""
+    rows = section(INDEX, "Documents").table("document")
+    listed = [target for row in rows for target in LINK.findall(row[0])]
+    assert sorted(listed) == [name for name in ALL_DOCS if name != INDEX]
+
+
+@pytest.mark.parametrize("name", ALL_DOCS)
+def test_links_lead_somewhere(name: str) -> None:
+    """Every link between documents names a file that is there, and a heading in it."""
+    broken = []
+    for target in LINK.findall((DOCS / name).read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        if "://" in target:
+            continue
+        file = DOCS / path if path else DOCS / name
+        if not file.exists() or (heading and heading not in {anchor(one.title) for one in sections(file.name)}):
+            broken.append(target)
+    assert not broken
+
+
+@pytest.mark.parametrize("name", ALL_DOCS)
+def test_sources_that_are_named_are_there(name: str) -> None:
+    """Every `folder/module.py` in a document is a file of the package, or of the tests; a room may be left out."""
+    files = [str(path) for root in (PACKAGE, PACKAGE.parent / "tests") for path in root.rglob("*.py")]
+    named = set(SOURCE.findall((DOCS / name).read_text(encoding="utf-8")))
+    assert not {path for path in named if not any(file.endswith(f"/{path}") for file in files)}
+
+
+def test_the_vocabulary_of_types_is_explained() -> None:
+    """Every word in a type column stands in the table of types, and every type there is used."""
+    explained = {word for row in section("commands.md", "JSON").table("type") for word in re.findall(r"\w+", row[0])}
+    cells = [
+        row[1]
+        for name in ("commands.md", "protocol.md")
+        for one in sections(name)
+        for column in ("field", "parameter")
+        for row in one.table(column, "type")
+    ]
+    used = {word for cell in cells for word in manual.alternatives(cell) if not word.startswith("`")}
+    assert used - {"null"} == explained
+    assert explained | {"null"} == set(manual.WORDS)
+
+
+# -- examples ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("title", EXAMPLES)
+def test_examples_have_the_documented_fields(title: str) -> None:
+    """An example has every field of its table, each of its type, and no other."""
+    one = EXAMPLES[title]
+    found = documents(one)
+    assert found
+    assert not [fault for document in found for fault in manual.faults(one.fields, document)]
+
+
+@pytest.mark.parametrize("title", AS_TEXT)
+def test_text_is_what_the_command_makes_of_the_answer(title: str) -> None:
+    """The text below an example is what the command prints for that very document."""
+    one = EXAMPLES[title]
+    lines = [line for document in documents(one) for line in AS_TEXT[title](document)]
+    assert one.blocks("text") == ["\n".join(lines)]
+
+
+def test_every_json_answer_has_an_example() -> None:
+    """Every command that has a table of fields shows a document and its text."""
+    with_fields = {one.title for one in sections("commands.md") if one.fields}
+    assert with_fields == EXAMPLES.keys()
+    assert all(len(EXAMPLES[title].blocks("text")) == 1 for title in with_fields)
+
+
+# -- protocol ----------------------------------------------------------------------------------------------------------
+
+
+def test_limits_of_the_protocol() -> None:
+    """The numbers in the table of limits are those of the code."""
+    limits = {row[0]: row[1] for row in section("protocol.md", "Framing").table("limit")}
+    numbers = {what: int(found[0]) for what, value in limits.items() if (found := re.findall(r"^\d+", value))}
+    assert numbers == {
+        "longest line, newline included": framing.MAX_LINE_BYTES,
+        "pause inside a message": server.FRAME_TIMEOUT_S,
+        "wait for a client that does not read its answers": server.FRAME_TIMEOUT_S,
+        "wait for the next request": server.IDLE_TIMEOUT_S,
+        "longest path of the socket": places.MAX_SOCKET_PATH_BYTES,
+    }
+
+
+def test_settings_that_are_named_are_there() -> None:
+    """Every `section.key` that a document names is a setting."""
+    known = {f"{name}.{key.name}" for name, kind in SECTIONS.items() for key in fields(kind)}
+    documented = {field for one in sections("commands.md") for field in one.fields}
+    shape = re.compile(rf"`((?:{'|'.join(SECTIONS)})\.(?!py`)[a-z_]+)`")
+    for name in ALL_DOCS:
+        named = set(shape.findall((DOCS / name).read_text(encoding="utf-8")))
+        assert not named - known - documented - FILES, name
+
+
+def test_capabilities() -> None:
+    """The capabilities in the table are those that `hello` gives."""
+    rows = section("protocol.md", "Versions").table("capability")
+    assert [manual.code(row[0]) for row in rows] == list(CAPABILITIES)
+
+
+def test_messages_have_the_documented_fields() -> None:
+    """Requests, answers and refusals are made of the fields in the tables."""
+    request_fields, answer_fields = (
+        {manual.code(row[0]): row[1] for row in rows} for _, *rows in section("protocol.md", "Messages").tables()
+    )
+    request = json.loads(framing.encode(messages.Request(1, "query", {"limit": 3}).to_message(), b"123")[:-3])
+    answer = json.loads(framing.encode(messages.answer("x", {}, 3, more=True), b"123")[:-3])
+    refusal = messages.refusal(None, messages.ERRORS["busy"]("later"), 3)
+    assert request.keys() == request_fields.keys()
+    assert answer.keys() | refusal.keys() == answer_fields.keys()
+    assert not list(manual.faults(request_fields, {**request, "params": {}}))
+    assert not list(manual.faults(answer_fields, answer))
+    assert not list(manual.faults(answer_fields, {**refusal, "error": {}}))
+
+
+def test_messages_that_are_shown_are_messages() -> None:
+    """Every message in the text is JSON, and of the version that it shows."""
+    source = (DOCS / "protocol.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^    (?:\$ echo ')?(\{.*?\})(?:'.*)?$", source, re.MULTILINE)
+    assert len(shown) == 5
+    assert {json.loads(line)["v"] for line in shown} == {messages.VERSION}
+
+
+# -- architecture ------------------------------------------------------------------------------------------------------
+
+
+def test_every_room_is_described() -> None:
+    """The table of rooms has every room, on its floor, and the libraries of which it is the one door."""
+    rows = section("architecture.md", "The rooms").table("room")
+    rooms = [room for floor in FLOORS for room in floor if room != NAME]
+    assert sorted(manual.code(row[0]) for row in rows) == sorted(rooms)
+    floors = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+    assert sorted(rows, key=lambda row: floors[manual.code(row[0])]) == rows
+    for row in rows:
+        owned = {library for library, rooms in DOORS.items() if rooms == {manual.code(row[0])}}
+        assert {name for name in row[3].split(", ") if name} == owned, row
+
+
+def test_every_thread_is_described() -> None:
+    """The table of threads names every thread that the daemon gives a name, and where it is made."""
+    rows = section("architecture.md", "Threads of the daemon").table("thread")
+    described = {manual.code(row[0]): manual.code(row[1]) for row in rows if row[0].startswith("`")}
+    for name, file in described.items():
+        tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+        literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert name in literals, f"no thread {name} in {file}"
+    # A child has a thread of its own: it is none of the daemon's.
+    assert described.keys() == _thread_names() - {"lifeline"}
+
+
+def _thread_names() -> set[str]:
+    """Return the names in the code: of `Thread(name="...")`, and those that the service starts rooms under."""
+    names: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        names |= set(re.findall(r"Thread\([^\n]*name=\"(\w+)\"", source))
+        names |= set(re.findall(r"_start_thread\(\"(\w+)\"", source))
+        for group in re.findall(r"for name, room in \((.*?)\):", source):
+            names |= set(re.findall(r"\"(\w+)\"", group))
+    return names
+
+
+def test_every_process_is_described() -> None:
+    """The table of processes names every module that is run as a child, and who starts it."""
+    rows = section("architecture.md", "Processes").table("process")
+    children = {manual.code(row[0]) for row in rows} - {"cbir-daemon run"}
+    mains = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+        if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
+    }
+    assert children == mains
+    assert Child.__module__ == "cbir_daemon.child"
+
+
+def test_versions() -> None:
+    """The versions in the table are those of the code."""
+    rows = {row[0]: row[2].strip("`") for row in section("architecture.md", "Versions").table("version")}
+    assert rows == {
+        "protocol": str(messages.VERSION),
+        "schema": str(SCHEMA_VERSION),
+        "extractor": EXTRACTOR,
+        "codes": CODE_VERSION,
+        "artifact": MODEL_VERSION,
+    }
+
+
+def test_what_is_named_beside_a_source_is_in_it() -> None:
+    """Where a row says `name` in `file.py`, the file defines or uses that name."""
+    source = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    pairs = re.findall(r"`(\w+)`(?: and `(\w+)`)? in `([a-z_/]+\.py)`", source)
+    assert len(pairs) >= 8
+    for *names, file in pairs:
+        path = next(root / file for root in (PACKAGE, PACKAGE.parent) if (root / file).is_file())
+        body = path.read_text(encoding="utf-8")
+        assert all(re.search(rf"\b{name}\b", body) for name in names if name), (names, file)
