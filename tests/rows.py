@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ def digest(number: int) -> bytes:
     return hashlib.sha256(b"%d" % number).digest()
 
 
+@cache
 def vector(number: int) -> bytes:
     """Return 4096 grey numbers of noise."""
     return np.random.default_rng(number).integers(0, 256, VECTOR_BYTES, dtype=np.uint8).tobytes()
