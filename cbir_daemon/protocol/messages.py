@@ -78,7 +78,14 @@ def _field(message: Mapping[str, Any], name: str, types: tuple[type, ...], defau
     if not isinstance(value, types) or isinstance(value, bool):
         expected = " or ".join(one.__name__ for one in types)
         raise BadRequestError(f"field {name!r} must be {expected}")
+    if isinstance(value, str) and _sayable(value) != value:
+        raise BadRequestError(f"field {name!r} holds half a surrogate pair")
     return value
+
+
+def _sayable(text: str) -> str:
+    """Return text as UTF-8 can carry it: a message may name a path that is no text."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,8 @@ class Params:
         path = path_from_json(value, name)
         if not path.startswith(b"/"):
             raise BadRequestError(f"parameter {name!r} must be an absolute path")
-        return os.path.normpath(path)
+        # normpath keeps a second slash at the front, as POSIX allows it a meaning; on Linux it has none.
+        return os.path.normpath(b"/" + path.lstrip(b"/"))
 
 
 def path_to_json(path: bytes) -> str | Json:
@@ -172,21 +180,16 @@ def refusal(request_id: int | str | None, error: CbirError, clock: int) -> Json:
     """Return the message of an error; `request_id` is None when the request could not be read."""
     described = {
         "code": error.code,
-        "message": error.message,
-        "hint": error.hint,
+        "message": _sayable(error.message),
+        "hint": _sayable(error.hint),
         "retryable": error.retryable,
     }
-    return {"v": VERSION, "id": request_id, "error": described, "clock": clock}
+    plain_id = _sayable(request_id) if isinstance(request_id, str) else request_id
+    return {"v": VERSION, "id": plain_id, "error": described, "clock": clock}
 
 
-def _by_code(base: type[CbirError]) -> dict[str, type[CbirError]]:
-    found = {base.code: base}
-    for one in base.__subclasses__():
-        found |= _by_code(one)
-    return found
-
-
-ERRORS = _by_code(errors.CbirError)
+# Not all subclasses: those of other rooms go by the code of the class that they come from.
+ERRORS = {one.code: one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, CbirError)}
 """Wire code -> class, for the client to raise what the daemon raised."""
 
 
