@@ -78,6 +78,16 @@ def test_near_duplicates_are_told_apart() -> None:
     assert (np.diff(found.distances[0]) > 0).all()
 
 
+def test_what_a_matrix_product_cannot_tell_apart_is_compared_exactly() -> None:
+    """Distances of 1e-8, below the rounding of a float32 product: the five nearest are the true ones."""
+    first, second = random_codes(2)
+    second -= (first @ second) * first
+    order = np.random.default_rng(0).permutation(40)
+    points = (first + 1e-4 * order[:, np.newaxis] * second).astype(np.float32)
+    found = nearest(points, first[np.newaxis], 5)
+    assert list(order[found.ids[0]]) == [0, 1, 2, 3, 4]
+
+
 def test_flat_images_are_near_each_other_and_far_from_all_else() -> None:
     """Zeros have no direction: they become one direction of their own."""
     points = to_points(np.concatenate([random_codes(20), np.zeros((4, FEATURES), np.float32)]))

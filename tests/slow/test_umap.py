@@ -114,7 +114,7 @@ def projector(fitted: Fitted) -> Iterator[Projector]:
 def test_the_report_tells_what_was_tried_and_chosen(fitted: Fitted) -> None:
     """Every candidate is on the curve, the chosen one among them, and the artifact passes its check."""
     report = fitted.result.report
-    assert [candidate.n_neighbors for candidate in report.curve] == [5, 10, 15, 30]
+    assert [candidate.n_neighbors for candidate in report.curve] == [5, 10, 15]
     chosen = next(c for c in report.curve if c.n_neighbors == report.n_neighbors)
     assert (report.trustworthiness, report.neighbor_recall) == (chosen.trustworthiness, chosen.neighbor_recall)
     assert 0.8 < report.trustworthiness <= 1.0
