@@ -9,6 +9,8 @@ from typing import Any
 from cbir_daemon.protocol.messages import Json, path_from_json
 
 KIB = 1024
+WHOLE = 0.97
+"""Share of an area from which it counts as all of it: an alignment is good to about a pixel of 64."""
 
 
 def path(value: object) -> str:
@@ -59,8 +61,10 @@ def done_to(match: Json) -> str:
         words.append(f"tilted {transform['angle']:.0f} degrees")
     if transform["invert"]:
         words.append("negative")
-    if overlap["match"] < 0.97:
-        words.append(f"shows {overlap['match']:.0%} of it")
+    if overlap["match"] < WHOLE:
+        words.append(f"the query is {overlap['match']:.0%} of it")
+    if overlap["query"] < WHOLE:
+        words.append(f"it is {overlap['query']:.0%} of the query")
     if match.get("missing"):
         words.append("its album is missing")
     return f"  ({', '.join(words)})" if words else ""
