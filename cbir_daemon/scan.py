@@ -103,19 +103,29 @@ def walk(root: bytes, below: bytes, rules: Filter) -> Found:
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(joined(root, folder)) as entries:
-                listed = [(joined(folder, entry.name), entry) for entry in entries]
+            inner, found = _listed(root, folder, rules)
         except OSError:
             unreadable.append(folder)
-            continue
-        for path, entry in listed:
+        else:
+            folders += inner
+            files |= found
+    return Found(files, tuple(unreadable))
+
+
+def _listed(root: bytes, folder: bytes, rules: Filter) -> tuple[list[bytes], dict[bytes, FileState]]:
+    """Return the folders and the image files in one folder; raises `OSError` unless all can be told."""
+    folders: list[bytes] = []
+    files: dict[bytes, FileState] = {}
+    with os.scandir(joined(root, folder)) as entries:
+        for entry in entries:
+            path = joined(folder, entry.name)
             if rules.excludes_entry(path):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)
             elif rules.is_image_name(path) and (state := state_of(entry)) is not None:
                 files[path] = state
-    return Found(files, tuple(unreadable))
+    return folders, files
 
 
 def joined(folder: bytes, name: bytes) -> bytes:
@@ -124,10 +134,16 @@ def joined(folder: bytes, name: bytes) -> bytes:
 
 
 def state_of(entry: os.DirEntry[bytes]) -> FileState | None:
-    """Return the state of a regular file, or None for anything else and for what is gone by now."""
+    """Return the state of a regular file, or None for anything else and for what is gone by now.
+
+    Raises
+    ------
+    OSError
+        When it cannot be known: a folder may give its names and keep everything else.
+    """
     try:
         return _regular(entry.stat(follow_symlinks=False))
-    except OSError:
+    except FileNotFoundError:
         return None
 
 
