@@ -8,6 +8,7 @@ before its watches do.  So an event only says where to look, and a periodic scan
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -41,6 +42,12 @@ EVENTS: list[type[FileSystemEvent]] = [
     FileMovedEvent,
 ]
 
+LIMITS = {
+    errno.ENOSPC: "raise fs.inotify.max_user_watches; ",
+    errno.EMFILE: "raise fs.inotify.max_user_instances; ",
+}
+"""What the operator can do about a kernel that refuses."""
+
 
 class Watcher:
     """Watches album roots and reports paths.
@@ -59,28 +66,36 @@ class Watcher:
         """Begin to watch a folder and all below it; False when the kernel refuses and it must be polled."""
         if root in self._observers:
             return True
+        try:
+            self._observers[root] = self._started(root)
+        except OSError as error:
+            hint = LIMITS.get(error.errno or 0, "")
+            logger.warning(
+                "watching refused album=%s reason=%s hint=%spolled until then", os.fsdecode(root), error.strerror, hint
+            )
+            return False
+        return True
+
+    def _started(self, root: bytes) -> BaseObserver:
         # An observer an album: one that dies, or whose folder is unmounted, takes no other with it.
         observer = Observer()
         try:
             observer.schedule(self._handler, os.fsdecode(root), recursive=True, event_filter=EVENTS)
             observer.start()
-        except OSError as error:
-            logger.warning(
-                "watching refused album=%s reason=%s hint=raise fs.inotify.max_user_watches; polled until then",
-                os.fsdecode(root),
-                error.strerror,
-            )
-            return False
-        self._observers[root] = observer
-        return True
+        except OSError:
+            # It holds a thread and descriptors from its making on.
+            observer.stop()
+            raise
+        return observer
 
     def stands(self, root: bytes) -> bool:
         """Whether `root` was taken under watch and not forgotten."""
         return root in self._observers
 
     def is_alive(self, root: bytes) -> bool:
-        """Whether the thread that watches `root` still runs."""
-        return root in self._observers and self._observers[root].is_alive()
+        """Whether the threads that watch `root` still run: when a folder is deleted they end, even if it comes back."""
+        observer = self._observers.get(root)
+        return observer is not None and observer.is_alive() and all(one.is_alive() for one in observer.emitters)
 
     def forget(self, root: bytes) -> None:
         """Stop watching a folder."""
