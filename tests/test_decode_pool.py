@@ -187,10 +187,13 @@ def test_a_file_whose_worker_dies_is_recorded_with_its_state(make_pool: MakePool
 def test_memory_is_bounded(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
     """A picture that needs more than a worker may have is refused, and the next one is read."""
     (tmp_path / "large.png").write_bytes(png_that_promises(20_000, 20_000))
-    limits = replace(LIMITS, max_pixels=10**9, max_memory_bytes=400 * 1024 * 1024)
-    results = read(make_pool(limits=limits), tmp_path / "large.png", album[0])
+    limits = replace(LIMITS, max_pixels=10**9, max_file_bytes=10**9, max_memory_bytes=400 * 1024 * 1024)
+    with (tmp_path / "sparse.png").open("wb") as stream:
+        stream.truncate(600 * 1024 * 1024)
+    results = read(make_pool(limits=limits), tmp_path / "large.png", tmp_path / "sparse.png", album[0])
     assert {name: code_of(result) for name, result in results.items()} == {
         "large.png": "out-of-memory",
+        "sparse.png": "out-of-memory",
         album[0].name: "read",
     }
 
@@ -257,11 +260,24 @@ def test_idle_workers_leave_and_come_back(make_pool: MakePool, album: list[Path]
     pool.close_idle(1059)
     assert len(children(pool)) == 2
     read(pool, album[0])
+    pool.read_image(album[0])
     pool.close_idle(1061)
-    assert len(children(pool)) == 1
+    pool.close_idle(1120)
+    assert len(children(pool)) == 2
     pool.close_idle(1121)
     assert children(pool) == []
     assert code_of(read(pool, album[0])[album[0].name]) == "read"
+
+
+def test_nobody_leaves_in_the_middle_of_a_batch(make_pool: MakePool, album: list[Path]) -> None:
+    """However long its caller takes."""
+    pool = make_pool(idle_s=60)
+    batch = pool.read_files(tasks_for(album))
+    next(batch)
+    pool.close_idle(1000)
+    pool.close_idle(5000)
+    assert len(children(pool)) == 1
+    assert [code_of(result) for _, result in batch] == ["read"] * (len(album) - 1)
 
 
 def test_a_closed_pool_says_so(make_pool: MakePool, album: list[Path]) -> None:
@@ -295,7 +311,7 @@ def test_closing_ends_a_request_under_way(make_pool: MakePool, album: list[Path]
     while not pool._desk._busy:
         pass
     pool.close()
-    asker.join()
+    asker.join(LIMITS.timeout_s / 2)
     assert outcomes == ["unavailable"]
 
 
