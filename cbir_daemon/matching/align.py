@@ -47,6 +47,12 @@ def blurs(side: int, sigmas_px: Floats) -> Floats:
     return np.asarray(weights / weights.sum(axis=2, keepdims=True), dtype=np.float32)
 
 
+def detail(images: Floats) -> Floats:
+    """Return the difference of two Gaussians of each image (n, s, s): edges and texture in grey levels, no shading."""
+    fine, coarse = blur(images.shape[-1], FINE_PX), blur(images.shape[-1], COARSE_PX)
+    return np.asarray(fine @ images @ fine.T - coarse @ images @ coarse.T, dtype=np.float32)
+
+
 def equalize(images: Floats) -> Floats:
     """Return images without local brightness and contrast: every edge and texture counts alike.
 
@@ -58,12 +64,11 @@ def equalize(images: Floats) -> Floats:
     Returns
     -------
     (n, s, s) ndarray of float32
-        Difference of Gaussians over its own local deviation, about -2 to 2.
+        Detail over its own local deviation, about -2 to 2.
     """
-    fine, coarse = blur(images.shape[-1], FINE_PX), blur(images.shape[-1], COARSE_PX)
-    detail = fine @ images @ fine.T - coarse @ images @ coarse.T
-    variance = coarse @ (detail * detail) @ coarse.T
-    return np.asarray(detail / np.sqrt(variance + NOISE_LEVELS**2), dtype=np.float32)
+    details, around = detail(images), blur(images.shape[-1], COARSE_PX)
+    variance = around @ (details * details) @ around.T
+    return np.asarray(details / np.sqrt(variance + NOISE_LEVELS**2), dtype=np.float32)
 
 
 class Template:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.matching.align import detail
 from cbir_daemon.records import VECTOR_SIDE_PX
 
 CODE_VERSION = "mean16/1"
@@ -21,8 +22,8 @@ _BLOCK_PX = VECTOR_SIDE_PX // CODE_SIDE
 # Grey levels.  A code whose blocks vary less than this around their mean is rounding and JPEG noise, not a picture.
 FLAT_LEVELS = 0.5
 
-# Grey levels of local structure (see `structure`) below which only equal bytes say anything.  Real photographs hold 2.5
-# and more; a white page with a hair on it, a gradient or a filled rectangle stay below.
+# Grey levels of detail (see `structure`) below which only equal bytes say anything: a flat area with noise of one level
+# has 0.4, the plainest of 2 500 photographs 2.3, and 1.1 at half its contrast.
 PLAIN_LEVELS = 1.0
 
 
@@ -47,7 +48,7 @@ def codes(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def structure(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return how much there is to match: the median over 8x8 blocks of pixels of the standard deviation inside.
+    """Return how much there is to match: the root mean square of edges and texture, without light and shade.
 
     Parameters
     ----------
@@ -56,11 +57,10 @@ def structure(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns
     -------
     (n,) ndarray of float32
-        Grey levels; 0 for a flat vector.
+        Grey levels; 0 for a flat vector and nearly so for a gradient.
     """
-    blocks = np.asarray(vectors).reshape(-1, 8, 8, 8, 8).astype(np.float32)
-    deviations = blocks.std(axis=(2, 4)).reshape(len(blocks), -1)
-    return np.asarray(np.sqrt(np.mean(deviations**2, axis=1)), dtype=np.float32)
+    images = np.asarray(vectors, dtype=np.float32).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    return np.asarray(np.sqrt(np.mean(detail(images) ** 2, axis=(1, 2))), dtype=np.float32)
 
 
 def is_plain(vector: NDArray[np.uint8]) -> bool:
