@@ -6,8 +6,13 @@ done by `cbir_daemon.model.project_child`, which keeps the fitted codes and find
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +24,8 @@ from cbir_daemon.model.artifact import ArtifactRefusedError, check_manifest
 from cbir_daemon.model.environment import child_environment
 from cbir_daemon.protocol.framing import Frame
 
-BATCH_ROWS = 512
-"""Codes sent at once, 0.5 MB."""
+BATCH_ROWS = 128
+"""Codes sent at once: what a query may have to wait for, about 0.1 s, while many new images are projected."""
 
 START_LIMIT_S = 180.0
 """A process that has not opened its map by then hangs.  Compiling everything anew takes 25 s on an idle machine."""
@@ -62,6 +67,8 @@ class Projector:
         self._threads = threads
         self._code_version = code_version
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._closings = 0
         self._child: Child | None = None
         self._opened = False
         self._started_s = 0.0
@@ -99,23 +106,11 @@ class Projector:
             When time is up.  A process that is still starting goes on; one that was at work is replaced.
         """
         deadline_s = time.monotonic() + timeout_s
-        with self._lock:
-            try:
-                child = self._open(deadline_s)
-                parts = [
-                    self._project_batch(child, codes[start : start + BATCH_ROWS], deadline_s)
-                    for start in range(0, max(1, len(codes)), BATCH_ROWS)
-                ]
-            except TimedOutError:
-                # Its late answer must not be taken for the next one; but to be late with starting is no fault, and
-                # callers in a hurry must not kill each worker before it is ready.
-                if self._opened or time.monotonic() - self._started_s > START_LIMIT_S:
-                    self._close()
-                raise
-            except (ChildError, ArtifactRefusedError):
-                self._close()
-                raise
-            self._used_s = time.monotonic()
+        closings = self._closings
+        parts = [
+            self._project_batch(codes[start : start + BATCH_ROWS], deadline_s, closings)
+            for start in range(0, max(1, len(codes)), BATCH_ROWS)
+        ]
         return np.concatenate(parts)
 
     def warm(self) -> None:
@@ -132,8 +127,17 @@ class Projector:
             self._start()
 
     def close(self) -> None:
-        """End the process.  The next `project` starts another."""
+        """End the process, whatever it does.
+
+        Who waits for it gets a `ChildError`.  The next `project` starts another.
+        """
+        child = self._child
+        if child is not None and child.running:
+            # Killed before the lock is asked for: a daemon that stops must not wait for a large batch.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
         with self._lock:
+            self._closings += 1
             self._close()
 
     def close_if_idle(self, now: float) -> None:
@@ -174,10 +178,39 @@ class Projector:
             self._opened = True
         return child
 
-    def _project_batch(self, child: Child, codes: NDArray[np.float32], deadline_s: float) -> NDArray[np.float32]:
+    def _project_batch(self, codes: NDArray[np.float32], deadline_s: float, closings: int) -> NDArray[np.float32]:
         rows = np.ascontiguousarray(codes, dtype=np.float32)
-        child.send({"rows": len(rows), "columns": rows.shape[1]}, rows.tobytes())
-        return _positions(child.receive(_remaining(deadline_s)), len(rows))
+        with self._own_turn(deadline_s):
+            if self._closings != closings:
+                # Closed between two batches: starting another worker would be against the will of who closed it.
+                raise ChildError("the model worker was closed")
+            try:
+                child = self._open(deadline_s)
+                child.send({"rows": len(rows), "columns": rows.shape[1]}, rows.tobytes())
+                frame = child.receive(_remaining(deadline_s))
+            except TimedOutError:
+                # Its late answer must not be taken for the next one; but to be late with starting is no fault, and
+                # callers in a hurry must not kill each worker before it is ready.
+                if self._opened or time.monotonic() - self._started_s > START_LIMIT_S:
+                    self._close()
+                raise
+            except (ChildError, ArtifactRefusedError):
+                self._close()
+                raise
+            self._used_s = time.monotonic()
+        return _positions(frame, len(rows))
+
+    @contextmanager
+    def _own_turn(self, deadline_s: float) -> Iterator[None]:
+        """Hold the worker.  Who waits gets it after the batch at work, not after all batches of that caller."""
+        # A lock alone is not fair: the caller that releases it is the first to take it again.
+        with self._turn:
+            if not self._lock.acquire(timeout=_remaining(deadline_s)):
+                raise TimedOutError("the model worker is busy")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _close(self) -> None:
         if self._child is not None:

@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -265,6 +266,38 @@ def test_a_worker_that_still_starts_survives_impatient_callers(fitted: Fitted) -
     assert worker.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
     assert worker._child.pid == first
     worker.close()
+
+
+def test_a_query_does_not_wait_for_a_large_batch(fitted: Fitted) -> None:
+    """It is answered between two parts of the batch."""
+    worker = fitted.projector()
+    worker.project(fitted.codes[:1], TIMEOUT_S)
+    with ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(worker.project, np.tile(fitted.codes, (500, 1)), TIMEOUT_S)
+        while not worker._lock.locked():
+            assert not waiting.done()
+        assert worker.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
+        assert not waiting.done()
+        worker.close()
+        with pytest.raises(ChildError):
+            waiting.result(TIMEOUT_S)
+
+
+def test_closing_does_not_wait_for_a_batch(fitted: Fitted) -> None:
+    """A daemon that stops tells who waits for positions that there will be none."""
+    worker = fitted.projector()
+    worker.project(fitted.codes[:1], TIMEOUT_S)
+    batch = np.tile(fitted.codes, (500, 1))
+    with ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(worker.project, batch, TIMEOUT_S)
+        while not worker._lock.locked():
+            assert not waiting.done()
+        started_s = time.monotonic()
+        worker.close()
+        assert time.monotonic() - started_s < 2.0
+        with pytest.raises(ChildError, match=r"killed|closed"):
+            waiting.result(TIMEOUT_S)
+    assert not worker.running
 
 
 def test_the_worker_leaves_when_idle(fitted: Fitted) -> None:
