@@ -382,6 +382,8 @@ def test_a_query_for_a_file_that_is_not_there(make_pool: MakePool, tmp_path: Pat
     with pytest.raises(UnreadableImageError) as caught:
         pool.read_image(tmp_path)
     assert caught.value.reason == "not-a-file"
+    with pytest.raises(NotFoundError, match=r"/\?\.jpg: no such file"):
+        pool.read_image(tmp_path / "\udcff.jpg")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
