@@ -91,26 +91,32 @@ class Server:
         ConfigError
             When the folder cannot be used, or the group is unknown.
         """
-        gid = None if not self._group else _group_id(self._group)
+        self._allowed_gid = None if not self._group else _group_id(self._group)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _remove_dead_socket(self._path)
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            # The mode must be right from the first moment on: others could connect before a chmod.
-            before = os.umask(0o177)
             try:
-                self._listener.bind(str(self._path))
-            finally:
-                os.umask(before)
-            if gid is not None:
-                os.chown(self._path, -1, gid)
-                self._path.chmod(0o660)
-            self._inode = self._path.stat().st_ino
+                self._bind(self._allowed_gid)
+            except OSError:
+                self._listener.close()
+                raise
         except OSError as error:
             raise ConfigError(
                 f"{self._path}: cannot listen there: {error.strerror or error}", hint="give another path with --socket"
             ) from error
-        self._allowed_gid = gid
+
+    def _bind(self, gid: int | None) -> None:
+        # The mode must be right from the first moment on: others could connect before a chmod.
+        before = os.umask(0o177)
+        try:
+            self._listener.bind(str(self._path))
+        finally:
+            os.umask(before)
+        if gid is not None:
+            os.chown(self._path, -1, gid)
+            self._path.chmod(0o660)
+        self._inode = self._path.stat().st_ino
         self._listener.listen(BACKLOG)
 
     def run(self) -> None:
@@ -179,7 +185,7 @@ class Server:
             for frame in self._frames(connection):
                 if not self._answer(connection, frame):
                     break
-        except OSError as error:
+        except (OSError, _PeerGoneError) as error:
             logger.debug("connection ended reason=%s", error)
         finally:
             connection.close()
@@ -200,31 +206,40 @@ class Server:
                 yield from reader.frames()
             except ProtocolError as error:
                 # Where the next message would begin cannot be known: answer and close.
-                connection.sendall(encode(refusal(None, error, self._clock())))
+                _send(connection, encode(refusal(None, error, self._clock())))
                 _drain(connection)
                 return
 
     def _answer(self, connection: socket.socket, frame: Frame) -> bool:
         """Answer one message; False when the connection must end."""
-        request_id = frame.message.get("id")
+        request_id = _plain_id(frame.message.get("id"))
         try:
             request = Request.from_message(frame.message, frame.blob)
             for reply in self._handle(request):
                 message = answer(request.id, reply.ok, self._clock(), more=reply.more)
-                connection.sendall(encode(message, reply.blob))
-        except ProtocolError as error:
-            connection.sendall(encode(refusal(_plain_id(request_id), error, self._clock())))
-            return False
-        except CbirError as error:
-            connection.sendall(encode(refusal(_plain_id(request_id), error, self._clock())))
-        except OSError:
+                _send(connection, encode(message, reply.blob))
+        except _PeerGoneError:
             raise
+        except CbirError as error:
+            _send(connection, encode(refusal(request_id, error, self._clock())))
+            return not isinstance(error, ProtocolError)
         # The top of this connection's thread: a fault in a handler costs one answer, is logged, and is said.
         except Exception:
             logger.exception("handler failed method=%s", frame.message.get("method"))
             failure = CbirError("the daemon failed to answer", hint="its log has the details")
-            connection.sendall(encode(refusal(_plain_id(request_id), failure, self._clock())))
+            _send(connection, encode(refusal(request_id, failure, self._clock())))
         return True
+
+
+class _PeerGoneError(Exception):
+    """The other side hung up, or does not read: told from an `OSError` of a handler, which is answered."""
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    try:
+        connection.sendall(data)
+    except OSError as error:
+        raise _PeerGoneError(str(error)) from error
 
 
 def _plain_id(value: object) -> int | str | None:
@@ -263,9 +278,13 @@ def _remove_dead_socket(path: Path) -> None:
     if not path.is_socket() or status.st_uid != os.geteuid():
         raise InUseError(f"{path}: is there already and is no socket of ours", hint="give another path with --socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # Whoever listens may be too busy to accept: that, too, is an answer.
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink()
             return
+        except BlockingIOError:
+            pass
     raise InUseError(f"{path}: another daemon listens there", hint="stop it, or give another path with --socket")
