@@ -53,12 +53,6 @@ class Mailbox:
                 self._changed.wait(remaining)
             self._woken = False
 
-    def rest(self, timeout_s: float) -> None:
-        """Return when woken, or after `timeout_s` seconds, whatever is due."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._woken, timeout_s)
-            self._woken = False
-
     def take(self) -> list[bytes]:
         """Remove and return the paths that are due, sorted."""
         with self._changed:

@@ -84,15 +84,11 @@ def test_a_wake_before_the_wait_counts_and_counts_once(mailbox: Mailbox) -> None
     mailbox.wake()
     mailbox.wait(LONG_S)
     mailbox.wait(0.0)
-    mailbox.wake()
-    mailbox.rest(LONG_S)
-    mailbox.rest(0.0)
 
 
-@pytest.mark.parametrize("method", ["wait", "rest"])
-def test_whoever_waits_can_be_woken(mailbox: Mailbox, method: str) -> None:
+def test_whoever_waits_can_be_woken(mailbox: Mailbox) -> None:
     """By another thread, long before the time is over."""
-    waiting = threading.Thread(target=getattr(mailbox, method), args=(LONG_S,))
+    waiting = threading.Thread(target=mailbox.wait, args=(LONG_S,))
     waiting.start()
     mailbox.wake()
     waiting.join(30)
@@ -107,16 +103,3 @@ def test_whoever_waits_hears_of_a_path() -> None:
     mailbox.put([b"/a"], 0.01)
     waiting.join(30)
     assert mailbox.take() == [b"/a"]
-
-
-def test_resting_is_not_ended_by_what_is_due(mailbox: Mailbox) -> None:
-    """Whoever cannot work at the moment must not run in a circle over what waits for it."""
-    mailbox.put([b"/a"], 0.0)
-    resting = threading.Thread(target=mailbox.rest, args=(LONG_S,))
-    resting.start()
-    mailbox.put([b"/b"], 0.0)
-    resting.join(0.05)
-    assert resting.is_alive()
-    mailbox.wake()
-    resting.join(30)
-    assert mailbox.take() == [b"/a", b"/b"]
