@@ -38,7 +38,8 @@ class Policy:
 
     def __init__(self, settings: AlertsConfig, albums: Sequence[AlbumConfig]) -> None:
         self._settings = settings
-        self._silent = tuple(os.fsencode(album.path) + b"/" for album in albums if not album.alerts)
+        # Images have the path that leads to them without symbolic links.
+        self._silent = tuple(os.fsencode(os.path.realpath(album.path)) + b"/" for album in albums if not album.alerts)
 
     def wanted(self, image: Image, matches: Sequence[AlertMatch]) -> NewAlert | None:
         """Return the alert that a new image raises, or None."""

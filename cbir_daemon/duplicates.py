@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cbir_daemon.records import Kind
+from cbir_daemon.records import FileState, Kind
 from cbir_daemon.scan import state_at
 from cbir_daemon.searching import Found, Searcher
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Store
@@ -77,28 +77,37 @@ def copy_groups(pairs: Sequence[Pair], images: Mapping[int, Sequence[Image]]) ->
             partners.setdefault(pair.other_id, set()).add(pair.content_id)
     groups: list[Group] = []
     left = set(partners)
-    for keeper in sorted(partners, key=lambda content_id: _rank(images[content_id][0])):
-        if keeper not in left:
-            continue
-        members = sorted({keeper} | (partners[keeper] & left), key=lambda one: (one != keeper, _rank(images[one][0])))
-        left -= set(members)
-        if len(members) > 1:
+    # By the best file of each content: the one that is kept must be of the content that all others are copies of.
+    for keeper in sorted(partners, key=lambda content_id: min(map(_rank, images[content_id]))):
+        members = {keeper} | (partners[keeper] & left)
+        if keeper in left and len(members) > 1:
+            left -= members
             groups.append(_group(Kind.COPY, [image for one in members for image in one_inode(images[one])]))
     return groups
 
 
 def one_inode(images: Iterable[Image]) -> list[Image]:
-    """Return one image for each file on disk, whatever number of names it has; the first path stands for it."""
-    by_inode: dict[tuple[int, int, int], Image] = {}
-    for image in images:
-        by_inode.setdefault((image.state.inode, image.state.mtime_ns, image.state.size_bytes), image)
-    return list(by_inode.values())
+    """Return one image for each file on disk, whatever number of names it has; its first path stands for it."""
+    by_state: dict[FileState, Image] = {}
+    for image in sorted(images, key=lambda one: one.path):
+        by_state.setdefault(image.state, image)
+    return list(by_state.values())
 
 
-def _rank(image: Image) -> tuple[int, int, int, bytes]:
-    """Sort key of the one to keep: most pixels, then most bytes, then oldest, then by path."""
-    content = image.content
-    return -content.width_px * content.height_px, -content.size_bytes, image.state.mtime_ns, image.path
+def _pixels(image: Image) -> int:
+    return image.content.width_px * image.content.height_px
+
+
+_MEASURES: tuple[tuple[Callable[[Image], int], str], ...] = (
+    (lambda image: -_pixels(image), "has the most pixels"),
+    (lambda image: -image.content.size_bytes, "has as many pixels and the most bytes"),
+    (lambda image: image.state.mtime_ns, "is the oldest of equals"),
+)
+"""What makes an image the one to keep, smallest first, and how it is said of the one that is; then the path decides."""
+
+
+def _rank(image: Image) -> tuple[tuple[int, ...], bytes]:
+    return tuple(measure(image) for measure, _ in _MEASURES), image.path
 
 
 def _group(kind: Kind, images: Sequence[Image]) -> Group:
@@ -109,13 +118,11 @@ def _group(kind: Kind, images: Sequence[Image]) -> Group:
 
 
 def _why_kept(keeper: Image, others: Sequence[Image]) -> str:
-    best = max((other.content.width_px * other.content.height_px for other in others), default=0)
-    if keeper.content.width_px * keeper.content.height_px > best:
-        return "has the most pixels"
-    if keeper.content.size_bytes > max((other.content.size_bytes for other in others), default=0):
-        return "has as many pixels and the most bytes"
-    if keeper.state.mtime_ns < min((other.state.mtime_ns for other in others), default=0):
-        return "is the oldest of equals"
+    """Say what decided: each measure is asked only among those that were equal in the ones before."""
+    for measure, why in _MEASURES:
+        others = [other for other in others if measure(other) == measure(keeper)]
+        if not others:
+            return why
     return "comes first by name among equals"
 
 
@@ -123,7 +130,7 @@ def _why_not(other: Image, keeper: Image) -> str:
     if other.content.id == keeper.content.id:
         return "has the same bytes as the one kept"
     ours, theirs = other.content, keeper.content
-    if ours.width_px * ours.height_px < theirs.width_px * theirs.height_px:
+    if _pixels(other) < _pixels(keeper):
         return f"is smaller: {ours.width_px}x{ours.height_px} against {theirs.width_px}x{theirs.height_px} pixels"
     return "is a copy of the one kept"
 
@@ -180,11 +187,16 @@ class Pairing:
     def _look_up(self) -> bool:
         """Find the pairs of the next contents; False when there were none."""
         contents = self._store.unmatched(BATCH_CONTENTS)
+        # What is committed comes into view a moment later.  Two contents that were looked up before would miss each
+        # other; of two in view the later one finds the earlier.
+        in_view = self._searcher.in_view([content_id for content_id, _ in contents])
         pairs: list[Pair] = []
         done: list[int] = []
         for content_id, vector in contents:
             if self._stopping.is_set():
                 break
+            if content_id not in in_view:
+                continue
             found = self._searcher.copies(vector, without=content_id)
             pairs += [_pair(content_id, one) for one in found]
             done.append(content_id)

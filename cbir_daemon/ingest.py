@@ -409,6 +409,8 @@ class Ingest:
     def _publish(self, applied: Applied) -> None:
         if applied.added or applied.gone:
             self._searcher.change(applied.added, applied.gone)
+            # The commit has woken who works on new contents; only now they are in view.
+            self._store.wake()
 
     def _finish_baselines(self) -> None:
         for album in self._store.albums():

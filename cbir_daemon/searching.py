@@ -125,7 +125,8 @@ class Searcher:
     def replace_map(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
         """Swap the map for that of another run, with all its positions, in one step."""
         with self._turn:
-            self.view = replace(self.view, map=_with(None, run_id, placed))
+            # A collection that has gone during the fit leaves nothing to place.
+            self.view = replace(self.view, map=_with(None, run_id, placed) if placed else None)
 
     def place(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
         """Add positions (content id, float32 bytes) to the map of a run; passed over when that map is not in use."""
@@ -138,6 +139,11 @@ class Searcher:
         """Search without a map from now on."""
         with self._turn:
             self.view = replace(self.view, map=None)
+
+    def in_view(self, content_ids: Sequence[int]) -> frozenset[int]:
+        """Return those of some contents that a search that begins now can find."""
+        ids = self.view.collection.ids
+        return frozenset(ids[np.isin(ids, np.array(content_ids, dtype=np.int64))].tolist())
 
     # -- searches ----------------------------------------------------------------------------------------------------
 
