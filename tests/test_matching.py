@@ -115,6 +115,27 @@ def test_framed_picture_is_found_inside(bars: tuple[int, int], share: float, alb
     assert judgement.overlap.match == pytest.approx(1, abs=0.04)
 
 
+def test_narrow_pictures_between_wide_bars() -> None:
+    """A portrait between bars that leave it a quarter of the width is still aligned to the pixel."""
+    for seed in range(6):
+        portrait = picture_of(seed).resize((240, 480))
+        framed = Image.new("RGB", (900, 480), (0, 0, 0))
+        framed.paste(portrait, (330, 0))
+        judgement = matching.judge(vector_of(framed), vector_of(portrait)[None])[0]
+        assert judgement.is_copy
+        assert judgement.overlap.query == pytest.approx(0.267, abs=0.02)
+
+
+def test_doubt_weighs_more_on_a_part(album: NDArray[np.uint8]) -> None:
+    """The same noise costs a crop to half of the area more of its score than it costs the whole."""
+    noise = np.random.default_rng(0).normal(0, 14, 4096)
+    picture = picture_of(7)
+    half = picture.crop((70, 47, 410, 273))
+    noisy = [np.clip(vector_of(one) + noise, 0, 255).astype(np.uint8) for one in (picture, half)]
+    whole, part = (matching.judge(query, album[[7]])[0].score for query in noisy)
+    assert 1 - part > 1.2 * (1 - whole)
+
+
 def test_edits_combine(album: NDArray[np.uint8]) -> None:
     """A mirrored, turned, tilted negative is called by all four names."""
     picture = picture_of(7).transpose(Image.Transpose.FLIP_LEFT_RIGHT).transpose(Image.Transpose.ROTATE_90)
