@@ -6,15 +6,17 @@ The same number gives the same content; another one gives another.  Never here: 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 
 from cbir_daemon.records import VECTOR_BYTES, Candidate, Facts, FileState, FitReport, Unreadable
 from cbir_daemon.store import Failed, Image, Indexed, Store
+from tests.pictures import Picture, photograph
 
 ROOT = b"/album"
 """Of the album that `opened` makes; nothing needs to be there."""
@@ -29,6 +31,14 @@ def digest(number: int) -> bytes:
 def vector(number: int) -> bytes:
     """Return 4096 grey numbers of noise."""
     return np.random.default_rng(number).integers(0, 256, VECTOR_BYTES, dtype=np.uint8).tobytes()
+
+
+@cache
+def photographed(seed: int, edit: Callable[[Picture], Picture] | None = None) -> bytes:
+    """Return the vector of a photograph, or of what an edit makes of it."""
+    picture = photograph(seed, (240, 160))
+    grey = PIL.Image.fromarray(picture if edit is None else edit(picture)).convert("L")
+    return np.asarray(grey.resize((64, 64), PIL.Image.Resampling.LANCZOS), dtype=np.uint8).tobytes()
 
 
 def state(number: int, inode: int | None = None) -> FileState:

@@ -1,0 +1,386 @@
+"""Every copy is found once whichever file came first, and each new duplicate raises one alert."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from cbir_daemon import scan
+from cbir_daemon.alerts import Policy
+from cbir_daemon.config import AlertsConfig
+from cbir_daemon.duplicates import Pairing, copy_groups, exact_groups
+from cbir_daemon.records import Facts, FileState, Kind
+from cbir_daemon.searching import Searcher
+from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, Pair, Store
+from tests.pictures import Picture, brighter, gamma, mirrored
+from tests.rows import all_images, digest, photographed
+
+PATIENCE_S = 30.0
+NOW = 1_700_000_000.0
+OLD = 1_000_000_000_000_000_000
+
+Edit = Callable[[Picture], Picture]
+
+
+class Album:
+    """A folder, its index, a searcher, and the lookup of copies under test.
+
+    A file's bytes are its seed and the name of its edit; its vector is that of the picture they make.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "album"
+        self.root.mkdir()
+        self.store = Store(folder / "index.sqlite")
+        self.store.open()
+        self.store.add_album(bytes(self.root))
+        self.id = self.store.albums()[0].id
+        self.searcher = Searcher(self.store)
+        self.written = 0
+        self.crowded = False
+        self.pairing = self.restarted()
+
+    def restarted(self) -> Pairing:
+        """Return the lookup as it is after a restart."""
+        policy = Policy(AlertsConfig(), ())
+        return Pairing(self.store, self.searcher, policy.wanted, self.count, lambda: self.crowded)
+
+    def count(self) -> None:
+        """Hear that alerts were written."""
+        self.written += 1
+
+    def write(self, name: str, seed: int, edit: Edit | None = None) -> Indexed:
+        """Write a file, and return what reading it gives."""
+        path = self.root / name
+        path.write_bytes(f"{seed} {edit.__name__ if edit else ''}".encode())
+        read = Facts(digest(hash(path.read_bytes())), photographed(seed, edit), 240, 160, "JPEG")
+        return Indexed(self.id, name.encode(), state_of(path), read)
+
+    def add(self, name: str, seed: int, edit: Edit | None = None) -> None:
+        """Write a file and index it."""
+        self.publish(self.store.apply([self.write(name, seed, edit)]))
+
+    def publish(self, applied: Applied) -> None:
+        """Let searches see what was committed."""
+        self.searcher.change(applied.added, applied.gone)
+
+    def finish_first_scan(self) -> None:
+        """Let everything from now on be news."""
+        self.store.finish_baseline(self.id)
+
+    def settle(self) -> None:
+        """Do all there is to do."""
+        while self.pairing._look_up() | self.pairing._alert():
+            pass
+        assert self.pairing.idle
+
+    def pairs(self) -> set[frozenset[str]]:
+        """Return the names of the files that were found to be copies."""
+        names = {image.content.id: self.name(image.path) for image in all_images(self.store)}
+        return {frozenset((names[pair.content_id], names[pair.other_id])) for pair in self.store.pairs()}
+
+    def alerts(self) -> list[tuple[str, str, list[str]]]:
+        """Return name, kind and matches of every alert."""
+        return [
+            (self.name(one.path), one.kind, [self.name(match.path) for match in one.matches])
+            for one in self.store.alerts(0, 100)
+        ]
+
+    def name(self, path: bytes) -> str:
+        """Return a path below the album."""
+        return os.fsdecode(path[len(bytes(self.root)) + 1 :])
+
+
+def state_of(path: Path) -> FileState:
+    """Return the state of a file that is there."""
+    state = scan.state_at(bytes(path))
+    assert state is not None
+    return state
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Iterator[Album]:
+    """An empty album."""
+    album = Album(tmp_path)
+    yield album
+    album.store.close()
+
+
+# Pairs.
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_copy_is_found_whichever_came_first(album: Album, together: bool) -> None:
+    """Indexed in one batch or one after the other; strangers are no pair, and each content is looked up once."""
+    files: list[tuple[str, int, Edit | None]] = [
+        ("copy.jpg", 1, mirrored),
+        ("stranger.jpg", 2, None),
+        ("one.jpg", 1, None),
+    ]
+    if together:
+        album.publish(album.store.apply([album.write(*file) for file in files]))
+    for file in files if not together else []:
+        album.add(*file)
+        album.settle()
+    album.settle()
+    assert album.pairs() == {frozenset(("one.jpg", "copy.jpg"))}
+    assert album.store.unmatched(10) == []
+
+
+def test_what_is_not_in_view_yet_is_not_looked_up(album: Album) -> None:
+    """A batch is committed a moment before searches see it: looked up in between, its copies would miss each other."""
+    applied = album.store.apply([album.write("one.jpg", 1), album.write("copy.jpg", 1, mirrored)])
+    assert not album.pairing._look_up()
+    assert not album.pairing.idle
+    album.publish(applied)
+    album.settle()
+    assert album.pairs() == {frozenset(("one.jpg", "copy.jpg"))}
+
+
+def test_half_a_lookup_is_gone_on_with(album: Album) -> None:
+    """A stop in the middle, or a kill, costs what was not committed and no more."""
+    album.add("one.jpg", 1)
+    album.add("copy.jpg", 1, mirrored)
+    album.pairing.stop()
+    assert not album.pairing._look_up()
+    album.pairing = album.restarted()
+    album.settle()
+    assert album.pairs() == {frozenset(("one.jpg", "copy.jpg"))}
+
+
+def test_a_dismissed_pair_is_none(album: Album) -> None:
+    """It is found and not shown, and raises no alert later."""
+    album.add("one.jpg", 1)
+    album.settle()
+    album.finish_first_scan()
+    copy = album.write("copy.jpg", 1, mirrored)
+    album.store.dismiss(all_images(album.store)[0].content.digest, copy.facts.digest, NOW)
+    album.publish(album.store.apply([copy]))
+    album.settle()
+    assert album.pairs() == set()
+    assert album.alerts() == []
+
+
+# Alerts.
+
+
+def test_the_first_scan_raises_none(album: Album) -> None:
+    """Duplicates that were there from the start are for `cbir duplicates`."""
+    album.add("one.jpg", 1)
+    album.add("same.jpg", 1)
+    album.add("copy.jpg", 1, mirrored)
+    album.settle()
+    album.finish_first_scan()
+    album.settle()
+    assert album.alerts() == []
+    assert len(album.pairs()) == 1
+
+
+def test_a_new_duplicate_raises_one(album: Album) -> None:
+    """Exact matches first, then copies; what is only new raises none; nothing is told twice, over a restart either."""
+    album.add("one.jpg", 1)
+    album.add("bright.jpg", 1, brighter)
+    album.settle()
+    album.finish_first_scan()
+    album.add("new.jpg", 2)
+    album.add("same.jpg", 1)
+    album.settle()
+    assert album.alerts() == [("same.jpg", "exact", ["one.jpg", "bright.jpg"])]
+    assert album.written == 1
+    album.pairing = album.restarted()
+    album.settle()
+    assert len(album.alerts()) == 1
+
+
+def test_a_copy_of_a_copy_names_both(album: Album) -> None:
+    """Each that was verified against it."""
+    album.add("one.jpg", 1)
+    album.settle()
+    album.finish_first_scan()
+    album.add("copy.jpg", 1, mirrored)
+    album.settle()
+    album.add("second.jpg", 1, gamma)
+    album.settle()
+    (first, second) = album.alerts()
+    assert first == ("copy.jpg", "copy", ["one.jpg"])
+    assert (second[0], second[1], set(second[2])) == ("second.jpg", "copy", {"one.jpg", "copy.jpg"})
+
+
+def test_a_copy_that_replaces_a_file_raises_one(album: Album) -> None:
+    """New bytes at a known path are news."""
+    album.add("one.jpg", 1)
+    album.add("two.jpg", 2)
+    album.finish_first_scan()
+    album.add("two.jpg", 1, mirrored)
+    album.settle()
+    assert album.alerts() == [("two.jpg", "copy", ["one.jpg"])]
+
+
+def test_a_touched_file_raises_none(album: Album) -> None:
+    """Its bytes are known."""
+    album.add("one.jpg", 1)
+    album.add("same.jpg", 1)
+    album.finish_first_scan()
+    os.utime(album.root / "same.jpg", ns=(OLD, OLD))
+    album.add("same.jpg", 1)
+    album.settle()
+    assert album.alerts() == []
+
+
+def test_a_moved_file_raises_none(album: Album) -> None:
+    """It was there before."""
+    album.add("one.jpg", 1)
+    album.add("same.jpg", 1)
+    album.finish_first_scan()
+    row = next(image.file_id for image in all_images(album.store) if image.path.endswith(b"same.jpg"))
+    (album.root / "same.jpg").rename(album.root / "moved.jpg")
+    album.store.apply([Moved(row, album.id, b"moved.jpg")])
+    album.settle()
+    assert album.alerts() == []
+
+
+def test_a_hard_link_is_no_duplicate(album: Album) -> None:
+    """It is the same file under another name, and takes no room."""
+    album.add("one.jpg", 1)
+    album.finish_first_scan()
+    os.link(album.root / "one.jpg", album.root / "link.jpg")
+    known = album.write("one.jpg", 1)
+    album.store.apply([known, Indexed(album.id, b"link.jpg", state_of(album.root / "link.jpg"), known.facts)])
+    album.settle()
+    assert album.alerts() == []
+    assert exact_groups(all_images(album.store)) == []
+
+
+def test_a_match_that_is_gone_is_not_named(album: Album) -> None:
+    """A file that was deleted a moment ago is no reason for an alert, though its row still stands."""
+    album.add("one.jpg", 1)
+    album.add("bright.jpg", 1, brighter)
+    album.settle()
+    album.finish_first_scan()
+    (album.root / "one.jpg").unlink()
+    album.add("same.jpg", 1)
+    album.settle()
+    assert album.alerts() == [("same.jpg", "copy", ["bright.jpg"])]
+
+
+def test_a_match_in_a_missing_album_is_named(album: Album) -> None:
+    """Its disk may be away for a moment; it is taken to stand."""
+    album.add("one.jpg", 1)
+    album.settle()
+    album.finish_first_scan()
+    fresh = album.write("same.jpg", 1)
+    album.store.set_album_state(album.id, "missing")
+    (album.root / "one.jpg").unlink()
+    album.store.apply([fresh])
+    album.settle()
+    assert album.alerts() == [("same.jpg", "exact", ["one.jpg"])]
+
+
+def test_a_file_that_goes_before_it_is_decided_upon_raises_none(album: Album) -> None:
+    """Its row is gone, and with it the question."""
+    album.add("one.jpg", 1)
+    album.finish_first_scan()
+    album.add("same.jpg", 1)
+    album.store.apply([Gone(album.id, b"same.jpg")])
+    album.settle()
+    assert album.alerts() == []
+
+
+# The thread.
+
+
+def wait_until(album: Album, holds: Callable[[], bool]) -> None:
+    """Return when `holds` does, looking after each change."""
+    moment = album.store.moment
+    while not holds():
+        album.store.wait_for_change(moment, PATIENCE_S)
+        assert holds() or album.store.moment > moment
+        moment = album.store.moment
+
+
+def test_the_thread_works_while_there_is_work_and_ends_when_told(album: Album) -> None:
+    """It waits while much is being indexed, and is woken by what comes."""
+    album.crowded = True
+    album.add("one.jpg", 1)
+    thread = threading.Thread(target=album.pairing.run)
+    thread.start()
+    album.finish_first_scan()
+    album.add("same.jpg", 1)
+    assert not album.pairing.idle
+    album.crowded = False
+    album.store.wake()
+    wait_until(album, lambda: album.pairing.idle)
+    album.pairing.stop()
+    album.store.wake()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert album.alerts() == [("same.jpg", "exact", ["one.jpg"])]
+
+
+# Groups, by example; `property/test_duplicates.py` has the rest.
+
+
+def picture(
+    number: int, name: str, width: int = 640, size: int = 1_000, mtime: int = 5, content_id: int | None = None
+) -> Image:
+    """Return an image of its own content."""
+    content_id = number if content_id is None else content_id
+    content = Content(content_id, digest(content_id), width, 480, size, "JPEG")
+    state = FileState(size, mtime, 100 + number)
+    return Image(number, 1, b"/album/" + name.encode(), state, missing=False, content=content)
+
+
+def shown(images: Sequence[Image], *pairs: tuple[int, int]) -> list[list[tuple[str, bool, str]]]:
+    """Return the copy groups, as names with what is said of them."""
+    by_content: dict[int, list[Image]] = {}
+    for image in images:
+        by_content.setdefault(image.content.id, []).append(image)
+    groups = copy_groups([Pair(first, other, 0.95) for first, other in pairs], by_content)
+    return [
+        [(os.fsdecode(one.image.path.rpartition(b"/")[2]), one.keep, one.why) for one in group.members]
+        for group in groups
+    ]
+
+
+def test_the_largest_is_kept() -> None:
+    """The others say how much smaller they are."""
+    images = [picture(1, "small", 320), picture(2, "large", 640), picture(3, "light", 640, 900)]
+    assert shown(images, (1, 2), (2, 3)) == [
+        [
+            ("large", True, "has as many pixels and the most bytes"),
+            ("light", False, "is a copy of the one kept"),
+            ("small", False, "is smaller: 320x480 against 640x480 pixels"),
+        ]
+    ]
+
+
+def test_the_reason_is_the_one_that_decided() -> None:
+    """A smaller picture, however heavy or old, has no say among the equals."""
+    images = [picture(1, "a", mtime=7), picture(2, "b", mtime=9), picture(3, "tiny", 10, 9_999, 1)]
+    (group,) = shown(images, (1, 2), (1, 3))
+    assert group[0] == ("a", True, "is the oldest of equals")
+
+
+def test_like_and_like_do_not_make_strangers_one_group() -> None:
+    """A chain falls into pairs around the best."""
+    images = [picture(1, "a", 300), picture(2, "b", 200), picture(3, "c", 100)]
+    assert [[name for name, _, _ in group] for group in shown(images, (1, 2), (2, 3))] == [["a", "b"]]
+
+
+def test_pairs_of_contents_without_files_are_passed_over() -> None:
+    """They may have gone since the pair was read."""
+    assert shown([picture(1, "a")], (1, 2)) == []
+
+
+def test_equal_files_say_so() -> None:
+    """One is kept, the oldest; the others have its bytes."""
+    (group,) = exact_groups([picture(1, "new", mtime=9), picture(2, "old", mtime=1, content_id=1), picture(3, "x")])
+    assert group.kind is Kind.EXACT
+    assert [(one.image.path, one.keep, one.why) for one in group.members] == [
+        (b"/album/old", True, "is the oldest of equals"),
+        (b"/album/new", False, "has the same bytes as the one kept"),
+    ]
