@@ -17,7 +17,6 @@ from cbir_daemon.matching.views import (
     MIDDLES,
     STORED_WINDOWS,
     TERMS,
-    content_box,
     crop_views,
     framed_views,
     tilted_views,
@@ -90,7 +89,7 @@ class Snapshot:
         if not len(self):
             return np.zeros(0, dtype=np.float32)
         image = np.asarray(query, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
-        views = crop_views(image, content_box(image)), tilted_views(image), framed_views(image)
+        views = crop_views(image), tilted_views(image), framed_views(image)
         cropped, tilted, framed = ((group.codes / _SCALE).T for group in views)
         best = [
             np.max([_best(some, cropped), _best(some[:, :MIDDLES], tilted), _best(some[:, :1], framed)], axis=0)

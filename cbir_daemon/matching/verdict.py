@@ -149,7 +149,7 @@ def _without_edge(box: Windows) -> Floats:
 
 def _guesses(image: Floats, others: Floats, box: Windows) -> tuple[Floats, Floats]:
     """Return the `_GUESSES` most promising maps of each image, (m * g, 2, 3), and their signs (m * g,)."""
-    groups = crop_views(image, box), framed_views(image), tilted_views(image)
+    groups = crop_views(image), crop_views(image, box), framed_views(image), tilted_views(image)
     codes = np.concatenate([views.codes for views in groups])
     view_maps = np.concatenate([views.maps for views in groups])
     stored = window_codes(others, STORED_WINDOWS).reshape(-1, TERMS)

@@ -163,10 +163,9 @@ class Views:
     maps: Floats
 
 
-def crop_views(image: Floats, box: Windows) -> Views:
-    """Return the views for which any window of a stored image may stand: the whole and what its bars leave."""
-    codes = np.concatenate([window_codes(image[None], WHOLE)[0], window_codes(image[None], box)[0]])
-    return _undone(codes, inverse(np.concatenate([WHOLE.frames, box.frames])))
+def crop_views(image: Floats, table: Windows = WHOLE) -> Views:
+    """Return the views for which any window of a stored image may stand: the whole, or what its bars leave."""
+    return _undone(window_codes(image[None], table)[0], inverse(table.frames))
 
 
 def tilted_views(image: Floats) -> Views:
