@@ -70,7 +70,7 @@ class Channel:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._ready:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self._connection], [], [], remaining)[0]:
+            if not _readable(self._connection, remaining):
                 raise TimedOutError(f"no answer within {timeout_s} s")
             data = self._connection.recv(RECEIVE_BYTES)
             if not data:
@@ -78,6 +78,13 @@ class Channel:
             self._reader.receive(data)
             self._ready.extend(self._reader.frames())
         return self._ready.pop(0)
+
+
+def _readable(connection: socket.socket, timeout_s: float | None) -> bool:
+    # Not select(): it fails once a busy daemon's descriptors reach 1024.
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    return bool(poller.poll(None if timeout_s is None else timeout_s * 1000))
 
 
 class Child:

@@ -1,6 +1,6 @@
 """The Python client: one method for each of the daemon's.
 
-In: a socket path.  Out: the answers as dictionaries, paths in them as bytes.  Never here: numpy, SQLite, printing.
+In: a socket path.  Out: the answers as dictionaries, as they travel.  Never here: numpy, SQLite, printing.
 
 A client speaks to one daemon over one connection and is used by one thread.
 """
@@ -119,7 +119,7 @@ class Client:
 
     def duplicates(self, *, kind: str | None = None, album: Path | None = None) -> Json:
         """Return groups of images that show the same, each with the one to keep."""
-        return self._ask("duplicates", {"kind": kind, "album": _path(album)})
+        return self._pages("groups", "duplicates", {"kind": kind, "album": _path(album)})
 
     def dismiss(self, first: Path, other: Path) -> Json:
         """Remember for ever that two images are no duplicates."""
@@ -144,11 +144,11 @@ class Client:
 
     def model_history(self) -> Json:
         """Return every run, newest first."""
-        return self._ask("model_history")
+        return self._pages("runs", "model_history", {})
 
     def errors(self) -> Json:
         """Return the files that could not be read, and why."""
-        return self._ask("errors")
+        return self._pages("errors", "errors", {})
 
     def backup(self, target: Path) -> Json:
         """Write a consistent copy of the index to a new file."""
@@ -163,6 +163,13 @@ class Client:
     def _exchange(self, method: str, params: Json, blob: bytes = b"") -> Frame:
         request_id = self._send(method, params, blob)
         return self._answer(request_id)
+
+    def _pages(self, name: str, method: str, params: Json) -> Json:
+        """Return a long answer whole: the first of its messages, with the rows of all under `name`."""
+        first, *others = self._stream(method, params)
+        for page in others:
+            first[name] += page[name]
+        return first
 
     def _stream(self, method: str, params: Json) -> Iterator[Json]:
         request_id = self._send(method, params)

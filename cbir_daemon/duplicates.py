@@ -186,17 +186,15 @@ class Pairing:
 
     def _look_up(self) -> bool:
         """Find the pairs of the next contents; False when there were none."""
-        contents = self._store.unmatched(BATCH_CONTENTS)
         # What is committed comes into view a moment later.  Two contents that were looked up before would miss each
         # other; of two in view the later one finds the earlier.
-        in_view = self._searcher.in_view([content_id for content_id, _ in contents])
+        newest_id = self._searcher.newest_id
+        contents = [row for row in self._store.unmatched(BATCH_CONTENTS) if row[0] <= newest_id]
         pairs: list[Pair] = []
         done: list[int] = []
         for content_id, vector in contents:
             if self._stopping.is_set():
                 break
-            if content_id not in in_view:
-                continue
             found = self._searcher.copies(vector, without=content_id)
             pairs += [_pair(content_id, one) for one in found]
             done.append(content_id)

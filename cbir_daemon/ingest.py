@@ -71,11 +71,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A file to read, and the state at which it was noticed."""
+    """A file to read, and the state at which it was noticed; `settled` when it has been left alone for long enough."""
 
     album: Album
     path: bytes
     state: FileState
+    settled: bool = True
 
     @property
     def absolute(self) -> bytes:
@@ -205,7 +206,10 @@ class Ingest:
 
     def _scan_due_albums(self) -> None:
         now = time.monotonic()
-        for album in self._store.albums():
+        albums = self._store.albums()
+        # An album that was removed would be due for ever.
+        self._next_rescan = {one.id: self._next_rescan[one.id] for one in albums if one.id in self._next_rescan}
+        for album in albums:
             if now >= self._next_rescan.get(album.id, now):
                 self._scan_album(album, accept_losses=False)
 
@@ -219,15 +223,17 @@ class Ingest:
     def _scan_album(self, album: Album, *, accept_losses: bool) -> None:
         """Compare a walk of the whole album with its rows."""
         before = time.monotonic()
-        self._next_rescan[album.id] = before + self._interval_s(album)
         rows = self._store.file_states(album.id)
         found = scan.walk(album.path, b"", self._rules)
         lost = self._is_lost(album, found, rows)
-        if accept_losses and scan.is_folder(album.path):
+        if accept_losses and b"" not in found.unreadable:
             self._accepted.add(album.id)
         if lost and album.id not in self._accepted:
+            # It may be back at any moment.
+            self._next_rescan[album.id] = before + min(self._watch.poll_s, self._watch.rescan_s)
             self._set_missing(album, lost)
             return
+        self._next_rescan[album.id] = before + self._interval_s(album)
         self._set_present(album)
         differing, vanished = self._compare(album, rows, found)
         logger.info(
@@ -249,7 +255,9 @@ class Ingest:
             return "its folder cannot be read"
         if rows and not found.files and not scan.has_entries(album.path):
             return "its folder is empty"
-        gone = sum(path not in found.files and not found.hides(path) for path in rows)
+        # What was moved within the album, or is left out since the settings changed, is no loss.
+        moved = {state for path, state in found.files.items() if path not in rows}
+        gone = sum(rows[path] not in moved and not self._rules.excludes(path) for path in _vanished(rows, found))
         if gone >= MIN_LOSS_FILES and gone > self._watch.missing_fraction * len(rows):
             return f"{gone} of {len(rows)} files are gone"
         return ""
@@ -271,6 +279,7 @@ class Ingest:
 
     def _look_at(self, hints: Sequence[bytes]) -> None:
         """Bring the rows of some paths up to date."""
+        self.progress = Progress(found=len(hints))
         albums = self._store.albums()
         targets: list[_Target] = []
         gone: list[Gone] = []
@@ -279,8 +288,9 @@ class Ingest:
             if album is not None:
                 self._classify(album, hint, targets, gone)
         # What is gone comes last: a file that was moved is found at its new place while its old row still stands.
-        targets = self._apply_moves(targets)
-        self._read(targets)
+        left = self._apply_moves({target.absolute: target for target in targets}.values())
+        self._mailbox.put([target.absolute for target in left if not target.settled], self._watch.settle_s)
+        self._read([target for target in left if target.settled])
         self._forget(gone)
 
     def _classify(self, album: Album, hint: bytes, targets: list[_Target], gone: list[Gone]) -> None:
@@ -291,38 +301,61 @@ class Ingest:
         wanted = not self._rules.excludes(path)
         try:
             if wanted and scan.is_folder(hint):
-                self._compare_folder(album, path, gone)
+                self._compare_folder(album, path, targets, gone)
                 return
-            state = scan.state_at(hint) if wanted and self._rules.is_image_name(path) else None
+            # Asked for whatever its name is: what cannot be looked at is not known to be gone.
+            state = scan.state_at(hint) if wanted else None
         except OSError as error:
             logger.debug("cannot look path=%s reason=%s", os.fsdecode(hint), error.strerror)
             return
-        if state is None:
+        if state is None or not self._rules.is_image_name(path):
             gone.append(Gone(album.id, path))
-        elif self._store.file_states(album.id, path).get(path) != state:
+            return
+        rows = self._store.file_states(album.id, path)
+        if rows.pop(path, None) != state:
             targets.append(_Target(album, path, state))
+        # A file has taken the place of a folder.
+        gone += [Gone(album.id, below, below=False) for below in rows]
 
-    def _compare_folder(self, album: Album, folder: bytes, gone: list[Gone]) -> None:
+    def _compare_folder(self, album: Album, folder: bytes, targets: list[_Target], gone: list[Gone]) -> None:
         """Look below a folder that came or was moved: its files raised no events of their own, or too early."""
         rows = self._store.file_states(album.id, folder)
         if rows.pop(folder, None) is not None:
             gone.append(Gone(album.id, folder, below=False))
-        self._compare(album, rows, scan.walk(album.path, folder, self._rules))
+        found = scan.walk(album.path, folder, self._rules)
+        fresh = self._fresh(found.files.values())
+        targets += [
+            _Target(album, path, state, state not in fresh)
+            for path, state in found.files.items()
+            if rows.get(path) != state
+        ]
+        self._put(album, _vanished(rows, found), 0.0)
 
     def _compare(self, album: Album, rows: Mapping[bytes, FileState], found: scan.Found) -> tuple[int, int]:
         """Put what differs between rows and walk into the mailbox; return how many differ and how many are gone."""
-        differing = [path for path, state in found.files.items() if rows.get(path) != state]
-        vanished = [path for path in rows if path not in found.files and not found.hides(path)]
-        settled_before_ns = time.time_ns() - int(self._watch.settle_s * 1e9)
-        fresh = {path for path in differing if settled_before_ns < found.files[path].mtime_ns <= time.time_ns()}
-        # A file that was just written is read when it has been quiet, an old one at once.
-        for paths, quiet_s in ((fresh, self._watch.settle_s), ({*differing, *vanished} - fresh, 0.0)):
-            self._mailbox.put([scan.joined(album.path, path) for path in paths], quiet_s)
+        differing = {path: state for path, state in found.files.items() if rows.get(path) != state}
+        vanished = _vanished(rows, found)
+        fresh_states = self._fresh(differing.values())
+        fresh = [path for path, state in differing.items() if state in fresh_states]
+        # A file that was just written is read when it has been quiet, an old one at once; what is gone is looked at no
+        # sooner, because it may have been moved to there.
+        self._put(album, differing.keys() - fresh, 0.0)
+        self._put(album, fresh, self._watch.settle_s)
+        self._put(album, vanished, self._watch.settle_s if fresh else 0.0)
         return len(differing), len(vanished)
+
+    def _fresh(self, states: Iterable[FileState]) -> set[FileState]:
+        """Return those states in which a file has not been for `settle_s` yet."""
+        now_ns = time.time_ns()
+        settled_before_ns = now_ns - int(self._watch.settle_s * 1e9)
+        return {state for state in states if settled_before_ns < state.mtime_ns <= now_ns}
+
+    def _put(self, album: Album, paths: Iterable[bytes], quiet_s: float) -> None:
+        self._mailbox.put([scan.joined(album.path, path) for path in paths], quiet_s)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def _apply_moves(self, targets: list[_Target]) -> list[_Target]:
+    def _apply_moves(self, targets: Iterable[_Target]) -> list[_Target]:
         """Give the rows of files that merely have a new path that path, and return the targets left to read."""
         left: list[_Target] = []
         moves: list[Change] = []
@@ -340,13 +373,15 @@ class Ingest:
 
     def _vanished_twin(self, target: _Target, claimed: set[int]) -> int | None:
         for file_id, path in self._store.same_inode(target.state):
-            if file_id not in claimed and path != target.absolute and _is_gone(path):
+            if file_id not in claimed and path != target.absolute and _has_left(path, target.state):
                 return file_id
         return None
 
     def _read(self, targets: Sequence[_Target]) -> None:
         if not targets:
             return
+        # In the order in which they lie on a disk that turns.
+        targets = sorted(targets, key=lambda target: target.state.inode)
         self.progress = Progress(found=len(targets))
         for start in range(0, len(targets), TASK_FILES):
             if self._stopping:
@@ -407,10 +442,17 @@ class Ingest:
         logger.debug("commit changes=%d clock=%d", len(changes), applied.clock)
 
     def _publish(self, applied: Applied) -> None:
+        # A file whose content went with its last other file while this one was read is read for itself.
+        for change in applied.again:
+            self.hint(self._path_of(change))
         if applied.added or applied.gone:
             self._searcher.change(applied.added, applied.gone)
             # The commit has woken who works on new contents; only now they are in view.
             self._store.wake()
+
+    def _path_of(self, change: Indexed) -> bytes:
+        root = next((album.path for album in self._store.albums() if album.id == change.album_id), b"")
+        return scan.joined(root, change.path)
 
     def _finish_baselines(self) -> None:
         for album in self._store.albums():
@@ -453,9 +495,14 @@ class _ScanRequests:
         self.done = request.ticket
 
 
-def _is_gone(path: bytes) -> bool:
+def _vanished(rows: Mapping[bytes, FileState], found: scan.Found) -> list[bytes]:
+    return [path for path in rows if path not in found.files and not found.hides(path)]
+
+
+def _has_left(path: bytes, state: FileState) -> bool:
+    """Whether a file of this state is no longer at `path`: nothing is there, or another file that took its name."""
     try:
-        return scan.state_at(path) is None
+        return scan.state_at(path) != state
     except OSError:
         return False
 

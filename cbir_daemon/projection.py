@@ -92,6 +92,8 @@ class Projection:
         self._retry_at = 0.0
         if before is not None:
             before[1].close()
+        # What came during the fit has no place on this map yet.
+        self._store.wake()
 
     @property
     def idle(self) -> bool:
@@ -165,6 +167,10 @@ class Projection:
 
     def _set_aside(self, run_id: int, error: ModelError) -> None:
         with self._lock:
+            active = self._store.active_run()
+            if active is None or active.id != run_id:
+                # A fit has replaced this map meanwhile, and its artifact went with it: nothing is wrong.
+                return
             if self._current is not None and self._current[0] == run_id:
                 self._current[1].close()
                 self._current = None

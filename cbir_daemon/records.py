@@ -147,19 +147,20 @@ class FitReport:
     n_neighbors, n_components : int
         The hyper-parameters chosen.
     trustworthiness, neighbor_recall : float
-        Scores of the chosen map, in [0, 1], both at the fixed k of the tuner.
+        Scores of the chosen map, in [0, 1], both at the fixed k of the tuner; the recall is the mean of that of
+        fitted and that of held-out images.
     fitted_images : int
         Contents that the map was fitted on.
     seed : int
         Of every random choice.
     duration_s, peak_mib : float
-        Wall time and largest resident memory of the fitting process.
+        Wall time in seconds, and largest resident memory of the fitting process.
     curve : tuple of Candidate
         All that was tried.
     artifact : str
         Name of the artifact's folder, below the state's folder of models.
     sha256 : bytes
-        Of the artifact's model file, as in its manifest.
+        Of the artifact's manifest, which holds the digests of its files.
     """
 
     n_neighbors: int

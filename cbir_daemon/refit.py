@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from datetime import time as time_of_day
 from pathlib import Path
@@ -197,7 +197,7 @@ class Refit:
     def _replace_map(self, reason: str) -> None:
         ids, codes = self._codes()
         run_id = self._store.start_run(reason, matching.CODE_VERSION, len(ids), time.time())
-        self.state = RefitState(run_id, "graph", 0.0, "starting", time.monotonic())
+        self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
         logger.info("fit starts run=%d contents=%d reason=%s", run_id, len(ids), reason)
         try:
             self._fit(run_id, ids, codes)
@@ -213,6 +213,7 @@ class Refit:
                 self._changed.notify_all()
 
     def _fit(self, run_id: int, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
+        started = time.monotonic()
         settings = FitSettings(
             n_components=self.settings.n_components,
             seed=self.settings.seed,
@@ -221,7 +222,8 @@ class Refit:
             max_fit_images=self.settings.max_fit_images,
         )
         result = self._followed(Fit.start(codes, self._models_dir, settings), run_id)
-        report = result.report
+        # What a user waited for, with the start of the process.
+        report = replace(result.report, duration_s=time.monotonic() - started)
         projector = self._projection.projector(report.artifact, report.sha256)
         try:
             placed = _placed(ids[result.rows], "fitted", result.positions)

@@ -101,6 +101,8 @@ class Searcher:
         self._collection = matching.Collection()
         self._turn = threading.Lock()
         self.view = View(self._collection.snapshot(), None)
+        self.newest_id = 0
+        """Highest content id in the view: ids only rise, and whoever commits contents brings them in that order."""
 
     # -- changes -----------------------------------------------------------------------------------------------------
 
@@ -121,6 +123,7 @@ class Searcher:
             if added:
                 self._collection.add([content_id for content_id, _ in added], as_vectors([v for _, v in added]))
             self.view = View(self._collection.snapshot(), _without(self.view.map, gone))
+            self.newest_id = max([self.newest_id, *(content_id for content_id, _ in added)])
 
     def replace_map(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
         """Swap the map for that of another run, with all its positions, in one step."""
@@ -139,11 +142,6 @@ class Searcher:
         """Search without a map from now on."""
         with self._turn:
             self.view = replace(self.view, map=None)
-
-    def in_view(self, content_ids: Sequence[int]) -> frozenset[int]:
-        """Return those of some contents that a search that begins now can find."""
-        ids = self.view.collection.ids
-        return frozenset(ids[np.isin(ids, np.array(content_ids, dtype=np.int64))].tolist())
 
     # -- searches ----------------------------------------------------------------------------------------------------
 

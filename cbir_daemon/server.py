@@ -93,7 +93,7 @@ class Server:
         """
         self._allowed_gid = None if not self._group else _group_id(self._group)
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folder(self._allowed_gid)
             _remove_dead_socket(self._path)
             self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -118,6 +118,15 @@ class Server:
             self._path.chmod(0o660)
         self._inode = self._path.stat().st_ino
         self._listener.listen(BACKLOG)
+
+    def _make_folder(self, gid: int | None) -> None:
+        """Make the socket's folder, for us alone or for the group too; one that is there keeps its rights."""
+        folder = self._path.parent
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+            if gid is not None:
+                os.chown(folder, -1, gid)
+                folder.chmod(0o710)
 
     def run(self) -> None:
         """Accept connections until `close`."""

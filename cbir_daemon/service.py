@@ -198,7 +198,8 @@ class Service:
 
     def _keep_house(self) -> None:
         assert self.rooms is not None
-        interval_s = min(HOUSEKEEPING_S, sdnotify.watchdog_interval_s(os.environ) or HOUSEKEEPING_S)
+        watchdog_s = sdnotify.watchdog_interval_s(os.environ)
+        interval_s = min(HOUSEKEEPING_S, watchdog_s or HOUSEKEEPING_S)
         while not self._stop.is_set():
             self._wake.wait(interval_s)
             self._wake.clear()
@@ -209,7 +210,7 @@ class Service:
             self.rooms.pool.close_idle(now)
             self.rooms.projection.close_if_idle(now)
             self.rooms.albums.check()
-            if all(thread.is_alive() for thread in self._threads):
+            if watchdog_s is not None and all(thread.is_alive() for thread in self._threads):
                 sdnotify.notify(sdnotify.WATCHDOG)
 
     def _read_again(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -25,7 +26,17 @@ NOTHING_FOUND = 1
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 A_PATH = click.Path(path_type=Path)
+MAX_TIMEOUT_S = 7 * 86_400
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+class Number(click.FloatRange):
+    """A number within its bounds, which `nan` never is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 -- click's own signature
+        """Return the number; fails on anything else."""
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is not a number.", param, ctx) if math.isnan(number) else number
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,23 +83,24 @@ def _print(answer: Json, lines: Callable[[Json], Iterable[str]], *, as_json: boo
 @click.argument("image", type=A_PATH)
 @click.option("-n", "limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Matches at most.")
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only matches of this kind.")
-@click.option(
-    "--min-score", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Lowest score, 1 = same."
-)
+@click.option("--min-score", type=Number(0, 1), default=0.0, show_default=True, help="Lowest score, 1 = same.")
 @click.option("--paths0", is_flag=True, help="Print only paths, each ended by a zero byte, for `xargs -0`.")
 @click.option("--sheet", type=A_PATH, metavar="OUT.png", help="Also write a picture of the query and its matches.")
 @AS_JSON
 def query(
     image: Path, limit: int, kind: str | None, min_score: float, paths0: bool, sheet: Path | None, as_json: bool
 ) -> int:
-    """Find what in the albums is, copies or resembles IMAGE (`-` reads it from standard input)."""
+    """Find what is, copies or resembles IMAGE.
+
+    `-` reads the image from standard input.  Exit status 1 when nothing is found.
+    """
     source: Path | bytes = sys.stdin.buffer.read() if str(image) == "-" else _absolute(image)
     with _client() as client:
         asked: dict[str, Any] = {"limit": limit, "kind": kind, "min_score": min_score}
         try:
             answer = client.query(source, **asked)
-        except NoAccessError:
-            # The daemon may not read the file; we may.
+        except (NoAccessError, NotFoundError):
+            # The daemon may not read the file, or has another view of the file system; we may read it.
             source = _bytes_of(_absolute(image))
             answer = client.query(source, **asked)
         if sheet is not None:
@@ -107,7 +119,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise NotFoundError(f"{path}: cannot be read: {error.strerror}") from error
+        raise NotFoundError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -124,16 +136,25 @@ def _write(path: Path, data: bytes) -> None:
 @cbir.command()
 @AS_JSON
 def status(as_json: bool) -> None:
-    """Show albums, counts, what is pending, the model and how far it is from the next fit."""
+    """Show what there is and what is pending.
+
+    Albums, counts, progress, the model, and how far it is from the next fit.
+    """
     with _client() as client:
         _print(client.status(), text.status, as_json=as_json)
 
 
 @cbir.command()
-@click.option("--timeout", "timeout_s", type=click.FloatRange(0), default=600.0, show_default=True, help="Seconds.")
+@click.option(
+    "--timeout", "timeout_s", type=Number(0, MAX_TIMEOUT_S), default=600.0, show_default=True, help="Seconds."
+)
 @AS_JSON
 def settle(timeout_s: float, as_json: bool) -> None:
-    """Wait until all that is on disk is indexed, alerts are written and no fit is due; exit 75 on time-out."""
+    """Wait until everything is indexed.
+
+    That is: all that is on disk now is indexed, its alerts are written, and no fit is due or running.  Exit status 75
+    on time-out.
+    """
     with _client() as client:
         answer = client.settle(timeout_s)
     _print(answer, lambda one: [f"settled: {one['images']} images, {one['errors']} errors"], as_json=as_json)
@@ -144,7 +165,10 @@ def settle(timeout_s: float, as_json: bool) -> None:
 @click.option("--accept-losses", is_flag=True, help="Forget the files of an album that is missing or nearly empty.")
 @AS_JSON
 def scan(path: Path | None, accept_losses: bool, as_json: bool) -> None:
-    """Look again now, at all albums or at and below PATH; `cbir settle` waits for the end."""
+    """Look again now, at all albums or below PATH.
+
+    `cbir settle` waits for the end.
+    """
     with _client() as client:
         answer = client.scan(None if path is None else _absolute(path), accept_losses=accept_losses)
     _print(answer, lambda one: ["looking again"], as_json=as_json)
@@ -187,7 +211,10 @@ def album_list(as_json: bool) -> None:
 @cbir.command()
 @AS_JSON
 def errors(as_json: bool) -> int:
-    """List the files that could not be read, and why; exit 1 when there are none."""
+    """List the files that could not be read, and why.
+
+    Exit status 1 when there are none.
+    """
     with _client() as client:
         answer = client.errors()
     _print(answer, text.errors, as_json=as_json)
@@ -202,7 +229,10 @@ def errors(as_json: bool) -> int:
 @click.option("--album", type=A_PATH, metavar="FOLDER", help="Only groups with an image below this folder.")
 @AS_JSON
 def duplicates(kind: str | None, album: Path | None, as_json: bool) -> int:
-    """List groups of images that show the same, each with the one to keep and why; exit 1 when there are none."""
+    """List groups of images that show the same.
+
+    Each has one image to keep, and says why.  Exit status 1 when there are none.
+    """
     with _client() as client:
         answer = client.duplicates(kind=kind, album=None if album is None else _absolute(album))
     _print(answer, text.groups, as_json=as_json)
@@ -239,7 +269,10 @@ def undismiss(first: Path, other: Path, as_json: bool) -> None:
 @click.option("--since", type=click.IntRange(0), default=0, help="Only alerts with a higher id.")
 @AS_JSON
 def alerts(follow: bool, since: int, as_json: bool) -> int:
-    """Show past alerts, and with --follow the coming ones; exit 1 when there are none."""
+    """Show past alerts, or follow the coming ones.
+
+    Exit status 1 when there are none.
+    """
     found = NOTHING_FOUND
     with _client() as client:
         for one in client.alerts(since=since, follow=follow):
@@ -260,7 +293,7 @@ def model() -> None:
 @model.command("show")
 @AS_JSON
 def model_show(as_json: bool) -> None:
-    """Show hyper-parameters, scores and the curve of the map in use."""
+    """Show the map in use, its scores and curve."""
     with _client() as client:
         _print(client.model_show(), text.model, as_json=as_json)
 
@@ -268,7 +301,10 @@ def model_show(as_json: bool) -> None:
 @model.command("fit")
 @AS_JSON
 def model_fit(as_json: bool) -> None:
-    """Tune and fit now; queries are answered from the old map until the new one is there."""
+    """Tune and fit now.
+
+    Queries are answered from the old map until the new one is there.
+    """
     with _client() as client:
         for news in client.model_fit():
             if "run" in news:
@@ -284,7 +320,10 @@ def model_fit(as_json: bool) -> None:
 @model.command("history")
 @AS_JSON
 def model_history(as_json: bool) -> int:
-    """List every fit with hyper-parameters, scores, size, duration and outcome; exit 1 when there was none."""
+    """List every fit and what came of it.
+
+    With hyper-parameters, scores, size and duration.  Exit status 1 when there was none.
+    """
     with _client() as client:
         answer = client.model_history()
     _print(answer, text.history, as_json=as_json)

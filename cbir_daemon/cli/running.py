@@ -28,6 +28,9 @@ def status_of(command: click.Command, name: str) -> int:
         sys.stdout.flush()
     except CbirError as error:
         return _say(name, error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return BadRequestError.exit_status
     except click.UsageError as error:
         context = f"`{error.ctx.command_path} --help` shows what it takes" if error.ctx else ""
         return _say(name, BadRequestError(error.format_message().rstrip("."), hint=context))
@@ -35,8 +38,9 @@ def status_of(command: click.Command, name: str) -> int:
         return _say(name, BadRequestError(error.format_message()))
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has had enough; the interpreter must not complain about it at its end.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has had enough (click makes a SystemExit of that); the interpreter must not complain
+        # about it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result if isinstance(result, int) else 0

@@ -139,8 +139,8 @@ def alert(one: Json) -> str:
     first = one["matches"][0]
     more = len(one["matches"]) - 1
     others = f" and {more} more" if more else ""
-    same = "the same bytes as" if first["kind"] == "exact" else f"a copy ({first['score']:.3f}) of"
-    return f"{one['id']}  {one['time']}  {path(one['path'])} is {same} {path(first['path'])}{others}"
+    same = "has the same bytes as" if first["kind"] == "exact" else f"is a copy ({first['score']:.3f}) of"
+    return f"{one['id']}  {one['time']}  {path(one['path'])} {same} {path(first['path'])}{others}"
 
 
 def errors(answer: Json) -> Iterator[str]:

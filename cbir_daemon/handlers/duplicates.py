@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from cbir_daemon.duplicates import Group, copy_groups, exact_groups
 from cbir_daemon.errors import BadRequestError, NotFoundError, UnavailableError
-from cbir_daemon.handlers.rooms import Reply, Rooms, when
+from cbir_daemon.handlers.rooms import Reply, Rooms, paged, when
 from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
 from cbir_daemon.records import Kind
 from cbir_daemon.store import AlertRecord, Content, Image
@@ -17,7 +17,7 @@ FOLLOW_POLL_S = 60.0
 ALERTS_PAGE = 200
 
 
-def duplicates(rooms: Rooms, request: Request) -> Reply:
+def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return groups of images that show the same, each with the one to keep."""
     params = Params(request.params)
     kind = params.choice("kind", (Kind.EXACT.value, Kind.COPY.value))
@@ -27,7 +27,7 @@ def duplicates(rooms: Rooms, request: Request) -> Reply:
     groups += _copy_groups(rooms) if kind != Kind.EXACT else []
     if below is not None:
         groups = [group for group in groups if any(_lies_in(member.image, below) for member in group.members)]
-    return Reply({"clock": clock, "groups": [_group_to_json(group) for group in groups]})
+    return paged("groups", (_group_to_json(group) for group in groups), clock=clock)
 
 
 def _exact_groups(rooms: Rooms) -> list[Group]:

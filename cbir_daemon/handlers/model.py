@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from cbir_daemon.errors import ModelError, NotFoundError, UnavailableError
 from cbir_daemon.handlers.overview import fit_news, why_no_model
-from cbir_daemon.handlers.rooms import Reply, Rooms, when
+from cbir_daemon.handlers.rooms import Reply, Rooms, paged, when
 from cbir_daemon.protocol.messages import Json, Request
 from cbir_daemon.store import ModelRun
 
@@ -23,9 +23,9 @@ def model_show(rooms: Rooms, request: Request) -> Reply:
     return Reply({**_run_to_json(run), "projected_images": coverage.present + coverage.added})
 
 
-def model_history(rooms: Rooms, request: Request) -> Reply:
+def model_history(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return every run, newest first."""
-    return Reply({"runs": [_run_to_json(run) for run in rooms.store.runs()]})
+    return paged("runs", (_run_to_json(run) for run in rooms.store.runs()))
 
 
 def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from cbir_daemon import __version__
-from cbir_daemon.handlers.rooms import Reply, Rooms, when
+from cbir_daemon.handlers.rooms import Reply, Rooms, paged, when
 from cbir_daemon.protocol.messages import VERSION, Json, Request, path_to_json
 from cbir_daemon.refit import RefitState
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
@@ -120,9 +120,12 @@ def why_no_model(rooms: Rooms, contents: int) -> str:
     return failed.message if failed is not None else "no map was fitted yet; vectors answer without it"
 
 
-def errors(rooms: Rooms, request: Request) -> Reply:
+def errors(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return the files that could not be read, and why."""
-    rows = [
-        {"path": path_to_json(path), "code": code, "message": message} for path, code, message in rooms.store.errors()
-    ]
-    return Reply({"errors": rows})
+    return paged(
+        "errors",
+        (
+            {"path": path_to_json(path), "code": code, "message": message}
+            for path, code, message in rooms.store.errors()
+        ),
+    )

@@ -44,7 +44,7 @@ def query(rooms: Rooms, request: Request) -> Reply:
     """Return what in the albums is, copies or resembles an image."""
     before = time.perf_counter()
     clock = rooms.store.clock
-    answer = _find(rooms, request, MAX_MATCHES)
+    answer = _find(rooms, request)
     return Reply(
         {
             "clock": clock,
@@ -60,18 +60,18 @@ def query(rooms: Rooms, request: Request) -> Reply:
 
 
 def sheet(rooms: Rooms, request: Request) -> Reply:
-    """Draw the query and its matches, each with kind and score."""
-    answer = _find(rooms, request, MAX_SHEET_MATCHES)
-    cells = [SheetCell(match.image.path, _caption(match)) for match in answer.matches]
+    """Draw the query and its best matches, each with kind and score."""
+    answer = _find(rooms, request)
+    cells = [SheetCell(match.image.path, _caption(match)) for match in answer.matches[:MAX_SHEET_MATCHES]]
     facts = answer.facts
     caption = ("query", f"{facts.width_px} x {facts.height_px} {facts.format}")
     picture = rooms.pool.draw_sheet(_source(request), caption, cells)
     return Reply({"clock": rooms.store.clock, "matches": len(cells)}, picture)
 
 
-def _find(rooms: Rooms, request: Request, most: int) -> _Answer:
+def _find(rooms: Rooms, request: Request) -> _Answer:
     params = Params(request.params)
-    limit = params.integer("limit", DEFAULT_MATCHES, least=1, most=most)
+    limit = params.integer("limit", DEFAULT_MATCHES, least=1, most=MAX_MATCHES)
     kind = params.choice("kind", tuple(Kind))
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
     facts = rooms.pool.read_image(_source(request))

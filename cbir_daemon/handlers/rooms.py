@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -41,6 +43,23 @@ class Reply:
     ok: Json
     blob: bytes = b""
     more: bool = False
+
+
+PAGE_BYTES = 256 * 1024
+"""Rows of a long answer are cut into messages of about this length: one may have 1 MiB, and a row some 10 KiB."""
+
+
+def paged(name: str, rows: Iterable[Json], **fields: int) -> Iterator[Reply]:
+    """Yield rows under `name` in as many replies as they need, at least one; each has the `fields` too."""
+    page: list[Json] = []
+    length = 0
+    for row in rows:
+        if length >= PAGE_BYTES:
+            yield Reply({**fields, name: page}, more=True)
+            page, length = [], 0
+        page.append(row)
+        length += len(json.dumps(row))
+    yield Reply({**fields, name: page})
 
 
 def when(seconds: float | None) -> str | None:

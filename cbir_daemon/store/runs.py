@@ -111,10 +111,13 @@ def positions(connection: sqlite3.Connection, run_id: int) -> list[tuple[int, by
 
 
 def unplaced(connection: sqlite3.Connection, run_id: int, limit: int) -> list[tuple[int, bytes]]:
-    """Return (content id, vector) of contents that have no position in a run, in order of id."""
+    """Return (content id, vector) of contents that have no position on the active map, in order of id.
+
+    A run that is not active, or no longer, has none to place.
+    """
     return connection.execute(
-        "SELECT id, vector FROM content WHERE id NOT IN (SELECT content_id FROM position WHERE run_id = ?)"
-        " ORDER BY id LIMIT ?",
+        "SELECT id, vector FROM content WHERE id NOT IN (SELECT content_id FROM position WHERE run_id = ?1)"
+        " AND EXISTS (SELECT 1 FROM model_run WHERE id = ?1 AND outcome = 'active') ORDER BY id LIMIT ?2",
         (run_id, limit),
     ).fetchall()
 

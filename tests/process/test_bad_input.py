@@ -92,6 +92,12 @@ def test_a_plain_picture_in_the_album_is_found_by_its_bytes(running: Daemon) -> 
     assert [(match["path"], match["kind"]) for match in running.matches(plain)] == [(str(plain), "exact")]
 
 
+def test_numbers_that_are_none(running: Daemon) -> None:
+    """Not-a-number is refused as any other wrong argument is."""
+    refused(running, 64, "not a number", "query", "x.jpg", "--min-score", "nan", command="cbir")
+    refused(running, 64, "not in the range", "settle", "--timeout", "inf", command="cbir")
+
+
 def test_nobody_listens(daemon: Daemon) -> None:
     """Without a daemon every command of `cbir` says so and exits 69."""
     refused(daemon, 69, "no daemon listens", "status", command="cbir")

@@ -98,6 +98,8 @@ def test_sheet_is_a_picture_of_query_and_matches(indexed: Daemon) -> None:
     with Image.open(sheet) as picture:
         assert picture.format == "PNG"
         assert picture.width > 800
+    # More matches than a sheet has room for are no reason to refuse.
+    assert indexed.run("query", real(indexed), "-n", "100", "--sheet", sheet).returncode == 0
 
 
 def test_new_files_are_noticed_however_they_come(indexed: Daemon) -> None:
@@ -182,6 +184,32 @@ def test_duplicates_lists_groups_with_the_one_to_keep(indexed: Daemon) -> None:
     assert [group["kind"] for group in indexed.json("duplicates")["groups"]] == ["exact"]
     assert indexed.run("undismiss", real(indexed), small).returncode == 0
     assert len(indexed.json("duplicates")["groups"]) == 2
+
+
+def test_copies_inside_the_first_index_are_grouped_and_raise_no_alert(daemon: Daemon) -> None:
+    """Copies that arrive in one batch find each other; what was there at the start is listed, not told."""
+    pictures.write_album(daemon.album, 3)
+    pictures.resaved(daemon.album / "photo-0001.jpg", daemon.album / "small.jpg", scale=0.5, quality=60)
+    for path in daemon.album.iterdir():
+        # Old files are not waited for: all are committed at once, the moment that the search for copies begins.
+        os.utime(path, (1e9, 1e9))
+    daemon.start()
+    daemon.settle()
+    (group,) = daemon.json("duplicates")["groups"]
+    assert {Path(image["path"]).name for image in group["images"]} == {"photo-0001.jpg", "small.jpg"}
+    assert daemon.alerts() == []
+
+
+def test_a_long_answer_comes_in_pages(daemon: Daemon) -> None:
+    """An answer that is longer than a message of the protocol may be arrives whole."""
+    names = [f"{number:04d}-{'x' * 200}.jpg" for number in range(4_000)]
+    for name in names:
+        (daemon.album / name).touch()
+    daemon.start()
+    daemon.settle()
+    done = daemon.run("errors", "--json")
+    assert len(done.stdout) > 1024 * 1024
+    assert [Path(error["path"]).name for error in json.loads(done.stdout)["errors"]] == names
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
