@@ -25,8 +25,10 @@ TERMS = len(TERMS_U)
 # Natural images fall off as one over frequency: unweighted, the three lowest terms decide nearly alone.
 _WEIGHTS = (np.hypot(TERMS_U, TERMS_V) ** 0.5).astype(np.float32)
 
-# Grey levels added to a window's own deviation, so that flat windows match nothing instead of everything.
-_FLOOR_LEVELS = 4.0
+# Grey levels added to a window's own deviation, so that flat windows match nothing instead of everything.  More costs
+# the pictures of low contrast: among 2 500 the original is one of the first 24 for 99 % of the hard edits at 1 or 2
+# levels, 95 % at 4 and 83 % at 8.
+_FLOOR_LEVELS = 1.0
 
 # Degrees.  Codes of 6 terms bear 3 degrees either way, and nobody straightens a photograph by more than 12.
 ANGLES_DEG = (-10.0, -5.0, 5.0, 10.0)
@@ -103,7 +105,7 @@ MIDDLES = len(_MIDDLES)
 
 _CROPS = [
     *_MIDDLES,
-    *_grid(0.84, 0.84, 2, 2),
+    *_grid(0.88, 0.88, 2, 2),
     *(row for row in _grid(0.7, 0.7, 3, 3) if row not in _MIDDLES),
     *_grid(0.52, 0.52, 5, 5),
     *_grid(0.55, 1.0, 3, 1),
