@@ -179,7 +179,8 @@ def test_places_are_added_to_the_map_in_use(searcher: Searcher) -> None:
     assert place is not None
     assert place.tolist() == [30, 0]
     assert current.position_of(4) is None
-    assert current.distances(at(20)).tolist() == [19, 0, 10]
+    assert [current.distance(one, at(20)) for one in (1, 2, 3, 4)] == [19, 0, 10, None]
+    assert current.nearest(at(20), 2) == [2, 3]
 
 
 def test_a_map_is_swapped_whole(searcher: Searcher) -> None:

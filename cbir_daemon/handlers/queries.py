@@ -16,7 +16,7 @@ from cbir_daemon.errors import BadRequestError, TooPlainError
 from cbir_daemon.handlers.rooms import Reply, Rooms
 from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
 from cbir_daemon.records import Facts, Kind
-from cbir_daemon.searching import Found
+from cbir_daemon.searching import Found, Map
 from cbir_daemon.store import Content, Image
 
 MAX_MATCHES = 1_000
@@ -110,15 +110,15 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
         return exact
     if kind == Kind.EXACT:
         return exact
-    position = None if kind == Kind.COPY else _position(rooms, facts, same)
+    view = rooms.searcher.view
+    position = None if kind == Kind.COPY else _position(rooms, view.map, facts, same)
     if position is None:
         exact = [Found(one.content_id, one.kind, one.score, None) for one in exact]
-    others = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit)
+    others = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit, view)
     return exact + [one for one in others if same is None or one.content_id != same.id]
 
 
-def _position(rooms: Rooms, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:
-    current = rooms.searcher.view.map
+def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:
     if current is None or facts.vector is None:
         return None
     stored = None if same is None else current.position_of(same.id)
