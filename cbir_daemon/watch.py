@@ -115,6 +115,7 @@ class _Reporter(FileSystemEventHandler):
         self._report = report
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        for path in (event.src_path, event.dest_path):
+        # Where it went comes first: there the file is known again, as long as it still stands where it was.
+        for path in (event.dest_path, event.src_path):
             if path:
                 self._report(os.fsencode(path))

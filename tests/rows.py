@@ -95,3 +95,10 @@ def all_images(store: Store) -> list[Image]:
 def paths(store: Store) -> list[bytes]:
     """Return the absolute path of every indexed file, sorted."""
     return sorted(image.path for image in all_images(store))
+
+
+def due(store: Store) -> list[bytes]:
+    """Return the names of the files of which it is not decided whether they raise an alert."""
+    with store._database.read() as connection:
+        rows = connection.execute("SELECT path FROM file WHERE alert_due = 1 ORDER BY id")
+        return [row[0] for row in rows]

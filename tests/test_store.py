@@ -33,7 +33,7 @@ from cbir_daemon.store import (
     restore,
 )
 from cbir_daemon.store import store as store_module
-from tests.rows import ROOT, all_images, digest, failed, indexed, opened, paths, position, report, state, vector
+from tests.rows import ROOT, all_images, digest, due, failed, indexed, opened, paths, position, report, state, vector
 
 NOT_TEXT = b"holiday-\xff\xfe\n.jpg"
 NOW = 1_700_000_000.0
@@ -320,13 +320,6 @@ def test_a_decision_is_about_contents_and_for_ever(store: Store, album: int) -> 
     assert store.undismiss(digest(0), digest(1))
     assert not store.undismiss(digest(0), digest(1))
     assert store.pairs() == [again]
-
-
-def due(store: Store) -> list[bytes]:
-    """Return the names of the files of which it is not decided whether they raise an alert."""
-    with store._database.read() as connection:
-        rows = connection.execute("SELECT path FROM file WHERE alert_due = 1 ORDER BY id")
-        return [row[0] for row in rows]
 
 
 def test_only_news_is_due(tmp_path: Path) -> None:
