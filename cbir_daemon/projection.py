@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon import matching
 from cbir_daemon.config import ModelConfig
-from cbir_daemon.errors import ChildError, ModelError, TimedOutError
+from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.model import ArtifactRefusedError, Projector, check_artifact
 from cbir_daemon.searching import Searcher, as_vectors
 from cbir_daemon.store import ModelRun, Store
@@ -89,7 +89,7 @@ class Projection:
         projector = projector or self.projector(run.artifact, run.sha256)
         with self._lock:
             before, self._current = self._current, (run.id, projector)
-        self._retry_at = 0.0
+            self._retry_at = 0.0
         if before is not None:
             before[1].close()
         # What came during the fit has no place on this map yet.
@@ -154,16 +154,22 @@ class Projection:
             self._set_aside(run_id, error)
             return False
         except (ModelError, ChildError, TimedOutError) as error:
-            if not self._stopping.is_set():
-                logger.warning("projection failed run=%d retry_s=%s error=%s", run_id, BACK_OFF_S, error)
-            self._retry_at = time.monotonic() + BACK_OFF_S
-            return False
+            return self._retry_later(run_id, error)
         rows = positions.astype("<f4")
         placed = [(content_id, row.tobytes()) for (content_id, _), row in zip(contents, rows, strict=True)]
         self._store.put_positions(run_id, [(content_id, "added", row) for content_id, row in placed])
         self._searcher.place(run_id, placed)
         logger.debug("projected contents=%d run=%d", len(placed), run_id)
         return True
+
+    def _retry_later(self, run_id: int, error: CbirError) -> bool:
+        """Hold back after a failure; True when another map took this one's place, which may be tried at once."""
+        with self._lock:
+            if self._stopping.is_set() or (self._current is not None and self._current[0] != run_id):
+                return True
+            self._retry_at = time.monotonic() + BACK_OFF_S
+        logger.warning("projection failed run=%d retry_s=%s error=%s", run_id, BACK_OFF_S, error)
+        return False
 
     def _set_aside(self, run_id: int, error: ModelError) -> None:
         with self._lock:

@@ -59,6 +59,9 @@ def why_due(coverage: Coverage, runs: list[ModelRun], settings: ModelConfig, now
     # A fit cut short by the daemon's own end says nothing.
     last = next((run for run in runs if run.outcome in ("active", "replaced", "failed")), None)
     since_last_s = float("inf") if last is None else now.timestamp() - (last.finished_at or 0.0)
+    if since_last_s < 0:
+        # The clock was set back: how long ago it was cannot be told, and waiting for that time could take years.
+        since_last_s = float("inf")
     failed = last is not None and last.outcome == "failed"
     if failed and since_last_s < max(FAILURE_BACK_OFF_S, settings.refit_min_interval_s):
         return None
@@ -180,7 +183,15 @@ class Refit:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Fit whenever it is due or asked for, until stopped."""
+        """Fit whenever it is due or asked for, until stopped.
+
+        Raises
+        ------
+        StorageError
+            When the index cannot be read or written; call it again later.
+        """
+        # When the disk refused the end of a run, too, this comes before the next one, which must keep its distance.
+        self._store.end_interrupted_runs(time.time(), "failed", "its end could not be written")
         while not self._stopping.is_set():
             moment = self._store.moment
             reason = self._reason()
@@ -234,6 +245,8 @@ class Refit:
             self._store.activate_run(run_id, report, placed, time.time())
         except CbirError:
             projector.close()
+            # Nobody will ever ask for this artifact.
+            remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
             raise
         run = self._store.active_run()
         assert run is not None
@@ -249,6 +262,10 @@ class Refit:
             report.neighbor_recall,
             report.duration_s,
         )
+
+    def _artifacts_in_use(self) -> set[str]:
+        active = self._store.active_run()
+        return set() if active is None or active.artifact is None else {active.artifact}
 
     def _followed(self, fit: Fit, run_id: int) -> FitResult:
         assert self.state is not None

@@ -1,11 +1,24 @@
-"""The two fakes that tests may use: a clock that stands still, and a map that is a plain matrix.
+"""The fakes that tests may use: a clock that stands still, and a map that is a plain matrix.
 
-Everything else in the tests is real.
+UMAP compiles for tens of seconds, so a fit and a projector of the matrix stand in for it; everything else in the tests
+is real.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.errors import CbirError
+from cbir_daemon.model import Fit, FitProgress, FitResult, FitSettings, Projector
+from cbir_daemon.records import Candidate, FitReport
+
+N_COMPONENTS = 2
+ARTIFACT = "map-{}"
 
 
 @dataclass
@@ -20,3 +33,83 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now_s += seconds
+
+
+def positions_of(codes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the (n, 2) positions of codes on the fake map."""
+    matrix = np.random.default_rng(0).standard_normal((codes.shape[1], N_COMPONENTS)).astype(np.float32)
+    return np.asarray(codes @ matrix, dtype=np.float32)
+
+
+class FakeProjector(Projector):
+    """Projects by the matrix, in this process; raises `error` instead while there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nowhere"), "map-fake", b"", idle_s=0.0, threads=1)
+        self.error: CbirError | None = None
+        self.projected: list[int] = []
+        self.closed = 0
+
+    def project(self, codes: NDArray[np.float32], timeout_s: float) -> NDArray[np.float32]:
+        """Return the positions of codes."""
+        if self.error is not None:
+            raise self.error
+        self.projected.append(len(codes))
+        return positions_of(codes)
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+@dataclass
+class FakeFits:
+    """Stands in for `Fit`: every fit begun writes an artifact's folder and gives the matrix's positions.
+
+    Parameters
+    ----------
+    rows : int or None
+        Contents that are fitted, the first ones; the others are left to the projector.  None fits all.
+    error : CbirError or None
+        Raised instead of a result.
+    meanwhile : callable
+        Called while the fit runs.
+    endless : bool
+        Whether the fit only ever says how far it is.
+    """
+
+    rows: int | None = None
+    error: CbirError | None = None
+    meanwhile: Callable[[], object] = lambda: None
+    endless: bool = False
+    begun: list[FitSettings] = field(default_factory=list)
+    cancelled: int = 0
+
+    def start(self, codes: NDArray[np.float32], models_dir: Path, settings: FitSettings) -> Fit:
+        """Begin a fit."""
+        self.begun.append(settings)
+        return _FakeFit(self, codes, models_dir / ARTIFACT.format(len(self.begun)))
+
+
+class _FakeFit(Fit):
+    def __init__(self, fits: FakeFits, codes: NDArray[np.float32], folder: Path) -> None:
+        self._fits = fits
+        self._codes = codes
+        self._artifact = folder
+        self._said = False
+
+    def poll(self, timeout_s: float) -> FitProgress | FitResult | None:
+        if not self._said or self._fits.endless:
+            self._said = True
+            self._fits.meanwhile()
+            return FitProgress("tune", 1, 2, "trying 10")
+        if self._fits.error is not None:
+            raise self._fits.error
+        self._artifact.mkdir(parents=True)
+        rows = np.arange(len(self._codes) if self._fits.rows is None else self._fits.rows)
+        curve = (Candidate(10, N_COMPONENTS, 0.9, 0.5),)
+        report = FitReport(10, N_COMPONENTS, 0.9, 0.5, len(rows), 42, 0.1, 100.0, curve, self._artifact.name, b"s" * 32)
+        return FitResult(report, rows, positions_of(self._codes[rows]))
+
+    def cancel(self) -> None:
+        self._fits.cancelled += 1

@@ -417,6 +417,8 @@ def test_two_runs_cannot_run_at_once(store: Store) -> None:
     assert (run.id, run.outcome, run.finished_at) == (run_id, "cancelled", NOW + 1)
     assert run.message == "the daemon stopped during the fit"
     store.start_run("second", "code/1", 0, NOW)
+    store.end_interrupted_runs(NOW + 2, "failed", "why")
+    assert [(run.outcome, run.message) for run in store.runs()] == [("failed", "why"), (run.outcome, run.message)]
 
 
 def test_a_failed_run_leaves_the_active_one(store: Store, album: int) -> None:

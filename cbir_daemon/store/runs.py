@@ -94,12 +94,11 @@ def history(connection: sqlite3.Connection) -> list[ModelRun]:
     return [_run(row) for row in rows]
 
 
-def interrupted(connection: sqlite3.Connection, now: float) -> None:
-    """Close runs that a killed daemon left open."""
+def interrupted(connection: sqlite3.Connection, outcome: str, message: str, now: float) -> None:
+    """Close the run that is still open, if there is one."""
     connection.execute(
-        "UPDATE model_run SET outcome = 'cancelled', message = 'the daemon stopped during the fit', finished_at = ?"
-        " WHERE outcome = 'running'",
-        (now,),
+        "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE outcome = 'running'",
+        (outcome, message, now),
     )
 
 

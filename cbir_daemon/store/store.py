@@ -230,9 +230,11 @@ class Store:
         """Write that a fit ended without a map, or that its map is set aside."""
         self._change(lambda connection: runs.end(connection, run_id, outcome, message, now))
 
-    def end_interrupted_runs(self, now: float) -> None:
-        """Close runs that a killed daemon left open."""
-        self._write(lambda connection: runs.interrupted(connection, now))
+    def end_interrupted_runs(
+        self, now: float, outcome: str = "cancelled", message: str = "the daemon stopped during the fit"
+    ) -> None:
+        """Close a run that was left open: by a killed daemon, or because its end could not be written."""
+        self._write(lambda connection: runs.interrupted(connection, outcome, message, now))
 
     def activate_run(
         self, run_id: int, report: FitReport, placed: Sequence[tuple[int, str, bytes]], now: float

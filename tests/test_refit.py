@@ -1,0 +1,514 @@
+"""A map is fitted when it is old and not before, replaced in one step, and every content has its place on it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from datetime import time as time_of_day
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cbir_daemon import matching, refit
+from cbir_daemon.config import ModelConfig
+from cbir_daemon.errors import BadRequestError, ChildError, ModelError, StorageError, TimedOutError
+from cbir_daemon.model import ArtifactRefusedError
+from cbir_daemon.projection import BACK_OFF_S, Projection
+from cbir_daemon.refit import FAILURE_BACK_OFF_S, Refit, why_due
+from cbir_daemon.searching import Searcher, as_vectors
+from cbir_daemon.store import Coverage, Gone, ModelRun, Store
+from tests.fakes import FakeFits, FakeProjector, positions_of
+from tests.rows import indexed, opened, photographed, vector
+
+PATIENCE_S = 30.0
+SETTINGS = ModelConfig(min_images=5, refit_min_changes=2, refit_min_interval_s=600.0, fit_hours=None)
+NOON = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
+COUNT = 8
+
+
+# When a fit is due.
+
+
+def run_that(outcome: str, ago_s: float, run_id: int = 1) -> ModelRun:
+    """Return a run that ended some seconds before noon."""
+    ended = NOON.timestamp() - ago_s
+    return ModelRun(run_id, "due", ended - 10, ended, outcome, "", "code/1")
+
+
+def coverage(contents: int = 100, fitted: int = 100, present: int = 0, added: int = 0, at_fit: int = 100) -> Coverage:
+    """Return how a map covers a collection."""
+    return Coverage(contents, fitted, present, added, at_fit)
+
+
+ACTIVE = [run_that("active", 10_000)]
+NO_MAP = coverage(100, 0, 0, 0, 0)
+GROWN = coverage(130, added=30)
+
+
+@pytest.mark.parametrize(
+    ("covered", "runs", "why"),
+    [
+        (NO_MAP, [], "there is no map"),
+        (coverage(5, 0, 0, 0, 0), [], "there is no map"),
+        (coverage(4, 0, 0, 0, 0), [], None),
+        (coverage(0, 0, 0, 0, 0), [], None),
+        (coverage(), ACTIVE, None),
+        (GROWN, ACTIVE, "30 of 100 contents changed (30%)"),
+        (coverage(120, added=20), ACTIVE, None),
+        (coverage(121, added=21), ACTIVE, "21 of 100 contents changed (21%)"),
+        (coverage(121), ACTIVE, "21 of 100 contents changed (21%)"),
+        (coverage(79, fitted=79), ACTIVE, "21 of 100 contents changed (21%)"),
+        (coverage(100, fitted=50, present=39, added=11), ACTIVE, "22 of 100 contents changed (22%)"),
+        (coverage(6, fitted=5, added=1, at_fit=4), ACTIVE, None),
+        (GROWN, [run_that("active", 599)], None),
+        (GROWN, [run_that("active", 600)], "30 of 100 contents changed (30%)"),
+        (GROWN, [run_that("failed", 599), *ACTIVE], None),
+        (GROWN, [run_that("failed", 600), *ACTIVE], "30 of 100 contents changed (30%)"),
+        (NO_MAP, [run_that("failed", 599)], None),
+        (NO_MAP, [run_that("failed", 601)], "there is no map"),
+        (NO_MAP, [run_that("set-aside", 1)], "there is no map"),
+        (NO_MAP, [run_that("set-aside", 1), run_that("failed", 599)], None),
+        (GROWN, [run_that("cancelled", 1), *ACTIVE], "30 of 100 contents changed (30%)"),
+        (NO_MAP, [run_that("cancelled", 1)], "there is no map"),
+        (GROWN, [run_that("active", -3600)], "30 of 100 contents changed (30%)"),
+        (NO_MAP, [run_that("failed", -10 * 366 * 86_400)], "there is no map"),
+    ],
+)
+def test_a_fit_is_due_when_enough_has_changed_and_enough_time_has_passed(
+    covered: Coverage, runs: list[ModelRun], why: str | None
+) -> None:
+    """Share, number and interval must all be passed; a failure holds back, what was cut short or set aside does not."""
+    assert why_due(covered, runs, SETTINGS, NOON) == why
+
+
+def test_a_failure_holds_back_for_the_longer_of_two_times() -> None:
+    """A short interval between fits is no reason to try what cannot work again and again."""
+    eager = replace(SETTINGS, refit_min_interval_s=0.0)
+    patient = replace(SETTINGS, refit_min_interval_s=2 * FAILURE_BACK_OFF_S)
+    assert why_due(NO_MAP, [run_that("failed", FAILURE_BACK_OFF_S - 1)], eager, NOON) is None
+    assert why_due(NO_MAP, [run_that("failed", FAILURE_BACK_OFF_S)], eager, NOON) is not None
+    assert why_due(NO_MAP, [run_that("failed", FAILURE_BACK_OFF_S)], patient, NOON) is None
+    assert why_due(GROWN, [run_that("active", 0)], eager, NOON) is not None
+
+
+@pytest.mark.parametrize(
+    ("hours", "inside", "outside"),
+    [
+        ("09:00-17:30", ["09:00", "12:00", "17:29"], ["08:59", "17:30", "00:00"]),
+        ("22:00-06:30", ["22:00", "23:59", "00:00", "06:29"], ["06:30", "12:00", "21:59"]),
+        ("00:00-00:01", ["00:00"], ["00:01", "23:59"]),
+        ("23:59-00:00", ["23:59"], ["00:00", "12:00"]),
+    ],
+)
+def test_fits_keep_to_their_hours(hours: str, inside: list[str], outside: list[str]) -> None:
+    """Also over midnight; the end does not belong to them."""
+    begin, end = map(time_of_day.fromisoformat, hours.split("-"))
+    settings = replace(SETTINGS, fit_hours=(begin, end))
+    for moments, due in ((inside, True), (outside, False)):
+        for moment in map(time_of_day.fromisoformat, moments):
+            now = datetime.combine(NOON.date(), moment, UTC)
+            assert (why_due(NO_MAP, [], settings, now) is not None) is due
+
+
+# Replacing the map.
+
+
+class Loft:
+    """An index of eight photographs, a searcher, a projection on the fake map, and the refit under test."""
+
+    def __init__(self, store: Store, folder: Path, fits: FakeFits, settings: ModelConfig) -> None:
+        self.store = store
+        self.album = store.albums()[0].id
+        self.models_dir = folder / "models"
+        self.fits = fits
+        self.searcher = Searcher(store)
+        self.settings = settings
+        self.quiet = True
+        self.add(range(COUNT))
+        self.projectors: list[FakeProjector] = []
+        self.projection = Projection(store, self.searcher, self.models_dir, settings)
+        self.projection.projector = self.projector  # type: ignore[method-assign]  # the one fake
+        self.refit = Refit(store, self.searcher, self.projection, self.models_dir, settings, lambda: self.quiet)
+
+    def projector(self, artifact: str, sha256: bytes) -> FakeProjector:
+        """Return a projector of the fake map."""
+        self.projectors.append(FakeProjector())
+        return self.projectors[-1]
+
+    def add(self, numbers: range) -> None:
+        """Index new contents."""
+        applied = self.store.apply([indexed(self.album, b"%d.jpg" % n, n) for n in numbers])
+        self.searcher.change(applied.added, applied.gone)
+
+    def remove(self, numbers: range) -> None:
+        """Take contents away."""
+        applied = self.store.apply([Gone(self.album, b"%d.jpg" % n) for n in numbers])
+        self.searcher.change(applied.added, applied.gone)
+
+    def fit(self) -> str:
+        """Fit now, and return how it came out."""
+        self.refit._replace_map("asked for")
+        return self.store.runs()[0].outcome
+
+    def place(self) -> None:
+        """Place what has no place."""
+        assert self.projection._current is not None
+        while self.projection._place(*self.projection._current):
+            pass
+
+    def map_ids(self) -> list[int] | None:
+        """Return the contents on the map in use."""
+        current = self.searcher.view.map
+        return None if current is None else current.ids.tolist()
+
+    def artifacts(self) -> list[str]:
+        """Return the names of the artifacts on disk."""
+        return sorted(path.name for path in self.models_dir.iterdir())
+
+    def placed_truly(self) -> None:
+        """Every position in the store and in the searcher is that of its vector."""
+        run = self.store.active_run()
+        current = self.searcher.view.map
+        assert run is not None
+        assert current is not None
+        assert (current.run_id, current.ids.tolist()) == (run.id, [row[0] for row in self.store.positions(run.id)])
+        vectors = self.store.vectors(current.ids.tolist())
+        codes = matching.codes(as_vectors([vectors[content_id] for content_id in current.ids.tolist()]))
+        np.testing.assert_allclose(current.positions, positions_of(codes), rtol=1e-5)
+        assert self.store.check() == []
+
+
+def idle(room: Projection | Refit) -> bool:
+    """Whether a room has nothing to do, asked anew each time."""
+    return room.idle
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> FakeFits:
+    """What stands in for UMAP."""
+    fits = FakeFits()
+    monkeypatch.setattr(refit, "Fit", fits)
+    return fits
+
+
+@pytest.fixture
+def loft(tmp_path: Path, fits: FakeFits) -> Iterator[Loft]:
+    """Eight contents without a map."""
+    with opened(tmp_path / "index.sqlite") as store:
+        yield Loft(store, tmp_path, fits, SETTINGS)
+
+
+def test_a_fit_places_everything(loft: Loft) -> None:
+    """Run, positions, searcher and projection change together; a second fit leaves nothing of the first."""
+    assert loft.fit() == "active"
+    loft.placed_truly()
+    assert loft.map_ids() == list(range(1, COUNT + 1))
+    assert loft.store.coverage() == Coverage(COUNT, COUNT, 0, 0, COUNT)
+    assert idle(loft.projection)
+    assert loft.fit() == "active"
+    loft.placed_truly()
+    assert [run.outcome for run in loft.store.runs()] == ["active", "replaced"]
+    assert loft.artifacts() == ["map-2"]
+    assert [projector.closed for projector in loft.projectors] == [1, 0]
+    assert loft.fits.begun[0].code_version == matching.CODE_VERSION
+
+
+def test_what_was_not_in_the_sample_is_projected(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches, before the map is taken into use."""
+    monkeypatch.setattr(refit, "BATCH_CONTENTS", 2)
+    loft.fits.rows = 3
+    assert loft.fit() == "active"
+    assert loft.projectors[0].projected == [2, 2, 1]
+    assert loft.store.coverage() == Coverage(COUNT, 3, 5, 0, COUNT)
+    loft.placed_truly()
+
+
+def test_what_comes_and_goes_during_a_fit_is_no_obstacle(loft: Loft) -> None:
+    """What came is placed afterwards, what went is passed over, and both count as change."""
+
+    def happen() -> None:
+        loft.add(range(20, 23))
+        loft.remove(range(2))
+
+    loft.fits.meanwhile = happen
+    assert loft.fit() == "active"
+    assert loft.store.coverage() == Coverage(9, 6, 0, 0, COUNT)
+    assert not idle(loft.projection)
+    loft.place()
+    assert idle(loft.projection)
+    loft.placed_truly()
+    assert loft.store.coverage() == Coverage(9, 6, 0, 3, COUNT)
+    assert loft.store.coverage().changed == 5
+
+
+def test_a_collection_may_vanish_during_a_fit(loft: Loft) -> None:
+    """Its album was removed: there is nothing to place, and nothing fails; what comes later is placed."""
+    loft.fits.meanwhile = lambda: loft.remove(range(COUNT))
+    assert loft.fit() == "active"
+    assert loft.map_ids() is None
+    loft.add(range(30, 32))
+    loft.place()
+    loft.placed_truly()
+
+
+def test_a_fit_that_fails_leaves_the_map_before(loft: Loft) -> None:
+    """Its reason is kept, and it holds back the next one."""
+    loft.fit()
+    for error in (ModelError("no memory"), ChildError("killed"), TimedOutError("hangs"), StorageError("disk full")):
+        loft.fits.error = error
+        assert loft.fit() == "failed"
+        assert loft.store.runs()[0].message == str(error)
+    loft.placed_truly()
+    assert loft.artifacts() == ["map-1"]
+    loft.add(range(20, 30))
+    assert loft.refit.due() is None
+    assert loft.refit.state is None
+
+
+def test_a_map_that_cannot_be_taken_into_use_leaves_nothing(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its artifact nor its worker."""
+    loft.fit()
+
+    def refuse(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(loft.store, "activate_run", refuse)
+    assert loft.fit() == "failed"
+    assert loft.artifacts() == ["map-1"]
+    assert loft.projectors[-1].closed == 1
+    loft.placed_truly()
+
+
+def test_a_run_whose_end_was_refused_is_closed_first(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a full disk not even a failure can be written; it is, before anything else, once there is room again."""
+    loft.fits.error = StorageError("the disk is full")
+
+    def refuse(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loft.store, "end_run", refuse)
+        with pytest.raises(StorageError):
+            loft.refit.run()
+    assert loft.store.runs()[0].outcome == "running"
+    assert loft.refit.state is None
+    loft.fits.error = None
+    loft.refit.stop()
+    loft.refit.run()
+    assert [(run.outcome, run.message) for run in loft.store.runs()] == [("failed", "its end could not be written")]
+    assert loft.refit.due() is None
+
+
+def test_a_collection_that_is_too_small_is_not_fitted(loft: Loft) -> None:
+    """Whoever asks is told the least."""
+    loft.remove(range(COUNT - 4))
+    with pytest.raises(BadRequestError, match="4 contents are too few for a map: the least is 5"):
+        loft.refit.request()
+
+
+# The thread.
+
+
+@pytest.fixture
+def start(loft: Loft) -> Iterator[Callable[[], threading.Thread]]:
+    """Return a function that starts the thread; it is stopped at the end."""
+    threads: list[threading.Thread] = []
+
+    def begin() -> threading.Thread:
+        threads.append(threading.Thread(target=loft.refit.run))
+        threads[-1].start()
+        return threads[-1]
+
+    yield begin
+    loft.refit.stop()
+    loft.store.wake()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+def test_the_first_map_comes_by_itself_once_all_is_quiet(loft: Loft, start: Callable[[], threading.Thread]) -> None:
+    """A large copy is let finish; a fit that is asked for does not wait."""
+    loft.quiet = False
+    start()
+    assert not idle(loft.refit)
+    ticket = loft.refit.request()
+    run = loft.refit.outcome(ticket, PATIENCE_S)
+    assert run is not None
+    assert (run.outcome, run.reason) == ("active", "asked for")
+    assert idle(loft.refit)
+    loft.quiet = True
+    loft.store.wake()
+    assert len(loft.fits.begun) == 1
+
+
+def test_a_due_fit_begins_when_the_line_is_quiet(loft: Loft, start: Callable[[], threading.Thread]) -> None:
+    """Whoever waits for the end of it hears of it."""
+    ended = threading.Event()
+    loft.fits.meanwhile = ended.set
+    start()
+    assert ended.wait(PATIENCE_S)
+    deadline = time.monotonic() + PATIENCE_S
+    while not idle(loft.refit) and time.monotonic() < deadline:
+        loft.store.wait_for_change(loft.store.moment, 0.01)
+    assert idle(loft.refit)
+    assert loft.store.runs()[0].reason == "there is no map"
+
+
+def test_a_fit_asked_for_during_a_fit_is_another_one(loft: Loft, start: Callable[[], threading.Thread]) -> None:
+    """It takes what has come since; asking twice meanwhile is asking once."""
+    tickets: list[int] = []
+
+    def ask() -> None:
+        if not tickets:
+            assert loft.refit.state is not None
+            assert 0.0 <= loft.refit.state.fraction <= 1.0
+            assert loft.refit.state.elapsed_s >= 0.0
+            tickets.extend([loft.refit.request(), loft.refit.request()])
+
+    loft.fits.meanwhile = ask
+    loft.quiet = False
+    start()
+    loft.refit.outcome(loft.refit.request(), PATIENCE_S)
+    run = loft.refit.outcome(tickets[0], PATIENCE_S)
+    assert run is not None
+    assert tickets[0] == tickets[1]
+    assert len(loft.fits.begun) == 2
+
+
+def test_an_outcome_is_waited_for_only_so_long(loft: Loft) -> None:
+    """Nobody fits here."""
+    assert loft.refit.outcome(loft.refit.request(), 0.01) is None
+
+
+def test_stopping_cancels_a_fit(loft: Loft, start: Callable[[], threading.Thread]) -> None:
+    """It counts as cut short, not as failed, and is due again at the next start."""
+    running = threading.Event()
+    loft.fits.endless = True
+    loft.fits.meanwhile = running.set
+    thread = start()
+    assert running.wait(PATIENCE_S)
+    loft.refit.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert loft.fits.cancelled == 1
+    assert [(run.outcome, run.message) for run in loft.store.runs()] == [
+        ("cancelled", "the daemon stopped during the fit")
+    ]
+    assert loft.refit.due() == "there is no map"
+
+
+# Projection.
+
+
+@pytest.fixture
+def placed(loft: Loft) -> Loft:
+    """The same with a map, and two contents more that have no place on it."""
+    loft.fit()
+    loft.add(range(20, 22))
+    return loft
+
+
+def test_new_contents_are_placed_in_batches(placed: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the saved model, without a new fit; the thread ends when told."""
+    monkeypatch.setattr("cbir_daemon.projection.BATCH_CONTENTS", 1)
+    thread = threading.Thread(target=placed.projection.run)
+    thread.start()
+    for _ in range(2):
+        moment = placed.store.moment
+        if placed.projection.idle:
+            break
+        placed.store.wait_for_change(moment, PATIENCE_S)
+    placed.projection.stop()
+    placed.store.wake()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    placed.place()
+    assert placed.projectors[0].projected == [1, 1]
+    placed.placed_truly()
+
+
+def test_a_query_has_a_place_on_the_map_in_use(placed: Loft) -> None:
+    """On another map, or when the worker does not answer, it has none."""
+    query = photographed(3)
+    run = placed.store.active_run()
+    assert run is not None
+    found = placed.projection.position(query, run.id)
+    assert found is not None
+    np.testing.assert_allclose(found, positions_of(matching.codes(as_vectors([query])))[0], rtol=1e-5)
+    assert placed.projection.position(query, run.id + 1) is None
+    for error in (ModelError("bad codes"), ChildError("killed"), TimedOutError("hangs")):
+        placed.projectors[0].error = error
+        assert placed.projection.position(query, run.id) is None
+    assert placed.store.active_run() == run
+
+
+def test_a_worker_that_fails_is_left_alone_for_a_while(placed: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it meanwhile; then what had no place gets one."""
+    now = itertools.count(1_000.0, BACK_OFF_S / 4)
+    monkeypatch.setattr("cbir_daemon.projection.time.monotonic", lambda: next(now))
+    placed.projectors[0].error = ChildError("killed")
+    assert placed.projection._current is not None
+    assert not placed.projection._place(*placed.projection._current)
+    assert idle(placed.projection)
+    placed.projectors[0].error = None
+    for _ in range(4):
+        next(now)
+    assert not idle(placed.projection)
+    placed.place()
+    placed.placed_truly()
+
+
+def test_a_worker_that_was_replaced_holds_nobody_back(placed: Loft) -> None:
+    """It ends in the middle of its batch because another map took its place: that one places at once."""
+    before = placed.projection._current
+    assert before is not None
+    placed.fit()
+    placed.add(range(22, 24))
+    placed.projectors[0].error = ChildError("closed")
+    # As the thread does that was in the old worker while the new map came.
+    assert placed.projection._retry_later(before[0], ChildError("closed"))
+    assert not idle(placed.projection)
+    placed.place()
+    placed.placed_truly()
+
+
+def test_a_map_that_may_not_be_loaded_is_set_aside(placed: Loft) -> None:
+    """Found out by a query or by a batch: searches go on without it, and a fit is due."""
+    placed.projectors[0].error = ArtifactRefusedError("of another version")
+    assert placed.projection._current is not None
+    run_id, projector = placed.projection._current
+    assert not placed.projection._place(run_id, projector)
+    assert placed.map_ids() is None
+    assert placed.projection.position(vector(1), run_id) is None
+    assert placed.store.runs()[0].outcome == "set-aside"
+    assert placed.refit.due() == "there is no map"
+    assert placed.fit() == "active"
+    placed.placed_truly()
+
+
+def test_a_replaced_map_is_not_set_aside(placed: Loft) -> None:
+    """A query that was under way when the map changed finds its artifact gone: the new map stays."""
+    old = placed.store.active_run()
+    assert old is not None
+    placed.fit()
+    placed.projection._set_aside(old.id, ArtifactRefusedError("gone"))
+    placed.placed_truly()
+    assert [run.outcome for run in placed.store.runs()] == ["active", "replaced"]
+
+
+def test_a_map_is_taken_up_at_the_start(placed: Loft) -> None:
+    """When its artifact may be loaded; one that may not is set aside before anybody asks."""
+    again = Projection(placed.store, placed.searcher, placed.models_dir, SETTINGS)
+    again.open()
+    assert again._current is None
+    assert placed.store.active_run() is None
+    again.open()
+    assert not again.worker_running
+    assert again.idle
+    again.stop()
