@@ -113,6 +113,8 @@ class Albums:
                 self._watcher.forget(album.path)
             settings = self._settings.get(album.path)
             polled = settings is not None and settings.watch == "poll"
+            if polled:
+                self._watcher.forget(album.path)
             watched = not polled and self._watcher.watch(album.path)
             self._store.set_album_state(album.id, "watching" if watched else "polling")
 
@@ -138,7 +140,9 @@ class Albums:
             raise NotFoundError(f"{shown}: no such folder", hint="give the path of a folder of pictures")
         if not Path(shown).is_dir():
             raise BadRequestError(f"{shown}: is not a folder", hint="an album is a folder; `cbir query` takes a file")
-        if not os.access(root, os.R_OK | os.X_OK):
+        if root == b"/":
+            raise BadRequestError("/: the whole machine is no album", hint="name the folders that hold pictures")
+        if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
             raise NoAccessError(f"{shown}: cannot be read", hint="give this user the right to read it")
         for album in self._store.albums():
             inner, outer = sorted((root, album.path), key=len, reverse=True)

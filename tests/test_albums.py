@@ -1,0 +1,301 @@
+"""Folders become albums when they can be, are watched or polled, and are forgotten without a trace."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cbir_daemon import config
+from cbir_daemon.albums import Albums
+from cbir_daemon.config import AlbumConfig
+from cbir_daemon.decode import DecodeLimits, DecodePool
+from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFoundError
+from cbir_daemon.ingest import Ingest
+from cbir_daemon.mailbox import Mailbox
+from cbir_daemon.searching import Searcher
+from cbir_daemon.store import Album, Store
+from tests.rights import open_folder, ordinary_user
+from tests.rows import all_images, indexed
+
+__all__ = ["open_folder"]
+
+PATIENCE_S = 20.0
+
+
+class Wardrobe:
+    """A store, a searcher, an ingest that nobody drives, and the albums under test."""
+
+    def __init__(self, folder: Path, pool: DecodePool, *settings: AlbumConfig) -> None:
+        self.folder = folder
+        self.store = Store(folder / "index.sqlite")
+        self.store.open()
+        self.searcher = Searcher(self.store)
+        self.mailbox = Mailbox()
+        configured = config.load(state=folder / "state", environ={}, albums=[])
+        self.albums = Albums(self.store, self.searcher, settings)
+        self.ingest = Ingest(configured, self.store, self.searcher, pool, self.mailbox, (".jpg",), self.albums.changed)
+
+    def close(self) -> None:
+        """Stop watching and close the store."""
+        self.albums.stop()
+        self.store.close()
+
+    def make(self, name: str) -> Path:
+        """Make a folder."""
+        path = self.folder / name
+        path.mkdir(parents=True)
+        return path
+
+    def listed(self) -> dict[str, str]:
+        """Return the albums and their states."""
+        return {os.fsdecode(album.path): album.state for album in self.store.albums()}
+
+    def album(self, path: Path) -> Album:
+        """Return the album at a path."""
+        return next(album for album in self.store.albums() if album.path == bytes(path))
+
+    def scans(self) -> list[bytes | None]:
+        """Return, and forget, which walks were asked for."""
+        return [request.path for request in self.ingest._scans.take()]
+
+    def hears(self, path: Path) -> None:
+        """A change at a path reaches the mailbox."""
+        path.write_bytes(b"x")
+        while bytes(path) not in self.mailbox._due:
+            before = len(self.mailbox._due)
+            with self.mailbox._changed:
+                assert self.mailbox._changed.wait_for(
+                    lambda before=before: len(self.mailbox._due) != before, PATIENCE_S
+                )
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecodePool]:
+    """A pool that never starts a worker."""
+    with closing(DecodePool(1, DecodeLimits(1_000, 1_000, 1.0))) as pool:
+        yield pool
+
+
+@pytest.fixture
+def wardrobe(tmp_path: Path, pool: DecodePool) -> Iterator[Wardrobe]:
+    """No albums yet; no thread is left at the end."""
+    before = threading.active_count()
+    with closing(Wardrobe(tmp_path, pool)) as wardrobe:
+        yield wardrobe
+    assert threading.active_count() == before
+
+
+# Which folders may be albums.
+
+
+def test_a_folder_becomes_an_album_once(wardrobe: Wardrobe) -> None:
+    """By the path that leads to it without links, whatever it is called; and not twice by another name."""
+    real = wardrobe.make(os.fsdecode(b"pictures \xff\n"))
+    link = wardrobe.folder / "link"
+    link.symlink_to(real)
+    assert wardrobe.albums.add(bytes(link))
+    for again in (
+        bytes(real),
+        bytes(link),
+        bytes(real) + b"/",
+        bytes(real) + b"/../" + real.name.encode(errors="surrogateescape"),
+    ):
+        assert not wardrobe.albums.add(again)
+    assert list(wardrobe.listed()) == [str(real)]
+
+
+def a_file(wardrobe: Wardrobe) -> Path:
+    path = wardrobe.folder / "a.jpg"
+    path.touch()
+    return path
+
+
+def below_an_album(wardrobe: Wardrobe) -> Path:
+    return wardrobe.make("album/trip")
+
+
+def above_an_album(wardrobe: Wardrobe) -> Path:
+    return wardrobe.folder
+
+
+def a_link_into_an_album(wardrobe: Wardrobe) -> Path:
+    wardrobe.make("album/trip")
+    link = wardrobe.folder / "link"
+    link.symlink_to("album/trip")
+    return link
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda wardrobe: wardrobe.folder / "absent", NotFoundError, "absent: no such folder"),
+        (a_file, BadRequestError, "is not a folder"),
+        (below_an_album, BadRequestError, "lies in, or holds, the album"),
+        (above_an_album, BadRequestError, "lies in, or holds, the album"),
+        (a_link_into_an_album, BadRequestError, "lies in, or holds, the album"),
+        (lambda wardrobe: Path("/"), BadRequestError, "the whole machine is no album"),
+    ],
+)
+def test_what_cannot_be_an_album_is_refused(
+    wardrobe: Wardrobe, make: Callable[[Wardrobe], Path], error: type[CbirError], message: str
+) -> None:
+    """In one sentence, from a client and from the configuration alike, and the albums stay as they are."""
+    wardrobe.albums.add(bytes(wardrobe.make("album")))
+    path = make(wardrobe)
+    for attempt in (
+        lambda: wardrobe.albums.add(bytes(path)),
+        lambda: wardrobe.albums.remember([AlbumConfig(path)]),
+    ):
+        with pytest.raises(error, match=message) as caught:
+            attempt()
+        assert caught.value.hint
+    assert list(wardrobe.listed()) == [str(wardrobe.folder / "album")]
+
+
+def test_a_folder_beside_an_album_may_be_one(wardrobe: Wardrobe) -> None:
+    """Though its name begins like the other's."""
+    for name in ("album", "album2", "albu"):
+        assert wardrobe.albums.add(bytes(wardrobe.make(name)))
+
+
+def test_a_closed_folder_is_refused(open_folder: Path, pool: DecodePool) -> None:
+    """Whoever names it is told what is missing."""
+    with closing(Wardrobe(open_folder, pool)) as wardrobe:
+        closed = wardrobe.make("closed")
+        closed.chmod(0)
+        with ordinary_user(), pytest.raises(NoAccessError, match="closed: cannot be read"):
+            wardrobe.albums.add(bytes(closed))
+
+
+def test_the_configuration_is_remembered(wardrobe: Wardrobe) -> None:
+    """A known album may be missing, for its disk may come back; one that is not named any more stays."""
+    first, second = wardrobe.make("first"), wardrobe.make("second")
+    wardrobe.albums.remember([AlbumConfig(first), AlbumConfig(second)])
+    first.rmdir()
+    wardrobe.albums.remember([AlbumConfig(first)])
+    assert list(wardrobe.listed()) == [str(first), str(second)]
+
+
+# Watching.
+
+
+def test_starting_watches_every_album_and_asks_for_a_walk(wardrobe: Wardrobe) -> None:
+    """What happens in it is heard of; one that is told to be polled is polled, one that is not there as well."""
+    watched, polled, absent = wardrobe.make("watched"), wardrobe.make("polled"), wardrobe.make("absent")
+    wardrobe.albums.remember([AlbumConfig(watched), AlbumConfig(polled, watch="poll"), AlbumConfig(absent)])
+    absent.rmdir()
+    wardrobe.albums.start(wardrobe.ingest)
+    assert wardrobe.listed() == {str(absent): "polling", str(polled): "polling", str(watched): "watching"}
+    assert wardrobe.scans() == [None]
+    wardrobe.hears(watched / "new.jpg")
+
+
+def test_an_album_that_comes_later_is_watched_and_walked(wardrobe: Wardrobe) -> None:
+    """Only it, and only once."""
+    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.scans()
+    album = wardrobe.make("album")
+    wardrobe.albums.add(bytes(album))
+    wardrobe.albums.add(bytes(album))
+    assert wardrobe.scans() == [bytes(album)]
+    wardrobe.hears(album / "new.jpg")
+
+
+@pytest.mark.parametrize("by_link", [True, False])
+def test_an_album_is_forgotten_with_all_that_is_known_of_it(wardrobe: Wardrobe, by_link: bool) -> None:
+    """Its rows, its places in the search and its watch go; its files stay."""
+    album = wardrobe.make("album")
+    (album / "a.jpg").write_bytes(b"x")
+    link = wardrobe.folder / "link"
+    link.symlink_to(album)
+    wardrobe.albums.add(bytes(album))
+    wardrobe.albums.start(wardrobe.ingest)
+    applied = wardrobe.store.apply([indexed(wardrobe.album(album).id, b"a.jpg", 1)])
+    wardrobe.searcher.change(applied.added, applied.gone)
+    wardrobe.albums.remove(bytes(link if by_link else album))
+    assert wardrobe.listed() == {}
+    assert all_images(wardrobe.store) == []
+    assert len(wardrobe.searcher.view.collection) == 0
+    assert (album / "a.jpg").exists()
+    with pytest.raises(NotFoundError, match="album: is no album"):
+        wardrobe.albums.remove(bytes(album))
+
+
+def test_a_missing_album_can_be_forgotten(wardrobe: Wardrobe) -> None:
+    """By the path it had."""
+    album = wardrobe.make("album")
+    wardrobe.albums.add(bytes(album))
+    album.rmdir()
+    wardrobe.albums.remove(bytes(album))
+    assert wardrobe.listed() == {}
+
+
+def test_a_missing_album_is_not_watched_and_one_that_is_back_is(wardrobe: Wardrobe) -> None:
+    """Anew: the folder may be another one."""
+    album = wardrobe.make("album")
+    wardrobe.albums.add(bytes(album))
+    wardrobe.albums.start(wardrobe.ingest)
+    watcher = wardrobe.albums._watcher
+    assert watcher is not None
+    album_id = wardrobe.album(album).id
+    wardrobe.store.set_album_state(album_id, "missing")
+    wardrobe.albums.changed(album_id)
+    assert not watcher.stands(bytes(album))
+    assert wardrobe.listed() == {str(album): "missing"}
+    shutil.rmtree(album)
+    album.mkdir()
+    wardrobe.store.set_album_state(album_id, "watching")
+    wardrobe.albums.changed(album_id)
+    assert wardrobe.listed() == {str(album): "watching"}
+    wardrobe.hears(album / "new.jpg")
+
+
+def test_a_watch_that_died_is_begun_anew(wardrobe: Wardrobe) -> None:
+    """The folder was deleted and made again: it is watched, and what was missed is walked for; else nothing is done."""
+    album = wardrobe.make("album")
+    wardrobe.albums.add(bytes(album))
+    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.scans()
+    wardrobe.albums.check()
+    assert wardrobe.scans() == []
+    watcher = wardrobe.albums._watcher
+    assert watcher is not None
+    (emitter,) = watcher._observers[bytes(album)].emitters
+    album.rmdir()
+    emitter.join(PATIENCE_S)
+    album.mkdir()
+    wardrobe.albums.check()
+    assert wardrobe.scans() == [bytes(album)]
+    wardrobe.hears(album / "new.jpg")
+
+
+def test_a_setting_that_changes_takes_effect(wardrobe: Wardrobe) -> None:
+    """From watching to polling and back, without a restart."""
+    album = wardrobe.make("album")
+    wardrobe.albums.remember([AlbumConfig(album)])
+    wardrobe.albums.start(wardrobe.ingest)
+    watcher = wardrobe.albums._watcher
+    assert watcher is not None
+    for watch, state in (("poll", "polling"), ("auto", "watching")):
+        wardrobe.albums.remember([AlbumConfig(album, watch=watch)])
+        wardrobe.albums.watch(wardrobe.album(album))
+        assert wardrobe.listed() == {str(album): state}
+        assert watcher.stands(bytes(album)) is (watch == "auto")
+
+
+def test_after_the_end_nothing_is_watched_any_more(wardrobe: Wardrobe) -> None:
+    """Whatever is still asked for; stopping twice is harmless."""
+    album = wardrobe.make("album")
+    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.stop()
+    wardrobe.albums.stop()
+    assert wardrobe.albums.add(bytes(album))
+    wardrobe.albums.check()
+    wardrobe.albums.remove(bytes(album))
+    assert wardrobe.albums._watcher is None
