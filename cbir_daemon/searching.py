@@ -205,13 +205,14 @@ class Searcher:
         return [replace(one, map_distance=view.map.distance(one.content_id, position)) for one in (*copies, *similar)]
 
     def _verified(self, query: NDArray[np.uint8], content_ids: Sequence[int], at_once: int) -> list[Found]:
-        """Return the copies among ranked candidates: so many at once, and on while there are copies among them."""
+        """Return the copies among ranked candidates: so many at once, and on while the later half has copies too."""
         copies: list[Found] = []
         for start in range(0, len(content_ids), at_once):
-            found = self._judged(query, content_ids[start : start + at_once])
-            if not found:
-                break
+            some = content_ids[start : start + at_once]
+            found = self._judged(query, some)
             copies += found
+            if not {one.content_id for one in found}.intersection(some[at_once // 2 :]):
+                break
         return sorted(copies, key=lambda found: (-found.score, found.content_id))
 
     def _judged(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:

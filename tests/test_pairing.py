@@ -46,3 +46,16 @@ def test_contents_are_looked_up_only_once_they_can_be_found(store: Store) -> Non
     assert pairing._look_up()
     assert [(pair.content_id, pair.other_id) for pair in store.pairs()] == [(1, 2)]
     assert pairing.idle
+
+
+def test_a_picture_with_many_copies_finds_them_all(store: Store) -> None:
+    """However many copies there are, verification goes on until it meets none; strangers cost one round."""
+    searcher = Searcher(store)
+    picture = pictures.photograph(1)
+    copies = [indexed(number, pictures.noisy(picture, 4.0, seed=number)) for number in range(1, 61)]
+    strangers = [indexed(number, pictures.photograph(number)) for number in range(100, 130)]
+    applied = store.apply([*copies, *strangers])
+    searcher.change(applied.added, applied.gone)
+    vectors = dict(applied.added)
+    assert {found.content_id for found in searcher.copies(vectors[1], without=1)} == set(range(2, 61))
+    assert searcher.copies(vectors[61], without=61) == []
