@@ -67,12 +67,8 @@ class Wardrobe:
     def hears(self, path: Path) -> None:
         """A change at a path reaches the mailbox."""
         path.write_bytes(b"x")
-        while bytes(path) not in self.mailbox._due:
-            before = len(self.mailbox._due)
-            with self.mailbox._changed:
-                assert self.mailbox._changed.wait_for(
-                    lambda before=before: len(self.mailbox._due) != before, PATIENCE_S
-                )
+        with self.mailbox._changed:
+            assert self.mailbox._changed.wait_for(lambda: bytes(path) in self.mailbox._due, PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,13 @@ def path(value: object) -> str:
 
 def size(value: int) -> str:
     """Return a number of bytes for people."""
+    amount = float(value)
     for unit in ("B", "KiB", "MiB"):
-        if value < KIB:
-            return f"{value} {unit}" if unit == "B" else f"{value:.0f} {unit}"
-        value /= KIB  # type: ignore[assignment]
-    return f"{value:.1f} GiB"
+        # As it is shown: 1023.6 would be 1024.
+        if round(amount) < KIB:
+            return f"{amount:.0f} {unit}"
+        amount /= KIB
+    return f"{amount:.1f} GiB"
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

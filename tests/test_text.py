@@ -1,0 +1,252 @@
+"""What people read: aligned, in their units, and harmless to the terminal that shows it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cbir_daemon.cli import text
+from cbir_daemon.protocol.messages import path_to_json
+
+UNCHANGED: dict[str, Any] = {"flip": False, "turn": 0, "angle": 0.0, "invert": False}
+
+
+def match(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON
+    """Return a match as it travels."""
+    return {
+        "path": "/album/a.jpg",
+        "kind": "copy",
+        "score": 0.9512,
+        "map_distance": None,
+        "transform": UNCHANGED,
+        "overlap": {"query": 1.0, "match": 1.0},
+        "width": 640,
+        "height": 480,
+        "size": 1_000,
+    } | fields
+
+
+# Paths, sizes, tables.
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"/album/a b.jpg", "/album/a b.jpg"),
+        ("/album/Grüße 🏖.jpg".encode(), "/album/Grüße 🏖.jpg"),
+        (b"/album/new\nline\t.jpg", "/album/new\\nline\\t.jpg"),
+        (b"/album/\x1b[31mred\x07.jpg", "/album/\\x1b[31mred\\x07.jpg"),
+        (b"/album/\xff.jpg", "/album/\\udcff.jpg"),
+        ("/album/\u202egpj.exe".encode(), "/album/\\u202egpj.exe"),
+    ],
+)
+def test_a_path_cannot_upset_a_terminal(name: bytes, shown: str) -> None:
+    """What would be obeyed, and what is no text, is escaped."""
+    assert text.path(path_to_json(name)) == shown
+
+
+@given(st.binary().map(lambda name: name.replace(b"\0", b"x")))
+def test_any_path_can_be_shown(name: bytes) -> None:
+    """On one line, as text that any terminal can print."""
+    shown = text.path(path_to_json(name))
+    assert shown.isprintable()
+    shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0 B"),
+        (1_023, "1023 B"),
+        (1_024, "1 KiB"),
+        (1_536, "2 KiB"),
+        (1_048_063, "1023 KiB"),
+        (1_048_575, "1 MiB"),
+        (5 * 2**20, "5 MiB"),
+        (2**30, "1.0 GiB"),
+        (3 * 2**40, "3072.0 GiB"),
+    ],
+)
+def test_sizes_are_short(value: int, shown: str) -> None:
+    """With the unit that keeps them below 1024."""
+    assert text.size(value) == shown
+
+
+def test_columns_are_aligned() -> None:
+    """The last one is as long as it is, and nothing ends in blanks."""
+    assert list(text.table([["a", "bb", "c"], ["aaa", "b", ""], ["", "", "longer"]])) == [
+        "a    bb  c",
+        "aaa  b",
+        "         longer",
+    ]
+    assert list(text.table([])) == []
+
+
+# Matches.
+
+
+def test_a_match_is_a_line() -> None:
+    """Kind, score, distance on the map, size, path."""
+    near = match(kind="similar", score=0.5, map_distance=1.234, width=64, height=48)
+    assert list(text.matches({"matches": [match(), near]})) == [
+        "copy     0.951  map -     640x480  /album/a.jpg",
+        "similar  0.500  map 1.23  64x48    /album/a.jpg",
+    ]
+    assert list(text.matches({"matches": []})) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, ""),
+        ({"transform": UNCHANGED | {"angle": 0.9}}, ""),
+        ({"overlap": {"query": 0.97, "match": 0.97}}, ""),
+        ({"transform": UNCHANGED | {"flip": True, "turn": 270}}, "  (mirrored, turned 270 degrees)"),
+        ({"transform": UNCHANGED | {"angle": -4.6, "invert": True}}, "  (tilted -5 degrees, negative)"),
+        ({"overlap": {"query": 1.0, "match": 0.5}}, "  (the query is 50% of it)"),
+        ({"overlap": {"query": 0.5, "match": 1.0}}, "  (it is 50% of the query)"),
+        ({"missing": True}, "  (its album is missing)"),
+    ],
+)
+def test_what_was_done_is_said_in_words(fields: dict[str, Any], said: str) -> None:
+    """Nothing is said of what is within the error of an alignment."""
+    assert text.done_to(match(**fields)) == said
+
+
+# Status.
+
+ALBUM = {"path": "/album", "state": "watching", "images": 12, "errors": 0}
+MODEL = {
+    "n_neighbors": 10,
+    "n_components": 16,
+    "trustworthiness": 0.98765,
+    "fitted_images": 500,
+    "projected_images": 3,
+    "fitted_at": "2024-06-01T12:00:00+00:00",
+}
+NO_FIT = {"running": False, "changed_fraction": None, "threshold": 0.2, "progress": None}
+
+
+def status(**fields: Any) -> list[str]:  # noqa: ANN401 -- JSON
+    """Return the lines of a status."""
+    answer = {
+        "state": "ready",
+        "images": 12,
+        "errors": 0,
+        "pending": 0,
+        "albums": [ALBUM],
+        "model": None,
+        "model_reason": "no map was fitted yet",
+        "refit": NO_FIT,
+    }
+    return list(text.status(answer | fields))
+
+
+def test_a_quiet_daemon_says_little() -> None:
+    """One line for itself, one for each album, one for the model."""
+    assert status() == [
+        "ready: 12 images, 0 errors, 0 pending",
+        "album  watching  12 images  0 errors  /album",
+        "model: none; no map was fitted yet",
+    ]
+
+
+def test_a_busy_daemon_says_how_far_it_is() -> None:
+    """Reading, looking for copies, fitting; the time left only when it is known."""
+    progress = {"found": 500, "done": 20, "errors": 1, "rate": 123.4, "remaining_s": None}
+    running = NO_FIT | {"running": True, "progress": {"stage": "tune", "fraction": 0.5, "message": "trying 10"}}
+    lines = status(state="indexing", pending=480, progress=progress, duplicates_pending=7, refit=running)
+    assert lines[1:3] == ["indexing: 20 of 500 files, 123/s", "looking for copies: 7 contents to go"]
+    assert lines[-1] == "fit: running, 50%, tune: trying 10"
+    lines = status(state="indexing", progress=progress | {"remaining_s": 3.9})
+    assert lines[1] == "indexing: 20 of 500 files, 123/s, 4 s left"
+
+
+def test_a_model_and_its_distance_from_the_next_fit() -> None:
+    """Its hyper-parameters and score, and how much has changed since."""
+    assert status(model=MODEL, refit=NO_FIT | {"changed_fraction": 0.054})[-2:] == [
+        "model: n_neighbors 10, n_components 16, trustworthiness 0.9877; 500 images fitted, 3 projected,"
+        " 2024-06-01T12:00:00+00:00",
+        "fit: 5.4% changed since; due above 20%",
+    ]
+
+
+def test_what_needs_somebody_is_said_with_what_to_do() -> None:
+    """A missing album, and files that could not be read."""
+    lines = status(errors=2, albums=[ALBUM | {"state": "missing"}])
+    assert (
+        "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`" in lines
+    )
+    assert lines[-1] == "`cbir errors` lists the files that could not be read"
+    assert list(text.albums([])) == []
+
+
+# The rest.
+
+
+def test_a_group_shows_the_one_to_keep_and_why() -> None:
+    """Each of its images on a line."""
+    images = [
+        {"path": "/a", "width": 640, "height": 480, "size": 2_048, "keep": True, "why": "has the most pixels"},
+        {"path": "/b", "width": 64, "height": 48, "size": 10, "keep": False, "why": "is smaller"},
+    ]
+    assert list(text.groups({"groups": [{"kind": "copy", "images": images}]})) == [
+        "copy  2 images",
+        "  keep  640x480  2 KiB  /a  (has the most pixels)",
+        "        64x48    10 B   /b  (is smaller)",
+    ]
+    assert list(text.groups({"groups": []})) == []
+
+
+def test_an_alert_is_a_line() -> None:
+    """Its best match by name, the others by number."""
+    exact = {"path": {"b64": base64.b64encode(b"/\xff").decode()}, "kind": "exact", "score": 1.0}
+    copy = {"path": "/c", "kind": "copy", "score": 0.95}
+    one = {"id": 7, "time": "2024-06-01", "path": "/new", "kind": "exact", "matches": [exact, copy, copy]}
+    assert text.alert(one) == "7  2024-06-01  /new has the same bytes as /\\udcff and 2 more"
+    assert text.alert(one | {"matches": [copy]}) == "7  2024-06-01  /new is a copy (0.950) of /c"
+
+
+def test_errors_are_lines() -> None:
+    """None at all without any."""
+    assert list(text.errors({"errors": [{"code": "empty", "path": "/a\n", "message": "no bytes"}]})) == [
+        "empty  /a\\n: no bytes"
+    ]
+    assert list(text.errors({"errors": []})) == []
+
+
+def test_a_model_is_shown_with_its_curve() -> None:
+    """Numbers without needless digits; what is not known is a dash."""
+    candidate = {"n_neighbors": 10, "n_components": 16, "trustworthiness": 0.98, "neighbor_recall": 0.5}
+    answer = {"n_neighbors": 10, "duration_s": 12.0, "peak_mib": None, "message": "", "curve": [candidate]}
+    assert list(text.model(answer)) == [
+        "n_neighbors: 10",
+        "duration_s: 12",
+        "peak_mib: -",
+        "  n_neighbors  n_components  trustworthiness  neighbor_recall",
+        "  10           16            0.98             0.5",
+    ]
+
+
+def test_history_is_a_table() -> None:
+    """A line a run, with its reason and what it said; none without runs."""
+    run = {
+        "id": 2,
+        "outcome": "failed",
+        "started_at": "2024",
+        "fitted_images": None,
+        "n_neighbors": None,
+        "n_components": None,
+        "trustworthiness": None,
+        "duration_s": None,
+        "reason": "asked for",
+        "message": "no memory",
+    }
+    header, line = text.history({"runs": [run]})
+    assert header.split()[:2] == ["id", "outcome"]
+    assert line.split() == ["2", "failed", "2024", "-", "-", "-", "-", "-", "asked", "for", "no", "memory"]
+    assert list(text.history({"runs": []})) == []
