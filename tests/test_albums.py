@@ -214,7 +214,10 @@ def test_an_album_is_forgotten_with_all_that_is_known_of_it(wardrobe: Wardrobe, 
     wardrobe.albums.start(wardrobe.ingest)
     applied = wardrobe.store.apply([indexed(wardrobe.album(album).id, b"a.jpg", 1)])
     wardrobe.searcher.change(applied.added, applied.gone)
+    watcher = wardrobe.albums._watcher
+    assert watcher is not None
     wardrobe.albums.remove(bytes(link if by_link else album))
+    assert not watcher.stands(bytes(album))
     assert wardrobe.listed() == {}
     assert all_images(wardrobe.store) == []
     assert len(wardrobe.searcher.view.collection) == 0

@@ -112,6 +112,7 @@ def test_each_is_delivered_once_and_in_order(store: Store, sink: Sink) -> None:
     store.put_alerts([], [alert(n) for n in range(alerts.BATCH + 3)], NOW)
     outbox = Outbox(store, ["test"])
     outbox.deliver()
+    assert len(sink.had) == alerts.BATCH + 3
     outbox.deliver()
     Outbox(store, ["test"]).deliver()
     assert sink.had == list(range(1, alerts.BATCH + 4))

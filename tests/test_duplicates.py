@@ -42,12 +42,18 @@ class Album:
         self.searcher = Searcher(self.store)
         self.written = 0
         self.crowded = False
+        self.asked = threading.Event()
         self.pairing = self.restarted()
 
     def restarted(self) -> Pairing:
         """Return the lookup as it is after a restart."""
         policy = Policy(AlertsConfig(), ())
-        return Pairing(self.store, self.searcher, policy.wanted, self.count, lambda: self.crowded)
+        return Pairing(self.store, self.searcher, policy.wanted, self.count, self.is_crowded)
+
+    def is_crowded(self) -> bool:
+        """Say whether much is being indexed."""
+        self.asked.set()
+        return self.crowded
 
     def count(self) -> None:
         """Hear that alerts were written."""
@@ -259,9 +265,11 @@ def test_a_match_that_is_gone_is_not_named(album: Album) -> None:
     """A file that was deleted a moment ago is no reason for an alert, though its row still stands."""
     album.add("one.jpg", 1)
     album.add("bright.jpg", 1, brighter)
+    album.add("other.jpg", 1, gamma)
     album.settle()
     album.finish_first_scan()
     (album.root / "one.jpg").unlink()
+    (album.root / "other.jpg").unlink()
     album.add("same.jpg", 1)
     album.settle()
     assert album.alerts() == [("same.jpg", "copy", ["bright.jpg"])]
@@ -308,6 +316,8 @@ def test_the_thread_works_while_there_is_work_and_ends_when_told(album: Album) -
     album.add("one.jpg", 1)
     thread = threading.Thread(target=album.pairing.run)
     thread.start()
+    assert album.asked.wait(PATIENCE_S)
+    assert album.store.counts().unmatched == 1
     album.finish_first_scan()
     album.add("same.jpg", 1)
     assert not album.pairing.idle

@@ -83,7 +83,13 @@ def test_a_wake_before_the_wait_counts_and_counts_once(mailbox: Mailbox) -> None
     """Nobody is asleep who was woken a moment too early."""
     mailbox.wake()
     mailbox.wait(LONG_S)
-    mailbox.wait(0.0)
+    waiting = threading.Thread(target=mailbox.wait, args=(LONG_S,))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    mailbox.wake()
+    waiting.join(30)
+    assert not waiting.is_alive()
 
 
 def test_whoever_waits_can_be_woken(mailbox: Mailbox) -> None:

@@ -82,6 +82,15 @@ def test_what_happens_is_told(watcher: Watcher, told: Told, album: Path, name: s
     wait_for(told, album / path)
 
 
+def test_where_it_went_is_told_before_where_it_was(watcher: Watcher, told: Told, album: Path) -> None:
+    """So that nobody takes a moved file for one that is gone."""
+    watcher.watch(os.fsencode(album))
+    (album / "trip").rename(album / "journey")
+    heard = wait_for(told, album / "trip" / "inner.jpg")
+    for after, before in (("journey", "trip"), ("journey/inner.jpg", "trip/inner.jpg")):
+        assert heard.index(os.fsencode(album / after)) < heard.index(os.fsencode(album / before))
+
+
 def test_a_folder_that_comes_is_watched_too(watcher: Watcher, told: Told, album: Path) -> None:
     """What is written into it later is told."""
     watcher.watch(os.fsencode(album))
