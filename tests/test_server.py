@@ -21,7 +21,7 @@ from cbir_daemon.handlers import Reply
 from cbir_daemon.protocol.framing import MAX_LINE_BYTES, Frame, FrameReader, encode
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.server import Server
-from tests.rights import ordinary_user
+from tests.rights import NOBODY, ordinary_user
 
 PATIENCE_S = 20.0
 SHORT_S = 0.1
@@ -317,6 +317,14 @@ def test_nonsense_is_refused_once_and_the_connection_ends(server: Server, path: 
     works(path)
 
 
+def test_another_version_ends_the_connection(server: Server, path: Path) -> None:
+    """What follows may mean anything: the server hangs up, whatever the client does."""
+    with Peer(path) as peer:
+        peer.send(b'{"v":2,"id":1,"method":"echo"}\n')
+        assert peer.refusal()[0] == "protocol"
+        assert peer.frame() is None
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -504,6 +512,18 @@ def test_a_path_that_cannot_be_listened_on(tmp_path: Path, handlers: Handlers, n
     server = Server(tmp_path / name, handlers, lambda: 0, max_connections=1, max_blob_bytes=1)
     with pytest.raises(ConfigError, match=r"cannot listen there: .*: give another path with --socket"):
         server.open()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_dead_socket_of_another_user_is_left_alone(path: Path, start_server: StartServer) -> None:
+    """It may be theirs to begin again."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    os.chown(path, NOBODY, -1)
+    with pytest.raises(InUseError, match="is no socket of ours"):
+        start_server()
+    assert path.is_socket()
 
 
 def test_closing_ends_everything(start_server: StartServer, path: Path) -> None:

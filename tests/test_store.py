@@ -790,6 +790,17 @@ def test_a_restored_index_is_the_one_that_was_backed_up(tmp_path: Path) -> None:
         assert paths(store) == [b"/album/0.jpg"]
 
 
+def test_a_log_set_aside_stays_with_its_file(tmp_path: Path) -> None:
+    """What an earlier restore set aside is replaced whole: its log would damage the file of this one."""
+    index, backup = tmp_path / "index.sqlite", tmp_path / "b.sqlite"
+    with opened(index) as store:
+        store.backup(backup)
+    (tmp_path / "index.sqlite.before-restore").touch()
+    (tmp_path / "index.sqlite.before-restore-wal").write_bytes(b"log of another file")
+    restore(backup, index)
+    assert names(tmp_path) == ["b.sqlite", "index.sqlite", "index.sqlite.before-restore"]
+
+
 def test_a_stray_log_does_not_get_into_a_restored_index(tmp_path: Path) -> None:
     """Where only the log of an index is left, it goes: it belongs to a file that is no more."""
     index, backup = tmp_path / "index.sqlite", tmp_path / "b.sqlite"
