@@ -44,7 +44,7 @@ STOP_WAIT_S = 10.0
 RETRY_S = 30.0
 """Wait before a thread whose work the disk refused (full, read-only) tries again."""
 
-CROWDED_FILES = 500
+CROWDED_FILES = 64
 """With more files than this to read, reading goes first: both at once would take turns holding one interpreter."""
 
 
