@@ -169,7 +169,14 @@ class Server:
         thread = threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True)
         with self._lock:
             self._connections[connection] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as failure:
+            # The kernel gives no more threads: one newcomer is turned away, the others go on.
+            logger.warning("connection refused reason=%s", failure)
+            with self._lock:
+                del self._connections[connection]
+            _send_last(connection, refusal(None, BusyError("no thread is left for this connection"), self._clock()))
 
     def _refused(self, connection: socket.socket) -> CbirError | None:
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)

@@ -109,16 +109,21 @@ def test_the_database_of_another_program_is_refused(tmp_path: Path, user_version
 
 
 def test_an_older_index_is_brought_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second script leads from version 1 to version 2, and every row is still there."""
+    """A second script leads from version 1 to version 2, every row is still there, and so is the index before."""
     index = opened_and_closed(tmp_path / "index.sqlite")
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE album ADD COLUMN note TEXT;"))
     monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
     with pytest.raises(StorageError, match="start the daemon once"):
         Store(index).open_existing()
-    with opened(index) as store:
-        assert paths(store) == [b"/album/one.jpg"]
-    assert version(index) == 2
-    assert execute(index, "SELECT note FROM album") == [(None,)]
+    for _ in range(2):
+        with opened(index) as store:
+            assert paths(store) == [b"/album/one.jpg"]
+        assert version(index) == 2
+        assert execute(index, "SELECT note FROM album") == [(None,)]
+        before = tmp_path / "index.sqlite.schema-1"
+        assert sorted(tmp_path.iterdir()) == [index, before]
+        assert version(before) == 1
+        assert execute(before, "SELECT path FROM file") == [(b"one.jpg",)]
 
 
 def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -422,6 +422,22 @@ def test_one_too_many_is_told_to_come_back(start_server: StartServer, path: Path
     works(path)
 
 
+def test_a_newcomer_without_a_thread_is_turned_away(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel gives no more of them; it costs neither the daemon nor anybody's place."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with Peer(path) as peer:
+            assert peer.refusal() == ("busy", "no thread is left for this connection")
+    assert server._connections == {}
+    works(path)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a moment")
 def test_another_user_is_refused(start_server: StartServer, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the kernel's word on who connects, also when the file let it through."""

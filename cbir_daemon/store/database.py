@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cbir_daemon.errors import StorageError
-from cbir_daemon.store import schema
+from cbir_daemon.store import backup, schema
 
 T = TypeVar("T")
 
@@ -56,6 +56,8 @@ class Database:
     def open(self) -> None:
         """Open or make the file, migrate it, start the writer thread.
 
+        An index of an older release stays beside it as `.schema-N`, as it was.
+
         Raises
         ------
         StorageError
@@ -65,7 +67,7 @@ class Database:
         """
         with _translated(self.path):
             if self.path.exists():
-                self._refuse_foreign()
+                self._look_before()
             self._writer = self._connect("rwc")
             try:
                 self._prepare_writer()
@@ -75,10 +77,15 @@ class Database:
         self._thread = threading.Thread(target=self._write_all, name="writer")
         self._thread.start()
 
-    def _refuse_foreign(self) -> None:
+    def _look_before(self) -> None:
+        """Refuse what is no index of ours, and copy one that is about to be migrated."""
         # Read-only: even the journal mode is written into the file.
         with closing(self._connect("ro")) as connection:
             schema.refuse_foreign(connection, self.path)
+            found = schema.version(connection)
+            kept = self.path.with_name(f"{self.path.name}.schema-{found}")
+            if 0 < found < schema.SCHEMA_VERSION and not kept.exists():
+                backup.copy(connection, kept)
 
     def _prepare_writer(self) -> None:
         if not schema.version(self._writer):
