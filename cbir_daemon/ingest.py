@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 BATCH_FILES = 256
 """Files committed together: at 500 a second, two commits a second; a kill costs at most these once more."""
 
+MANY_FILES = 64
+"""With so many paths to look at, workers are started at once, and load while it is found out what is to be read."""
+
 TASK_FILES = 2_048
 """Files whose known digests are looked up at once."""
 
@@ -280,6 +283,8 @@ class Ingest:
     def _look_at(self, hints: Sequence[bytes]) -> None:
         """Bring the rows of some paths up to date."""
         self.progress = Progress(found=len(hints))
+        if len(hints) >= MANY_FILES:
+            self._pool.warm()
         albums = self._store.albums()
         targets: list[_Target] = []
         gone: list[Gone] = []

@@ -481,3 +481,18 @@ def test_a_vector_of_another_length_is_nonsense() -> None:
     assert isinstance(result_from(Frame(message, bytes(4096))), Facts)
     with pytest.raises(ChildError):
         result_from(Frame(message, bytes(4095)))
+
+
+def test_warm_workers_are_those_that_read(tmp_path: Path) -> None:
+    """Workers started beforehand read the batch: no others are started beside them."""
+    paths = write_album(tmp_path, 3)
+    pool = DecodePool(2, LIMITS)
+    try:
+        pool.warm()
+        warmed = pool._crew.pids()
+        results = list(pool.read_files([ReadTask(bytes(path)) for path in paths]))
+        assert len(warmed) == 2
+        assert pool._crew.pids() == warmed
+        assert all(isinstance(result, Facts) for _, result in results)
+    finally:
+        pool.close()

@@ -102,6 +102,12 @@ class Crew:
                 # A caller that stopped early leaves tasks behind whose answers nobody wants.
                 self._dismiss([worker for worker in self._workers if worker.tasks])
 
+    def warm(self) -> None:
+        """Start all workers, so that they load while the caller makes up the tasks of a batch."""
+        with self._lock:
+            while not self._closed and len(self._workers) < self._size:
+                self._workers.append(_Worker(start_worker(self._limits)))
+
     def pids(self) -> list[int]:
         """Return the process ids of the workers."""
         return [worker.child.pid for worker in self._workers]

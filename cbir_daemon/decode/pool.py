@@ -73,6 +73,10 @@ class DecodePool:
         """Return the largest resident memory that any worker at work now has had, or 0 when there is none."""
         return max(map(peak_memory_of, [*self._crew.pids(), *self._desk.pids()]), default=0)
 
+    def warm(self) -> None:
+        """Start the workers of a batch that is about to come; raises `ChildError` when they cannot be started."""
+        self._crew.warm()
+
     def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
         """Yield every task with what came of it, in order of completion.
 
