@@ -21,6 +21,8 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 COMMAND_TIMEOUT_S = 300.0
 SETTLE_S = 0.3
+SETTLES = 50
+"""How often a test settles before it gives up waiting for a line in the log."""
 
 NO_MAP = "min_images = 100000"
 """Lines for [model]: no test but the slow one waits for numba to compile."""
@@ -116,6 +118,14 @@ class Daemon:
         """Wait until everything is done and return the status."""
         self.json("settle", "--timeout", "240")
         return self.json("status")
+
+    def settled_until_log_says(self, words: str) -> Any:  # noqa: ANN401 -- JSON
+        """Settle until the log holds `words`, and return the status; a signal is taken up when the kernel likes."""
+        for _ in range(SETTLES):
+            status = self.settle()
+            if words in self.log.read_text():
+                return status
+        raise AssertionError(f"{words!r} is not in the log:\n{self.log.read_text()}")
 
     def matches(self, image: Path, *argv: str) -> list[dict[str, Any]]:
         """Return the matches of a query, none included."""
