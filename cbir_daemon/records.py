@@ -108,6 +108,118 @@ class Overlap:
     match: float = 1.0
 
 
+class Family(StrEnum):
+    """What a first guess took a query for; see `Guess`."""
+
+    WHOLE = "whole"
+    """The whole stored image."""
+    CROP = "crop"
+    """A part of the stored image: its window."""
+    CONTENT = "content"
+    """The picture inside the plain bars or borders that were found in the query."""
+    BORDER = "border"
+    """The stored image inside a border on all sides."""
+    CAPTION = "caption"
+    """The stored image with a bar on one side."""
+    BARS = "bars"
+    """The stored image between two bars."""
+    PART = "part"
+    """A picture of which the stored image is a part."""
+    TILT = "tilt"
+    """The stored image turned by a small angle, its corners cut off."""
+    GROWN = "grown"
+    """The stored image turned by a small angle, in a frame that grew with it."""
+
+
+class Outcome(StrEnum):
+    """Why a candidate is a copy or is none."""
+
+    COPY = "copy"
+    """The score reaches the threshold."""
+    BELOW = "below"
+    """Aligned to the end; the score does not reach the threshold."""
+    GIVEN_UP = "given-up"
+    """The correlation on half-size images was so low that no more was tried; the score is that correlation."""
+    PLAIN = "plain"
+    """The query has too little structure to be called a copy of anything but the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of an image as shares of its width and height from its upper left corner, in [0, 1]."""
+
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """The pair of views from which an alignment began.
+
+    Parameters
+    ----------
+    family : Family
+        What the query was taken for.
+    query_window, stored_window : Window
+        The parts of the two images that looked alike.
+    flip, turn, angle, invert
+        What was taken to have been done to the stored image; see `Transform`.
+    """
+
+    family: Family = Family.WHOLE
+    query_window: Window = field(default_factory=Window)
+    stored_window: Window = field(default_factory=Window)
+    flip: bool = False
+    turn: int = 0
+    angle: float = 0.0
+    invert: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a judgement was reached.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Why the candidate is a copy or is none.
+    guess : Guess
+        Where the alignment began.
+    scale_x, scale_y : float
+        Pixels of the stored 64x64 vector that one pixel of the query's spans, along the query's x and y; below 1 the
+        query shows a part enlarged, above 1 it shows more than the stored image.
+    correlation : float
+        Of the two equalised images over their overlap, -1 to 1: on the vectors, or on half-size ones when given up.
+    area_ratio : float
+        How many times larger the one image would be than the other at one scale, at least 1.
+    cost : float
+        What disagreement is multiplied by: the area ratio, and more for a negative.
+    evidence_px : float or None
+        Pixels of the overlap that hold structure, of 4096; None when given up.
+    evidence_needed_px : float
+        Evidence below which the score is reduced in proportion.
+    threshold : float
+        Score from which a candidate is a copy.
+
+    Notes
+    -----
+    score = (1 - (1 - correlation) * cost) * min(1, evidence_px / evidence_needed_px), within 0 and 1.
+    """
+
+    outcome: Outcome
+    guess: Guess
+    scale_x: float
+    scale_y: float
+    correlation: float
+    area_ratio: float
+    cost: float
+    evidence_px: float | None
+    evidence_needed_px: float
+    threshold: float
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What comparing two vectors says.
@@ -120,12 +232,15 @@ class Judgement:
         0 to 1, 1 = same.
     transform, overlap
         The alignment at which the score was reached.
+    explanation : Explanation
+        How it was reached.
     """
 
     is_copy: bool
     score: float
-    transform: Transform = field(default_factory=Transform)
-    overlap: Overlap = field(default_factory=Overlap)
+    transform: Transform
+    overlap: Overlap
+    explanation: Explanation
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from cbir_daemon import matching
-from cbir_daemon.records import Transform
+from cbir_daemon.records import Family, Outcome, Transform, Window
 from tests.pictures import photograph
 
 Vector = NDArray[np.uint8]
@@ -75,6 +75,8 @@ def test_edit_is_found_and_named(name: str, album: NDArray[np.uint8], snapshot: 
     found = judgement.transform
     assert (found.flip, found.turn, found.invert) == (expected.flip, expected.turn, expected.invert)
     assert found.angle == pytest.approx(expected.angle, abs=0.5)
+    guess = judgement.explanation.guess
+    assert (guess.flip, guess.turn, guess.invert) == (expected.flip, expected.turn, expected.invert)
 
 
 CROPS = {
@@ -163,6 +165,40 @@ def test_judgements_come_in_order_and_do_not_depend_on_company(album: NDArray[np
         assert (one.is_copy, one.transform) == (other.is_copy, other.transform)
         assert one.score == pytest.approx(other.score, abs=2e-3)
     assert matching.judge(album[7], album[:0]) == []
+
+
+def test_explanation_gives_the_score(album: NDArray[np.uint8]) -> None:
+    """The correlation, the cost and the evidence of an explanation make the score, and it says which rule decided."""
+    crop = vector_of(picture_of(7).crop((0, 0, 340, 226)).point([255 - level for level in range(256)] * 3))
+    copy, other = matching.judge(crop, album[[7, 3]])
+    told = copy.explanation
+    assert told.outcome is Outcome.COPY
+    assert told.cost == pytest.approx(1.5 * told.area_ratio)
+    assert told.area_ratio == pytest.approx(480 * 320 / (340 * 226), abs=0.1)
+    assert (told.scale_x, told.scale_y) == pytest.approx((340 / 480, 226 / 320), abs=0.02)
+    assert told.evidence_px is not None
+    enough = min(1, told.evidence_px / told.evidence_needed_px)
+    assert copy.score == pytest.approx((1 - (1 - told.correlation) * told.cost) * enough, abs=1e-3)
+    assert other.explanation.outcome in {Outcome.GIVEN_UP, Outcome.BELOW}
+    assert (other.explanation.evidence_px is None) == (other.explanation.outcome is Outcome.GIVEN_UP)
+    below = matching.judge(crop, album[[7]], threshold=1.0)[0].explanation
+    assert (below.outcome, below.threshold) == (Outcome.BELOW, 1.0)
+    assert matching.judge(PLAIN["white"], album[[7]])[0].explanation.outcome is Outcome.PLAIN
+
+
+def test_guess_is_told_by_family_and_windows(album: NDArray[np.uint8]) -> None:
+    """Where a crop came from and where a framed picture stands is in the first guess."""
+    picture = picture_of(7)
+    crop = picture.crop((0, 0, picture.width, round(0.55 * picture.height)))
+    guess = matching.judge(vector_of(crop), album[[7]])[0].explanation.guess
+    assert (guess.family, guess.query_window) == (Family.CROP, Window())
+    assert guess.stored_window == Window(0.0, 0.0, 1.0, 0.55)
+    framed = Image.new("RGB", (picture.width, picture.height + 240), (0, 0, 0))
+    framed.paste(picture, (0, 120))
+    guess = matching.judge(vector_of(framed), album[[7]])[0].explanation.guess
+    assert guess.family in {Family.CONTENT, Family.BARS, Family.PART}
+    assert (guess.query_window.left, guess.query_window.right) == (0, 1)
+    assert (guess.query_window.top, guess.query_window.bottom) == pytest.approx((0.21, 0.79), abs=0.05)
 
 
 PLAIN = {

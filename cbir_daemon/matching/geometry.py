@@ -89,10 +89,10 @@ def inverse(maps: Floats) -> Floats:
     return np.concatenate([linear, -linear @ maps[..., 2:]], axis=-1)
 
 
-def rotations(angles_deg: Sequence[float], zoom: float = 1.0) -> Floats:
-    """Return (k, 2, 3) maps from an image that was turned counter-clockwise to the upright one, `zoom` times as far."""
+def rotations(angles_deg: Sequence[float], zooms: Sequence[float] = (1.0,)) -> Floats:
+    """Return (k, 2, 3) maps from an image turned counter-clockwise to the upright one, `zooms` times as far."""
     radians = np.radians(np.asarray(angles_deg))
-    cosine, sine, zero = np.cos(radians) * zoom, np.sin(radians) * zoom, np.zeros(len(radians))
+    cosine, sine, zero = np.cos(radians) * zooms, np.sin(radians) * zooms, np.zeros(len(radians))
     rows = [np.stack([cosine, -sine, zero], axis=1), np.stack([sine, cosine, zero], axis=1)]
     return np.stack(rows, axis=1).astype(np.float32)
 

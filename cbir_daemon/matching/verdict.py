@@ -8,6 +8,9 @@ on whole ones when it may still be a copy, and scored by how well the two agree 
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,12 +32,11 @@ from cbir_daemon.matching.views import (
     TERMS,
     Windows,
     content_box,
-    crop_views,
-    framed_views,
-    tilted_views,
+    guess_of,
+    query_views,
     window_codes,
 )
-from cbir_daemon.records import VECTOR_SIDE_PX, Judgement
+from cbir_daemon.records import VECTOR_SIDE_PX, Explanation, Judgement, Outcome
 
 COPY_THRESHOLD = 0.89
 """Score from which a match is a `copy`.
@@ -80,57 +82,138 @@ def judge(query: NDArray[np.uint8], stored: NDArray[np.uint8], *, threshold: flo
     others = np.asarray(stored, dtype=np.float32).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     if not len(others):
         return []
-    maps, signs, scores = align(image, others)
-    matchable = not is_plain(query)
-    return [
-        Judgement(
-            is_copy=bool(score >= least) and matchable,
-            score=round(float(score), 4),
-            transform=transform_of(matrix, invert=bool(sign < 0)),
-            overlap=overlap_of(matrix),
-        )
-        for score, matrix, sign in zip(scores, maps, signs, strict=True)
-    ]
+    box = content_box(image)
+    found = align(image, others, box)
+    plain = is_plain(query)
+    return [_judgement(found, row, box, least, plain=plain) for row in range(len(others))]
 
 
-def align(image: Floats, others: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return for each of some images the map from the query, the sign of the agreement and the score.
+@dataclass(frozen=True, slots=True)
+class Alignments:
+    """How a query aligns with each of m images.
+
+    Parameters
+    ----------
+    maps : (m, 2, 3) ndarray of float32
+        From points of the query to points of the image.
+    signs : (m,) ndarray of float32
+        -1 for a negative, else 1.
+    views, windows : (m,) ndarray of int64
+        Rows of `query_views` and `STORED_WINDOWS` that were the first guess.
+    correlations : (m,) ndarray of float32
+        Over the overlap, in [-1, 1]; on half-size images where `evidence_px` is not a number.
+    evidence_px : (m,) ndarray of float32
+        Pixels of the overlap that hold structure; NaN for those that were given up.
+    area_ratios : (m,) ndarray of float32
+        How many times larger one image would be than the other at one scale, at least 1.
+    costs : (m,) ndarray of float32
+        What disagreement is multiplied by.
+    scores : (m,) ndarray of float32
+        In [0, 1].
+    """
+
+    maps: Floats
+    signs: Floats
+    views: NDArray[np.int64]
+    windows: NDArray[np.int64]
+    correlations: Floats
+    evidence_px: Floats
+    area_ratios: Floats
+    costs: Floats
+    scores: Floats
+
+
+def _judgement(found: Alignments, row: int, box: Windows, threshold: float, *, plain: bool) -> Judgement:
+    matrix, invert = found.maps[row], bool(found.signs[row] < 0)
+    score, evidence_px = float(found.scores[row]), float(found.evidence_px[row])
+    outcome = Outcome.COPY if score >= threshold else Outcome.BELOW
+    if plain:
+        outcome = Outcome.PLAIN
+    elif outcome is Outcome.BELOW and math.isnan(evidence_px):
+        outcome = Outcome.GIVEN_UP
+    scale_x, scale_y = np.linalg.norm(matrix[:, :2], axis=0).tolist()
+    return Judgement(
+        is_copy=outcome is Outcome.COPY,
+        score=round(score, 4),
+        transform=transform_of(matrix, invert=invert),
+        overlap=overlap_of(matrix),
+        explanation=Explanation(
+            outcome=outcome,
+            guess=guess_of(int(found.views[row]), int(found.windows[row]), box, invert=invert),
+            scale_x=scale_x,
+            scale_y=scale_y,
+            correlation=float(found.correlations[row]),
+            area_ratio=float(found.area_ratios[row]),
+            cost=float(found.costs[row]),
+            evidence_px=None if math.isnan(evidence_px) else evidence_px,
+            evidence_needed_px=_EVIDENCE_PX,
+            threshold=threshold,
+        ),
+    )
+
+
+def align(image: Floats, others: Floats, box: Windows) -> Alignments:
+    """Return how a query aligns with each of some images.
 
     Parameters
     ----------
     image : (64, 64) ndarray of float32
     others : (m, 64, 64) ndarray of float32
-
-    Returns
-    -------
-    maps : (m, 2, 3) ndarray of float32
-    signs : (m,) ndarray of float32
-        -1 for a negative.
-    scores : (m,) ndarray of float32
-        In [0, 1].
+    box : Windows
+        The query's content box.
     """
-    box = content_box(image)
     # Bars and borders are cut off and what is left fills the frame: otherwise their edges are all that aligns.
     frame = _without_edge(box)
     content = sample(image[None], frame, VECTOR_SIDE_PX)
-    maps, signs = _guesses(image, others, box)
+    views, windows, signs, maps = _guesses(image, others, box)
     maps = compose(maps, frame)
     halves = equalize(_halved(others))
     template = Template(equalize(_halved(content))[0])
-    maps, scores = refine(template, signs[:, None, None] * np.repeat(halves, _GUESSES, axis=0), maps, _FIRST_STEPS)
-    better = np.argmax(scores.reshape(-1, _GUESSES), axis=1) + _GUESSES * np.arange(len(others))
-    maps, signs, scores = maps[better], signs[better], scores[better]
-    near = np.flatnonzero(scores >= _HOPELESS)
+    maps, reached = refine(template, signs[:, None, None] * np.repeat(halves, _GUESSES, axis=0), maps, _FIRST_STEPS)
+    better = np.argmax(reached.reshape(-1, _GUESSES), axis=1) + _GUESSES * np.arange(len(others))
+    maps, signs, reached = maps[better], signs[better], reached[better]
+    near = np.flatnonzero(reached >= _HOPELESS)
     if len(near):
-        maps[near], scores[near] = refine(template, signs[near, None, None] * halves[near], maps[near], _HALF_STEPS)
-    near = near[scores[near] >= _HOPELESS]
+        maps[near], reached[near] = refine(template, signs[near, None, None] * halves[near], maps[near], _HALF_STEPS)
+    near = near[reached[near] >= _HOPELESS]
+    evidence_px = np.full(len(others), np.nan, dtype=np.float32)
     if len(near):
         template = Template(equalize(content)[0])
         maps[near], _ = refine(template, signs[near, None, None] * equalize(others[near]), maps[near], _WHOLE_STEPS)
     maps = compose(maps, inverse(frame))
     if len(near):
-        scores[near] = _scores(image, others[near], maps[near], signs[near])
-    return maps, signs, np.clip(scores, 0, 1)
+        reached[near], evidence_px[near] = agreement(image, others[near], maps[near], signs[near])
+    area_ratios = _area_ratios(maps)
+    costs = area_ratios * np.where(signs < 0, np.float32(_NEGATIVE_COST), np.float32(1))
+    scores = np.where(np.isnan(evidence_px), reached, _scores(reached, costs, evidence_px))
+    return Alignments(
+        maps=maps,
+        signs=signs,
+        views=views[better],
+        windows=windows[better],
+        correlations=reached,
+        evidence_px=evidence_px,
+        area_ratios=area_ratios,
+        costs=costs,
+        scores=np.clip(scores, 0, 1),
+    )
+
+
+def _area_ratios(maps: Floats) -> Floats:
+    areas = np.abs(np.linalg.det(maps[:, :, :2]))
+    return np.asarray(np.maximum(areas, 1 / np.maximum(areas, 1e-3)), dtype=np.float32)
+
+
+def _scores(correlations: Floats, costs: Floats, evidence_px: Floats) -> Floats:
+    """Return 1 minus the disagreement over the overlap, raised by how much of the other image that leaves out.
+
+    Notes
+    -----
+    Whoever may show a part in any size fits better by chance: without the factor of area, trousers fit closely into
+    each other's details (best false score 0.958), with it 0.864.
+    """
+    enough = np.minimum(1, evidence_px / _EVIDENCE_PX)
+    return np.asarray((1 - (1 - correlations) * costs) * enough, dtype=np.float32)
 
 
 def _halved(images: Floats) -> Floats:
@@ -147,35 +230,20 @@ def _without_edge(box: Windows) -> Floats:
     return frame
 
 
-def _guesses(image: Floats, others: Floats, box: Windows) -> tuple[Floats, Floats]:
-    """Return the `_GUESSES` most promising maps of each image, (m * g, 2, 3), and their signs (m * g,)."""
-    groups = crop_views(image), crop_views(image, box), framed_views(image), tilted_views(image)
-    codes = np.concatenate([views.codes for views in groups])
-    view_maps = np.concatenate([views.maps for views in groups])
+def _guesses(
+    image: Floats, others: Floats, box: Windows
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats, Floats]:
+    """Return the `_GUESSES` most promising of each image: views, windows, signs, each (m * g,), maps (m * g, 2, 3)."""
+    seen = query_views(image, box)
     stored = window_codes(others, STORED_WINDOWS).reshape(-1, TERMS)
-    correlations = (stored @ codes.T).reshape(len(others), len(STORED_WINDOWS), len(codes))
+    correlations = (stored @ seen.codes.T).reshape(len(others), len(STORED_WINDOWS), -1)
     # The best window for each view, then the best views: two windows under one view lead to the same place.
     strengths = np.abs(correlations)
     views = np.argpartition(-strengths.max(axis=1), _GUESSES, axis=1)[:, :_GUESSES].ravel()
     owners = np.repeat(np.arange(len(others)), _GUESSES)
     windows = strengths[owners, :, views].argmax(axis=1)
     signs = np.where(correlations[owners, windows, views] < 0, -1, 1).astype(np.float32)
-    return compose(STORED_WINDOWS.frames[windows], view_maps[views]), signs
-
-
-def _scores(image: Floats, others: Floats, maps: Floats, signs: Floats) -> Floats:
-    """Return 1 minus the disagreement over the overlap, raised by how much of the other image that leaves out.
-
-    Notes
-    -----
-    Whoever may show a part in any size fits better by chance: without the factor of area, trousers fit closely into
-    each other's details (best false score 0.958), with it 0.864.
-    """
-    correlation, evidence_px = agreement(image, others, maps, signs)
-    area = np.abs(np.linalg.det(maps[:, :, :2]))
-    cost = np.maximum(area, 1 / np.maximum(area, 1e-3)) * np.where(signs < 0, _NEGATIVE_COST, 1)
-    enough = np.minimum(1, evidence_px / _EVIDENCE_PX)
-    return np.asarray((1 - (1 - correlation) * cost) * enough, dtype=np.float32)
+    return views, windows, signs, compose(STORED_WINDOWS.frames[windows], seen.maps[views])
 
 
 def agreement(image: Floats, others: Floats, maps: Floats, signs: Floats) -> tuple[Floats, Floats]:

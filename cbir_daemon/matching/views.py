@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.matching.geometry import DIHEDRAL, Floats, compose, inverse, rotations, sample
-from cbir_daemon.records import VECTOR_SIDE_PX
+from cbir_daemon.records import VECTOR_SIDE_PX, Family, Guess, Window
 
 # Cosine terms of a window's code along each axis; of the 6x6 products those with u + v <= 5 stay, without the mean.
 # Terms up to 6 find a percent more among the first eight at 1.35 times the memory; up to 4, two percent fewer.
@@ -32,6 +32,9 @@ _FLOOR_LEVELS = 1.0
 
 # Degrees.  Codes of 6 terms bear 3 degrees either way, and nobody straightens a photograph by more than 12.
 ANGLES_DEG = (-10.0, -5.0, 5.0, 10.0)
+
+# A frame grows by |cos| + |sin| to hold a turned picture: 1.08 at 5 degrees, 1.16 at 10, more when it is long.
+_GROWN = rotations(ANGLES_DEG, zooms=(1.25, 1.11, 1.11, 1.25))
 
 # Grey levels by which JPEG and LANCZOS ringing may move a bar's pixels.
 _BAR_LEVELS = 12.0
@@ -56,11 +59,13 @@ class Windows:
 
     Attributes
     ----------
+    rows : tuple of (left, top, right, bottom)
     frames : (k, 2, 3) ndarray of float32
         Maps from each window's own coordinates to those of the image.
     """
 
     def __init__(self, rows: Rows) -> None:
+        self.rows = tuple(rows)
         ends = np.asarray(rows, dtype=np.float32).reshape(-1, 2, 2) * np.float32(2) - np.float32(1)
         half, center = np.diff(ends, axis=1)[:, 0] / np.float32(2), ends.mean(axis=1)
         self.frames = np.concatenate([half[:, :, None] * np.eye(2, dtype=np.float32), center[:, :, None]], axis=2)
@@ -178,8 +183,7 @@ def tilted_views(image: Floats) -> Views:
 def framed_views(image: Floats) -> Views:
     """Return the views in which the whole stored image may be shown: inside frames, or turned in a frame that grew."""
     framed = _undone(window_codes(image[None], FRAMINGS)[0], inverse(FRAMINGS.frames))
-    # A frame grows by |cos| + |sin| to hold a turned picture: 1.08 at 5 degrees, 1.16 at 10, more when it is long.
-    grown = _resampled(image, np.concatenate([rotations([-5.0, 5.0], 1.11), rotations([-10.0, 10.0], 1.25)]))
+    grown = _resampled(image, _GROWN)
     return Views(np.concatenate([framed.codes, grown.codes]), np.concatenate([framed.maps, grown.maps]))
 
 
@@ -210,6 +214,59 @@ def _term_moves() -> tuple[NDArray[np.int64], Floats]:
 
 
 _SOURCES, _SIGNS = _term_moves()
+
+
+def query_views(image: Floats, box: Windows) -> Views:
+    """Return all views of a query, those of what its bars leave (`content_box`) included; `guess_of` tells them."""
+    groups = crop_views(image), crop_views(image, box), framed_views(image), tilted_views(image)
+    return Views(
+        codes=np.concatenate([views.codes for views in groups]), maps=np.concatenate([views.maps for views in groups])
+    )
+
+
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+_SEEN = [
+    [(Family.WHOLE, _WHOLE, 0.0)],
+    [(Family.CONTENT, _WHOLE, 0.0)],
+    [
+        *((Family.BORDER, row, 0.0) for row in _BORDERS),
+        *((Family.CAPTION, row, 0.0) for row in _CAPTIONS),
+        *((Family.BARS, row, 0.0) for row in _BARS),
+        *((Family.PART, row, 0.0) for row in _CROPS[1:]),
+    ],
+    [(Family.GROWN, _WHOLE, angle) for angle in ANGLES_DEG],
+    [(Family.TILT, _WHOLE, angle) for angle in ANGLES_DEG],
+]
+# In the order of `query_views`: each group under all of `DIHEDRAL`, as `_undone` lays them out.
+_TOLD = [(turned, *seen) for group in _SEEN for turned in range(len(DIHEDRAL)) for seen in group]
+
+
+def guess_of(view: int, window: int, box: Windows, *, invert: bool) -> Guess:
+    """Return in words what a pair of views takes a query for.
+
+    Parameters
+    ----------
+    view : int
+        Row of `query_views`.
+    window : int
+        Row of `STORED_WINDOWS`.
+    box : Windows
+        The content box that the views were made with.
+    invert : bool
+        Whether the two agree as negatives.
+    """
+    turned, family, row, angle = _TOLD[view]
+    if family is Family.WHOLE and window:
+        family = Family.CROP
+    return Guess(
+        family=family,
+        query_window=Window(*(box.rows[0] if family is Family.CONTENT else row)),
+        stored_window=Window(*STORED_WINDOWS.rows[window]),
+        flip=turned >= len(DIHEDRAL) // 2,
+        turn=90 * (turned % (len(DIHEDRAL) // 2)),
+        angle=angle,
+        invert=invert,
+    )
 
 
 def content_box(image: Floats) -> Windows:
