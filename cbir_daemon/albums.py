@@ -15,6 +15,7 @@ from pathlib import Path
 from cbir_daemon.config import AlbumConfig
 from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError
 from cbir_daemon.ingest import Ingest
+from cbir_daemon.problems import Problem
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Album, Store
 from cbir_daemon.watch import Watcher
@@ -133,6 +134,18 @@ class Albums:
                     self.watch(album)
                     if self._ingest is not None:
                         self._ingest.request_scan(album.path)
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the albums now."""
+        return [
+            Problem(
+                f"album {os.fsdecode(album.path)} is missing: its folder is away, empty, or short of most of its files;"
+                " nothing is forgotten",
+                "mount the disk again, or accept the loss: cbir scan --accept-losses",
+            )
+            for album in self._store.albums()
+            if album.state == "missing"
+        ]
 
     def _add(self, root: bytes) -> None:
         shown = os.fsdecode(root)

@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from cbir_daemon import pulse
 from cbir_daemon.config import AlbumConfig, AlertsConfig
 from cbir_daemon.records import Kind
 from cbir_daemon.store import AlertMatch, AlertRecord, Image, NewAlert, Store
@@ -94,6 +95,7 @@ class Outbox:
         with self._turn:
             while waiting := self._store.alerts(0, BATCH, undelivered=True):
                 for alert in waiting:
+                    pulse.beat()
                     for sink in self._sinks:
                         sink(alert)
                 self._store.put_delivered([alert.id for alert in waiting])

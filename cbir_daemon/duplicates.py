@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cbir_daemon import pulse
 from cbir_daemon.records import FileState, Kind
 from cbir_daemon.scan import state_at
 from cbir_daemon.searching import Found, Searcher
@@ -195,6 +196,7 @@ class Pairing:
         for content_id, vector in contents:
             if self._stopping.is_set():
                 break
+            pulse.beat()
             found = self._searcher.copies(vector, without=content_id)
             pairs += [_pair(content_id, one) for one in found]
             done.append(content_id)

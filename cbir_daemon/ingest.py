@@ -181,6 +181,7 @@ class Ingest:
             except CbirError:
                 # What was taken from the mailbox is found again by a walk, once `run` is called again.
                 self._scans.add(None, accept_losses=False)
+                self._mailbox.wake()
                 raise
             finally:
                 self._busy = False

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from cbir_daemon import pulse
+
 
 class Mailbox:
     """Paths to look at, each held once.
@@ -44,6 +46,7 @@ class Mailbox:
 
     def wait(self, timeout_s: float) -> None:
         """Return when a path is due, when woken, or after `timeout_s` seconds."""
+        pulse.rest(timeout_s)
         with self._changed:
             deadline = self._clock() + timeout_s
             while not self._woken:
@@ -52,6 +55,7 @@ class Mailbox:
                     break
                 self._changed.wait(remaining)
             self._woken = False
+        pulse.beat()
 
     def take(self) -> list[bytes]:
         """Remove and return the paths that are due, sorted."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
+from cbir_daemon import matching, pulse
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.model import ArtifactRefusedError, Projector, check_artifact
@@ -45,6 +45,11 @@ class Projection:
     models_dir : Path
         Folder of the artifacts.
     settings : ModelConfig
+
+    Attributes
+    ----------
+    failing : str
+        Why new contents are not placed at the moment; empty when they are.
     """
 
     def __init__(self, store: Store, searcher: Searcher, models_dir: Path, settings: ModelConfig) -> None:
@@ -55,6 +60,7 @@ class Projection:
         self._lock = threading.Lock()
         self._current: tuple[int, Projector] | None = None
         self._retry_at = 0.0
+        self.failing = ""
         self._stopping = threading.Event()
 
     # -- asked from other threads ------------------------------------------------------------------------------------
@@ -90,6 +96,7 @@ class Projection:
         with self._lock:
             before, self._current = self._current, (run.id, projector)
             self._retry_at = 0.0
+            self.failing = ""
         if before is not None:
             before[1].close()
         # What came during the fit has no place on this map yet.
@@ -148,6 +155,7 @@ class Projection:
         contents = self._store.unplaced(run_id, BATCH_CONTENTS)
         if not contents:
             return False
+        pulse.beat(BATCH_TIMEOUT_S + pulse.STALLED_S)
         try:
             positions = projector.project(matching.codes(as_vectors([row for _, row in contents])), BATCH_TIMEOUT_S)
         except ArtifactRefusedError as error:
@@ -159,6 +167,7 @@ class Projection:
         placed = [(content_id, row.tobytes()) for (content_id, _), row in zip(contents, rows, strict=True)]
         self._store.put_positions(run_id, [(content_id, "added", row) for content_id, row in placed])
         self._searcher.place(run_id, placed)
+        self.failing = ""
         logger.debug("projected contents=%d run=%d", len(placed), run_id)
         return True
 
@@ -168,6 +177,7 @@ class Projection:
             if self._stopping.is_set() or (self._current is not None and self._current[0] != run_id):
                 return True
             self._retry_at = time.monotonic() + BACK_OFF_S
+            self.failing = str(error)
         logger.warning("projection failed run=%d retry_s=%s error=%s", run_id, BACK_OFF_S, error)
         return False
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
+from cbir_daemon import matching, pulse
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import BadRequestError, CbirError, ChildError, ModelError, StorageError, TimedOutError
 from cbir_daemon.model import Fit, FitProgress, FitResult, FitSettings, remove_artifacts
@@ -240,6 +240,7 @@ class Refit:
             placed = _placed(ids[result.rows], "fitted", result.positions)
             left = np.setdiff1d(np.arange(len(ids)), result.rows)
             for start in range(0, len(left), BATCH_CONTENTS):
+                pulse.beat(BATCH_TIMEOUT_S + pulse.STALLED_S)
                 rows = left[start : start + BATCH_CONTENTS]
                 placed += _placed(ids[rows], "present", projector.project(codes[rows], BATCH_TIMEOUT_S))
             self._store.activate_run(run_id, report, placed, time.time())
@@ -271,6 +272,7 @@ class Refit:
         assert self.state is not None
         started = self.state.started
         while not self._stopping.is_set():
+            pulse.beat()
             news = fit.poll(POLL_S)
             if isinstance(news, FitResult):
                 return news
@@ -283,6 +285,7 @@ class Refit:
         ids: list[int] = []
         parts = [np.empty((0, matching.CODE_SIZE), dtype=np.float32)]
         for piece_ids, vectors in self._pieces():
+            pulse.beat()
             ids += piece_ids
             parts.append(matching.codes(as_vectors(vectors)))
         return np.array(ids, dtype=np.int64), np.concatenate(parts)

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from cbir_daemon import pulse
 from cbir_daemon.records import FileState
 
 
@@ -102,6 +103,7 @@ def walk(root: bytes, below: bytes, rules: Filter) -> Found:
     folders = [below]
     while folders:
         folder = folders.pop()
+        pulse.beat(waits_for=f"the file system of {os.fsdecode(root)}")
         try:
             inner, found = _listed(root, folder, rules)
         except OSError:
@@ -109,6 +111,7 @@ def walk(root: bytes, below: bytes, rules: Filter) -> Found:
         else:
             folders += inner
             files |= found
+    pulse.beat()
     return Found(files, tuple(unreadable))
 
 

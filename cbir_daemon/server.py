@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cbir_daemon import pulse
 from cbir_daemon.errors import BusyError, CbirError, ConfigError, ForbiddenError, InUseError, ProtocolError
 from cbir_daemon.handlers import Reply
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
@@ -131,6 +132,7 @@ class Server:
     def run(self) -> None:
         """Accept connections until `close`."""
         while not self._closed.is_set():
+            pulse.rest(pulse.FOREVER_S)
             try:
                 connection, _ = self._listener.accept()
             except OSError as error:
@@ -138,6 +140,7 @@ class Server:
                 logger.debug("accept failed socket=%s error=%s", self._path, error)
                 self._closed.wait(ACCEPT_RETRY_S)
                 continue
+            pulse.beat()
             self._welcome(connection)
 
     def close(self) -> None:

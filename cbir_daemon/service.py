@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from cbir_daemon import handlers, sdnotify
+from cbir_daemon import handlers, pulse, sdnotify
 from cbir_daemon.albums import Albums
 from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
@@ -162,18 +162,20 @@ class Service:
 
     def _guarded(self, name: str, target: Callable[[], None]) -> None:
         """Run a room's loop, again and again while disk or children refuse; a fault of our own ends the daemon."""
-        while not self._stop.is_set():
-            try:
-                target()
-            except (StorageError, ChildError, UnavailableError) as error:
-                if not self._stop.is_set():
-                    logger.error("thread waits name=%s retry_s=%s reason=%s", name, RETRY_S, error)  # noqa: TRY400 -- no fault of ours
-                self._stop.wait(RETRY_S)
-            # The top of a thread: a daemon that lost one is no daemon, so it says why and stops for its supervisor.
-            except Exception:
-                logger.exception("thread died name=%s", name)
-                self._failed = True
-                self.stop()
+        with pulse.of(name):
+            while not self._stop.is_set():
+                try:
+                    target()
+                except (StorageError, ChildError, UnavailableError) as error:
+                    if not self._stop.is_set():
+                        logger.error("thread waits name=%s retry_s=%s reason=%s", name, RETRY_S, error)  # noqa: TRY400 -- no fault of ours
+                    pulse.refused(str(error), RETRY_S)
+                    self._stop.wait(RETRY_S)
+                # The top of a thread: a daemon that lost one is no daemon, so it says why and stops for its supervisor.
+                except Exception:
+                    logger.exception("thread died name=%s", name)
+                    self._failed = True
+                    self.stop()
 
     # -- run ---------------------------------------------------------------------------------------------------------
 
@@ -210,8 +212,15 @@ class Service:
             self.rooms.pool.close_idle(now)
             self.rooms.projection.close_if_idle(now)
             self.rooms.albums.check()
-            if watchdog_s is not None and all(thread.is_alive() for thread in self._threads):
+            if watchdog_s is not None and self._lives(now):
                 sdnotify.notify(sdnotify.WATCHDOG)
+
+    def _lives(self, now: float) -> bool:
+        """Whether every thread goes round.  One that a file system keeps waiting would wait again after a restart."""
+        stuck = [one for one in pulse.late(now) if not one.waits_for]
+        for one in stuck:
+            logger.error("thread stuck name=%s late_s=%.0f", one.name, now - one.due)
+        return not stuck and all(thread.is_alive() for thread in self._threads)
 
     def _read_again(self) -> None:
         """Take what may change while running; what may not waits for a restart, and the log says so."""

@@ -35,10 +35,10 @@ FLOORS = (
     ("decode",),
     ("scan", "watch", "mailbox"),
     ("client",),
-    ("child", "sdnotify"),
+    ("child", "pulse", "sdnotify"),
     ("protocol",),
     ("config",),
-    ("records",),
+    ("records", "problems"),
     ("errors",),
     (NAME,),
 )

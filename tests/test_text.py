@@ -176,12 +176,14 @@ def test_a_model_and_its_distance_from_the_next_fit() -> None:
 
 
 def test_what_needs_somebody_is_said_with_what_to_do() -> None:
-    """A missing album, and files that could not be read."""
-    lines = status(errors=2, albums=[ALBUM | {"state": "missing"}])
-    assert (
-        "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`" in lines
-    )
-    assert lines[-1] == "`cbir errors` lists the files that could not be read"
+    """Problems come right after the first line, each with its remedy; a name in one cannot upset the terminal."""
+    lines = status(problems=[{"what": "album /a\x1b[2J is missing", "do": "mount the disk"}])
+    assert lines[1:3] == ["! album /a\\x1b[2J is missing", "  -> mount the disk"]
+    assert lines[3].startswith("album")
+    missing = list(text.albums([ALBUM | {"state": "missing"}]))
+    assert missing[1:] == [
+        "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`"
+    ]
     assert list(text.albums([])) == []
 
 

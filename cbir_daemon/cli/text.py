@@ -15,7 +15,11 @@ WHOLE = 0.97
 
 def path(value: object) -> str:
     """Return a path from an answer; what a terminal would obey, and what is no text, is escaped."""
-    text = os.fsdecode(path_from_json(value))
+    return printable(os.fsdecode(path_from_json(value)))
+
+
+def printable(text: str) -> str:
+    """Return `text` with what a terminal would obey, and what is no text, escaped."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text)
 
 
@@ -75,28 +79,38 @@ def done_to(match: Json) -> str:
 def status(answer: Json) -> Iterator[str]:
     """Yield the state of the daemon on one screen."""
     yield f"{answer['state']}: {answer['images']} images, {answer['errors']} errors, {answer['pending']} pending"
+    yield from problems(answer.get("problems", ()))
     progress = answer.get("progress")
     if progress and progress["found"]:
         left = "" if progress["remaining_s"] is None else f", {progress['remaining_s']:.0f} s left"
         yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{left}"
     if answer.get("duplicates_pending"):
         yield f"looking for copies: {answer['duplicates_pending']} contents to go"
-    yield from albums(answer["albums"])
+    yield from _albums(answer["albums"])
     yield from _model(answer)
     yield from _refit(answer["refit"])
-    if answer["errors"]:
-        yield "`cbir errors` lists the files that could not be read"
+
+
+def problems(listed: Sequence[Json]) -> Iterator[str]:
+    """Yield what is wrong, and below each what to do; a path in it cannot upset a terminal."""
+    for problem in listed:
+        yield f"! {printable(problem['what'])}"
+        yield f"  -> {printable(problem['do'])}"
 
 
 def albums(listed: Sequence[Json]) -> Iterator[str]:
-    """Yield a line an album."""
+    """Yield a line an album, and what to do about those that are missing."""
+    yield from _albums(listed)
+    if any(album["state"] == "missing" for album in listed):
+        yield "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`"
+
+
+def _albums(listed: Sequence[Json]) -> Iterator[str]:
     rows = [
         ("album", album["state"], f"{album['images']} images", f"{album['errors']} errors", path(album["path"]))
         for album in listed
     ]
     yield from table(rows) if rows else ()
-    if any(album["state"] == "missing" for album in listed):
-        yield "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`"
 
 
 def _model(answer: Json) -> Iterator[str]:

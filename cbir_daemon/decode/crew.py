@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from cbir_daemon import pulse
 from cbir_daemon.child import Child
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
 from cbir_daemon.decode.processes import CLOSED, CRASHED, START_TIMEOUT_S, start_worker, timed_out
@@ -154,6 +155,7 @@ class Crew:
 
     def _collect(self, waiting: deque[ReadTask]) -> list[Result]:
         """Wait for the first answers, or for the first deadline, and return what came of the tasks concerned."""
+        pulse.beat()
         busy = [worker for worker in self._workers if worker.tasks]
         poller = select.poll()
         for worker in busy:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 from cbir_daemon import __version__
+from cbir_daemon.handlers.problems import problems
 from cbir_daemon.handlers.rooms import Reply, Rooms, paged, when
 from cbir_daemon.protocol.messages import VERSION, Json, Request, path_to_json
 from cbir_daemon.refit import RefitState
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
 
 CAPABILITIES = ("settle", "streams", "bytes", "sheet")
+STARTED_AT = time.time()
+"""Seconds since the epoch at which this process imported its handlers: within its first second."""
 
 
 def hello(rooms: Rooms, methods: Iterable[str]) -> Reply:
@@ -37,6 +41,8 @@ def status(rooms: Rooms, request: Request) -> Reply:
             "version": __version__,
             "clock": rooms.store.clock,
             "state": _state(rooms),
+            "started_at": when(STARTED_AT),
+            "problems": [{"what": one.what, "do": one.do} for one in problems(rooms)],
             "albums": albums_to_json(rooms),
             "images": counts.images,
             "errors": counts.errors,

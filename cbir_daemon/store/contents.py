@@ -290,3 +290,10 @@ def errors(connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
         " ORDER BY album.path, file.path"
     )
     return [(root + b"/" + path, code, message) for root, path, code, message in rows]
+
+
+def error_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return code -> number of files that could not be read for that reason."""
+    return dict(
+        connection.execute("SELECT error_code, count(*) FROM file WHERE error_code IS NOT NULL GROUP BY error_code")
+    )

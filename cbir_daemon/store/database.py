@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from cbir_daemon import pulse
 from cbir_daemon.errors import StorageError
 from cbir_daemon.store import backup, schema
 
@@ -167,15 +168,22 @@ class Database:
         return connection
 
     def _write_all(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            change, future = job
-            try:
-                result = self._transact(change)
-            # The writer must outlive any failed change; the failure goes to the caller, whole.
-            except BaseException as error:  # noqa: BLE001
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+        with pulse.of("writer"):
+            while (job := self._next_job()) is not None:
+                change, future = job
+                try:
+                    result = self._transact(change)
+                # The writer must outlive any failed change; the failure goes to the caller, whole.
+                except BaseException as error:  # noqa: BLE001
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+
+    def _next_job(self) -> tuple[Callable[[sqlite3.Connection], object], Future[object]] | None:
+        pulse.rest(pulse.FOREVER_S)
+        job = self._jobs.get()
+        pulse.beat()
+        return job
 
     def _transact(self, change: Callable[[sqlite3.Connection], T]) -> T:
         self._writer.execute("BEGIN IMMEDIATE")

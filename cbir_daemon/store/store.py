@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from cbir_daemon import pulse
 from cbir_daemon.errors import StorageError
 from cbir_daemon.records import FileState, FitReport
 from cbir_daemon.store import albums, backup, contents, duplicates, runs
@@ -87,8 +88,10 @@ class Store:
 
     def wait_for_change(self, moment: int, timeout_s: float) -> None:
         """Return once there was a commit or a `wake` after `moment`, or after `timeout_s` seconds."""
+        pulse.rest(timeout_s)
         with self._changed:
             self._changed.wait_for(lambda: self._moment > moment, timeout_s)
+        pulse.beat()
 
     def wake(self) -> None:
         """Make all who wait for a change look again: something besides the index has changed."""
@@ -177,6 +180,10 @@ class Store:
     def errors(self) -> list[tuple[bytes, str, str]]:
         """Return (path, code, message) of every file that could not be read."""
         return self._read(contents.errors)
+
+    def error_counts(self) -> dict[str, int]:
+        """Return code -> number of files that could not be read for that reason."""
+        return self._read(contents.error_counts)
 
     # -- pairs, decisions, alerts ------------------------------------------------------------------------------------
 

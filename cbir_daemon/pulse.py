@@ -1,0 +1,112 @@
+"""Whether the daemon's threads still go round: each says within what time it will be heard of again.
+
+In: calls from the loops themselves.  Out: which threads are late, and which have something to complain of.  Never here:
+what a thread does, and what follows when it is late.
+
+That a thread lives says little: it may wait for a lock for ever.  So each loop promises, before each step, when it
+takes the next one at the latest.  Only the thread itself writes its pulse, so a promise is two assignments and no lock.
+In a thread that never registered (a connection, a test) a promise does nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+STALLED_S = 120.0
+"""No single step takes longer: a commit waits 10 s for a lock, a walk says so after each folder."""
+
+FOREVER_S = math.inf
+"""For a thread that waits until somebody asks something of it."""
+
+
+class Pulse:
+    """The promise of one thread.
+
+    Parameters
+    ----------
+    name : str
+        Of the thread.
+
+    Attributes
+    ----------
+    due : float
+        Monotonic seconds by which it is heard of again.
+    waits_for : str
+        What outside of this program it is at the mercy of now; empty for nothing.
+    trouble : str
+        What refused its work the last time; empty when it went round without.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.due = time.monotonic() + STALLED_S
+        self.waits_for = ""
+        self.trouble = ""
+
+
+_here = threading.local()
+_pulses: list[Pulse] = []
+_pulses_lock = threading.Lock()
+
+
+@contextmanager
+def of(name: str) -> Iterator[Pulse]:
+    """Register this thread while the block runs."""
+    pulse = Pulse(name)
+    before = getattr(_here, "pulse", None)
+    with _pulses_lock:
+        _pulses.append(pulse)
+    _here.pulse = pulse
+    try:
+        yield pulse
+    finally:
+        _here.pulse = before
+        with _pulses_lock:
+            _pulses.remove(pulse)
+
+
+def beat(seconds: float = STALLED_S, *, waits_for: str = "") -> None:
+    """Promise that this thread is heard of again within `seconds`.
+
+    Parameters
+    ----------
+    seconds : float
+        Longest time for the next step.
+    waits_for : str
+        What the step is at the mercy of, such as a file system: being late is then no fault of this program's.
+    """
+    pulse: Pulse | None = getattr(_here, "pulse", None)
+    if pulse is not None:
+        pulse.waits_for = waits_for
+        pulse.due = time.monotonic() + seconds
+
+
+def rest(seconds: float) -> None:
+    """Promise the same before waiting at most `seconds` for work: whatever was refused before has gone well since."""
+    pulse: Pulse | None = getattr(_here, "pulse", None)
+    if pulse is not None:
+        pulse.trouble = ""
+        beat(seconds + STALLED_S)
+
+
+def refused(reason: str, retry_s: float) -> None:
+    """Say that the work was refused, and that this thread tries again in `retry_s` seconds."""
+    pulse: Pulse | None = getattr(_here, "pulse", None)
+    if pulse is not None:
+        pulse.trouble = reason
+        beat(retry_s + STALLED_S)
+
+
+def all_now() -> list[Pulse]:
+    """Return the pulses of all registered threads."""
+    with _pulses_lock:
+        return list(_pulses)
+
+
+def late(now: float) -> list[Pulse]:
+    """Return the pulses of the threads that have broken their promise; `now` is monotonic seconds."""
+    return [pulse for pulse in all_now() if pulse.due < now]
