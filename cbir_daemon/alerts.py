@@ -55,6 +55,10 @@ class Policy:
 
 def to_log(alert: AlertRecord) -> None:
     """Write an alert to the log."""
+    if not alert.matches:
+        path = os.fsdecode(alert.path)
+        logger.warning("alert id=%d kind=%s path=%s reason=%s", alert.id, alert.kind, path, alert.message)
+        return
     first = alert.matches[0]
     logger.warning(
         "alert id=%d kind=%s path=%s match=%s score=%.3f matches=%d",

@@ -89,10 +89,11 @@ def copy_groups(pairs: Sequence[Pair], images: Mapping[int, Sequence[Image]]) ->
 
 def one_inode(images: Iterable[Image]) -> list[Image]:
     """Return one image for each file on disk, whatever number of names it has; its first path stands for it."""
-    by_state: dict[FileState, Image] = {}
+    by_file: dict[tuple[FileState, int], Image] = {}
     for image in sorted(images, key=lambda one: one.path):
-        by_state.setdefault(image.state, image)
-    return list(by_state.values())
+        # Each disk counts its inodes for itself.
+        by_file.setdefault((image.state, image.state.device), image)
+    return list(by_file.values())
 
 
 def _pixels(image: Image) -> int:
@@ -240,7 +241,8 @@ def _pair(content_id: int, found: Found) -> Pair:
 
 def _one_file(image: Image, other: Image) -> bool:
     """Whether two rows are one file: the same row, or a hard link to it."""
-    return image.file_id == other.file_id or image.state == other.state
+    linked = image.state == other.state and image.state.device == other.state.device
+    return image.file_id == other.file_id or linked
 
 
 def _is_there(image: Image) -> bool:

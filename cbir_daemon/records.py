@@ -26,11 +26,20 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells that a file is still the one that was read."""
+    """What tells that a file is still the one that was read.
+
+    Parameters
+    ----------
+    size_bytes, mtime_ns, inode : int
+    device : int
+        Number of the disk that the file's folder is on (`st_dev`); 0 when it is not known.  Two states are equal whatever
+        their devices: a disk may have another number after each start of the machine.
+    """
 
     size_bytes: int
     mtime_ns: int
     inode: int
+    device: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,3 +148,11 @@ def test_the_log_names_both_files(store: Store, caplog: pytest.LogCaptureFixture
     assert caplog.messages == [
         "alert id=1 kind=exact path=/album/new.jpg match=/album/same.jpg score=1.000 matches=2",
     ]
+
+
+def test_the_log_says_what_became_of_an_album(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Its folder and why: there are no files to name."""
+    store.put_alerts([], [NewAlert(b"/album", "missing", (), "its folder is empty")], NOW)
+    with caplog.at_level(logging.WARNING):
+        Outbox(store, ["log"]).deliver()
+    assert caplog.messages == ["alert id=1 kind=missing path=/album reason=its folder is empty"]

@@ -111,7 +111,7 @@ def without_artifact(configured: Config) -> None:
         (index_open_to_others, "state: {state}/index.sqlite can be read by others; chmod go= {state}/index.sqlite"),
         (damaged, "index: {state}/index.sqlite: file is not a database: put a backup back"),
         (damaged_inside, "index: "),
-        (newer, "index: {state}/index.sqlite: has schema 99, this release reads up to 1"),
+        (newer, "index: {state}/index.sqlite: has schema 99, this release reads up to 2"),
         (orphaned, "index: 1 contents belong to no file"),
         (without_artifact, "model: "),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -394,3 +395,13 @@ def test_equal_files_say_so() -> None:
         (b"/album/old", True, "is the oldest of equals"),
         (b"/album/new", False, "has the same bytes as the one kept"),
     ]
+
+
+def test_names_of_one_inode_are_one_image_on_one_disk() -> None:
+    """A hard link takes no space; the same numbers on another disk are another file, which does."""
+    first = picture(1, "a")
+    link = replace(first, file_id=2, path=b"/album/b")
+    elsewhere = replace(first, file_id=3, path=b"/disk/c", state=replace(first.state, device=5))
+    assert exact_groups([first, link]) == []
+    (group,) = exact_groups([first, link, elsewhere])
+    assert [member.image.path for member in group.members] == [b"/album/a", b"/disk/c"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import SchemaTooNewError, StorageError
-from cbir_daemon.store import SCHEMA_VERSION, Store, schema
+from cbir_daemon.records import FileState
+from cbir_daemon.store import SCHEMA_VERSION, AlertMatch, AlertRecord, NewAlert, Store, schema
 from tests.rows import indexed, opened, paths
 
 TABLES = ["album", "alert", "clock", "content", "decision", "file", "model_run", "pair", "position"]
@@ -36,11 +37,11 @@ def opened_and_closed(path: Path) -> Path:
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.touch], ids=["no file", "an empty file"])
 def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path], object]) -> None:
-    """A missing and an empty file become version 1, for the owner's eyes only."""
+    """A missing and an empty file become version 2, for the owner's eyes only."""
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 1
+    assert version(index) == SCHEMA_VERSION == 2
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -72,7 +73,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 1: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 2: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
@@ -109,21 +110,51 @@ def test_the_database_of_another_program_is_refused(tmp_path: Path, user_version
 
 
 def test_an_older_index_is_brought_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second script leads from version 1 to version 2, every row is still there, and so is the index before."""
+    """Another script leads to the next version, every row is still there, and so is the index before."""
     index = opened_and_closed(tmp_path / "index.sqlite")
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE album ADD COLUMN note TEXT;"))
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     with pytest.raises(StorageError, match="start the daemon once"):
         Store(index).open_existing()
     for _ in range(2):
         with opened(index) as store:
             assert paths(store) == [b"/album/one.jpg"]
-        assert version(index) == 2
+        assert version(index) == SCHEMA_VERSION + 1
         assert execute(index, "SELECT note FROM album") == [(None,)]
-        before = tmp_path / "index.sqlite.schema-1"
+        before = tmp_path / f"index.sqlite.schema-{SCHEMA_VERSION}"
         assert sorted(tmp_path.iterdir()) == [index, before]
-        assert version(before) == 1
+        assert version(before) == SCHEMA_VERSION
         assert execute(before, "SELECT path FROM file") == [(b"one.jpg",)]
+
+
+def test_the_first_schema_is_brought_to_the_second(tmp_path: Path) -> None:
+    """Every row stays; disks are not known yet; alerts keep their numbers, and the next one goes on from there."""
+    index = tmp_path / "index.sqlite"
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        connection.executescript(
+            f"BEGIN; {schema.MIGRATIONS[0]}"
+            f"PRAGMA user_version = 1; PRAGMA application_id = {schema.APPLICATION_ID}; COMMIT;"
+        )
+        connection.executescript(
+            """
+            INSERT INTO album (path, state, baseline) VALUES (CAST('/album' AS BLOB), 'missing', 1);
+            INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, error_code, error_message)
+                VALUES (1, CAST('a.jpg' AS BLOB), 10, 20, 30, 'damaged', 'it is');
+            INSERT INTO alert (id, time, path, kind, matches, delivered)
+                VALUES (7, 1.5, CAST('/album/b.jpg' AS BLOB), 'exact', '[["/album/a.jpg", "exact", 1.0]]', 1);
+            """
+        )
+    with opened(index) as store:
+        (album,) = store.albums()
+        assert (album.path, album.state, album.baseline, album.device) == (b"/album", "missing", True, 0)
+        (state,) = store.file_states(album.id).values()
+        assert (state, state.device) == (FileState(10, 20, 30), 0)
+        before = AlertRecord(7, 1.5, b"/album/b.jpg", "exact", (AlertMatch(b"/album/a.jpg", "exact", 1.0),))
+        assert store.alerts(0, 10) == [before]
+        assert store.alerts(0, 10, undelivered=True) == []
+        assert store.turn_album(album.id, "watching", NewAlert(b"/album", "back", (), "all is there"), 2.5)
+        assert store.alerts(7, 10) == [AlertRecord(8, 2.5, b"/album", "back", (), "all is there")]
+        assert store.check() == []
 
 
 def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,10 +162,10 @@ def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pyt
     index = opened_and_closed(tmp_path / "index.sqlite")
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE half (x INTEGER) STRICT; oops;"))
-        patch.setattr(schema, "SCHEMA_VERSION", 2)
+        patch.setattr(schema, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
         with pytest.raises(StorageError, match="syntax error"):
             Store(index).open()
-    assert version(index) == 1
+    assert version(index) == SCHEMA_VERSION
     assert execute(index, "SELECT name FROM sqlite_schema WHERE name = 'half'") == []
     with opened(index) as store:
         assert paths(store) == [b"/album/one.jpg"]

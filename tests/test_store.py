@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cbir_daemon.errors import BadRequestError, StorageError
 from cbir_daemon.records import EXTRACTOR, FileState
 from cbir_daemon.store import (
     AlertMatch,
+    AlertRecord,
     Change,
     Counts,
     Coverage,
@@ -256,6 +258,34 @@ def test_same_inode_asks_for_the_whole_state(store: Store, album: int) -> None:
         state(2),
     ):
         assert store.same_inode(other) == []
+
+
+def test_same_inode_asks_for_the_disk(store: Store, album: int) -> None:
+    """Each disk counts its inodes for itself; a disk that is not known, of row or file, may be any."""
+    store.apply([replace(indexed(album, b"a.jpg", 1), state=replace(state(1), device=5)), indexed(album, b"b.jpg", 2)])
+    for number, device, found in ((1, 5, True), (1, 6, False), (1, 0, True), (2, 5, True)):
+        assert bool(store.same_inode(replace(state(number), device=device))) is found
+
+
+def test_disks_are_written_down(store: Store, album: int) -> None:
+    """With the file that is read, and for itself; the clock stays, for no answer changes."""
+    store.apply([replace(indexed(album, b"a.jpg", 1), state=replace(state(1), device=5)), indexed(album, b"b.jpg", 2)])
+    before = store.clock
+    store.put_devices(album, {b"b.jpg": 7, b"absent.jpg": 8})
+    store.set_album_device(album, 9)
+    assert {path: state.device for path, state in store.file_states(album).items()} == {b"a.jpg": 5, b"b.jpg": 7}
+    assert [image.state.device for image in all_images(store)] == [5, 7]
+    assert store.albums()[0].device == 9
+    assert store.clock == before
+
+
+def test_an_album_turns_with_its_alert(store: Store, album: int) -> None:
+    """Once: what is said already is not said again."""
+    alert = NewAlert(ROOT, "missing", (), "its folder is empty")
+    assert store.turn_album(album, "missing", alert, 1.5)
+    assert not store.turn_album(album, "missing", alert, 2.5)
+    assert store.alerts(0, 10) == [AlertRecord(1, 1.5, ROOT, "missing", (), "its folder is empty")]
+    assert store.albums()[0].state == "missing"
 
 
 def test_the_content_at_a_path(store: Store, album: int) -> None:

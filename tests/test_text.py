@@ -211,6 +211,15 @@ def test_an_alert_is_a_line() -> None:
     one = {"id": 7, "time": "2024-06-01", "path": "/new", "kind": "exact", "matches": [exact, copy, copy]}
     assert text.alert(one) == "7  2024-06-01  /new has the same bytes as /\\udcff and 2 more"
     assert text.alert(one | {"matches": [copy]}) == "7  2024-06-01  /new is a copy (0.950) of /c"
+    album = {
+        "id": 8,
+        "time": "2024-06-02",
+        "path": "/disk",
+        "kind": "missing",
+        "matches": [],
+        "message": "it is\nempty",
+    }
+    assert text.alert(album) == "8  2024-06-02  album /disk is missing: it is\\nempty"
 
 
 def test_errors_are_lines() -> None:

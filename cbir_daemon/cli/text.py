@@ -43,7 +43,7 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def matches(answer: Json) -> Iterator[str]:
-    """Yield a line a match: kind, score, distance on the map, size, path, what was done."""
+    """Yield a line a match: kind, score, distance on the map, size, path, what was done; how, when that was asked."""
     rows = [
         (
             match["kind"],
@@ -54,12 +54,55 @@ def matches(answer: Json) -> Iterator[str]:
         )
         for match in answer["matches"]
     ]
-    yield from table(rows)
+    for match, line in zip(answer["matches"], table(rows), strict=True) if rows else ():
+        yield line
+        if "explanation" in match:
+            yield from explanation(match["explanation"])
 
 
-def done_to(match: Json) -> str:
-    """Return, in brackets, what was done to the stored image to get the query; empty when nothing was."""
-    transform, overlap = match["transform"], match["overlap"]
+_OUTCOMES = {
+    "copy": "a copy: {score:.3f} reaches {threshold:.3f}",
+    "below": "no copy: {score:.3f} is below {threshold:.3f}",
+    "given-up": "no copy: given up at a correlation of {correlation:.3f}; a copy needs {threshold:.3f}",
+    "plain": "no copy: the query is too plain to be a copy of anything but the same bytes",
+}
+
+_FAMILIES = {
+    "whole": "the whole image",
+    "crop": "a part of it",
+    "content": "the picture inside the query's bars",
+    "border": "it inside a border",
+    "caption": "it with a bar on one side",
+    "bars": "it between two bars",
+    "part": "a picture that it is a part of",
+    "tilt": "it at a small angle, cropped",
+    "grown": "it at a small angle, in a larger frame",
+}
+
+
+def explanation(one: Json) -> Iterator[str]:
+    """Yield how a match was verified: verdict, the view it began from, scales, and what made the score."""
+    guess = one["guess"]
+    yield "    " + _OUTCOMES[one["outcome"]].format(**one)
+    view = [_FAMILIES[guess["family"]], *_edits(guess)]
+    parts = ((guess["query_window"], "of the query"), (guess["stored_window"], "of the image"))
+    seen = " like ".join(f"{_window(window)} {whose}" for window, whose in parts)
+    yield f"    view: {', '.join(view)}; {seen}"
+    yield f"    scales: {one['scale_x']:.3f} x {one['scale_y']:.3f} stored pixels a query pixel"
+    evidence = ""
+    if one["evidence_px"] is not None:
+        evidence = f", evidence {one['evidence_px']:.0f} of {one['evidence_needed_px']:.0f} px"
+    yield f"    correlation: {one['correlation']:.4f}, area ratio {one['area_ratio']:.2f}, cost {one['cost']:.2f}{evidence}"
+
+
+def _window(window: Json) -> str:
+    if (window["left"], window["top"], window["right"], window["bottom"]) == (0, 0, 1, 1):
+        return "all"
+    return "{left:.0%}-{right:.0%} across, {top:.0%}-{bottom:.0%} down".format(**window)
+
+
+def _edits(transform: Json) -> list[str]:
+    """Return in words what was done to a stored image."""
     words = ["mirrored"] if transform["flip"] else []
     if transform["turn"]:
         words.append(f"turned {transform['turn']} degrees")
@@ -67,6 +110,13 @@ def done_to(match: Json) -> str:
         words.append(f"tilted {transform['angle']:.0f} degrees")
     if transform["invert"]:
         words.append("negative")
+    return words
+
+
+def done_to(match: Json) -> str:
+    """Return, in brackets, what was done to the stored image to get the query; empty when nothing was."""
+    overlap = match["overlap"]
+    words = _edits(match["transform"])
     if overlap["match"] < WHOLE:
         words.append(f"the query is {overlap['match']:.0%} of it")
     if overlap["query"] < WHOLE:
@@ -152,6 +202,8 @@ def groups(answer: Json) -> Iterator[str]:
 
 def alert(one: Json) -> str:
     """Return an alert as one line."""
+    if not one["matches"]:
+        return f"{one['id']}  {one['time']}  album {path(one['path'])} is {one['kind']}: {printable(one['message'])}"
     first = one["matches"][0]
     more = len(one["matches"]) - 1
     others = f" and {more} more" if more else ""

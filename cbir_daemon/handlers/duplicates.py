@@ -122,4 +122,5 @@ def _alert_to_json(alert: AlertRecord) -> Json:
             {"path": path_to_json(match.path), "kind": match.kind, "score": round(match.score, 4)}
             for match in alert.matches
         ],
+        "message": alert.message,
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from cbir_daemon.store.contents import drop_orphans
-from cbir_daemon.store.records import Album
+from cbir_daemon.store.duplicates import put_alerts
+from cbir_daemon.store.records import Album, NewAlert
 
 
 def clock(connection: sqlite3.Connection) -> int:
@@ -20,8 +21,8 @@ def tick(connection: sqlite3.Connection) -> int:
 
 def listed(connection: sqlite3.Connection) -> list[Album]:
     """Return every album, in order of path."""
-    rows = connection.execute("SELECT id, path, state, baseline FROM album ORDER BY path")
-    return [Album(album_id, path, state, bool(baseline)) for album_id, path, state, baseline in rows]
+    rows = connection.execute("SELECT id, path, state, baseline, device FROM album ORDER BY path")
+    return [Album(album_id, path, state, bool(baseline), device) for album_id, path, state, baseline, device in rows]
 
 
 def add(connection: sqlite3.Connection, path: bytes) -> bool:
@@ -40,6 +41,19 @@ def set_state(connection: sqlite3.Connection, album_id: int, state: str) -> bool
     """Set an album's state; False when it was that already."""
     cursor = connection.execute("UPDATE album SET state = ?1 WHERE id = ?2 AND state != ?1", (state, album_id))
     return cursor.rowcount > 0
+
+
+def turn(connection: sqlite3.Connection, album_id: int, state: str, alert: NewAlert, now: float) -> bool:
+    """Set an album's state and write the alert that says so; False, and no alert, when it was that already."""
+    if not set_state(connection, album_id, state):
+        return False
+    put_alerts(connection, (), [alert], now)
+    return True
+
+
+def set_device(connection: sqlite3.Connection, album_id: int, device: int) -> None:
+    """Write on which disk the album's root is."""
+    connection.execute("UPDATE album SET device = ? WHERE id = ?", (device, album_id))
 
 
 def set_baseline(connection: sqlite3.Connection, album_id: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cbir_daemon.records import EXTRACTOR, FileState
 from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, Gone, Image, Indexed, Moved
@@ -12,11 +12,11 @@ from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, 
 VARIABLES = 10_000
 
 # Giving back the right to read a file changes no mtime: such a file differs from its row until it was read.
-_STATE = "iif(error_code = 'no-access', -1, size_bytes), mtime_ns, inode"
+_STATE = "iif(error_code = 'no-access', -1, size_bytes), mtime_ns, inode, device"
 
 _IMAGE_SQL = """
 SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
-       album.state = 'missing', content.id, content.digest, content.width_px, content.height_px,
+       file.device, album.state = 'missing', content.id, content.digest, content.width_px, content.height_px,
        content.size_bytes, content.format
 FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
 """
@@ -110,11 +110,13 @@ def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_
     code, message = (None, None) if isinstance(change, Indexed) else (change.unreadable.code, change.unreadable.message)
     connection.execute(
         """
-        INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, content_id, error_code, error_message, alert_due)
-        VALUES (:album, :path, :size, :mtime, :inode, :content, :code, :message,
+        INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, device,
+                          content_id, error_code, error_message, alert_due)
+        VALUES (:album, :path, :size, :mtime, :inode, :device, :content, :code, :message,
                 :content IS NOT NULL AND (SELECT baseline FROM album WHERE id = :album))
         ON CONFLICT (album_id, path) DO UPDATE SET
             size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+            device = excluded.device,
             -- A file that was only touched is no news.
             alert_due = iif(file.content_id IS excluded.content_id, file.alert_due, excluded.alert_due),
             content_id = excluded.content_id, error_code = excluded.error_code, error_message = excluded.error_message
@@ -125,6 +127,7 @@ def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_
             "size": change.state.size_bytes,
             "mtime": change.state.mtime_ns,
             "inode": change.state.inode,
+            "device": change.state.device,
             "content": content_id,
             "code": code,
             "message": message,
@@ -170,7 +173,15 @@ def file_states(connection: sqlite3.Connection, album_id: int, below: bytes) -> 
         where += " AND (path = ? OR (path >= ? AND path < ?))"
         bounds += (below, below + b"/", below + b"0")  # type: ignore[assignment]
     rows = connection.execute(f"SELECT path, {_STATE} FROM file WHERE {where}", bounds)  # noqa: S608 -- fixed texts
-    return {path: FileState(size, mtime, inode) for path, size, mtime, inode in rows}
+    return {path: FileState(size, mtime, inode, device) for path, size, mtime, inode, device in rows}
+
+
+def put_devices(connection: sqlite3.Connection, album_id: int, devices: Mapping[bytes, int]) -> None:
+    """Write on which disk some of an album's files are."""
+    connection.executemany(
+        "UPDATE file SET device = ? WHERE album_id = ? AND path = ?",
+        [(device, album_id, path) for path, device in devices.items()],
+    )
 
 
 def known_digests(connection: sqlite3.Connection, sizes: Sequence[int]) -> dict[int, frozenset[bytes]]:
@@ -188,11 +199,15 @@ def known_digests(connection: sqlite3.Connection, sizes: Sequence[int]) -> dict[
 
 
 def same_inode(connection: sqlite3.Connection, state: FileState) -> list[tuple[int, bytes]]:
-    """Return (file id, absolute path) of the readable files with this very size, mtime and inode."""
+    """Return (file id, absolute path) of the readable files with this very size, mtime and inode on this disk.
+
+    Rows whose disk is not known count as on this one, and so does every row for a state without one.
+    """
     rows = connection.execute(
         "SELECT file.id, album.path, file.path FROM file JOIN album ON album.id = file.album_id"
-        " WHERE file.inode = ? AND file.size_bytes = ? AND file.mtime_ns = ? AND file.content_id IS NOT NULL",
-        (state.inode, state.size_bytes, state.mtime_ns),
+        " WHERE file.inode = ?1 AND file.size_bytes = ?2 AND file.mtime_ns = ?3 AND file.content_id IS NOT NULL"
+        " AND (file.device = ?4 OR 0 IN (file.device, ?4))",
+        (state.inode, state.size_bytes, state.mtime_ns, state.device),
     )
     return [(file_id, root + b"/" + path) for file_id, root, path in rows]
 
@@ -218,15 +233,12 @@ def images_due(connection: sqlite3.Connection, limit: int) -> list[Image]:
     return [_image(row) for row in rows]
 
 
-def _image(row: tuple[int, int, bytes, bytes, int, int, int, int, int, bytes, int, int, int, str]) -> Image:
-    file_id, album_id, root, path, size, mtime, inode, missing, content_id, digest, width, height, bytes_, format_ = row
+def _image(
+    row: tuple[int, int, bytes, bytes, int, int, int, int, int, int, bytes, int, int, int, str],
+) -> Image:
+    file_id, album_id, root, path, size, mtime, inode, device, missing, *_ = row
     return Image(
-        file_id,
-        album_id,
-        root + b"/" + path,
-        FileState(size, mtime, inode),
-        bool(missing),
-        Content(content_id, digest, width, height, bytes_, format_),
+        file_id, album_id, root + b"/" + path, FileState(size, mtime, inode, device), bool(missing), Content(*row[9:])
     )
 
 

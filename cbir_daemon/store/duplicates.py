@@ -69,19 +69,21 @@ def put_alerts(connection: sqlite3.Connection, file_ids: Iterable[int], alerts: 
     """Write alerts together with the fact that their files were decided upon (invariant I3)."""
     connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(one,) for one in file_ids])
     connection.executemany(
-        "INSERT INTO alert (time, path, kind, matches) VALUES (?, ?, ?, ?)",
-        [(now, alert.path, alert.kind, _to_json(alert.matches)) for alert in alerts],
+        "INSERT INTO alert (time, path, kind, matches, message) VALUES (?, ?, ?, ?, ?)",
+        [(now, alert.path, alert.kind, _to_json(alert.matches), alert.message) for alert in alerts],
     )
 
 
 def alerts(connection: sqlite3.Connection, since: int, limit: int, *, undelivered: bool) -> list[AlertRecord]:
     """Return alerts with an id above `since`, oldest first."""
     rows = connection.execute(
-        "SELECT id, time, path, kind, matches FROM alert WHERE id > ? AND (delivered = 0 OR NOT ?) ORDER BY id LIMIT ?",
+        "SELECT id, time, path, kind, matches, message FROM alert"
+        " WHERE id > ? AND (delivered = 0 OR NOT ?) ORDER BY id LIMIT ?",
         (since, undelivered, limit),
     )
     return [
-        AlertRecord(alert_id, time, path, kind, _from_json(matches)) for alert_id, time, path, kind, matches in rows
+        AlertRecord(alert_id, time, path, kind, _from_json(matches), message)
+        for alert_id, time, path, kind, matches, message in rows
     ]
 
 

@@ -20,12 +20,15 @@ class Album:
         "watching", "polling" or "missing".
     baseline : bool
         Whether its first scan is indexed; only what comes later raises alerts.
+    device : int
+        Number of the disk that its root was on when it was last walked; 0 when it is not known.
     """
 
     id: int
     path: bytes
     state: str
     baseline: bool
+    device: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +144,12 @@ class AlertMatch:
 
 @dataclass(frozen=True, slots=True)
 class NewAlert:
-    """An alert that is about to be written."""
+    """An alert that is about to be written; one about an album has its path, a sentence and no matches."""
 
     path: bytes
     kind: str
     matches: tuple[AlertMatch, ...]
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ class AlertRecord:
     path: bytes
     kind: str
     matches: tuple[AlertMatch, ...]
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,30 @@ CREATE TABLE position (
 CREATE INDEX position_content ON position (content_id);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_DISKS = """
+-- Which disk an album's root and each file's folder were on (st_dev); 0 is not known.
+ALTER TABLE album ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE file ADD COLUMN device INTEGER NOT NULL DEFAULT 0;
+
+-- Alerts of albums that go missing and come back.  A CHECK cannot be altered: a new table, whose numbers go on.
+CREATE TABLE new_alert (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    time      REAL NOT NULL,
+    path      BLOB NOT NULL,
+    kind      TEXT NOT NULL CHECK (kind IN ('exact', 'copy', 'missing', 'back')),
+    matches   TEXT NOT NULL,
+    message   TEXT NOT NULL DEFAULT '',
+    -- 0 until every sink has had it.
+    delivered INTEGER NOT NULL DEFAULT 0 CHECK (delivered IN (0, 1))
+) STRICT;
+INSERT INTO new_alert (id, time, path, kind, matches, delivered)
+    SELECT id, time, path, kind, matches, delivered FROM alert ORDER BY id;
+DROP TABLE alert;
+ALTER TABLE new_alert RENAME TO alert;
+CREATE INDEX alert_undelivered ON alert (id) WHERE delivered = 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

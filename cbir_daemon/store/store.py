@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -117,6 +117,18 @@ class Store:
         """Set an album's state; False when it was that already."""
         return self._change(lambda connection: albums.set_state(connection, album_id, state))
 
+    def turn_album(self, album_id: int, state: str, alert: NewAlert, now: float) -> bool:
+        """Set an album's state and write the alert that says so in one commit; False when it was that already."""
+        return self._change(lambda connection: albums.turn(connection, album_id, state, alert, now))
+
+    def set_album_device(self, album_id: int, device: int) -> None:
+        """Write on which disk an album's root is."""
+        self._write(lambda connection: albums.set_device(connection, album_id, device))
+
+    def put_devices(self, album_id: int, devices: Mapping[bytes, int]) -> None:
+        """Write on which disk some of an album's files are, by relative path."""
+        self._write(lambda connection: contents.put_devices(connection, album_id, devices))
+
     def finish_baseline(self, album_id: int) -> None:
         """Write that the album's first scan is indexed: files that come from now on may raise alerts."""
         self._write(lambda connection: albums.set_baseline(connection, album_id))
@@ -140,7 +152,7 @@ class Store:
         return self._read(lambda connection: contents.known_digests(connection, sizes))
 
     def same_inode(self, state: FileState) -> list[tuple[int, bytes]]:
-        """Return (file id, absolute path) of the files with this very size, mtime and inode."""
+        """Return (file id, absolute path) of the files with this very size, mtime and inode on one disk."""
         return self._read(lambda connection: contents.same_inode(connection, state))
 
     def content_by_digest(self, digest: bytes) -> Content | None:
