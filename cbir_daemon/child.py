@@ -2,21 +2,22 @@
 
 In: the name of a module to run.  Out: frames to and from it.  Never here: what the frames say.
 
-A child runs `python -m MODULE FD`; FD is its end of a socket pair that carries the frames of `protocol.framing`.  When
-the daemon dies in whatever way, the kernel closes the other end: a thread in the child sees that and ends the process,
-even in the middle of a long computation.
+A child runs `python -m MODULE FD LIFELINE`; FD is its end of a socket pair that carries the frames of
+`protocol.framing`, LIFELINE the reading end of a pipe that nobody writes to.  When the daemon dies in whatever way, the
+kernel closes the other end of the pipe and sends the child SIGIO, which ends it, even in the middle of a long
+computation that lets no other thread run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,6 +29,7 @@ MAX_BLOB_BYTES = 2**31
 RECEIVE_BYTES = 256 * 1024
 KILL_WAIT_S = 10.0
 STDERR_FILENO = 2
+CLOSED = -1
 
 # One thread for BLAS and OpenMP: a child is one unit of parallelism, and the number of children is configured.
 SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -105,11 +107,12 @@ class Child:
 
     def __init__(self, module: str, *, env: Mapping[str, str] | None = None) -> None:
         ours, theirs = socket.socketpair()
+        watched, self._lifeline = os.pipe()
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
-                    [sys.executable, "-m", module, str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
+                    [sys.executable, "-m", module, str(theirs.fileno()), str(watched)],
+                    pass_fds=[theirs.fileno(), watched],
                     stdin=subprocess.DEVNULL,
                     # What a library prints belongs to the log, never to a terminal's stdout.
                     stdout=STDERR_FILENO,
@@ -119,7 +122,10 @@ class Child:
                 )
             except OSError as error:
                 ours.close()
+                os.close(self._lifeline)
                 raise ChildError(f"cannot start {module}: {error.strerror}") from error
+            finally:
+                os.close(watched)
         self.module = module
         self._channel = Channel(ours)
 
@@ -173,9 +179,16 @@ class Child:
     def close(self) -> None:
         """Kill the process if it still runs, and collect it."""
         self._channel.close()
+        self._cut_lifeline()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait(KILL_WAIT_S)
+
+    def _cut_lifeline(self) -> None:
+        # Closing twice would close what has the number by then.
+        lifeline, self._lifeline = self._lifeline, CLOSED
+        if lifeline != CLOSED:
+            os.close(lifeline)
 
     def _obituary(self) -> str:
         # The stream ends a moment before the process can be collected.
@@ -199,16 +212,28 @@ def serve(answer: Callable[[Frame, Channel], None], *, nice: int = 0) -> None:
         Added to the niceness of this process, 0 to 19.
     """
     os.nice(nice)
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    threading.Thread(target=_die_with_parent, args=(connection.fileno(),), name="lifeline", daemon=True).start()
-    channel = Channel(connection)
-    while (frame := channel.receive()) is not None:
-        answer(frame, channel)
+    connection, lifeline = (int(number) for number in sys.argv[1:])
+    _die_with_parent(lifeline)
+    channel = Channel(socket.socket(fileno=connection))
+    # Where the daemon dies in the middle of a message, this may be seen before the signal comes.
+    with contextlib.suppress(ConnectionError):
+        while (frame := channel.receive()) is not None:
+            answer(frame, channel)
 
 
-def _die_with_parent(descriptor: int) -> None:
+def _die_with_parent(lifeline: int) -> None:
+    """Let the kernel end this process when the other end of the lifeline is closed.
+
+    Notes
+    -----
+    Not PR_SET_PDEATHSIG: it comes when the *thread* that made the child ends, and a thread of the daemon serves one
+    connection.  Not a thread that waits: it would need the interpreter, which a long computation may hold.
+    """
+    # SIGIO ends a process that has no handler for it (signal(7)).
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    # It may have happened while this process began.
     poller = select.poll()
-    poller.register(descriptor, select.POLLRDHUP | select.POLLHUP)
-    poller.poll()
-    # No clean-up: whatever runs here was asked for by a process that is gone.
-    os._exit(1)
+    poller.register(lifeline, 0)
+    if poller.poll(0):
+        os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 
 from cbir_daemon.child import Channel, serve
@@ -35,6 +36,10 @@ def answer(frame: Frame, channel: Channel) -> None:
             channel.send({})
             while True:
                 pass
+        case "compute alone":
+            channel.send({})
+            # Backtracking takes for ever, and the interpreter with it: no other thread of this process runs.
+            re.match("(a+)+$", "a" * 64 + "b")
 
 
 if __name__ == "__main__":

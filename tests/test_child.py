@@ -126,9 +126,9 @@ def test_nothing_is_left_open() -> None:
     assert sorted(OPEN_FILES.iterdir()) == before
 
 
-@pytest.mark.parametrize("order", ["echo", "compute"])
+@pytest.mark.parametrize("order", ["echo", "compute", "compute alone"])
 def test_a_child_does_not_outlive_its_parent(order: str) -> None:
-    """A parent killed with SIGKILL takes its child along, idle or in the middle of a computation."""
+    """A parent killed with SIGKILL takes its child along: idle, in a computation, in one that no thread interrupts."""
     code = (
         "import signal\n"
         "from cbir_daemon.child import Child\n"

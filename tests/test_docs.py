@@ -222,8 +222,7 @@ def test_every_thread_is_described() -> None:
         tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
         literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         assert name in literals, f"no thread {name} in {file}"
-    # A child has a thread of its own: it is none of the daemon's.
-    assert described.keys() == _thread_names() - {"lifeline"}
+    assert described.keys() == _thread_names()
 
 
 def _thread_names() -> set[str]:
