@@ -149,7 +149,8 @@ def living(model: str = NO_MAP) -> Iterator[Daemon]:
         yield daemon
         if daemon.process is not None:
             assert daemon.stop() == 0, daemon.log.read_text()
-        assert "Traceback" not in (daemon.log.read_text() if daemon.log.exists() else "")
+        log = daemon.log.read_text() if daemon.log.exists() else ""
+        assert "Traceback" not in log, log
     finally:
         if daemon.process is not None:
             with contextlib.suppress(ProcessLookupError):
