@@ -58,6 +58,9 @@ class Facts:
         Name of the file format in capitals, as Pillow spells it; empty when the digest was known.
     state : FileState or None
         The file as it was before and after it was read; None for bytes that came from no file.
+    taken : str
+        When a camera took it, by EXIF's DateTimeOriginal: "2019-07-14T12:45:01", local time; empty when that says
+        nothing, or the digest was known.
     """
 
     digest: bytes
@@ -66,6 +69,7 @@ class Facts:
     height_px: int
     format: str
     state: FileState | None = None
+    taken: str = ""
 
 
 @dataclass(frozen=True, slots=True)

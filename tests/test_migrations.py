@@ -10,11 +10,23 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import SchemaTooNewError, StorageError
-from cbir_daemon.records import FileState
-from cbir_daemon.store import SCHEMA_VERSION, AlertMatch, AlertRecord, NewAlert, Store, schema
-from tests.rows import indexed, opened, paths
+from cbir_daemon.records import EXTRACTOR, FileState, Transform
+from cbir_daemon.store import SCHEMA_VERSION, AlertMatch, AlertRecord, Decision, NewAlert, Pair, Store, schema
+from tests.rows import digest, indexed, opened, paths, vector
 
-TABLES = ["album", "alert", "clock", "content", "decision", "file", "model_run", "pair", "position"]
+TABLES = [
+    "album",
+    "alert",
+    "clock",
+    "content",
+    "decision",
+    "file",
+    "model_run",
+    "pair",
+    "position",
+    "resolve_run",
+    "resolve_task",
+]
 
 
 def execute(path: Path, script: str) -> list[tuple[object, ...]]:
@@ -41,7 +53,7 @@ def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path]
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 2
+    assert version(index) == SCHEMA_VERSION == 3
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -73,7 +85,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 2: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 3: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
@@ -155,6 +167,30 @@ def test_the_first_schema_is_brought_to_the_second(tmp_path: Path) -> None:
         assert store.turn_album(album.id, "watching", NewAlert(b"/album", "back", (), "all is there"), 2.5)
         assert store.alerts(7, 10) == [AlertRecord(8, 2.5, b"/album", "back", (), "all is there")]
         assert store.check() == []
+
+
+def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
+    """They stay, without overlap, and so do decisions; contents without a pair are not looked up anew."""
+    index = tmp_path / "index.sqlite"
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        for script in schema.MIGRATIONS[:2]:
+            connection.executescript(f"BEGIN; {script} COMMIT;")
+        connection.executescript(f"PRAGMA user_version = 2; PRAGMA application_id = {schema.APPLICATION_ID};")
+        connection.executemany(
+            "INSERT INTO content (id, digest, extractor, vector, size_bytes, width_px, height_px, format, matched)"
+            " VALUES (?, ?, ?, ?, 1, 1, 1, 'PNG', 1)",
+            [(number, digest(number), EXTRACTOR, vector(number)) for number in (1, 2, 3)],
+        )
+        connection.execute("INSERT INTO pair VALUES (1, 2, 0.95)")
+        connection.execute("INSERT INTO decision VALUES (?, ?, 1.5)", sorted((digest(1), digest(3))))
+    with opened(index) as store:
+        assert store.pairs() == [Pair(1, 2, 0.95)]
+        assert [content_id for content_id, _ in store.unmatched(10)] == [1, 2]
+        first, other = sorted((digest(1), digest(3)))
+        assert store.decisions() == [Decision(first, other, 1.5)]
+        pair = Pair(1, 2, 0.97, 1.0, 0.5, Transform(flip=True, turn=90, angle=1.5))
+        store.put_matched([1, 2], [pair])
+        assert store.pairs() == [pair]
 
 
 def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

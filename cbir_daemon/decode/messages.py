@@ -18,6 +18,8 @@ from cbir_daemon.records import DIGEST_BYTES, VECTOR_BYTES, Facts, FileState, Un
 
 MEBIBYTE = 1024 * 1024
 
+TAKEN_CHARACTERS = len("2019-07-14T12:45:01")
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
@@ -95,6 +97,7 @@ def result_message(result: Facts | Unreadable) -> tuple[dict[str, Any], bytes]:
         "width_px": result.width_px,
         "height_px": result.height_px,
         "format": result.format,
+        "taken": result.taken,
     }
     return fields, result.vector or b""
 
@@ -128,4 +131,5 @@ def _parsed(message: Mapping[str, Any], vector: bytes) -> Facts | Unreadable:
         height_px=int(message["height_px"]),
         format=str(message["format"]),
         state=state,
+        taken=str(message.get("taken", ""))[:TAKEN_CHARACTERS],
     )

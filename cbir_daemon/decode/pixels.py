@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
@@ -78,12 +79,15 @@ class Picture:
         Size of the upright image.
     format : str
         As Pillow spells it.
+    taken : str
+        As `records.Facts.taken`.
     """
 
     vector: bytes
     width_px: int
     height_px: int
     format: str
+    taken: str
 
 
 def read_picture(data: bytes, max_pixels: int) -> Picture:
@@ -110,9 +114,10 @@ def read_picture(data: bytes, max_pixels: int) -> Picture:
         # Some formats know their size, or turn themselves upright, only when loaded.
         width_px, height_px = opened.full_size or (stored_size if drafted else image.size)
         orientation = opened.orientation or _orientation(image)
+        taken = _taken(image)
     if orientation >= _FIRST_LYING_ORIENTATION:
         width_px, height_px = height_px, width_px
-    return Picture(_upright(grey, orientation).tobytes(), width_px, height_px, opened.format)
+    return Picture(_upright(grey, orientation).tobytes(), width_px, height_px, opened.format, taken)
 
 
 def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
@@ -191,6 +196,15 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # noqa: BLE001 -- the parser raises whatever hostile bytes reach
         return 1
     return orientation if orientation in _TRANSPOSES else 1
+
+
+def _taken(image: Image.Image) -> str:
+    """Return when a camera took the image, as ISO 8601 in local time; empty when it does not say so."""
+    try:
+        said = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)
+        return datetime.strptime(str(said), "%Y:%m:%d %H:%M:%S").isoformat()  # noqa: DTZ007 -- a camera has no zone
+    except Exception:  # noqa: BLE001 -- the parser raises whatever hostile bytes reach
+        return ""
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -73,7 +73,7 @@ class Worker:
         if digest in task.known:
             return Facts(digest, None, 0, 0, "", state)
         picture = read_picture(data, self._limits.max_pixels)
-        return Facts(digest, picture.vector, picture.width_px, picture.height_px, picture.format, state)
+        return Facts(digest, picture.vector, picture.width_px, picture.height_px, picture.format, state, picture.taken)
 
     def _colour(self, frame: Frame) -> Answer:
         allow_cpu_time(self._limits.timeout_s)

@@ -17,6 +17,7 @@ from cbir_daemon.store.records import (
     Content,
     Counts,
     Coverage,
+    Decision,
     Failed,
     Gone,
     Image,
@@ -24,7 +25,10 @@ from cbir_daemon.store.records import (
     ModelRun,
     Moved,
     NewAlert,
+    NewTask,
     Pair,
+    ResolveRun,
+    ResolveTask,
 )
 from cbir_daemon.store.schema import SCHEMA_VERSION
 from cbir_daemon.store.store import Store
@@ -39,6 +43,7 @@ __all__ = [
     "Content",
     "Counts",
     "Coverage",
+    "Decision",
     "Failed",
     "Gone",
     "Image",
@@ -46,7 +51,10 @@ __all__ = [
     "ModelRun",
     "Moved",
     "NewAlert",
+    "NewTask",
     "Pair",
+    "ResolveRun",
+    "ResolveTask",
     "Store",
     "restore",
 ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from cbir_daemon.records import EXTRACTOR, FileState
 from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, Gone, Image, Indexed, Moved
+
+T = TypeVar("T")
 
 # SQLite's default limit is 32 766 bound variables in one statement.
 VARIABLES = 10_000
@@ -17,12 +20,12 @@ _STATE = "iif(error_code = 'no-access', -1, size_bytes), mtime_ns, inode, device
 _IMAGE_SQL = """
 SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
        file.device, album.state = 'missing', content.id, content.digest, content.width_px, content.height_px,
-       content.size_bytes, content.format
+       content.size_bytes, content.format, content.taken
 FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
 """
 
 
-def in_chunks(values: Sequence[int], size: int = VARIABLES) -> Iterator[Sequence[int]]:
+def in_chunks(values: Sequence[T], size: int = VARIABLES) -> Iterator[Sequence[T]]:
     """Cut `values` so that each piece fits into one statement."""
     return (values[start : start + size] for start in range(0, len(values), size))
 
@@ -84,8 +87,8 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
     if facts.vector is None:
         return None
     cursor = connection.execute(
-        "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format, taken)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             facts.digest,
             EXTRACTOR,
@@ -94,6 +97,7 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
             facts.width_px,
             facts.height_px,
             facts.format,
+            facts.taken,
         ),
     )
     assert cursor.lastrowid is not None
@@ -234,7 +238,7 @@ def images_due(connection: sqlite3.Connection, limit: int) -> list[Image]:
 
 
 def _image(
-    row: tuple[int, int, bytes, bytes, int, int, int, int, int, int, bytes, int, int, int, str],
+    row: tuple[int, int, bytes, bytes, int, int, int, int, int, int, bytes, int, int, int, str, str | None],
 ) -> Image:
     file_id, album_id, root, path, size, mtime, inode, device, missing, *_ = row
     return Image(
@@ -242,10 +246,25 @@ def _image(
     )
 
 
+def images_at(connection: sqlite3.Connection, paths: Iterable[bytes]) -> dict[bytes, Image]:
+    """Return absolute path -> image, for those paths that are indexed and readable."""
+    found: dict[bytes, Image] = {}
+    for path in paths:
+        # Joining two BLOBs in SQL gives TEXT, which equals no BLOB.
+        row = connection.execute(
+            f"{_IMAGE_SQL} WHERE CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
+            " AND file.path = substr(?1, length(album.path) + 2)",
+            (path,),
+        ).fetchone()
+        if row is not None:
+            found[path] = _image(row)
+    return found
+
+
 def content_by_digest(connection: sqlite3.Connection, digest: bytes) -> Content | None:
     """Return the content with this SHA-256, or None."""
     row = connection.execute(
-        "SELECT id, digest, width_px, height_px, size_bytes, format FROM content WHERE digest = ?", (digest,)
+        "SELECT id, digest, width_px, height_px, size_bytes, format, taken FROM content WHERE digest = ?", (digest,)
     ).fetchone()
     return None if row is None else Content(*row)
 
@@ -254,8 +273,8 @@ def file_at(connection: sqlite3.Connection, path: bytes) -> Content | None:
     """Return the content of the indexed file at this absolute path, or None."""
     # Joining two BLOBs in SQL gives TEXT, which equals no BLOB.
     row = connection.execute(
-        "SELECT content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format"
-        " FROM album JOIN file ON file.album_id = album.id JOIN content ON content.id = file.content_id"
+        "SELECT content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format,"
+        " content.taken FROM album JOIN file ON file.album_id = album.id JOIN content ON content.id = file.content_id"
         " WHERE CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
         " AND file.path = substr(?1, length(album.path) + 2)",
         (path,),

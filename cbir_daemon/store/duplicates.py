@@ -6,7 +6,8 @@ import json
 import sqlite3
 from collections.abc import Iterable
 
-from cbir_daemon.store.records import AlertMatch, AlertRecord, NewAlert, Pair
+from cbir_daemon.records import Transform
+from cbir_daemon.store.records import AlertMatch, AlertRecord, Decision, NewAlert, Pair
 
 
 def unmatched(connection: sqlite3.Connection, limit: int) -> list[tuple[int, bytes]]:
@@ -21,9 +22,10 @@ def put_matched(connection: sqlite3.Connection, content_ids: Iterable[int], pair
     connection.executemany("UPDATE content SET matched = 1 WHERE id = ?", [(one,) for one in content_ids])
     # A content may have gone since it was found: its pairs go with it.
     connection.executemany(
-        "INSERT OR REPLACE INTO pair SELECT ?1, ?2, ?3"
+        "INSERT OR REPLACE INTO pair (content_id, other_id, score, overlap, other_overlap, flip, turn, angle, invert)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
         " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?1) AND EXISTS (SELECT 1 FROM content WHERE id = ?2)",
-        [(pair.content_id, pair.other_id, pair.score) for pair in pairs],
+        [_pair_row(pair) for pair in pairs],
     )
 
 
@@ -31,7 +33,8 @@ def pairs(connection: sqlite3.Connection, content_id: int | None = None) -> list
     """Return all pairs, or those of one content, without the dismissed ones, best first."""
     rows = connection.execute(
         """
-        SELECT pair.content_id, pair.other_id, pair.score FROM pair
+        SELECT pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap,
+               pair.flip, pair.turn, pair.angle, pair.invert FROM pair
         JOIN content AS first ON first.id = pair.content_id JOIN content AS other ON other.id = pair.other_id
         WHERE (?1 IS NULL OR pair.content_id = ?1 OR pair.other_id = ?1) AND NOT EXISTS (
             SELECT 1 FROM decision WHERE digest = min(first.digest, other.digest)
@@ -40,15 +43,58 @@ def pairs(connection: sqlite3.Connection, content_id: int | None = None) -> list
         """,
         (content_id,),
     )
-    return [Pair(*row) for row in rows]
+    return [_pair(*row) for row in rows]
+
+
+def _pair_row(pair: Pair) -> tuple[object, ...]:
+    done = pair.transform
+    how = (None,) * 4 if done is None else (done.flip, done.turn, done.angle, done.invert)
+    return (pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap, *how)
+
+
+def _pair(
+    content_id: int,
+    other_id: int,
+    score: float,
+    overlap: float | None,
+    other_overlap: float | None,
+    flip: int | None,
+    turn: int | None,
+    angle: float | None,
+    invert: int | None,
+) -> Pair:
+    transform = None
+    if turn is not None and angle is not None:
+        transform = Transform(bool(flip), turn, angle, bool(invert))
+    return Pair(content_id, other_id, score, overlap, other_overlap, transform)
 
 
 def repeated_contents(connection: sqlite3.Connection) -> list[int]:
-    """Return the contents that more than one file has."""
+    """Return the contents that more than one file has, without those of which all files are wanted."""
     rows = connection.execute(
-        "SELECT content_id FROM file WHERE content_id IS NOT NULL GROUP BY content_id HAVING count(*) > 1 ORDER BY 1"
+        """
+        SELECT content_id FROM file JOIN content ON content.id = file.content_id
+        WHERE NOT EXISTS (SELECT 1 FROM decision WHERE decision.digest = content.digest
+                                                   AND decision.other_digest = content.digest)
+        GROUP BY content_id HAVING count(*) > 1 ORDER BY 1
+        """
     )
     return [row[0] for row in rows]
+
+
+def decisions(connection: sqlite3.Connection) -> list[Decision]:
+    """Return every decision, oldest first."""
+    rows = connection.execute("SELECT digest, other_digest, decided_at FROM decision ORDER BY decided_at, 1, 2")
+    return [Decision(*row) for row in rows]
+
+
+def put_decisions(connection: sqlite3.Connection, decided: Iterable[Decision]) -> int:
+    """Write decisions that are not known yet; return how many those are."""
+    cursor = connection.executemany(
+        "INSERT OR IGNORE INTO decision VALUES (min(?1, ?2), max(?1, ?2), ?3)",
+        [(one.digest, one.other_digest, one.decided_at) for one in decided],
+    )
+    return cursor.rowcount
 
 
 def dismiss(connection: sqlite3.Connection, digest: bytes, other: bytes, now: float) -> bool:
@@ -69,21 +115,21 @@ def put_alerts(connection: sqlite3.Connection, file_ids: Iterable[int], alerts: 
     """Write alerts together with the fact that their files were decided upon (invariant I3)."""
     connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(one,) for one in file_ids])
     connection.executemany(
-        "INSERT INTO alert (time, path, kind, matches, message) VALUES (?, ?, ?, ?, ?)",
-        [(now, alert.path, alert.kind, _to_json(alert.matches), alert.message) for alert in alerts],
+        "INSERT INTO alert (time, path, kind, matches, message, returned) VALUES (?, ?, ?, ?, ?, ?)",
+        [(now, alert.path, alert.kind, _to_json(alert.matches), alert.message, alert.returned) for alert in alerts],
     )
 
 
 def alerts(connection: sqlite3.Connection, since: int, limit: int, *, undelivered: bool) -> list[AlertRecord]:
     """Return alerts with an id above `since`, oldest first."""
     rows = connection.execute(
-        "SELECT id, time, path, kind, matches, message FROM alert"
+        "SELECT id, time, path, kind, matches, message, returned FROM alert"
         " WHERE id > ? AND (delivered = 0 OR NOT ?) ORDER BY id LIMIT ?",
         (since, undelivered, limit),
     )
     return [
-        AlertRecord(alert_id, time, path, kind, _from_json(matches), message)
-        for alert_id, time, path, kind, matches, message in rows
+        AlertRecord(alert_id, time, path, kind, _from_json(matches), message, returned)
+        for alert_id, time, path, kind, matches, message, returned in rows
     ]
 
 

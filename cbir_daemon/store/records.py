@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cbir_daemon.records import Candidate, Facts, FileState, Unreadable
+from cbir_daemon.records import Candidate, Facts, FileState, Transform, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,13 @@ class Album:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of one or more files, by what is known of them."""
+    """The bytes of one or more files, by what is known of them.
+
+    Parameters
+    ----------
+    taken : str or None
+        When a camera took it, as `Facts.taken`; None when an older release read it.
+    """
 
     id: int
     digest: bytes
@@ -41,6 +47,7 @@ class Content:
     height_px: int
     size_bytes: int
     format: str
+    taken: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +133,102 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two contents verified to be copies of each other; `content_id` < `other_id`."""
+    """Two contents verified to be copies of each other; `content_id` < `other_id`.
+
+    Parameters
+    ----------
+    overlap, other_overlap : float or None
+        Share of each content's picture, bars and borders left out, that the other shows, in [0, 1]; None for a pair
+        that an older release found and that is not looked up again yet.
+    transform : Transform or None
+        What was done to the first to get the other.
+    """
 
     content_id: int
     other_id: int
     score: float
+    overlap: float | None = None
+    other_overlap: float | None = None
+    transform: Transform | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Two contents that are no duplicates by somebody's word, the smaller digest first.
+
+    Parameters
+    ----------
+    digest, other_digest : bytes
+        The same twice: all files with these bytes are wanted.
+    decided_at : float
+        Seconds since the epoch.
+    """
+
+    digest: bytes
+    other_digest: bytes
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What is about to be written into the journal of a resolve; the fields are those of `ResolveTask`."""
+
+    action: str
+    kind: str
+    path: bytes
+    keep: bytes
+    digest: bytes
+    keep_digest: bytes
+    size_bytes: int
+    mtime_ns: int
+    folder: bytes | None
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveTask:
+    """One file in the journal of a resolve; see `cbir_daemon.resolving.Task`.
+
+    Parameters
+    ----------
+    keep : bytes
+        The file that is kept for it; empty when none was found.
+    state : str
+        "planned", "begun", "done", "skipped" or "undone".
+    target : bytes or None
+        Where the file is from the moment it is begun.
+    """
+
+    id: int
+    run_id: int
+    action: str
+    kind: str
+    path: bytes
+    keep: bytes
+    digest: bytes
+    keep_digest: bytes
+    size_bytes: int
+    mtime_ns: int
+    folder: bytes | None
+    state: str
+    target: bytes | None
+    reason: str
+    changed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRun:
+    """A resolve: when it began, and how many of its tasks are in which state."""
+
+    id: int
+    started_at: float
+    states: dict[str, int]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was broken off: it can be gone on with or undone."""
+        return bool(self.states.get("planned") or self.states.get("begun"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +248,7 @@ class NewAlert:
     kind: str
     matches: tuple[AlertMatch, ...]
     message: str = ""
+    returned: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +261,7 @@ class AlertRecord:
     kind: str
     matches: tuple[AlertMatch, ...]
     message: str = ""
+    returned: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

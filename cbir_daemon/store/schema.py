@@ -155,7 +155,64 @@ ALTER TABLE new_alert RENAME TO alert;
 CREATE INDEX alert_undelivered ON alert (id) WHERE delivered = 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS)
+_DECISIONS = """
+-- How much of each of a pair's contents the other shows, bars and borders left out, and what was done to the first to
+-- get the other; NULL until it has been looked up again.
+ALTER TABLE pair ADD COLUMN overlap REAL CHECK (overlap BETWEEN 0 AND 1);
+ALTER TABLE pair ADD COLUMN other_overlap REAL CHECK (other_overlap BETWEEN 0 AND 1);
+ALTER TABLE pair ADD COLUMN flip INTEGER;
+ALTER TABLE pair ADD COLUMN turn INTEGER;
+ALTER TABLE pair ADD COLUMN angle REAL;
+ALTER TABLE pair ADD COLUMN invert INTEGER;
+UPDATE content SET matched = 0 WHERE id IN (SELECT content_id FROM pair UNION SELECT other_id FROM pair);
+
+-- When a camera took it, as EXIF has it; empty when that says nothing, NULL when an older release read the content.
+ALTER TABLE content ADD COLUMN taken TEXT;
+
+-- The same digest twice: all files with these bytes are wanted.  A CHECK cannot be altered.
+CREATE TABLE new_decision (
+    digest       BLOB NOT NULL CHECK (length(digest) = 32),
+    other_digest BLOB NOT NULL CHECK (length(other_digest) = 32),
+    decided_at   REAL NOT NULL,
+    PRIMARY KEY (digest, other_digest),
+    CHECK (digest <= other_digest)
+) STRICT, WITHOUT ROWID;
+INSERT INTO new_decision SELECT digest, other_digest, decided_at FROM decision;
+DROP TABLE decision;
+ALTER TABLE new_decision RENAME TO decision;
+
+-- The journal of what `cbir resolve` did to files: a row is begun before its file is touched, and done after.
+CREATE TABLE resolve_run (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    started_at REAL NOT NULL
+) STRICT;
+
+CREATE TABLE resolve_task (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id      INTEGER NOT NULL REFERENCES resolve_run ON DELETE CASCADE,
+    action      TEXT NOT NULL CHECK (action IN ('trash', 'move', 'hardlink', 'reflink')),
+    kind        TEXT NOT NULL CHECK (kind IN ('', 'exact', 'copy')),
+    path        BLOB NOT NULL,
+    keep        BLOB NOT NULL,
+    digest      BLOB NOT NULL CHECK (length(digest) = 32),
+    keep_digest BLOB NOT NULL CHECK (length(keep_digest) IN (0, 32)),
+    size_bytes  INTEGER NOT NULL,
+    mtime_ns    INTEGER NOT NULL,
+    folder      BLOB,
+    state       TEXT NOT NULL CHECK (state IN ('planned', 'begun', 'done', 'skipped', 'undone')),
+    -- Where the file is from the moment it is begun.
+    target      BLOB,
+    reason      TEXT NOT NULL DEFAULT '',
+    changed_at  REAL NOT NULL
+) STRICT;
+CREATE INDEX resolve_task_run ON resolve_task (run_id);
+CREATE INDEX resolve_task_digest ON resolve_task (digest);
+
+-- When the content of the file was last resolved away; NULL when it never was.
+ALTER TABLE alert ADD COLUMN returned REAL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from cbir_daemon import pulse
 from cbir_daemon.errors import StorageError
 from cbir_daemon.records import FileState, FitReport
-from cbir_daemon.store import albums, backup, contents, duplicates, runs
+from cbir_daemon.store import albums, backup, contents, duplicates, journal, runs
 from cbir_daemon.store.database import Database
 from cbir_daemon.store.records import (
     Album,
@@ -25,10 +25,14 @@ from cbir_daemon.store.records import (
     Content,
     Counts,
     Coverage,
+    Decision,
     Image,
     ModelRun,
     NewAlert,
+    NewTask,
     Pair,
+    ResolveRun,
+    ResolveTask,
 )
 
 T = TypeVar("T")
@@ -167,6 +171,10 @@ class Store:
         """Return the files of these contents, in order of content and path."""
         return self._read(lambda connection: contents.images(connection, content_ids))
 
+    def images_at(self, paths: Sequence[bytes]) -> dict[bytes, Image]:
+        """Return absolute path -> image, for those paths that are indexed and readable."""
+        return self._read(lambda connection: contents.images_at(connection, paths))
+
     def vectors(self, content_ids: Sequence[int]) -> dict[int, bytes]:
         """Return content id -> vector, for those that are there."""
         return self._read(lambda connection: contents.vectors(connection, content_ids))
@@ -212,7 +220,7 @@ class Store:
         return self._read(lambda connection: duplicates.pairs(connection, content_id))
 
     def repeated_contents(self) -> list[int]:
-        """Return the contents that more than one file has."""
+        """Return the contents that more than one file has, without those of which all files are wanted."""
         return self._read(duplicates.repeated_contents)
 
     def dismiss(self, digest: bytes, other: bytes, now: float) -> bool:
@@ -222,6 +230,14 @@ class Store:
     def undismiss(self, digest: bytes, other: bytes) -> bool:
         """Forget such a decision; False when there was none."""
         return self._change(lambda connection: duplicates.undismiss(connection, digest, other))
+
+    def decisions(self) -> list[Decision]:
+        """Return every decision, oldest first."""
+        return self._read(duplicates.decisions)
+
+    def put_decisions(self, decided: Sequence[Decision]) -> int:
+        """Write decisions that are not known yet; return how many those are."""
+        return self._change(lambda connection: duplicates.put_decisions(connection, decided))
 
     def images_due(self, limit: int) -> list[Image]:
         """Return files of which it is not decided whether they raise an alert, their copies being known."""
@@ -238,6 +254,32 @@ class Store:
     def put_delivered(self, alert_ids: Sequence[int]) -> None:
         """Write that every sink has had these alerts."""
         self._write(lambda connection: duplicates.put_delivered(connection, alert_ids))
+
+    # -- the journal of resolves -------------------------------------------------------------------------------------
+
+    def start_resolve(self, tasks: Sequence[NewTask], now: float) -> int:
+        """Write a run with its tasks and return its id."""
+        return self._write(lambda connection: journal.start(connection, tasks, now))
+
+    def note_task(self, task_id: int, state: str, target: bytes | None, reason: str, now: float) -> ResolveTask | None:
+        """Write a task as it is from now on, and return it; None when there is no such task."""
+        return self._write(lambda connection: journal.note(connection, task_id, state, target, reason, now))
+
+    def resolve_tasks(self, run_id: int) -> list[ResolveTask]:
+        """Return the tasks of a run, in the order of its plan."""
+        return self._read(lambda connection: journal.tasks(connection, run_id))
+
+    def resolve_runs(self) -> list[ResolveRun]:
+        """Return every run, newest first."""
+        return self._read(journal.runs)
+
+    def away_since(self, digests: Sequence[bytes]) -> dict[bytes, float]:
+        """Return digest -> when it was last resolved away, for contents that a resolve took out of an album."""
+        return self._read(lambda connection: journal.away_since(connection, digests))
+
+    def put_back(self, digests: Sequence[bytes]) -> set[tuple[bytes, bytes]]:
+        """Return (path, digest) of the files that an undo put back."""
+        return self._read(lambda connection: journal.put_back(connection, digests))
 
     # -- model runs --------------------------------------------------------------------------------------------------
 

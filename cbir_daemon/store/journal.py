@@ -1,0 +1,84 @@
+"""Rows of the journal of what `cbir resolve` did to files."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+
+from cbir_daemon.store.contents import in_chunks, placeholders
+from cbir_daemon.store.records import NewTask, ResolveRun, ResolveTask
+
+_TASK_SQL = """
+SELECT id, run_id, action, kind, path, keep, digest, keep_digest, size_bytes, mtime_ns, folder, state, target, reason,
+       changed_at
+FROM resolve_task
+"""
+
+
+def start(connection: sqlite3.Connection, tasks: Iterable[NewTask], now: float) -> int:
+    """Write a run with its tasks and return its id."""
+    run_id = connection.execute("INSERT INTO resolve_run (started_at) VALUES (?)", (now,)).lastrowid
+    assert run_id is not None
+    connection.executemany(
+        "INSERT INTO resolve_task (action, kind, path, keep, digest, keep_digest, size_bytes, mtime_ns, folder, state,"
+        " reason, run_id, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*astuple(task), run_id, now) for task in tasks],
+    )
+    return run_id
+
+
+def note(
+    connection: sqlite3.Connection, task_id: int, state: str, target: bytes | None, reason: str, now: float
+) -> ResolveTask | None:
+    """Write a task as it is from now on, and return it; None when there is no such task."""
+    connection.execute(
+        "UPDATE resolve_task SET state = ?, target = coalesce(?, target), reason = ?, changed_at = ? WHERE id = ?",
+        (state, target, reason, now, task_id),
+    )
+    row = connection.execute(f"{_TASK_SQL} WHERE id = ?", (task_id,)).fetchone()
+    return None if row is None else ResolveTask(*row)
+
+
+def tasks(connection: sqlite3.Connection, run_id: int) -> list[ResolveTask]:
+    """Return the tasks of a run, in the order of its plan."""
+    return [ResolveTask(*row) for row in connection.execute(f"{_TASK_SQL} WHERE run_id = ? ORDER BY id", (run_id,))]
+
+
+def runs(connection: sqlite3.Connection) -> list[ResolveRun]:
+    """Return every run, newest first."""
+    states: dict[int, dict[str, int]] = {}
+    rows = connection.execute("SELECT run_id, state, count(*) FROM resolve_task GROUP BY run_id, state")
+    for run_id, state, count in rows:
+        states.setdefault(run_id, {})[state] = count
+    listed = connection.execute("SELECT id, started_at FROM resolve_run ORDER BY id DESC")
+    return [ResolveRun(run_id, started_at, states.get(run_id, {})) for run_id, started_at in listed]
+
+
+def away_since(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, float]:
+    """Return digest -> when it was last resolved away, for contents that a resolve took out of an album."""
+    found: dict[bytes, float] = {}
+    for some in in_chunks(digests):
+        found.update(
+            connection.execute(
+                "SELECT digest, max(changed_at) FROM resolve_task"  # noqa: S608 -- marks
+                " WHERE state = 'done' AND action IN ('trash', 'move')"
+                f" AND digest IN ({placeholders(len(some))}) GROUP BY digest",
+                some,
+            )
+        )
+    return found
+
+
+def put_back(connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[tuple[bytes, bytes]]:
+    """Return (path, digest) of the files that an undo put back."""
+    found: set[tuple[bytes, bytes]] = set()
+    for some in in_chunks(digests):
+        found.update(
+            connection.execute(
+                "SELECT path, digest FROM resolve_task WHERE state = 'undone'"  # noqa: S608 -- marks
+                f" AND digest IN ({placeholders(len(some))})",
+                some,
+            )
+        )
+    return found
