@@ -14,6 +14,7 @@ import grp
 import logging
 import os
 import pwd
+import select
 import socket
 import struct
 import threading
@@ -60,6 +61,9 @@ class Server:
         Largest image that may be sent.
     group : str
         Name of the group that may connect besides the daemon's own user; empty for none.
+    listener : socket.socket, optional
+        A socket that listens already and belongs to a service manager: who made it chose its path and mode, and it
+        goes on listening when this server closes.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Server:
         max_connections: int,
         max_blob_bytes: int,
         group: str = "",
+        listener: socket.socket | None = None,
     ) -> None:
         self._path = path
         self._handle = handle
@@ -78,12 +83,13 @@ class Server:
         self._max_connections = max_connections
         self._max_blob_bytes = max_blob_bytes
         self._group = group
+        self._given = listener
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._closed = threading.Event()
 
     def open(self) -> None:
-        """Bind and listen, taking the place of a socket that nobody listens on any more.
+        """Bind and listen, taking the place of a socket that nobody listens on any more; or take the one given.
 
         Raises
         ------
@@ -93,6 +99,19 @@ class Server:
             When the folder cannot be used, or the group is unknown.
         """
         self._allowed_gid = None if not self._group else _group_id(self._group)
+        if self._given is None:
+            self._open_own()
+        else:
+            self._listener = self._given
+        # Whoever shares the socket may take a connection between our look and our accept.
+        self._listener.setblocking(False)
+        # To shut the socket down would end a wait for connections, too, but for the service manager as well.
+        self._woken, self._waker = socket.socketpair()
+        self._poller = select.poll()
+        self._poller.register(self._listener, select.POLLIN)
+        self._poller.register(self._woken, select.POLLIN)
+
+    def _open_own(self) -> None:
         try:
             self._make_folder(self._allowed_gid)
             _remove_dead_socket(self._path)
@@ -134,7 +153,10 @@ class Server:
         while not self._closed.is_set():
             pulse.rest(pulse.FOREVER_S)
             try:
+                self._poller.poll()
                 connection, _ = self._listener.accept()
+            except BlockingIOError:
+                continue
             except OSError as error:
                 # After `close` the loop ends; out of descriptors or memory, newcomers wait while the others go on.
                 logger.debug("accept failed socket=%s error=%s", self._path, error)
@@ -144,14 +166,11 @@ class Server:
             self._welcome(connection)
 
     def close(self) -> None:
-        """Stop listening, end every connection, remove the socket if it is still ours."""
+        """Stop listening, end every connection, remove the socket if it is ours and still there."""
         self._closed.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with contextlib.suppress(OSError):
-            if self._path.stat().st_ino == self._inode:
-                self._path.unlink()
+        self._waker.close()
+        self._stop_listening()
+        self._woken.close()
         with self._lock:
             open_now = dict(self._connections)
         for connection in open_now:
@@ -160,6 +179,15 @@ class Server:
         deadline = time.monotonic() + STOP_WAIT_S
         for thread in open_now.values():
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _stop_listening(self) -> None:
+        if self._given is None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                if self._path.stat().st_ino == self._inode:
+                    self._path.unlink()
+        self._listener.close()
 
     # -- one connection ----------------------------------------------------------------------------------------------
 

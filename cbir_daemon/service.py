@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from cbir_daemon.config import Config
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
 from cbir_daemon.duplicates import Pairing
 from cbir_daemon.errors import BadRequestError, CbirError, ChildError, InUseError, StorageError, UnavailableError
+from cbir_daemon.handlers.summary import is_busy, summary
 from cbir_daemon.ingest import Ingest
 from cbir_daemon.mailbox import Mailbox
 from cbir_daemon.projection import Projection
@@ -40,6 +42,11 @@ INDEX_FILE = "index.sqlite"
 MODELS_FOLDER = "models"
 LOCK_FILE = "lock"
 HOUSEKEEPING_S = 5.0
+"""Time between two looks at what costs nothing to look at: a tick takes 0.1 ms."""
+
+WATCH_CHECK_S = 30.0
+"""Time between two looks whether the kernel's events still come; the walks find what was missed meanwhile."""
+
 STOP_WAIT_S = 10.0
 RETRY_S = 30.0
 """Wait before a thread whose work the disk refused (full, read-only) tries again."""
@@ -56,11 +63,14 @@ class Service:
     config : Config
     reload : callable
         Reads the configuration again, for SIGHUP; raises `ConfigError`.
+    listener : socket.socket, optional
+        The socket of a service manager, to be used in place of one of our own.
     """
 
-    def __init__(self, config: Config, reload: Callable[[], Config]) -> None:
+    def __init__(self, config: Config, reload: Callable[[], Config], listener: socket.socket | None = None) -> None:
         self._config = config
         self._reload = reload
+        self._listener = listener
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._reload_asked = False
@@ -81,10 +91,10 @@ class Service:
             self._start(stack)
             with self._signals():
                 sdnotify.notify(sdnotify.READY)
-                logger.info("ready socket=%s state=%s", self._config.socket_path, self._config.state_dir)
+                logger.info("ready socket=%s state=%s", self._socket_path, self._config.state_dir)
                 self._watch_albums(stack)
                 self._keep_house()
-            sdnotify.notify(sdnotify.STOPPING)
+            sdnotify.notify(sdnotify.STOPPING, sdnotify.status("stopping"))
             logger.info("stopping")
             self._stop_threads()
         return 70 if self._failed else 0
@@ -98,6 +108,7 @@ class Service:
 
     def _start(self, stack: ExitStack) -> None:
         config = self._config
+        sdnotify.notify(sdnotify.status("opening the index"))
         store = Store(config.state_dir / INDEX_FILE)
         store.open()
         stack.callback(store.close)
@@ -109,6 +120,7 @@ class Service:
             raise BadRequestError(
                 "no album is given and none is remembered", hint="name a folder: cbir-daemon run ~/Pictures"
             )
+        sdnotify.notify(sdnotify.status("loading the vectors"))
         searcher.load()
         models_dir = config.state_dir / MODELS_FOLDER
         projection = Projection(store, searcher, models_dir, config.model)
@@ -138,16 +150,21 @@ class Service:
 
     def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
         server = Server(
-            self._config.socket_path,
+            self._socket_path,
             lambda request: handlers.handle(rooms, request),
             lambda: rooms.store.clock,
             max_connections=self._config.server.max_connections,
             max_blob_bytes=self._config.decode.max_file_bytes,
             group=self._config.server.group,
+            listener=self._listener,
         )
         server.open()
         stack.callback(server.close)
         self._start_thread("server", server.run, joined=False)
+
+    @property
+    def _socket_path(self) -> Path:
+        return self._config.socket_path if self._listener is None else Path(self._listener.getsockname())
 
     def _watch_albums(self, stack: ExitStack) -> None:
         assert self.rooms is not None
@@ -199,10 +216,14 @@ class Service:
                 signal.signal(number, handler)
 
     def _keep_house(self) -> None:
+        """Tick until stopped.  An hour of ticks with nothing to do costs a tenth of a second."""
         assert self.rooms is not None
         watchdog_s = sdnotify.watchdog_interval_s(os.environ)
+        pings, checks = _Timer(watchdog_s or float("inf")), _Timer(WATCH_CHECK_S)
         interval_s = min(HOUSEKEEPING_S, watchdog_s or HOUSEKEEPING_S)
+        news = _News(self.rooms)
         while not self._stop.is_set():
+            news.tell()
             self._wake.wait(interval_s)
             self._wake.clear()
             if self._reload_asked:
@@ -211,8 +232,9 @@ class Service:
             now = time.monotonic()
             self.rooms.pool.close_idle(now)
             self.rooms.projection.close_if_idle(now)
-            self.rooms.albums.check()
-            if watchdog_s is not None and self._lives(now):
+            if checks.is_due(now):
+                self.rooms.albums.check()
+            if pings.is_due(now) and self._lives(now):
                 sdnotify.notify(sdnotify.WATCHDOG)
 
     def _lives(self, now: float) -> bool:
@@ -258,6 +280,46 @@ class Service:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 logger.warning("thread did not stop in time name=%s", thread.name)
+
+
+class _Timer:
+    """Says once in a while that it is time; the first time at once."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._next = 0.0 if interval_s < float("inf") else interval_s
+
+    def is_due(self, now: float) -> bool:
+        """Whether so much time has passed since the last yes; `now` is monotonic seconds."""
+        if now < self._next:
+            return False
+        # A tick is a little late each time; that must not add up to a ping left out.
+        self._next = now + self._interval_s - HOUSEKEEPING_S / 2
+        return True
+
+
+class _News:
+    """Tells the service manager what the daemon is at, when that may have changed."""
+
+    def __init__(self, rooms: handlers.Rooms) -> None:
+        self._rooms = rooms
+        self._moment = -1
+        self._was_busy = False
+        self._told = ""
+
+    def tell(self) -> None:
+        """Look, and send a line when it is another one than before."""
+        moment, busy = self._rooms.store.moment, is_busy(self._rooms)
+        if moment == self._moment and not (busy or self._was_busy):
+            return
+        self._moment, self._was_busy = moment, busy
+        try:
+            text = summary(self._rooms)
+        except StorageError as error:
+            text = f"the index cannot be read: {error}"
+        if text != self._told:
+            sdnotify.notify(sdnotify.status(text))
+            self._told = text
 
 
 @contextmanager

@@ -35,7 +35,7 @@ FLOORS = (
     ("decode",),
     ("scan", "watch", "mailbox"),
     ("client",),
-    ("child", "pulse", "sdnotify"),
+    ("activation", "child", "pulse", "sdnotify"),
     ("protocol",),
     ("config",),
     ("records", "problems"),

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.logging import RichHandler
 
-from cbir_daemon import __version__, config, doctor
+from cbir_daemon import __version__, activation, config, doctor
 from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
 from cbir_daemon.service import INDEX_FILE, Service, locked_state
@@ -60,7 +60,7 @@ def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
     settings = _load(albums, **places)
     console = Console(stderr=True)
     _log_to(console, settings.log.level)
-    service = Service(settings, lambda: _load(albums, **places))
+    service = Service(settings, lambda: _load(albums, **places), activation.taken_listener())
     reporter = None if quiet else Reporter(lambda: service.rooms, console)
     if reporter is not None:
         reporter.start()

@@ -1,0 +1,71 @@
+"""The listening socket that a service manager made before it started us: descriptors in, one socket out.
+
+systemd listens first and starts the daemon at the first connection, or at the machine's start, and keeps the socket
+through restarts: no client is refused meanwhile.  Never here: binding, and what is said on the socket.
+
+References
+----------
+sd_listen_fds(3) for the variables, systemd.socket(5) for FileDescriptorName.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import MutableMapping
+
+from cbir_daemon.errors import ConfigError
+
+FIRST_DESCRIPTOR = 3
+VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+NAME = "cbir"
+"""FileDescriptorName of our socket, where a unit hands over more than one."""
+
+
+def taken_listener(environ: MutableMapping[str, str] = os.environ) -> socket.socket | None:
+    """Return the listening socket that was handed over to this process, or None when there is none.
+
+    Parameters
+    ----------
+    environ : mutable mapping of str to str
+        The variables are taken out of it, so that no child believes they are meant for it.
+
+    Raises
+    ------
+    ConfigError
+        When what was handed over is not one listening Unix stream socket, or of several none is called `NAME`.
+    """
+    pid, count, names = (environ.pop(name, "") for name in VARIABLES)
+    if pid != str(os.getpid()) or not count.isdecimal() or int(count) == 0:
+        return None
+    descriptors = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count))
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return _checked(_chosen(descriptors, names.split(":")))
+
+
+def _chosen(descriptors: range, names: list[str]) -> int:
+    if len(descriptors) == 1:
+        return descriptors[0]
+    named = [descriptor for descriptor, name in zip(descriptors, names, strict=False) if name == NAME]
+    if len(named) != 1:
+        raise ConfigError(
+            f"{len(descriptors)} sockets were handed over and {len(named)} of them are called {NAME!r}",
+            hint=f"give the socket unit one ListenStream, or FileDescriptorName={NAME}",
+        )
+    return named[0]
+
+
+def _checked(descriptor: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=descriptor)
+        is_ours = listener.family == socket.AF_UNIX and listener.type == socket.SOCK_STREAM
+        if is_ours and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return listener
+        listener.detach()
+    except OSError as error:
+        raise ConfigError(f"descriptor {descriptor} was handed over and is no socket: {error.strerror}") from error
+    raise ConfigError(
+        f"descriptor {descriptor} was handed over and is no listening Unix stream socket",
+        hint="the socket unit needs ListenStream= with a path",
+    )
