@@ -72,6 +72,7 @@ class Client:
         limit: int = 10,
         kind: str | None = None,
         min_score: float = 0.0,
+        explain: bool = False,
     ) -> Json:
         """Return what in the albums is, copies or resembles an image.
 
@@ -85,8 +86,11 @@ class Client:
             "exact", "copy" or "similar": only these.
         min_score : float
             Only matches with at least this score, 0 to 1.
+        explain : bool
+            Whether each match tells how it was verified.
         """
-        return self._ask("query", *_image({"limit": limit, "kind": kind, "min_score": min_score}, image))
+        params = {"limit": limit, "kind": kind, "min_score": min_score, "explain": explain}
+        return self._ask("query", *_image(params, image))
 
     def sheet(self, image: Path | bytes, *, limit: int = 10, kind: str | None = None, min_score: float = 0.0) -> bytes:
         """Return a PNG of an image and its matches, each with kind and score; parameters as for `query`."""

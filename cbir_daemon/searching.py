@@ -204,6 +204,23 @@ class Searcher:
             return [*copies, *similar]
         return [replace(one, map_distance=view.map.distance(one.content_id, position)) for one in (*copies, *similar)]
 
+    def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
+        """Return what verification says of contents, copies or not; those that have gone are left out.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        content_ids : sequence of int
+        """
+        query = as_vectors([vector])[0]
+        judged: dict[int, Judgement] = {}
+        for start in range(0, len(content_ids), QUERY_ROUND):
+            ids, stored = self._vectors(content_ids[start : start + QUERY_ROUND])
+            judgements = matching.judge(query, stored, threshold=self._copy_threshold) if ids else []
+            judged.update(zip(ids, judgements, strict=True))
+        return judged
+
     def _verified(self, query: NDArray[np.uint8], content_ids: Sequence[int], at_once: int) -> list[Found]:
         """Return the copies among ranked candidates: so many at once, and on while the later half has copies too."""
         copies: list[Found] = []

@@ -381,6 +381,7 @@ class Scene:
         self.daemon.settle()
         answer = json.loads(self.daemon.run("query", "-", "--json", stdin=picture).stdout)
         self.answers["cbir query"].append(answer)
+        self.ask("cbir query", self.first, "--explain")
         self.ask("cbir status")
 
     def through_the_client(self) -> None:

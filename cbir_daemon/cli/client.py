@@ -86,9 +86,17 @@ def _print(answer: Json, lines: Callable[[Json], Iterable[str]], *, as_json: boo
 @click.option("--min-score", type=Number(0, 1), default=0.0, show_default=True, help="Lowest score, 1 = same.")
 @click.option("--paths0", is_flag=True, help="Print only paths, each ended by a zero byte, for `xargs -0`.")
 @click.option("--sheet", type=A_PATH, metavar="OUT.png", help="Also write a picture of the query and its matches.")
+@click.option("--explain", is_flag=True, help="Also tell how each match was verified.")
 @AS_JSON
 def query(
-    image: Path, limit: int, kind: str | None, min_score: float, paths0: bool, sheet: Path | None, as_json: bool
+    image: Path,
+    limit: int,
+    kind: str | None,
+    min_score: float,
+    paths0: bool,
+    sheet: Path | None,
+    explain: bool,
+    as_json: bool,
 ) -> int:
     """Find what is, copies or resembles IMAGE.
 
@@ -98,11 +106,11 @@ def query(
     with _client() as client:
         asked: dict[str, Any] = {"limit": limit, "kind": kind, "min_score": min_score}
         try:
-            answer = client.query(source, **asked)
+            answer = client.query(source, **asked, explain=explain)
         except (NoAccessError, NotFoundError):
             # The daemon may not read the file, or has another view of the file system; we may read it.
             source = _bytes_of(_absolute(image))
-            answer = client.query(source, **asked)
+            answer = client.query(source, **asked, explain=explain)
         if sheet is not None:
             _write(sheet, client.sheet(source, **asked))
     if paths0:

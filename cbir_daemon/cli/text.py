@@ -89,10 +89,14 @@ def explanation(one: Json) -> Iterator[str]:
     seen = " like ".join(f"{_window(window)} {whose}" for window, whose in parts)
     yield f"    view: {', '.join(view)}; {seen}"
     yield f"    scales: {one['scale_x']:.3f} x {one['scale_y']:.3f} stored pixels a query pixel"
-    evidence = ""
+    measures = [
+        f"correlation: {one['correlation']:.4f}",
+        f"area ratio {one['area_ratio']:.2f}",
+        f"cost {one['cost']:.2f}",
+    ]
     if one["evidence_px"] is not None:
-        evidence = f", evidence {one['evidence_px']:.0f} of {one['evidence_needed_px']:.0f} px"
-    yield f"    correlation: {one['correlation']:.4f}, area ratio {one['area_ratio']:.2f}, cost {one['cost']:.2f}{evidence}"
+        measures.append(f"evidence {one['evidence_px']:.0f} px ({one['evidence_needed_px']:.0f} needed)")
+    yield f"    {', '.join(measures)}"
 
 
 def _window(window: Json) -> str:

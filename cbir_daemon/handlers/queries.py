@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from cbir_daemon.decode import SheetCell
 from cbir_daemon.errors import BadRequestError, TooPlainError
 from cbir_daemon.handlers.rooms import Reply, Rooms
 from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
-from cbir_daemon.records import Facts, Kind
+from cbir_daemon.records import Facts, Judgement, Kind
 from cbir_daemon.searching import Found, Map
 from cbir_daemon.store import Content, Image
 
@@ -26,10 +26,11 @@ MAX_SHEET_MATCHES = 60
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """An image in an answer."""
+    """An image in an answer; how it was verified is there when that was asked."""
 
     image: Image
     found: Found
+    judgement: Judgement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,10 @@ def query(rooms: Rooms, request: Request) -> Reply:
     """Return what in the albums is, copies or resembles an image."""
     before = time.perf_counter()
     clock = rooms.store.clock
+    explain = Params(request.params).flag("explain")
     answer = _find(rooms, request)
+    if explain:
+        answer = _explained(rooms, answer)
     return Reply(
         {
             "clock": clock,
@@ -86,6 +90,14 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
         for image in by_content.get(one.content_id, ())
     ]
     return _Answer(facts, matches[:limit])
+
+
+def _explained(rooms: Rooms, answer: _Answer) -> _Answer:
+    assert answer.facts.vector is not None
+    ids = list(dict.fromkeys(match.found.content_id for match in answer.matches))
+    judgements = rooms.searcher.judgements(answer.facts.vector, ids)
+    matches = [replace(match, judgement=judgements.get(match.found.content_id)) for match in answer.matches]
+    return replace(answer, matches=matches)
 
 
 def _source(request: Request) -> Path | bytes:
@@ -138,7 +150,21 @@ def _match_to_json(match: _Match) -> Json:
         "height": image.content.height_px,
         "size": image.content.size_bytes,
     }
+    if match.judgement is not None:
+        described["explanation"] = _explanation_to_json(match.judgement)
     return {**described, "missing": True} if image.missing else described
+
+
+def _explanation_to_json(judgement: Judgement) -> Json:
+    """Return how a match was verified; `score` is what the verification gave, whatever ranked the match."""
+    return {"score": judgement.score, **_rounded(asdict(judgement.explanation))}
+
+
+def _rounded(described: Json) -> Json:
+    return {
+        name: _rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
+        for name, value in described.items()
+    }
 
 
 def _caption(match: _Match) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests import pictures
 from tests.process.daemon import Daemon
@@ -80,6 +80,24 @@ def test_query_options(indexed: Daemon) -> None:
     assert (len(paths), paths[-1]) == (3, b"")
     piped = indexed.run("query", "-", "--json", stdin=real(indexed).read_bytes())
     assert json.loads(piped.stdout)["matches"][0]["kind"] == "exact"
+
+
+def test_a_query_explains_each_match(indexed: Daemon) -> None:
+    """`--explain` tells the view, the scales, the correlation and the threshold, of copies and of what is none."""
+    with Image.open(real(indexed)) as image:
+        width, height = image.size
+        query = indexed.home / "query.png"
+        ImageOps.mirror(image.crop((0, 0, round(0.8 * width), round(0.9 * height)))).save(query)
+    copy, *others = (match["explanation"] for match in indexed.matches(query, "--explain"))
+    assert copy["outcome"] == "copy"
+    assert copy["guess"]["flip"]
+    assert (copy["scale_x"], copy["scale_y"]) == pytest.approx((0.8, 0.9), abs=0.02)
+    assert 0.9 < copy["correlation"] <= 1
+    assert copy["score"] >= copy["threshold"] == others[0]["threshold"]
+    assert {other["outcome"] for other in others} <= {"below", "given-up"}
+    assert all("explanation" not in match for match in indexed.matches(query))
+    lines = indexed.run("query", query, "-n", "1", "--explain").stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["copy", "a", "view:", "scales:", "correlation:"]
 
 
 def test_nothing_found_is_status_1(indexed: Daemon) -> None:
