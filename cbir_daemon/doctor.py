@@ -13,7 +13,7 @@ from cbir_daemon.config import Config
 from cbir_daemon.errors import CbirError
 from cbir_daemon.model import ArtifactRefusedError, check_artifact
 from cbir_daemon.service import INDEX_FILE, MODELS_FOLDER
-from cbir_daemon.store import Store
+from cbir_daemon.store import Store, remedy
 
 WATCHES_FILE = Path("/proc/sys/fs/inotify/max_user_watches")
 FEWEST_WATCHES = 8_192
@@ -48,7 +48,10 @@ def _index(config: Config) -> Iterator[str]:
         yield f"index: {error}"
         return
     try:
-        yield from (f"index: {finding}" for finding in store.check())
+        found = store.check()
+        yield from (f"index: {finding}" for finding in found)
+        if found:
+            yield f"index: {remedy(path)}"
         yield from _artifact(config, store)
     except CbirError as error:
         yield f"index: {error}"

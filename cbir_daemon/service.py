@@ -23,6 +23,7 @@ from types import FrameType
 from cbir_daemon import handlers, pulse, sdnotify
 from cbir_daemon.albums import Albums
 from cbir_daemon.alerts import Outbox, Policy
+from cbir_daemon.backups import Backups
 from cbir_daemon.config import Config
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
 from cbir_daemon.duplicates import Pairing
@@ -51,6 +52,7 @@ STOP_WAIT_S = 10.0
 RETRY_S = 30.0
 """Wait before a thread whose work the disk refused (full, read-only) tries again."""
 
+DAY_S = 86_400.0
 CROWDED_FILES = 64
 """With more files than this to read, reading goes first: both at once would take turns holding one interpreter."""
 
@@ -140,6 +142,7 @@ class Service:
             lambda: ingest.pending > CROWDED_FILES,
         )
         refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)
+        self._backups = Backups(store, config.backup.every_days * DAY_S, lambda: ingest.started and ingest.idle)
         self.rooms = handlers.Rooms(
             config, store, searcher, pool, ingest, pairing, projection, refit, albums, self._stop
         )
@@ -147,6 +150,7 @@ class Service:
         self._outbox.deliver()
         for name, room in (("pairing", pairing), ("projection", projection), ("refit", refit), ("ingest", ingest)):
             self._start_thread(name, room.run)
+        self._start_thread("backups", self._backups.run)
 
     def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
         server = Server(
@@ -259,6 +263,7 @@ class Service:
                     logger.warning("setting changes at the next start section=%s", name)
             self.rooms.ingest.configure(config)
             self.rooms.refit.settings = config.model
+            self._backups.every_s = config.backup.every_days * DAY_S
             self._policy = Policy(config.alerts, config.albums)
             logging.getLogger("cbir_daemon").setLevel(config.log.level.upper())
             for album in self.rooms.store.albums():
@@ -272,7 +277,7 @@ class Service:
     def _stop_threads(self) -> None:
         assert self.rooms is not None
         rooms = self.rooms
-        for room in (rooms.refit, rooms.projection, rooms.pairing, rooms.ingest):
+        for room in (rooms.refit, rooms.projection, rooms.pairing, rooms.ingest, self._backups):
             room.stop()
         rooms.store.wake()
         deadline = time.monotonic() + STOP_WAIT_S

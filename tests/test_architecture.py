@@ -27,7 +27,7 @@ FLOORS = (
     ("refit",),
     ("projection",),
     ("ingest",),
-    ("alerts",),
+    ("alerts", "backups"),
     ("duplicates",),
     ("searching",),
     ("model", "matching"),

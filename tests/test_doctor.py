@@ -12,7 +12,7 @@ import pytest
 from cbir_daemon import config, doctor
 from cbir_daemon.config import Config
 from cbir_daemon.service import INDEX_FILE
-from cbir_daemon.store import Gone
+from cbir_daemon.store import SCHEMA_VERSION, Gone
 from tests.rows import indexed, opened, position, report
 
 NOW = 1_700_000_000.0
@@ -109,9 +109,9 @@ def without_artifact(configured: Config) -> None:
     [
         (open_to_others, "state: {state} can be read by others; chmod go= {state}"),
         (index_open_to_others, "state: {state}/index.sqlite can be read by others; chmod go= {state}/index.sqlite"),
-        (damaged, "index: {state}/index.sqlite: file is not a database: put a backup back"),
+        (damaged, "index: {state}/index.sqlite: file is not a database: `cbir-daemon restore FILE --state"),
         (damaged_inside, "index: "),
-        (newer, "index: {state}/index.sqlite: has schema 99, this release reads up to 2"),
+        (newer, "index: {state}/index.sqlite: has schema 99, this release reads up to {newest}"),
         (orphaned, "index: 1 contents belong to no file"),
         (without_artifact, "model: "),
     ],
@@ -122,7 +122,7 @@ def test_each_fault_is_found_and_not_mended(configured: Config, spoil: Callable[
     for _ in range(2):
         findings = doctor.check(configured)
         assert len(findings) >= 1
-        assert findings[0].startswith(finding.format(state=configured.state_dir))
+        assert findings[0].startswith(finding.format(state=configured.state_dir, newest=SCHEMA_VERSION))
 
 
 def test_the_kernel_s_limits_are_looked_at(configured: Config, watches: Path) -> None:

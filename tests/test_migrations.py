@@ -49,11 +49,11 @@ def opened_and_closed(path: Path) -> Path:
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.touch], ids=["no file", "an empty file"])
 def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path], object]) -> None:
-    """A missing and an empty file become version 2, for the owner's eyes only."""
+    """A missing and an empty file become version 4, for the owner's eyes only."""
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 3
+    assert version(index) == SCHEMA_VERSION == 4
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -85,7 +85,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 3: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 4: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
@@ -139,8 +139,11 @@ def test_an_older_index_is_brought_forward(tmp_path: Path, monkeypatch: pytest.M
         assert execute(before, "SELECT path FROM file") == [(b"one.jpg",)]
 
 
-def test_the_first_schema_is_brought_to_the_second(tmp_path: Path) -> None:
-    """Every row stays; disks are not known yet; alerts keep their numbers, and the next one goes on from there."""
+def test_the_first_schema_is_brought_to_todays(tmp_path: Path) -> None:
+    """Every row stays; disks are not known yet; alerts keep their numbers, and the next one goes on from there.
+
+    A vector gets its checksum.
+    """
     index = tmp_path / "index.sqlite"
     with closing(sqlite3.connect(index, isolation_level=None)) as connection:
         connection.executescript(
@@ -152,6 +155,10 @@ def test_the_first_schema_is_brought_to_the_second(tmp_path: Path) -> None:
             INSERT INTO album (path, state, baseline) VALUES (CAST('/album' AS BLOB), 'missing', 1);
             INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, error_code, error_message)
                 VALUES (1, CAST('a.jpg' AS BLOB), 10, 20, 30, 'damaged', 'it is');
+            INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format)
+                VALUES (randomblob(32), 'grey64/1', randomblob(4096), 1, 1, 1, 'PNG');
+            INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, content_id)
+                VALUES (1, CAST('b.jpg' AS BLOB), 1, 2, 3, 1);
             INSERT INTO alert (id, time, path, kind, matches, delivered)
                 VALUES (7, 1.5, CAST('/album/b.jpg' AS BLOB), 'exact', '[["/album/a.jpg", "exact", 1.0]]', 1);
             """
@@ -159,7 +166,9 @@ def test_the_first_schema_is_brought_to_the_second(tmp_path: Path) -> None:
     with opened(index) as store:
         (album,) = store.albums()
         assert (album.path, album.state, album.baseline, album.device) == (b"/album", "missing", True, 0)
-        (state,) = store.file_states(album.id).values()
+        assert store.check() == []
+        assert [len(rows) for rows in store.all_vectors()] == [1]
+        state = store.file_states(album.id)[b"a.jpg"]
         assert (state, state.device) == (FileState(10, 20, 30), 0)
         before = AlertRecord(7, 1.5, b"/album/b.jpg", "exact", (AlertMatch(b"/album/a.jpg", "exact", 1.0),))
         assert store.alerts(0, 10) == [before]

@@ -665,7 +665,7 @@ def test_a_damaged_index_is_refused_in_one_line(tmp_path: Path, damage: Callable
         pass
     damage(index)
     threads = threading.active_count()
-    with pytest.raises(StorageError, match=r"index\.sqlite: .*: (put a backup back|check)"):
+    with pytest.raises(StorageError, match=r"index\.sqlite: .*: (`cbir-daemon restore FILE --state|check)"):
         Store(index).open()
     assert threading.active_count() == threads
 

@@ -17,7 +17,7 @@ from cbir_daemon import __version__, activation, config, doctor
 from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
 from cbir_daemon.service import INDEX_FILE, Service, locked_state
-from cbir_daemon.store import Store
+from cbir_daemon.store import Store, reindex
 from cbir_daemon.store import restore as restore_index
 
 A_PATH = click.Path(path_type=Path)
@@ -164,13 +164,28 @@ def backup(file: Path, config_file: Path | None, state: Path | None) -> None:
 @daemon.command()
 @CONFIG
 @STATE
-@click.argument("file", type=A_PATH)
-def restore(file: Path, config_file: Path | None, state: Path | None) -> None:
-    """Put the backup FILE in the place of the index; the daemon must not run."""
+@click.argument("file", type=A_PATH, required=False)
+def restore(file: Path | None, config_file: Path | None, state: Path | None) -> None:
+    """Put a backup in the place of the index: FILE, or the copy that the daemon keeps; the daemon must not run."""
     settings = _load(config_file=config_file, state=state, socket=None)
+    index = settings.state_dir / INDEX_FILE
+    source = file or Store(index).backup_path
     with locked_state(settings.state_dir):
-        restore_index(file, settings.state_dir / INDEX_FILE)
-    click.echo(f"restored {settings.state_dir / INDEX_FILE}; the old one is beside it as .before-restore", err=True)
+        restore_index(source, index)
+    click.echo(f"restored {index} from {source}; the old one is beside it as .before-restore", err=True)
+
+
+@daemon.command("reindex")
+@CONFIG
+@STATE
+def reindex_command(config_file: Path | None, state: Path | None) -> None:
+    """Set the index aside and begin a new one with its albums, decisions and alerts; the daemon must not run."""
+    settings = _load(config_file=config_file, state=state, socket=None)
+    index = settings.state_dir / INDEX_FILE
+    with locked_state(settings.state_dir):
+        lost = reindex(index)
+    kept = f"; lost, at least in part: {', '.join(lost)}" if lost else ""
+    click.echo(f"began {index} anew{kept}; the old one is beside it as .before-reindex", err=True)
 
 
 def main() -> None:

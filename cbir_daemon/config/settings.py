@@ -251,6 +251,19 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupConfig:
+    """The copy of the index that the daemon keeps beside it."""
+
+    every_days: float = field(
+        default=7.0,
+        metadata=_about(
+            checks.number(0, 366, "days"),
+            "The index is looked at and, when sound, copied to `index.sqlite.backup` this often; 0 for never.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged."""
 
@@ -270,7 +283,7 @@ class Config:
     ----------
     albums : tuple of AlbumConfig
         Folders from the file and the command line, no folder twice, none inside another.
-    watch, decode, model, match, alerts, server, log
+    watch, decode, model, match, alerts, server, backup, log
         The sections of the file.
     state_dir, socket_path : Path
         Absolute; neither needs to exist.
@@ -288,6 +301,7 @@ class Config:
     match: MatchConfig
     alerts: AlertsConfig
     server: ServerConfig
+    backup: BackupConfig
     log: LogConfig
     state_dir: Path
     socket_path: Path
@@ -302,6 +316,7 @@ SECTIONS = {
     "match": MatchConfig,
     "alerts": AlertsConfig,
     "server": ServerConfig,
+    "backup": BackupConfig,
     "log": LogConfig,
 }
 

@@ -31,7 +31,8 @@ from cbir_daemon.store.records import (
     ResolveTask,
 )
 from cbir_daemon.store.schema import SCHEMA_VERSION
-from cbir_daemon.store.store import Store
+from cbir_daemon.store.soundness import remedy
+from cbir_daemon.store.store import Store, reindex
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -56,5 +57,7 @@ __all__ = [
     "ResolveRun",
     "ResolveTask",
     "Store",
+    "reindex",
+    "remedy",
     "restore",
 ]

@@ -1,4 +1,4 @@
-"""The index as a file: is it sound, and a copy of it while it is in use."""
+"""The index as a file: copies of it while it is in use, and one put in its place."""
 
 from __future__ import annotations
 
@@ -9,27 +9,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cbir_daemon.errors import BadRequestError, StorageError
-from cbir_daemon.store import schema
+from cbir_daemon.store import schema, soundness
 
-_ORPHANS = "SELECT count(*) FROM content WHERE id NOT IN (SELECT content_id FROM file WHERE content_id IS NOT NULL)"
-_MAPLESS = (
-    "SELECT count(*) FROM model_run WHERE outcome = 'active' AND (artifact IS NULL OR sha256 IS NULL"
-    " OR NOT EXISTS (SELECT 1 FROM position WHERE run_id = model_run.id))"
-)
-
-
-def findings(connection: sqlite3.Connection) -> list[str]:
-    """Return what is wrong with the file and the invariants between its rows, a sentence each."""
-    found = [f"integrity: {row[0]}" for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-    found += [
-        f"foreign key: row {row[1]} of {row[0]} points to nothing in {row[2]}"
-        for row in connection.execute("PRAGMA foreign_key_check")
-    ]
-    if orphans := connection.execute(_ORPHANS).fetchone()[0]:
-        found.append(f"{orphans} contents belong to no file")
-    if connection.execute(_MAPLESS).fetchone()[0]:
-        found.append("the active model has no artifact or no positions")
-    return found
+BEFORE_RESTORE = ".before-restore"
+"""Of the index in whose place a backup was put."""
 
 
 def copy(connection: sqlite3.Connection, target: Path) -> None:
@@ -51,6 +34,24 @@ def copy(connection: sqlite3.Connection, target: Path) -> None:
         raise StorageError(f"{target}: {error}", hint="check that the folder exists and has room") from error
 
 
+def keep(connection: sqlite3.Connection, index: Path) -> None:
+    """Renew the copy that lies beside the index, unless the index is damaged: then the copy is worth more.
+
+    Raises
+    ------
+    StorageError
+        When something is wrong with the index, or the copy cannot be written; the copy before stays.
+    """
+    if wrong := soundness.findings(connection):
+        raise StorageError(f"{index}: {wrong[0]}", hint=soundness.remedy(index))
+    target = soundness.backup_of(index)
+    try:
+        with _copied(connection, target) as partial:
+            partial.rename(target)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"{target}: {error}", hint="free some space on that disk; the copy before stays") from error
+
+
 def restore(source: Path, index: Path) -> None:
     """Put a backup in the place of an index that no daemon uses; what stood there stays beside it as `.before-restore`.
 
@@ -61,13 +62,14 @@ def restore(source: Path, index: Path) -> None:
     """
     try:
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as checked:
+            soundness.add_functions(checked)
             schema.refuse_foreign(checked, source)
             if not schema.version(checked):
                 raise StorageError(f"{source}: is empty", hint="use another backup")
-            if wrong := findings(checked):
+            if wrong := soundness.findings(checked):
                 raise StorageError(f"{source}: {wrong[0]}", hint="use another backup")
             with _copied(checked, index) as partial:
-                _set_aside(index)
+                set_aside(index, BEFORE_RESTORE)
                 partial.rename(index)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"{source}: {error}", hint="check that the file is a backup and can be read") from error
@@ -90,11 +92,12 @@ def _copied(connection: sqlite3.Connection, target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _set_aside(index: Path) -> None:
+def set_aside(index: Path, mark: str) -> None:
+    """Rename an index with all that belongs to it; what was set aside under that mark before goes."""
     # A log belongs to its file: beside another one it would be taken for that one's and damage it.
     is_there = index.exists()
     for suffix in ("", "-wal", "-shm"):
-        part, aside = (index.with_name(name + suffix) for name in (index.name, f"{index.name}.before-restore"))
+        part, aside = (index.with_name(name + suffix) for name in (index.name, index.name + mark))
         if is_there:
             aside.unlink(missing_ok=True)
         if is_there and part.exists():

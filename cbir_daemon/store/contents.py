@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from cbir_daemon.records import EXTRACTOR, FileState
+from cbir_daemon.store import soundness
 from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, Gone, Image, Indexed, Moved
 
 T = TypeVar("T")
@@ -87,8 +88,8 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
     if facts.vector is None:
         return None
     cursor = connection.execute(
-        "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format, taken)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format, taken, checksum)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, crc32(?3))",
         (
             facts.digest,
             EXTRACTOR,
@@ -292,10 +293,11 @@ def vectors(connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[
 
 
 def vectors_after(connection: sqlite3.Connection, content_id: int, limit: int) -> list[tuple[int, bytes]]:
-    """Return the next contents after an id with their vectors, in order of id."""
-    return connection.execute(
-        "SELECT id, vector FROM content WHERE id > ? ORDER BY id LIMIT ?", (content_id, limit)
-    ).fetchall()
+    """Return the next contents after an id with their vectors, in order of id; raises at a damaged one."""
+    rows = connection.execute(
+        "SELECT id, vector, checksum FROM content WHERE id > ? ORDER BY id LIMIT ?", (content_id, limit)
+    )
+    return list(soundness.checked(rows))
 
 
 def counts(connection: sqlite3.Connection) -> Counts:

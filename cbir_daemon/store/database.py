@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from cbir_daemon import pulse
 from cbir_daemon.errors import StorageError
-from cbir_daemon.store import backup, schema
+from cbir_daemon.store import backup, schema, soundness
 
 T = TypeVar("T")
 
@@ -25,8 +25,6 @@ CACHE_KIB = 8192
 """Page cache of a connection (the default of 2 MB re-reads overflow pages of vectors)."""
 
 MAX_IDLE_READERS = 4
-
-DAMAGED_HINT = "put a backup back with `cbir-daemon restore FILE`, or move the file away to index anew"
 
 
 class Database:
@@ -79,10 +77,11 @@ class Database:
         self._thread.start()
 
     def _look_before(self) -> None:
-        """Refuse what is no index of ours, and copy one that is about to be migrated."""
+        """Refuse what is no index of ours or damaged, and copy one that is about to be migrated."""
         # Read-only: even the journal mode is written into the file.
         with closing(self._connect("ro")) as connection:
             schema.refuse_foreign(connection, self.path)
+            soundness.require_structure(connection)
             found = schema.version(connection)
             kept = self.path.with_name(f"{self.path.name}.schema-{found}")
             if 0 < found < schema.SCHEMA_VERSION and not kept.exists():
@@ -163,6 +162,7 @@ class Database:
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
         )
+        soundness.add_functions(connection)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
@@ -205,7 +205,7 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise StorageError(f"{path}: {error}", hint=_hint(str(error))) from error
     except sqlite3.DatabaseError as error:
-        raise StorageError(f"{path}: {error}", hint=DAMAGED_HINT) from error
+        raise StorageError(f"{path}: {error}", hint=soundness.remedy(path)) from error
 
 
 def _hint(message: str) -> str:

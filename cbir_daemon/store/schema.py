@@ -212,7 +212,13 @@ CREATE INDEX resolve_task_digest ON resolve_task (digest);
 ALTER TABLE alert ADD COLUMN returned REAL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS)
+_CHECKSUMS = """
+-- CRC-32 of the vector: SQLite does not notice when a page of vectors is lost.
+ALTER TABLE content ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE content SET checksum = crc32(vector);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

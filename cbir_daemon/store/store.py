@@ -15,7 +15,7 @@ from typing import TypeVar
 from cbir_daemon import pulse
 from cbir_daemon.errors import StorageError
 from cbir_daemon.records import FileState, FitReport
-from cbir_daemon.store import albums, backup, contents, duplicates, journal, runs
+from cbir_daemon.store import albums, anew, backup, contents, duplicates, journal, runs, soundness
 from cbir_daemon.store.database import Database
 from cbir_daemon.store.records import (
     Album,
@@ -39,6 +39,34 @@ T = TypeVar("T")
 
 LOAD_CHUNK = 5_000
 """Vectors read at once while the collection is loaded: 20 MB."""
+
+
+def reindex(index: Path) -> tuple[str, ...]:
+    """Begin a new index in the place of one that no daemon uses, with its albums, decisions and alerts.
+
+    What stood there stays beside it as `.before-reindex`.
+
+    Returns
+    -------
+    tuple of str
+        What could not be read to its end, by the names of the tables.
+
+    Raises
+    ------
+    SchemaTooNewError
+        When a newer release wrote the old one; nothing is touched.
+    StorageError
+        When it is the index of another program, or the new one cannot be written.
+    """
+    kept = anew.salvaged(index)
+    backup.set_aside(index, anew.SUFFIX)
+    store = Store(index)
+    store.open()
+    try:
+        store._write(lambda connection: anew.put_back(connection, kept))
+    finally:
+        store.close()
+    return kept.lost
 
 
 class Store:
@@ -331,11 +359,31 @@ class Store:
 
     def check(self) -> list[str]:
         """Return what is wrong with the file and the invariants between its rows, a sentence each."""
-        return self._read(backup.findings)
+        return self._read(soundness.findings)
 
     def backup(self, target: Path) -> None:
         """Write a consistent copy of the index to a file that is not there yet."""
         self._read(lambda connection: backup.copy(connection, target))
+
+    def keep_backup(self) -> None:
+        """Look at all of the index and, when it is sound, renew the copy of it that lies beside it.
+
+        Raises
+        ------
+        StorageError
+            When something is wrong with the index, or the copy cannot be written; the copy before stays.
+        """
+        self._read(lambda connection: backup.keep(connection, self.path))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    @property
+    def backup_path(self) -> Path:
+        """The copy that `keep_backup` renews; it need not be there yet."""
+        return soundness.backup_of(self.path)
 
     # -- helpers -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,98 @@
+"""A new index in the place of one that is damaged, with what no walk finds again.
+
+In: an index, however damaged.  Out: a new one that has its albums, decisions, alerts and the journal of what was
+resolved, as far as they can be read.  Never here: contents, files, maps: those are made from the albums.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cbir_daemon.store import schema
+
+SUFFIX = ".before-reindex"
+"""Of the index that was set aside."""
+
+KEPT = ("clock", "album", "decision", "alert", "resolve_run", "resolve_task")
+"""Tables of which as much as can be read is kept: what people decided, were told and did."""
+
+REBUILT = ("content", "file", "pair", "model_run", "position")
+"""Tables that are made from the albums; a fit that is no more has no history."""
+
+_ALBUM_COLUMNS = ("path",)
+"""The rest of an album is found out by the first walk; until then its files raise no alerts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """What could be read of an index.
+
+    Parameters
+    ----------
+    tables : mapping
+        Name -> names of columns, and rows.
+    lost : tuple of str
+        Tables that were not read to their end.
+    """
+
+    tables: Mapping[str, tuple[Sequence[str], Sequence[tuple[Any, ...]]]]
+    lost: tuple[str, ...]
+
+
+def salvaged(index: Path) -> Salvage:
+    """Return what is worth keeping of an index.
+
+    Raises
+    ------
+    SchemaTooNewError
+        When a newer release wrote it: only that one knows what is worth keeping.
+    StorageError
+        When it is the database of another program.
+    """
+    tables: dict[str, tuple[Sequence[str], Sequence[tuple[Any, ...]]]] = {}
+    lost: list[str] = []
+    try:
+        with closing(sqlite3.connect(f"{index.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            schema.refuse_foreign(connection, index)
+            there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            for table in KEPT:
+                if table in there:
+                    rows, whole = _read(connection, table)
+                    tables[table] = _columns(connection, table), rows
+                    lost += [] if whole else [table]
+    except sqlite3.DatabaseError:
+        # Not even its first pages can be read.
+        lost += [table for table in KEPT if table not in tables and table not in lost]
+    return Salvage(tables, tuple(lost))
+
+
+def _read(connection: sqlite3.Connection, table: str) -> tuple[list[tuple[Any, ...]], bool]:
+    """Return the rows up to the first that cannot be read, and whether that was the end."""
+    rows: list[tuple[Any, ...]] = []
+    try:
+        rows.extend(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 -- fixed names
+    except sqlite3.DatabaseError:
+        return rows, False
+    return rows, True
+
+
+def put_back(connection: sqlite3.Connection, salvage: Salvage) -> None:
+    """Write what was kept into a new index."""
+    for table, (columns, rows) in salvage.tables.items():
+        wanted = _ALBUM_COLUMNS if table == "album" else _columns(connection, table)
+        names = [name for name in columns if name in wanted]
+        places = [columns.index(name) for name in names]
+        connection.executemany(
+            f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",  # noqa: S608 -- names of ours
+            ([row[place] for place in places] for row in rows),
+        )
+    connection.execute("UPDATE clock SET value = value + 1")
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))]
