@@ -61,7 +61,7 @@ DOORS = {
 """Which rooms may import a library that is not ours.  sqlite3 is in the list because SQL is a language of its own."""
 
 CLIENT_SEES = {"cli", "client", "protocol", "config", "records", "errors", NAME}
-DAEMON_SIDE = {"daemon", "progress", "start"}
+DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import click
 
 from cbir_daemon import __version__
-from cbir_daemon.cli import text
+from cbir_daemon.cli import metrics, text
 from cbir_daemon.cli.running import run
 from cbir_daemon.client import Client
 from cbir_daemon.config import client_socket_paths
-from cbir_daemon.errors import NoAccessError, NotFoundError, StorageError
+from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError, StorageError, UnavailableError
 from cbir_daemon.protocol.messages import Json, path_from_json
 from cbir_daemon.records import Kind
 
@@ -72,8 +72,12 @@ def _print(answer: Json, lines: Callable[[Json], Iterable[str]], *, as_json: boo
     if as_json:
         _print_json(answer)
     else:
-        for line in lines(answer):
-            click.echo(line)
+        _print_lines(lines(answer))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
 
 
 # -- queries -----------------------------------------------------------------------------------------------------
@@ -142,14 +146,24 @@ def _write(path: Path, data: bytes) -> None:
 
 
 @cbir.command()
+@click.option("--prometheus", is_flag=True, help="Print metrics in the text format of Prometheus.")
 @AS_JSON
-def status(as_json: bool) -> None:
-    """Show what there is and what is pending.
+def status(prometheus: bool, as_json: bool) -> None:
+    """Show what there is, what is wrong and what is pending.
 
-    Albums, counts, progress, the model, and how far it is from the next fit.
+    Problems with what to do, albums, counts, progress, the model, and how far it is from the next fit.
     """
-    with _client() as client:
-        _print(client.status(), text.status, as_json=as_json)
+    if prometheus and as_json:
+        raise BadRequestError("--prometheus and --json are two formats", hint="give one of them")
+    try:
+        with _client() as client:
+            answer = client.status()
+    except UnavailableError:
+        if prometheus:
+            # A collector should see that the daemon is down, and not the numbers of yesterday.
+            _print_lines(metrics.up(is_up=False))
+        raise
+    _print(answer, metrics.metrics if prometheus else text.status, as_json=as_json)
 
 
 @cbir.command()

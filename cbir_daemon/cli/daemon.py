@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sys
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import click
 from rich.console import Console
-from rich.logging import RichHandler
 
 from cbir_daemon import __version__, activation, config, doctor
+from cbir_daemon.cli.logs import log_to
 from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
 from cbir_daemon.service import INDEX_FILE, Service, locked_state
@@ -24,9 +22,6 @@ A_PATH = click.Path(path_type=Path)
 STATE = click.option("--state", type=A_PATH, help="Folder of the index and the models.")
 CONFIG = click.option("--config", "config_file", type=A_PATH, help="Configuration file (TOML).")
 SOCKET = click.option("--socket", type=A_PATH, help="Socket to listen on.")
-
-PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-"""Syslog priorities, which the journal reads from `<N>` at the start of a line (sd-daemon(3))."""
 
 
 class Places(TypedDict):
@@ -59,7 +54,7 @@ def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
     """Watch the ALBUMs, those of the configuration and those remembered, until stopped."""
     settings = _load(albums, **places)
     console = Console(stderr=True)
-    _log_to(console, settings.log.level)
+    log_to(console, settings.log.level)
     service = Service(settings, lambda: _load(albums, **places), activation.taken_listener())
     reporter = None if quiet else Reporter(lambda: service.rooms, console)
     if reporter is not None:
@@ -69,34 +64,6 @@ def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
     finally:
         if reporter is not None:
             reporter.close()
-
-
-def _log_to(console: Console, level: str) -> None:
-    root = logging.getLogger("cbir_daemon")
-    root.setLevel(level.upper())
-    handler: logging.Handler
-    if console.is_terminal:
-        # The terminal is shared with the progress bars.
-        handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Formatter(in_journal="JOURNAL_STREAM" in os.environ))
-    root.addHandler(handler)
-
-
-class _Formatter(logging.Formatter):
-    """One line a record; the journal knows the time and is told the priority."""
-
-    def __init__(self, *, in_journal: bool) -> None:
-        super().__init__("%(message)s" if in_journal else "%(asctime)s %(levelname)s %(message)s")
-        self._in_journal = in_journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        # A path may hold a newline, and a line of the log may not.
-        text = super().format(record)
-        line = text if record.exc_info else text.replace("\n", "\\n")
-        line = line.encode(errors="backslashreplace").decode()
-        return f"<{PRIORITIES.get(record.levelno, 6)}>{line}" if self._in_journal else line
 
 
 @daemon.command("doctor")
