@@ -11,11 +11,12 @@ walk over the same comparison.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cbir_daemon import scan
 from cbir_daemon.config import Config
@@ -24,7 +25,8 @@ from cbir_daemon.errors import CbirError
 from cbir_daemon.mailbox import Mailbox
 from cbir_daemon.records import Facts, FileState, Unreadable
 from cbir_daemon.searching import Searcher
-from cbir_daemon.store import Album, Applied, Change, Failed, Gone, Indexed, Moved, Store
+from cbir_daemon.store import Album, Applied, Change, Failed, Gone, Indexed, Moved, NewAlert, Store
+from cbir_daemon.watch import Unheard
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,10 @@ TASK_FILES = 2_048
 
 MIN_LOSS_FILES = 20
 """Fewer vanished files than this are never taken for a lost disk unless nothing is left at all."""
+
+WALK_SHARE = 100
+"""A polled album is walked whole, which finds what was written in place, after so many times what a walk takes, and at
+least every `rescan_s`; in between only its folders are looked at."""
 
 TRANSIENT = frozenset({"changed-while-reading"})
 """Reasons that say nothing about the file as it is now: it is looked at again, nothing is recorded."""
@@ -98,6 +104,8 @@ class Ingest:
         Lower-case suffixes of the files that are looked at.
     album_changed : callable
         Called with the id of an album that became missing or came back.
+    now_ns : callable, optional
+        Nanoseconds since the epoch, by which a file was just written; injected by tests.
     """
 
     def __init__(
@@ -109,6 +117,7 @@ class Ingest:
         mailbox: Mailbox,
         suffixes: Iterable[str],
         album_changed: Callable[[int], None],
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
         self._searcher = searcher
@@ -120,7 +129,9 @@ class Ingest:
         self._scans = _ScanRequests()
         self._stopping = False
         self._busy = False
-        self._next_rescan: dict[int, float] = {}
+        self._now_ns = now_ns
+        self._plans: dict[int, _Plan] = {}
+        self._unheard: dict[int, Unheard] = {}
         self.progress = Progress()
         self.started = False
         # Albums whose losses the user has accepted, until those are forgotten.
@@ -132,6 +143,26 @@ class Ingest:
         self._rules = scan.Filter(config.watch.exclude, self._suffixes)
 
     # -- asked from other threads ------------------------------------------------------------------------------------
+
+    def wants_folder(self, root: bytes, folder: bytes) -> bool:
+        """Whether what happens in the folder at an absolute path in an album matters."""
+        return not self._rules.excludes(folder[len(root) + 1 :])
+
+    def set_unheard(self, album_id: int, unheard: Unheard) -> None:
+        """Say from which folders of a watched album no events come: they are polled."""
+        if self._unheard.get(album_id, Unheard()) != unheard:
+            self._unheard[album_id] = unheard
+            self._mailbox.wake()
+
+    def why_missing(self, album_id: int) -> str:
+        """Return why an album is missing; empty while that is not found out, or when it is not."""
+        plan = self._plans.get(album_id)
+        return "" if plan is None else plan.missing
+
+    def out_of_reach(self, album_id: int) -> int:
+        """Return how many files of an album are on a disk inside it that is not mounted."""
+        plan = self._plans.get(album_id)
+        return 0 if plan is None else plan.out_of_reach
 
     def hint(self, path: bytes) -> None:
         """Say that something may have happened at an absolute path."""
@@ -189,8 +220,12 @@ class Ingest:
                 self._store.wake()
 
     def _run_once(self) -> None:
+        done: set[tuple[bytes | None, bool]] = set()
         for request in self._scans.take():
-            self._scan(request.path, accept_losses=request.accept_losses)
+            # Asked for together, walked once: a flood of lost events must not become one of walks.
+            if (request.path, request.accept_losses) not in done:
+                self._scan(request.path, accept_losses=request.accept_losses)
+                done.add((request.path, request.accept_losses))
             self._scans.finish(request)
             self.started = True
         self._scan_due_albums()
@@ -202,9 +237,15 @@ class Ingest:
             self._finish_baselines()
 
     def _until_rescan(self) -> float:
-        return max(
-            0.0, min(self._next_rescan.values(), default=self._watch.rescan_s + time.monotonic()) - time.monotonic()
-        )
+        now = time.monotonic()
+        due = [min(plan.walk_at, self._look_at_s(album_id)) for album_id, plan in self._plans.items()]
+        return max(0.0, min(due, default=self._watch.rescan_s + now) - now)
+
+    def _look_at_s(self, album_id: int) -> float:
+        """Return when an album's folders are looked at next; never for one that is heard of whole."""
+        plan = self._plans[album_id]
+        polled = plan.polled or bool(self._unheard.get(album_id))
+        return plan.last_at + self._watch.poll_s if polled else math.inf
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -212,10 +253,13 @@ class Ingest:
         now = time.monotonic()
         albums = self._store.albums()
         # An album that was removed would be due for ever.
-        self._next_rescan = {one.id: self._next_rescan[one.id] for one in albums if one.id in self._next_rescan}
+        self._plans = {one.id: self._plans[one.id] for one in albums if one.id in self._plans}
         for album in albums:
-            if now >= self._next_rescan.get(album.id, now):
+            plan = self._plans.get(album.id)
+            if plan is None or now >= plan.walk_at:
                 self._scan_album(album, accept_losses=False)
+            elif now >= self._look_at_s(album.id):
+                self._look_through(album, plan)
 
     def _scan(self, path: bytes | None, *, accept_losses: bool) -> None:
         for album in self._store.albums():
@@ -227,47 +271,107 @@ class Ingest:
     def _scan_album(self, album: Album, *, accept_losses: bool) -> None:
         """Compare a walk of the whole album with its rows."""
         before = time.monotonic()
+        found = scan.walk(album.path, b"", self._rules, now_ns=self._now_ns())
+        self._take(album, found, accept_losses=accept_losses, began_at=before)
+
+    def _look_through(self, album: Album, plan: _Plan) -> None:
+        """Compare what changed in the folders of a polled album, or in those that are not heard of, with its rows."""
+        before = time.monotonic()
+        if album.state == "missing" or b"" not in plan.folders or not self._is_in_place(album):
+            self._scan_album(album, accept_losses=False)
+            return
+        unheard = self._unheard.get(album.id, Unheard())
+        within = None if plan.polled else lambda folder: unheard.has(scan.joined(album.path, folder))
+        found = scan.look(album.path, plan.folders, self._rules, within=within, now_ns=self._now_ns())
+        plan.last_at, plan.folders = before, found.folders
+        if found.listed or b"" in found.unreadable:
+            self._take(album, found, accept_losses=False, began_at=before)
+
+    def _take(self, album: Album, found: scan.Found, *, accept_losses: bool, began_at: float) -> None:
+        """Compare what a walk or look found with the album's rows, unless it looks like a lost disk."""
         rows = self._store.file_states(album.id)
-        found = scan.walk(album.path, b"", self._rules)
-        lost = self._is_lost(album, found, rows)
         if accept_losses and b"" not in found.unreadable:
             self._accepted.add(album.id)
-        if lost and album.id not in self._accepted:
-            # It may be back at any moment.
-            self._next_rescan[album.id] = before + min(self._watch.poll_s, self._watch.rescan_s)
-            self._set_missing(album, lost)
+        lost = self._why_lost(album, found, rows)
+        if lost and found.listed is not None:
+            # A look sees a part: what it misses may be in the other.
+            self._scan_album(album, accept_losses=False)
             return
-        self._next_rescan[album.id] = before + self._interval_s(album)
-        self._set_present(album)
+        if lost and (album.id not in self._accepted or b"" in found.unreadable):
+            # It may be back at any moment.
+            walk_at = began_at + min(self._watch.poll_s, self._watch.rescan_s)
+            self._plans[album.id] = _Plan(walk_at, began_at, missing=lost)
+            self._turn_missing(album, lost)
+            return
+        self._turn_present(album, found)
+        self._plan(album, found, began_at)
+        self._renumber(album, rows, found)
         differing, vanished = self._compare(album, rows, found)
-        logger.info(
-            "scan album=%s files=%d differing=%d gone=%d unreadable_folders=%d took_s=%.2f",
+        logger.log(
+            logging.INFO if differing or vanished or found.unreadable else logging.DEBUG,
+            "scan album=%s files=%d differing=%d gone=%d unreadable_folders=%d whole=%s took_s=%.2f",
             os.fsdecode(album.path),
             len(found.files),
             differing,
             vanished,
             len(found.unreadable),
-            time.monotonic() - before,
+            found.listed is None,
+            time.monotonic() - began_at,
         )
 
-    def _interval_s(self, album: Album) -> float:
-        return self._watch.poll_s if album.state == "polling" else self._watch.rescan_s
+    def _plan(self, album: Album, found: scan.Found, began_at: float) -> None:
+        """Decide when the album is walked next, and remember its folders when they are looked at until then."""
+        plan = self._plans.setdefault(album.id, _Plan())
+        plan.missing, plan.last_at = "", began_at
+        plan.polled = self._is_polled(album.id)
+        plan.folders = found.folders if plan.polled or self._unheard.get(album.id) else {}
+        if found.listed is None:
+            pause_s = self._watch.rescan_s
+            if plan.polled:
+                took_s = time.monotonic() - began_at
+                pause_s = min(pause_s, max(self._watch.poll_s, WALK_SHARE * took_s))
+            plan.walk_at = began_at + pause_s
 
-    def _is_lost(self, album: Album, found: scan.Found, rows: dict[bytes, FileState]) -> str:
+    def _is_polled(self, album_id: int) -> bool:
+        # Asked anew: it may have been taken under watch a moment ago, because it is back.
+        return any(album.id == album_id and album.state == "polling" for album in self._store.albums())
+
+    def _why_lost(self, album: Album, found: scan.Found, rows: Mapping[bytes, FileState]) -> str:
         """Say why the album looks like a lost disk; empty when it does not."""
         if b"" in found.unreadable:
-            return "its folder cannot be read"
+            return "its folder cannot be read" if scan.is_folder(album.path) else "its folder is not there"
         if rows and not found.files and not scan.has_entries(album.path):
             return "its folder is empty"
+        fraction = self._watch.missing_fraction
+        if album.device not in (0, found.folders[b""].device):
+            # Disks may change numbers, and files be restored to another disk: what counts is whether they are there.
+            there = sum(path in found.files and found.files[path].size_bytes == rows[path].size_bytes for path in rows)
+            return "another disk is there, without its files" if len(rows) - there > fraction * len(rows) else ""
         # What was moved within the album, or is left out since the settings changed, is no loss.
         moved = {state for path, state in found.files.items() if path not in rows}
-        gone = sum(rows[path] not in moved and not self._rules.excludes(path) for path in _vanished(rows, found))
-        if gone >= MIN_LOSS_FILES and gone > self._watch.missing_fraction * len(rows):
+        gone = sum(
+            rows[path] not in moved and not self._rules.excludes(path)
+            for path in _vanished(rows, found)
+            if self._is_reached(rows[path], found.device_at(path))
+        )
+        if gone >= MIN_LOSS_FILES and gone > fraction * len(rows):
             return f"{gone} of {len(rows)} files are gone"
         return ""
 
-    def _set_missing(self, album: Album, why: str) -> None:
-        if self._store.set_album_state(album.id, "missing"):
+    def _is_in_place(self, album: Album) -> bool:
+        """Whether the album's root is on the disk on which it was walked."""
+        return album.device in (0, scan.device_at(album.path + b"/"))
+
+    @staticmethod
+    def _is_reached(row: FileState, device: int | None) -> bool:
+        """Whether the folder of a file that is gone is on the disk that the file was on: else that is not mounted."""
+        return device is not None and row.device in (0, device)
+
+    def _turn_missing(self, album: Album, why: str) -> None:
+        if album.state == "missing":
+            return
+        message = f"{why}; nothing is forgotten"
+        if self._store.turn_album(album.id, "missing", NewAlert(album.path, "missing", (), message), time.time()):
             logger.warning(
                 "album missing path=%s reason=%s hint=nothing is forgotten; `cbir scan --accept-losses` accepts it",
                 os.fsdecode(album.path),
@@ -275,18 +379,36 @@ class Ingest:
             )
             self._album_changed(album.id)
 
-    def _set_present(self, album: Album) -> None:
+    def _turn_present(self, album: Album, found: scan.Found) -> None:
+        if found.folders[b""].device != album.device:
+            self._store.set_album_device(album.id, found.folders[b""].device)
         if album.state == "missing":
+            message = "its losses are accepted" if album.id in self._accepted else "its files are there again"
             logger.info("album back path=%s", os.fsdecode(album.path))
-            self._store.set_album_state(album.id, "watching")
+            self._store.turn_album(album.id, "watching", NewAlert(album.path, "back", (), message), time.time())
             self._album_changed(album.id)
+
+    def _renumber(self, album: Album, rows: dict[bytes, FileState], found: scan.Found) -> None:
+        """Write down the disks of files whose disk has another number than when they were read: in `rows` too."""
+        seen = {path: state.device for path, state in found.files.items() if rows.get(path) == state}
+        changed = {path: device for path, device in seen.items() if rows[path].device != device}
+        if not changed:
+            return
+        # What is gone from such a disk is gone from it by its new number.
+        numbers = {rows[path].device: device for path, device in changed.items() if rows[path].device}
+        for path in seen.keys() - changed.keys():
+            numbers.pop(rows[path].device, None)
+        lost = {path: row.device for path, row in rows.items() if path not in seen and row.device in numbers}
+        changed |= {path: numbers[device] for path, device in lost.items()}
+        self._store.put_devices(album.id, changed)
+        rows |= {path: replace(rows[path], device=device) for path, device in changed.items()}
 
     def _look_at(self, hints: Sequence[bytes]) -> None:
         """Bring the rows of some paths up to date."""
         self.progress = Progress(found=len(hints))
         if len(hints) >= MANY_FILES:
             self._pool.warm()
-        albums = self._store.albums()
+        albums = [album for album in self._store.albums() if self._stands(album, hints)]
         targets: list[_Target] = []
         gone: list[Gone] = []
         for hint in hints:
@@ -298,6 +420,16 @@ class Ingest:
         self._mailbox.put([target.absolute for target in left if not target.settled], self._watch.settle_s)
         self._read([target for target in left if target.settled])
         self._forget(gone)
+
+    def _stands(self, album: Album, hints: Sequence[bytes]) -> bool:
+        """Whether hints say anything of the album: when its disk is away they are about what lies below its mount."""
+        if not any(_album_of([album], hint) for hint in hints):
+            return False
+        if album.state != "missing" and self._is_in_place(album):
+            return True
+        # Whether it is back is for a walk to say, which then finds all that the hints were about.
+        self._scan_album(album, accept_losses=False)
+        return False
 
     def _classify(self, album: Album, hint: bytes, targets: list[_Target], gone: list[Gone]) -> None:
         path = hint[len(album.path) + 1 :]
@@ -319,16 +451,21 @@ class Ingest:
             return
         rows = self._store.file_states(album.id, path)
         if rows.pop(path, None) != state:
-            targets.append(_Target(album, path, state))
+            # No event will tell that it goes on growing.
+            growing = self._is_unheard(album, hint) and bool(self._fresh([state]))
+            targets.append(_Target(album, path, state, settled=not growing))
         # A file has taken the place of a folder.
         gone += [Gone(album.id, below, below=False) for below in rows]
+
+    def _is_unheard(self, album: Album, path: bytes) -> bool:
+        return album.state == "polling" or self._unheard.get(album.id, Unheard()).has(scan.parent(path))
 
     def _compare_folder(self, album: Album, folder: bytes, targets: list[_Target], gone: list[Gone]) -> None:
         """Look below a folder that came or was moved: its files raised no events of their own, or too early."""
         rows = self._store.file_states(album.id, folder)
         if rows.pop(folder, None) is not None:
             gone.append(Gone(album.id, folder, below=False))
-        found = scan.walk(album.path, folder, self._rules)
+        found = scan.walk(album.path, folder, self._rules, now_ns=self._now_ns())
         fresh = self._fresh(found.files.values())
         targets += [
             _Target(album, path, state, state not in fresh)
@@ -341,6 +478,10 @@ class Ingest:
         """Put what differs between rows and walk into the mailbox; return how many differ and how many are gone."""
         differing = {path: state for path, state in found.files.items() if rows.get(path) != state}
         vanished = _vanished(rows, found)
+        if album.id not in self._accepted:
+            reached = [path for path in vanished if self._may_forget(path, rows[path], found.device_at(path))]
+            self._count_out_of_reach(album, len(vanished) - len(reached))
+            vanished = reached
         fresh_states = self._fresh(differing.values())
         fresh = [path for path, state in differing.items() if state in fresh_states]
         # A file that was just written is read when it has been quiet, an old one at once; what is gone is looked at no
@@ -350,9 +491,18 @@ class Ingest:
         self._put(album, vanished, self._watch.settle_s if fresh else 0.0)
         return len(differing), len(vanished)
 
+    def _may_forget(self, path: bytes, row: FileState, device: int | None) -> bool:
+        return self._is_reached(row, device) or self._rules.excludes(path)
+
+    def _count_out_of_reach(self, album: Album, count: int) -> None:
+        plan = self._plans[album.id]
+        if count and not plan.out_of_reach:
+            logger.warning("files out of reach album=%s files=%d reason=not mounted", os.fsdecode(album.path), count)
+        plan.out_of_reach = count
+
     def _fresh(self, states: Iterable[FileState]) -> set[FileState]:
         """Return those states in which a file has not been for `settle_s` yet."""
-        now_ns = time.time_ns()
+        now_ns = self._now_ns()
         settled_before_ns = now_ns - int(self._watch.settle_s * 1e9)
         return {state for state in states if settled_before_ns < state.mtime_ns <= now_ns}
 
@@ -418,28 +568,36 @@ class Ingest:
             self._commit(changes)
 
     def _change(self, target: _Target, result: Facts | Unreadable) -> Iterator[Change]:
-        state = result.state
+        state = replace(result.state or target.state, device=target.state.device)
         if isinstance(result, Unreadable) and (result.code in TRANSIENT or result.code == "vanished"):
             # Written to or taken away while it was read: the event of that is on its way, this look is not lost.
             self.hint(target.absolute)
         elif isinstance(result, Unreadable):
             logger.debug("unreadable path=%s code=%s", os.fsdecode(target.absolute), result.code)
-            yield Failed(target.album.id, target.path, state or target.state, result)
+            yield Failed(target.album.id, target.path, state, result)
         else:
-            yield Indexed(target.album.id, target.path, state or target.state, result)
+            yield Indexed(target.album.id, target.path, state, result)
 
     def _forget(self, gone: Sequence[Gone]) -> None:
         """Drop the rows of what is gone, unless the whole album is: that is a lost disk, not a wish."""
         by_album: dict[int, list[Gone]] = {}
+        suspect: set[int] = set()
+        roots = {album.id: album.path for album in self._store.albums()}
         for one in gone:
-            if self._store.file_states(one.album_id, one.path):
-                by_album.setdefault(one.album_id, []).append(one)
-        for album in self._store.albums():
-            if album.id not in by_album:
+            rows = self._store.file_states(one.album_id, one.path)
+            if not rows or one.album_id not in roots:
                 continue
-            if album.id in self._accepted or scan.has_entries(album.path):
-                self._commit(by_album[album.id])
+            device = scan.device_at(scan.joined(roots[one.album_id], one.path))
+            if one.album_id in self._accepted or all(self._may_forget(*row, device) for row in rows.items()):
+                by_album.setdefault(one.album_id, []).append(one)
             else:
+                suspect.add(one.album_id)
+        for album in self._store.albums():
+            if album.id in by_album and (album.id in self._accepted or scan.has_entries(album.path)):
+                self._commit(by_album[album.id])
+            elif album.id in by_album:
+                suspect.add(album.id)
+            if album.id in suspect:
                 self._scan_album(album, accept_losses=False)
 
     def _commit(self, changes: Sequence[Change]) -> None:
@@ -462,8 +620,34 @@ class Ingest:
 
     def _finish_baselines(self) -> None:
         for album in self._store.albums():
-            if not album.baseline and album.id in self._next_rescan and album.state != "missing":
+            if not album.baseline and album.id in self._plans and album.state != "missing":
                 self._store.finish_baseline(album.id)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """When an album is gone through next, and what is remembered of it until then; only the line's thread writes it.
+
+    Parameters
+    ----------
+    walk_at, last_at : float
+        Monotonic seconds of the next walk, and of the last walk or look.
+    polled : bool
+        Whether its folders are looked at between walks.
+    folders : dict
+        What the last walk or look knew of its folders.
+    missing : str
+        Why it is missing; empty when it is not.
+    out_of_reach : int
+        Files on a disk inside the album that is not mounted.
+    """
+
+    walk_at: float = 0.0
+    last_at: float = 0.0
+    polled: bool = False
+    folders: dict[bytes, scan.Folder] = field(default_factory=dict)
+    missing: str = ""
+    out_of_reach: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +686,7 @@ class _ScanRequests:
 
 
 def _vanished(rows: Mapping[bytes, FileState], found: scan.Found) -> list[bytes]:
-    return [path for path in rows if path not in found.files and not found.hides(path)]
+    return [path for path in rows if path not in found.files and found.would_have(path)]
 
 
 def _has_left(path: bytes, state: FileState) -> bool:

@@ -131,8 +131,13 @@ class Service:
         pool = DecodePool(config.decode.workers, limits)
         stack.callback(pool.close)
         mailbox = Mailbox()
-        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums.changed)
-        self._outbox = Outbox(store, config.alerts.sinks)
+        outbox = self._outbox = Outbox(store, config.alerts.sinks)
+
+        def album_changed(album_id: int) -> None:
+            albums.changed(album_id)
+            outbox.deliver()
+
+        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, album_changed)
         self._policy = Policy(config.alerts, config.albums)
         pairing = Pairing(
             store,

@@ -35,7 +35,7 @@ FLOORS = (
     ("decode",),
     ("scan", "watch", "mailbox"),
     ("client",),
-    ("activation", "child", "pulse", "sdnotify"),
+    ("activation", "child", "filesystems", "pulse", "sdnotify"),
     ("protocol",),
     ("config",),
     ("records", "problems"),

@@ -879,7 +879,8 @@ def test_an_album_that_is_removed_is_not_waited_for(house: House) -> None:
     """What was known of its next walk goes with it: else the line would turn in a circle once that is due."""
     house.write("a.png", 1)
     house.settle()
-    house.ingest._next_rescan = dict.fromkeys(house.ingest._next_rescan, 0.0)
+    for plan in house.ingest._plans.values():
+        plan.walk_at = 0.0
     house.searcher.change((), house.store.remove_album(1).gone)
     assert house.ingest._until_rescan() == 0
     house.settle(scan=False)

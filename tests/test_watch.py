@@ -154,8 +154,8 @@ def test_what_cannot_be_watched_is_refused(watcher: Watcher, tmp_path: Path, cap
 @pytest.mark.parametrize(
     ("function", "number", "hint"),
     [
-        ("inotify_init", 24, "raise fs.inotify.max_user_instances"),
-        ("inotify_add_watch", 28, "raise fs.inotify.max_user_watches"),
+        ("inotify_init", 24, "sysctl -w fs.inotify.max_user_instances="),
+        ("inotify_add_watch", 28, "sysctl -w fs.inotify.max_user_watches="),
     ],
 )
 def test_a_kernel_at_its_limit_means_polling(

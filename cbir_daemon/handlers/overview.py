@@ -86,12 +86,25 @@ def fit_news(state: RefitState) -> Json:
 
 
 def albums_to_json(rooms: Rooms) -> list[Json]:
-    """Return every album with its state and counts."""
+    """Return every album with its state and counts, and how it is watched."""
     counts = rooms.store.counts_by_album()
-    listed = []
+    listed: list[Json] = []
     for album in rooms.store.albums():
         images, errors = counts.get(album.id, (0, 0))
-        listed.append({"path": path_to_json(album.path), "state": album.state, "images": images, "errors": errors})
+        watching = rooms.albums.report(album)
+        listed.append(
+            {
+                "path": path_to_json(album.path),
+                "state": album.state,
+                "images": images,
+                "errors": errors,
+                "file_system": watching.file_system,
+                "unwatched_folders": watching.unwatched_folders,
+                "out_of_reach": watching.out_of_reach,
+                "events_lost": watching.overflows,
+                "watch_restarts": watching.restarts,
+            }
+        )
     return listed
 
 
