@@ -14,6 +14,7 @@ import pytest
 
 import cbir_daemon.config
 from cbir_daemon.config import AlbumConfig, Config, client_socket_paths, load, sample, show, tables
+from cbir_daemon.config.places import SYSTEM_SOCKET
 from cbir_daemon.config.settings import SECTIONS, usable_processors
 from cbir_daemon.errors import ConfigError
 
@@ -359,19 +360,23 @@ def test_client_looks_first_where_the_daemon_would_listen(tmp_path: Path, enviro
     for variables in (environ, environ | {"CBIR_STATE": str(state)}, {"HOME": str(tmp_path)}):
         config = load(environ=variables)
         paths = client_socket_paths(None, variables, Path("/"))
-        assert paths == list(dict.fromkeys((config.socket_path, config.state_dir / "socket")))
+        assert paths == list(dict.fromkeys((config.socket_path, config.state_dir / "socket", SYSTEM_SOCKET)))
     named = environ | {"CBIR_CONFIG": str(write(tmp_path, "socket = 'beside'\nstate = 'there'\nbad = 1\n"))}
-    assert client_socket_paths(None, named, Path("/")) == [tmp_path / "beside", tmp_path / "there" / "socket"]
+    there = [tmp_path / "beside", tmp_path / "there" / "socket", SYSTEM_SOCKET]
+    assert client_socket_paths(None, named, Path("/")) == there
 
 
 def test_client_looks_in_the_folders_above(tmp_path: Path, environ: dict[str, str]) -> None:
-    """`.cbir/socket` is tried last, from the current folder upwards."""
+    """`.cbir/socket` is tried after the user's own, from the current folder upwards, and the machine's service last."""
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     for folder in (inner, tmp_path):
         (folder / ".cbir").mkdir()
     paths = client_socket_paths(None, environ, inner)
     assert paths[2:4] == [inner / ".cbir" / "socket", tmp_path / ".cbir" / "socket"]
+    assert paths[-1] == SYSTEM_SOCKET
+    units = Path(cbir_daemon.__file__).parent.parent / "systemd" / "system"
+    assert f"ListenStream={SYSTEM_SOCKET}\n" in (units / "cbir-daemon.socket").read_text()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")

@@ -19,6 +19,8 @@ MAX_SOCKET_PATH_BYTES = 107
 """sockaddr_un holds 108 bytes, the closing zero included (unix(7))."""
 LOCAL_STATE = ".cbir"
 """Name of the state folder that `scripts/run` makes inside the checkout."""
+SYSTEM_SOCKET = Path("/run/cbir/socket")
+"""Where the service of the machine listens (systemd/system); only root can make that folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def client_socket_paths(socket: Path | None, environ: Mapping[str, str], cwd: Pa
     environ : mapping of str to str
         Of the client.
     cwd : Path
-        Absolute.  `.cbir/socket` in it and in the folders above it comes last: there `scripts/run` listens.
+        Absolute.  `.cbir/socket` in it and in the folders above it comes after the user's own: there `scripts/run`
+        listens.  The service of the machine comes last.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def client_socket_paths(socket: Path | None, environ: Mapping[str, str], cwd: Pa
     state = state_place(None, environ, cwd, place_in_file(table, "state", file.path, environ))
     default = socket_place(None, environ, cwd, place_in_file(table, "socket", file.path, environ), state.path)
     # A daemon started by cron or a container knows no run-time folder where its client may.
-    return list(dict.fromkeys((default.path, state.path / "socket", *_local_sockets(cwd))))
+    return list(dict.fromkeys((default.path, state.path / "socket", *_local_sockets(cwd), SYSTEM_SOCKET)))
 
 
 def read_table(file: Place) -> dict[str, Any]:

@@ -1,0 +1,192 @@
+"""The units and the script that installs them, judged by systemd's own tools."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cbir_daemon import config
+
+REPO = Path(__file__).parent.parent
+SCRIPT = REPO / "scripts" / "install-service"
+UNITS = ("cbir-daemon.service", "cbir-daemon.socket")
+SCOPES = ("user", "system")
+MOST_EXPOSURE = 2.0
+ALBUM = '/srv/my "best" \\ \n photos'
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+class Root:
+    """A folder that stands for the whole file system.
+
+    Parameters
+    ----------
+    path : Path
+    scope : str
+        "user" or "system".
+    """
+
+    def __init__(self, path: Path, scope: str) -> None:
+        self.path = path
+        self.scope = scope
+        self.home = Path("/home/ana")
+        below = self.home / ".config/systemd/user" if scope == "user" else Path("/etc/systemd/system")
+        self.unit_dir = path / below.relative_to("/")
+        folder = "home/ana/.config" if scope == "user" else "etc"
+        self.config = path / folder / "cbir/config.toml"
+
+    def run(self, *argv: str) -> list[str]:
+        """Run the script and return the steps that it shows."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+        done = subprocess.run(  # noqa: S603 -- our own script
+            [SCRIPT, f"--{self.scope}", "--root", self.path, "--venv", sys.prefix, *argv],
+            env=kept | {"HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return [line.strip() for line in done.stdout.splitlines()]
+
+    def files(self) -> dict[str, tuple[float, bytes]]:
+        """Return every file and link with its time of writing and what it holds."""
+        return {
+            str(path.relative_to(self.path)): (
+                path.lstat().st_mtime,
+                os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes(),
+            )
+            for path in self.path.rglob("*")
+            if path.is_symlink() or path.is_file()
+        }
+
+
+@pytest.fixture(params=SCOPES)
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Root:
+    """Give an empty root for each kind of service."""
+    return Root(tmp_path / "root", request.param)
+
+
+def analyze(*argv: str | Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run `systemd-analyze` as on a machine where nobody is logged in."""
+    return subprocess.run(  # noqa: S603 -- a program of systemd's
+        ["systemd-analyze", "--no-pager", *argv],  # noqa: S607 -- wherever it is
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# -- the script --------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_changes_nothing(root: Root) -> None:
+    """Everything is in place after the first run; the second shows that and leaves every file alone."""
+    first = root.run(ALBUM)
+    assert [line for line in first if line.startswith("write")]
+    before = root.files()
+    second = root.run(ALBUM)
+    assert root.files() == before
+    assert not [line for line in second if line.startswith(("write", "ln", "rm"))]
+    assert len([line for line in second if line.endswith("is in place")]) >= len(UNITS) + 2
+
+
+def test_uninstalling_leaves_the_configuration_only(root: Root) -> None:
+    """What was installed goes, what the user decided stays; a second time does no harm."""
+    root.run(ALBUM)
+    root.run("--uninstall")
+    assert list(root.files()) == [str(root.config.relative_to(root.path))]
+    assert [line for line in root.run("--uninstall") if line.startswith("rm")] == []
+
+
+def test_a_rehearsal_does_nothing(root: Root) -> None:
+    """`--dry-run` shows the steps of a real run and writes no file; neither does it take one away."""
+    assert [line for line in root.run("--dry-run", ALBUM) if line.startswith("write")]
+    assert not root.path.exists()
+    root.run(ALBUM)
+    before = root.files()
+    assert [line for line in root.run("--dry-run", "--uninstall") if line.startswith("rm")]
+    assert root.files() == before
+
+
+def test_the_units_start_the_program_that_was_installed(root: Root) -> None:
+    """ExecStart names the environment's own command, and `cbir` is on the path."""
+    root.run(ALBUM)
+    service = (root.unit_dir / UNITS[0]).read_text()
+    assert f"\nExecStart={sys.prefix}/bin/cbir-daemon run --quiet\n" in service
+    links = {Path(name).name: text for name, (_, text) in root.files().items() if "/bin/" in name}
+    assert links == {name: os.fsencode(f"{sys.prefix}/bin/{name}") for name in ("cbir", "cbir-daemon")}
+
+
+def test_albums_are_written_into_a_new_configuration_only(root: Root) -> None:
+    """Any name of a folder arrives; a configuration that is there stays as it is, and what is missing in it is said."""
+    root.run(ALBUM)
+    settings = config.load(config=root.config, environ={"HOME": "/"})
+    assert [album.path for album in settings.albums] == [Path(ALBUM)]
+    root.config.write_text("# mine\n")
+    said = root.run(ALBUM)
+    assert root.config.read_text() == "# mine\n"
+    assert [line for line in said if "is not in it: cbir album add" in line]
+
+
+def test_what_is_something_else_stays(root: Root) -> None:
+    """A `cbir` that is no link of ours is neither replaced nor taken away."""
+    link_dir = root.path / ("home/ana/.local/bin" if root.scope == "user" else "usr/local/bin")
+    link_dir.mkdir(parents=True)
+    (link_dir / "cbir").write_text("another program")
+    root.run()
+    root.run("--uninstall")
+    assert (link_dir / "cbir").read_text() == "another program"
+
+
+def test_a_wrong_option_is_refused(tmp_path: Path) -> None:
+    """An option that is not known ends with 64 and says so; nothing is done."""
+    done = subprocess.run([SCRIPT, "--sytem"], capture_output=True, text=True, check=False)  # noqa: S603 -- ours
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "unknown option --sytem" in done.stderr
+
+
+# -- the units ---------------------------------------------------------------------------------------------------------
+
+
+@needs_systemd
+def test_systemd_finds_nothing_to_complain_of(root: Root, tmp_path: Path) -> None:
+    """`systemd-analyze verify` is silent about service and socket."""
+    root.run(ALBUM)
+    done = analyze(f"--{root.scope}", "verify", *(root.unit_dir / unit for unit in UNITS), tmp_path=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd
+def test_the_system_unit_is_confined(tmp_path: Path) -> None:
+    """`systemd-analyze security` scores at most 2.0 of 10, and the score is the one in docs/running.md or lower."""
+    unit = REPO / "systemd" / "system" / UNITS[0]
+    done = analyze("security", "--offline=yes", f"--threshold={10 * MOST_EXPOSURE:.0f}", unit, tmp_path=tmp_path)
+    found = re.search(r"Overall exposure level for cbir-daemon.service: ([0-9.]+)", done.stdout)
+    assert found
+    assert (done.returncode, float(found[1]) <= MOST_EXPOSURE) == (0, True), done.stdout
+    documented = re.search(r"rates the system unit ([0-9.]+)", (config_docs() / "running.md").read_text())
+    assert documented
+    assert float(found[1]) <= float(documented[1])
+
+
+def config_docs() -> Path:
+    """Return the folder of the documents."""
+    return Path(config.__file__).parent.parent / "docs"
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_every_line_that_takes_away_has_no_double(scope: str) -> None:
+    """No setting stands twice but those that add up, so that what a reader sees is what holds."""
+    for unit in UNITS:
+        lines = (REPO / "systemd" / scope / unit).read_text().splitlines()
+        keys = [line.partition("=")[0] for line in lines if re.match(r"\w+=", line)]
+        twice = {key for key in keys if keys.count(key) > 1}
+        assert twice <= {"SystemCallFilter", "After"}
