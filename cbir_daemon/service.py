@@ -49,8 +49,9 @@ WATCH_CHECK_S = 30.0
 """Time between two looks whether the kernel's events still come; the walks find what was missed meanwhile."""
 
 STOP_WAIT_S = 10.0
+FIRST_RETRY_S = 0.5
 RETRY_S = 30.0
-"""Wait before a thread whose work the disk refused (full, read-only) tries again."""
+"""Wait before a thread whose work the disk refused (full, read-only) tries again: twice the last one, at most this."""
 
 DAY_S = 86_400.0
 CROWDED_FILES = 64
@@ -188,15 +189,19 @@ class Service:
 
     def _guarded(self, name: str, target: Callable[[], None]) -> None:
         """Run a room's loop, again and again while disk or children refuse; a fault of our own ends the daemon."""
+        wait_s = FIRST_RETRY_S
         with pulse.of(name):
             while not self._stop.is_set():
+                began = time.monotonic()
                 try:
                     target()
                 except (StorageError, ChildError, UnavailableError) as error:
+                    # What went well for so long has another reason now.
+                    wait_s = FIRST_RETRY_S if time.monotonic() - began > RETRY_S else min(2 * wait_s, RETRY_S)
                     if not self._stop.is_set():
-                        logger.error("thread waits name=%s retry_s=%s reason=%s", name, RETRY_S, error)  # noqa: TRY400 -- no fault of ours
-                    pulse.refused(str(error), RETRY_S)
-                    self._stop.wait(RETRY_S)
+                        logger.error("thread waits name=%s retry_s=%s reason=%s", name, wait_s, error)  # noqa: TRY400 -- no fault of ours
+                    pulse.refused(str(error), wait_s)
+                    self._stop.wait(wait_s)
                 # The top of a thread: a daemon that lost one is no daemon, so it says why and stops for its supervisor.
                 except Exception:
                     logger.exception("thread died name=%s", name)
@@ -359,9 +364,18 @@ def locked_state(state_dir: Path) -> Iterator[None]:
                 f"{state_dir}: another daemon (process {holder}) uses this state",
                 hint="stop it first, or give another --state",
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _write_holder(descriptor, state_dir)
         yield
     finally:
         # The file stays: removing it would let two processes lock two files of one name.
         os.close(descriptor)
+
+
+def _write_holder(descriptor: int, state_dir: Path) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise StorageError(
+            f"{state_dir}: cannot be written: {error.strerror}", hint="free some space on that disk"
+        ) from error

@@ -5,6 +5,7 @@ In: functions that take a connection.  Out: what they return.  Never here: what 
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
@@ -159,13 +160,19 @@ class Database:
     def _connect(self, mode: str) -> sqlite3.Connection:
         # check_same_thread: a reader is handed from thread to thread but never shared; the writer is opened by the
         # thread that starts the daemon and used by the writer thread alone.
+        options = f"mode={mode}&immutable=1" if mode == "ro" and self._is_frozen() else f"mode={mode}"
         connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+            f"{self.path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, check_same_thread=False
         )
         soundness.add_functions(connection)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
+
+    def _is_frozen(self) -> bool:
+        """Whether the index lies on a read-only disk, its log taken in: SQLite wants to make a log to read from it."""
+        folder, log = self.path.absolute().parent, self.path.with_name(self.path.name + "-wal")
+        return not os.access(folder, os.W_OK) and not log.exists()
 
     def _write_all(self) -> None:
         with pulse.of("writer"):
