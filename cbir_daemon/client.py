@@ -121,9 +121,19 @@ class Client:
         """Return the watched folders."""
         return self._ask("album_list")
 
-    def duplicates(self, *, kind: str | None = None, album: Path | None = None) -> Json:
-        """Return groups of images that show the same, each with the one to keep."""
-        return self._pages("groups", "duplicates", {"kind": kind, "album": _path(album)})
+    def duplicates(self, *, kind: str | None = None, album: Path | None = None, across: bool = False) -> Json:
+        """Return groups of images that show the same, each with the one to keep.
+
+        Parameters
+        ----------
+        kind : str, optional
+            "exact" or "copy": only these.
+        album : Path, optional
+            Only groups with an image below this folder.
+        across : bool
+            Only groups with images of more than one album.
+        """
+        return self._pages("groups", "duplicates", {"kind": kind, "album": _path(album), "across": across})
 
     def dismiss(self, first: Path, other: Path) -> Json:
         """Remember for ever that two images are no duplicates."""
@@ -132,6 +142,31 @@ class Client:
     def undismiss(self, first: Path, other: Path) -> Json:
         """Forget that two images are no duplicates."""
         return self._ask("undismiss", {"first": _path(first), "other": _path(other)})
+
+    def decisions(self) -> Json:
+        """Return what was dismissed, oldest first."""
+        return self._pages("decisions", "decisions", {})
+
+    def decisions_import(self, lines: bytes) -> Json:
+        """Remember decisions, one JSON document a line."""
+        return self._ask("decisions_import", blob=lines)
+
+    def resolve_start(self, plan: bytes) -> Json:
+        """Write the tasks of a plan into the journal and return the number of the run."""
+        return self._ask("resolve_start", blob=plan)
+
+    def resolve_note(self, task: int, state: str, *, target: bytes | None = None, reason: str = "") -> Json:
+        """Write a task of the journal as it is from now on; returns when it is there."""
+        place = None if target is None else path_to_json(target)
+        return self._ask("resolve_note", {"task": task, "state": state, "target": place, "reason": reason})
+
+    def resolve_tasks(self, run: int) -> Json:
+        """Return the tasks of a run of the journal."""
+        return self._pages("tasks", "resolve_tasks", {"run": run})
+
+    def resolve_runs(self) -> Json:
+        """Return every run of the journal, newest first."""
+        return self._pages("runs", "resolve_runs", {})
 
     def alerts(self, *, since: int = 0, follow: bool = False) -> Iterator[Json]:
         """Yield alerts with an id above `since`; with `follow` without end, each as it comes."""

@@ -26,7 +26,7 @@ from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.backups import Backups
 from cbir_daemon.config import Config
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
-from cbir_daemon.duplicates import Pairing
+from cbir_daemon.duplicates import Groups, Pairing
 from cbir_daemon.errors import BadRequestError, CbirError, ChildError, InUseError, StorageError, UnavailableError
 from cbir_daemon.handlers.summary import is_busy, summary
 from cbir_daemon.ingest import Ingest
@@ -147,10 +147,11 @@ class Service:
             self._outbox.deliver,
             lambda: ingest.pending > CROWDED_FILES,
         )
+        groups = Groups(store, config)
         refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)
         self._backups = Backups(store, config.backup.every_days * DAY_S, lambda: ingest.started and ingest.idle)
         self.rooms = handlers.Rooms(
-            config, store, searcher, pool, ingest, pairing, projection, refit, albums, self._stop
+            config, store, searcher, pool, ingest, pairing, groups, projection, refit, albums, self._stop
         )
         self._listen(stack, self.rooms)
         self._outbox.deliver()
@@ -275,6 +276,7 @@ class Service:
             self.rooms.refit.settings = config.model
             self._backups.every_s = config.backup.every_days * DAY_S
             self._policy = Policy(config.alerts, config.albums)
+            self.rooms.groups.configure(config)
             logging.getLogger("cbir_daemon").setLevel(config.log.level.upper())
             for album in self.rooms.store.albums():
                 self.rooms.albums.watch(album)

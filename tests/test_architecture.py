@@ -34,7 +34,7 @@ FLOORS = (
     ("store",),
     ("decode",),
     ("scan", "watch", "mailbox"),
-    ("client",),
+    ("client", "resolving"),
     ("activation", "child", "filesystems", "pulse", "sdnotify"),
     ("protocol",),
     ("config",),
@@ -60,7 +60,7 @@ DOORS = {
 }
 """Which rooms may import a library that is not ours.  sqlite3 is in the list because SQL is a language of its own."""
 
-CLIENT_SEES = {"cli", "client", "protocol", "config", "records", "errors", NAME}
+CLIENT_SEES = {"cli", "client", "resolving", "protocol", "config", "records", "errors", NAME}
 DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 

@@ -13,7 +13,7 @@ import pytest
 from cbir_daemon import scan
 from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
-from cbir_daemon.duplicates import Pairing, copy_groups, exact_groups
+from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
 from cbir_daemon.records import Facts, FileState, Kind
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, Pair, Store
@@ -336,11 +336,19 @@ def test_the_thread_works_while_there_is_work_and_ends_when_told(album: Album) -
 
 
 def picture(
-    number: int, name: str, width: int = 640, size: int = 1_000, mtime: int = 5, content_id: int | None = None
+    number: int,
+    name: str,
+    width: int = 640,
+    size: int = 300_000,
+    mtime: int = 5,
+    content_id: int | None = None,
+    format_: str = "JPEG",
+    taken: str | None = None,
+    framed: float = 1.0,
 ) -> Image:
     """Return an image of its own content."""
     content_id = number if content_id is None else content_id
-    content = Content(content_id, digest(content_id), width, 480, size, "JPEG")
+    content = Content(content_id, digest(content_id), width, 480, size, format_, taken, framed)
     state = FileState(size, mtime, 100 + number)
     return Image(number, 1, b"/album/" + name.encode(), state, missing=False, content=content)
 
@@ -359,11 +367,11 @@ def shown(images: Sequence[Image], *pairs: tuple[int, int]) -> list[list[tuple[s
 
 def test_the_largest_is_kept() -> None:
     """The others say how much smaller they are."""
-    images = [picture(1, "small", 320), picture(2, "large", 640), picture(3, "light", 640, 900)]
+    images = [picture(1, "small", 320), picture(2, "large", 640), picture(3, "light", 640, 100_000)]
     assert shown(images, (1, 2), (2, 3)) == [
         [
-            ("large", True, "has as many pixels and the most bytes"),
-            ("light", False, "is a copy of the one kept"),
+            ("large", True, "is least compressed: 0.98 bytes a pixel against 0.33"),
+            ("light", False, "is more compressed: 0.33 bytes a pixel against 0.98"),
             ("small", False, "is smaller: 320x480 against 640x480 pixels"),
         ]
     ]
@@ -371,9 +379,112 @@ def test_the_largest_is_kept() -> None:
 
 def test_the_reason_is_the_one_that_decided() -> None:
     """A smaller picture, however heavy or old, has no say among the equals."""
-    images = [picture(1, "a", mtime=7), picture(2, "b", mtime=9), picture(3, "tiny", 10, 9_999, 1)]
+    images = [picture(1, "a", mtime=7), picture(2, "b", mtime=9), picture(3, "tiny", 10, 999_999, 1)]
     (group,) = shown(images, (1, 2), (1, 3))
     assert group[0] == ("a", True, "is the oldest of equals")
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "pair", "won", "lost"),
+    [
+        (
+            picture(1, "z", 640),
+            picture(2, "a", 600),
+            Pair(1, 2, 0.9),
+            "comes first by name among equals",
+            "is a copy of the one kept",
+        ),
+        (
+            picture(1, "z", 640),
+            picture(2, "a", 320),
+            Pair(1, 2, 0.9, 1.0, 1.0),
+            "has the most pixels: 640x480 against 320x480",
+            "is smaller: 320x480 against 640x480 pixels",
+        ),
+        (
+            # A border makes an image larger and shows nothing more.
+            picture(1, "z", 640, taken="2019-07-14T12:45:01"),
+            picture(2, "a", 800, taken="", framed=0.8),
+            Pair(1, 2, 0.9, 1.0, 0.8),
+            "has the date on which it was taken",
+            "has lost the date on which it was taken",
+        ),
+        (
+            picture(1, "z", 640),
+            picture(2, "a", 320, 250_000),
+            Pair(1, 2, 0.9, 0.5, 1.0),
+            "shows the whole picture, others a part of it",
+            "is a part of the one kept: 50% of it",
+        ),
+        (
+            # A part that has been scaled up is finer, but shows less.
+            picture(1, "z", 640),
+            picture(2, "a", 640),
+            Pair(1, 2, 0.9, 1.0, 0.5),
+            "has the most pixels: 640x480 against 640x480",
+            "shows more, so it stays: the one kept is 50% of it",
+        ),
+        (
+            picture(1, "z"),
+            picture(2, "a", format_="WEBP"),
+            Pair(1, 2, 0.9, 1.0, 1.0),
+            "is in an original format: JPEG, not WEBP",
+            "was encoded again: WEBP against JPEG",
+        ),
+        (
+            picture(1, "z", taken=None),
+            picture(2, "a", mtime=7),
+            Pair(1, 2, 0.9, 1.0, 1.0),
+            "is the oldest of equals",
+            "is newer than the one kept",
+        ),
+    ],
+)
+def test_rules(better: Image, worse: Image, pair: Pair, won: str, lost: str) -> None:
+    """Each rule decides where those before it see no difference, and says so."""
+    if won == "comes first by name among equals":
+        better, worse = worse, better
+    (group,) = copy_groups([pair], {1: [better], 2: [worse]} if better.content.id == 1 else {1: [worse], 2: [better]})
+    assert [(member.image.path, member.why) for member in group.members] == [(better.path, won), (worse.path, lost)]
+
+
+def test_the_order_of_the_rules_is_the_users() -> None:
+    """What comes first decides; a rule that is left out has no say."""
+    images = {1: [picture(1, "large", 640, mtime=9)], 2: [picture(2, "old", 320, mtime=1)]}
+    for rules, kept in (((), b"/album/large"), (("oldest", "resolution"), b"/album/old")):
+        (group,) = copy_groups([Pair(1, 2, 0.9)], images, Keeping(rules))
+        assert group.members[0].image.path == kept
+
+
+def test_folders_are_preferred_in_their_order() -> None:
+    """A protected one before all, then those that are named, then others; a glob with a slash is for whole paths."""
+    folders = Folders([b"/nas/archive"], ["originals", "/home/*/keep"], ["/b", "c?"])
+    paths = [b"/nas/archive/x", b"/z/originals/y/x", b"/home/ana/keep/x", b"/b/x", b"/z/c1/x", b"/nas/archived/x"]
+    assert [folders.rank(path) for path in paths] == [0, 0, 0, 1, 2, 3]
+    assert [folders.is_protected(path) for path in paths] == [True] * 3 + [False] * 3
+
+
+def test_what_is_protected_stays() -> None:
+    """It is in the group and is not proposed; neither is any name of a file that has one protected name."""
+    one, two = picture(1, "large", 640), picture(2, "safe/small", 320)
+    folders = Folders([], ["safe"], [])
+    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: [one], 2: [two]}, None, folders)
+    assert [(member.keep, member.why) for member in group.members][1] == (
+        True,
+        "lies in a protected folder, so it stays",
+    )
+    assert group.saves_bytes == 0
+    linked = replace(two, file_id=3, path=b"/album/another name")
+    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: [one], 2: [linked, two]}, None, folders)
+    assert [(member.keep, member.names) for member in group.members][1] == (True, (b"/album/safe/small",))
+
+
+def test_wanted_files_of_one_content_are_not_brought_together() -> None:
+    """Neither by their bytes nor by a copy that both resemble."""
+    same = [picture(1, "a", content_id=1), picture(2, "b", content_id=1)]
+    small = picture(3, "small", 320, content_id=2)
+    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: same, 2: [small]}, wanted={digest(1)})
+    assert [member.image.path for member in group.members] == [b"/album/a", b"/album/small"]
 
 
 def test_like_and_like_do_not_make_strangers_one_group() -> None:

@@ -23,6 +23,10 @@ SINKS = ("log",)
 """Where alerts can be delivered beside the index itself."""
 
 
+KEEP_RULES = ("resolution", "format", "compression", "date", "whole", "folder", "oldest")
+"""What makes an image of a group the one to keep, in the order in which it is asked."""
+
+
 def usable_processors() -> int:
     """Return how many processors this process may run on, at least 1."""
     return len(os.sched_getaffinity(0))
@@ -220,6 +224,34 @@ class MatchConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicatesConfig:
+    """Which image of a group is kept, and which are never removed."""
+
+    keep: tuple[str, ...] = field(
+        default=KEEP_RULES,
+        metadata=_about(
+            checks.some_of(KEEP_RULES),
+            "What makes an image the one to keep; what comes first decides, the next among those that are equal.",
+        ),
+    )
+    prefer: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            checks.globs(),
+            "Folders whose images are kept rather than others, for the rule `folder`; the first counts most.",
+        ),
+    )
+    protect: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            checks.globs(),
+            "Folders of which no file is ever removed: a name like one of these (`*`, `?`, `[...]`) at any depth, or "
+            "with a `/` the whole path.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AlertsConfig:
     """Which duplicates are told, and where."""
 
@@ -283,7 +315,7 @@ class Config:
     ----------
     albums : tuple of AlbumConfig
         Folders from the file and the command line, no folder twice, none inside another.
-    watch, decode, model, match, alerts, server, backup, log
+    watch, decode, model, match, duplicates, alerts, server, backup, log
         The sections of the file.
     state_dir, socket_path : Path
         Absolute; neither needs to exist.
@@ -299,6 +331,7 @@ class Config:
     decode: DecodeConfig
     model: ModelConfig
     match: MatchConfig
+    duplicates: DuplicatesConfig
     alerts: AlertsConfig
     server: ServerConfig
     backup: BackupConfig
@@ -314,6 +347,7 @@ SECTIONS = {
     "decode": DecodeConfig,
     "model": ModelConfig,
     "match": MatchConfig,
+    "duplicates": DuplicatesConfig,
     "alerts": AlertsConfig,
     "server": ServerConfig,
     "backup": BackupConfig,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from cbir_daemon.errors import UnknownMethodError
-from cbir_daemon.handlers import duplicates, model, overview, queries, upkeep
+from cbir_daemon.handlers import duplicates, model, overview, queries, resolving, upkeep
 from cbir_daemon.handlers.rooms import Reply, Rooms
 from cbir_daemon.protocol.messages import Request
 
@@ -32,6 +32,12 @@ METHODS: Mapping[str, Handler] = {
     "duplicates": duplicates.duplicates,
     "dismiss": duplicates.dismiss,
     "undismiss": duplicates.undismiss,
+    "decisions": duplicates.decisions,
+    "decisions_import": duplicates.decisions_import,
+    "resolve_start": resolving.resolve_start,
+    "resolve_note": resolving.resolve_note,
+    "resolve_tasks": resolving.resolve_tasks,
+    "resolve_runs": resolving.resolve_runs,
     "alerts": duplicates.alerts,
     "model_show": model.model_show,
     "model_fit": model.model_fit,

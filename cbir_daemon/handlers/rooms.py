@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from cbir_daemon.albums import Albums
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodePool
-from cbir_daemon.duplicates import Pairing
+from cbir_daemon.duplicates import Groups, Pairing
 from cbir_daemon.ingest import Ingest
 from cbir_daemon.projection import Projection
 from cbir_daemon.protocol.messages import Json
@@ -30,6 +30,7 @@ class Rooms:
     pool: DecodePool
     ingest: Ingest
     pairing: Pairing
+    groups: Groups
     projection: Projection
     refit: Refit
     albums: Albums

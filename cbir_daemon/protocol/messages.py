@@ -120,6 +120,13 @@ class Params:
             raise BadRequestError(f"parameter {name!r} must be one of {', '.join(choices)}")
         return value
 
+    def text(self, name: str) -> str:
+        """Return a text; absent is empty."""
+        value = self.values.get(name, "")
+        if not isinstance(value, str):
+            raise BadRequestError(f"parameter {name!r} must be text")
+        return _sayable(value)
+
     def flag(self, name: str) -> bool:
         """Return true or false; absent is false."""
         value = self.values.get(name, False)

@@ -21,7 +21,7 @@ _STATE = "iif(error_code = 'no-access', -1, size_bytes), mtime_ns, inode, device
 _IMAGE_SQL = """
 SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
        file.device, album.state = 'missing', content.id, content.digest, content.width_px, content.height_px,
-       content.size_bytes, content.format, content.taken
+       content.size_bytes, content.format, content.taken, content.picture
 FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
 """
 
@@ -239,7 +239,9 @@ def images_due(connection: sqlite3.Connection, limit: int) -> list[Image]:
 
 
 def _image(
-    row: tuple[int, int, bytes, bytes, int, int, int, int, int, int, bytes, int, int, int, str, str | None],
+    row: tuple[
+        int, int, bytes, bytes, int, int, int, int, int, int, bytes, int, int, int, str, str | None, float | None
+    ],
 ) -> Image:
     file_id, album_id, root, path, size, mtime, inode, device, missing, *_ = row
     return Image(
@@ -265,7 +267,8 @@ def images_at(connection: sqlite3.Connection, paths: Iterable[bytes]) -> dict[by
 def content_by_digest(connection: sqlite3.Connection, digest: bytes) -> Content | None:
     """Return the content with this SHA-256, or None."""
     row = connection.execute(
-        "SELECT id, digest, width_px, height_px, size_bytes, format, taken FROM content WHERE digest = ?", (digest,)
+        "SELECT id, digest, width_px, height_px, size_bytes, format, taken, picture FROM content WHERE digest = ?",
+        (digest,),
     ).fetchone()
     return None if row is None else Content(*row)
 
@@ -275,7 +278,8 @@ def file_at(connection: sqlite3.Connection, path: bytes) -> Content | None:
     # Joining two BLOBs in SQL gives TEXT, which equals no BLOB.
     row = connection.execute(
         "SELECT content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format,"
-        " content.taken FROM album JOIN file ON file.album_id = album.id JOIN content ON content.id = file.content_id"
+        " content.taken, content.picture FROM album"
+        " JOIN file ON file.album_id = album.id JOIN content ON content.id = file.content_id"
         " WHERE CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
         " AND file.path = substr(?1, length(album.path) + 2)",
         (path,),

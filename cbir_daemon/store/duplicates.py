@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cbir_daemon.records import Transform
 from cbir_daemon.store.records import AlertMatch, AlertRecord, Decision, NewAlert, Pair
@@ -17,8 +17,13 @@ def unmatched(connection: sqlite3.Connection, limit: int) -> list[tuple[int, byt
     ).fetchall()
 
 
-def put_matched(connection: sqlite3.Connection, content_ids: Iterable[int], pairs: Iterable[Pair]) -> None:
+def put_matched(
+    connection: sqlite3.Connection, content_ids: Iterable[int], pairs: Iterable[Pair], pictures: Mapping[int, float]
+) -> None:
     """Write what the lookup of some contents found, and that they were looked up."""
+    connection.executemany(
+        "UPDATE content SET picture = ? WHERE id = ?", [(share, content_id) for content_id, share in pictures.items()]
+    )
     connection.executemany("UPDATE content SET matched = 1 WHERE id = ?", [(one,) for one in content_ids])
     # A content may have gone since it was found: its pairs go with it.
     connection.executemany(

@@ -39,6 +39,8 @@ class Content:
     ----------
     taken : str or None
         When a camera took it, as `Facts.taken`; None when an older release read it.
+    picture : float or None
+        Share of its area inside plain bars and borders, in (0, 1]; None as long as no copy of it was found.
     """
 
     id: int
@@ -48,6 +50,7 @@ class Content:
     size_bytes: int
     format: str
     taken: str | None = None
+    picture: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,8 @@ class Pair:
     Parameters
     ----------
     overlap, other_overlap : float or None
-        Share of each content's picture, bars and borders left out, that the other shows, in [0, 1]; None for a pair
-        that an older release found and that is not looked up again yet.
+        Share of each content's area that the other shows, in [0, 1]; None for a pair that an older release found and
+        that is not looked up again yet.
     transform : Transform or None
         What was done to the first to get the other.
     """

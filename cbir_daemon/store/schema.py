@@ -156,8 +156,8 @@ CREATE INDEX alert_undelivered ON alert (id) WHERE delivered = 0;
 """
 
 _DECISIONS = """
--- How much of each of a pair's contents the other shows, bars and borders left out, and what was done to the first to
--- get the other; NULL until it has been looked up again.
+-- How much of each of a pair's contents the other shows, and what was done to the first to get the other; NULL until it
+-- has been looked up again.
 ALTER TABLE pair ADD COLUMN overlap REAL CHECK (overlap BETWEEN 0 AND 1);
 ALTER TABLE pair ADD COLUMN other_overlap REAL CHECK (other_overlap BETWEEN 0 AND 1);
 ALTER TABLE pair ADD COLUMN flip INTEGER;
@@ -168,6 +168,8 @@ UPDATE content SET matched = 0 WHERE id IN (SELECT content_id FROM pair UNION SE
 
 -- When a camera took it, as EXIF has it; empty when that says nothing, NULL when an older release read the content.
 ALTER TABLE content ADD COLUMN taken TEXT;
+-- Share of its area inside plain bars and borders; NULL as long as it has no copies.
+ALTER TABLE content ADD COLUMN picture REAL CHECK (picture BETWEEN 0 AND 1);
 
 -- The same digest twice: all files with these bytes are wanted.  A CHECK cannot be altered.
 CREATE TABLE new_decision (

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from cbir_daemon import pulse
@@ -36,6 +37,8 @@ from cbir_daemon.store.records import (
 )
 
 T = TypeVar("T")
+
+NOTHING: Mapping[int, float] = MappingProxyType({})
 
 LOAD_CHUNK = 5_000
 """Vectors read at once while the collection is loaded: 20 MB."""
@@ -239,9 +242,11 @@ class Store:
         """Return (content id, vector) of contents whose copies have not been looked up."""
         return self._read(lambda connection: duplicates.unmatched(connection, limit))
 
-    def put_matched(self, content_ids: Sequence[int], pairs: Sequence[Pair]) -> None:
-        """Write what the lookup of some contents found."""
-        self._change(lambda connection: duplicates.put_matched(connection, content_ids, pairs))
+    def put_matched(
+        self, content_ids: Sequence[int], pairs: Sequence[Pair], pictures: Mapping[int, float] = NOTHING
+    ) -> None:
+        """Write what the lookup of some contents found, and by content id what share of their areas is picture."""
+        self._change(lambda connection: duplicates.put_matched(connection, content_ids, pairs, pictures))
 
     def pairs(self, content_id: int | None = None) -> list[Pair]:
         """Return all pairs, or those of one content, without the dismissed ones, best first."""

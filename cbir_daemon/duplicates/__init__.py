@@ -1,0 +1,26 @@
+"""Which images are the same picture, which of them to keep, and what a plan to remove the others may do.
+
+In: pairs, images, plans.  Out: groups; pairs and alerts committed; tasks for the journal.  Never here: how two vectors
+are compared, who is told, touching a file of an album.
+
+`keeping` has the rules for the one to keep, `groups` puts images together, `pairing` looks the copies of new contents
+up in the background, `planning` holds a plan against the index.
+"""
+
+from cbir_daemon.duplicates.groups import Group, Groups, Member, copy_groups, exact_groups
+from cbir_daemon.duplicates.keeping import RULES, Folders, Keeping
+from cbir_daemon.duplicates.pairing import Pairing
+from cbir_daemon.duplicates.planning import planned
+
+__all__ = [
+    "RULES",
+    "Folders",
+    "Group",
+    "Groups",
+    "Keeping",
+    "Member",
+    "Pairing",
+    "copy_groups",
+    "exact_groups",
+    "planned",
+]

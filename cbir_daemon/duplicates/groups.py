@@ -1,0 +1,234 @@
+"""Which images are the same picture: groups, each with the one to keep.
+
+In: pairs, images, rules.  Out: groups.  Never here: how two vectors are compared, where pairs come from.
+
+A group is a star: every member is a verified copy of the one that is kept, or has its bytes.  That A resembles B and B
+resembles C does not bring A and C together: C is in no group as long as B is in that of A.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from cbir_daemon.config import Config
+from cbir_daemon.duplicates.keeping import NO_FOLDERS, Folders, Keeping, Standing, shows_more
+from cbir_daemon.records import FileState, Kind
+from cbir_daemon.store import Image, Pair, Store
+
+PROTECTED = "lies in a protected folder, so it stays"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An image in a group.
+
+    Parameters
+    ----------
+    image : Image
+    keep : bool
+        Whether it stays.  The first member is the one to keep; others stay when they are protected, or show more.
+    why : str
+        Why it is the one to keep, what it is to that one, or why it stays.
+    score : float
+        How alike it is to the one that is kept, 0 to 1.
+    names : tuple of bytes
+        Further paths of the same file on disk.
+    """
+
+    image: Image
+    keep: bool
+    why: str
+    score: float = 1.0
+    names: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Images that show the same picture, the one to keep first."""
+
+    kind: Kind
+    members: tuple[Member, ...]
+
+    @property
+    def saves_bytes(self) -> int:
+        """Space that is won when only those are left that are kept."""
+        return sum(member.image.state.size_bytes for member in self.members if not member.keep)
+
+
+class Groups:
+    """The groups of an index by the settings in force.  Thread-safe.
+
+    Parameters
+    ----------
+    store : Store
+    config : Config
+        Its albums and its section [duplicates].
+    """
+
+    def __init__(self, store: Store, config: Config) -> None:
+        self._store = store
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Take up other settings."""
+        roots = [os.fsencode(os.path.realpath(album.path)) for album in config.albums if album.protected]
+        self.folders = Folders(roots, config.duplicates.protect, config.duplicates.prefer)
+        self._keeping = Keeping(config.duplicates.keep)
+
+    def found(self, kind: Kind | None = None, below: bytes | None = None, *, across: bool = False) -> list[Group]:
+        """Return the groups, those first that win most space.
+
+        Parameters
+        ----------
+        kind : Kind, optional
+            Only `EXACT` or only `COPY`.
+        below : bytes, optional
+            Only groups with an image below this folder.
+        across : bool
+            Only groups with images of more than one album.
+        """
+        groups = [*(self._exact() if kind != Kind.COPY else ()), *(self._copies() if kind != Kind.EXACT else ())]
+        if below is not None:
+            folder = below.rstrip(b"/") + b"/"
+            groups = [one for one in groups if any(member.image.path.startswith(folder) for member in one.members)]
+        if across:
+            groups = [one for one in groups if len({member.image.album_id for member in one.members}) > 1]
+        return sorted(groups, key=lambda one: (-one.saves_bytes, one.kind != Kind.EXACT, one.members[0].image.path))
+
+    def wanted(self) -> set[bytes]:
+        """Return the digests of which all files are wanted."""
+        return {one.digest for one in self._store.decisions() if one.digest == one.other_digest}
+
+    def _exact(self) -> list[Group]:
+        images = self._store.images(self._store.repeated_contents())
+        return exact_groups(images, self._keeping, self.folders)
+
+    def _copies(self) -> list[Group]:
+        pairs = self._store.pairs()
+        by_content: dict[int, list[Image]] = {}
+        for image in self._store.images(sorted({one for pair in pairs for one in (pair.content_id, pair.other_id)})):
+            by_content.setdefault(image.content.id, []).append(image)
+        return copy_groups(pairs, by_content, self._keeping, self.folders, self.wanted())
+
+
+def exact_groups(images: Iterable[Image], keeping: Keeping | None = None, folders: Folders = NO_FOLDERS) -> list[Group]:
+    """Return the groups of files with the same bytes.
+
+    Names of one inode are one image: a hard link takes no space.
+    """
+    by_content: dict[int, list[Image]] = {}
+    for image in images:
+        by_content.setdefault(image.content.id, []).append(image)
+    standing = Standing(by_content, (), folders)
+    several = [same for same in by_content.values() if len(one_inode(same)) > 1]
+    return [_group(Kind.EXACT, same, keeping or Keeping(), standing) for same in several]
+
+
+def copy_groups(
+    pairs: Sequence[Pair],
+    images: Mapping[int, Sequence[Image]],
+    keeping: Keeping | None = None,
+    folders: Folders = NO_FOLDERS,
+    wanted: Set[bytes] = frozenset(),
+) -> list[Group]:
+    """Return groups of contents that were verified to be copies.
+
+    Every member is a verified copy of the one that is kept: A like B and B like C do not bring A and C together.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    images : mapping
+        Content id -> its images.
+    keeping : Keeping, optional
+        The rules; all of them in their order by default.
+    folders : Folders
+    wanted : set of bytes
+        Digests of which all files are wanted: such a file is in no group with another one of the same bytes.
+    """
+    star = _Stars(images, keeping or Keeping(), folders, wanted)
+    known = [pair for pair in pairs if images.get(pair.content_id) and images.get(pair.other_id)]
+    return [group for some in _connected(known) for group in star.of(some)]
+
+
+class _Stars:
+    """Splits contents that hang together by copies into groups around the best of them."""
+
+    def __init__(
+        self, images: Mapping[int, Sequence[Image]], keeping: Keeping, folders: Folders, wanted: Set[bytes]
+    ) -> None:
+        self._images = images
+        self._keeping = keeping
+        self._folders = folders
+        self._wanted = wanted
+
+    def of(self, pairs: Sequence[Pair]) -> Iterator[Group]:
+        while pairs:
+            # Only what is in no group yet is compared: the one that beats a content may be kept elsewhere.
+            standing = Standing(self._images, pairs, self._folders)
+            best = {one: min(self._images[one], key=self._rank(standing)) for one in standing.contents}
+            keeper = min(best.values(), key=self._rank(standing))
+            members = {one.content.id for one in standing.partners(keeper.content)}
+            # The one that is kept is of the content that all others are copies of.
+            is_wanted = keeper.content.digest in self._wanted
+            images = [keeper] if is_wanted else list(self._images[keeper.content.id])
+            images += [image for one in sorted(members) for image in self._images[one]]
+            yield _group(Kind.COPY, images, self._keeping, standing)
+            members.add(keeper.content.id)
+            pairs = [pair for pair in pairs if not members & {pair.content_id, pair.other_id}]
+
+    def _rank(self, standing: Standing) -> Callable[[Image], tuple[tuple[int, ...], bytes]]:
+        return lambda image: self._keeping.rank(image, standing)
+
+
+def _connected(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Return the pairs in sets that have no content in common."""
+    leader: dict[int, int] = {}
+
+    def find(content_id: int) -> int:
+        while (above := leader.setdefault(content_id, content_id)) != content_id:
+            # Shortened on the way, so that chains stay short.
+            leader[content_id] = leader[above]
+            content_id = above
+        return content_id
+
+    for pair in pairs:
+        leader[find(pair.content_id)] = find(pair.other_id)
+    sets: dict[int, list[Pair]] = {}
+    for pair in pairs:
+        sets.setdefault(find(pair.content_id), []).append(pair)
+    return list(sets.values())
+
+
+def one_inode(images: Iterable[Image]) -> list[list[Image]]:
+    """Return the names of each file on disk, in order of path; the first stands for it."""
+    by_file: dict[tuple[FileState, int], list[Image]] = {}
+    for image in sorted(images, key=lambda one: one.path):
+        # Each disk counts its inodes for itself.
+        by_file.setdefault((image.state, image.state.device), []).append(image)
+    return list(by_file.values())
+
+
+def _group(kind: Kind, images: Sequence[Image], keeping: Keeping, standing: Standing) -> Group:
+    files = {same[0].path: same for same in one_inode(images)}
+    keeper, *others = sorted((same[0] for same in files.values()), key=lambda one: keeping.rank(one, standing))
+    names = {path: tuple(other.path for other in same[1:]) for path, same in files.items()}
+    why = keeping.why_kept(keeper, others, standing)
+    members = [Member(keeper, keep=True, why=why, names=names[keeper.path])]
+    members += [_member(other, names[other.path], keeper, keeping, standing) for other in others]
+    return Group(kind, tuple(members))
+
+
+def _member(image: Image, names: tuple[bytes, ...], keeper: Image, keeping: Keeping, standing: Standing) -> Member:
+    partner = standing.partner(image.content, keeper.content)
+    score = 1.0 if partner is None else partner.score
+    shown = shows_more(image.content, keeper.content, standing)
+    if any(standing.folders.is_protected(path) for path in (image.path, *names)):
+        why, keep = PROTECTED, True
+    elif shown is not None:
+        why, keep = f"shows more, so it stays: the one kept is {shown:.0%} of it", True
+    else:
+        why, keep = keeping.why_not(image, keeper, standing), False
+    return Member(image, keep, why, score, names)

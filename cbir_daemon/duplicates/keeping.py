@@ -1,0 +1,310 @@
+"""Which of some images that show the same is the one to keep, and why.
+
+In: images, the pairs between their contents, the order of the rules.  Out: a rank for each image, and sentences.  Never
+here: which images belong together, files.
+
+A rule says of each image how far it falls behind, 0 for not at all; images that are equal by one rule are asked by the
+next, and the path decides last.  Rules about the picture itself compare a content with its verified copies only, over
+the part that both show: a border adds pixels and no detail, and a crop has fewer and loses none.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cbir_daemon.store import Content, Image, Pair
+
+FINER = 1.1
+"""Times as many pixels over the common part from which a copy is finer: an alignment is good to a few percent."""
+
+DENSER = 1.1
+"""Times as many bytes a pixel from which a file is less compressed: saving again at one quality changes less."""
+
+WHOLE = 0.9
+"""Share of a picture that another must show to show all of it: a pixel of 64 lost at each edge leaves 0.94."""
+
+_CAMERA_FORMATS = ("DNG", "RAW", "CR2", "CR3", "NEF", "ARW", "RAF", "ORF", "RW2", "PEF", "SRW")
+_FORMAT_RANKS = {**dict.fromkeys(_CAMERA_FORMATS, 0), "HEIF": 1, "HEIC": 1, "WEBP": 3, "AVIF": 3, "GIF": 3, "BMP": 3}
+_ORDINARY_FORMAT = 2
+"""JPEG, TIFF, PNG, JPEG XL: what cameras write beside RAW and HEIF, and what scanners and editors do.
+
+WebP, AVIF, GIF and BMP come from web pages, messengers and screen shots.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """A verified copy of a content.
+
+    Parameters
+    ----------
+    content : Content
+        The copy.
+    own_area, area : float
+        Shares of the areas of the content and of the copy that the two show of each other, in [0, 1].
+    own_share, share : float
+        The same shares of what is picture, plain bars and borders left out.
+    score : float
+    """
+
+    content: Content
+    own_area: float
+    area: float
+    score: float
+    own_share: float
+    share: float
+
+
+class Folders:
+    """Which folders are protected or preferred.
+
+    Parameters
+    ----------
+    protected_roots : iterable of bytes
+        Albums of which nothing is removed; absolute, without links.
+    protect, prefer : sequence of str
+        Globs.  One without a slash is held against the name of each folder above a file, one with a slash against the
+        folder's absolute path.
+    """
+
+    def __init__(self, protected_roots: Iterable[bytes], protect: Sequence[str], prefer: Sequence[str]) -> None:
+        self._roots = tuple(root.rstrip(b"/") + b"/" for root in protected_roots)
+        self._protect = [re.compile(fnmatch.translate(glob)) for glob in protect]
+        self._prefer = [re.compile(fnmatch.translate(glob)) for glob in prefer]
+
+    def is_protected(self, path: bytes) -> bool:
+        """Whether a file is never to be removed."""
+        return path.startswith(self._roots) or self._first(self._protect, path) is not None
+
+    def rank(self, path: bytes) -> int:
+        """Return 0 for a protected folder, then the place of the preferred ones, then that of all others."""
+        if self.is_protected(path):
+            return 0
+        found = self._first(self._prefer, path)
+        return 1 + (len(self._prefer) if found is None else found)
+
+    @staticmethod
+    def _first(globs: Sequence[re.Pattern[str]], path: bytes) -> int | None:
+        names = os.fsdecode(path).split("/")[:-1]
+        above = {"/".join(names[:end]) for end in range(1, len(names) + 1)} | set(names)
+        return next((number for number, glob in enumerate(globs) if any(map(glob.match, above))), None)
+
+
+NO_FOLDERS = Folders((), (), ())
+
+
+class Standing:
+    """What is known of some images and of the copies of their contents.
+
+    Parameters
+    ----------
+    images : mapping
+        Content id -> its images.
+    pairs : sequence of Pair
+    folders : Folders
+    """
+
+    def __init__(self, images: Mapping[int, Sequence[Image]], pairs: Sequence[Pair], folders: Folders) -> None:
+        self.folders = folders
+        self._partners: dict[int, dict[int, Partner]] = {}
+        for pair in pairs:
+            ends = images.get(pair.content_id), images.get(pair.other_id)
+            if ends[0] and ends[1]:
+                area, other_area = _or_all(pair.overlap), _or_all(pair.other_overlap)
+                self._put(ends[0][0].content, ends[1][0].content, area, other_area, pair.score)
+                self._put(ends[1][0].content, ends[0][0].content, other_area, area, pair.score)
+
+    def _put(self, content: Content, other: Content, own_area: float, area: float, score: float) -> None:
+        shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(other.picture)))
+        self._partners.setdefault(content.id, {})[other.id] = Partner(other, own_area, area, score, *shares)
+
+    @property
+    def contents(self) -> Iterator[int]:
+        """The contents that have a verified copy."""
+        return iter(self._partners)
+
+    def partners(self, content: Content) -> Iterable[Partner]:
+        """Return the verified copies of a content."""
+        return self._partners.get(content.id, {}).values()
+
+    def partner(self, content: Content, other: Content) -> Partner | None:
+        """Return `other` as a copy of `content`, or None when it is none."""
+        return self._partners.get(content.id, {}).get(other.id)
+
+
+def _or_all(share: float | None) -> float:
+    return 1.0 if share is None else share
+
+
+def pixels(content: Content) -> int:
+    """Return the number of pixels of a content."""
+    return content.width_px * content.height_px
+
+
+def shows_more(content: Content, other: Content, standing: Standing) -> float | None:
+    """Return the share of a content's picture that its copy shows, when that is not all of it; else None."""
+    partner = standing.partner(content, other)
+    return partner.own_share if partner is not None and partner.own_share < WHOLE else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One reason to keep an image.
+
+    Parameters
+    ----------
+    behind : callable
+        How far an image falls behind its copies, 0 for not at all.
+    wins : callable
+        Says why the image is kept, given one that falls behind it.
+    loses : callable
+        Says why an image is not kept, given the one that is.
+    """
+
+    behind: Callable[[Image, Standing], int]
+    wins: Callable[[Image, Image], str]
+    loses: Callable[[Image, Image, Standing], str]
+
+
+def _is_finer(partner: Partner, content: Content) -> bool:
+    return pixels(partner.content) * partner.area > FINER * pixels(content) * partner.own_area
+
+
+def _is_coarser(partner: Partner, content: Content) -> bool:
+    return pixels(content) * partner.own_area > FINER * pixels(partner.content) * partner.area
+
+
+def _coarser(image: Image, standing: Standing) -> int:
+    return int(any(_is_finer(one, image.content) for one in standing.partners(image.content)))
+
+
+def _re_encoded(image: Image, _: Standing) -> int:
+    return _FORMAT_RANKS.get(image.content.format, _ORDINARY_FORMAT)
+
+
+def _density(content: Content) -> float:
+    # A plain border takes no bytes.
+    return content.size_bytes / max(1.0, pixels(content) * _or_all(content.picture))
+
+
+def _more_compressed(image: Image, standing: Standing) -> int:
+    own = image.content
+    # A part of a picture, or one of another size, may need more bytes a pixel and tells nothing about this one.
+    alike = (
+        one.content
+        for one in standing.partners(own)
+        if one.content.format == own.format and min(one.own_share, one.share) >= WHOLE
+        if not _is_finer(one, own) and not _is_coarser(one, own)
+    )
+    return int(any(_density(one) > DENSER * _density(own) for one in alike))
+
+
+def _undated(image: Image, _: Standing) -> int:
+    # What an older release read has no known date: that is no reason against it.
+    return int(image.content.taken == "")
+
+
+def _partial(image: Image, standing: Standing) -> int:
+    return int(any(one.share < WHOLE <= one.own_share for one in standing.partners(image.content)))
+
+
+def _size_of(image: Image) -> str:
+    return f"{image.content.width_px}x{image.content.height_px}"
+
+
+def _why_coarser(image: Image, keeper: Image, _: Standing) -> str:
+    if pixels(image.content) < pixels(keeper.content):
+        return f"is smaller: {_size_of(image)} against {_size_of(keeper)} pixels"
+    return "shows the same in fewer pixels"
+
+
+def _why_partial(image: Image, keeper: Image, standing: Standing) -> str:
+    partner = standing.partner(image.content, keeper.content)
+    return f"is a part of the one kept: {partner.share:.0%} of it" if partner else "is a part of another copy"
+
+
+def _why_folder(image: Image, keeper: Image, _: Standing) -> str:
+    return "lies in a folder that is less preferred"
+
+
+RULES: Mapping[str, Rule] = {
+    "resolution": Rule(
+        _coarser,
+        lambda keeper, next_best: f"has the most pixels: {_size_of(keeper)} against {_size_of(next_best)}",
+        _why_coarser,
+    ),
+    "format": Rule(
+        _re_encoded,
+        lambda keeper, next_best: f"is in an original format: {keeper.content.format}, not {next_best.content.format}",
+        lambda image, keeper, _: f"was encoded again: {image.content.format} against {keeper.content.format}",
+    ),
+    "compression": Rule(
+        _more_compressed,
+        lambda keeper, next_best: (
+            f"is least compressed: {_density(keeper.content):.2f} bytes a pixel"
+            f" against {_density(next_best.content):.2f}"
+        ),
+        lambda image, keeper, _: (
+            f"is more compressed: {_density(image.content):.2f} bytes a pixel against {_density(keeper.content):.2f}"
+        ),
+    ),
+    "date": Rule(
+        _undated,
+        lambda keeper, next_best: "has the date on which it was taken",
+        lambda image, keeper, _: "has lost the date on which it was taken",
+    ),
+    "whole": Rule(_partial, lambda keeper, next_best: "shows the whole picture, others a part of it", _why_partial),
+    "folder": Rule(
+        lambda image, standing: standing.folders.rank(image.path),
+        lambda keeper, next_best: "lies in a protected or preferred folder",
+        _why_folder,
+    ),
+    "oldest": Rule(
+        lambda image, _: image.state.mtime_ns,
+        lambda keeper, next_best: "is the oldest of equals",
+        lambda image, keeper, _: "is newer than the one kept",
+    ),
+}
+"""Name in the configuration -> rule.  `config.settings.KEEP_RULES` has the same names."""
+
+BY_NAME = "comes first by name among equals"
+
+
+class Keeping:
+    """The rules in the order in which they are asked.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of `RULES`.
+    """
+
+    def __init__(self, names: Sequence[str] = tuple(RULES)) -> None:
+        self._rules = [RULES[name] for name in names]
+
+    def rank(self, image: Image, standing: Standing) -> tuple[tuple[int, ...], bytes]:
+        """Return what the images of a group are sorted by, the one to keep first."""
+        return tuple(rule.behind(image, standing) for rule in self._rules), image.path
+
+    def why_kept(self, keeper: Image, others: Sequence[Image], standing: Standing) -> str:
+        """Say what decided: each rule is asked only among those that were equal by the ones before."""
+        for rule in self._rules:
+            own = rule.behind(keeper, standing)
+            equal = [other for other in others if rule.behind(other, standing) == own]
+            if not equal:
+                return rule.wins(keeper, max(others, key=lambda other: pixels(other.content)))
+            others = equal
+        return BY_NAME
+
+    def why_not(self, image: Image, keeper: Image, standing: Standing) -> str:
+        """Say what an image is to the one that is kept."""
+        if image.content.id == keeper.content.id:
+            return "has the same bytes as the one kept"
+        for rule in self._rules:
+            if rule.behind(image, standing) > rule.behind(keeper, standing):
+                return rule.loses(image, keeper, standing)
+        return "is a copy of the one kept"

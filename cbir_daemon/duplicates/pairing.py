@@ -1,0 +1,186 @@
+"""Look up the copies of each new content in the background, and decide which new files raise an alert.
+
+In: contents that were never looked up, files of which nothing is decided.  Out: pairs and alerts, committed.  Never
+here: how two vectors are compared, who is told, groups.
+
+`Pairing` works at low priority and commits what it found together with the alerts that follow from it; it goes on where
+it was after a restart.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from cbir_daemon import matching, pulse
+from cbir_daemon.records import Kind, Transform
+from cbir_daemon.scan import state_at
+from cbir_daemon.searching import Found, Searcher, as_vectors
+from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Store
+
+logger = logging.getLogger(__name__)
+
+BATCH_CONTENTS = 32
+"""Contents looked up and committed together: a kill costs at most these once more."""
+
+BATCH_ALERTS = 256
+NICENESS = 10
+POLL_S = 60.0
+
+
+class Pairing:
+    """Looks up the copies of each new content, and decides which new files raise an alert.
+
+    Parameters
+    ----------
+    store : Store
+    searcher : Searcher
+    wanted : callable
+        Takes an image and its matches and says which alert is wanted, if any (`alerts.Policy`).
+    written : callable
+        Called after a commit that wrote alerts.
+    crowded : callable
+        Whether so much is being indexed that looking up copies must wait.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        searcher: Searcher,
+        wanted: Callable[[Image, Sequence[AlertMatch]], NewAlert | None],
+        written: Callable[[], None],
+        crowded: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._searcher = searcher
+        self._wanted = wanted
+        self._written = written
+        self._crowded = crowded
+        self._stopping = threading.Event()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every content is looked up and every new file decided upon."""
+        counts = self._store.counts()
+        return not (counts.unmatched or counts.alerts_due)
+
+    def stop(self) -> None:
+        """Ask the thread to end after the content it is at."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work through what is new until stopped."""
+        # On Linux niceness belongs to the thread: queries and indexing go first.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while not self._stopping.is_set():
+            moment = self._store.moment
+            if self._crowded() or not (self._look_up() | self._alert()):
+                self._store.wait_for_change(moment, POLL_S)
+
+    def _look_up(self) -> bool:
+        """Find the pairs of the next contents; False when there were none."""
+        # What is committed comes into view a moment later.  Two contents that were looked up before would miss each
+        # other; of two in view the later one finds the earlier.
+        newest_id = self._searcher.newest_id
+        contents = [row for row in self._store.unmatched(BATCH_CONTENTS) if row[0] <= newest_id]
+        pairs: list[Pair] = []
+        pictures: dict[int, float] = {}
+        done: list[int] = []
+        for content_id, vector in contents:
+            if self._stopping.is_set():
+                break
+            pulse.beat()
+            found = self._searcher.copies(vector, without=content_id)
+            pairs += [_pair(content_id, one) for one in found]
+            pictures |= self._pictures(content_id, vector, found)
+            done.append(content_id)
+        if done:
+            self._store.put_matched(done, pairs, pictures)
+            logger.debug("looked up contents=%d pairs=%d", len(done), len(pairs))
+        return bool(done)
+
+    def _pictures(self, content_id: int, vector: bytes, found: Sequence[Found]) -> dict[int, float]:
+        """Return content id -> share of its area that is picture, for a content that has copies and for those."""
+        # Plain bars are looked for in one image after the other: only those that have a copy pay for it.
+        vectors = {content_id: vector, **self._store.vectors([one.content_id for one in found])} if found else {}
+        return {one: matching.picture_share(as_vectors([row])[0]) for one, row in vectors.items()}
+
+    def _alert(self) -> bool:
+        """Decide on the next new files; False when there were none."""
+        images = self._store.images_due(BATCH_ALERTS)
+        if not images:
+            return False
+        alerts = list(self._alerts(images))
+        self._store.put_alerts([image.file_id for image in images], alerts, time.time())
+        if alerts:
+            self._written()
+        return True
+
+    def _alerts(self, images: Sequence[Image]) -> Iterator[NewAlert]:
+        digests = list({image.content.digest for image in images})
+        away, back = self._store.away_since(digests), self._store.put_back(digests)
+        wanted = {one.digest for one in self._store.decisions() if one.digest == one.other_digest}
+        for image in images:
+            digest = image.content.digest
+            # Who has just put a file back knows what it is a copy of.
+            if (image.path, digest) in back:
+                continue
+            alert = self._wanted(image, self._matches(image, same_bytes=digest not in wanted))
+            if alert is not None:
+                yield replace(alert, returned=away.get(digest))
+
+    def _matches(self, image: Image, *, same_bytes: bool) -> list[AlertMatch]:
+        """Return what is on disk besides `image` and shows the same, exact first."""
+        content_id = image.content.id
+        scores = {
+            pair.other_id if pair.content_id == content_id else pair.content_id: pair.score
+            for pair in self._store.pairs(content_id)
+        }
+        same = self._store.images([content_id]) if same_bytes else []
+        matches = [
+            AlertMatch(other.path, Kind.EXACT, 1.0)
+            for other in same
+            if not _one_file(other, image) and _is_there(other)
+        ]
+        matches += [
+            AlertMatch(other.path, Kind.COPY, scores[other.content.id])
+            for other in self._store.images(list(scores))
+            if _is_there(other)
+        ]
+        return sorted(matches, key=lambda match: (match.kind != Kind.EXACT, -match.score, match.path))
+
+
+def _pair(content_id: int, found: Found) -> Pair:
+    """Return what a lookup found as a pair: of the two, the content that was looked up was the query."""
+    own, other = found.overlap.query, found.overlap.match
+    if found.content_id < content_id:
+        return Pair(found.content_id, content_id, found.score, other, own, found.transform)
+    return Pair(content_id, found.content_id, found.score, own, other, _reversed(found.transform))
+
+
+def _reversed(done: Transform) -> Transform:
+    """Return what leads back: a mirror after a turn is the opposite turn after the mirror."""
+    if done.flip:
+        return done
+    # No angle is 0.0 and not -0.0.
+    return replace(done, turn=-done.turn % 360, angle=-done.angle or 0.0)
+
+
+def _one_file(image: Image, other: Image) -> bool:
+    """Whether two rows are one file: the same row, or a hard link to it."""
+    linked = image.state == other.state and image.state.device == other.state.device
+    return image.file_id == other.file_id or linked
+
+
+def _is_there(image: Image) -> bool:
+    """Whether the file still stands where its row says; a missing album's files are taken to stand."""
+    if image.missing:
+        return True
+    try:
+        return state_at(image.path) is not None
+    except OSError:
+        return True

@@ -1,0 +1,96 @@
+"""Hold a plan, which somebody may have edited, against the index: what of it may be done, and why the rest may not.
+
+In: lines of a plan.  Out: tasks for the journal.  Never here: making plans, touching files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from cbir_daemon.duplicates.groups import Groups
+from cbir_daemon.records import Kind
+from cbir_daemon.resolving import KEEP, LINKS, Line, State
+from cbir_daemon.store import Image, NewTask, Store
+
+
+def planned(lines: Sequence[Line], store: Store, groups: Groups) -> list[NewTask]:
+    """Return a task for each file of a plan that is not kept; those that may not be touched are skipped already.
+
+    Parameters
+    ----------
+    lines : sequence of Line
+    store : Store
+    groups : Groups
+        Knows what is protected and wanted.
+    """
+    images = store.images_at([line.path for line in lines])
+    kept: dict[int, list[Image]] = {}
+    for line in lines:
+        if line.action == KEEP and line.path in images:
+            kept.setdefault(line.group, []).append(images[line.path])
+    judge = _Judge(store, groups)
+    return [judge.task(line, images, kept.get(line.group, ())) for line in lines if line.action != KEEP]
+
+
+class _Judge:
+    """Decides line by line."""
+
+    def __init__(self, store: Store, groups: Groups) -> None:
+        self._store = store
+        self._folders = groups.folders
+        self._wanted = groups.wanted()
+        self._copies: dict[int, set[int]] = {}
+
+    def task(self, line: Line, images: Mapping[bytes, Image], kept: Iterable[Image]) -> NewTask:
+        image = images.get(line.path)
+        keeper = None if image is None else self._keeper(image, kept)
+        reason = self._objection(line, image, keeper)
+        kind = "" if image is None or keeper is None else _kind(image, keeper)
+        return NewTask(
+            action=line.action,
+            kind=kind,
+            path=line.path,
+            keep=b"" if keeper is None else keeper.path,
+            digest=line.digest,
+            keep_digest=b"" if keeper is None else keeper.content.digest,
+            size_bytes=line.size_bytes,
+            mtime_ns=line.mtime_ns,
+            folder=line.folder,
+            state=State.SKIPPED if reason else State.PLANNED,
+            reason=reason,
+        )
+
+    def _keeper(self, image: Image, kept: Iterable[Image]) -> Image | None:
+        """Return the image that stays in the place of this one: of the same bytes, or else a verified copy."""
+        kept = list(kept)
+        same = (one for one in kept if one.content.id == image.content.id)
+        copies = (one for one in kept if one.content.id in self._copies_of(image.content.id))
+        return next(same, None) or next(copies, None)
+
+    def _copies_of(self, content_id: int) -> set[int]:
+        if content_id not in self._copies:
+            pairs = self._store.pairs(content_id)
+            self._copies[content_id] = {one.content_id + one.other_id - content_id for one in pairs}
+        return self._copies[content_id]
+
+    def _objection(self, line: Line, image: Image | None, keeper: Image | None) -> str:
+        """Say why the file may not be touched; empty when it may."""
+        if image is None:
+            return "is not indexed"
+        if image.content.digest != line.digest:
+            return "has other bytes in the index than in the plan"
+        if image.missing:
+            return "stays: its album is missing at the moment"
+        if self._folders.is_protected(line.path):
+            return "stays: it lies in a protected folder"
+        if keeper is None:
+            return "stays: it is no copy of what its group keeps"
+        if keeper.content.id == image.content.id and image.content.digest in self._wanted:
+            return "stays: all files with these bytes are wanted"
+        if line.action in LINKS and keeper.content.id != image.content.id:
+            return f"stays: only files of the same bytes can share them ({line.action})"
+        return ""
+
+
+def _kind(image: Image, keeper: Image) -> Kind:
+    return Kind.EXACT if image.content.id == keeper.content.id else Kind.COPY

@@ -1,0 +1,127 @@
+"""Let two files of the same bytes share their room: as one file with two names, or as two that share blocks.
+
+In: tasks.  Out: the file's name leads to the kept one's bytes.  Never here: files of different bytes.
+
+The file's own bytes get a second name beside it (the task's target) before the name is given to the link in one step,
+and go only when they are still those that were compared: what was written to the file meanwhile is put back.
+
+References
+----------
+ioctl_ficlone(2); FICLONE is _IOW(0x94, 9, int) of linux/fs.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+
+from cbir_daemon.resolving.plan import CLONE, HARD_LINK
+from cbir_daemon.resolving.tasks import Digests, SkipError, Stamp, Task, maybe_stamp, stamp_of
+
+ASIDE_PREFIX = b".cbir-aside-"
+NEW_PREFIX = b".cbir-new-"
+
+FICLONE = 0x40049409
+
+_CANNOT_CLONE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS}
+
+
+def place_for(task: Task) -> bytes:
+    """Return the name under which the file's own bytes wait; hidden, so that no album takes it for a picture."""
+    if task.digest != task.keep_digest:
+        raise SkipError(f"stays: only files of the same bytes can share them ({task.action})")
+    return os.path.join(os.path.dirname(task.path), ASIDE_PREFIX + b"%d" % task.id)
+
+
+def link(task: Task, aside: bytes) -> None:
+    """Give the file's name to the bytes of the one that is kept; raises `OSError` and `SkipError`."""
+    before = stamp_of(task.path)
+    new = _new_name(task)
+    _forget(new)
+    os.link(task.path, aside, follow_symlinks=False)
+    try:
+        _make(task, new)
+        os.replace(new, task.path)
+    except BaseException:
+        _forget(new)
+        os.unlink(aside)
+        raise
+    _settle(task, aside, before)
+
+
+def is_linked(task: Task) -> bool:
+    """Whether a task that was begun and not noted as done has been done; whatever it left half done is mended."""
+    assert task.target is not None
+    _forget(_new_name(task))
+    here, aside, kept = maybe_stamp(task.path), maybe_stamp(task.target), maybe_stamp(task.keep)
+    if here is None:
+        raise SkipError("is no longer there")
+    if aside is None:
+        return task.action == HARD_LINK and kept is not None and here[:2] == kept[:2]
+    if aside[:2] == here[:2]:
+        os.unlink(task.target)
+        return False
+    _settle(task, task.target, (aside[0], aside[1], task.size_bytes, task.mtime_ns))
+    return True
+
+
+def unlink(task: Task, digests: Digests) -> None:
+    """Make the file one of its own again; raises `OSError`, and `SkipError` when its bytes are other ones now.
+
+    Notes
+    -----
+    A file that shares blocks is one of its own already: writing to one of the two changes nothing in the other.
+    """
+    if task.state == "begun" and not is_linked(task):
+        return
+    if task.action == CLONE:
+        return
+    if digests.of(task.path) != task.digest:
+        raise SkipError("was changed after it was linked")
+    new = _new_name(task)
+    _forget(new)
+    try:
+        shutil.copy2(task.path, new, follow_symlinks=False)
+        os.utime(new, ns=(task.mtime_ns, task.mtime_ns))
+        if Digests().of(new) != task.digest:
+            raise SkipError("could not be copied")
+        os.replace(new, task.path)
+    finally:
+        _forget(new)
+
+
+def _make(task: Task, new: bytes) -> None:
+    if task.action == HARD_LINK:
+        os.link(task.keep, new, follow_symlinks=False)
+        return
+    assert task.action == CLONE
+    with open(task.keep, "rb") as source, open(new, "xb") as clone:
+        try:
+            fcntl.ioctl(clone.fileno(), FICLONE, source.fileno())
+        except OSError as error:
+            if error.errno in _CANNOT_CLONE:
+                raise SkipError("stays: its file system cannot share blocks between these two files") from error
+            raise
+    # It is the same picture as before: it keeps its own time and rights.
+    shutil.copystat(task.path, new, follow_symlinks=False)
+
+
+def _settle(task: Task, aside: bytes, before: Stamp) -> None:
+    """Let the file's own bytes go when they are those that were compared, else put them back."""
+    if stamp_of(aside) != before:
+        os.replace(aside, task.path)
+        raise SkipError("was written to meanwhile; it is as it was")
+    os.unlink(aside)
+
+
+def _new_name(task: Task) -> bytes:
+    return os.path.join(os.path.dirname(task.path), NEW_PREFIX + b"%d" % task.id)
+
+
+def _forget(path: bytes) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

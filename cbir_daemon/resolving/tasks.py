@@ -1,0 +1,154 @@
+"""A task of the journal, and whether its files are still what they were.
+
+In: tasks, the disk.  Out: nothing, or why a file is left alone.  Never here: changing a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cbir_daemon.errors import CbirError
+
+# O_NONBLOCK: opening a pipe that nobody writes to must not wait.
+_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class State(StrEnum):
+    """How far a task is."""
+
+    PLANNED = "planned"
+    BEGUN = "begun"
+    """Its target is noted; its file may have been touched or not."""
+    DONE = "done"
+    SKIPPED = "skipped"
+    """The file was left alone; the reason says why."""
+    UNDONE = "undone"
+
+
+class SkipError(CbirError):
+    """A file that is left alone; the message ends the sentence that begins with its path."""
+
+    code = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file of a journal's run.
+
+    Parameters
+    ----------
+    id : int
+    action : str
+        One of `plan.ACTIONS`.
+    path : bytes
+        The file that is not kept; absolute, as all paths.
+    keep : bytes
+        The one that is.
+    digest, keep_digest : bytes
+        SHA-256 of the two.
+    size_bytes, mtime_ns : int
+        The file when the plan was made.
+    folder : bytes or None
+        Where `move` puts the file.
+    state : State
+    target : bytes or None
+        Where the file is once it is done, noted when it is begun: its place in the trash or the folder; for links the
+        name under which the file's own bytes wait until the link stands.
+    """
+
+    id: int
+    action: str
+    path: bytes
+    keep: bytes
+    digest: bytes
+    keep_digest: bytes
+    size_bytes: int
+    mtime_ns: int
+    folder: bytes | None
+    state: State
+    target: bytes | None
+
+
+Stamp = tuple[int, int, int, int]
+"""Device, inode, size in bytes and mtime in nanoseconds."""
+
+
+class Digests:
+    """Digests of files, each read once as long as it does not change: one file is kept for many."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[Stamp, bytes]] = {}
+
+    def of(self, path: bytes) -> bytes:
+        """Return the SHA-256 of a regular file; raises `OSError`, and `SkipError` when it changes meanwhile."""
+        stamp = stamp_of(path)
+        known = self._known.get(path)
+        if known is None or known[0] != stamp:
+            self._known[path] = known = (stamp, _digest(path, stamp))
+        return known[1]
+
+
+def _digest(path: bytes, stamp: Stamp) -> bytes:
+    with open(os.open(path, _OPEN_FLAGS), "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        if _stamp(os.fstat(file.fileno())) != stamp:
+            raise SkipError("changed while it was read")
+    return digest
+
+
+def stamp_of(path: bytes) -> Stamp:
+    """Return what tells that a file is still the same; raises `OSError`, and `SkipError` for what is no file."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise SkipError("is no longer a regular file")
+    return _stamp(status)
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def maybe_stamp(path: bytes | None) -> Stamp | None:
+    """Return the same, or None when nothing is there."""
+    try:
+        return None if path is None else stamp_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def check(task: Task, digests: Digests) -> None:
+    """Look just before the file is touched whether all is as it was planned.
+
+    Raises
+    ------
+    SkipError
+        When the file is not the one that was planned for, or the one that is kept is not there, whole and readable.
+    """
+    try:
+        stamp = stamp_of(task.path)
+    except OSError as error:
+        raise SkipError(f"is no longer there, or cannot be seen ({error.strerror})") from error
+    if stamp[2:] != (task.size_bytes, task.mtime_ns):
+        raise SkipError("was changed after the plan was made")
+    check_kept(task, digests, stamp)
+    try:
+        if digests.of(task.path) != task.digest:
+            raise SkipError("has other bytes than when the plan was made")
+    except OSError as error:
+        raise SkipError(f"cannot be read ({error.strerror})") from error
+
+
+def check_kept(task: Task, digests: Digests, stamp: Stamp) -> None:
+    """Look whether the file that is kept is there, and is another one; raises `SkipError`."""
+    kept = os.fsdecode(task.keep)
+    try:
+        if stamp_of(task.keep)[:2] == stamp[:2]:
+            raise SkipError(f"is the same file as the one kept, {kept}, under another name")
+        if digests.of(task.keep) != task.keep_digest:
+            raise SkipError(f"stays, because the one kept has other bytes now: {kept}")
+    except OSError as error:
+        raise SkipError(f"stays, because the one kept cannot be read: {kept} ({error.strerror})") from error
