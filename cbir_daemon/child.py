@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from cbir_daemon.errors import ChildError, ProtocolError, TimedOutError
@@ -30,6 +31,8 @@ RECEIVE_BYTES = 256 * 1024
 KILL_WAIT_S = 10.0
 STDERR_FILENO = 2
 CLOSED = -1
+USER_TICKS = 11
+"""Place of utime after the name in /proc/PID/stat, stime right behind it (proc(5), fields 14 and 15)."""
 
 # One thread for BLAS and OpenMP: a child is one unit of parallelism, and the number of children is configured.
 SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -124,6 +127,8 @@ class Child:
                 ours.close()
                 os.close(self._lifeline)
                 raise ChildError(f"cannot start {module}: {error.strerror}") from error
+            else:
+                _end_with(watched, self._process.pid)
             finally:
                 os.close(watched)
         self.module = module
@@ -154,7 +159,7 @@ class Child:
         try:
             self._channel.send(message, blob)
         except OSError as error:
-            raise ChildError(self._obituary()) from error
+            raise self._obituary() from error
 
     def receive(self, timeout_s: float | None = None) -> Frame:
         """Return the next frame from the child.
@@ -171,9 +176,9 @@ class Child:
         except ProtocolError as error:
             raise ChildError(f"{self.module} (pid {self.pid}) wrote nonsense: {error.message}") from error
         except OSError as error:
-            raise ChildError(self._obituary()) from error
+            raise self._obituary() from error
         if frame is None:
-            raise ChildError(self._obituary())
+            raise self._obituary()
         return frame
 
     def close(self) -> None:
@@ -190,15 +195,25 @@ class Child:
         if lifeline != CLOSED:
             os.close(lifeline)
 
-    def _obituary(self) -> str:
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that the process has used, in seconds; 0 when it is gone."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return sum(int(ticks) for ticks in fields[USER_TICKS : USER_TICKS + 2]) / os.sysconf("SC_CLK_TCK")
+
+    def _obituary(self) -> ChildError:
         # The stream ends a moment before the process can be collected.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         status = self._process.returncode
         if status is None:
-            return f"{self.module} (pid {self.pid}) closed its channel"
+            return ChildError(f"{self.module} (pid {self.pid}) closed its channel")
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        return f"{self.module} (pid {self.pid}) {how}"
+        hint = "the kernel does that when memory is out; its log tells (dmesg)" if status == -signal.SIGKILL else ""
+        return ChildError(f"{self.module} (pid {self.pid}) {how}", hint=hint)
 
 
 def serve(answer: Callable[[Frame, Channel], None], *, nice: int = 0) -> None:
@@ -213,7 +228,7 @@ def serve(answer: Callable[[Frame, Channel], None], *, nice: int = 0) -> None:
     """
     os.nice(nice)
     connection, lifeline = (int(number) for number in sys.argv[1:])
-    _die_with_parent(lifeline)
+    _end_if_cut(lifeline)
     channel = Channel(socket.socket(fileno=connection))
     # Where the daemon dies in the middle of a message, this may be seen before the signal comes.
     with contextlib.suppress(ConnectionError):
@@ -221,18 +236,23 @@ def serve(answer: Callable[[Frame, Channel], None], *, nice: int = 0) -> None:
             answer(frame, channel)
 
 
-def _die_with_parent(lifeline: int) -> None:
-    """Let the kernel end this process when the other end of the lifeline is closed.
+def _end_with(lifeline: int, process_id: int) -> None:
+    """Let the kernel end a child when the other end of its lifeline is closed.
 
     Notes
     -----
-    Not PR_SET_PDEATHSIG: it comes when the *thread* that made the child ends, and a thread of the daemon serves one
-    connection.  Not a thread that waits: it would need the interpreter, which a long computation may hold.
+    Done by the daemon, since the owner of signals belongs to the open pipe and not to a process: a child that is still
+    importing is bound as well.  Not PR_SET_PDEATHSIG: that comes when the *thread* that made the child ends, and a
+    thread of the daemon serves one connection.  Not a thread of the child that waits: it would need the interpreter,
+    which a long computation may hold.
     """
     # SIGIO ends a process that has no handler for it (signal(7)).
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, process_id)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    # It may have happened while this process began.
+
+
+def _end_if_cut(lifeline: int) -> None:
+    """End when the daemon died before it could say that the kernel is to do it."""
     poller = select.poll()
     poller.register(lifeline, 0)
     if poller.poll(0):

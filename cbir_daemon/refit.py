@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.2
 """How often a running fit is asked for news and whether it is to stop."""
 
+HUNG_S = 600.0
+"""A fit that has used no processor time for so long hangs.  A stage may be silent for as long as it likes."""
+
 CHECK_S = 60.0
 """How often it is asked whether a fit is due when nothing changes: the shortest interval and quiet hours pass too."""
 
@@ -270,7 +273,8 @@ class Refit:
 
     def _followed(self, fit: Fit, run_id: int) -> FitResult:
         assert self.state is not None
-        started = self.state.started
+        started = alive = self.state.started
+        cpu_s = 0.0
         while not self._stopping.is_set():
             pulse.beat()
             news = fit.poll(POLL_S)
@@ -278,6 +282,11 @@ class Refit:
                 return news
             if isinstance(news, FitProgress):
                 self.state = RefitState(run_id, news.stage, news.fraction, news.message, started)
+            if fit.cpu_s > cpu_s:
+                alive, cpu_s = time.monotonic(), fit.cpu_s
+            elif time.monotonic() - alive > HUNG_S:
+                fit.cancel()
+                raise ModelError(f"the fit did nothing for {HUNG_S:g} s and was ended")
         fit.cancel()
         raise ModelError("the daemon stopped during the fit")
 

@@ -98,6 +98,10 @@ class _FakeFit(Fit):
         self._artifact = folder
         self._said = False
 
+    @property
+    def cpu_s(self) -> float:
+        return 0.0
+
     def poll(self, timeout_s: float) -> FitProgress | FitResult | None:
         if not self._said or self._fits.endless:
             self._said = True

@@ -118,6 +118,20 @@ def test_a_child_that_cannot_react_is_ended_all_the_same(child: Child) -> None:
     assert not child.running
 
 
+def test_the_time_that_a_child_has_used(child: Child) -> None:
+    """It only rises, and is none for a child that is gone."""
+    child.send({"do": "echo"})
+    child.receive(ANSWER_S)
+    before = child.cpu_s
+    assert before > 0
+    child.send({"do": "compute"})
+    child.receive(ANSWER_S)
+    while child.cpu_s <= before:
+        pass
+    child.close()
+    assert child.cpu_s == 0
+
+
 def test_nothing_is_left_open() -> None:
     """A closed child leaves no descriptor behind."""
     before = sorted(OPEN_FILES.iterdir())

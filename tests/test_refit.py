@@ -271,6 +271,17 @@ def test_a_fit_that_fails_leaves_the_map_before(loft: Loft) -> None:
     assert loft.refit.state is None
 
 
+def test_a_fit_that_hangs_is_ended(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that uses no processor time is recorded as failed, whatever it says, and holds back the next one."""
+    loft.fit()
+    monkeypatch.setattr("cbir_daemon.refit.HUNG_S", 0.0)
+    loft.fits.endless = True
+    assert loft.fit() == "failed"
+    assert "did nothing" in loft.store.runs()[0].message
+    assert loft.fits.cancelled == 1
+    loft.placed_truly()
+
+
 def test_a_map_that_cannot_be_taken_into_use_leaves_nothing(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither its artifact nor its worker."""
     loft.fit()

@@ -85,11 +85,14 @@ class Crew:
         self._in_batch = False
         self._idle_since: float | None = None
         self._failed_starts = 0
+        # Files of this batch that were in hand when a worker died.
+        self._suspects: set[bytes] = set()
         self._closed = False
 
     def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[Result]:
         """Yield every task with what came of it: see `DecodePool.read_files`."""
         waiting = deque(tasks)
+        self._suspects.clear()
         self._in_batch = True
         try:
             while waiting or any(worker.tasks for worker in self._workers):
@@ -186,11 +189,18 @@ class Crew:
             yield from self._lost(worker, waiting, CRASHED)
 
     def _lost(self, worker: _Worker, waiting: deque[ReadTask], reason: tuple[str, str]) -> Iterator[Result]:
-        """Bury a worker: its oldest task is to blame, the others wait again."""
+        """Bury a worker: its oldest task is to blame, the others wait again.
+
+        A worker may have been killed for want of memory, or by somebody: what it had in hand is tried once more, last.
+        """
         self._dismiss([worker])
         if worker.ready:
             culprit = worker.tasks.popleft()
-            yield culprit, Unreadable(*reason, state_of(culprit.path))
+            if reason is CRASHED and culprit.path not in self._suspects:
+                self._suspects.add(culprit.path)
+                waiting.append(culprit)
+            else:
+                yield culprit, Unreadable(*reason, state_of(culprit.path))
         waiting.extendleft(reversed(worker.tasks))
         self._count_start(worker)
 

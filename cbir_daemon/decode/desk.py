@@ -59,18 +59,23 @@ class Desk:
             When the desk is closed.
         """
         with self._turns:
-            child = self._taken()
-            try:
-                child.send(message, blob)
-                answer = child.receive(self._limits.timeout_s)
-            except TimedOutError:
-                return self._lost(child, timed_out(self._limits))
-            except ChildError:
-                return self._lost(child, CRASHED)
-            with self._lock:
-                self._busy.discard(child)
-                self._free.append(child)
-            return answer
+            answer = self._answer(message, blob)
+            # It may have been killed for want of memory, or by somebody: the request need not be to blame.
+            return self._answer(message, blob) if answer == Unreadable(*CRASHED) else answer
+
+    def _answer(self, message: Mapping[str, Any], blob: bytes) -> Frame | Unreadable:
+        child = self._taken()
+        try:
+            child.send(message, blob)
+            answer = child.receive(self._limits.timeout_s)
+        except TimedOutError:
+            return self._lost(child, timed_out(self._limits))
+        except ChildError:
+            return self._lost(child, CRASHED)
+        with self._lock:
+            self._busy.discard(child)
+            self._free.append(child)
+        return answer
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers."""

@@ -45,7 +45,7 @@ REASONS: Final[Mapping[str, str]] = {
     "too-many-pixels": "width x height is above max_pixels",
     "too-large": "the file is above max_file_bytes",
     "timed-out": "reading took longer than timeout_s",
-    "crashed": "the worker process died while it read this file",
+    "crashed": "two worker processes in a row died while they read this file",
     "out-of-memory": "reading needs more memory than a worker may have",
     "no-access": "permission denied",
     "vanished": "the file was gone when it was opened",

@@ -191,6 +191,11 @@ class Fit:
         self._child.close()
         return _result(frame)
 
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that the fit has used, in seconds."""
+        return self._child.cpu_s
+
     def cancel(self) -> None:
         """Kill the process and remove what it wrote.  Harmless when the fit has ended."""
         self._child.close()

@@ -1,0 +1,128 @@
+"""Processes that are killed or hang: the daemon starts others, says why in one line, and leaves none behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import pictures
+from tests.process.daemon import Daemon, living
+
+pytestmark = pytest.mark.process
+
+SIZE_PX = (160, 112)
+IMAGES = 24
+WITH_MAPS = "min_images = 20\nn_components = 4\nrefit_min_interval_s = 0\n"
+FITTING = "cbir_daemon.model.fit_child"
+DECODING = "cbir_daemon.decode.worker"
+GONE_S = 5.0
+"""How soon children are gone after their daemon, and a daemon after it was asked to stop."""
+
+
+@pytest.fixture
+def fitting() -> Iterator[Daemon]:
+    """Give a running daemon that fits its first map: umap is being loaded, which takes seconds."""
+    with living(WITH_MAPS) as daemon:
+        for seed in range(IMAGES):
+            pictures.save(pictures.photograph(seed, SIZE_PX), daemon.album / f"{seed}.jpg", quality=90)
+        daemon.start()
+        while not children(daemon, FITTING):
+            assert daemon.json("status")["model"] is None
+        yield daemon
+
+
+def children(daemon: Daemon, module: str) -> list[int]:
+    """Return the ids of the daemon's children that run a module."""
+    assert daemon.process is not None
+    listed = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
+    ids = [int(word) for path in listed for word in path.read_text().split()]
+    return [one for one in ids if module.encode() in command_line(one)]
+
+
+def command_line(process_id: int) -> list[bytes]:
+    """Return the arguments of a process; none when it is gone."""
+    try:
+        return Path(f"/proc/{process_id}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def all_gone(process_ids: list[int], within_s: float) -> bool:
+    """Whether processes end within some seconds; those that do not are killed."""
+    deadline = time.monotonic() + within_s
+    with ExitStack() as stack:
+        alive = []
+        for one in process_ids:
+            try:
+                alive.append(os.pidfd_open(one))
+            except ProcessLookupError:
+                continue
+            stack.callback(os.close, alive[-1])
+        ended = [bool(select.select([one], [], [], max(0.0, deadline - time.monotonic()))[0]) for one in alive]
+        for one, gone in zip(alive, ended, strict=True):
+            if not gone:
+                signal.pidfd_send_signal(one, signal.SIGKILL)
+    return all(ended)
+
+
+def test_a_killed_daemon_takes_its_children_along(fitting: Daemon) -> None:
+    """Those that decode and the one that fits; the next daemon records the fit as cut short."""
+    fitting.matches(fitting.album / "0.jpg")
+    left = children(fitting, FITTING) + children(fitting, DECODING)
+    assert len(left) >= 2
+    fitting.kill()
+    assert all_gone(left, GONE_S)
+    fitting.start()
+    assert [run["outcome"] for run in fitting.json("model", "history")["runs"]][-1] == "cancelled"
+
+
+def test_a_daemon_stops_in_the_middle_of_a_fit(fitting: Daemon) -> None:
+    """Within seconds, with all its children, and nothing of the fit is left."""
+    left = children(fitting, FITTING) + children(fitting, DECODING)
+    before = time.monotonic()
+    assert fitting.stop() == 0
+    assert time.monotonic() - before < GONE_S
+    assert all_gone(left, 0.0)
+    assert [path.name for path in (fitting.state / "models").glob("*map*")] == []
+
+
+def test_a_killed_fit_is_recorded_and_not_tried_at_once(fitting: Daemon) -> None:
+    """As when memory is out: the reason is told, answers go on, and the next fit waits."""
+    (fit,) = children(fitting, FITTING)
+    os.kill(fit, signal.SIGKILL)
+    status = fitting.settle()
+    (run,) = fitting.json("model", "history")["runs"]
+    assert run["outcome"] == "failed"
+    assert "was killed by SIGKILL: the kernel does that when memory is out" in run["message"]
+    assert run["message"] == status["model_reason"]
+    assert not status["refit"]["running"]
+    assert children(fitting, FITTING) == []
+    assert fitting.matches(fitting.album / "0.jpg")[0]["kind"] == "exact"
+
+
+def test_killed_decode_workers_cost_nothing(daemon: Daemon) -> None:
+    """Killed again and again while a folder is read: every file is read in the end, and none is blamed."""
+    outside = daemon.home / "outside"
+    outside.mkdir()
+    large = pictures.photograph(0, (1600, 1200))
+    for number in range(IMAGES):
+        pictures.save(np.roll(large, 50 * number, axis=1), outside / f"{number}.jpg", quality=90)
+    daemon.start()
+    shutil.move(outside, daemon.album / "inside")
+    killed: set[int] = set()
+    for _ in range(2):
+        while not (fresh := set(children(daemon, DECODING)) - killed):
+            assert daemon.json("status")["images"] < IMAGES
+        os.kill(min(fresh), signal.SIGKILL)
+        killed.add(min(fresh))
+    status = daemon.settle()
+    assert (status["images"], status["errors"]) == (IMAGES, 0)
