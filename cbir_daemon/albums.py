@@ -17,7 +17,7 @@ from pathlib import Path
 from cbir_daemon import filesystems, watch
 from cbir_daemon.config import AlbumConfig
 from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError
-from cbir_daemon.filesystems import Mount
+from cbir_daemon.filesystems import Mount, MountNews
 from cbir_daemon.ingest import Ingest
 from cbir_daemon.problems import Problem
 from cbir_daemon.searching import Searcher
@@ -104,6 +104,7 @@ class Albums:
         self._watcher: Watcher | None = None
         self._ingest: Ingest | None = None
         self._mounts = mounts
+        self._mount_news: MountNews | None = None
         self._watches: dict[bytes, _Watch] = {}
 
     def remember(self, settings: Sequence[AlbumConfig]) -> None:
@@ -123,6 +124,7 @@ class Albums:
     def start(self, ingest: Ingest) -> None:
         """Begin to watch every album, and ask for the first walk."""
         self._ingest = ingest
+        self._mount_news = MountNews()
         self._watcher = Watcher(ingest.hint, self._lost, ingest.wants_folder)
         for album in self._store.albums():
             self.watch(album)
@@ -134,6 +136,9 @@ class Albums:
             if self._watcher is not None:
                 self._watcher.close()
                 self._watcher = None
+            if self._mount_news is not None:
+                self._mount_news.close()
+                self._mount_news = None
 
     def add(self, path: bytes) -> bool:
         """Watch a folder from now on; False when it was watched already."""
@@ -223,6 +228,11 @@ class Albums:
         for album in self._store.albums():
             if album.id == album_id:
                 self.watch(album)
+
+    def is_remounted(self) -> bool:
+        """Whether anything was mounted or unmounted since this was last asked: then `check`."""
+        with self._turn:
+            return self._mount_news is not None and self._mount_news.come()
 
     def check(self) -> None:
         """Begin anew where watching has ended or what is mounted has changed; what was missed is found by a walk."""

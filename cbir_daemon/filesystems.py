@@ -6,7 +6,9 @@ folder; nothing here touches the file systems themselves, so a server that is go
 
 from __future__ import annotations
 
+import os
 import re
+import select
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +67,29 @@ def mounts() -> tuple[Mount, ...]:
         return parsed(MOUNTS_FILE.read_bytes())
     except OSError:
         return ()
+
+
+class MountNews:
+    """Tells whether anything was mounted or unmounted, at the cost of one call: the kernel keeps count."""
+
+    def __init__(self) -> None:
+        self._poller = select.poll()
+        try:
+            self._file: int | None = os.open(MOUNTS_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._file = None
+        else:
+            self._poller.register(self._file, select.POLLPRI)
+
+    def come(self) -> bool:
+        """Whether there was any since the last call, or since this was made; never where no table can be read."""
+        return self._file is not None and bool(self._poller.poll(0))
+
+    def close(self) -> None:
+        """Let go of the kernel's table."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def parsed(table: bytes) -> tuple[Mount, ...]:

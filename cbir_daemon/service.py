@@ -247,7 +247,7 @@ class Service:
             now = time.monotonic()
             self.rooms.pool.close_idle(now)
             self.rooms.projection.close_if_idle(now)
-            if checks.is_due(now):
+            if checks.is_due(now) | self.rooms.albums.is_remounted():
                 self.rooms.albums.check()
             if pings.is_due(now) and self._lives(now):
                 sdnotify.notify(sdnotify.WATCHDOG)

@@ -32,7 +32,15 @@ from watchdog.events import (
 )
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter
-from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchCallback, WatchDescriptor
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
 
 from cbir_daemon.filesystems import lies_in
 
@@ -157,7 +165,7 @@ class Watcher:
         lost: Callable[[bytes], None] = lambda root: None,
         wanted: Callable[[bytes, bytes], bool] = lambda root, folder: True,
     ) -> None:
-        self._handler = _Reporter(report)
+        self._report = report
         self._lost = lost
         self._wanted = wanted
         self._observers: dict[bytes, _Observer] = {}
@@ -179,9 +187,9 @@ class Watcher:
 
     def _started(self, root: bytes) -> _Observer:
         # An observer an album: one that dies, or whose folder is unmounted, takes no other with it.
-        observer = _Observer(_Kernel(root, self._lost, self._wanted))
+        observer = _Observer(_Kernel(root, self._report, self._lost, self._wanted))
         try:
-            observer.schedule(self._handler, os.fsdecode(root), recursive=True, event_filter=EVENTS)
+            observer.schedule(_Reporter(self._report), os.fsdecode(root), recursive=True, event_filter=EVENTS)
             observer.start()
         except OSError:
             # It holds a thread and descriptors from its making on.
@@ -241,10 +249,17 @@ class _Reporter(FileSystemEventHandler):
 class _Kernel(InotifyFD):
     """The one inotify descriptor of an album; sees what watchdog keeps to itself: lost events and refused watches."""
 
-    def __init__(self, root: bytes, lost: Callable[[bytes], None], wanted: Callable[[bytes, bytes], bool]) -> None:
+    def __init__(
+        self,
+        root: bytes,
+        report: Callable[[bytes], None],
+        lost: Callable[[bytes], None],
+        wanted: Callable[[bytes, bytes], bool],
+    ) -> None:
         self.root = root
         self.identity = _identity(root)
         super().__init__()
+        self._report = report
         self._lost = lost
         self._wanted = wanted
         self._told = threading.Lock()
@@ -267,7 +282,9 @@ class _Kernel(InotifyFD):
             if not os.access(path, os.R_OK, effective_ids=True):
                 # watchdog would take the -1 that it gets for the number of a watch.
                 os.scandir(path).close()
-            descriptor = super().add_callback(path, mask, callback, id_)
+            # watchdog does not ask to hear that the root itself is moved.
+            wider = Mask(mask | InotifyConstants.IN_MOVE_SELF) if path == self.root else mask
+            descriptor = super().add_callback(path, wider, callback, id_)
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError as error:
@@ -280,6 +297,8 @@ class _Kernel(InotifyFD):
 
     def handle_event(self, event: InotifyEvent) -> None:
         super().handle_event(event)
+        if event.is_move_self:
+            self._report(self.root)
         if event.is_queue_overflow:
             # Not before everything is watched again: what happens after the walk began is an event.
             self._lost(self.root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,30 @@ def test_a_path_lies_in_itself_and_in_what_is_above() -> None:
     assert lies_in(b"/a", b"/")
     assert not lies_in(b"/ab", b"/a")
     assert not lies_in(b"/a", b"/a/b")
+
+
+NEWS = """
+from cbir_daemon.filesystems import MountNews
+news = MountNews()
+told = [news.come()]
+subprocess.run(["mount", "-t", "tmpfs", "none", sys.argv[1]], check=True)
+told += [news.come(), news.come()]
+subprocess.run(["umount", sys.argv[1]], check=True)
+told += [news.come(), news.come()]
+news.close()
+told += [news.come()]
+assert told == [False, True, False, True, False, False], told
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
+def test_news_of_mounts_come_once(tmp_path: Path) -> None:
+    """Of what is mounted and of what is unmounted; nothing comes while nothing happens, or after the end."""
+    enter = ["unshare", "-Urm"]
+    if subprocess.run([*enter, "mount", "-t", "tmpfs", "none", tmp_path], check=False).returncode != 0:  # noqa: S603 -- ours
+        pytest.skip("may not mount here")
+    script = f"import subprocess, sys{NEWS}"
+    subprocess.run([*enter, sys.executable, "-c", script, tmp_path], check=True)  # noqa: S603 -- ours
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import logging
 import os
 import queue
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from watchdog.observers import inotify_c
 
-from cbir_daemon.watch import Watcher
+from cbir_daemon import watch
+from cbir_daemon.watch import NOT_WATCHED, Unheard, Watcher, advice, limits
+from tests.rights import open_folder, ordinary_user
+
+__all__ = ["open_folder"]
 
 PATIENCE_S = 20.0
+QUEUE_FILE = Path("/proc/sys/fs/inotify/max_queued_events")
+FILE = "fs/inotify/max_user_watches"
 
 Told = queue.SimpleQueue[bytes]
 
@@ -69,6 +77,7 @@ EVENTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder deleted": (lambda album: shutil.rmtree(album / "trip"), "trip"),
     "a name that is no text": (lambda album: (album / os.fsdecode(b"\xff\n.jpg")).touch(), os.fsdecode(b"\xff\n.jpg")),
     "the album deleted": (shutil.rmtree, ""),
+    "the album moved away": (lambda album: album.rename(album.parent / "elsewhere"), ""),
 }
 
 
@@ -176,3 +185,194 @@ def test_a_kernel_at_its_limit_means_polling(
     monkeypatch.setattr(inotify_c, function, refuse)
     assert not watcher.watch(os.fsencode(album))
     assert hint in caplog.text
+
+
+# What the kernel loses.
+
+
+def test_a_queue_that_overflows_is_told(told: Told, album: Path) -> None:
+    """With the album, once all is watched again: what was made meanwhile is heard of from then on."""
+    events = int(QUEUE_FILE.read_text())
+    if events > 100_000:
+        pytest.skip("the kernel's queue is too long to fill")
+    lost: Told = queue.SimpleQueue()
+    root = os.fsencode(album)
+    with closing(Watcher(told.put, lost.put)) as watcher:
+        watcher.watch(root)
+        # The thread that reads the kernel's queue needs this lock before each reading.
+        with watcher._observers[root].kernel._lock:
+            names = itertools.cycle([("old.jpg", "new.jpg"), ("new.jpg", "old.jpg")])
+            for old, new in itertools.islice(names, events):
+                (album / old).rename(album / new)
+            (album / "unheard of").mkdir()
+        assert lost.get(timeout=PATIENCE_S) == root
+        (album / "unheard of" / "a.jpg").touch()
+        wait_for(told, album / "unheard of" / "a.jpg")
+        assert watcher.is_alive(root)
+        assert watcher.watched(root) == NOT_WATCHED
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("which", ["observer", "emitter", "kernel"])
+def test_a_thread_that_dies_is_seen(told: Told, album: Path, which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of them; and the album can be watched anew."""
+
+    def die(*_: object) -> None:
+        raise RuntimeError("dead")
+
+    root = os.fsencode(album)
+    with closing(Watcher(told.put)) as watcher:
+        watcher.watch(root)
+        observer = watcher._observers[root]
+        (emitter,) = observer.emitters
+        thread = {"observer": observer, "emitter": emitter, "kernel": observer.kernel}[which]
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                thread, {"observer": "dispatch_events", "emitter": "queue_event", "kernel": "handle_event"}[which], die
+            )
+            # The one that waits for work dies of the second piece.
+            for name in ("a.jpg", "b.jpg"):
+                (album / name).touch()
+            thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+        assert not watcher.is_alive(root)
+        watcher.forget(root)
+        assert watcher.watch(root)
+        (album / "c.jpg").touch()
+        wait_for(told, album / "c.jpg")
+
+
+def test_a_folder_in_the_place_of_another_is_another(watcher: Watcher, album: Path) -> None:
+    """The watch is on the one that was moved away."""
+    root = os.fsencode(album)
+    watcher.watch(root)
+    album.rename(album.parent / "elsewhere")
+    assert not watcher.is_alive(root)
+    album.mkdir()
+    assert watcher.stands(root)
+    assert not watcher.is_alive(root)
+    watcher.forget(root)
+    assert watcher.watch(root)
+    assert watcher.is_alive(root)
+
+
+# What the kernel refuses.
+
+
+def test_what_fits_is_watched(watcher: Watcher, told: Told, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders that do not are known, with what to raise; one that is watched later is not among them any more."""
+    for name in ("a", "b", "c"):
+        (album / name).mkdir()
+    real, left = inotify_c.inotify_add_watch, [2]
+
+    def add_watch(descriptor: int, path: bytes, mask: int) -> int:
+        if left[0] == 0:
+            ctypes.set_errno(28)
+            return -1
+        left[0] -= 1
+        return real(descriptor, path, mask)
+
+    monkeypatch.setattr(inotify_c, "inotify_add_watch", add_watch)
+    root = os.fsencode(album)
+    assert watcher.watch(root)
+    watched = watcher.watched(root)
+    assert len(watched.refused) == 3
+    assert watched.refused < {root + b"/" + name for name in (b"a", b"b", b"c", b"trip")}
+    assert watched.why == "No space left on device"
+    assert watched.advice.startswith("sysctl -w fs.inotify.max_user_watches=")
+    left[0] = 100
+    refused = Path(os.fsdecode(min(watched.refused)))
+    refused.rename(album / "elsewhere")
+    wait_for(told, album / "elsewhere")
+    (album / "elsewhere" / "a.jpg").touch()
+    wait_for(told, album / "elsewhere" / "a.jpg")
+    assert os.fsencode(album / "elsewhere") not in watcher.watched(root).refused
+
+
+def test_a_root_that_is_refused_says_why(watcher: Watcher, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is watched."""
+
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(28)
+        return -1
+
+    root = os.fsencode(album)
+    assert watcher.watched(root) == NOT_WATCHED
+    with monkeypatch.context() as patch:
+        patch.setattr(inotify_c, "inotify_add_watch", refuse)
+        assert not watcher.watch(root)
+        assert watcher.watched(root).refused == {root}
+        assert "limit" in watcher.watched(root).why
+    assert watcher.watch(root)
+    assert watcher.watched(root) == NOT_WATCHED
+
+
+def test_closed_folders_are_not_watched(told: Told, open_folder: Path) -> None:
+    """They are known, and no limit is to blame."""
+    root = os.fsencode(open_folder)
+    for name in ("closed", "shut", "open"):
+        (open_folder / name).mkdir()
+    (open_folder / "closed").chmod(0)
+    (open_folder / "shut").chmod(0)
+    with ordinary_user(), closing(Watcher(told.put)) as watcher:
+        assert watcher.watch(root)
+        watched = watcher.watched(root)
+        assert watched.refused == {root + b"/closed", root + b"/shut"}
+        assert (watched.why, watched.advice) == ("Permission denied", "")
+
+
+def test_folders_that_nobody_wants_are_not_watched(told: Told, album: Path) -> None:
+    """They take no watch from those that are wanted, and are not missed."""
+    root = os.fsencode(album)
+    (album / "@eaDir").mkdir()
+    with closing(Watcher(told.put, wanted=lambda _, folder: not folder.endswith(b"@eaDir"))) as watcher:
+        watcher.watch(root)
+        assert watcher.watched(root) == NOT_WATCHED
+        (album / "@eaDir" / "a.jpg").touch()
+        (album / "trip" / "b.jpg").touch()
+        assert os.fsencode(album / "@eaDir" / "a.jpg") not in wait_for(told, album / "trip" / "b.jpg")
+
+
+@pytest.mark.parametrize(
+    ("number", "files", "wanted", "expected"),
+    [
+        (28, {FILE: 8192, "user/max_inotify_watches": 8192}, 1, "fs.inotify.max_user_watches=16384"),
+        (28, {FILE: 8192}, 9000, "fs.inotify.max_user_watches=32768"),
+        (28, {FILE: 8192, "user/max_inotify_watches": 10}, 11, "user.max_inotify_watches=64"),
+        (24, {"fs/inotify/max_user_instances": 128}, 1, "fs.inotify.max_user_instances=256"),
+    ],
+)
+def test_the_advice_is_enough(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    files: dict[str, int],
+    wanted: int,
+    expected: str,
+) -> None:
+    """It names the limit that holds, the machine's or the name space's, with room; limits that change are seen."""
+    monkeypatch.setattr(watch, "SYSCTL", tmp_path)
+    before = limits()
+    for name, limit in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(f"{limit}\n")
+    assert advice(number, wanted) == f"sysctl -w {expected}"
+    assert limits() != before
+
+
+def test_no_limit_no_advice() -> None:
+    """A folder that may not be read is not helped by one."""
+    assert advice(13, 1) == advice(None, 1) == ""
+
+
+def test_unheard_folders() -> None:
+    """Single ones, and trees with all below them."""
+    unheard = Unheard(frozenset([b"/album/a"]), (b"/album/nas",))
+    assert unheard
+    assert not Unheard()
+    assert unheard.has(b"/album/a")
+    assert unheard.has(b"/album/nas")
+    assert unheard.has(b"/album/nas/x/y")
+    assert not unheard.has(b"/album/a/b")
+    assert not unheard.has(b"/album/nas2")
+    assert not unheard.has(b"/album")

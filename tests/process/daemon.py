@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Daemon:
             "CBIR_CONFIG": str(self.config),
             "NOTIFY_SOCKET": str(home / "notify"),
         }
+        # A command that becomes the daemon, such as `unshare`.
+        self.before: Sequence[str] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *argv: str | Path) -> None:
@@ -66,7 +68,7 @@ class Daemon:
             manager.bind(str(notify))
             manager.settimeout(START_TIMEOUT_S)
             with self.log.open("ab") as log:
-                command = [COMMANDS / "cbir-daemon", "run", "--quiet", *(argv or (self.album,))]
+                command = [*self.before, COMMANDS / "cbir-daemon", "run", "--quiet", *(argv or (self.album,))]
                 self.process = subprocess.Popen(command, env=self.environ, stderr=log, stdout=log)  # noqa: S603 -- ours
             while b"READY=1" not in manager.recv(4096).split(b"\n"):
                 pass
