@@ -1,0 +1,206 @@
+"""The service without its process: what counts as alive, what is told, what is wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cbir_daemon import config, pulse
+from cbir_daemon.handlers import problems as problems_module
+from cbir_daemon.handlers.problems import problems
+from cbir_daemon.handlers.rooms import Rooms
+from cbir_daemon.handlers.summary import reading, summary
+from cbir_daemon.ingest import Progress
+from cbir_daemon.records import FileState, Unreadable
+from cbir_daemon.refit import RefitState
+from cbir_daemon.service import RETRY_S, Service
+from cbir_daemon.store import Failed, Store
+
+NOW = 1_767_225_600.0
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """Give a service whose threads run on an empty album; nothing is watched, and no signal is taken."""
+    (tmp_path / "album").mkdir()
+    settings = config.load(state=tmp_path / "state", albums=(tmp_path / "album",), environ={"HOME": str(tmp_path)})
+    with ExitStack() as stack:
+        service = Service(settings, lambda: settings)
+        (tmp_path / "state").mkdir(mode=0o700)
+        service._start(stack)
+        stack.callback(service._stop_threads)
+        stack.callback(service.stop)
+        yield service
+
+
+@pytest.fixture
+def rooms(service: Service) -> Rooms:
+    """Give the rooms of a service."""
+    assert service.rooms is not None
+    return service.rooms
+
+
+def whats(rooms: Rooms) -> list[str]:
+    """Return what is wrong; each has something to do about it."""
+    found = problems(rooms)
+    assert all(one.do for one in found)
+    return [one.what for one in found]
+
+
+# -- alive -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_thread_of_the_daemon_has_a_pulse(service: Service) -> None:
+    """Each thread that the daemon cannot do without promises when it is heard of again."""
+    names = {one.name for one in pulse.all_now()}
+    assert names == {thread.name for thread in service._threads} | {"writer", "server"}
+    assert {"pairing", "projection", "refit", "ingest", "backups"} < names
+    assert service._lives(time.monotonic())
+
+
+def test_a_thread_that_hangs_withholds_the_ping(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """A broken promise means that the daemon does not live, and the log names the thread; a kept one heals that."""
+    with pulse.of("one"), caplog.at_level(logging.ERROR):
+        pulse.beat(-1.0)
+        assert not service._lives(time.monotonic())
+        assert "thread stuck name=one late_s=" in caplog.text
+        pulse.beat()
+        assert service._lives(time.monotonic())
+
+
+def test_who_waits_for_a_file_system_is_alive(service: Service, rooms: Rooms) -> None:
+    """A hung disk is no reason to start again, where the daemon would hang again: it is a problem to be told."""
+    with pulse.of("one"):
+        pulse.beat(-100.0, waits_for="the file system of /mnt/nas")
+        assert service._lives(time.monotonic())
+        assert whats(rooms) == ["one has waited 220 s for the file system of /mnt/nas"]
+
+
+def test_a_dead_thread_withholds_the_ping(service: Service) -> None:
+    """When a thread has ended the daemon does not live."""
+    assert service.rooms is not None
+    service.rooms.refit.stop()
+    service._stop.set()
+    service.rooms.store.wake()
+    next(one for one in service._threads if one.name == "refit").join()
+    assert not service._lives(time.monotonic())
+
+
+# -- what is wrong -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_wrong_with_a_sound_daemon(rooms: Rooms) -> None:
+    """An empty album on a disk with room is no problem."""
+    assert whats(rooms) == []
+
+
+def test_a_thread_that_is_refused_says_why(rooms: Rooms) -> None:
+    """Until its loop goes round again, a thread whose work the disk refused is the first problem."""
+    with pulse.of("pairing"):
+        pulse.refused("index.sqlite: database or disk is full", RETRY_S)
+        assert whats(rooms) == ["pairing waits and tries again: index.sqlite: database or disk is full"]
+        pulse.rest(0.0)
+        assert whats(rooms) == []
+
+
+def test_a_thread_that_hangs_is_told(rooms: Rooms) -> None:
+    """A thread that broke its promise for no reason of the disk's is a fault of ours, and said so."""
+    with pulse.of("one"):
+        pulse.beat(-1.0)
+        assert whats(rooms) == ["one has not been heard of in time"]
+
+
+def test_a_disk_that_is_nearly_full_is_told(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the index cannot grow any more, the status says how much is left, and where."""
+    free_bytes = shutil.disk_usage(rooms.config.state_dir).free
+    monkeypatch.setattr(problems_module, "LEAST_FREE_BYTES", 2 * free_bytes)
+    (what,) = whats(rooms)
+    assert what.startswith(f"the disk of {rooms.config.state_dir} is nearly full: ")
+
+
+def test_a_failed_fit_is_told_until_one_goes_well(rooms: Rooms) -> None:
+    """The last fit counts: a failed one is a problem with its reason, one cut short by a stop is none."""
+    for outcome, told in (("failed", 1), ("cancelled", 1)):
+        run_id = rooms.store.start_run("there is no map", "mean16/1", 30, NOW)
+        rooms.store.end_run(run_id, outcome, "memory ran out", NOW)
+        assert whats(rooms) == ["the last fit of the map failed: memory ran out"] * told
+    rooms.refit.state = RefitState(3, "tune", 0.5, "trying", 0.0)
+    assert whats(rooms) == []
+    rooms.refit.state = None
+
+
+def test_images_without_a_place_are_told(rooms: Rooms) -> None:
+    """While the model worker fails, the status says why new images have no place."""
+    rooms.projection.failing = "the model worker was killed"
+    assert whats(rooms) == ["new images are not placed on the map: the model worker was killed"]
+
+
+def put_unreadable(store: Store, *codes: str) -> None:
+    """Record files that could not be read."""
+    (album,) = store.albums()
+    store.apply(
+        [
+            Failed(album.id, f"{number}.jpg".encode(), FileState(1, 1, number + 1), Unreadable(code, "why"))
+            for number, code in enumerate(codes)
+        ]
+    )
+
+
+def test_files_that_could_not_be_read_are_counted_by_reason(rooms: Rooms) -> None:
+    """Most frequent first; those that only need a package are a problem of their own, with the command."""
+    put_unreadable(rooms.store, "truncated", "empty", "truncated", "needs-extra")
+    extra, rest = problems(rooms)
+    assert extra.what == "1 file is of a kind that no installed package reads"
+    assert "pip install 'cbir-daemon[" in extra.do
+    assert (rest.what, rest.do) == (
+        "3 files could not be read: 2 truncated, 1 empty",
+        "cbir errors lists them, with reasons",
+    )
+
+
+# -- what is told ------------------------------------------------------------------------------------------------------
+
+
+def test_progress_has_everything_that_is_known() -> None:
+    """Found, done, errors and rate, and the time left once there is a rate; nothing before it is known how much."""
+    assert reading(Progress()) == ""
+    assert reading(Progress(found=10)) == "indexing: 0 of 10 files, 0 errors, 0/s"
+    line = reading(Progress(found=100, done=50, errors=2, started=time.monotonic() - 10))
+    assert line == "indexing: 50 of 100 files, 2 errors, 5/s, 10 s left"
+
+
+def test_the_summary_says_what_is_done_or_what_there_is(rooms: Rooms) -> None:
+    """A fit and its stage; with nothing to do the images and the map; problems last."""
+    assert summary(rooms) == "0 images, 0 errors, no map"
+    rooms.refit.state = RefitState(1, "tune", 0.25, "trying n_neighbors=5", 0.0)
+    assert summary(rooms) == "fitting the map: 25%, tune"
+    rooms.refit.state = None
+    put_unreadable(rooms.store, "empty")
+    assert summary(rooms) == "0 images, 1 errors, no map; 1 problem, see `cbir status`"
+
+
+def test_a_given_socket_is_the_one_that_answers(tmp_path: Path) -> None:
+    """With a socket of the manager's the service listens there, makes none of its own, and leaves it listening."""
+    (tmp_path / "album").mkdir()
+    (tmp_path / "state").mkdir(mode=0o700)
+    settings = config.load(state=tmp_path / "state", albums=(tmp_path / "album",), environ={"HOME": str(tmp_path)})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as theirs, ExitStack() as stack:
+        theirs.bind(str(tmp_path / "given"))
+        theirs.listen()
+        service = Service(settings, lambda: settings, theirs.dup())
+        service._start(stack)
+        stack.callback(service._stop_threads)
+        stack.callback(service.stop)
+        assert service._socket_path == tmp_path / "given"
+        assert not os.path.lexists(settings.socket_path)
+        stack.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(str(tmp_path / "given"))
