@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import shutil
 import threading
@@ -10,16 +12,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from watchdog.observers import inotify_c
 
-from cbir_daemon import config
+from cbir_daemon import albums, config, watch
 from cbir_daemon.albums import Albums
 from cbir_daemon.config import AlbumConfig
 from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFoundError
+from cbir_daemon.filesystems import Mount
 from cbir_daemon.ingest import Ingest
 from cbir_daemon.mailbox import Mailbox
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Album, Store
+from cbir_daemon.watch import Unheard
 from tests.rights import open_folder, ordinary_user
 from tests.rows import all_images, indexed
 
@@ -33,12 +38,13 @@ class Wardrobe:
 
     def __init__(self, folder: Path, pool: DecodePool, *settings: AlbumConfig) -> None:
         self.folder = folder
+        self.mounts: tuple[Mount, ...] = (Mount(1, b"/", "ext4"),)
         self.store = Store(folder / "index.sqlite")
         self.store.open()
         self.searcher = Searcher(self.store)
         self.mailbox = Mailbox()
         configured = config.load(state=folder / "state", environ={}, albums=[])
-        self.albums = Albums(self.store, self.searcher, settings)
+        self.albums = Albums(self.store, self.searcher, settings, lambda: self.mounts)
         self.ingest = Ingest(configured, self.store, self.searcher, pool, self.mailbox, (".jpg",), self.albums.changed)
 
     def close(self) -> None:
@@ -59,6 +65,14 @@ class Wardrobe:
     def album(self, path: Path) -> Album:
         """Return the album at a path."""
         return next(album for album in self.store.albums() if album.path == bytes(path))
+
+    def unheard(self, path: Path) -> Unheard:
+        """Return from which folders of an album nothing is heard."""
+        return self.ingest._unheard.get(self.album(path).id, Unheard())
+
+    def mount(self, number: int, path: Path | bytes, kind: str) -> None:
+        """Say that something is mounted."""
+        self.mounts += (Mount(number, bytes(path), kind),)
 
     def scans(self) -> list[bytes | None]:
         """Return, and forget, which walks were asked for."""
@@ -281,8 +295,8 @@ def test_a_setting_that_changes_takes_effect(wardrobe: Wardrobe) -> None:
     wardrobe.albums.start(wardrobe.ingest)
     watcher = wardrobe.albums._watcher
     assert watcher is not None
-    for watch, state in (("poll", "polling"), ("auto", "watching")):
-        wardrobe.albums.remember([AlbumConfig(album, watch=watch)])
+    for mode, state in (("poll", "polling"), ("auto", "watching")):
+        wardrobe.albums.remember([AlbumConfig(album, watch=mode)])
         wardrobe.albums.watch(wardrobe.album(album))
         assert wardrobe.listed() == {str(album): state}
         assert watcher.stands(bytes(album)) is (watch == "auto")
@@ -298,3 +312,168 @@ def test_after_the_end_nothing_is_watched_any_more(wardrobe: Wardrobe) -> None:
     wardrobe.albums.check()
     wardrobe.albums.remove(bytes(album))
     assert wardrobe.albums._watcher is None
+
+
+# What file systems tell.
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "state"),
+    [
+        ("ext4", "auto", "watching"),
+        ("fuseblk", "auto", "watching"),
+        ("nfs4", "auto", "polling"),
+        ("cifs", "auto", "polling"),
+        ("fuse.sshfs", "auto", "polling"),
+        ("nfs4", "inotify", "watching"),
+        ("ext4", "poll", "polling"),
+    ],
+)
+def test_the_file_system_decides_unless_told_otherwise(wardrobe: Wardrobe, kind: str, mode: str, state: str) -> None:
+    """What tells nothing of what others change is polled; that is no fault, so nothing is said of it."""
+    album = wardrobe.make("album")
+    wardrobe.mount(2, album, kind)
+    wardrobe.albums.remember([AlbumConfig(album, watch=mode)])
+    wardrobe.albums.start(wardrobe.ingest)
+    assert wardrobe.listed() == {str(album): state}
+    assert wardrobe.albums.report(wardrobe.album(album)).file_system == kind
+    assert wardrobe.albums.problems() == []
+
+
+def test_what_is_mounted_inside_may_tell_nothing(wardrobe: Wardrobe) -> None:
+    """It is polled with all below it, the album around it is watched; unless events are insisted on."""
+    album = wardrobe.make("album")
+    wardrobe.mount(2, album / "nas", "nfs4")
+    wardrobe.mount(3, album / "usb", "vfat")
+    wardrobe.mount(4, wardrobe.folder / "album2", "nfs4")
+    wardrobe.albums.remember([AlbumConfig(album)])
+    wardrobe.albums.start(wardrobe.ingest)
+    assert wardrobe.listed() == {str(album): "watching"}
+    assert wardrobe.unheard(album) == Unheard(trees=(bytes(album / "nas"),))
+    wardrobe.albums.remember([AlbumConfig(album, watch="inotify")])
+    wardrobe.albums.watch(wardrobe.album(album))
+    assert wardrobe.unheard(album) == Unheard()
+
+
+def test_what_is_mounted_later_is_taken_up(wardrobe: Wardrobe) -> None:
+    """At the album, inside it, and off again; what is mounted beside it is nobody's business."""
+    album = wardrobe.make("album")
+    wardrobe.albums.add(bytes(album))
+    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.scans()
+    before = wardrobe.mounts
+    wardrobe.mount(2, wardrobe.folder / "album2", "nfs4")
+    wardrobe.albums.check()
+    assert wardrobe.scans() == []
+    for point, kind, state, trees in (
+        (album, "nfs4", "polling", ()),
+        (album / "nas", "nfs4", "watching", (bytes(album / "nas"),)),
+        (album, "ext4", "watching", ()),
+    ):
+        wardrobe.mounts = before
+        wardrobe.mount(3, point, kind)
+        wardrobe.albums.check()
+        assert wardrobe.scans() == [bytes(album)]
+        assert wardrobe.listed() == {str(album): state}
+        assert wardrobe.unheard(album).trees == trees
+        wardrobe.albums.check()
+        assert wardrobe.scans() == []
+    # Another disk of the same type at the same place.
+    wardrobe.mounts = before
+    wardrobe.mount(4, album, "ext4")
+    wardrobe.albums.check()
+    assert wardrobe.scans() == [bytes(album)]
+    wardrobe.hears(album / "new.jpg")
+    assert wardrobe.albums.report(wardrobe.album(album)).restarts == 0
+
+
+def test_news_of_mounts_are_asked_of_the_kernel(wardrobe: Wardrobe) -> None:
+    """There are none while nothing is mounted, nor before the start or after the end."""
+    assert not wardrobe.albums.is_remounted()
+    wardrobe.albums.start(wardrobe.ingest)
+    assert not wardrobe.albums.is_remounted()
+    wardrobe.albums.stop()
+    assert not wardrobe.albums.is_remounted()
+
+
+# What the operator is told.
+
+
+def test_lost_events_are_told_and_made_up_for(wardrobe: Wardrobe) -> None:
+    """The album is walked, and for an hour it is said what to raise."""
+    album = wardrobe.make("album")
+    wardrobe.albums.add(bytes(album))
+    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.scans()
+    wardrobe.albums._lost(bytes(album))
+    wardrobe.albums._lost(bytes(album))
+    assert wardrobe.scans() == [bytes(album), bytes(album)]
+    assert wardrobe.albums.report(wardrobe.album(album)).overflows == 2
+    (problem,) = wardrobe.albums.problems()
+    assert "the kernel lost events, 2 times" in problem.what
+    assert "sysctl -w fs.inotify.max_queued_events=" in problem.do
+    wardrobe.albums._watches[bytes(album)].lost_at -= albums.RECENT_S
+    assert wardrobe.albums.problems() == []
+
+
+def test_refused_folders_are_polled_and_told(wardrobe: Wardrobe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to raise; once it is raised they are watched, and walked for what was missed."""
+    album = wardrobe.make("album")
+    (album / "a").mkdir()
+    wardrobe.albums.add(bytes(album))
+    real = inotify_c.inotify_add_watch
+
+    def add_watch(descriptor: int, path: bytes, mask: int) -> int:
+        if path == bytes(album):
+            return real(descriptor, path, mask)
+        ctypes.set_errno(errno.ENOSPC)
+        return -1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inotify_c, "inotify_add_watch", add_watch)
+        wardrobe.albums.start(wardrobe.ingest)
+        wardrobe.scans()
+    assert wardrobe.listed() == {str(album): "watching"}
+    assert wardrobe.unheard(album) == Unheard(frozenset([bytes(album / "a")]))
+    assert wardrobe.albums.report(wardrobe.album(album)).unwatched_folders == 1
+    (problem,) = wardrobe.albums.problems()
+    assert "1 folders are polled, not watched: No space left on device" in problem.what
+    assert "max_user_watches=" in problem.do
+    wardrobe.albums.check()
+    assert wardrobe.scans() == []
+    monkeypatch.setattr(watch, "limits", lambda: (1, 2, 3, 4))
+    wardrobe.albums.check()
+    assert wardrobe.scans() == [bytes(album)]
+    assert (wardrobe.unheard(album), wardrobe.albums.problems()) == (Unheard(), [])
+
+
+def test_an_album_that_cannot_be_watched_says_why(wardrobe: Wardrobe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is polled; a missing one says that nothing is forgotten."""
+
+    def refuse(*_: object) -> int:
+        ctypes.set_errno(errno.EMFILE)
+        return -1
+
+    album = wardrobe.make("album")
+    wardrobe.albums.add(bytes(album))
+    with monkeypatch.context() as patch:
+        patch.setattr(inotify_c, "inotify_init", refuse)
+        wardrobe.albums.start(wardrobe.ingest)
+    assert wardrobe.listed() == {str(album): "polling"}
+    (problem,) = wardrobe.albums.problems()
+    assert "is polled, not watched" in problem.what
+    assert "max_user_instances=" in problem.do
+    wardrobe.store.set_album_state(wardrobe.album(album).id, "missing")
+    wardrobe.albums.changed(wardrobe.album(album).id)
+    assert "nothing is forgotten" in wardrobe.albums.problems()[0].what
+
+
+def test_folders_that_are_excluded_take_no_watch(wardrobe: Wardrobe) -> None:
+    """A NAS has one of thumbnails beside each folder."""
+    album = wardrobe.make("album")
+    (album / "@eaDir").mkdir()
+    wardrobe.albums.add(bytes(album))
+    wardrobe.albums.start(wardrobe.ingest)
+    watcher = wardrobe.albums._watcher
+    assert watcher is not None
+    assert len(watcher._observers[bytes(album)].kernel._watch_for_wd) == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from cbir_daemon import scan
 from cbir_daemon.config import WatchConfig
 from cbir_daemon.records import FileState
-from cbir_daemon.scan import Filter, Found
+from cbir_daemon.scan import YOUNG_NS, Filter, Found
 from tests.rights import open_folder, ordinary_user
 
 __all__ = ["open_folder"]
@@ -42,6 +44,7 @@ def test_every_image_file_is_found_with_its_state(tmp_path: Path) -> None:
     assert found.unreadable == ()
     status = (tmp_path / "a.jpg").stat()
     assert found.files[b"a.jpg"] == FileState(status.st_size, status.st_mtime_ns, status.st_ino)
+    assert found.files[b"a.jpg"].device == status.st_dev
 
 
 def test_what_is_no_image_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,3 +162,167 @@ def test_paths_are_joined_without_a_stray_slash() -> None:
     assert scan.joined(b"/a", b"b") == b"/a/b"
     assert scan.joined(b"/a", b"") == b"/a"
     assert scan.joined(b"", b"b") == b"b"
+
+
+# Looking only at folders.
+
+LATER_NS = time.time_ns() + 10 * YOUNG_NS
+"""A time at which nothing that a test writes is young any more."""
+
+
+def settled(root: Path) -> Found:
+    """Walk an album in which nothing was written for long."""
+    return scan.walk(os.fsencode(root), b"", RULES, now_ns=LATER_NS)
+
+
+def look(root: Path, before: Found, within: Callable[[bytes], bool] | None = None, now_ns: int = LATER_NS) -> Found:
+    return scan.look(os.fsencode(root), before.folders, RULES, within=within, now_ns=now_ns)
+
+
+def test_where_nothing_came_or_went_nothing_is_listed(tmp_path: Path) -> None:
+    """Every folder is known on, and no file is looked at."""
+    write(tmp_path, "a.jpg", "trip/b.jpg", "trip/day/c.jpg", "empty/x.txt")
+    before = settled(tmp_path)
+    assert before.folders.keys() == {b"", b"trip", b"trip/day", b"empty"}
+    found = look(tmp_path, before)
+    assert (found.files, found.listed, found.unreadable) == ({}, frozenset(), ())
+    assert found.folders == before.folders
+    assert not found.would_have(b"a.jpg")
+
+
+def touch(path: Path) -> None:
+    """Set a folder's mtime to what it never had: two writes in one tick of the kernel's clock look like one."""
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1_000_000_000))
+
+
+def link_folder(root: Path) -> None:
+    """Put a link to a folder in its place."""
+    (root / "trip/day").rename(root / "day")
+    (root / "trip/day").symlink_to("../day")
+
+
+def file_for_folder(root: Path) -> None:
+    """Put a file in the place of a folder."""
+    shutil.rmtree(root / "trip/day")
+    (root / "trip/day").touch()
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], set[bytes], set[bytes]]] = {
+    "a new file": (lambda root: write(root, "trip/new.jpg"), {b"trip/new.jpg", b"trip/b.jpg"}, {b"trip"}),
+    "a file gone": (lambda root: (root / "trip/b.jpg").unlink(), set(), {b"trip"}),
+    "a file renamed": (lambda root: (root / "a.jpg").rename(root / "z.jpg"), {b"z.jpg"}, {b""}),
+    "a file replaced": (lambda root: (root / "a.jpg").write_bytes(b"xyz"), {b"a.jpg"}, {b""}),
+    "a new folder": (lambda root: write(root, "x/y/z.jpg"), {b"a.jpg", b"x/y/z.jpg"}, {b"", b"x", b"x/y"}),
+    "a folder gone": (lambda root: shutil.rmtree(root / "trip"), {b"a.jpg"}, {b"", b"trip", b"trip/day"}),
+    "a folder renamed": (
+        lambda root: (root / "trip").rename(root / "tour"),
+        {b"a.jpg", b"tour/b.jpg", b"tour/day/c.jpg"},
+        {b"", b"trip", b"trip/day", b"tour", b"tour/day"},
+    ),
+    "a folder that is a link now": (
+        link_folder,
+        {b"a.jpg", b"day/c.jpg", b"trip/b.jpg"},
+        {b"", b"day", b"trip", b"trip/day"},
+    ),
+    "a folder that is a file now": (file_for_folder, {b"trip/b.jpg"}, {b"trip", b"trip/day"}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_look_finds_what_came_and_went(tmp_path: Path, name: str) -> None:
+    """Only the folders concerned are listed; of a file in them that is not found it is known that it is gone."""
+    write(tmp_path, "a.jpg", "trip/b.jpg", "trip/day/c.jpg")
+    before = settled(tmp_path)
+    change, files, listed = CHANGES[name]
+    change(tmp_path)
+    for folder in map(os.fsdecode, listed & before.folders.keys()):
+        if (tmp_path / folder).is_dir() and not (tmp_path / folder).is_symlink():
+            touch(tmp_path / folder)
+    found = look(tmp_path, before)
+    assert (set(found.files), found.listed) == (files, frozenset(listed))
+    assert found.folders.keys() == settled(tmp_path).folders.keys()
+    for path in (b"a.jpg", b"trip/b.jpg", b"trip/day/c.jpg"):
+        assert found.would_have(path) is (scan.parent(path) in listed)
+
+
+def test_a_look_does_not_find_what_was_written_in_place(tmp_path: Path) -> None:
+    """Its folder gives no sign of it: a walk is what finds it; but for a folder in which something was just written."""
+    write(tmp_path, "old/a.jpg", "young/b.jpg")
+    os.utime(tmp_path / "old", ns=(1, 1))
+    os.utime(tmp_path / "old" / "a.jpg", ns=(1, 1))
+    now_ns = (tmp_path / "young" / "b.jpg").stat().st_mtime_ns + YOUNG_NS - 1
+    before = scan.walk(os.fsencode(tmp_path), b"", RULES, now_ns=now_ns)
+    for name in ("old/a.jpg", "young/b.jpg"):
+        with (tmp_path / name).open("ab") as file:
+            file.write(b"more")
+    found = look(tmp_path, before, now_ns=LATER_NS)
+    assert found.files.keys() == {b"young/b.jpg"}
+    # It is young no longer: the next look passes it over.
+    assert look(tmp_path, found).listed == frozenset()
+    assert {path for path, state in walk(tmp_path).files.items() if state.size_bytes > 1} == {
+        b"old/a.jpg",
+        b"young/b.jpg",
+    }
+
+
+def test_a_file_of_the_future_makes_no_folder_young_for_ever(tmp_path: Path) -> None:
+    """A camera's clock may be wrong by years."""
+    write(tmp_path, "a.jpg")
+    os.utime(tmp_path / "a.jpg", ns=(1, LATER_NS + 100 * YOUNG_NS))
+    assert look(tmp_path, settled(tmp_path)).listed == frozenset()
+
+
+def test_a_look_may_be_at_some_folders_only(tmp_path: Path) -> None:
+    """The others are known on as they were, whatever happened there."""
+    write(tmp_path, "a.jpg", "trip/b.jpg", "other/c.jpg")
+    before = settled(tmp_path)
+    write(tmp_path, "trip/new.jpg", "other/new.jpg", "trip/below/d.jpg")
+    found = look(tmp_path, before, within=lambda folder: folder == b"trip")
+    assert found.files.keys() == {b"trip/b.jpg", b"trip/new.jpg", b"trip/below/d.jpg"}
+    assert found.folders[b"other"] == before.folders[b"other"]
+    assert found.folders.keys() == before.folders.keys() | {b"trip/below"}
+
+
+def test_a_look_knows_what_it_cannot_see(open_folder: Path) -> None:
+    """A closed folder hides what lies below it, also from a look, and is tried again by the next one."""
+    write(open_folder, "a.jpg", "closed/b.jpg", "closed/deep/c.jpg")
+    before = settled(open_folder)
+    (open_folder / "closed").chmod(0)
+    touch(open_folder / "closed")
+    with ordinary_user():
+        found = look(open_folder, before)
+        assert set(found.unreadable) == {b"closed", b"closed/deep"}
+        assert not found.would_have(b"closed/b.jpg")
+        assert not found.would_have(b"closed/deep/c.jpg")
+    (open_folder / "closed").chmod(0o755)
+    found = look(open_folder, found)
+    assert found.files.keys() == {b"closed/b.jpg", b"closed/deep/c.jpg"}
+
+
+@pytest.mark.parametrize(
+    "put", [None, Path.touch, lambda path: path.symlink_to("/")], ids=["nothing", "a file", "a link"]
+)
+def test_a_look_at_a_root_that_is_gone_hides_everything(tmp_path: Path, put: Callable[[Path], object] | None) -> None:
+    """As a walk does."""
+    root = tmp_path / "album"
+    write(root, "a.jpg", "trip/b.jpg")
+    before = settled(root)
+    shutil.rmtree(root)
+    if put is not None:
+        put(root)
+    for found in (look(root, before), settled(root)):
+        assert b"" in found.unreadable
+        assert not found.would_have(b"a.jpg")
+        assert not found.would_have(b"trip/b.jpg")
+
+
+def test_the_disk_of_what_is_gone(tmp_path: Path) -> None:
+    """Is that of the innermost folder that is there; of an album whose root is not there it is not known."""
+    write(tmp_path, "trip/b.jpg")
+    found = settled(tmp_path)
+    device = tmp_path.stat().st_dev
+    for path in (b"x.jpg", b"trip/x.jpg", b"trip/gone/deep/x.jpg"):
+        assert found.device_at(path) == device
+        assert scan.device_at(os.fsencode(tmp_path) + b"/" + path) == device
+    assert settled(tmp_path / "absent").device_at(b"a.jpg") is None
+    assert scan.device_at(b"/proc/self/absent") == os.lstat("/proc/self/").st_dev

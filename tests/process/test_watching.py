@@ -77,9 +77,13 @@ def secluded() -> Iterator[Secluded]:
     if tried.returncode != 0:
         pytest.skip(f"may not mount here: {tried.stderr.decode()}")
     with living() as daemon:
-        text = daemon.config.read_text().replace("[watch]\n", f"[watch]\npoll_s = {POLL_S}\n")
-        daemon.config.write_text(text)
+        poll_often(daemon)
         yield Secluded(daemon)
+
+
+def poll_often(daemon: Daemon) -> None:
+    """Leave little time between two looks at what is polled or missing."""
+    daemon.config.write_text(daemon.config.read_text().replace("[watch]\n", f"[watch]\npoll_s = {POLL_S}\n"))
 
 
 def fill(album: Path, numbers: range) -> None:
@@ -259,6 +263,7 @@ def test_a_disk_inside_an_album(secluded: Secluded) -> None:
 
 def test_an_album_that_is_moved_away_is_not_followed(daemon: Daemon) -> None:
     """Another folder at its path is the album from then on: what comes into it is heard of."""
+    poll_often(daemon)
     fill(daemon.album, range(2))
     daemon.start()
     daemon.settle()
