@@ -4,7 +4,7 @@ In: connections.  Out: replies.  Never here: what a method does, JSON's meaning.
 
 The socket has mode 0600 and each peer's user id is checked by the kernel's word (SO_PEERCRED).  A peer that stops in
 the middle of a message, or never reads its answers, loses its connection after a while; it holds one of a bounded
-number of places meanwhile and stops nobody else.
+number of places meanwhile and stops nobody else.  When all places are taken, a process that holds many gives one up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cbir_daemon import pulse
@@ -85,7 +87,9 @@ class Server:
         self._group = group
         self._given = listener
         self._lock = threading.Lock()
-        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._connections: dict[socket.socket, _Guest] = {}
+        # Shown out, and still held by a handler that has not noticed yet.
+        self._leaving: list[_Guest] = []
         self._closed = threading.Event()
 
     def open(self) -> None:
@@ -173,12 +177,13 @@ class Server:
         self._woken.close()
         with self._lock:
             open_now = dict(self._connections)
+            leaving = list(self._leaving)
         for connection in open_now:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
         deadline = time.monotonic() + STOP_WAIT_S
-        for thread in open_now.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        for guest in (*open_now.values(), *leaving):
+            guest.thread.join(max(0.0, deadline - time.monotonic()))
 
     def _stop_listening(self) -> None:
         if self._given is None:
@@ -193,13 +198,15 @@ class Server:
 
     def _welcome(self, connection: socket.socket) -> None:
         connection.settimeout(FRAME_TIMEOUT_S)
-        error = self._refused(connection)
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+        pid, uid, gid = PEER_CREDENTIALS.unpack(raw)
+        error = self._refused(pid, uid, gid)
         if error is not None:
             _send_last(connection, refusal(None, error, self._clock()))
             return
         thread = threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True)
         with self._lock:
-            self._connections[connection] = thread
+            self._connections[connection] = _Guest(thread, pid)
         try:
             thread.start()
         except RuntimeError as failure:
@@ -209,15 +216,38 @@ class Server:
                 del self._connections[connection]
             _send_last(connection, refusal(None, BusyError("no thread is left for this connection"), self._clock()))
 
-    def _refused(self, connection: socket.socket) -> CbirError | None:
-        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
-        pid, uid, gid = PEER_CREDENTIALS.unpack(raw)
+    def _refused(self, pid: int, uid: int, gid: int) -> CbirError | None:
         if uid != os.geteuid() and not self._is_member(uid, gid):
             logger.warning("connection refused pid=%d uid=%d", pid, uid)
             return ForbiddenError("this daemon belongs to another user")
-        if len(self._connections) >= self._max_connections:
+        if not self._has_room(pid):
             return BusyError(f"{self._max_connections} clients are connected already", hint="try again in a moment")
         return None
+
+    def _has_room(self, pid: int) -> bool:
+        """Whether one more connection of process `pid` may come; made, if need be, where one process holds many.
+
+        It loses the connection that has said nothing for longest.  So a program that leaves its connections open, or
+        opens hundreds, stops nobody but itself.
+        """
+        with self._lock:
+            self._leaving = [guest for guest in self._leaving if guest.thread.is_alive()]
+            if len(self._connections) < self._max_connections:
+                return True
+            held = Counter(guest.pid for guest in self._connections.values())
+            greedy, most = held.most_common(1)[0]
+            # One fewer for it and one more for the newcomer's process must not turn the two round.
+            if most < held[pid] + 2 or len(self._leaving) >= self._max_connections:
+                return False
+            candidates = [
+                (guest.heard_s, id(guest), one) for one, guest in self._connections.items() if guest.pid == greedy
+            ]
+            victim = min(candidates)[-1]
+            self._leaving.append(self._connections.pop(victim))
+        logger.warning("connection ended reason=crowded pid=%d connections=%d", greedy, most)
+        with contextlib.suppress(OSError):
+            victim.shutdown(socket.SHUT_RDWR)
+        return True
 
     def _is_member(self, uid: int, gid: int) -> bool:
         if self._allowed_gid is None:
@@ -230,6 +260,7 @@ class Server:
     def _serve(self, connection: socket.socket) -> None:
         try:
             for frame in self._frames(connection):
+                self._hear(connection)
                 if not self._answer(connection, frame):
                     break
         except (OSError, _PeerGoneError) as error:
@@ -238,6 +269,12 @@ class Server:
             connection.close()
             with self._lock:
                 self._connections.pop(connection, None)
+
+    def _hear(self, connection: socket.socket) -> None:
+        with self._lock:
+            guest = self._connections.get(connection)
+            if guest is not None:
+                guest.heard_s = time.monotonic()
 
     def _frames(self, connection: socket.socket) -> Iterator[Frame]:
         reader = FrameReader(self._max_blob_bytes)
@@ -276,6 +313,15 @@ class Server:
             failure = CbirError("the daemon failed to answer", hint="its log has the details")
             _send(connection, encode(refusal(request_id, failure, self._clock())))
         return True
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A connection's thread, the process at its other end, and when that last said something (monotonic)."""
+
+    thread: threading.Thread
+    pid: int
+    heard_s: float = field(default_factory=time.monotonic)
 
 
 class _PeerGoneError(Exception):

@@ -7,6 +7,8 @@ import grp
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -181,9 +183,9 @@ class Peer:
 
 def connections_end(server: Server) -> None:
     """Return when every connection of now has ended."""
-    for thread in list(server._connections.values()):
-        thread.join(PATIENCE_S)
-        assert not thread.is_alive()
+    for guest in list(server._connections.values()):
+        guest.thread.join(PATIENCE_S)
+        assert not guest.thread.is_alive()
 
 
 def works(path: Path) -> None:
@@ -419,6 +421,62 @@ def test_one_too_many_is_told_to_come_back(start_server: StartServer, path: Path
         with Client([path], timeout_s=PATIENCE_S) as client, pytest.raises(BusyError):
             client.hello()
     connections_end(server)
+    works(path)
+
+
+def another_process(path: Path, method: str) -> subprocess.CompletedProcess[bytes]:
+    """Ask one question from another process."""
+    code = (
+        "import contextlib, json, socket, sys\n"
+        "connection = socket.socket(socket.AF_UNIX)\n"
+        "connection.connect(sys.argv[1])\n"
+        # Who is refused is refused before he has said anything.
+        "with contextlib.suppress(BrokenPipeError):\n"
+        "    connection.sendall(json.dumps({'v': 1, 'id': 1, 'method': sys.argv[2]}).encode() + b'\\n')\n"
+        "sys.stdout.write(connection.makefile().readline())\n"
+    )
+    command = [sys.executable, "-c", code, str(path), method]
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True)  # noqa: S603 -- ours
+
+
+def only_ours_left(server: Server) -> None:
+    """Return when the connections of other processes have ended."""
+    for guest in list(server._connections.values()):
+        if guest.pid != os.getpid():
+            guest.thread.join(PATIENCE_S)
+
+
+def test_a_process_that_holds_every_place_gives_one_up(start_server: StartServer, path: Path) -> None:
+    """Another one is served at once; the first loses the connection that said nothing for longest, and only that."""
+    start_server(max_connections=3)
+    with Peer(path) as first, Peer(path) as second, Peer(path) as third:
+        for peer in (second, third, first):
+            peer.ask("echo")
+            peer.message()
+        assert b'"ok"' in another_process(path, "echo").stdout
+        assert second.frame() is None
+        for peer in (first, third):
+            peer.ask("echo", {"x": 1})
+            assert peer.message()["ok"] == {"x": 1}
+
+
+def test_places_held_in_handlers_are_given_up_too(start_server: StartServer, path: Path, handlers: Handlers) -> None:
+    """As many may be shown out as there are places, so that threads stay bounded; then newcomers are told to wait."""
+    server = start_server(max_connections=2)
+    with Peer(path) as first, Peer(path) as second:
+        for peer in (first, second):
+            peer.ask("hold")
+        assert b'"ok"' in another_process(path, "echo").stdout
+        assert len(server._leaving) == 1
+        only_ours_left(server)
+        with Peer(path) as third:
+            third.ask("hold")
+            assert b'"ok"' in another_process(path, "echo").stdout
+            only_ours_left(server)
+            with Peer(path) as fourth:
+                fourth.ask("hold")
+                assert b'"busy"' in another_process(path, "echo").stdout
+                handlers.held.set()
     works(path)
 
 
