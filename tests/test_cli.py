@@ -241,6 +241,7 @@ ARGUMENTS = {
     "cbir album remove": ["."],
     "cbir dismiss": ["a.jpg", "b.jpg"],
     "cbir undismiss": ["a.jpg", "b.jpg"],
+    "cbir decisions import": ["decisions.jsonl"],
 }
 
 

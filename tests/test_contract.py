@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import click
@@ -76,7 +77,7 @@ PARAMETERS = [
 
 def test_every_parameter_that_is_read_is_documented() -> None:
     """What the handlers read from a request stands in docs/protocol.md."""
-    readers = {"integer", "number", "choice", "flag", "path", "maybe_path"}
+    readers = {"integer", "number", "choice", "flag", "text", "path", "maybe_path"}
     read = {
         node.args[0].value
         for file in Path(handlers.__file__).parent.glob("*.py")
@@ -260,6 +261,9 @@ def field_tables() -> dict[str, dict[str, str]]:
     tables["cbir model fit"] = manual.below(tables[HISTORY], "runs[]")
     # Their rows say that the inner objects are those of commands.
     tables["alerts"] |= manual.put_below("alerts[]", tables["cbir alerts"])
+    tables["decisions"] |= manual.put_below("decisions[]", tables["cbir decisions list"])
+    tables["resolve_note"] |= manual.put_below("task", manual.below(tables["resolve_tasks"], "tasks[]"))
+    tables["resolve_runs"] |= manual.put_below("runs[]", manual.below(tables["cbir resolve"], "runs[]"))
     tables["model_fit"] |= manual.put_below("run", tables["cbir model fit"])
     return tables
 
@@ -344,7 +348,9 @@ class Scene:
         """Write a dozen pictures, two files with the same bytes, one that is none, and a name that is not UTF-8."""
         pictures.write_album(self.daemon.album, 10)
         pictures.write_album(self.other, 2, first_seed=10)
-        Path(os.fsdecode(bytes(self.daemon.album) + b"/same-\xe9.jpg")).write_bytes(self.first.read_bytes())
+        same = Path(os.fsdecode(bytes(self.daemon.album) + b"/same-\xe9.jpg"))
+        same.write_bytes(self.first.read_bytes())
+        os.link(same, self.daemon.album / "z-link.jpg")
         (self.daemon.album / "none.jpg").write_bytes(b"not an image")
 
     def without_map(self) -> None:
@@ -357,8 +363,44 @@ class Scene:
         self.daemon.settle()
         self.answers["cbir alerts"] += self.daemon.alerts()
         self.ask("cbir dismiss", self.first, self.last)
+        self.decide()
         self.ask("cbir undismiss", self.first, self.last)
+        self.resolve()
         assert self.daemon.stop() == 0
+
+    def decide(self) -> None:
+        """List what was decided, give it back, and review the groups."""
+        with Client([self.daemon.state / "socket"]) as client:
+            self.answers["decisions"].append(client.decisions())
+        decided = self.daemon.run("decisions", "list", "--json").stdout
+        self.answers["cbir decisions list"] += [json.loads(line) for line in decided.splitlines()]
+        imported = self.daemon.run("decisions", "import", "-", "--json", stdin=decided)
+        self.answers["cbir decisions import"].append(json.loads(imported.stdout))
+        for number, keys in enumerate((b"k\nk\n", b"s\nq\n")):
+            done = self.daemon.run("review", "--json", "--plan", self.daemon.home / f"r{number}", stdin=keys)
+            self.answers["cbir review"].append(json.loads(done.stdout))
+
+    def resolve(self) -> None:
+        """Plan, link, list and take back; a file that the plan keeps nothing for stays."""
+        self.ask("cbir duplicates")
+        self.ask("cbir resolve")
+        plan = self.daemon.home / "plan"
+        self.ask("cbir resolve", "--action", "hardlink", "--plan", plan)
+        kept, *others = plan.read_text().splitlines()
+        stranger = kept.replace(json.dumps(str(self.first))[1:-1], str(self.last)).replace('"keep"', '"move"')
+        plan.write_text("\n".join((kept, *others, stranger.replace("}", ', "to": "/nowhere"}'))))
+        self.ask("cbir resolve", "--plan", plan, "--apply")
+        with Client([self.daemon.state / "socket"]) as client:
+            for page in pages(client, "resolve_tasks", {"run": 1}):
+                self.answers["resolve_tasks"].append(page["ok"])
+            for page in pages(client, "resolve_runs"):
+                self.answers["resolve_runs"].append(page["ok"])
+            self.answers["resolve_start"].append(client.resolve_start(other_plan(plan)))
+            task = client.resolve_tasks(2)["tasks"][0]["task"]
+            self.answers["resolve_note"].append(client.resolve_note(task, "skipped", reason="not now"))
+        self.ask("cbir resolve", "--list")
+        self.ask("cbir resolve", "--undo", "1")
+        self.daemon.settle()
 
     def with_map(self) -> None:
         """Ask everything again, of a daemon that has a map."""
@@ -412,9 +454,15 @@ class Scene:
             rooms.refit.state = None
 
 
-def pages(client: Client, method: str) -> Iterator[dict[str, Any]]:
+def other_plan(plan: Path) -> bytes:
+    """Return the plan of a run, the other way round: what was kept goes, and what went is kept."""
+    kept, other, *_ = plan.read_text().splitlines()
+    return "\n".join((kept.replace('"keep"', '"trash"'), other.replace('"hardlink"', '"keep"'))).encode()
+
+
+def pages(client: Client, method: str, params: Mapping[str, Any] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
     """Yield the messages of a stream."""
-    request_id = client._send(method, {})
+    request_id = client._send(method, dict(params))
     message = client._answer(request_id).message
     yield message
     while message.get("more"):

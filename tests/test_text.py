@@ -196,21 +196,58 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
         {"path": "/a", "width": 640, "height": 480, "size": 2_048, "keep": True, "why": "has the most pixels"},
         {"path": "/b", "width": 64, "height": 48, "size": 10, "keep": False, "why": "is smaller"},
     ]
-    assert list(text.groups({"groups": [{"kind": "copy", "images": images}]})) == [
-        "copy  2 images",
+    assert list(text.groups({"saves": 10, "groups": [{"kind": "copy", "saves": 10, "images": images}]})) == [
+        "copy  2 images, wins 10 B",
         "  keep  640x480  2 KiB  /a  (has the most pixels)",
         "        64x48    10 B   /b  (is smaller)",
+        "1 groups, wins 10 B",
     ]
-    assert list(text.groups({"groups": []})) == []
+    assert list(text.groups({"saves": 0, "groups": []})) == []
+
+
+def test_a_decision_is_a_line() -> None:
+    """Files of the two contents, the beginning of a digest that no file has, or that all files are wanted."""
+    one = {"digest": "a" * 64, "other_digest": "b" * 64, "decided_at": "2024", "paths": ["/a"], "other_paths": []}
+    same = one | {"other_digest": "a" * 64}
+    assert list(text.decisions([one, same])) == [
+        "2024  /a is no duplicate of bbbbbbbbbbbb..., which is in no album",
+        "2024  all files with the bytes of /a are wanted",
+    ]
+
+
+def test_what_was_done_to_a_file_is_a_line() -> None:
+    """Where it went, what it shares its bytes with, or why it stays."""
+    one = {"path": "/a", "keep": "/k", "action": "trash", "state": "done", "target": "/t", "why": ""}
+    assert text.task(one) == "trash  /a -> /t"
+    assert text.task(one | {"action": "hardlink"}) == "hardlink  /a = /k"
+    assert text.task(one | {"state": "skipped", "why": "is not indexed"}) == "skipped  /a is not indexed"
+    assert text.task(one | {"state": "undone"}) == "undone  /a"
+    assert list(text.tasks({"tasks": []})) == []
+
+
+def test_a_run_is_a_line() -> None:
+    """How many files are in which state; one that was broken off says what to do."""
+    run = {"run": 2, "started_at": "2024", "open": True, "planned": 1, "begun": 0, "done": 3, "skipped": 0, "undone": 0}
+    broken = "2  2024  3 done, 1 planned; broken off: go on with --continue, or take it back with --undo"
+    assert list(text.runs([run, run | {"open": False, "planned": 0}])) == [broken, "2  2024  3 done"]
 
 
 def test_an_alert_is_a_line() -> None:
     """Its best match by name, the others by number."""
     exact = {"path": {"b64": base64.b64encode(b"/\xff").decode()}, "kind": "exact", "score": 1.0}
     copy = {"path": "/c", "kind": "copy", "score": 0.95}
-    one = {"id": 7, "time": "2024-06-01", "path": "/new", "kind": "exact", "matches": [exact, copy, copy]}
+    one = {
+        "id": 7,
+        "time": "2024-06-01",
+        "path": "/new",
+        "kind": "exact",
+        "matches": [exact, copy, copy],
+        "returned": None,
+    }
     assert text.alert(one) == "7  2024-06-01  /new has the same bytes as /\\udcff and 2 more"
     assert text.alert(one | {"matches": [copy]}) == "7  2024-06-01  /new is a copy (0.950) of /c"
+    back = one | {"matches": [copy], "returned": "2024-05-02T10:00:00.000+00:00"}
+    assert text.alert(back).endswith(" is a copy (0.950) of /c; resolved away on 2024-05-02, it is back")
     album = {
         "id": 8,
         "time": "2024-06-02",

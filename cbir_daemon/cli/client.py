@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from cbir_daemon import __version__
-from cbir_daemon.cli import metrics, text
+from cbir_daemon.cli import duplicates, metrics, resolve, review, text
+from cbir_daemon.cli.common import (
+    A_PATH,
+    AS_JSON,
+    FOUND,
+    NOTHING_FOUND,
+    Number,
+    absolute,
+    connected,
+    print_answer,
+    print_lines,
+    print_paths0,
+)
 from cbir_daemon.cli.running import run
-from cbir_daemon.client import Client
-from cbir_daemon.config import client_socket_paths
 from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError, StorageError, UnavailableError
-from cbir_daemon.protocol.messages import Json, path_from_json
 from cbir_daemon.records import Kind
 
-FOUND = 0
-NOTHING_FOUND = 1
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-A_PATH = click.Path(path_type=Path)
 MAX_TIMEOUT_S = 7 * 86_400
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-
-
-class Number(click.FloatRange):
-    """A number within its bounds, which `nan` never is."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 -- click's own signature
-        """Return the number; fails on anything else."""
-        number = super().convert(value, param, ctx)
-        return self.fail(f"{value!r} is not a number.", param, ctx) if math.isnan(number) else number
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,38 +37,6 @@ class Number(click.FloatRange):
 def cbir(context: click.Context, socket: Path | None) -> None:
     """Ask the daemon about your albums: where is this picture from, what copies of it are there, what resembles it."""
     context.obj = socket
-
-
-def _client() -> Client:
-    socket: Path | None = click.get_current_context().obj
-    return Client(client_socket_paths(socket, os.environ, _folder()))
-
-
-def _folder() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        return Path("/")
-
-
-def _absolute(path: Path) -> Path:
-    return path if path.is_absolute() else _folder() / path
-
-
-def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False))
-
-
-def _print(answer: Json, lines: Callable[[Json], Iterable[str]], *, as_json: bool) -> None:
-    if as_json:
-        _print_json(answer)
-    else:
-        _print_lines(lines(answer))
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
 
 
 # -- queries -----------------------------------------------------------------------------------------------------
@@ -106,22 +65,21 @@ def query(
 
     `-` reads the image from standard input.  Exit status 1 when nothing is found.
     """
-    source: Path | bytes = sys.stdin.buffer.read() if str(image) == "-" else _absolute(image)
-    with _client() as client:
+    source: Path | bytes = sys.stdin.buffer.read() if str(image) == "-" else absolute(image)
+    with connected() as client:
         asked: dict[str, Any] = {"limit": limit, "kind": kind, "min_score": min_score}
         try:
             answer = client.query(source, **asked, explain=explain)
         except (NoAccessError, NotFoundError):
             # The daemon may not read the file, or has another view of the file system; we may read it.
-            source = _bytes_of(_absolute(image))
+            source = _bytes_of(absolute(image))
             answer = client.query(source, **asked, explain=explain)
         if sheet is not None:
             _write(sheet, client.sheet(source, **asked))
     if paths0:
-        for match in answer["matches"]:
-            sys.stdout.buffer.write(path_from_json(match["path"]) + b"\0")
+        print_paths0(match["path"] for match in answer["matches"])
     else:
-        _print(answer, text.matches, as_json=as_json)
+        print_answer(answer, text.matches, as_json=as_json)
     if not answer["matches"]:
         click.echo("nothing found", err=True)
     return FOUND if answer["matches"] else NOTHING_FOUND
@@ -156,14 +114,14 @@ def status(prometheus: bool, as_json: bool) -> None:
     if prometheus and as_json:
         raise BadRequestError("--prometheus and --json are two formats", hint="give one of them")
     try:
-        with _client() as client:
+        with connected() as client:
             answer = client.status()
     except UnavailableError:
         if prometheus:
             # A collector should see that the daemon is down, and not the numbers of yesterday.
-            _print_lines(metrics.up(is_up=False))
+            print_lines(metrics.up(is_up=False))
         raise
-    _print(answer, metrics.metrics if prometheus else text.status, as_json=as_json)
+    print_answer(answer, metrics.metrics if prometheus else text.status, as_json=as_json)
 
 
 @cbir.command()
@@ -177,9 +135,9 @@ def settle(timeout_s: float, as_json: bool) -> None:
     That is: all that is on disk now is indexed, its alerts are written, and no fit is due or running.  Exit status 75
     on time-out.
     """
-    with _client() as client:
+    with connected() as client:
         answer = client.settle(timeout_s)
-    _print(answer, lambda one: [f"settled: {one['images']} images, {one['errors']} errors"], as_json=as_json)
+    print_answer(answer, lambda one: [f"settled: {one['images']} images, {one['errors']} errors"], as_json=as_json)
 
 
 @cbir.command()
@@ -191,9 +149,9 @@ def scan(path: Path | None, accept_losses: bool, as_json: bool) -> None:
 
     `cbir settle` waits for the end.
     """
-    with _client() as client:
-        answer = client.scan(None if path is None else _absolute(path), accept_losses=accept_losses)
-    _print(answer, lambda one: ["looking again"], as_json=as_json)
+    with connected() as client:
+        answer = client.scan(None if path is None else absolute(path), accept_losses=accept_losses)
+    print_answer(answer, lambda one: ["looking again"], as_json=as_json)
 
 
 @cbir.group()
@@ -206,10 +164,10 @@ def album() -> None:
 @AS_JSON
 def album_add(folder: Path, as_json: bool) -> None:
     """Watch FOLDER from now on."""
-    with _client() as client:
-        answer = client.album_add(_absolute(folder))
+    with connected() as client:
+        answer = client.album_add(absolute(folder))
     words = {True: "added", False: "is an album already:"}
-    _print(answer, lambda one: [f"{words[one['added']]} {text.path(one['path'])}"], as_json=as_json)
+    print_answer(answer, lambda one: [f"{words[one['added']]} {text.path(one['path'])}"], as_json=as_json)
 
 
 @album.command("remove")
@@ -217,17 +175,17 @@ def album_add(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def album_remove(folder: Path, as_json: bool) -> None:
     """Forget FOLDER; its files stay as they are."""
-    with _client() as client:
-        answer = client.album_remove(_absolute(folder))
-    _print(answer, lambda one: [f"removed {text.path(one['path'])}"], as_json=as_json)
+    with connected() as client:
+        answer = client.album_remove(absolute(folder))
+    print_answer(answer, lambda one: [f"removed {text.path(one['path'])}"], as_json=as_json)
 
 
 @album.command("list")
 @AS_JSON
 def album_list(as_json: bool) -> None:
     """List the watched folders."""
-    with _client() as client:
-        _print(client.album_list(), lambda one: text.albums(one["albums"]), as_json=as_json)
+    with connected() as client:
+        print_answer(client.album_list(), lambda one: text.albums(one["albums"]), as_json=as_json)
 
 
 @cbir.command()
@@ -237,53 +195,23 @@ def errors(as_json: bool) -> int:
 
     Exit status 1 when there are none.
     """
-    with _client() as client:
+    with connected() as client:
         answer = client.errors()
-    _print(answer, text.errors, as_json=as_json)
+    print_answer(answer, text.errors, as_json=as_json)
     return FOUND if answer["errors"] else NOTHING_FOUND
 
 
-# -- duplicates and alerts ---------------------------------------------------------------------------------------
+# -- copies ------------------------------------------------------------------------------------------------------------
+
+cbir.add_command(duplicates.duplicates)
+cbir.add_command(duplicates.dismiss)
+cbir.add_command(duplicates.undismiss)
+cbir.add_command(duplicates.decisions)
+cbir.add_command(resolve.resolve)
+cbir.add_command(review.review)
 
 
-@cbir.command()
-@click.option("--kind", type=click.Choice([Kind.EXACT.value, Kind.COPY.value]), help="Only groups of this kind.")
-@click.option("--album", type=A_PATH, metavar="FOLDER", help="Only groups with an image below this folder.")
-@AS_JSON
-def duplicates(kind: str | None, album: Path | None, as_json: bool) -> int:
-    """List groups of images that show the same.
-
-    Each has one image to keep, and says why.  Exit status 1 when there are none.
-    """
-    with _client() as client:
-        answer = client.duplicates(kind=kind, album=None if album is None else _absolute(album))
-    _print(answer, text.groups, as_json=as_json)
-    return FOUND if answer["groups"] else NOTHING_FOUND
-
-
-def _decide(name: str, first: Path, other: Path, words: dict[bool, str], *, as_json: bool) -> None:
-    with _client() as client:
-        answer: Json = getattr(client, name)(_absolute(first), _absolute(other))
-    _print(answer, lambda one: [words[one["changed"]]], as_json=as_json)
-
-
-@cbir.command()
-@click.argument("first", metavar="A", type=A_PATH)
-@click.argument("other", metavar="B", type=A_PATH)
-@AS_JSON
-def dismiss(first: Path, other: Path, as_json: bool) -> None:
-    """Say that A and B are no duplicates: remembered by content, for ever."""
-    words = {True: "dismissed: these are no duplicates", False: "was dismissed already"}
-    _decide("dismiss", first, other, words, as_json=as_json)
-
-
-@cbir.command()
-@click.argument("first", metavar="A", type=A_PATH)
-@click.argument("other", metavar="B", type=A_PATH)
-@AS_JSON
-def undismiss(first: Path, other: Path, as_json: bool) -> None:
-    """Take back that A and B are no duplicates."""
-    _decide("undismiss", first, other, {True: "taken back", False: "was not dismissed"}, as_json=as_json)
+# -- alerts ---------------------------------------------------------------------------------------------------------
 
 
 @cbir.command()
@@ -296,7 +224,7 @@ def alerts(follow: bool, since: int, as_json: bool) -> int:
     Exit status 1 when there are none.
     """
     found = NOTHING_FOUND
-    with _client() as client:
+    with connected() as client:
         for one in client.alerts(since=since, follow=follow):
             found = FOUND
             click.echo(json.dumps(one, ensure_ascii=False) if as_json else text.alert(one))
@@ -316,8 +244,8 @@ def model() -> None:
 @AS_JSON
 def model_show(as_json: bool) -> None:
     """Show the map in use, its scores and curve."""
-    with _client() as client:
-        _print(client.model_show(), text.model, as_json=as_json)
+    with connected() as client:
+        print_answer(client.model_show(), text.model, as_json=as_json)
 
 
 @model.command("fit")
@@ -327,10 +255,10 @@ def model_fit(as_json: bool) -> None:
 
     Queries are answered from the old map until the new one is there.
     """
-    with _client() as client:
+    with connected() as client:
         for news in client.model_fit():
             if "run" in news:
-                _print(news["run"], text.model, as_json=as_json)
+                print_answer(news["run"], text.model, as_json=as_json)
             elif sys.stderr.isatty():
                 progress = news["progress"]
                 line = f"{progress['fraction']:4.0%}  {progress['stage']}: {progress['message']}"
@@ -346,9 +274,9 @@ def model_history(as_json: bool) -> int:
 
     With hyper-parameters, scores, size and duration.  Exit status 1 when there was none.
     """
-    with _client() as client:
+    with connected() as client:
         answer = client.model_history()
-    _print(answer, text.history, as_json=as_json)
+    print_answer(answer, text.history, as_json=as_json)
     return FOUND if answer["runs"] else NOTHING_FOUND
 
 

@@ -13,9 +13,14 @@ WHOLE = 0.97
 """Share of an area from which it counts as all of it: an alignment is good to about a pixel of 64."""
 
 
+def raw_path(value: object) -> str:
+    """Return a path from an answer as it is; bytes that are no text come out of standard output as they went in."""
+    return os.fsdecode(path_from_json(value))
+
+
 def path(value: object) -> str:
     """Return a path from an answer; what a terminal would obey, and what is no text, is escaped."""
-    return printable(os.fsdecode(path_from_json(value)))
+    return printable(raw_path(value))
 
 
 def printable(text: str) -> str:
@@ -190,7 +195,7 @@ def _refit(refit: Json) -> Iterator[str]:
 def groups(answer: Json) -> Iterator[str]:
     """Yield the groups of duplicates, the one to keep first."""
     for group in answer["groups"]:
-        yield f"{group['kind']}  {len(group['images'])} images"
+        yield f"{group['kind']}  {len(group['images'])} images, wins {size(group['saves'])}"
         yield from table(
             [
                 (
@@ -202,6 +207,55 @@ def groups(answer: Json) -> Iterator[str]:
                 for image in group["images"]
             ]
         )
+    if answer["groups"]:
+        yield f"{len(answer['groups'])} groups, wins {size(answer['saves'])}"
+
+
+def decisions(decided: Sequence[Json]) -> Iterator[str]:
+    """Yield two files a decision, or the beginning of their digests where there is none."""
+    for one in decided:
+        first, other = (_named(one[f"{name}digest"], one[f"{name}paths"]) for name in ("", "other_"))
+        if one["digest"] == one["other_digest"]:
+            yield f"{one['decided_at']}  all files with the bytes of {first} are wanted"
+        else:
+            yield f"{one['decided_at']}  {first} is no duplicate of {other}"
+
+
+def _named(digest: str, paths: Sequence[object]) -> str:
+    return path(paths[0]) if paths else f"{digest[:12]}..., which is in no album"
+
+
+def tasks(answer: Json) -> Iterator[str]:
+    """Yield a line a file of a plan, and what it would win."""
+    rows = [
+        (one["action"], size(one["size"]), f"{path(one['path'])}  ({one['why']}; kept: {path(one['keep'])})")
+        for one in answer["tasks"]
+    ]
+    yield from table(rows) if rows else ()
+    if rows:
+        yield f"{len(rows)} files, wins {size(answer['saves'])}; nothing is done yet"
+
+
+def task(one: Json) -> str:
+    """Return a line on what was done to a file."""
+    if one["state"] == "done" and one["target"] is not None and one["action"] in ("trash", "move"):
+        return f"{one['action']}  {path(one['path'])} -> {path(one['target'])}"
+    if one["state"] == "done":
+        return f"{one['action']}  {path(one['path'])} = {path(one['keep'])}"
+    return f"{one['state']}  {path(one['path'])} {one['why']}".rstrip()
+
+
+def runs(listed: Sequence[Json]) -> Iterator[str]:
+    """Yield a line a run, newest first."""
+    for run in listed:
+        counts = [f"{run[state]} {state}" for state in ("done", "skipped", "undone", "begun", "planned") if run[state]]
+        broken = "; broken off: go on with --continue, or take it back with --undo" if run["open"] else ""
+        yield f"{run['run']}  {run['started_at']}  {', '.join(counts)}{broken}"
+
+
+def reviewed(answer: Json) -> str:
+    """Return what came of a review."""
+    return f"{answer['planned']} groups planned, {answer['dismissed']} dismissed, {answer['skipped']} skipped"
 
 
 def alert(one: Json) -> str:
@@ -212,7 +266,8 @@ def alert(one: Json) -> str:
     more = len(one["matches"]) - 1
     others = f" and {more} more" if more else ""
     same = "has the same bytes as" if first["kind"] == "exact" else f"is a copy ({first['score']:.3f}) of"
-    return f"{one['id']}  {one['time']}  {path(one['path'])} {same} {path(first['path'])}{others}"
+    back = "" if one["returned"] is None else f"; resolved away on {one['returned'][:10]}, it is back"
+    return f"{one['id']}  {one['time']}  {path(one['path'])} {same} {path(first['path'])}{others}{back}"
 
 
 def errors(answer: Json) -> Iterator[str]:

@@ -53,10 +53,10 @@ def _check_folders(rooms: Rooms, lines: Sequence[Line]) -> None:
 def resolve_note(rooms: Rooms, request: Request) -> Reply:
     """Write a task of the journal as it is from now on; when its file has changed, look at it."""
     params = Params(request.params)
+    task_id, target, reason = params.integer("task", 0), params.maybe_path("target"), params.text("reason")
     state = params.choice("state", tuple(State))
     if state is None:
         raise BadRequestError("parameter 'state' is missing")
-    task_id, target, reason = params.integer("task", 0), params.maybe_path("target"), params.text("reason")
     task = rooms.store.note_task(task_id, state, target, reason, time.time())
     if task is None:
         raise NotFoundError(f"task {task_id} is in no journal", hint="`cbir resolve --list` shows the journals")

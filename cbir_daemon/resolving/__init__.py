@@ -12,7 +12,7 @@ file is touched, and as done after.  Whatever is killed in between is told from 
 acts and take them back, `runner` goes through tasks.
 """
 
-from cbir_daemon.resolving.plan import ACTIONS, KEEP, LINKS, Line, dumped, parsed
+from cbir_daemon.resolving.plan import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, dumped, parsed
 from cbir_daemon.resolving.runner import Note, Runner
 from cbir_daemon.resolving.tasks import SkipError, State, Task
 
@@ -20,6 +20,8 @@ __all__ = [
     "ACTIONS",
     "KEEP",
     "LINKS",
+    "MOVE",
+    "TRASH",
     "Line",
     "Note",
     "Runner",

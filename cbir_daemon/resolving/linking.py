@@ -16,37 +16,38 @@ import errno
 import fcntl
 import os
 import shutil
+from pathlib import Path
 
 from cbir_daemon.resolving.plan import CLONE, HARD_LINK
-from cbir_daemon.resolving.tasks import Digests, SkipError, Stamp, Task, maybe_stamp, stamp_of
+from cbir_daemon.resolving.tasks import Digests, SkipError, Stamp, State, Task, maybe_stamp, stamp_of
 
-ASIDE_PREFIX = b".cbir-aside-"
-NEW_PREFIX = b".cbir-new-"
+ASIDE_PREFIX = ".cbir-aside-"
+NEW_PREFIX = ".cbir-new-"
 
 FICLONE = 0x40049409
 
 _CANNOT_CLONE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS}
 
 
-def place_for(task: Task) -> bytes:
+def place_for(task: Task) -> Path:
     """Return the name under which the file's own bytes wait; hidden, so that no album takes it for a picture."""
     if task.digest != task.keep_digest:
         raise SkipError(f"stays: only files of the same bytes can share them ({task.action})")
-    return os.path.join(os.path.dirname(task.path), ASIDE_PREFIX + b"%d" % task.id)
+    return task.path.parent / f"{ASIDE_PREFIX}{task.id}"
 
 
-def link(task: Task, aside: bytes) -> None:
+def link(task: Task, aside: Path) -> None:
     """Give the file's name to the bytes of the one that is kept; raises `OSError` and `SkipError`."""
     before = stamp_of(task.path)
     new = _new_name(task)
-    _forget(new)
+    new.unlink(missing_ok=True)
     os.link(task.path, aside, follow_symlinks=False)
     try:
         _make(task, new)
-        os.replace(new, task.path)
+        new.replace(task.path)
     except BaseException:
-        _forget(new)
-        os.unlink(aside)
+        new.unlink(missing_ok=True)
+        aside.unlink()
         raise
     _settle(task, aside, before)
 
@@ -54,14 +55,14 @@ def link(task: Task, aside: bytes) -> None:
 def is_linked(task: Task) -> bool:
     """Whether a task that was begun and not noted as done has been done; whatever it left half done is mended."""
     assert task.target is not None
-    _forget(_new_name(task))
+    _new_name(task).unlink(missing_ok=True)
     here, aside, kept = maybe_stamp(task.path), maybe_stamp(task.target), maybe_stamp(task.keep)
     if here is None:
         raise SkipError("is no longer there")
     if aside is None:
         return task.action == HARD_LINK and kept is not None and here[:2] == kept[:2]
     if aside[:2] == here[:2]:
-        os.unlink(task.target)
+        task.target.unlink()
         return False
     _settle(task, task.target, (aside[0], aside[1], task.size_bytes, task.mtime_ns))
     return True
@@ -74,30 +75,30 @@ def unlink(task: Task, digests: Digests) -> None:
     -----
     A file that shares blocks is one of its own already: writing to one of the two changes nothing in the other.
     """
-    if task.state == "begun" and not is_linked(task):
+    if task.state == State.BEGUN and not is_linked(task):
         return
     if task.action == CLONE:
         return
     if digests.of(task.path) != task.digest:
         raise SkipError("was changed after it was linked")
     new = _new_name(task)
-    _forget(new)
+    new.unlink(missing_ok=True)
     try:
         shutil.copy2(task.path, new, follow_symlinks=False)
         os.utime(new, ns=(task.mtime_ns, task.mtime_ns))
         if Digests().of(new) != task.digest:
             raise SkipError("could not be copied")
-        os.replace(new, task.path)
+        new.replace(task.path)
     finally:
-        _forget(new)
+        new.unlink(missing_ok=True)
 
 
-def _make(task: Task, new: bytes) -> None:
+def _make(task: Task, new: Path) -> None:
     if task.action == HARD_LINK:
         os.link(task.keep, new, follow_symlinks=False)
         return
     assert task.action == CLONE
-    with open(task.keep, "rb") as source, open(new, "xb") as clone:
+    with task.keep.open("rb") as source, new.open("xb") as clone:
         try:
             fcntl.ioctl(clone.fileno(), FICLONE, source.fileno())
         except OSError as error:
@@ -108,20 +109,13 @@ def _make(task: Task, new: bytes) -> None:
     shutil.copystat(task.path, new, follow_symlinks=False)
 
 
-def _settle(task: Task, aside: bytes, before: Stamp) -> None:
+def _settle(task: Task, aside: Path, before: Stamp) -> None:
     """Let the file's own bytes go when they are those that were compared, else put them back."""
     if stamp_of(aside) != before:
-        os.replace(aside, task.path)
+        aside.replace(task.path)
         raise SkipError("was written to meanwhile; it is as it was")
-    os.unlink(aside)
+    aside.unlink()
 
 
-def _new_name(task: Task) -> bytes:
-    return os.path.join(os.path.dirname(task.path), NEW_PREFIX + b"%d" % task.id)
-
-
-def _forget(path: bytes) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
+def _new_name(task: Task) -> Path:
+    return task.path.parent / f"{NEW_PREFIX}{task.id}"

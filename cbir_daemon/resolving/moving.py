@@ -11,18 +11,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from pathlib import Path
 
 from cbir_daemon.resolving import trash
 from cbir_daemon.resolving.plan import MOVE, TRASH
 from cbir_daemon.resolving.tasks import Digests, SkipError, Task, maybe_stamp
 
-PART_PREFIX = b".cbir-part-"
+PART_PREFIX = ".cbir-part-"
 
 # FAT and some network file systems know no second name; Linux refuses one for another owner's file.
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 
-def place_for(task: Task) -> bytes:
+def place_for(task: Task) -> Path:
     """Return where a task's file is to go.
 
     In a folder it keeps its whole path below that folder, so that everyone can see where it came from.
@@ -31,21 +32,21 @@ def place_for(task: Task) -> bytes:
         return trash.place_for(task.path)
     assert task.action == MOVE
     assert task.folder is not None
-    place = os.path.join(task.folder, task.path.lstrip(b"/"))
+    place = task.folder / task.path.relative_to("/")
     if os.path.lexists(place):
-        raise SkipError(f"stays, because something is there already: {os.fsdecode(place)}")
+        raise SkipError(f"stays, because something is there already: {place}")
     return place
 
 
-def put_away(task: Task, place: bytes) -> None:
+def put_away(task: Task, place: Path) -> None:
     """Move a task's file to its place; raises `FileExistsError` when that was taken meanwhile, and other `OSError`s."""
     if task.action == TRASH:
         trash.announce(task.path, place)
     try:
-        move(task.path, place, task.digest)
+        move(task.path, place, task)
     except BaseException:
         if task.action == TRASH:
-            os.unlink(trash.info_of(place))
+            trash.info_of(place).unlink()
         raise
 
 
@@ -59,24 +60,23 @@ def put_back(task: Task, digests: Digests) -> None:
     """
     assert task.target is not None
     here, there = maybe_stamp(task.path), maybe_stamp(task.target)
-    if there is None and (here is None or here[2:] != (task.size_bytes, task.mtime_ns)):
-        raise SkipError(f"is no longer at {os.fsdecode(task.target)}")
-    if here is not None and here[:2] == (there or here)[:2]:
-        # It never lost its name: only what was prepared is taken away.
-        if there is not None:
-            os.unlink(task.target)
-    elif here is not None:
-        raise SkipError("stays where it is: another file has its name now")
-    elif digests.of(task.target) != task.digest:
-        raise SkipError(f"has other bytes now: {os.fsdecode(task.target)}")
+    if there is None:
+        if here is None or here[2:] != (task.size_bytes, task.mtime_ns):
+            raise SkipError(f"is no longer at {task.target}")
+    elif here is None:
+        if digests.of(task.target) != task.digest:
+            raise SkipError(f"has other bytes now: {task.target}")
+        move(task.target, task.path, task)
+    elif here[:2] == there[:2] or _is_our_copy(task, digests):
+        # It never lost its name: what was prepared is taken away.
+        task.target.unlink()
     else:
-        move(task.target, task.path, task.digest)
-    if task.action == TRASH:
-        _forget(trash.info_of(task.target))
+        raise SkipError(f"stays at {task.target}: another file has its name now")
+    _clear_up(task)
 
 
 def is_away(task: Task, digests: Digests) -> bool:
-    """Whether a task that was begun and not noted as done has been done; whatever it left half done is mended.
+    """Whether a task that was begun and not noted as done has been done; what it left half done is completed.
 
     Raises
     ------
@@ -88,79 +88,78 @@ def is_away(task: Task, digests: Digests) -> bool:
     if there is None:
         if here is None:
             raise SkipError("is neither there nor where it was to go")
-        _forget(trash.info_of(task.target) if task.action == TRASH else _part_of(task.target))
+        _clear_up(task)
         return False
     if here is None:
         return digests.of(task.target) == task.digest
-    if here[:2] != there[:2]:
-        # Copied to another disk, whole, or else the target is not ours: then the file is planned a place anew.
-        if digests.of(task.target) != task.digest or digests.of(task.path) != task.digest:
-            return False
-    os.unlink(task.path)
-    return True
+    if here[:2] == there[:2] or _is_our_copy(task, digests):
+        task.path.unlink()
+        return True
+    # Another program took the name first: the file gets another place.
+    return False
 
 
-def move(path: bytes, place: bytes, digest: bytes) -> None:
-    """Move a file to a name that nobody has; raises `OSError`, and `SkipError` when a copy came out wrong."""
-    os.makedirs(os.path.dirname(place), 0o777, exist_ok=True)
+def _is_our_copy(task: Task, digests: Digests) -> bool:
+    """Whether both files are the task's: it was copied to another disk, whole, and is still here."""
+    assert task.target is not None
+    return task.action == MOVE and digests.of(task.target) == task.digest == digests.of(task.path)
+
+
+def _clear_up(task: Task) -> None:
+    """Remove what was written beside the file's place."""
+    assert task.target is not None
+    beside = trash.info_of(task.target) if task.action == TRASH else _part_of(task.target, task)
+    beside.unlink(missing_ok=True)
+
+
+def move(path: Path, place: Path, task: Task) -> None:
+    """Move a task's file to a name that nobody has; raises `OSError`, and `SkipError` when a copy came out wrong."""
+    place.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, place, follow_symlinks=False)
     except OSError as error:
         if error.errno == errno.EXDEV:
-            _copy(path, place, digest)
+            _copy(path, place, task)
         elif error.errno in _NO_LINKS:
-            return _rename(path, place)
+            _rename(path, place)
+            return
         else:
             raise
-    _synchronise(os.path.dirname(place))
+    _synchronise(place.parent)
     try:
-        os.unlink(path)
+        path.unlink()
     except OSError:
-        os.unlink(place)
+        place.unlink()
         raise
-    return None
 
 
-def _rename(path: bytes, place: bytes) -> None:
+def _rename(path: Path, place: Path) -> None:
     # Two steps where the file system has no better: in between, another program may take the name.
     if os.path.lexists(place):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place)
-    os.rename(path, place)
-    _synchronise(os.path.dirname(place))
+    path.rename(place)
+    _synchronise(place.parent)
 
 
-def _copy(path: bytes, place: bytes, digest: bytes) -> None:
+def _copy(path: Path, place: Path, task: Task) -> None:
     """Copy a file to another disk, whole and on the disk, before it gets its name there."""
-    part = _part_of(place)
-    _forget(part)
+    part = _part_of(place, task)
+    part.unlink(missing_ok=True)
     try:
         shutil.copy2(path, part, follow_symlinks=False)
         _synchronise(part)
-        if Digests().of(part) != digest:
+        if Digests().of(part) != task.digest:
             raise SkipError("stays, because its copy on the other disk has other bytes")
-        try:
-            os.link(part, place)
-        except FileExistsError:
-            raise
-        except OSError:
-            _rename(part, place)
+        _rename(part, place)
     finally:
-        _forget(part)
+        part.unlink(missing_ok=True)
 
 
-def _part_of(place: bytes) -> bytes:
-    folder, name = os.path.split(place)
-    return os.path.join(folder, (PART_PREFIX + name)[: trash.NAME_BYTES])
+def _part_of(place: Path, task: Task) -> Path:
+    return place.parent / f"{PART_PREFIX}{task.id}"
 
 
-def _forget(path: bytes) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-
-
-def _synchronise(path: bytes) -> None:
+def _synchronise(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,6 +10,7 @@ import os
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from cbir_daemon.errors import CbirError
 
@@ -44,33 +45,33 @@ class Task:
     id : int
     action : str
         One of `plan.ACTIONS`.
-    path : bytes
+    path : Path
         The file that is not kept; absolute, as all paths.
-    keep : bytes
+    keep : Path
         The one that is.
     digest, keep_digest : bytes
         SHA-256 of the two.
     size_bytes, mtime_ns : int
         The file when the plan was made.
-    folder : bytes or None
+    folder : Path or None
         Where `move` puts the file.
     state : State
-    target : bytes or None
+    target : Path or None
         Where the file is once it is done, noted when it is begun: its place in the trash or the folder; for links the
         name under which the file's own bytes wait until the link stands.
     """
 
     id: int
     action: str
-    path: bytes
-    keep: bytes
+    path: Path
+    keep: Path
     digest: bytes
     keep_digest: bytes
     size_bytes: int
     mtime_ns: int
-    folder: bytes | None
+    folder: Path | None
     state: State
-    target: bytes | None
+    target: Path | None
 
 
 Stamp = tuple[int, int, int, int]
@@ -81,9 +82,9 @@ class Digests:
     """Digests of files, each read once as long as it does not change: one file is kept for many."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[Stamp, bytes]] = {}
+        self._known: dict[Path, tuple[Stamp, bytes]] = {}
 
-    def of(self, path: bytes) -> bytes:
+    def of(self, path: Path) -> bytes:
         """Return the SHA-256 of a regular file; raises `OSError`, and `SkipError` when it changes meanwhile."""
         stamp = stamp_of(path)
         known = self._known.get(path)
@@ -92,17 +93,17 @@ class Digests:
         return known[1]
 
 
-def _digest(path: bytes, stamp: Stamp) -> bytes:
-    with open(os.open(path, _OPEN_FLAGS), "rb") as file:
+def _digest(path: Path, stamp: Stamp) -> bytes:
+    with os.fdopen(os.open(path, _OPEN_FLAGS), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").digest()
         if _stamp(os.fstat(file.fileno())) != stamp:
             raise SkipError("changed while it was read")
     return digest
 
 
-def stamp_of(path: bytes) -> Stamp:
+def stamp_of(path: Path) -> Stamp:
     """Return what tells that a file is still the same; raises `OSError`, and `SkipError` for what is no file."""
-    status = os.lstat(path)
+    status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         raise SkipError("is no longer a regular file")
     return _stamp(status)
@@ -112,7 +113,7 @@ def _stamp(status: os.stat_result) -> Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def maybe_stamp(path: bytes | None) -> Stamp | None:
+def maybe_stamp(path: Path | None) -> Stamp | None:
     """Return the same, or None when nothing is there."""
     try:
         return None if path is None else stamp_of(path)
@@ -144,11 +145,10 @@ def check(task: Task, digests: Digests) -> None:
 
 def check_kept(task: Task, digests: Digests, stamp: Stamp) -> None:
     """Look whether the file that is kept is there, and is another one; raises `SkipError`."""
-    kept = os.fsdecode(task.keep)
     try:
         if stamp_of(task.keep)[:2] == stamp[:2]:
-            raise SkipError(f"is the same file as the one kept, {kept}, under another name")
+            raise SkipError(f"is the same file as the one kept, {task.keep}, under another name")
         if digests.of(task.keep) != task.keep_digest:
-            raise SkipError(f"stays, because the one kept has other bytes now: {kept}")
+            raise SkipError(f"stays, because the one kept has other bytes now: {task.keep}")
     except OSError as error:
-        raise SkipError(f"stays, because the one kept cannot be read: {kept} ({error.strerror})") from error
+        raise SkipError(f"stays, because the one kept cannot be read: {task.keep} ({error.strerror})") from error

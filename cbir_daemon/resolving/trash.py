@@ -20,17 +20,17 @@ import stat
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote_from_bytes
 
 from cbir_daemon.resolving.tasks import SkipError
 
 MOUNTS = Path("/proc/self/mountinfo")
-INFO_SUFFIX = b".trashinfo"
+INFO_SUFFIX = ".trashinfo"
 NAME_BYTES = 255
 """Longest name on the file systems in use."""
 
 
-def place_for(path: bytes) -> bytes:
+def place_for(path: Path) -> Path:
     """Return a free name for a file in the first trash that its file system has.
 
     Raises
@@ -40,87 +40,90 @@ def place_for(path: bytes) -> bytes:
     """
     for trash in _candidates(path):
         if _usable(trash):
-            return _free_name(trash, os.path.basename(path))
+            return _free_name(trash, path)
     raise SkipError('finds no trash on its disk; "action": "move" with a folder in "to" does without one')
 
 
-def announce(path: bytes, place: bytes) -> None:
+def announce(path: Path, place: Path) -> None:
     """Write where a file came from, before it is put to its place; raises `FileExistsError` when the name is taken."""
-    trash = os.path.dirname(os.path.dirname(place))
-    top = _top_of(trash)
-    origin = os.path.relpath(path, top) if top is not None else path
+    top = _top_of(place.parent.parent)
+    origin = path if top is None else path.relative_to(top)
     # The specification has local time without a zone.
     now = datetime.now().astimezone().strftime("%Y-%m-%dT%H:%M:%S")
-    text = f"[Trash Info]\nPath={quote(origin)}\nDeletionDate={now}\n"
-    with open(os.open(info_of(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as info:
+    text = f"[Trash Info]\nPath={quote_from_bytes(bytes(origin))}\nDeletionDate={now}\n"
+    descriptor = os.open(info_of(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as info:
         info.write(text)
         info.flush()
         os.fsync(info.fileno())
 
 
-def info_of(place: bytes) -> bytes:
+def info_of(place: Path) -> Path:
     """Return the path of what is written about a file in the trash."""
-    files, name = os.path.split(place)
-    return os.path.join(os.path.dirname(files), b"info", name + INFO_SUFFIX)
+    return place.parent.parent / "info" / (place.name + INFO_SUFFIX)
 
 
-def _candidates(path: bytes) -> Iterator[bytes]:
+def _candidates(path: Path) -> Iterator[Path]:
     mounts = _mounts()
-    top = _mount_of(path, mounts)
-    data = os.environb.get(b"XDG_DATA_HOME") or os.path.expanduser(b"~/.local/share")
-    home = os.path.join(data, b"Trash")
+    top = _mount_of(path.parent, mounts)
+    home = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "Trash"
     if _mount_of(home, mounts) == top:
         yield home
-    shared = os.path.join(top, b".Trash")
-    if _is_safe_to_share(shared):
-        yield os.path.join(shared, b"%d" % os.getuid())
-    yield os.path.join(top, b".Trash-%d" % os.getuid())
+    if _is_safe_to_share(top / ".Trash"):
+        yield top / ".Trash" / str(os.getuid())
+    yield top / f".Trash-{os.getuid()}"
 
 
-def _mounts() -> list[bytes]:
+def _mounts() -> list[Path]:
     """Return where file systems are mounted: the device number alone does not tell two mounts of one disk apart."""
     rows = [row.split(b" ") for row in MOUNTS.read_bytes().splitlines()]
-    return [re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), row[4]) for row in rows]
+    unescaped = (re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), row[4]) for row in rows)
+    return [Path(os.fsdecode(path)) for path in unescaped]
 
 
-def _mount_of(path: bytes, mounts: list[bytes]) -> bytes:
-    real = os.path.realpath(path)
-    return max((one for one in mounts if real == one or real.startswith(one.rstrip(b"/") + b"/")), key=len)
+def _mount_of(path: Path, mounts: list[Path]) -> Path:
+    real = path.resolve()
+    return max((one for one in mounts if real.is_relative_to(one)), key=lambda one: len(one.parts))
 
 
-def _top_of(trash: bytes) -> bytes | None:
+def _top_of(trash: Path) -> Path | None:
     """Return the folder that paths in a trash are relative to; None for the home trash, which has whole paths."""
-    parent, name = os.path.split(trash)
-    if name.startswith(b".Trash-"):
-        return parent
-    return os.path.dirname(parent) if os.path.basename(parent) == b".Trash" else None
+    if trash.name.startswith(".Trash-"):
+        return trash.parent
+    return trash.parent.parent if trash.parent.name == ".Trash" else None
 
 
-def _is_safe_to_share(folder: bytes) -> bool:
+def _is_safe_to_share(folder: Path) -> bool:
     """Whether an administrator's trash may be used: a folder, no link, in which nobody removes another's files."""
     try:
-        mode = os.lstat(folder).st_mode
+        mode = folder.lstat().st_mode
     except OSError:
         return False
     return stat.S_ISDIR(mode) and bool(mode & stat.S_ISVTX)
 
 
-def _usable(trash: bytes) -> bool:
+def _usable(trash: Path) -> bool:
     try:
-        for folder in (trash, os.path.join(trash, b"files"), os.path.join(trash, b"info")):
-            os.makedirs(folder, 0o700, exist_ok=True)
+        # Folders on the way to it, such as ~/.local, are for their owner alone too: so says the base directory spec.
+        for folder in (trash / "files", trash / "info"):
+            _make_private(folder)
     except OSError:
         return False
     # A link would lead out of the disk.
-    return not os.path.islink(trash) and os.access(trash, os.W_OK | os.X_OK)
+    return not trash.is_symlink() and os.access(trash, os.W_OK | os.X_OK)
 
 
-def _free_name(trash: bytes, name: bytes) -> bytes:
-    root, suffix = os.path.splitext(name)
+def _make_private(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(0o700, exist_ok=True)
+
+
+def _free_name(trash: Path, path: Path) -> Path:
     for number in itertools.count(1):
-        mark = b"" if number == 1 else b".%d" % number
-        short = root[: NAME_BYTES - len(INFO_SUFFIX) - len(suffix) - len(mark)]
-        place = os.path.join(trash, b"files", short + mark + suffix)
+        mark = path.suffix if number == 1 else f".{number}{path.suffix}"
+        stem = os.fsencode(path.stem)[: NAME_BYTES - len(INFO_SUFFIX) - len(os.fsencode(mark))]
+        place = trash / "files" / (os.fsdecode(stem) + mark)
         if not os.path.lexists(place) and not os.path.lexists(info_of(place)):
             return place
     raise AssertionError("counting does not end")

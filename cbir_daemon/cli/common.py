@@ -1,0 +1,80 @@
+"""What the commands of `cbir` share: where the daemon is, what a path means, how an answer is printed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cbir_daemon.client import Client
+from cbir_daemon.config import client_socket_paths
+from cbir_daemon.protocol.messages import Json, path_from_json
+
+FOUND = 0
+NOTHING_FOUND = 1
+
+A_PATH = click.Path(path_type=Path)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+class Number(click.FloatRange):
+    """A number within its bounds, which `nan` never is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 -- click's own signature
+        """Return the number; fails on anything else."""
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is not a number.", param, ctx) if math.isnan(number) else number
+
+
+def connected() -> Client:
+    """Return a client of the daemon that the command line, the environment or the configuration names."""
+    socket: Path | None = click.get_current_context().find_root().obj
+    return Client(client_socket_paths(socket, os.environ, _folder()))
+
+
+def _folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
+def absolute(path: Path) -> Path:
+    """Return a path as the daemon, which stands elsewhere, understands it."""
+    return path if path.is_absolute() else _folder() / path
+
+
+def maybe_absolute(path: Path | None) -> Path | None:
+    """Return the same, and None for None."""
+    return None if path is None else absolute(path)
+
+
+def print_json(document: object) -> None:
+    """Print a document on one line."""
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def print_answer(answer: Json, lines: Callable[[Json], Iterable[str]], *, as_json: bool) -> None:
+    """Print an answer: itself, or the lines made of it."""
+    if as_json:
+        print_json(answer)
+    else:
+        print_lines(lines(answer))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print some lines."""
+    for line in lines:
+        click.echo(line)
+
+
+def print_paths0(paths: Iterable[object]) -> None:
+    """Print paths of an answer as they are on disk, each ended by a zero byte."""
+    for path in paths:
+        sys.stdout.buffer.write(path_from_json(path) + b"\0")

@@ -1,0 +1,153 @@
+"""Commands of `cbir` about copies: which there are, and what somebody has decided about them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+import click
+
+from cbir_daemon.cli import text
+from cbir_daemon.cli.common import (
+    A_PATH,
+    AS_JSON,
+    FOUND,
+    NOTHING_FOUND,
+    absolute,
+    connected,
+    maybe_absolute,
+    print_answer,
+    print_json,
+    print_lines,
+    print_paths0,
+)
+from cbir_daemon.errors import BadRequestError, NotFoundError
+from cbir_daemon.protocol.messages import Json
+from cbir_daemon.records import Kind
+
+COLUMNS = ("group", "kind", "keep", "path", "width", "height", "size", "format", "taken", "score", "digest", "why")
+"""Of `cbir duplicates --format csv`."""
+
+KIND = click.option("--kind", type=click.Choice([Kind.EXACT.value, Kind.COPY.value]), help="Only groups of this kind.")
+ALBUM = click.option("--album", type=A_PATH, metavar="FOLDER", help="Only groups with an image below this folder.")
+ACROSS = click.option("--across", is_flag=True, help="Only groups with images of more than one album.")
+
+
+@click.command()
+@KIND
+@ALBUM
+@ACROSS
+@click.option("--paths0", is_flag=True, help="Print only paths of images not kept, each ended by a zero byte.")
+@click.option("--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", help="How to print.")
+@AS_JSON
+def duplicates(kind: str | None, album: Path | None, across: bool, paths0: bool, form: str, as_json: bool) -> int:
+    """List groups of images that show the same.
+
+    Each has one image to keep, and says why; those come first that win most space.  Exit status 1 when there are none.
+    """
+    with connected() as client:
+        answer = client.duplicates(kind=kind, album=maybe_absolute(album), across=across)
+    if paths0:
+        print_paths0(_spare(answer))
+    elif form == "csv":
+        click.echo(_csv(answer), nl=False)
+    else:
+        print_answer(answer, text.groups, as_json=as_json or form == "json")
+    return FOUND if answer["groups"] else NOTHING_FOUND
+
+
+def _spare(answer: Json) -> list[object]:
+    """Return the names of all images that are not kept; a file that is in two groups has its names once."""
+    spare = {
+        image["digest"] + repr(image["path"]): (image["path"], *image["names"])
+        for group in answer["groups"]
+        for image in group["images"]
+        if not image["keep"]
+    }
+    return [name for names in spare.values() for name in names]
+
+
+def _csv(answer: Json) -> str:
+    """Return a header and a row an image; a path that is not UTF-8 has the bytes that it has on disk."""
+    table = io.StringIO()
+    rows = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    rows.writeheader()
+    for number, group in enumerate(answer["groups"], 1):
+        for image in group["images"]:
+            row = {**image, "group": number, "kind": group["kind"], "path": text.raw_path(image["path"])}
+            rows.writerow({**row, "keep": "yes" if image["keep"] else "no"})
+    return table.getvalue()
+
+
+# -- decisions ---------------------------------------------------------------------------------------------------------
+
+
+def _decide(name: str, first: Path, other: Path, words: dict[bool, str], *, as_json: bool) -> None:
+    with connected() as client:
+        answer: Json = getattr(client, name)(absolute(first), absolute(other))
+    print_answer(answer, lambda one: [words[one["changed"]]], as_json=as_json)
+
+
+@click.command()
+@click.argument("first", metavar="A", type=A_PATH)
+@click.argument("other", metavar="B", type=A_PATH)
+@AS_JSON
+def dismiss(first: Path, other: Path, as_json: bool) -> None:
+    """Say that A and B are no duplicates: remembered by content, for ever."""
+    words = {True: "dismissed: these are no duplicates", False: "was dismissed already"}
+    _decide("dismiss", first, other, words, as_json=as_json)
+
+
+@click.command()
+@click.argument("first", metavar="A", type=A_PATH)
+@click.argument("other", metavar="B", type=A_PATH)
+@AS_JSON
+def undismiss(first: Path, other: Path, as_json: bool) -> None:
+    """Take back that A and B are no duplicates."""
+    _decide("undismiss", first, other, {True: "taken back", False: "was not dismissed"}, as_json=as_json)
+
+
+@click.group()
+def decisions() -> None:
+    """List what was dismissed, or import it from elsewhere."""
+
+
+@decisions.command("list")
+@AS_JSON
+def decisions_list(as_json: bool) -> int:
+    """List what was dismissed, oldest first.
+
+    With --json each is a document on a line of its own, which `import` reads.  Exit status 1 when there are none.
+    """
+    with connected() as client:
+        decided = client.decisions()["decisions"]
+    if as_json:
+        for one in decided:
+            print_json(one)
+    else:
+        print_lines(text.decisions(decided))
+    return FOUND if decided else NOTHING_FOUND
+
+
+@decisions.command("import")
+@click.argument("file", type=A_PATH)
+@AS_JSON
+def decisions_import(file: Path, as_json: bool) -> None:
+    """Remember the decisions in FILE, as `cbir decisions list --json` printed them; `-` is standard input."""
+    with connected() as client:
+        answer = client.decisions_import(read_file(file))
+    print_answer(answer, lambda one: [f"{one['read']} read, {one['added']} of them new"], as_json=as_json)
+
+
+def read_file(file: Path) -> bytes:
+    """Return the bytes of a file, or of standard input for `-`."""
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return file.read_bytes()
+    except IsADirectoryError as error:
+        raise BadRequestError(f"{file}: is a folder") from error
+    except OSError as error:
+        raise NotFoundError(f"{file}: {(error.strerror or 'cannot be read').lower()}") from error

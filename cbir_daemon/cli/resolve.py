@@ -1,0 +1,245 @@
+"""`cbir resolve`: a plan of what would be done to duplicates, doing it, and taking it back.
+
+The daemon keeps the journal; the files are touched here, by whoever runs this (`cbir_daemon.resolving` says why).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cbir_daemon.cli import text
+from cbir_daemon.cli.common import (
+    A_PATH,
+    AS_JSON,
+    FOUND,
+    NOTHING_FOUND,
+    connected,
+    maybe_absolute,
+    print_answer,
+    print_json,
+)
+from cbir_daemon.cli.duplicates import ACROSS, ALBUM, KIND, read_file
+from cbir_daemon.client import Client
+from cbir_daemon.errors import BadRequestError, StorageError
+from cbir_daemon.protocol.messages import Json, path_from_json, path_to_json
+from cbir_daemon.records import Kind
+from cbir_daemon.resolving import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, Runner, State, Task, dumped
+
+ACTION = click.option(
+    "--action", type=click.Choice(ACTIONS), default=TRASH, show_default=True, help="What to plan for what is not kept."
+)
+TO = click.option("--to", "folder", type=A_PATH, metavar="FOLDER", help="Where --action move puts files.")
+
+
+@click.command()
+@click.option("--plan", type=A_PATH, metavar="FILE", help="Write the plan to FILE, or with --apply do what it says.")
+@click.option("--apply", "is_applied", is_flag=True, help="Do what the plan says, after looking at each file again.")
+@click.option("--undo", type=click.IntRange(1), metavar="ID", help="Take back what a run did.")
+@click.option("--continue", "continued", type=click.IntRange(1), metavar="ID", help="Go on with a run broken off.")
+@click.option("--list", "is_listed", is_flag=True, help="List the runs.")
+@ACTION
+@TO
+@KIND
+@ALBUM
+@ACROSS
+@AS_JSON
+def resolve(
+    plan: Path | None,
+    is_applied: bool,
+    undo: int | None,
+    continued: int | None,
+    is_listed: bool,
+    action: str,
+    folder: Path | None,
+    kind: str | None,
+    album: Path | None,
+    across: bool,
+    as_json: bool,
+) -> int:
+    """Plan what to do with duplicates, do it, take it back.
+
+    Without options it shows what would be done, and changes nothing.  Nothing is ever deleted for good.  Exit status 1
+    when there is nothing to do, or nothing could be done.
+    """
+    _check_together(plan, is_applied, undo, continued, is_listed, action, folder)
+    with connected() as client:
+        if is_listed:
+            runs = client.resolve_runs()
+            print_answer(runs, lambda one: text.runs(one["runs"]), as_json=as_json)
+            return FOUND if runs["runs"] else NOTHING_FOUND
+        if undo is not None:
+            return _run(client, undo, State.UNDONE, as_json=as_json)
+        if continued is not None:
+            return _run(client, continued, State.DONE, as_json=as_json)
+        if is_applied and plan is not None:
+            return _run(client, client.resolve_start(read_file(plan))["run"], State.DONE, as_json=as_json)
+        # Only files of the same bytes can share them.
+        asked = Kind.EXACT.value if action in LINKS else kind
+        answer = client.duplicates(kind=asked, album=maybe_absolute(album), across=across)
+    return _show(list(plan_of(answer, action, maybe_absolute(folder))), plan, as_json=as_json)
+
+
+def _check_together(
+    plan: Path | None,
+    is_applied: bool,
+    undo: int | None,
+    continued: int | None,
+    is_listed: bool,
+    action: str,
+    folder: Path | None,
+) -> None:
+    if (plan is not None or is_applied) + (undo is not None) + (continued is not None) + is_listed > 1:
+        raise BadRequestError("--plan, --undo, --continue and --list are for one thing each", hint="give one of them")
+    if is_applied and plan is None:
+        raise BadRequestError(
+            "--apply without a plan", hint="write one with `cbir resolve --plan plan.jsonl`, read it, and name it"
+        )
+    if (action == MOVE) != (folder is not None):
+        raise BadRequestError("--to names the folder for --action move", hint="give both or none")
+
+
+# -- plans -------------------------------------------------------------------------------------------------------------
+
+
+def plan_of(answer: Json, action: str, folder: Path | None) -> Iterator[Line]:
+    """Yield the lines of a plan for the groups of `cbir duplicates`; each file is in one of them at most."""
+    for number, group in enumerate(distinct(answer["groups"]), 1):
+        if any(not image["keep"] for image in group["images"]):
+            yield from lines_of(number, group["images"], action, folder)
+
+
+def distinct(groups: Iterable[Json]) -> list[Json]:
+    """Return the groups without those whose files are all in another one: equal files are in that of their copies."""
+    groups = list(groups)
+    copied = {image["digest"] for group in groups if group["kind"] == Kind.COPY for image in group["images"]}
+    return [one for one in groups if one["kind"] == Kind.COPY or one["images"][0]["digest"] not in copied]
+
+
+def lines_of(number: int, images: Iterable[Json], action: str, folder: Path | None) -> Iterator[Line]:
+    """Yield a line for each name of each image of a group."""
+    images = list(images)
+    kept = {image["digest"] for image in images if image["keep"]}
+    for image in images:
+        stays = image["keep"]
+        kind = "" if stays else Kind.EXACT.value if image["digest"] in kept else Kind.COPY.value
+        for name in (image["path"], *image["names"]):
+            is_first = name is image["path"]
+            yield Line(
+                group=number,
+                action=KEEP if stays else action,
+                path=path_from_json(name),
+                digest=bytes.fromhex(image["digest"]),
+                size_bytes=image["size"],
+                mtime_ns=image["mtime_ns"],
+                kind=kind,
+                why=image["why"] if is_first else "is another name of the file before",
+                folder=None if stays or folder is None else bytes(folder),
+            )
+
+
+def write_plan(lines: Iterable[Line], file: Path) -> None:
+    """Write a plan to a file that is not there yet: somebody may have edited the one that is."""
+    try:
+        with file.open("x", encoding="utf-8") as plan:
+            plan.write(dumped(lines))
+    except FileExistsError as error:
+        raise BadRequestError(
+            f"{file}: is there already", hint=f"`cbir resolve --plan {file} --apply` does it, or give another name"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{file}: cannot be written: {error.strerror}", hint="give another name") from error
+    click.echo(f"wrote {file}: read it, change it, and do it with `cbir resolve --plan {file} --apply`", err=True)
+
+
+def _show(lines: list[Line], plan: Path | None, *, as_json: bool) -> int:
+    tasks = [_planned(line, lines) for line in lines if line.action != KEEP]
+    if plan is not None and tasks:
+        write_plan(lines, plan)
+    document = {"run": None, "saves": sum(task["size"] for task in tasks), "tasks": tasks}
+    if plan is None or as_json:
+        print_answer(document, text.tasks, as_json=as_json)
+    if not tasks:
+        click.echo("nothing to resolve", err=True)
+    return FOUND if tasks else NOTHING_FOUND
+
+
+def _planned(line: Line, lines: Iterable[Line]) -> Json:
+    keep = next(one for one in lines if one.group == line.group and one.action == KEEP)
+    return {
+        "path": path_to_json(line.path),
+        "action": line.action,
+        "state": State.PLANNED.value,
+        "kind": line.kind,
+        "keep": path_to_json(keep.path),
+        "size": line.size_bytes,
+        "why": line.why,
+        "target": None,
+    }
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+def _run(client: Client, run: int, wanted: State, *, as_json: bool) -> int:
+    """Do or undo the tasks of a run, and print each as it is then."""
+
+    def note(task: Task, reason: str) -> None:
+        target = None if task.target is None else bytes(task.target)
+        client.resolve_note(task.id, task.state, target=target, reason=reason)
+
+    runner = Runner(note)
+    tasks: list[Json] = []
+    for described in client.resolve_tasks(run)["tasks"]:
+        if described["state"] in (State.PLANNED, State.BEGUN) or (
+            wanted == State.UNDONE and described["state"] == State.DONE
+        ):
+            task, reason = (runner.undo if wanted == State.UNDONE else runner.do)(_task(described))
+            described |= {"state": task.state.value, "reason": reason, "target": _place(task)}
+        tasks.append(_told(described))
+        if not as_json:
+            click.echo(text.task(tasks[-1]))
+    reached = [task for task in tasks if task["state"] == wanted]
+    if as_json:
+        print_json({"run": run, "saves": sum(task["size"] for task in reached), "tasks": tasks})
+    else:
+        left = sum(task["state"] != wanted for task in tasks)
+        undo = f"; `cbir resolve --undo {run}` takes it back" if reached and wanted == State.DONE else ""
+        click.echo(f"run {run}: {len(reached)} {wanted}, {left} left alone{undo}", err=True)
+    return FOUND if reached else NOTHING_FOUND
+
+
+def _task(described: Json) -> Task:
+    def path(name: str) -> Path | None:
+        value = described[name]
+        return None if value is None else Path(os.fsdecode(path_from_json(value)))
+
+    fields: dict[str, Any] = {
+        "path": path("path"),
+        "keep": path("keep") or Path("/"),
+        "folder": path("to"),
+        "target": path("target"),
+    }
+    return Task(
+        id=described["task"],
+        action=described["action"],
+        digest=bytes.fromhex(described["digest"]),
+        keep_digest=bytes.fromhex(described["keep_digest"]),
+        size_bytes=described["size"],
+        mtime_ns=described["mtime_ns"],
+        state=State(described["state"]),
+        **fields,
+    )
+
+
+def _place(task: Task) -> object:
+    return None if task.target is None else path_to_json(bytes(task.target))
+
+
+def _told(described: Json) -> Json:
+    names = ("path", "action", "state", "kind", "keep", "size")
+    return {**{name: described[name] for name in names}, "why": described["reason"], "target": described["target"]}

@@ -1,0 +1,145 @@
+"""`cbir review`: go through the groups in a terminal, one after the other, and decide."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from cbir_daemon.cli import text
+from cbir_daemon.cli.common import A_PATH, AS_JSON, FOUND, NOTHING_FOUND, connected, maybe_absolute, print_json
+from cbir_daemon.cli.duplicates import ACROSS, ALBUM, KIND
+from cbir_daemon.cli.resolve import ACTION, TO, distinct, lines_of, write_plan
+from cbir_daemon.client import Client
+from cbir_daemon.errors import BadRequestError
+from cbir_daemon.protocol.messages import Json, path_from_json, path_to_json
+from cbir_daemon.resolving import MOVE, Line
+
+HELP = "k keep the marked one; 1 to {count} keep that one instead; d no duplicates; o open; s skip; q stop"
+DEFAULT_PLAN = Path("plan.jsonl")
+
+
+@dataclass
+class Outcome:
+    """What was decided so far."""
+
+    lines: list[Line] = field(default_factory=list)
+    planned: int = 0
+    dismissed: int = 0
+    skipped: int = 0
+
+
+@click.command()
+@click.option(
+    "--plan", type=A_PATH, metavar="FILE", default=DEFAULT_PLAN, show_default=True, help="Where the plan is written."
+)
+@ACTION
+@TO
+@KIND
+@ALBUM
+@ACROSS
+@AS_JSON
+def review(
+    plan: Path,
+    action: str,
+    folder: Path | None,
+    kind: str | None,
+    album: Path | None,
+    across: bool,
+    as_json: bool,
+) -> int:
+    """Go through the groups of duplicates and decide.
+
+    Asks of each group which image to keep.  What was decided becomes a plan for `cbir resolve`; "no duplicates" is
+    remembered at once.  Nothing is done to any file.  Exit status 1 when there is nothing to review.
+    """
+    if (action == MOVE) != (folder is not None):
+        raise BadRequestError("--to names the folder for --action move", hint="give both or none")
+    if os.path.lexists(plan):
+        raise BadRequestError(f"{plan}: is there already", hint="give another name with --plan")
+    outcome = Outcome()
+    with connected() as client:
+        groups = distinct(client.duplicates(kind=kind, album=maybe_absolute(album), across=across)["groups"])
+        for number, group in enumerate(groups, 1):
+            click.echo(f"\n{number} of {len(groups)}: {group['kind']}, wins {text.size(group['saves'])}", err=True)
+            choice = _ask(group["images"])
+            if choice == "q":
+                break
+            _take(outcome, client, group["images"], choice, number, action, maybe_absolute(folder))
+    if outcome.lines:
+        write_plan(outcome.lines, plan)
+    _say(outcome, plan, as_json=as_json)
+    return FOUND if groups else NOTHING_FOUND
+
+
+def _ask(images: Sequence[Json]) -> str:
+    """Show a group and return what was answered; what opens pictures asks again."""
+    for line in _numbered(images):
+        click.echo(line, err=True)
+    numbers = [str(number) for number in range(1, len(images) + 1)]
+    prompt = HELP.format(count=len(images))
+    while True:
+        try:
+            answer = str(click.prompt(prompt, default="s", show_default=False, err=True)).strip().lower()
+        except click.Abort:
+            # The end of the input, or Ctrl-C: what was decided until now counts.
+            return "q"
+        if answer == "o":
+            for image in images:
+                click.launch(os.fsdecode(path_from_json(image["path"])))
+        elif answer in ("k", "d", "s", "q", *numbers):
+            return answer
+
+
+def _numbered(images: Sequence[Json]) -> Iterator[str]:
+    rows = [
+        (
+            f"{'*' if image['keep'] else ' '}{number:3d}",
+            f"{image['width']}x{image['height']}",
+            text.size(image["size"]),
+            f"{text.path(image['path'])}  ({image['why']})",
+        )
+        for number, image in enumerate(images, 1)
+    ]
+    yield from text.table(rows)
+
+
+def _take(
+    outcome: Outcome, client: Client, images: Sequence[Json], choice: str, number: int, action: str, folder: Path | None
+) -> None:
+    if choice == "d":
+        for first, other in itertools.combinations(images, 2):
+            client.dismiss(*(Path(os.fsdecode(path_from_json(image["path"]))) for image in (first, other)))
+        outcome.dismissed += 1
+        return
+    if choice not in ("k", "s"):
+        images = [_marked(image, is_kept=place == int(choice)) for place, image in enumerate(images, 1)]
+    lines = [] if choice == "s" else list(lines_of(number, images, action, folder))
+    if any(line.kind for line in lines):
+        outcome.lines += lines
+        outcome.planned += 1
+    else:
+        outcome.skipped += 1
+
+
+def _marked(image: Json, *, is_kept: bool) -> Json:
+    why = "was chosen" if is_kept else "is not the one that was chosen"
+    return {**image, "keep": is_kept, "why": why}
+
+
+def _say(outcome: Outcome, plan: Path, *, as_json: bool) -> None:
+    written = path_to_json(bytes(plan.absolute())) if outcome.lines else None
+    document = {
+        "planned": outcome.planned,
+        "dismissed": outcome.dismissed,
+        "skipped": outcome.skipped,
+        "plan": written,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        click.echo(text.reviewed(document))
