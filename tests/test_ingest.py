@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from PIL import Image
 
-from cbir_daemon import config, ingest
+from cbir_daemon import config, ingest, scan
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.errors import StorageError
@@ -31,6 +31,7 @@ from cbir_daemon.mailbox import Mailbox
 from cbir_daemon.records import Facts, Unreadable
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Store
+from cbir_daemon.watch import Unheard
 from tests.fakes import FakeClock
 from tests.pictures import photograph
 from tests.rights import open_folder, ordinary_user
@@ -491,6 +492,42 @@ def test_a_file_moves_from_album_to_album(tmp_path: Path, pool: DecodePool) -> N
         moved_without_reading(house, scan=True)
 
 
+def test_a_folder_moves_from_album_to_album_and_back(tmp_path: Path, pool: DecodePool) -> None:
+    """Its rows go along each time, and what was decided about them holds."""
+    house = House(tmp_path, pool, "album", "other")
+    with closing(house.store):
+        for number in range(3):
+            house.write(f"trip/{number}.png", number)
+        house.settle()
+        first, second = (image.content.digest for image in all_images(house.store)[:2])
+        assert house.store.dismiss(first, second, 1.0)
+        for source, target in (("album", "other"), ("other", "album")):
+            (tmp_path / source / "trip").rename(tmp_path / target / "journey")
+            (tmp_path / target / "journey").rename(tmp_path / target / "trip")
+            moved_without_reading(house, scan=True)
+            assert all(path.startswith(f"{target}/") for path in house.rows())
+        assert not house.store.dismiss(first, second, 1.0)
+
+
+def test_what_leaves_the_albums_and_comes_back_is_decided_upon_still(full_house: House) -> None:
+    """Out and in again before anyone looked nothing is read; later it is, but no decision is asked for twice."""
+    outside = full_house.album.with_name("outside")
+    first, second = (image.content.digest for image in all_images(full_house.store)[:2])
+    full_house.store.dismiss(first, second, 1.0)
+    for _ in range(2):
+        (full_house.album / "trip").rename(outside)
+        outside.rename(full_house.album / "trip")
+    full_house.hint("trip")
+    moved_without_reading(full_house, scan=False)
+    (full_house.album / "trip").rename(outside)
+    full_house.settle()
+    full_house.holds()
+    outside.rename(full_house.album / "trip")
+    full_house.settle()
+    full_house.holds()
+    assert not full_house.store.dismiss(first, second, 1.0)
+
+
 def test_an_edited_copy_beside_a_renamed_original(full_house: House) -> None:
     """An editor that keeps a backup: the original's row goes along, only the new bytes are news."""
     original = full_house.album / "trip" / "2.png"
@@ -820,6 +857,351 @@ def test_one_lost_album_does_not_hold_up_another(tmp_path: Path, pool: DecodePoo
         house.settle()
         assert set(house.rows()) == {"album/a.png", "other/b.png"}
         assert [album.state for album in house.store.albums()] == ["missing", "watching"]
+
+
+def test_an_alert_says_that_an_album_is_missing_and_that_it_is_back(large_house: House) -> None:
+    """Each once, however often it is looked for and over a restart; the reason is there while it lasts."""
+    unmount(large_house)
+    large_house.settle()
+    assert large_house.ingest.why_missing(1) == "its folder is empty"
+    large_house.start()
+    large_house.settle()
+    large_house.album.rmdir()
+    large_house.settle()
+    assert large_house.ingest.why_missing(1) == "its folder is not there"
+    large_house.album.with_name("disk").rename(large_house.album)
+    large_house.settle()
+    large_house.settle()
+    assert large_house.ingest.why_missing(1) == ""
+    root = bytes(large_house.album)
+    assert [(one.kind, one.path, one.message) for one in large_house.store.alerts(0, 10)] == [
+        ("missing", root, "its folder is empty; nothing is forgotten"),
+        ("back", root, "its files are there again"),
+    ]
+
+
+# Disks.
+
+ELSEWHERE = 999_999
+"""The number of a disk that is nowhere mounted."""
+
+
+def put_elsewhere(house: House, *names: str) -> None:
+    """Make the index believe that it saw some files, or the whole album, on another disk."""
+    paths = [os.fsencode(name) for name in names] or list(house.store.file_states(1))
+    house.store.put_devices(1, dict.fromkeys(paths, ELSEWHERE))
+    if not names:
+        house.store.set_album_device(1, ELSEWHERE)
+
+
+def devices(house: House) -> set[int]:
+    """Return the disks that the rows are on."""
+    return {state.device for state in house.store.file_states(1).values()}
+
+
+def test_what_lies_below_a_mount_is_not_the_album(house: House) -> None:
+    """A folder that holds other files, be they few, of the same names and hinted at: the album is missing."""
+    for number in range(3):
+        house.write(f"{number}.png", number)
+    house.settle()
+    put_elsewhere(house)
+    before = house.rows()
+    take_away(house)
+    house.write("0.png", BROKEN)
+    house.write("new.png", 7)
+    house.hint("0.png", "1.png", "new.png")
+    house.settle(scan=False)
+    assert (house.state(), house.rows()) == ("missing", before)
+    assert house.ingest.why_missing(1) == "another disk is there, without its files"
+    house.hint("0.png", "1.png", "new.png")
+    house.settle(scan=False)
+    house.settle()
+    assert house.rows() == before
+    house.settle(accept_losses=True)
+    house.holds()
+    assert devices(house) == {house.album.stat().st_dev}
+
+
+def test_a_disk_may_have_another_number(house: House) -> None:
+    """As after the machine was started anew: its files are there, so nothing is read; what went meanwhile is gone."""
+    for number in range(4):
+        house.write(f"{number}.png", number)
+    house.settle()
+    put_elsewhere(house)
+    (house.album / "3.png").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.pool, "read_files", refuse)
+        house.settle()
+    house.holds()
+    assert house.state() == "watching"
+    assert devices(house) == {house.store.albums()[0].device} == {house.album.stat().st_dev}
+
+
+def test_a_collection_may_be_put_on_another_disk(house: House) -> None:
+    """Copied with other inodes, times and all: it is read, for its bytes may differ, and nothing is missing."""
+    for number in range(3):
+        house.write(f"{number}.png", number)
+    house.settle()
+    put_elsewhere(house)
+    disk = house.album.with_name("disk")
+    shutil.copytree(house.album, disk, copy_function=shutil.copyfile)
+    shutil.rmtree(house.album)
+    disk.rename(house.album)
+    house.settle()
+    house.holds()
+    assert (house.state(), devices(house)) == ("watching", {house.album.stat().st_dev})
+
+
+@pytest.mark.parametrize("hinted", [True, False])
+def test_a_disk_inside_an_album_that_is_away_costs_no_rows(house: House, hinted: bool) -> None:
+    """Found by a walk or hinted at; what is gone beside it is forgotten; with accepted losses so is this."""
+    house.write("beside.png", 1)
+    house.write("stays.png", 2)
+    for number in range(3, 6):
+        house.write(f"disk/deep/{number}.png", number)
+    house.settle()
+    inside = [f"disk/deep/{number}.png" for number in range(3, 6)]
+    put_elsewhere(house, *inside)
+    shutil.rmtree(house.album / "disk")
+    (house.album / "beside.png").unlink()
+    if hinted:
+        house.hint("disk", "disk/deep", *inside, "beside.png")
+    for _ in range(2):
+        house.settle(scan=not hinted)
+    assert set(house.rows()) == {"album/stays.png", *(f"album/{name}" for name in inside)}
+    assert (house.state(), house.ingest.out_of_reach(1)) == ("watching", 3)
+    house.settle(accept_losses=True)
+    house.settle()
+    house.holds()
+    assert house.ingest.out_of_reach(1) == 0
+
+
+def test_most_of_an_album_may_be_on_a_disk_inside_it(house: House) -> None:
+    """When that is away the rest goes on: nothing of it is lost."""
+    for number in range(MIN_LOSS_FILES + 4):
+        house.write(f"disk/{number}.png", number % 3)
+    house.write("a.png", 1)
+    house.settle()
+    put_elsewhere(house, *(f"disk/{number}.png" for number in range(MIN_LOSS_FILES + 4)))
+    shutil.rmtree(house.album / "disk")
+    house.settle()
+    assert (house.state(), house.ingest.out_of_reach(1)) == ("watching", MIN_LOSS_FILES + 4)
+    assert len(house.rows()) == MIN_LOSS_FILES + 5
+
+
+def test_an_equal_inode_on_another_disk_is_another_file(house: House) -> None:
+    """Each disk counts for itself: it is read, not taken for one that was moved."""
+    path = house.write("a.png", 1)
+    house.settle()
+    put_elsewhere(house, "a.png")
+    path.rename(house.album / "b.png")
+    house.hint("b.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.pool, "read_files", refuse)
+        with pytest.raises(AssertionError, match="read again"):
+            house.settle(scan=False)
+
+
+# Polling.
+
+
+def polled(house: House) -> House:
+    """Have the album polled, and walked through once, long after its folders were written to."""
+    house.ingest._now_ns = lambda: time.time_ns() + 10 * scan.YOUNG_NS
+    house.store.set_album_state(1, "polling")
+    house.settle()
+    return house
+
+
+def look(house: House) -> None:
+    """Let the time for a look come, not that for a walk, and work until nothing is left to do."""
+    plan = house.ingest._plans[1]
+    plan.walk_at, plan.last_at = float("inf"), -float("inf")
+    house.settle(scan=False)
+
+
+def test_a_polled_album_is_looked_through(house: House) -> None:
+    """What came, went and was moved is found without looking at a file of a folder in which nothing did."""
+    for number in range(3):
+        house.write(f"trip/{number}.png", number)
+    house.write("still/3.png", 3)
+    polled(house)
+    assert house.ingest._until_rescan() <= house.config.watch.poll_s
+    house.write("new/4.png", 4)
+    (house.album / "trip" / "0.png").unlink()
+    (house.album / "trip" / "1.png").rename(house.album / "one.png")
+    look(house)
+    house.holds()
+
+
+def test_a_look_at_nothing_new_asks_the_index_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is done every `poll_s` for ever."""
+    house.write("trip/a.png", 1)
+    polled(house)
+    monkeypatch.setattr(house.store, "file_states", refuse)
+    look(house)
+
+
+def test_what_is_written_in_place_is_found_by_a_walk(house: House) -> None:
+    """In a polled album; one comes after a hundred times what the last one took, and at least every `rescan_s`."""
+    path = house.write("trip/a.png", 1)
+    house.write("b.png", 2)
+    polled(house)
+    path.write_bytes(png(3))
+    before = house.rows()
+    look(house)
+    assert house.rows() == before
+    plan = house.ingest._plans[1]
+    plan.walk_at = -float("inf")
+    house.settle(scan=False)
+    house.holds()
+    assert plan.walk_at - time.monotonic() <= house.config.watch.poll_s
+
+
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.1, 60.0), (10.0, 1000.0), (100.0, 3600.0)])
+def test_a_polled_album_is_walked_as_often_as_it_may_cost(
+    house: House, monkeypatch: pytest.MonkeyPatch, took_s: float, pause_s: float
+) -> None:
+    """One hundredth of the time, unless `poll_s` or `rescan_s` say otherwise."""
+    polled(house)
+    began_at = time.monotonic() - took_s
+    found = scan.walk(bytes(house.album), b"", house.ingest._rules)
+    house.ingest._plan(house.store.albums()[0], found, began_at)
+    assert house.ingest._plans[1].walk_at - began_at == pytest.approx(pause_s, rel=0.05)
+
+
+def test_only_what_is_not_heard_of_is_looked_at(house: House) -> None:
+    """In an album that is watched but for some folders."""
+    house.write("heard/a.png", 1)
+    house.write("unheard/b.png", 2)
+    house.ingest.set_unheard(1, Unheard(frozenset([bytes(house.album / "unheard")])))
+    house.ingest._now_ns = lambda: time.time_ns() + 10 * scan.YOUNG_NS
+    house.settle()
+    assert house.ingest._until_rescan() <= house.config.watch.poll_s
+    house.write("heard/c.png", 3)
+    house.write("unheard/d.png", 4)
+    look(house)
+    assert set(house.rows()) == {"album/heard/a.png", "album/unheard/b.png", "album/unheard/d.png"}
+    house.ingest.set_unheard(1, Unheard())
+    house.settle()
+    house.holds()
+    assert house.ingest._until_rescan() > house.config.watch.poll_s
+
+
+def test_a_look_that_misses_too_much_is_followed_by_a_walk(large_house: House) -> None:
+    """What it misses may be in a folder that it did not look at; if it is nowhere the album is missing."""
+    house = polled(large_house)
+    disk = house.album.with_name("disk")
+    disk.mkdir()
+    for path in list(house.album.glob("?.png")) + list(house.album.glob("1?.png")):
+        path.rename(disk / path.name)
+    before = house.rows()
+    look(house)
+    assert (house.state(), house.rows()) == ("missing", before)
+
+
+def test_a_walk_asked_for_many_times_is_done_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of lost events must not become one of walks; who asked last knows when it is done."""
+    walked: list[bytes] = []
+    real = scan.walk
+
+    def walk(root: bytes, below: bytes, rules: scan.Filter, *, now_ns: int | None = None) -> scan.Found:
+        walked.append(root)
+        return real(root, below, rules, now_ns=now_ns)
+
+    monkeypatch.setattr(scan, "walk", walk)
+    tickets = [house.ingest.request_scan(bytes(house.album)) for _ in range(5)]
+    house.step()
+    assert walked == [bytes(house.album)]
+    assert all(house.ingest.scanned(ticket) for ticket in tickets)
+
+
+# Files that are being written.
+
+
+class SlowWriter:
+    """Writes one picture in pieces into a polled album, in which no event tells of it."""
+
+    def __init__(self, house: House) -> None:
+        self.house = polled(house)
+        self.now_ns = time.time_ns()
+        house.ingest._now_ns = lambda: self.now_ns
+        self.data = png(1)
+
+    def write(self, name: str, length: int) -> None:
+        """Have the first `length` bytes of the picture in a file, written right now."""
+        path = self.house.album / name
+        path.write_bytes(self.data[:length])
+        os.utime(path, ns=(self.now_ns, self.now_ns))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and the line work."""
+        self.now_ns += int(seconds * 1e9)
+        self.house.time.advance(seconds)
+        plan = self.house.ingest._plans[1]
+        plan.walk_at, plan.last_at = float("inf"), -float("inf")
+        self.house.step()
+        self.house.step()
+
+
+def test_a_file_that_grows_is_read_once_it_has_stopped(house: House) -> None:
+    """However long that takes: each piece puts it off."""
+    writer = SlowWriter(house)
+    pause_s = house.config.watch.settle_s / 2
+    for end in range(100, len(writer.data), len(writer.data) // 5):
+        writer.write("a.png", end)
+        writer.wait(pause_s)
+        assert house.rows() == {}
+    writer.write("a.png", len(writer.data))
+    for _ in range(4):
+        writer.wait(pause_s)
+    house.holds()
+
+
+def test_a_copy_that_stalls_is_read_again_when_it_goes_on(house: House) -> None:
+    """Half of it was taken for all; its folder shows no sign of the other half, and is looked into all the same."""
+    writer = SlowWriter(house)
+    writer.write("a.png", 500)
+    for _ in range(3):
+        writer.wait(2 * house.config.watch.settle_s)
+    assert set(house.rows().values()) != {hashlib.sha256(writer.data).hexdigest()}
+    assert len(house.rows()) == 1
+    writer.write("a.png", len(writer.data))
+    for _ in range(3):
+        writer.wait(2 * house.config.watch.settle_s)
+    house.holds()
+    assert house.store.errors() == []
+
+
+def test_a_file_that_is_truncated_and_written_anew_ends_up_whole(house: House) -> None:
+    """Nothing of what was in between stays."""
+    writer = SlowWriter(house)
+    writer.write("a.png", len(writer.data))
+    for _ in range(3):
+        writer.wait(2 * house.config.watch.settle_s)
+    writer.write("a.png", 0)
+    for _ in range(3):
+        writer.wait(2 * house.config.watch.settle_s)
+    assert list(house.rows().values()) == ["empty"]
+    writer.data = png(2)
+    writer.write("a.png", len(writer.data))
+    for _ in range(3):
+        writer.wait(2 * house.config.watch.settle_s)
+    house.holds()
+
+
+@pytest.mark.parametrize("temporary", [".a.png.Xy3kQ2", "a.png.part", ".a.png"])
+def test_what_has_a_temporary_name_is_not_looked_at(house: House, temporary: str) -> None:
+    """As rsync, browsers and editors write: only the file that it becomes is read, and that at once whole."""
+    path = house.write(temporary, png(1)[:500])
+    house.hint(temporary)
+    house.settle(scan=False)
+    assert house.rows() == {}
+    path.write_bytes(png(1))
+    path.rename(house.album / "a.png")
+    house.hint("a.png", temporary)
+    house.settle(scan=False)
+    house.holds()
 
 
 # What is news.
