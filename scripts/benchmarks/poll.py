@@ -1,7 +1,7 @@
 """What looking through an album costs that nothing tells of: a round of polling, and a whole walk, of unchanged files.
 
-Times are processor time of this process, which the daemon's own thread would take; on a network file system the server's
-answers come on top.
+Times are processor time of this process, which the daemon's own thread would take; on a network file system the
+server's answers come on top.
 """
 
 from __future__ import annotations
