@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from cbir_daemon import pulse
@@ -91,15 +92,18 @@ class Outbox:
 
     def __init__(self, store: Store, sinks: Sequence[str]) -> None:
         self._store = store
-        self._sinks = [SINKS[name] for name in sinks]
+        self._sinks = {name: SINKS[name] for name in sinks}
         self._turn = threading.Lock()
+        store.open_sinks(sinks)
 
     def deliver(self) -> None:
         """Deliver every alert that is not delivered yet."""
         with self._turn:
-            while waiting := self._store.alerts(0, BATCH, undelivered=True):
-                for alert in waiting:
-                    pulse.beat()
-                    for sink in self._sinks:
-                        sink(alert)
-                self._store.put_delivered([alert.id for alert in waiting])
+            for name, state in self._store.sinks().items():
+                last = state.delivered_id
+                while waiting := self._store.alerts(last, BATCH):
+                    for alert in waiting:
+                        pulse.beat()
+                        self._sinks[name](alert)
+                    last = waiting[-1].id
+                    self._store.end_message(name, last, time.time())

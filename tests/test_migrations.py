@@ -11,7 +11,17 @@ import pytest
 
 from cbir_daemon.errors import SchemaTooNewError, StorageError
 from cbir_daemon.records import EXTRACTOR, FileState, Transform
-from cbir_daemon.store import SCHEMA_VERSION, AlertMatch, AlertRecord, Decision, NewAlert, Pair, Store, schema
+from cbir_daemon.store import (
+    SCHEMA_VERSION,
+    AlertMatch,
+    AlertRecord,
+    Decision,
+    NewAlert,
+    Pair,
+    SinkState,
+    Store,
+    schema,
+)
 from tests.rows import digest, indexed, opened, paths, vector
 
 TABLES = [
@@ -26,6 +36,9 @@ TABLES = [
     "position",
     "resolve_run",
     "resolve_task",
+    "sighting",
+    "sink",
+    "work",
 ]
 
 
@@ -53,7 +66,7 @@ def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path]
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 4
+    assert version(index) == SCHEMA_VERSION == 5
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -85,7 +98,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 4: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 5: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
@@ -172,7 +185,7 @@ def test_the_first_schema_is_brought_to_todays(tmp_path: Path) -> None:
         assert (state, state.device) == (FileState(10, 20, 30), 0)
         before = AlertRecord(7, 1.5, b"/album/b.jpg", "exact", (AlertMatch(b"/album/a.jpg", "exact", 1.0),))
         assert store.alerts(0, 10) == [before]
-        assert store.alerts(0, 10, undelivered=True) == []
+        assert store.sinks() == {"log": SinkState(7)}
         assert store.turn_album(album.id, "watching", NewAlert(b"/album", "back", (), "all is there"), 2.5)
         assert store.alerts(7, 10) == [AlertRecord(8, 2.5, b"/album", "back", (), "all is there")]
         assert store.check() == []

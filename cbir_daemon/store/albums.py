@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from cbir_daemon.store.contents import drop_orphans
-from cbir_daemon.store.duplicates import put_alerts
+from cbir_daemon.store.outbox import put_alerts
 from cbir_daemon.store.records import Album, NewAlert
 
 

@@ -18,8 +18,8 @@ from cbir_daemon.store import schema
 SUFFIX = ".before-reindex"
 """Of the index that was set aside."""
 
-KEPT = ("clock", "album", "decision", "alert", "resolve_run", "resolve_task")
-"""Tables of which as much as can be read is kept: what people decided, were told and did."""
+KEPT = ("clock", "album", "decision", "alert", "sink", "work", "sighting", "resolve_run", "resolve_task")
+"""Tables of which as much as can be read is kept: what people decided, watch for, were told and did."""
 
 REBUILT = ("content", "file", "pair", "model_run", "position")
 """Tables that are made from the albums; a fit that is no more has no history."""

@@ -20,8 +20,9 @@ _STATE = "iif(error_code = 'no-access', -1, size_bytes), mtime_ns, inode, device
 
 _IMAGE_SQL = """
 SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
-       file.device, album.state = 'missing', content.id, content.digest, content.width_px, content.height_px,
-       content.size_bytes, content.format, content.taken, content.picture
+       file.device, album.state = 'missing', file.since,
+       content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format,
+       content.taken, content.picture
 FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
 """
 
@@ -52,9 +53,9 @@ def apply(connection: sqlite3.Connection, changes: Iterable[Change], clock: int)
                 if content_id is None:
                     again.append(change)
                 else:
-                    touched |= _put_file(connection, change, content_id)
+                    touched |= _put_file(connection, change, content_id, clock)
             case Failed():
-                touched |= _put_file(connection, change, None)
+                touched |= _put_file(connection, change, None, clock)
             case Moved():
                 touched |= _move(connection, change)
             case Gone():
@@ -106,7 +107,7 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
     return cursor.lastrowid
 
 
-def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_id: int | None) -> set[int]:
+def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_id: int | None, clock: int) -> set[int]:
     """Write one file row and return the content it had before, when that was another."""
     row = connection.execute(
         "SELECT content_id FROM file WHERE album_id = ? AND path = ?", (change.album_id, change.path)
@@ -116,14 +117,15 @@ def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_
     connection.execute(
         """
         INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, device,
-                          content_id, error_code, error_message, alert_due)
+                          content_id, error_code, error_message, alert_due, since)
         VALUES (:album, :path, :size, :mtime, :inode, :device, :content, :code, :message,
-                :content IS NOT NULL AND (SELECT baseline FROM album WHERE id = :album))
+                :content IS NOT NULL AND (SELECT baseline FROM album WHERE id = :album), :clock)
         ON CONFLICT (album_id, path) DO UPDATE SET
             size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
             device = excluded.device,
             -- A file that was only touched is no news.
             alert_due = iif(file.content_id IS excluded.content_id, file.alert_due, excluded.alert_due),
+            since = iif(file.content_id IS excluded.content_id, file.since, excluded.since),
             content_id = excluded.content_id, error_code = excluded.error_code, error_message = excluded.error_message
         """,
         {
@@ -136,6 +138,7 @@ def _put_file(connection: sqlite3.Connection, change: Indexed | Failed, content_
             "content": content_id,
             "code": code,
             "message": message,
+            "clock": clock,
         },
     )
     return {before} if before is not None and before != content_id else set()
@@ -240,13 +243,12 @@ def images_due(connection: sqlite3.Connection, limit: int) -> list[Image]:
 
 def _image(
     row: tuple[
-        int, int, bytes, bytes, int, int, int, int, int, int, bytes, int, int, int, str, str | None, float | None
+        int, int, bytes, bytes, int, int, int, int, int, int, int, bytes, int, int, int, str, str | None, float | None
     ],
 ) -> Image:
-    file_id, album_id, root, path, size, mtime, inode, device, missing, *_ = row
-    return Image(
-        file_id, album_id, root + b"/" + path, FileState(size, mtime, inode, device), bool(missing), Content(*row[9:])
-    )
+    file_id, album_id, root, path, size, mtime, inode, device, missing, since, *_ = row
+    state = FileState(size, mtime, inode, device)
+    return Image(file_id, album_id, root + b"/" + path, state, bool(missing), Content(*row[10:]), since)
 
 
 def images_at(connection: sqlite3.Connection, paths: Iterable[bytes]) -> dict[bytes, Image]:

@@ -1,13 +1,12 @@
-"""Rows of pairs, decisions and alerts."""
+"""Rows of pairs and decisions."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 
 from cbir_daemon.records import Transform
-from cbir_daemon.store.records import AlertMatch, AlertRecord, Decision, NewAlert, Pair
+from cbir_daemon.store.records import Decision, Pair
 
 
 def unmatched(connection: sqlite3.Connection, limit: int) -> list[tuple[int, bytes]]:
@@ -114,39 +113,3 @@ def undismiss(connection: sqlite3.Connection, digest: bytes, other: bytes) -> bo
     first, second = sorted((digest, other))
     cursor = connection.execute("DELETE FROM decision WHERE digest = ? AND other_digest = ?", (first, second))
     return cursor.rowcount > 0
-
-
-def put_alerts(connection: sqlite3.Connection, file_ids: Iterable[int], alerts: Iterable[NewAlert], now: float) -> None:
-    """Write alerts together with the fact that their files were decided upon (invariant I3)."""
-    connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(one,) for one in file_ids])
-    connection.executemany(
-        "INSERT INTO alert (time, path, kind, matches, message, returned) VALUES (?, ?, ?, ?, ?, ?)",
-        [(now, alert.path, alert.kind, _to_json(alert.matches), alert.message, alert.returned) for alert in alerts],
-    )
-
-
-def alerts(connection: sqlite3.Connection, since: int, limit: int, *, undelivered: bool) -> list[AlertRecord]:
-    """Return alerts with an id above `since`, oldest first."""
-    rows = connection.execute(
-        "SELECT id, time, path, kind, matches, message, returned FROM alert"
-        " WHERE id > ? AND (delivered = 0 OR NOT ?) ORDER BY id LIMIT ?",
-        (since, undelivered, limit),
-    )
-    return [
-        AlertRecord(alert_id, time, path, kind, _from_json(matches), message, returned)
-        for alert_id, time, path, kind, matches, message, returned in rows
-    ]
-
-
-def put_delivered(connection: sqlite3.Connection, alert_ids: Iterable[int]) -> None:
-    """Write that every sink has had these alerts."""
-    connection.executemany("UPDATE alert SET delivered = 1 WHERE id = ?", [(one,) for one in alert_ids])
-
-
-# Paths are bytes and JSON is not: Latin-1 maps each byte to one character and back.
-def _to_json(matches: Iterable[AlertMatch]) -> str:
-    return json.dumps([[match.path.decode("latin-1"), match.kind, match.score] for match in matches])
-
-
-def _from_json(text: str) -> tuple[AlertMatch, ...]:
-    return tuple(AlertMatch(path.encode("latin-1"), kind, score) for path, kind, score in json.loads(text))

@@ -63,6 +63,8 @@ class Image:
         Absolute.
     missing : bool
         Whether its album is missing at the moment.
+    since : int
+        The clock when the file got this content; 0 for one that an older release indexed.
     """
 
     file_id: int
@@ -71,6 +73,7 @@ class Image:
     state: FileState
     missing: bool
     content: Content
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,14 +247,101 @@ class AlertMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighted:
+    """One of the user's works that a file contains: its name, "exact" or "copy", and a score in [0, 1]."""
+
+    name: str
+    kind: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewWork:
+    """A picture that is about to be put on the watch list; see `Work`."""
+
+    digest: bytes
+    vector: bytes
+    name: str
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A picture on the watch list.
+
+    Parameters
+    ----------
+    path : bytes
+        The file that it was read from, which need not be there any more; empty when only its bytes came.
+    added_at : float
+        Seconds since the epoch.
+    sightings : int
+        Contents that were found to contain it.
+    """
+
+    id: int
+    digest: bytes
+    name: str
+    path: bytes
+    added_at: float
+    sightings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A content, by its digest, that contains a work."""
+
+    work_id: int
+    digest: bytes
+    kind: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """How far one of the places is to which alerts go.
+
+    Parameters
+    ----------
+    delivered_id : int
+        It has had this alert and all before it.
+    trying_id : int or None
+        Last alert of the message under way; a message that is tried again is the same one.
+    sent_at : float or None
+        When it had its last message, in seconds since the epoch.
+    """
+
+    delivered_id: int
+    trying_id: int | None = None
+    sent_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The alerts after one: how many there are, the last one's id, and the times of the oldest and the newest."""
+
+    count: int
+    last_id: int
+    oldest: float
+    newest: float
+
+
+@dataclass(frozen=True, slots=True)
 class NewAlert:
-    """An alert that is about to be written; one about an album has its path, a sentence and no matches."""
+    """An alert that is about to be written; one about an album has its path, a sentence and no matches.
+
+    Parameters
+    ----------
+    watched : tuple of Sighted
+        The user's works that the file contains.
+    """
 
     path: bytes
     kind: str
     matches: tuple[AlertMatch, ...]
     message: str = ""
     returned: float | None = None
+    watched: tuple[Sighted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +355,7 @@ class AlertRecord:
     matches: tuple[AlertMatch, ...]
     message: str = ""
     returned: float | None = None
+    watched: tuple[Sighted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,50 @@ ALTER TABLE content ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE content SET checksum = crc32(vector);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS)
+_SINKS = """
+-- The clock when the file got the content that it has: of two that are equal, the later one is the copy.
+ALTER TABLE file ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+
+-- How far each place is to which alerts go; each has had every alert up to `delivered_id`.
+CREATE TABLE sink (
+    name         TEXT PRIMARY KEY,
+    delivered_id INTEGER NOT NULL,
+    -- Last alert of the message under way, NULL when none is: a message that is tried again is the same one.
+    trying_id    INTEGER,
+    -- When it had its last message.
+    sent_at      REAL
+) STRICT, WITHOUT ROWID;
+INSERT INTO sink (name, delivered_id) SELECT 'log', coalesce(
+    (SELECT min(id) - 1 FROM alert WHERE delivered = 0), (SELECT max(id) FROM alert), 0);
+DROP INDEX alert_undelivered;
+ALTER TABLE alert DROP COLUMN delivered;
+
+-- The user's own works: a new file that contains one raises an alert.
+CREATE TABLE work (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest    BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
+    extractor TEXT NOT NULL,
+    vector    BLOB NOT NULL CHECK (length(vector) = 4096),
+    name      TEXT NOT NULL UNIQUE,
+    path      BLOB NOT NULL,
+    added_at  REAL NOT NULL
+) STRICT;
+
+-- Which contents contain one, by digest: a content that goes and comes back is no news.
+CREATE TABLE sighting (
+    work_id INTEGER NOT NULL REFERENCES work ON DELETE CASCADE,
+    digest  BLOB NOT NULL CHECK (length(digest) = 32),
+    kind    TEXT NOT NULL CHECK (kind IN ('exact', 'copy')),
+    score   REAL NOT NULL CHECK (score BETWEEN 0 AND 1),
+    PRIMARY KEY (work_id, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sighting_digest ON sighting (digest);
+
+-- JSON: the works that the file contains.
+ALTER TABLE alert ADD COLUMN watched TEXT NOT NULL DEFAULT '[]';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from cbir_daemon import pulse
 from cbir_daemon.errors import StorageError
 from cbir_daemon.records import FileState, FitReport
-from cbir_daemon.store import albums, anew, backup, contents, duplicates, journal, runs, soundness
+from cbir_daemon.store import albums, anew, backup, contents, duplicates, journal, outbox, runs, soundness, works
 from cbir_daemon.store.database import Database
 from cbir_daemon.store.records import (
     Album,
@@ -31,9 +31,15 @@ from cbir_daemon.store.records import (
     ModelRun,
     NewAlert,
     NewTask,
+    NewWork,
     Pair,
     ResolveRun,
     ResolveTask,
+    Sighted,
+    Sighting,
+    SinkState,
+    Waiting,
+    Work,
 )
 
 T = TypeVar("T")
@@ -243,10 +249,22 @@ class Store:
         return self._read(lambda connection: duplicates.unmatched(connection, limit))
 
     def put_matched(
-        self, content_ids: Sequence[int], pairs: Sequence[Pair], pictures: Mapping[int, float] = NOTHING
+        self,
+        content_ids: Sequence[int],
+        pairs: Sequence[Pair],
+        pictures: Mapping[int, float] = NOTHING,
+        sightings: Sequence[Sighting] = (),
     ) -> None:
-        """Write what the lookup of some contents found, and by content id what share of their areas is picture."""
-        self._change(lambda connection: duplicates.put_matched(connection, content_ids, pairs, pictures))
+        """Write what the lookup of some contents found, and by content id what share of their areas is picture.
+
+        The files of a content in which a work of the watch list was not seen before are to be told.
+        """
+
+        def change(connection: sqlite3.Connection) -> None:
+            duplicates.put_matched(connection, content_ids, pairs, pictures)
+            works.put_sightings(connection, sightings, tell=True)
+
+        self._change(change)
 
     def pairs(self, content_id: int | None = None) -> list[Pair]:
         """Return all pairs, or those of one content, without the dismissed ones, best first."""
@@ -278,15 +296,63 @@ class Store:
 
     def put_alerts(self, file_ids: Sequence[int], alerts: Sequence[NewAlert], now: float) -> None:
         """Write alerts, and that their files are decided upon, in one commit."""
-        self._change(lambda connection: duplicates.put_alerts(connection, file_ids, alerts, now))
+        self._change(lambda connection: outbox.put_alerts(connection, file_ids, alerts, now))
 
-    def alerts(self, since: int, limit: int, *, undelivered: bool = False) -> list[AlertRecord]:
+    def alerts(self, since: int, limit: int) -> list[AlertRecord]:
         """Return alerts with an id above `since`, oldest first."""
-        return self._read(lambda connection: duplicates.alerts(connection, since, limit, undelivered=undelivered))
+        return self._read(lambda connection: outbox.alerts(connection, since, limit))
 
-    def put_delivered(self, alert_ids: Sequence[int]) -> None:
-        """Write that every sink has had these alerts."""
-        self._write(lambda connection: duplicates.put_delivered(connection, alert_ids))
+    # -- where alerts go ---------------------------------------------------------------------------------------------
+
+    def alert_ids(self, since: int, limit: int) -> list[int]:
+        """Return the ids of alerts above `since`, ascending."""
+        return self._read(lambda connection: outbox.alert_ids(connection, since, limit))
+
+    def waiting(self, since: int) -> Waiting | None:
+        """Return what alerts there are with an id above `since`; None when there are none."""
+        return self._read(lambda connection: outbox.waiting(connection, since))
+
+    def open_sinks(self, names: Sequence[str]) -> None:
+        """Forget the sinks that are not in use any more; one that is new has the alerts from now on."""
+        self._write(lambda connection: outbox.open_sinks(connection, names))
+
+    def sinks(self) -> dict[str, SinkState]:
+        """Return name -> how far it is, of every sink in use."""
+        return self._read(outbox.sinks)
+
+    def begin_message(self, name: str, last_id: int) -> None:
+        """Write that a message to a sink is under way that ends with this alert."""
+        self._write(lambda connection: outbox.begin_message(connection, name, last_id))
+
+    def end_message(self, name: str, last_id: int, now: float) -> None:
+        """Write that a sink has had the message that ends with this alert."""
+        self._write(lambda connection: outbox.end_message(connection, name, last_id, now))
+
+    # -- the watch list ----------------------------------------------------------------------------------------------
+
+    def add_work(self, work: NewWork, now: float) -> Work | None:
+        """Put a picture on the watch list; None when its bytes are on it already."""
+        return self._write(lambda connection: works.add(connection, work, now))
+
+    def remove_work(self, work_id: int) -> bool:
+        """Take a work off the watch list; False when it is not on it."""
+        return self._write(lambda connection: works.remove(connection, work_id))
+
+    def works(self) -> list[Work]:
+        """Return the watch list, in order of id."""
+        return self._read(works.listed)
+
+    def work_vectors(self) -> list[tuple[int, bytes, bytes]]:
+        """Return (id, digest, vector) of every work, in order of id."""
+        return self._read(works.vectors)
+
+    def put_sightings(self, sightings: Sequence[Sighting]) -> None:
+        """Write in which contents works were seen by somebody who is told of it at once."""
+        self._write(lambda connection: works.put_sightings(connection, sightings, tell=False))
+
+    def sighted(self, digests: Sequence[bytes]) -> dict[bytes, list[Sighted]]:
+        """Return digest -> the works that the content contains, best first, for those that contain any."""
+        return self._read(lambda connection: works.sighted(connection, digests))
 
     # -- the journal of resolves -------------------------------------------------------------------------------------
 
