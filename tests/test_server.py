@@ -477,6 +477,7 @@ def test_places_held_in_handlers_are_given_up_too(start_server: StartServer, pat
                 fourth.ask("hold")
                 assert b'"busy"' in another_process(path, "echo").stdout
                 handlers.held.set()
+    connections_end(server)
     works(path)
 
 

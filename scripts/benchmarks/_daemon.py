@@ -1,0 +1,106 @@
+"""A daemon on a state of its own, for benchmarks.
+
+In: a home, an album, settings.  Out: a daemon that runs, what it says and what it uses.  Never here: what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cbir_daemon.client import Client
+
+COMMANDS = Path(sys.executable).parent
+START_TIMEOUT_S = 30.0
+POLL_S = 0.05
+MIB = 1024 * 1024
+
+
+class Daemon:
+    """A daemon on a state of its own."""
+
+    def __init__(self, home: Path, album: Path, model: str) -> None:
+        self._home = home
+        self._album = album
+        config = home / "config.toml"
+        config.write_text(f"[model]\n{model}\n")
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CBIR_"))},
+            "CBIR_STATE": str(home / "state"),
+            "CBIR_CONFIG": str(config),
+            "NOTIFY_SOCKET": str(home / "notify"),
+        }
+
+    def start(self) -> float:
+        """Start and return the seconds until READY."""
+        (self._home / "notify").unlink(missing_ok=True)
+        before = time.perf_counter()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(self._home / "notify"))
+            manager.settimeout(START_TIMEOUT_S)
+            with (self._home / "log").open("ab") as log:
+                command: list[str | Path] = [COMMANDS / "cbir-daemon", "run", "--quiet", self._album]
+                self._process = subprocess.Popen(command, env=self._environ, stderr=log)  # noqa: S603 -- ours
+            self._wait_ready(manager)
+        return time.perf_counter() - before
+
+    def _wait_ready(self, manager: socket.socket) -> None:
+        try:
+            while b"READY=1" not in manager.recv(4096).split(b"\n"):
+                pass
+        except TimeoutError as error:
+            raise click.ClickException((self._home / "log").read_text()) from error
+
+    @property
+    def pid(self) -> int:
+        """Process id of the daemon."""
+        return self._process.pid
+
+    @property
+    def socket_path(self) -> Path:
+        """Where it listens."""
+        return self._home / "state" / "socket"
+
+    def stop(self) -> None:
+        """Stop in order."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait()
+
+    def ask(self, *argv: str | Path) -> Any:  # noqa: ANN401 -- JSON
+        """Run `cbir` and return its document."""
+        done = subprocess.run(  # noqa: S603 -- ours
+            [COMMANDS / "cbir", *argv, "--json"], env=self._environ, capture_output=True, check=False
+        )
+        if done.returncode > 1:
+            raise click.ClickException(done.stderr.decode())
+        return json.loads(done.stdout)
+
+    def wait_indexed(self, count: int) -> float:
+        """Return the seconds until `count` files are read."""
+        before = time.perf_counter()
+        # One connection: starting `cbir` again and again would take a core from what is measured.
+        with Client([self.socket_path]) as client:
+            while True:
+                status = client.status()
+                if status["images"] + status["errors"] >= count:
+                    return time.perf_counter() - before
+                time.sleep(POLL_S)
+
+    def resident_mib(self) -> float:
+        """Return the resident memory of the daemon itself, without its children."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+    def cpu_s(self) -> float:
+        """Return the processor time that the daemon itself has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
