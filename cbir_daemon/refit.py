@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from datetime import time as time_of_day
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon import matching, pulse
-from cbir_daemon.config import ModelConfig
+from cbir_daemon.config import ModelConfig, is_within
 from cbir_daemon.errors import BadRequestError, CbirError, ChildError, ModelError, StorageError, TimedOutError
 from cbir_daemon.model import Fit, FitProgress, FitResult, FitSettings, remove_artifacts
 from cbir_daemon.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection
@@ -57,7 +56,9 @@ def why_due(coverage: Coverage, runs: list[ModelRun], settings: ModelConfig, now
     now : datetime
         With a time zone; quiet hours are local time.
     """
-    if coverage.contents < settings.min_images or not _in_hours(settings.fit_hours, now.time()):
+    if coverage.contents < settings.min_images:
+        return None
+    if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
         return None
     # A fit cut short by the daemon's own end says nothing.
     last = next((run for run in runs if run.outcome in ("active", "replaced", "failed")), None)
@@ -77,13 +78,6 @@ def why_due(coverage: Coverage, runs: list[ModelRun], settings: ModelConfig, now
     ):
         return None
     return f"{coverage.changed} of {coverage.present_at_fit} contents changed ({coverage.changed_fraction:.0%})"
-
-
-def _in_hours(hours: tuple[time_of_day, time_of_day] | None, now: time_of_day) -> bool:
-    if hours is None:
-        return True
-    start, end = hours
-    return start <= now < end if start <= end else now >= start or now < end
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import cbir_daemon.config
-from cbir_daemon.config import AlbumConfig, Config, client_socket_paths, load, sample, show, tables
+from cbir_daemon.config import AlbumConfig, Config, SinkConfig, client_socket_paths, load, sample, show, tables
 from cbir_daemon.config.places import SYSTEM_SOCKET
-from cbir_daemon.config.settings import SECTIONS, usable_processors
+from cbir_daemon.config.settings import LISTS, SECTIONS, usable_processors
 from cbir_daemon.errors import ConfigError
 
 MANUAL = Path(cbir_daemon.__file__).parent / "docs" / "configuration.md"
@@ -35,6 +35,9 @@ exclude = ["*.tmp", "old/raw"]
 n_components = 16
 fit_hours = "22:00 - 6:30"
 """
+
+PROGRAM = "[[sink]]\ntype = 'command'\ncommand = ['/bin/true']\n"
+HOOK = "[[sink]]\ntype = 'webhook'\nname = 'hook'\nurl_env = 'HOOK'\n"
 
 
 @pytest.fixture
@@ -175,8 +178,38 @@ def test_values_that_mean_work_it_out(tmp_path: Path, environ: dict[str, str]) -
         ("[decode]\nworkers = 1.5", '[decode] workers = 1.5: accepted is a whole number from 1 to 256, or "auto"'),
         ("[model]\nseed = -1", "[model] seed = -1: accepted is a whole number from 0 to 4_294_967_295"),
         ("[alerts]\nmin_kind = 'similar'", '[alerts] min_kind = "similar": accepted is "exact" or "copy"'),
-        ("[alerts]\nsinks = ['mail']", '[alerts] sinks = ["mail"]: accepted is a list of "log"'),
-        ("[alerts]\nsinks = ['log', 'log']", '[alerts] sinks = ["log", "log"]: accepted is a list of "log"'),
+        ("[alerts]\nsinks = ['Mail']", '[alerts] sinks = ["Mail"]: accepted is a list of names'),
+        ("[alerts]\nsinks = ['log', 'log']", '[alerts] sinks = ["log", "log"]: accepted is a list of names'),
+        ("[alerts]\nsinks = ['lod']", "[alerts] sinks names lod, and no [[sink]] does: did you mean log?"),
+        ("[alerts]\nsinks = ['phone']", "[alerts] sinks names phone, and no [[sink]] does: known are log"),
+        ("sink = 3", "sink = 3: write each sink as [[sink]] with a name and a type"),
+        ("[[sink]]\nname = 'a'", "[[sink]] number 1 has no type"),
+        ("[[sink]]\ntype = 'command'", "[[sink]] number 1 has no name"),
+        (f"{PROGRAM}name = 'log'", "[[sink]] log is there twice: log is always there"),
+        ("[[sink]]\ntype = 'command'\nname = 'a'", '[[sink]] a: type = "command" needs a command'),
+        (f"{PROGRAM}name = 'a'\nurl_env = 'A'", '[[sink]] a: type = "command" has no use for url_env'),
+        (f"{PROGRAM}name = 'a'\nsecret_env = 'A'", '[[sink]] a: type = "command" has no use for secret_env'),
+        (
+            "[[sink]]\ntype = 'command'\nname = 'b'\ncommand = ['tell']",
+            '[[sink]] command = ["tell"]: accepted is a list: the whole path of a program, then its arguments',
+        ),
+        (
+            "[[sink]]\ntype = 'webhook'\nname = 'a'",
+            '[[sink]] a: type = "webhook" needs one of url_file and url_env',
+        ),
+        (
+            "[[sink]]\ntype = 'apprise'\nname = 'a'\nurl_file = 'b'\nurl_env = 'C'",
+            '[[sink]] a: type = "apprise" needs one of url_file and url_env',
+        ),
+        (f"{HOOK}command = ['/a']", '[[sink]] hook: type = "webhook" has no use for command'),
+        (
+            f"{HOOK}secret_env = 'A'\nsecret_file = 'b'",
+            '[[sink]] hook: type = "webhook" needs one of secret_file and secret_env, or none',
+        ),
+        (
+            f"{HOOK}secret_env = 'A B'",
+            '[[sink]] secret_env = "A B": accepted is the name of an environment variable, or ""',
+        ),
         ("[log]\nlevel = 3", '[log] level = 3: accepted is "debug", "info", "warning" or "error"'),
         (
             "[server]\ngroup = 'no such group'",
@@ -289,18 +322,19 @@ def test_sample_is_the_default(tmp_path: Path, environ: dict[str, str]) -> None:
     plain = load(environ=environ)
     as_is = load(config=write(tmp_path, sample()), environ=environ)
     lines = [
-        line.removeprefix("# ") if " = " in line or line == "# [[album]]" else line for line in sample().split("\n")
+        line.removeprefix("# ") if " = " in line or line.startswith("# [[") else line for line in sample().split("\n")
     ]
     filled = load(config=write(tmp_path, "\n".join(lines)), environ=environ)
     for name in SECTIONS:
         assert getattr(as_is, name) == getattr(plain, name) == getattr(filled, name)
     assert filled.albums == (AlbumConfig(tmp_path / "Pictures"),)
+    assert filled.sinks == (SinkConfig("phone", "command", ("/usr/local/bin/tell",)),)
     assert filled.state_dir == tmp_path / ".local/state/cbir"
 
 
 def test_sample_names_every_key() -> None:
     """Each declared key is in the sample, commented out."""
-    for kind in (AlbumConfig, *SECTIONS.values()):
+    for kind in (*LISTS.values(), *SECTIONS.values()):
         assert all(f"\n# {entry.name} = " in sample() for entry in fields(kind))
 
 
@@ -322,7 +356,13 @@ def test_show_prints_names_that_are_no_text(environ: dict[str, str]) -> None:
 
 def values(config: Config) -> list[object]:
     """Return all that a configuration says, without its origins."""
-    return [config.albums, config.state_dir, config.socket_path, *(getattr(config, name) for name in SECTIONS)]
+    return [
+        config.albums,
+        config.sinks,
+        config.state_dir,
+        config.socket_path,
+        *(getattr(config, name) for name in SECTIONS),
+    ]
 
 
 def test_manual_holds_every_key() -> None:

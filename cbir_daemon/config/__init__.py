@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cbir_daemon.config.checks import is_within
     from cbir_daemon.config.places import client_socket_paths
     from cbir_daemon.config.reading import load
     from cbir_daemon.config.settings import (
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         MatchConfig,
         ModelConfig,
         ServerConfig,
+        SinkConfig,
         WatchConfig,
     )
     from cbir_daemon.config.text import sample, show, tables
@@ -36,15 +38,24 @@ __all__ = [
     "MatchConfig",
     "ModelConfig",
     "ServerConfig",
+    "SinkConfig",
     "WatchConfig",
     "client_socket_paths",
+    "is_within",
     "load",
     "sample",
     "show",
     "tables",
 ]
 
-_HOMES = {"client_socket_paths": "places", "load": "reading", "sample": "text", "show": "text", "tables": "text"}
+_HOMES = {
+    "client_socket_paths": "places",
+    "is_within": "checks",
+    "load": "reading",
+    "sample": "text",
+    "show": "text",
+    "tables": "text",
+}
 
 
 if not TYPE_CHECKING:  # So that mypy still refuses a name that is not there.

@@ -14,6 +14,8 @@ from typing import Any
 
 AUTO = "auto"
 HOURS = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)")
+NAME = re.compile(r"[a-z0-9_-]+")
+VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,62 @@ def some_of(words: Iterable[str]) -> Check:
     return Check(f"a list of {_alternatives(known)}", read)
 
 
+def names() -> Check:
+    """Accept a list of names, each at most once; it may be empty."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(_is_name(one) and value.count(one) == 1 for one in value):
+            raise ValueError
+        return tuple(value)
+
+    return Check("a list of names", read)
+
+
+def name() -> Check:
+    """Accept a name: small letters, digits, `-` and `_`."""
+
+    def read(value: object) -> str:
+        if not _is_name(value):
+            raise ValueError
+        return str(value)
+
+    return Check("a name of small letters, digits, `-` and `_`", read)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def command() -> Check:
+    """Accept a program, by its whole path, and its arguments; an empty list for none."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(word, str) and "\0" not in word for word in value):
+            raise ValueError
+        if value and not value[0].startswith("/"):
+            raise ValueError
+        return tuple(value)
+
+    return Check("a list: the whole path of a program, then its arguments", read)
+
+
+def maybe_path() -> Check:
+    """Accept the text of a path, or empty text for none."""
+    check = path_text()
+    return Check(f'{check.accepts}, or ""', lambda value: None if value == "" else check.read(value), none_text="")
+
+
+def variable() -> Check:
+    """Accept the name of an environment variable, or empty text for none."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not VARIABLE.fullmatch(value):
+            raise ValueError
+        return value
+
+    return Check('the name of an environment variable, or ""', read)
+
+
 def globs() -> Check:
     """Accept a list of patterns, each with more in it than slashes."""
 
@@ -127,6 +185,12 @@ def hours() -> Check:
         return begin, end
 
     return Check('a span of the day such as "22:00-06:30", or ""', read, none_text="")
+
+
+def is_within(span: tuple[time, time], now: time) -> bool:
+    """Whether a time of day lies in a span, which may pass midnight; its end does not."""
+    begin, end = span
+    return begin <= now < end if begin <= end else now >= begin or now < end
 
 
 def group_name() -> Check:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -26,12 +26,25 @@ from cbir_daemon.config.places import (
     socket_place,
     state_place,
 )
-from cbir_daemon.config.settings import ABOUT, PLACES, SECTIONS, About, AlbumConfig, Config
+from cbir_daemon.config.settings import (
+    ABOUT,
+    COMMAND,
+    LISTS,
+    LOG_SINK,
+    PLACES,
+    SECTIONS,
+    WEBHOOK,
+    About,
+    AlbumConfig,
+    Config,
+    SinkConfig,
+)
 from cbir_daemon.config.text import toml
 from cbir_daemon.errors import ConfigError
 
 COMMAND_LINE = "command line"
 ALBUM = "album"
+SINK = "sink"
 
 
 def load(
@@ -66,11 +79,14 @@ def load(
     sections: dict[str, Any] = {name: reader.section(name, table.get(name, {})) for name in SECTIONS}
     found = reader.albums(table.get(ALBUM, []), [absolute(album, cwd) for album in albums])
     places = _places(state, socket, environ, cwd, file, table)
+    sinks = reader.sinks(table.get(SINK, []))
     reader.check_together(sections, found, places["socket"])
+    reader.check_sinks(sections["alerts"].sinks, sinks)
     reader.raise_faults()
     reader.origins |= {key: place.origin for key, place in {"config": file, **places}.items()}
     return Config(
         albums=tuple(found),
+        sinks=tuple(sinks),
         state_dir=places["state"].path,
         socket_path=places["socket"].path,
         config_path=file.path if file.path.exists() else None,
@@ -110,7 +126,7 @@ class _Reader:
 
     def check_top(self, table: Mapping[str, object]) -> None:
         """Find keys outside of every section that mean nothing, and check `state` and `socket`."""
-        self._refuse_unknown("", table, (*PLACES, ALBUM, *SECTIONS))
+        self._refuse_unknown("", table, (*PLACES, *LISTS, *SECTIONS))
         for key, about in PLACES.items():
             if key in table:
                 self._value(key, key, table[key], about)
@@ -122,16 +138,24 @@ class _Reader:
 
     def albums(self, tables: object, from_flags: Iterable[Path]) -> list[AlbumConfig]:
         """Return the file's albums, then those of the command line that the file does not have."""
-        if not isinstance(tables, list):
-            self._fault(f"{self.file}: {ALBUM} = {_shown(tables)}", "write each album as [[album]] with a path")
-            tables = []
-        found = [self._album(number, table) for number, table in enumerate(tables)]
+        found = [self._album(number, table) for number, table in self._numbered(tables, ALBUM, "a path")]
         albums = [album for album in found if album]
         for path in dict.fromkeys(from_flags):
             if all(path != album.path for album in albums):
                 self._note_origins(AlbumConfig, f"{ALBUM}[{len(albums)}].", {"path": path}, COMMAND_LINE)
                 albums.append(AlbumConfig(path))
         return albums
+
+    def sinks(self, tables: object) -> list[SinkConfig]:
+        """Return the file's sinks, without those that have no name or type."""
+        found = [self._sink(number, table) for number, table in self._numbered(tables, SINK, "a name and a type")]
+        return [sink for sink in found if sink]
+
+    def _numbered(self, tables: object, name: str, needs: str) -> Iterable[tuple[int, object]]:
+        if not isinstance(tables, list):
+            self._fault(f"{self.file}: {name} = {_shown(tables)}", f"write each {name} as [[{name}]] with {needs}")
+            tables = []
+        return enumerate(tables)
 
     def check_together(self, sections: Mapping[str, Any], albums: Sequence[AlbumConfig], socket: Place) -> None:
         """Find values that are good alone but not with the others."""
@@ -167,6 +191,30 @@ class _Reader:
         path = path_in_file(values.pop("path"), self.file, self.environ)
         return AlbumConfig(path, **values)
 
+    def _sink(self, number: int, table: object) -> SinkConfig | None:
+        values = self._values(SinkConfig, f"[[{SINK}]] ", f"{SINK}[{number}].", table, f"file {self.file}")
+        missing = [key for key in ("name", "type") if isinstance(table, dict) and key not in table]
+        for key in missing:
+            self._fault(f"{self.file}: [[{SINK}]] number {number + 1} has no {key}")
+        if not isinstance(table, dict) or table.keys() - values.keys() or missing:
+            return None
+        for key in ("url_file", "secret_file"):
+            if values.get(key):
+                values[key] = path_in_file(values[key], self.file, self.environ)
+        return SinkConfig(**values)
+
+    def check_sinks(self, named: Sequence[str], sinks: Sequence[SinkConfig]) -> None:
+        """Find sinks that are named and not there, there twice, or without what their type needs."""
+        known = [LOG_SINK, *(sink.name for sink in sinks)]
+        for name in named:
+            if name not in known:
+                self._fault(f"{self.file}: [alerts] sinks names {name}, and no [[sink]] does", _close(name, known))
+        for number, sink in enumerate(sinks, 1):
+            if sink.name in known[:number]:
+                self._fault(f"{self.file}: [[sink]] {sink.name} is there twice", f"{LOG_SINK} is always there")
+            for fault in _needed(sink):
+                self._fault(f"{self.file}: [[sink]] {sink.name}: type = {_shown(sink.type)} {fault}")
+
     def _values(self, kind: type, title: str, prefix: str, table: object, origin: str) -> dict[str, Any]:
         """Return the good values of one table by field name; note their origins and the faults of the others."""
         if not isinstance(table, dict):
@@ -199,6 +247,30 @@ class _Reader:
 
     def _fault(self, message: str, hint: str = "") -> None:
         self.faults.append(ConfigError(message, hint=hint))
+
+
+def _needed(sink: SinkConfig) -> Iterator[str]:
+    """Yield what a sink of its type lacks, and what it has that its type has no use for."""
+    addresses = [key for key in ("url_file", "url_env") if getattr(sink, key)]
+    secrets = [key for key in ("secret_file", "secret_env") if getattr(sink, key)]
+    if sink.type == COMMAND:
+        if not sink.command:
+            yield "needs a command"
+        yield from (f"has no use for {key}" for key in addresses)
+    else:
+        if len(addresses) != 1:
+            yield "needs one of url_file and url_env"
+        if sink.command:
+            yield "has no use for command"
+    if sink.type != WEBHOOK:
+        yield from (f"has no use for {key}" for key in secrets)
+    elif len(secrets) > 1:
+        yield "needs one of secret_file and secret_env, or none"
+
+
+def _close(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
 
 def _likely(key: str, here: Sequence[str]) -> str:

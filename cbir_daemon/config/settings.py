@@ -19,9 +19,10 @@ from cbir_daemon.records import Kind
 ABOUT = "about"
 MIB = 1024 * 1024
 DAY_S = 86_400.0
-SINKS = ("log",)
-"""Where alerts can be delivered beside the index itself."""
+LOG_SINK = "log"
+"""The sink that is always there; every other one is a table of its own."""
 
+COMMAND, WEBHOOK, APPRISE = SINK_TYPES = ("command", "webhook", "apprise")
 
 KEEP_RULES = ("resolution", "format", "compression", "date", "whole", "folder", "oldest")
 """What makes an image of a group the one to keep, in the order in which it is asked."""
@@ -42,21 +43,26 @@ class About:
         What is accepted.
     help : str
         What it does, as one sentence.
+    example : str
+        Shown in the sample in place of a default that says nothing.
     """
 
     check: Check
     help: str
+    example: str = ""
 
 
-def _about(check: Check, text: str) -> dict[str, About]:
-    return {ABOUT: About(check, text)}
+def _about(check: Check, text: str, example: str = "") -> dict[str, About]:
+    return {ABOUT: About(check, text, example)}
 
 
 @dataclass(frozen=True, slots=True)
 class AlbumConfig:
     """One watched folder."""
 
-    path: Path = field(metadata=_about(checks.path_text(), "The folder; relative to this file, `~` is your home."))
+    path: Path = field(
+        metadata=_about(checks.path_text(), "The folder; relative to this file, `~` is your home.", "~/Pictures")
+    )
     watch: str = field(
         default="auto",
         metadata=_about(
@@ -68,7 +74,58 @@ class AlbumConfig:
         default=False, metadata=_about(checks.flag(), "Never propose to remove a file of this album.")
     )
     alerts: bool = field(
-        default=True, metadata=_about(checks.flag(), "Tell when a new file of this album is a duplicate.")
+        default=True,
+        metadata=_about(checks.flag(), "Tell when a new file of this album is a duplicate or contains a watched work."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SinkConfig:
+    """A place to which alerts go."""
+
+    name: str = field(metadata=_about(checks.name(), "What `alerts.sinks` calls it.", "phone"))
+    type: str = field(
+        metadata=_about(
+            checks.one_of(SINK_TYPES),
+            "A program, an address that takes POST, or one of the services of apprise.",
+            COMMAND,
+        )
+    )
+    command: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            checks.command(),
+            "For `command`: run for each message, which it reads as JSON; exit status 0 says that it was delivered.",
+            "/usr/local/bin/tell",
+        ),
+    )
+    url_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            checks.maybe_path(), "For `webhook` and `apprise`: a file with the address, which is taken for a secret."
+        ),
+    )
+    url_env: str = field(
+        default="",
+        metadata=_about(checks.variable(), "The same: a variable of the daemon's environment with the address."),
+    )
+    secret_file: Path | None = field(
+        default=None,
+        metadata=_about(checks.maybe_path(), "For `webhook`: a file with the secret by which messages are signed."),
+    )
+    secret_env: str = field(
+        default="",
+        metadata=_about(checks.variable(), "The same: a variable of the daemon's environment with the secret."),
+    )
+    timeout_s: float = field(
+        default=30.0,
+        metadata=_about(checks.number(0.1, 3600, "seconds"), "Longest time for one message; then it is tried again."),
+    )
+    at_once: bool = field(
+        default=False,
+        metadata=_about(
+            checks.flag(), "One message for each alert, without waiting for more, at any hour: for programs."
+        ),
     )
 
 
@@ -261,8 +318,35 @@ class AlertsConfig:
     )
     min_score: float = field(default=0.0, metadata=_about(checks.number(0, 1), "A match below this score is not told."))
     sinks: tuple[str, ...] = field(
-        default=SINKS,
-        metadata=_about(checks.some_of(SINKS), "Where alerts go beside `cbir alerts`, which always has them."),
+        default=(LOG_SINK,),
+        metadata=_about(
+            checks.names(),
+            "Where alerts go beside `cbir alerts`, which always has them: `log`, and names of `[[sink]]` tables.",
+        ),
+    )
+    bundle_s: float = field(
+        default=10.0,
+        metadata=_about(
+            checks.number(0, 3600, "seconds"), "Alerts that come within this time of each other are one message."
+        ),
+    )
+    interval_s: float = field(
+        default=60.0,
+        metadata=_about(
+            checks.number(0, DAY_S, "seconds"),
+            "Shortest time between two messages to one place; what comes meanwhile is one message after it.",
+        ),
+    )
+    quiet_hours: tuple[time, time] | None = field(
+        default=None,
+        metadata=_about(checks.hours(), "Local time in which no message goes out; one message follows after it."),
+    )
+    retry_s: float = field(
+        default=10.0,
+        metadata=_about(
+            checks.number(0.01, 3600, "seconds"),
+            "Wait before a message that was refused is tried again: twice as long each time, an hour at most.",
+        ),
     )
 
 
@@ -315,6 +399,8 @@ class Config:
     ----------
     albums : tuple of AlbumConfig
         Folders from the file and the command line, no folder twice, none inside another.
+    sinks : tuple of SinkConfig
+        Places to which alerts can go, no name twice.
     watch, decode, model, match, duplicates, alerts, server, backup, log
         The sections of the file.
     state_dir, socket_path : Path
@@ -323,10 +409,11 @@ class Config:
         The file that was read; None when there was none.
     origins : mapping of str to str
         Where each value came from: "default", "flag --state", "environment CBIR_STATE", "file PATH" or "command
-        line", by `state`, `socket`, `config`, `SECTION.KEY` and `album[N].KEY`.
+        line", by `state`, `socket`, `config`, `SECTION.KEY`, `album[N].KEY` and `sink[N].KEY`.
     """
 
     albums: tuple[AlbumConfig, ...]
+    sinks: tuple[SinkConfig, ...]
     watch: WatchConfig
     decode: DecodeConfig
     model: ModelConfig
@@ -341,6 +428,9 @@ class Config:
     config_path: Path | None
     origins: Mapping[str, str]
 
+
+LISTS = {"album": AlbumConfig, "sink": SinkConfig}
+"""Tables of which there may be any number: `[[album]]`, `[[sink]]`."""
 
 SECTIONS = {
     "watch": WatchConfig,

@@ -12,7 +12,7 @@ from datetime import time
 from typing import TYPE_CHECKING
 
 from cbir_daemon.config.checks import AUTO, written
-from cbir_daemon.config.settings import ABOUT, PLACES, SECTIONS, About, AlbumConfig, Config
+from cbir_daemon.config.settings import ABOUT, LISTS, PLACES, SECTIONS, About, AlbumConfig, Config, SinkConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,11 +27,16 @@ def sample() -> str:
     lines = [SAMPLE_HEAD]
     for key, about in PLACES.items():
         lines += [*_comment(about), f'# {key} = "~/.local/state/cbir{"" if key == "state" else "/socket"}"', ""]
-    for title, kind in {"[album]": AlbumConfig, **SECTIONS}.items():
-        lines += [f"# {(kind.__doc__ or '').strip()}", f"{'# ' if kind is AlbumConfig else ''}[{title}]"]
+    for title, kind in _titles():
+        lines += [f"# {(kind.__doc__ or '').strip()}", f"{'# ' if kind in LISTS.values() else ''}{title}"]
         for entry in fields(kind):
-            lines += [*_comment(entry.metadata[ABOUT]), f"# {entry.name} = {_default(entry)}", ""]
+            lines += [*_comment(entry.metadata[ABOUT]), f"# {entry.name} = {_example(entry)}", ""]
     return "\n".join(lines)
+
+
+def _titles() -> Iterator[tuple[str, type[DataclassInstance]]]:
+    yield from ((f"[[{name}]]", kind) for name, kind in LISTS.items())
+    yield from ((f"[{name}]", kind) for name, kind in SECTIONS.items())
 
 
 def show(config: Config) -> str:
@@ -43,6 +48,8 @@ def show(config: Config) -> str:
     ]
     for number, album in enumerate(config.albums):
         lines += ["", "[[album]]", *_shown_fields(AlbumConfig, album, f"album[{number}].", config)]
+    for number, sink in enumerate(config.sinks):
+        lines += ["", "[[sink]]", *_shown_fields(SinkConfig, sink, f"sink[{number}].", config)]
     for name, kind in SECTIONS.items():
         lines += ["", f"[{name}]", *_shown_fields(kind, getattr(config, name), f"{name}.", config)]
     return "\n".join(lines) + "\n"
@@ -52,9 +59,9 @@ def tables() -> str:
     """Return the reference of all keys as Markdown tables, one for each section."""
     places = [_row(key, about, "see below") for key, about in PLACES.items()]
     parts = [_table("Above the first section", places)]
-    for title, kind in {"[album]": AlbumConfig, **SECTIONS}.items():
+    for title, kind in _titles():
         rows = [_row(entry.name, entry.metadata[ABOUT], _default_in_table(entry)) for entry in fields(kind)]
-        parts.append(_table(f"`[{title}]`: {(kind.__doc__ or '').strip().rstrip('.').lower()}", rows))
+        parts.append(_table(f"`{title}`: {(kind.__doc__ or '').strip().rstrip('.').lower()}", rows))
     return "\n".join(parts)
 
 
@@ -84,11 +91,19 @@ def _comment(about: About) -> Iterator[str]:
     yield f"# {about.help}  Accepted: {about.check.accepts}."
 
 
+def _example(entry: Field[object]) -> str:
+    """Return the default, or where that would not do, what a user might write."""
+    example = entry.metadata[ABOUT].example
+    if not example:
+        return _default(entry)
+    return toml([example]) if isinstance(entry.default, tuple) else toml(example)
+
+
 def _default(entry: Field[object]) -> str:
     if entry.default is not MISSING:
         return toml(entry.default, entry.metadata[ABOUT].check.none_text)
-    # Only two things have no fixed default: a number of processors, and the path that every album must name.
-    return _quoted("~/Pictures" if entry.default_factory is MISSING else AUTO)
+    # Only a number of processors has a default that is found out.
+    return _quoted(AUTO)
 
 
 def _default_in_table(entry: Field[object]) -> str:
