@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -90,9 +90,12 @@ class Service:
             When it cannot start; nothing is left running then.
         """
         with ExitStack() as stack:
+            # All the time: unhandled it would end a daemon that starts or stops, and look like an end in good order.
+            stack.enter_context(_handling({signal.SIGHUP: self._on_reload}))
             stack.enter_context(locked_state(self._config.state_dir))
             self._start(stack)
-            with self._signals():
+            # Not while it stops: a second one ends the process at once.
+            with _handling({signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop}):
                 sdnotify.notify(sdnotify.READY)
                 logger.info("ready socket=%s state=%s", self._socket_path, self._config.state_dir)
                 self._watch_albums(stack)
@@ -211,24 +214,12 @@ class Service:
 
     # -- run ---------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn signals into requests while the block runs; only the main thread may do so."""
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
 
-        def on_stop(number: int, frame: FrameType | None) -> None:
-            self.stop()
-
-        def on_reload(number: int, frame: FrameType | None) -> None:
-            self._reload_asked = True
-            self._wake.set()
-
-        wanted = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_reload}
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        self._reload_asked = True
+        self._wake.set()
 
     def _keep_house(self) -> None:
         """Tick until stopped.  An hour of ticks with nothing to do costs a tenth of a second."""
@@ -337,6 +328,17 @@ class _News:
         if text != self._told:
             sdnotify.notify(sdnotify.status(text))
             self._told = text
+
+
+@contextmanager
+def _handling(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
+    """Turn signals into calls while the block runs; only the main thread may do so."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

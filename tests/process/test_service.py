@@ -132,6 +132,19 @@ def test_a_first_index_shows_how_far_it_is(daemon: Daemon) -> None:
         daemon.settle()
 
 
+def test_a_reload_never_ends_the_daemon(daemon: Daemon) -> None:
+    """SIGHUP while the daemon starts is kept until it runs: unhandled it would end it, as if in good order."""
+    with listening_to(daemon) as manager, started(daemon, *run_command(daemon)) as process:
+        manager.wait_for("STATUS=opening the index")
+        process.send_signal(signal.SIGHUP)
+        manager.wait_for("READY=1")
+        manager.wait_for("RELOADING=1")
+        process.send_signal(signal.SIGTERM)
+        manager.wait_for("STOPPING=1")
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(STOP_TIMEOUT_S) == 0
+
+
 def test_an_aborted_daemon_says_where_its_threads_were(daemon: Daemon) -> None:
     """The watchdog's SIGABRT ends it at once, children too, and the log has the stack of every thread."""
     daemon.start()
