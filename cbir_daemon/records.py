@@ -208,7 +208,9 @@ class Explanation:
     area_ratio : float
         How many times larger the one image would be than the other at one scale, at least 1.
     cost : float
-        What disagreement is multiplied by: the area ratio, and more for a negative.
+        What disagreement is multiplied by: the area ratio, and more for a negative or when a strip is left out.
+    strip : bool
+        Whether a strip of the query that disagrees, as letters written across, was left out.
     evidence_px : float or None
         Pixels of the overlap that hold structure, of 4096; None when given up.
     evidence_needed_px : float
@@ -228,6 +230,7 @@ class Explanation:
     correlation: float
     area_ratio: float
     cost: float
+    strip: bool
     evidence_px: float | None
     evidence_needed_px: float
     threshold: float

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cbir_daemon.matching.geometry import Floats, compose, inside, inverse, pixel_grid, sample
 
@@ -123,6 +122,7 @@ def refine(template: Template, stored: Floats, maps: Floats, steps: int) -> tupl
     alignment using enhanced correlation coefficient maximization, PAMI 2008 (the gain is taken out).
     """
     correlations = np.zeros(len(maps), dtype=np.float32)
+    curvature = np.zeros((len(maps), 6, 6), dtype=np.float32)
     for _ in range(steps):
         overlap = inside(maps, template.side, EDGE_PX)
         seen = sample(stored, maps, template.side).reshape(len(maps), -1) * overlap
@@ -131,16 +131,22 @@ def refine(template: Template, stored: Floats, maps: Floats, steps: int) -> tupl
         own_energy = np.maximum(products[:, -1], 1e-6)
         correlations = (seen @ template.values) / np.sqrt(energy * own_energy)
         slope = np.sqrt(own_energy / energy)[:, None] * (seen @ template.steepest) - products[:, -7:-1]
-        maps = _step(maps, products[:, :-7], slope)
+        curvature[:, _ROW, _COLUMN] = curvature[:, _COLUMN, _ROW] = products[:, :-7]
+        maps = newton_step(maps, curvature, slope)
     return maps, correlations
 
 
-def _step(maps: Floats, curvature: Floats, slope: Floats) -> Floats:
-    """Return maps after one step: each composed with the inverse of the change that the query would need."""
-    hessian: NDArray[np.float64] = np.zeros((len(maps), 6, 6))
-    hessian[:, _ROW, _COLUMN] = hessian[:, _COLUMN, _ROW] = curvature
-    damping = _DAMPING * np.trace(hessian, axis1=1, axis2=2) / 6 + 1e-3
-    hessian += damping[:, None, None] * np.eye(6)
+def newton_step(maps: Floats, curvature: Floats, slope: Floats) -> Floats:
+    """Return maps after one step: each composed with the inverse of the change that the query would need.
+
+    Parameters
+    ----------
+    maps : (n, 2, 3) ndarray of float32
+    curvature : (n, 6, 6) ndarray of float32
+    slope : (n, 6) ndarray of float32
+    """
+    damping = _DAMPING * np.trace(curvature, axis1=1, axis2=2) / 6 + 1e-3
+    hessian = curvature + damping[:, None, None] * np.eye(6)
     change = np.linalg.solve(hessian, slope[:, :, None]).reshape(-1, 2, 3)
     change *= np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(change).max(axis=(1, 2), keepdims=True), 1e-9))
     change[:, :, :2] += np.eye(2)

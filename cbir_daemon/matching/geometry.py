@@ -129,7 +129,8 @@ def _quarters(linear: NDArray[np.float64]) -> int:
     return 1 if linear[1, 0] > 0 else 3
 
 
-def overlap_of(matrix: Floats) -> Overlap:
-    """Return the share of each image that the other shows, under a map from query to stored image."""
-    both = inside(np.stack([matrix, inverse(matrix)]), VECTOR_SIDE_PX, 0.0).mean(axis=1)
-    return Overlap(query=round(float(both[0]), 3), match=round(float(both[1]), 3))
+def overlaps_of(maps: Floats) -> list[Overlap]:
+    """Return the share of each image that the other shows, under maps (n, 2, 3) from query to stored image."""
+    both = inside(np.concatenate([maps, inverse(maps)]), VECTOR_SIDE_PX, 0.0).mean(axis=1)
+    shares = np.round(both.astype(np.float64), 3).reshape(2, -1).T.tolist()
+    return [Overlap(query=query, match=match) for query, match in shares]

@@ -39,8 +39,10 @@ _GROWN = rotations(ANGLES_DEG, zooms=(1.25, 1.11, 1.11, 1.25))
 # Grey levels by which JPEG and LANCZOS ringing may move a bar's pixels.
 _BAR_LEVELS = 12.0
 
-# Share of a bar's line that may be text, a clock or buttons.
+# Share of a bar's line that may be of another grey for it to count as clean, and lines in a bar that may be no clean
+# ones: text, a clock, buttons.
 _BAR_INK = 0.1
+_BAR_INKED_PX = 8
 
 # Pixels that bars leave of a picture at least: a portrait letterboxed to 16:9 keeps 15 of 64.
 _CONTENT_PX = 14
@@ -105,18 +107,27 @@ def _grid(width: float, height: float, columns: int, rows: int) -> Rows:
 
 WHOLE = Windows([(0, 0, 1, 1)])
 
-_MIDDLES = [(0.0, 0.0, 1.0, 1.0), *_grid(0.87, 0.87, 1, 1), *_grid(0.7, 0.7, 1, 1)]
-MIDDLES = len(_MIDDLES)
-
-_CROPS = [
-    *_MIDDLES,
-    *_grid(0.88, 0.88, 2, 2),
-    *(row for row in _grid(0.7, 0.7, 3, 3) if row not in _MIDDLES),
-    *_grid(0.52, 0.52, 5, 5),
-    *_grid(0.55, 1.0, 3, 1),
-    *_grid(1.0, 0.55, 1, 3),
-    *_grid(0.75, 1.0, 2, 1),
-    *_grid(1.0, 0.75, 1, 2),
+# Windows in percent of the side: the middle ones first, then those that `scripts/bench views --choose` found, which
+# takes the one after another from 900 that lifts the correlation of random crops (a quarter to all of the area, of any
+# shape) most.  Fifty of 20 terms make the KiB that an image may cost; a hundred would find half of the crops that
+# these miss.
+_MIDDLE_PERCENT = ((0, 0, 100, 100), (6, 6, 94, 94), (15, 15, 85, 85))
+MIDDLES = len(_MIDDLE_PERCENT)
+# fmt: off
+_CROP_PERCENT = (
+    (0, 0, 88, 88), (0, 12, 88, 100), (12, 0, 100, 88), (12, 12, 100, 100), (0, 6, 87, 94), (6, 0, 94, 87),
+    (6, 13, 94, 100), (13, 6, 100, 94), (0, 12, 100, 88), (0, 0, 75, 100), (0, 9, 100, 74), (6, 26, 94, 91),
+    (6, 35, 94, 100), (26, 6, 91, 94), (12, 0, 88, 75), (12, 19, 88, 94), (18, 6, 82, 94), (0, 6, 75, 81),
+    (6, 19, 81, 94), (19, 6, 94, 81), (25, 15, 100, 85), (43, 6, 100, 94), (9, 12, 74, 88), (0, 0, 70, 70),
+    (0, 30, 70, 100), (30, 0, 100, 70), (30, 30, 100, 100), (6, 9, 81, 74), (19, 26, 94, 91), (6, 18, 81, 82),
+    (0, 6, 52, 94), (9, 0, 74, 70), (26, 30, 91, 100), (18, 30, 82, 100), (32, 19, 89, 94), (9, 26, 74, 91),
+    (19, 22, 94, 78), (0, 18, 65, 82), (12, 6, 64, 81), (19, 0, 94, 52), (32, 9, 89, 74), (18, 11, 82, 68),
+    (22, 26, 78, 91), (35, 22, 100, 78), (11, 43, 68, 100), (43, 32, 100, 89), (24, 24, 76, 76),
+)
+# fmt: on
+_CROPS: Rows = [
+    (left / 100, top / 100, right / 100, bottom / 100)
+    for left, top, right, bottom in (*_MIDDLE_PERCENT, *_CROP_PERCENT)
 ]
 
 STORED_WINDOWS = Windows(_CROPS)
@@ -170,9 +181,10 @@ class Views:
     maps: Floats
 
 
-def crop_views(image: Floats, table: Windows = WHOLE) -> Views:
-    """Return the views for which any window of a stored image may stand: the whole, or what its bars leave."""
-    return _undone(window_codes(image[None], table)[0], inverse(table.frames))
+def crop_views(image: Floats) -> Views:
+    """Return the views for which any window of a stored image may stand: the whole, and what its bars leave."""
+    box = content_box(image)
+    return _framed(image, WHOLE if box.rows == WHOLE.rows else Windows([*WHOLE.rows, *box.rows]))
 
 
 def tilted_views(image: Floats) -> Views:
@@ -182,9 +194,22 @@ def tilted_views(image: Floats) -> Views:
 
 def framed_views(image: Floats) -> Views:
     """Return the views in which the whole stored image may be shown: inside frames, or turned in a frame that grew."""
-    framed = _undone(window_codes(image[None], FRAMINGS)[0], inverse(FRAMINGS.frames))
-    grown = _resampled(image, _GROWN)
-    return Views(np.concatenate([framed.codes, grown.codes]), np.concatenate([framed.maps, grown.maps]))
+    return _together(_framed(image, FRAMINGS), _resampled(image, _GROWN))
+
+
+def query_views(image: Floats, box: Windows) -> Views:
+    """Return all views of a query whose content box is known; `guess_of` tells what each is."""
+    table = Windows([*WHOLE.rows, *box.rows])
+    return _together(_framed(image, table), framed_views(image), tilted_views(image))
+
+
+def _together(*groups: Views) -> Views:
+    return Views(np.concatenate([some.codes for some in groups]), np.concatenate([some.maps for some in groups]))
+
+
+def _framed(image: Floats, table: Windows) -> Views:
+    """Return views (k * 8) of the windows of an image."""
+    return _undone(window_codes(image[None], table)[0], inverse(table.frames))
 
 
 def _resampled(image: Floats, maps: Floats) -> Views:
@@ -216,26 +241,17 @@ def _term_moves() -> tuple[NDArray[np.int64], Floats]:
 _SOURCES, _SIGNS = _term_moves()
 
 
-def query_views(image: Floats, box: Windows) -> Views:
-    """Return all views of a query, those of what its bars leave (`content_box`) included; `guess_of` tells them."""
-    groups = crop_views(image), crop_views(image, box), framed_views(image), tilted_views(image)
-    return Views(
-        codes=np.concatenate([views.codes for views in groups]), maps=np.concatenate([views.maps for views in groups])
-    )
-
-
-_WHOLE = (0.0, 0.0, 1.0, 1.0)
 _SEEN = [
-    [(Family.WHOLE, _WHOLE, 0.0)],
-    [(Family.CONTENT, _WHOLE, 0.0)],
+    # The content box is another one for each query.
+    [(Family.WHOLE, WHOLE.rows[0], 0.0), (Family.CONTENT, WHOLE.rows[0], 0.0)],
     [
         *((Family.BORDER, row, 0.0) for row in _BORDERS),
         *((Family.CAPTION, row, 0.0) for row in _CAPTIONS),
         *((Family.BARS, row, 0.0) for row in _BARS),
         *((Family.PART, row, 0.0) for row in _CROPS[1:]),
     ],
-    [(Family.GROWN, _WHOLE, angle) for angle in ANGLES_DEG],
-    [(Family.TILT, _WHOLE, angle) for angle in ANGLES_DEG],
+    [(Family.GROWN, WHOLE.rows[0], angle) for angle in ANGLES_DEG],
+    [(Family.TILT, WHOLE.rows[0], angle) for angle in ANGLES_DEG],
 ]
 # In the order of `query_views`: each group under all of `DIHEDRAL`, as `_undone` lays them out.
 _TOLD = [(turned, *seen) for group in _SEEN for turned in range(len(DIHEDRAL)) for seen in group]
@@ -283,12 +299,15 @@ def content_box(image: Floats) -> Windows:
 
 
 def _content_ends(lines: Floats) -> tuple[float, float]:
-    """Return where the lines from both ends stop being of one grey, as shares of the side."""
-    middle = np.median(lines, axis=1, keepdims=True)
-    is_plain = np.mean(np.abs(lines - middle) > _BAR_LEVELS, axis=1) < _BAR_INK
-    most = (len(lines) - _CONTENT_PX) // 2
-    widths = []
-    for plain, levels in ((is_plain, middle[:, 0]), (is_plain[::-1], middle[::-1, 0])):
-        is_bar = plain & (np.abs(levels - levels[0]) < _BAR_LEVELS)
-        widths.append(int(np.argmin(np.append(is_bar[:most], False))))
-    return widths[0] / len(lines), 1 - widths[1] / len(lines)
+    """Return where the bars at both ends stop, as shares of the side."""
+    return _bar_px(lines) / len(lines), 1 - _bar_px(lines[::-1]) / len(lines)
+
+
+def _bar_px(lines: Floats) -> int:
+    """Return how many lines from the first on are a bar: of one grey but for a caption, a clock or buttons."""
+    some = lines[: (len(lines) - _CONTENT_PX) // 2]
+    is_clean = np.mean(np.abs(some - np.median(lines[:2])) > _BAR_LEVELS, axis=1) < _BAR_INK
+    inked = np.cumsum(~is_clean)
+    # A bar ends with a clean line, and most of it is clean.
+    is_bar = is_clean & (inked <= _BAR_INKED_PX) & (2 * inked <= np.arange(1, len(some) + 1))
+    return int(np.flatnonzero(is_bar)[-1]) + 1 if is_bar.any() else 0

@@ -9,7 +9,6 @@ Peers decide by a distance: theirs is the largest at which one stranger in a tho
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +18,9 @@ from pathlib import Path
 import click
 import imagehash
 import numpy as np
+from _edits import EDITS
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageOps
 
 from cbir_daemon.matching import COPY_THRESHOLD, Collection, Snapshot, judge
 
@@ -40,10 +40,6 @@ CANDIDATES = 24
 SEED = 7
 SIFT_FEATURES = 250
 SIFT_CHECKED = 5
-WHITE, BLACK = (255, 255, 255), (0, 0, 0)
-
-Random = np.random.Generator
-Edit = Callable[[Image.Image, Random], Image.Image]
 Vectors = NDArray[np.uint8]
 
 
@@ -52,182 +48,6 @@ def vector_of(image: Image.Image) -> NDArray[np.uint8]:
     image.draft("L", (128, 128))
     grey = ImageOps.exif_transpose(image).convert("L")
     return np.asarray(grey.resize((64, 64), Image.Resampling.LANCZOS, reducing_gap=3.0), dtype=np.uint8).reshape(-1)
-
-
-def saved(kind: str, quality: int) -> Edit:
-    """Return the edit that saves in a lossy format."""
-
-    def edit(image: Image.Image, _: Random) -> Image.Image:
-        stream = io.BytesIO()
-        image.save(stream, kind, quality=quality)
-        return Image.open(stream)
-
-    return edit
-
-
-def scaled(share_x: float, share_y: float) -> Edit:
-    """Return the edit that scales both axes."""
-    return lambda image, _: image.resize((round(image.width * share_x), round(image.height * share_y)))
-
-
-def thumbnail(image: Image.Image, _: Random) -> Image.Image:
-    """Return the image within 96x96 pixels."""
-    small = image.copy()
-    small.thumbnail((96, 96))
-    return small
-
-
-def gamma(exponent: float) -> Edit:
-    """Return the edit that bends the tones."""
-    return lambda image, _: image.point([round(255 * (level / 255) ** exponent) for level in range(256)] * 3)
-
-
-def cropped(area: float, *, corner: bool = False) -> Edit:
-    """Return the edit that cuts off a share of the area, around the middle or from a corner."""
-
-    def edit(image: Image.Image, random: Random) -> Image.Image:
-        side = math.sqrt(1 - area)
-        width, height = image.width * side, image.height * side
-        at_x, at_y = random.integers(2, size=2) if corner else (0.5, 0.5)
-        left, top = (image.width - width) * at_x, (image.height - height) * at_y
-        return image.crop((round(left), round(top), round(left + width), round(top + height)))
-
-    return edit
-
-
-def turned(angle_deg: float) -> Edit:
-    """Return the edit that turns either way, corners black."""
-    return lambda image, random: image.rotate(angle_deg * random.choice([-1, 1]), Image.Resampling.BICUBIC)
-
-
-def bordered(share: float, colour: tuple[int, int, int]) -> Edit:
-    """Return the edit that adds a border on all sides."""
-    return lambda image, _: ImageOps.expand(image, round(share * min(image.size)), fill=colour)
-
-
-def captioned(*, above: bool) -> Edit:
-    """Return the edit that adds a white bar with a line of text."""
-
-    def edit(image: Image.Image, _: Random) -> Image.Image:
-        bar = round(image.height * 0.15)
-        whole = Image.new("RGB", (image.width, image.height + bar), WHITE)
-        whole.paste(image, (0, bar if above else 0))
-        at = (image.width * 0.05, (0 if above else image.height) + bar * 0.2)
-        font = ImageFont.load_default(max(8, round(bar * 0.5)))
-        ImageDraw.Draw(whole).text(at, "when the weekend is over", font=font, fill=BLACK)
-        return whole
-
-    return edit
-
-
-def text_over(image: Image.Image, random: Random) -> Image.Image:
-    """Return the image with large letters across."""
-    written = image.copy()
-    at = (image.width * 0.06, image.height * random.uniform(0.3, 0.6))
-    font = ImageFont.load_default(max(10, image.height // 9))
-    ImageDraw.Draw(written).text(at, "HOLIDAY 2019", font=font, fill=WHITE, stroke_width=2, stroke_fill=BLACK)
-    return written
-
-
-def with_logo(image: Image.Image, _: Random) -> Image.Image:
-    """Return the image with a disc in a corner."""
-    marked = image.copy()
-    size = round(0.18 * min(image.size))
-    left, top = image.width - size - 6, image.height - size - 6
-    draw = ImageDraw.Draw(marked)
-    draw.ellipse((left, top, left + size, top + size), fill=(220, 30, 30))
-    draw.text((left + size * 0.25, top + size * 0.2), "ab", font=ImageFont.load_default(max(8, size // 2)), fill=WHITE)
-    return marked
-
-
-def letterboxed(image: Image.Image, _: Random) -> Image.Image:
-    """Return the image with black bars that make it 16:9."""
-    width, height = max(image.width, round(image.height * 16 / 9)), max(image.height, round(image.width * 9 / 16))
-    whole = Image.new("RGB", (width, height))
-    whole.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
-    return whole
-
-
-def screenshot(image: Image.Image, _: Random) -> Image.Image:
-    """Return the image scaled to a phone's width, a status bar above it and buttons below."""
-    width, bar = 360, 48
-    shown = image.resize((width, round(image.height * width / image.width)))
-    whole = Image.new("RGB", (width, shown.height + 2 * bar), (24, 24, 24))
-    whole.paste(shown, (0, bar))
-    draw = ImageDraw.Draw(whole)
-    draw.text((12, 14), "12:45", font=ImageFont.load_default(16), fill=WHITE)
-    draw.rectangle((width - 50, 16, width - 16, 32), outline=WHITE)
-    for left in range(30, width - 50, 90):
-        top = shown.height + bar + 12
-        draw.ellipse((left, top, left + 24, top + 24), outline=WHITE, width=2)
-    return whole
-
-
-def noisy(image: Image.Image, random: Random) -> Image.Image:
-    """Return the image with Gaussian noise of 20 grey levels."""
-    pixels = np.asarray(image, dtype=np.float32) + random.normal(0, 20, (image.height, image.width, 3))
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-
-
-def in_turn(*edits: Edit) -> Edit:
-    """Return the edit that does several one after another."""
-
-    def edit(image: Image.Image, random: Random) -> Image.Image:
-        for one in edits:
-            image = one(image, random)
-        return image
-
-    return edit
-
-
-def transposed(*methods: Image.Transpose) -> Edit:
-    """Return the edit that flips or turns by quarters, one of the ways at random."""
-    return lambda image, random: image.transpose(methods[random.integers(len(methods))])
-
-
-EDITS: dict[str, Edit] = {
-    "unchanged": lambda image, _: image,
-    "half size": scaled(0.5, 0.5),
-    "thumbnail of 96 px": thumbnail,
-    "JPEG 10": saved("JPEG", 10),
-    "WebP 20": saved("WEBP", 20),
-    "aspect 0.8": scaled(0.8, 1.0),
-    "aspect 1.25": scaled(1.25, 1.0),
-    "gamma 0.6": gamma(0.6),
-    "gamma 1.6": gamma(1.6),
-    "brightness 1.4": lambda image, _: ImageEnhance.Brightness(image).enhance(1.4),
-    "contrast 0.5": lambda image, _: ImageEnhance.Contrast(image).enhance(0.5),
-    "autocontrast": lambda image, _: ImageOps.autocontrast(image, cutoff=2),
-    "grey": lambda image, _: image.convert("L").convert("RGB"),
-    "sepia": lambda image, _: ImageOps.colorize(image.convert("L"), (30, 15, 0), (255, 235, 200)),
-    "inverted": lambda image, _: ImageOps.invert(image),
-    "blur 3": lambda image, _: image.filter(ImageFilter.GaussianBlur(3)),
-    "sharpen": lambda image, _: image.filter(ImageFilter.UnsharpMask(3, 200, 0)),
-    "noise 20": noisy,
-    "text over": text_over,
-    "caption above": captioned(above=True),
-    "caption below": captioned(above=False),
-    "logo in a corner": with_logo,
-    "border 5 % black": bordered(0.05, BLACK),
-    "border 10 % white": bordered(0.1, WHITE),
-    "letterbox 16:9": letterboxed,
-    "crop 5 %": cropped(0.05),
-    "crop 10 %": cropped(0.1),
-    "crop 20 %": cropped(0.2),
-    "crop 30 %": cropped(0.3),
-    "crop 50 %": cropped(0.5),
-    "corner 20 %": cropped(0.2, corner=True),
-    "corner 50 %": cropped(0.5, corner=True),
-    "turn 2": turned(2),
-    "turn 5": turned(5),
-    "turn 10": turned(10),
-    "quarter turn": transposed(Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270),
-    "half turn": transposed(Image.Transpose.ROTATE_180),
-    "mirror": transposed(Image.Transpose.FLIP_LEFT_RIGHT),
-    "flip": transposed(Image.Transpose.FLIP_TOP_BOTTOM),
-    "crop 20 %, mirror, JPEG 30": in_turn(cropped(0.2), transposed(Image.Transpose.FLIP_LEFT_RIGHT), saved("JPEG", 30)),
-    "screenshot": screenshot,
-}
 
 
 @dataclass
