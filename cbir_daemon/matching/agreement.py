@@ -165,7 +165,9 @@ def _equations(found: Overlaps) -> tuple[Floats, Floats]:
     grid = pixel_grid(VECTOR_SIDE_PX)
     gradient_y, gradient_x = np.gradient(found.own, 2 / VECTOR_SIDE_PX, axis=(1, 2))
     overlap = (found.own != 0).reshape(len(found.own), 1, VECTOR_BYTES)
-    lines = [gradient.reshape(len(found.own), 1, VECTOR_BYTES) * overlap * grid for gradient in (gradient_x, gradient_y)]
+    lines = [
+        gradient.reshape(len(found.own), 1, VECTOR_BYTES) * overlap * grid for gradient in (gradient_x, gradient_y)
+    ]
     steepest = np.concatenate(lines, axis=1, dtype=np.float32)
     own, other = (some.reshape(len(some), VECTOR_BYTES, 1) for some in (found.own, found.other))
     gain = np.sqrt(np.sum(own**2, axis=1) / np.maximum(np.sum(other**2, axis=1), 1e-6))
