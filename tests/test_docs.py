@@ -29,6 +29,7 @@ from tests.manual import DOCS, Section, section, sections
 from tests.test_architecture import DOORS, FLOORS, NAME
 
 PACKAGE = Path(cbir_daemon.__file__).parent
+TESTS = Path(__file__).parent
 ALL_DOCS = sorted(path.name for path in DOCS.glob("*.md"))
 INDEX = "README.md"
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
@@ -200,6 +201,19 @@ def test_messages_that_are_shown_are_messages() -> None:
     shown = re.findall(r"^    (?:\$ echo ')?(\{.*?\})(?:'.*)?$", source, re.MULTILINE)
     assert len(shown) == 5
     assert {json.loads(line)["v"] for line in shown} == {messages.VERSION}
+
+
+# -- reliability -------------------------------------------------------------------------------------------------------
+
+
+def test_every_fault_names_a_test_that_is_there() -> None:
+    """Each row of the tables of faults ends with `file.py::test`, and that file has that test."""
+    rows = [row for one in sections("reliability.md") for row in one.table("fault", "what you see")]
+    assert len(rows) >= 50
+    for row in rows:
+        file, _, test = manual.code(row[3]).partition("::")
+        source = (TESTS / file).read_text(encoding="utf-8")
+        assert re.search(rf"^def {test}\(", source, re.MULTILINE), row[3]
 
 
 # -- architecture ------------------------------------------------------------------------------------------------------

@@ -36,15 +36,15 @@ def make_read_only(folder: Path) -> None:
 
 
 @contextmanager
-def filled(folder: Path) -> Iterator[None]:
-    """Leave not a block free on a disk while a block runs."""
+def filled(folder: Path, *, left_bytes: int = 0) -> Iterator[None]:
+    """Leave no more than some bytes free on a disk while a block runs."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(BLOCK_BYTES))
         except OSError:
-            pass
+            file.truncate(max(0, file.tell() - left_bytes))
     try:
         yield
     finally:

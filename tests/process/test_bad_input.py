@@ -172,7 +172,10 @@ def test_half_a_message_stops_nobody(running: Daemon) -> None:
 
 
 def test_the_state_belongs_to_its_user(running: Daemon) -> None:
-    """Socket and index can be used by their user only."""
+    """Socket, index, its backup and all else in the state can be used by their user only."""
+    running.settled_until_log_says("backup path=")
+    assert [path for path in running.state.rglob("*") if path.stat().st_mode & 0o077] == []
+    assert (running.state / "index.sqlite.backup").is_file()
     assert (running.state / "socket").stat().st_mode & 0o777 == 0o600
     assert (running.state / "index.sqlite").stat().st_mode & 0o777 == 0o600
     assert running.state.stat().st_mode & 0o777 == 0o700

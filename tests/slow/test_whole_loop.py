@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from tests import pictures
 from tests.process.daemon import Daemon, living
+from tests.process.disks import filled, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 IMAGES = 30
+STATE_BYTES = 512 * 1024 * 1024
+LEFT_BYTES = 96 * 1024
+"""On a full disk: enough for the index to say how a fit ended, too little for a map."""
+
 SETTINGS = """
 min_images = 20
 n_components = 8
@@ -26,7 +32,11 @@ model_idle_s = 600
 @pytest.fixture(scope="module")
 def fitted() -> Iterator[Daemon]:
     """Give a daemon that has indexed an album and fitted its map."""
-    with living(SETTINGS) as daemon:
+    with living(SETTINGS) as daemon, ExitStack() as stack:
+        # Where no disk can be mounted, only what needs a small one is skipped.
+        with suppress(pytest.skip.Exception):
+            stack.enter_context(small_disk(daemon.state, STATE_BYTES))
+        stack.callback(_stop, daemon)
         pictures.write_album(daemon.album, IMAGES)
         daemon.start()
         daemon.settle()
@@ -93,6 +103,31 @@ def _kill_in_the_middle_of_a_fit(daemon: Daemon, query: Path) -> None:
     daemon.settle()
     assert [run["outcome"] for run in daemon.json("model", "history")["runs"]] == ["cancelled", "active", "replaced"]
     assert daemon.run("doctor", command="cbir-daemon").stdout == b"sound\n"
+
+
+def _stop(daemon: Daemon) -> None:
+    """Stop before the disk of the state goes."""
+    if daemon.process is not None:
+        assert daemon.stop() == 0
+
+
+def test_a_full_disk_during_a_fit(fitted: Daemon) -> None:
+    """The fit fails with its reason, leaves nothing, and the map before answers; with room the next one succeeds."""
+    if not fitted.state.is_mount():
+        pytest.skip("no disk can be mounted here")
+    before = fitted.json("model", "show")
+    models = sorted(path.name for path in (fitted.state / "models").iterdir())
+    with filled(fitted.state, left_bytes=LEFT_BYTES):
+        done = fitted.run("model", "fit")
+        assert done.returncode == 70, done.stderr.decode()
+        # Met by the child that saves the map, or by the index that takes it in.
+        assert any(words in done.stderr for words in (b"No space left on device", b"disk is full")), done.stderr
+        assert fitted.json("model", "show") == before
+        assert sorted(path.name for path in (fitted.state / "models").iterdir()) == models
+        query = fitted.album / "photo-0003.jpg"
+        assert fitted.matches(query)[1]["map_distance"] is not None
+    assert fitted.run("model", "fit").returncode == 0
+    assert fitted.json("model", "history")["runs"][1]["outcome"] == "failed"
 
 
 def test_a_damaged_map_is_set_aside_and_fitted_again(fitted: Daemon) -> None:
