@@ -15,8 +15,9 @@ from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
 from cbir_daemon.records import Facts, FileState, Kind
+from cbir_daemon.resolving import State
 from cbir_daemon.searching import Searcher
-from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, Pair, Store
+from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, NewTask, Pair, Store
 from tests.pictures import Picture, brighter, gamma, mirrored
 from tests.rows import all_images, digest, photographed
 
@@ -297,6 +298,44 @@ def test_a_file_that_goes_before_it_is_decided_upon_raises_none(album: Album) ->
     album.store.apply([Gone(album.id, b"same.jpg")])
     album.settle()
     assert album.alerts() == []
+
+
+def test_wanted_files_raise_none(album: Album) -> None:
+    """Who wants all files with these bytes is not told of another one, but of a copy with other bytes."""
+    album.add("one.jpg", 1)
+    album.add("same.jpg", 1)
+    album.settle()
+    album.finish_first_scan()
+    same = all_images(album.store)[0].content.digest
+    album.store.dismiss(same, same, NOW)
+    album.add("third.jpg", 1)
+    album.settle()
+    album.add("copy.jpg", 1, mirrored)
+    album.settle()
+    assert [(name, kind) for name, kind, _ in album.alerts()] == [("copy.jpg", "copy")]
+    assert album.store.repeated_contents() == []
+
+
+def test_what_comes_back_is_told_and_what_is_put_back_is_not(album: Album) -> None:
+    """The time at which its content was resolved away; a file that an undo put back raises no alert."""
+    album.add("one.jpg", 1)
+    album.settle()
+    album.finish_first_scan()
+    small, again = album.write("small.jpg", 1, mirrored), album.write("again.jpg", 1, gamma)
+    for change, state in ((small, State.UNDONE), (again, State.DONE)):
+        run = album.store.start_resolve([journalled(album, change)], NOW)
+        (task,) = album.store.resolve_tasks(run)
+        album.store.note_task(task.id, state, b"/trash/x", "", NOW + 1)
+        album.publish(album.store.apply([change]))
+    album.settle()
+    (alert,) = album.store.alerts(0, 10)
+    assert (album.name(alert.path), alert.returned) == ("again.jpg", NOW + 1)
+
+
+def journalled(album: Album, change: Indexed) -> NewTask:
+    """Return what the journal has of a file that went to the trash."""
+    path = bytes(album.root) + b"/" + change.path
+    return NewTask("trash", "copy", path, b"/k", change.facts.digest, b"k" * 32, 1, 2, None, State.PLANNED, "")
 
 
 # The thread.

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from cbir_daemon.duplicates import Pairing
-from cbir_daemon.records import Facts, FileState
+from cbir_daemon.duplicates.pairing import _reversed
+from cbir_daemon.records import Facts, FileState, Transform
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Indexed, Store
 from tests import pictures
@@ -46,6 +47,50 @@ def test_contents_are_looked_up_only_once_they_can_be_found(store: Store) -> Non
     assert pairing._look_up()
     assert [(pair.content_id, pair.other_id) for pair in store.pairs()] == [(1, 2)]
     assert pairing.idle
+
+
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_pairs_know_how_much_both_show_and_what_was_done(store: Store, whole_first: bool) -> None:
+    """Whichever came first: the whole shows all of its mirrored part, and the transform leads from first to second."""
+    searcher = Searcher(store)
+    pairing = Pairing(store, searcher, lambda image, matches: None, lambda: None, lambda: False)
+    whole = pictures.photograph(1)
+    part = pictures.turned(pictures.cropped(whole, 0.2), 1)
+    for number, picture in enumerate([whole, part] if whole_first else [part, whole], 1):
+        applied = store.apply([indexed(number, picture)])
+        searcher.change(applied.added, applied.gone)
+        assert pairing._look_up()
+    (pair,) = store.pairs()
+    whole_share, part_share = (pair.overlap, pair.other_overlap) if whole_first else (pair.other_overlap, pair.overlap)
+    assert whole_share == pytest.approx(0.64, abs=0.05)
+    assert part_share == pytest.approx(1.0, abs=0.02)
+    assert pair.transform is not None
+    assert (pair.transform.flip, pair.transform.turn) == (False, 90 if whole_first else 270)
+
+
+def test_a_transform_reversed_leads_back() -> None:
+    """A turn goes the other way round; a mirror after a turn is the opposite turn after the mirror."""
+    turned, mirrored = Transform(turn=90, angle=2.5, invert=True), Transform(flip=True, turn=90, angle=2.5)
+    assert _reversed(turned) == Transform(turn=270, angle=-2.5, invert=True)
+    assert _reversed(mirrored) == mirrored
+    assert str(_reversed(Transform()).angle) == "0.0"
+    # Pixel by pixel: mirrored first, then turned counter-clockwise.
+    picture = pictures.photograph(1)
+    there = pictures.turned(pictures.mirrored(picture), 1)
+    assert np.array_equal(pictures.turned(pictures.mirrored(there), 1), picture)
+
+
+def test_borders_are_no_picture(store: Store) -> None:
+    """What is known of a content that has copies tells how much of it is picture; others are not asked."""
+    searcher = Searcher(store)
+    pairing = Pairing(store, searcher, lambda image, matches: None, lambda: None, lambda: False)
+    picture = pictures.photograph(1)
+    framed = pictures.bordered(picture, 0.1)
+    applied = store.apply([indexed(1, picture), indexed(2, framed), indexed(3, pictures.photograph(2))])
+    searcher.change(applied.added, applied.gone)
+    assert pairing._look_up()
+    shares = [image.content.picture for image in store.images([1, 2, 3])]
+    assert shares == [1.0, pytest.approx(picture.size / framed.size, abs=0.04), None]
 
 
 def test_a_picture_with_many_copies_finds_them_all(store: Store) -> None:
