@@ -267,6 +267,8 @@ class _Kernel(InotifyFD):
 
     def watched(self) -> Watched:
         with self._told:
+            # One that is gone needs no watch; one that was renamed has been tried again by its new name.
+            self._refused = {path: number for path, number in self._refused.items() if os.path.lexists(path)}
             if not self._refused:
                 return NOT_WATCHED
             # A limit says more than a folder that is closed.

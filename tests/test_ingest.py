@@ -812,6 +812,15 @@ def test_a_folder_that_is_not_there_cannot_be_accepted(large_house: House) -> No
     assert large_house.state() == "missing"
 
 
+def test_a_folder_that_goes_while_losses_are_accepted_is_missing(large_house: House) -> None:
+    """What was accepted was another loss."""
+    before = large_house.rows()
+    large_house.ingest._accepted.add(1)
+    take_away(large_house)
+    large_house.settle()
+    assert (large_house.state(), large_house.rows()) == ("missing", before)
+
+
 def test_a_root_that_cannot_be_read_cannot_be_accepted(open_folder: Path, pool: DecodePool) -> None:
     """The album stays missing until its folder can be read."""
     house = House(open_folder, pool)
@@ -1100,6 +1109,23 @@ def test_a_look_that_misses_too_much_is_followed_by_a_walk(large_house: House) -
     assert (house.state(), house.rows()) == ("missing", before)
 
 
+def test_what_went_where_nobody_looked_is_not_missing(large_house: House) -> None:
+    """A look at the folders that are not heard of finds most files gone; a walk finds them where they are heard of."""
+    house = large_house
+    (house.album / "heard").mkdir()
+    house.ingest.set_unheard(1, Unheard(frozenset([bytes(house.album)])))
+    polled(house)
+    house.store.set_album_state(1, "watching")
+    house.ingest._plans[1].polled = False
+    for path in house.album.glob("*.png"):
+        path.rename(house.album / "heard" / path.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.pool, "read_files", refuse)
+        look(house)
+    house.holds()
+    assert house.store.alerts(0, 10) == []
+
+
 def test_a_walk_asked_for_many_times_is_done_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of lost events must not become one of walks; who asked last knows when it is done."""
     walked: list[bytes] = []
@@ -1134,23 +1160,24 @@ class SlowWriter:
         path.write_bytes(self.data[:length])
         os.utime(path, ns=(self.now_ns, self.now_ns))
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass, and the line work."""
+    def wait(self, seconds: float, *, look: bool = True) -> None:
+        """Let time pass, and the line work, with a look at the album's folders or without."""
         self.now_ns += int(seconds * 1e9)
         self.house.time.advance(seconds)
         plan = self.house.ingest._plans[1]
-        plan.walk_at, plan.last_at = float("inf"), -float("inf")
+        plan.walk_at, plan.last_at = float("inf"), -float("inf") if look else time.monotonic()
         self.house.step()
         self.house.step()
 
 
-def test_a_file_that_grows_is_read_once_it_has_stopped(house: House) -> None:
-    """However long that takes: each piece puts it off."""
+@pytest.mark.parametrize("looks", [True, False], ids=["looked at often", "looked at once"])
+def test_a_file_that_grows_is_read_once_it_has_stopped(house: House, looks: bool) -> None:
+    """However long that takes, and whether or not anybody looks at its folder meanwhile: each piece puts it off."""
     writer = SlowWriter(house)
     pause_s = house.config.watch.settle_s / 2
-    for end in range(100, len(writer.data), len(writer.data) // 5):
+    for piece, end in enumerate(range(100, len(writer.data), len(writer.data) // 5)):
         writer.write("a.png", end)
-        writer.wait(pause_s)
+        writer.wait(pause_s, look=looks or piece == 0)
         assert house.rows() == {}
     writer.write("a.png", len(writer.data))
     for _ in range(4):
