@@ -9,7 +9,7 @@ resembles C does not bring A and C together: C is in no group as long as B is in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from cbir_daemon.config import Config
@@ -74,7 +74,11 @@ class Groups:
     def configure(self, config: Config) -> None:
         """Take up other settings."""
         roots = [os.fsencode(os.path.realpath(album.path)) for album in config.albums if album.protected]
-        self.folders = Folders(roots, config.duplicates.protect, config.duplicates.prefer)
+        protect, prefer = (
+            [os.path.expanduser(glob) for glob in globs]  # noqa: PTH111 -- a pattern, no path
+            for globs in (config.duplicates.protect, config.duplicates.prefer)
+        )
+        self.folders = Folders(roots, protect, prefer)
         self._keeping = Keeping(config.duplicates.keep)
 
     def found(self, kind: Kind | None = None, below: bytes | None = None, *, across: bool = False) -> list[Group]:
@@ -148,58 +152,61 @@ def copy_groups(
     wanted : set of bytes
         Digests of which all files are wanted: such a file is in no group with another one of the same bytes.
     """
-    star = _Stars(images, keeping or Keeping(), folders, wanted)
     known = [pair for pair in pairs if images.get(pair.content_id) and images.get(pair.other_id)]
-    return [group for some in _connected(known) for group in star.of(some)]
+    standing = Standing(images, known, folders)
+    stars = _Stars(images, standing, keeping or Keeping(), wanted)
+    return [group for some in _connected(standing) for group in stars.of(some)]
 
 
 class _Stars:
     """Splits contents that hang together by copies into groups around the best of them."""
 
     def __init__(
-        self, images: Mapping[int, Sequence[Image]], keeping: Keeping, folders: Folders, wanted: Set[bytes]
+        self, images: Mapping[int, Sequence[Image]], standing: Standing, keeping: Keeping, wanted: Set[bytes]
     ) -> None:
         self._images = images
+        self._standing = standing
         self._keeping = keeping
-        self._folders = folders
         self._wanted = wanted
 
-    def of(self, pairs: Sequence[Pair]) -> Iterator[Group]:
-        while pairs:
+    def of(self, content_ids: Iterable[int]) -> Iterator[Group]:
+        best = {content_id: self._best(content_id) for content_id in content_ids}
+        while best:
+            keeper = min(best, key=lambda one: best[one][0])
+            members = set(self._standing.partners(keeper))
+            if members:
+                yield self._around(best[keeper][1], members)
             # Only what is in no group yet is compared: the one that beats a content may be kept elsewhere.
-            standing = Standing(self._images, pairs, self._folders)
-            best = {one: min(self._images[one], key=self._rank(standing)) for one in standing.contents}
-            keeper = min(best.values(), key=self._rank(standing))
-            members = {one.content.id for one in standing.partners(keeper.content)}
-            # The one that is kept is of the content that all others are copies of.
-            is_wanted = keeper.content.digest in self._wanted
-            images = [keeper] if is_wanted else list(self._images[keeper.content.id])
-            images += [image for one in sorted(members) for image in self._images[one]]
-            yield _group(Kind.COPY, images, self._keeping, standing)
-            members.add(keeper.content.id)
-            pairs = [pair for pair in pairs if not members & {pair.content_id, pair.other_id}]
+            touched = self._standing.drop(members | {keeper})
+            best = {one: entry for one, entry in best.items() if one != keeper and one not in members}
+            best |= {one: self._best(one) for one in touched if one in best}
 
-    def _rank(self, standing: Standing) -> Callable[[Image], tuple[tuple[int, ...], bytes]]:
-        return lambda image: self._keeping.rank(image, standing)
+    def _best(self, content_id: int) -> tuple[tuple[tuple[int, ...], bytes], Image]:
+        """Return the best file of a content, after its rank."""
+        ranked = [(self._keeping.rank(image, self._standing), image) for image in self._images[content_id]]
+        return min(ranked, key=lambda one: one[0])
+
+    def _around(self, keeper: Image, members: Iterable[int]) -> Group:
+        # The one that is kept is of the content that all others are copies of.
+        is_wanted = keeper.content.digest in self._wanted
+        images = [keeper] if is_wanted else list(self._images[keeper.content.id])
+        images += [image for one in sorted(members) for image in self._images[one]]
+        return _group(Kind.COPY, images, self._keeping, self._standing)
 
 
-def _connected(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Return the pairs in sets that have no content in common."""
-    leader: dict[int, int] = {}
-
-    def find(content_id: int) -> int:
-        while (above := leader.setdefault(content_id, content_id)) != content_id:
-            # Shortened on the way, so that chains stay short.
-            leader[content_id] = leader[above]
-            content_id = above
-        return content_id
-
-    for pair in pairs:
-        leader[find(pair.content_id)] = find(pair.other_id)
-    sets: dict[int, list[Pair]] = {}
-    for pair in pairs:
-        sets.setdefault(find(pair.content_id), []).append(pair)
-    return list(sets.values())
+def _connected(standing: Standing) -> Iterator[list[int]]:
+    """Yield contents in sets between which there is no pair."""
+    seen: set[int] = set()
+    for start in standing.contents:
+        if start in seen:
+            continue
+        seen.add(start)
+        some = [start]
+        for content_id in some:
+            fresh = [other for other in standing.partners(content_id) if other not in seen]
+            seen.update(fresh)
+            some += fresh
+        yield some
 
 
 def one_inode(images: Iterable[Image]) -> list[list[Image]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cbir_daemon.store import Content, Image, Pair
@@ -97,6 +97,15 @@ class Folders:
 NO_FOLDERS = Folders((), (), ())
 
 
+@dataclass(frozen=True, slots=True)
+class Beaten:
+    """What a content's copies have that it has not: see `RULES`."""
+
+    by_pixels: bool
+    by_bytes: bool
+    by_extent: bool
+
+
 class Standing:
     """What is known of some images and of the copies of their contents.
 
@@ -105,35 +114,53 @@ class Standing:
     images : mapping
         Content id -> its images.
     pairs : sequence of Pair
+        Those of contents that have images.
     folders : Folders
     """
 
-    def __init__(self, images: Mapping[int, Sequence[Image]], pairs: Sequence[Pair], folders: Folders) -> None:
+    def __init__(self, images: Mapping[int, Sequence[Image]], pairs: Iterable[Pair], folders: Folders) -> None:
         self.folders = folders
         self._partners: dict[int, dict[int, Partner]] = {}
+        self._beaten: dict[int, Beaten] = {}
         for pair in pairs:
-            ends = images.get(pair.content_id), images.get(pair.other_id)
-            if ends[0] and ends[1]:
-                area, other_area = _or_all(pair.overlap), _or_all(pair.other_overlap)
-                self._put(ends[0][0].content, ends[1][0].content, area, other_area, pair.score)
-                self._put(ends[1][0].content, ends[0][0].content, other_area, area, pair.score)
+            one, other = images[pair.content_id][0].content, images[pair.other_id][0].content
+            area, other_area = _or_all(pair.overlap), _or_all(pair.other_overlap)
+            self._put(one, other, area, other_area, pair.score)
+            self._put(other, one, other_area, area, pair.score)
 
     def _put(self, content: Content, other: Content, own_area: float, area: float, score: float) -> None:
         shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(other.picture)))
         self._partners.setdefault(content.id, {})[other.id] = Partner(other, own_area, area, score, *shares)
 
     @property
-    def contents(self) -> Iterator[int]:
-        """The contents that have a verified copy."""
-        return iter(self._partners)
+    def contents(self) -> list[int]:
+        """The contents that have, or had, a verified copy."""
+        return list(self._partners)
 
-    def partners(self, content: Content) -> Iterable[Partner]:
-        """Return the verified copies of a content."""
-        return self._partners.get(content.id, {}).values()
+    def partners(self, content_id: int) -> Mapping[int, Partner]:
+        """Return the verified copies of a content by their ids."""
+        return self._partners.get(content_id, {})
 
     def partner(self, content: Content, other: Content) -> Partner | None:
         """Return `other` as a copy of `content`, or None when it is none."""
-        return self._partners.get(content.id, {}).get(other.id)
+        return self.partners(content.id).get(other.id)
+
+    def beaten(self, content: Content) -> Beaten:
+        """Return what a content's copies have that it has not."""
+        found = self._beaten.get(content.id)
+        if found is None:
+            found = self._beaten[content.id] = _beaten(content, self.partners(content.id).values())
+        return found
+
+    def drop(self, content_ids: Iterable[int]) -> set[int]:
+        """Compare these contents with nobody any more; return those that were copies of them."""
+        touched: set[int] = set()
+        for content_id in content_ids:
+            for other in self._partners.pop(content_id, {}):
+                self._partners.get(other, {}).pop(content_id, None)
+                self._beaten.pop(other, None)
+                touched.add(other)
+        return touched
 
 
 def _or_all(share: float | None) -> float:
@@ -170,16 +197,21 @@ class Rule:
     loses: Callable[[Image, Image, Standing], str]
 
 
-def _is_finer(partner: Partner, content: Content) -> bool:
-    return pixels(partner.content) * partner.area > FINER * pixels(content) * partner.own_area
-
-
-def _is_coarser(partner: Partner, content: Content) -> bool:
-    return pixels(content) * partner.own_area > FINER * pixels(partner.content) * partner.area
+def _beaten(content: Content, partners: Iterable[Partner]) -> Beaten:
+    by_pixels = by_bytes = by_extent = False
+    own_pixels, own_density = pixels(content), _density(content)
+    for one in partners:
+        seen, own_seen = pixels(one.content) * one.area, own_pixels * one.own_area
+        by_pixels |= seen > FINER * own_seen
+        by_extent |= one.share < WHOLE <= one.own_share
+        # A part of a picture, or one of another size, may need more bytes a pixel and tells nothing about this one.
+        alike = min(one.own_share, one.share) >= WHOLE and seen <= FINER * own_seen and own_seen <= FINER * seen
+        by_bytes |= alike and one.content.format == content.format and _density(one.content) > DENSER * own_density
+    return Beaten(by_pixels, by_bytes, by_extent)
 
 
 def _coarser(image: Image, standing: Standing) -> int:
-    return int(any(_is_finer(one, image.content) for one in standing.partners(image.content)))
+    return int(standing.beaten(image.content).by_pixels)
 
 
 def _re_encoded(image: Image, _: Standing) -> int:
@@ -192,15 +224,7 @@ def _density(content: Content) -> float:
 
 
 def _more_compressed(image: Image, standing: Standing) -> int:
-    own = image.content
-    # A part of a picture, or one of another size, may need more bytes a pixel and tells nothing about this one.
-    alike = (
-        one.content
-        for one in standing.partners(own)
-        if one.content.format == own.format and min(one.own_share, one.share) >= WHOLE
-        if not _is_finer(one, own) and not _is_coarser(one, own)
-    )
-    return int(any(_density(one) > DENSER * _density(own) for one in alike))
+    return int(standing.beaten(image.content).by_bytes)
 
 
 def _undated(image: Image, _: Standing) -> int:
@@ -209,7 +233,7 @@ def _undated(image: Image, _: Standing) -> int:
 
 
 def _partial(image: Image, standing: Standing) -> int:
-    return int(any(one.share < WHOLE <= one.own_share for one in standing.partners(image.content)))
+    return int(standing.beaten(image.content).by_extent)
 
 
 def _size_of(image: Image) -> str:
