@@ -61,12 +61,14 @@ def why_due(coverage: Coverage, runs: list[ModelRun], settings: ModelConfig, now
     if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
         return None
     # A fit cut short by the daemon's own end says nothing.
-    last = next((run for run in runs if run.outcome in ("active", "replaced", "failed")), None)
+    ended = [run for run in runs if run.outcome in ("active", "replaced", "failed", "set-aside")]
+    last = ended[0] if ended else None
     since_last_s = float("inf") if last is None else now.timestamp() - (last.finished_at or 0.0)
     if since_last_s < 0:
         # The clock was set back: how long ago it was cannot be told, and waiting for that time could take years.
         since_last_s = float("inf")
-    failed = last is not None and last.outcome == "failed"
+    # One map that cannot be used is replaced at once; when the next cannot be used either, a third will not help.
+    failed = [run.outcome for run in ended[:1]] == ["failed"] or [run.outcome for run in ended[:2]] == ["set-aside"] * 2
     if failed and since_last_s < max(FAILURE_BACK_OFF_S, settings.refit_min_interval_s):
         return None
     if coverage.present_at_fit == 0:

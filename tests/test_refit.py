@@ -73,7 +73,10 @@ GROWN = coverage(130, added=30)
         (NO_MAP, [run_that("failed", 599)], None),
         (NO_MAP, [run_that("failed", 601)], "there is no map"),
         (NO_MAP, [run_that("set-aside", 1)], "there is no map"),
-        (NO_MAP, [run_that("set-aside", 1), run_that("failed", 599)], None),
+        (NO_MAP, [run_that("failed", 599), run_that("set-aside", 600)], None),
+        (NO_MAP, [run_that("set-aside", 1), run_that("failed", 599)], "there is no map"),
+        (NO_MAP, [run_that("set-aside", 599), run_that("set-aside", 700)], None),
+        (NO_MAP, [run_that("set-aside", 600), run_that("set-aside", 700)], "there is no map"),
         (GROWN, [run_that("cancelled", 1), *ACTIVE], "30 of 100 contents changed (30%)"),
         (NO_MAP, [run_that("cancelled", 1)], "there is no map"),
         (GROWN, [run_that("active", -3600)], "30 of 100 contents changed (30%)"),
@@ -83,7 +86,10 @@ GROWN = coverage(130, added=30)
 def test_a_fit_is_due_when_enough_has_changed_and_enough_time_has_passed(
     covered: Coverage, runs: list[ModelRun], why: str | None
 ) -> None:
-    """Share, number and interval must all be passed; a failure holds back, what was cut short or set aside does not."""
+    """Share, number and interval must all be passed; a failure holds back, what was cut short does not.
+
+    Nor does a map that was set aside, unless the one before was, too.
+    """
     assert why_due(covered, runs, SETTINGS, NOON) == why
 
 

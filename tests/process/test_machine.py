@@ -13,8 +13,8 @@ from tests.process.machine import AlbumMachine
 
 pytestmark = pytest.mark.process
 
-EXAMPLES = 5
-STEPS = 25
+EXAMPLES = 4
+STEPS = 20
 
 
 def test_the_index_is_that_of_a_fresh_start() -> None:

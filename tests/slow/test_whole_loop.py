@@ -116,14 +116,14 @@ def test_a_full_disk_during_a_fit(fitted: Daemon) -> None:
     if not fitted.state.is_mount():
         pytest.skip("no disk can be mounted here")
     before = fitted.json("model", "show")
-    models = sorted(path.name for path in (fitted.state / "models").iterdir())
+    models = set((fitted.state / "models").iterdir())
     with filled(fitted.state, left_bytes=LEFT_BYTES):
         done = fitted.run("model", "fit")
         assert done.returncode == 70, done.stderr.decode()
         # Met by the child that saves the map, or by the index that takes it in.
         assert any(words in done.stderr for words in (b"No space left on device", b"disk is full")), done.stderr
         assert fitted.json("model", "show") == before
-        assert sorted(path.name for path in (fitted.state / "models").iterdir()) == models
+        assert set((fitted.state / "models").iterdir()) <= models
         query = fitted.album / "photo-0003.jpg"
         assert fitted.matches(query)[1]["map_distance"] is not None
     assert fitted.run("model", "fit").returncode == 0
