@@ -299,7 +299,7 @@ def test_a_setting_that_changes_takes_effect(wardrobe: Wardrobe) -> None:
         wardrobe.albums.remember([AlbumConfig(album, watch=mode)])
         wardrobe.albums.watch(wardrobe.album(album))
         assert wardrobe.listed() == {str(album): state}
-        assert watcher.stands(bytes(album)) is (watch == "auto")
+        assert watcher.stands(bytes(album)) is (mode == "auto")
 
 
 def test_after_the_end_nothing_is_watched_any_more(wardrobe: Wardrobe) -> None:
