@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cbir_daemon.errors import ProtocolError, TimedOutError, UnavailableError
+from cbir_daemon.errors import ForbiddenError, ProtocolError, TimedOutError, UnavailableError
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
 from cbir_daemon.protocol.messages import VERSION, Json, Request, error_from, path_to_json
 
@@ -38,6 +38,8 @@ class Client:
     ------
     UnavailableError
         When no daemon answers.
+    ForbiddenError
+        When none answers and one of the sockets is not for this user.
     """
 
     def __init__(self, sockets: Sequence[Path], *, timeout_s: float | None = None) -> None:
@@ -173,6 +175,31 @@ class Client:
         for message in self._stream("alerts", {"since": since, "follow": follow}):
             yield from message["alerts"]
 
+    def alerts_test(self, sink: str) -> Json:
+        """Send a test message through one place that alerts can go to."""
+        return self._ask("alerts_test", {"sink": sink})
+
+    def watch_add(self, image: Path | bytes, *, name: str = "") -> Json:
+        """Put a picture on the watch list, and return in which files of the albums it is now.
+
+        Parameters
+        ----------
+        image : Path or bytes
+            A file that the daemon can read, absolute; or the bytes of one.
+        name : str
+            What alerts call it; the file's own name when empty.
+        """
+        params, blob = _image({"name": name}, image)
+        return self._ask("watch_add", params, blob)
+
+    def watch_remove(self, name: str) -> Json:
+        """Take a picture off the watch list."""
+        return self._ask("watch_remove", {"name": name})
+
+    def watch_list(self) -> Json:
+        """Return the watch list, oldest first."""
+        return self._pages("works", "watch_list", {})
+
     def model_show(self) -> Json:
         """Return the hyper-parameters and scores of the map in use."""
         return self._ask("model_show")
@@ -255,6 +282,7 @@ class Client:
 
 def _connect(sockets: Sequence[Path]) -> socket.socket:
     tried: list[str] = []
+    closed: list[Path] = []
     for path in sockets:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(CONNECT_TIMEOUT_S)
@@ -263,8 +291,15 @@ def _connect(sockets: Sequence[Path]) -> socket.socket:
         except OSError as error:
             connection.close()
             tried.append(f"{path} ({error.strerror or error})")
+            if isinstance(error, PermissionError):
+                closed.append(path)
         else:
             return connection
+    if closed:
+        # To start another daemon would be no help to somebody whom this one may not serve.
+        raise ForbiddenError(
+            f"{closed[0]}: this user may not connect", hint="its owner may, and members of server.group if there is one"
+        )
     first = tried[0] if tried else "no socket is configured"
     raise UnavailableError(
         f"no daemon listens on {first}", hint="start one with `cbir-daemon run ALBUM`, or name its socket with --socket"

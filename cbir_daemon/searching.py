@@ -9,17 +9,22 @@ are read from the store.  A search runs over one frozen `View`; whoever changes 
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
+from cbir_daemon import matching, pulse
+from cbir_daemon.collection import Collection, Snapshot
 from cbir_daemon.records import VECTOR_BYTES, Judgement, Kind, Overlap, Transform
 from cbir_daemon.store import Store
+
+logger = logging.getLogger(__name__)
 
 MAP_SHARE = 0.01
 """Share of the map around a query that is looked at; the true image is in it in 96 to 100 % of queries."""
@@ -29,6 +34,15 @@ MIN_NEAR = 50
 
 MAX_CANDIDATES = 120
 """Candidates from the codes for a copy, at most: a picture with more copies than that has its likeliest ones."""
+
+PROBED_CONTENTS = 32
+"""Cached codes that are made again at each start and compared: 2 ms."""
+
+LOAD_CHUNK = 5_000
+"""Vectors read at once while codes are made: 20 MB."""
+
+TEND_S = 600.0
+"""No single step of `Collection.tend` takes longer, not even writing the lists of a million to a slow disk."""
 
 QUERY_ROUND = 24
 """Candidates verified at once for a query: about 20 ms; the true one is among them in 99 % of the hardest edits."""
@@ -90,7 +104,7 @@ class Map:
 class View:
     """One state of what is searched; never changed."""
 
-    collection: matching.Snapshot
+    collection: Snapshot
     map: Map | None
 
 
@@ -103,16 +117,20 @@ class Searcher:
         Gives the vectors.
     copy_threshold : float or None
         Lowest score of a copy, 0 to 1; None is the default of `matching`.
+    codes_path : Path, optional
+        Cache file of the codes; without one they are made from the vectors at each start.
 
     Notes
     -----
     `view` and the searches may be called from any thread, as may the changes: they take turns.
     """
 
-    def __init__(self, store: Store, copy_threshold: float | None = None) -> None:
+    def __init__(self, store: Store, copy_threshold: float | None = None, codes_path: Path | None = None) -> None:
         self._store = store
         self._copy_threshold = copy_threshold
-        self._collection = matching.Collection()
+        self._collection = Collection(codes_path)
+        self._stopping = threading.Event()
+        self._changed = threading.Event()
         self._turn = threading.Lock()
         self.view = View(self._collection.snapshot(), None)
         self.newest_id = 0
@@ -121,12 +139,35 @@ class Searcher:
     # -- changes -----------------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Read every vector and the active map's positions."""
-        for rows in self._store.all_vectors():
-            self.change(rows, ())
+        """Take up the cached codes, make those that are missing from their vectors, and read the active map."""
+        self._collection.open()
+        present = np.array(self._store.content_ids(), dtype=np.int64)
+        cached = self._collection.ids
+        kept = np.intersect1d(cached, present)
+        if not self._agrees(kept):
+            logger.warning("cached codes are not those of the index, all are made anew codes=%d", len(kept))
+            self._collection.clear()
+            cached = kept = kept[:0]
+        self.change((), np.setdiff1d(cached, present).tolist())
+        missing = np.setdiff1d(present, kept).tolist()
+        for start in range(0, len(missing), LOAD_CHUNK):
+            self.change(list(self._store.vectors(missing[start : start + LOAD_CHUNK]).items()), ())
+        self.newest_id = max(present.tolist(), default=0)
+        logger.info("codes cached=%d made=%d", len(kept), len(missing))
         run = self._store.active_run()
         if run is not None:
             self.place(run.id, self._store.positions(run.id))
+
+    def _agrees(self, cached: NDArray[np.int64]) -> bool:
+        """Return whether some of the cached codes are what the store's vectors give."""
+        # An index that was put in the place of another may have other contents under the same ids.
+        some = sorted({*cached[-1:].tolist(), *cached[:: max(1, len(cached) // PROBED_CONTENTS)].tolist()})
+        rows = self._store.vectors(some)
+        return not rows or self._collection.agrees(list(rows), as_vectors(list(rows.values())))
+
+    def close(self) -> None:
+        """Write what a later start can use, and let the cache go; views stay readable."""
+        self._collection.close()
 
     def change(self, added: Sequence[tuple[int, bytes]], gone: Iterable[int]) -> None:
         """Take contents in (id, vector) and out."""
@@ -138,6 +179,7 @@ class Searcher:
                 self._collection.add([content_id for content_id, _ in added], as_vectors([v for _, v in added]))
             self.view = View(self._collection.snapshot(), _without(self.view.map, gone))
             self.newest_id = max([self.newest_id, *(content_id for content_id, _ in added)])
+        self._changed.set()
 
     def replace_map(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
         """Swap the map for that of another run, with all its positions, in one step."""
@@ -156,6 +198,26 @@ class Searcher:
         """Search without a map from now on."""
         with self._turn:
             self.view = replace(self.view, map=None)
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Keep what makes searches of a large collection fast in step with it, until stopped."""
+        while not self._stopping.is_set():
+            pulse.beat(TEND_S)
+            self._changed.clear()
+            if not self.tend():
+                pulse.beat(pulse.FOREVER_S)
+                self._changed.wait()
+
+    def tend(self) -> bool:
+        """Do one step of that; False when nothing is left to do."""
+        return self._collection.tend()
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stopping.set()
+        self._changed.set()
 
     # -- searches ----------------------------------------------------------------------------------------------------
 

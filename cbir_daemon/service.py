@@ -40,6 +40,7 @@ from cbir_daemon.store import Store
 logger = logging.getLogger(__name__)
 
 INDEX_FILE = "index.sqlite"
+CODES_FILE = "codes.rows"
 MODELS_FOLDER = "models"
 LOCK_FILE = "lock"
 HOUSEKEEPING_S = 5.0
@@ -119,7 +120,8 @@ class Service:
         store.open()
         stack.callback(store.close)
         store.end_interrupted_runs(time.time())
-        searcher = Searcher(store, config.match.copy_threshold)
+        searcher = Searcher(store, config.match.copy_threshold, config.state_dir / CODES_FILE)
+        stack.callback(searcher.close)
         albums = Albums(store, searcher, config.albums)
         albums.remember(config.albums)
         if not store.albums():
@@ -160,6 +162,7 @@ class Service:
         self._outbox.deliver()
         for name, room in (("pairing", pairing), ("projection", projection), ("refit", refit), ("ingest", ingest)):
             self._start_thread(name, room.run)
+        self._start_thread("searching", searcher.run)
         self._start_thread("backups", self._backups.run)
 
     def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
@@ -280,7 +283,7 @@ class Service:
     def _stop_threads(self) -> None:
         assert self.rooms is not None
         rooms = self.rooms
-        for room in (rooms.refit, rooms.projection, rooms.pairing, rooms.ingest, self._backups):
+        for room in (rooms.refit, rooms.projection, rooms.pairing, rooms.ingest, rooms.searcher, self._backups):
             room.stop()
         rooms.store.wake()
         deadline = time.monotonic() + STOP_WAIT_S

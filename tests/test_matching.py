@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from cbir_daemon import matching
+from cbir_daemon.collection import Collection, Snapshot
 from cbir_daemon.records import Family, Outcome, Transform, Window
 from tests.pictures import photograph
 
@@ -35,9 +36,9 @@ def album() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def snapshot(album: NDArray[np.uint8]) -> matching.Snapshot:
+def snapshot(album: NDArray[np.uint8]) -> Snapshot:
     """Return the forty as a frozen collection; ids start at 100."""
-    collection = matching.Collection()
+    collection = Collection()
     collection.add(range(100, 100 + COUNT), album)
     return collection.snapshot()
 
@@ -65,7 +66,7 @@ EDITS: dict[str, tuple[Callable[[Image.Image], Image.Image], Transform]] = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_edit_is_found_and_named(name: str, album: NDArray[np.uint8], snapshot: matching.Snapshot) -> None:
+def test_edit_is_found_and_named(name: str, album: NDArray[np.uint8], snapshot: Snapshot) -> None:
     """The original of an edited picture comes first, is a copy, and the edit is reported."""
     edit, expected = EDITS[name]
     query = vector_of(edit(picture_of(7)))
@@ -88,7 +89,7 @@ CROPS = {
 
 
 @pytest.mark.parametrize("name", CROPS)
-def test_overlap_of_a_crop(name: str, album: NDArray[np.uint8], snapshot: matching.Snapshot) -> None:
+def test_overlap_of_a_crop(name: str, album: NDArray[np.uint8], snapshot: Snapshot) -> None:
     """A crop shows nothing but its original, and of that as much as was cut out; the other way round likewise."""
     picture, (left, top, right, bottom) = picture_of(7), CROPS[name]
     sides = picture.width, picture.height

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cbir_daemon import pulse, scan
@@ -76,10 +77,17 @@ def test_rooms_that_wait_say_so(tmp_path: Path) -> None:
         store.add_album(b"/album")
         (writer,) = pulse.all_now()
         assert writer.name == "writer"
-        with pulse.of("one") as one:
-            store.wait_for_change(store.moment, 0.0)
-            Mailbox().wait(0.0)
-            assert one.due <= time.monotonic() + pulse.STALLED_S
+        mailbox = Mailbox()
+        waits: list[Callable[[], None]] = [
+            lambda: store.wait_for_change(store.moment, 0.0),
+            lambda: mailbox.wait(0.0),
+        ]
+        for wait in waits:
+            with pulse.of("one") as one:
+                pulse.refused("the disk is full", 1e6)
+                wait()
+                assert one.trouble == ""
+                assert one.due <= time.monotonic() + pulse.STALLED_S
         assert "writer" not in names(time.monotonic() + pulse.STALLED_S / 2)
     finally:
         store.close()

@@ -4,21 +4,37 @@ Pure functions of numpy arrays; never files, SQL, threads, logging.
 """
 
 from cbir_daemon.matching.borders import picture_share
-from cbir_daemon.matching.coarse import COPY_FLOOR, Collection, Snapshot
+from cbir_daemon.matching.coarse import (
+    COPY_FLOOR,
+    WINDOWS,
+    CoarseViews,
+    Codes,
+    best_scores,
+    coarse_views,
+    packed_codes,
+    probe_vectors,
+)
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness, structure
 from cbir_daemon.matching.verdict import COPY_THRESHOLD, judge
+from cbir_daemon.matching.views import TERMS
 
 __all__ = [
     "CODE_SIZE",
     "CODE_VERSION",
     "COPY_FLOOR",
     "COPY_THRESHOLD",
-    "Collection",
-    "Snapshot",
+    "TERMS",
+    "WINDOWS",
+    "CoarseViews",
+    "Codes",
+    "best_scores",
+    "coarse_views",
     "codes",
     "is_plain",
     "judge",
     "likeness",
+    "packed_codes",
     "picture_share",
+    "probe_vectors",
     "structure",
 ]

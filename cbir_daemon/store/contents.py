@@ -289,12 +289,27 @@ def file_at(connection: sqlite3.Connection, path: bytes) -> Content | None:
     return None if row is None else Content(*row)
 
 
+def content_ids(connection: sqlite3.Connection) -> list[int]:
+    """Return the ids of all contents, ascending."""
+    # From an index: the table itself has a page for each vector.
+    return sorted(row[0] for row in connection.execute("SELECT id FROM content INDEXED BY content_size"))
+
+
 def vectors(connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, bytes]:
     """Return content id -> its 4096-byte vector, for those that are there."""
     found: dict[int, bytes] = {}
     for some in in_chunks(content_ids):
         marks = placeholders(len(some))
         found.update(connection.execute(f"SELECT id, vector FROM content WHERE id IN ({marks})", some))  # noqa: S608 -- marks
+    return found
+
+
+def digests(connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, bytes]:
+    """Return content id -> SHA-256, for those that are there."""
+    found: dict[int, bytes] = {}
+    for some in in_chunks(content_ids):
+        marks = placeholders(len(some))
+        found.update(connection.execute(f"SELECT id, digest FROM content WHERE id IN ({marks})", some))  # noqa: S608 -- marks
     return found
 
 

@@ -216,6 +216,14 @@ class Store:
         """Return content id -> vector, for those that are there."""
         return self._read(lambda connection: contents.vectors(connection, content_ids))
 
+    def digests(self, content_ids: Sequence[int]) -> dict[int, bytes]:
+        """Return content id -> SHA-256, for those that are there."""
+        return self._read(lambda connection: contents.digests(connection, content_ids))
+
+    def content_ids(self) -> list[int]:
+        """Return the ids of all contents, ascending."""
+        return self._read(contents.content_ids)
+
     def all_vectors(self) -> Iterator[list[tuple[int, bytes]]]:
         """Yield every content with its vector, in pieces, in order of id."""
         rows = self._vectors_after(0)

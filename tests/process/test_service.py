@@ -18,9 +18,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cbir_daemon.client import Client
+from cbir_daemon.errors import ForbiddenError
 from tests import pictures
 from tests.process import under_filter
 from tests.process.daemon import COMMANDS, START_TIMEOUT_S, STOP_TIMEOUT_S, Daemon
+from tests.rights import ordinary_user
 
 pytestmark = pytest.mark.process
 
@@ -230,6 +232,16 @@ def test_no_client_is_refused_over_a_restart(daemon: Daemon) -> None:
                 manager.wait_for("READY=1")
                 assert daemon.stop() == 0
             assert path.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_user_who_may_not_connect_is_told_so(daemon: Daemon) -> None:
+    """A socket that is there and not for this user is named, with whom it is for; none is told to start a daemon."""
+    daemon.start()
+    daemon.home.chmod(0o755)
+    daemon.state.chmod(0o755)
+    with ordinary_user(), pytest.raises(ForbiddenError, match="may not connect"):
+        Client([daemon.home / "none", daemon.state / "socket"])
 
 
 # -- confinement -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,314 @@
+"""Inverted lists over codes: which rows may score high, told from a fraction of them.  The one door to faiss.
+
+In: codes with their rows, then views of queries.  Out: rows worth scoring exactly.  Never here: exact scores, which
+rows are alive, when lists are made (`proposals`).
+
+Two indexes.  `wholes` has the code of each whole image as it is: some 600 views of a query that may frame a whole
+stored image look into it.  `windows` has all other windows, fifty times as many, as one byte for each two terms: only
+the few views that may be a crop look into it.  What comes out is scored exactly by whoever asks.
+
+References
+----------
+Jégou, Douze and Schmid (2011), "Product quantization for nearest neighbor search": IVFADC is `windows`.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.matching import TERMS, WINDOWS, CoarseViews, Codes
+
+THREADS = 1
+"""Of one search or change: two wait for each other when the machine is busy, and two queries may come at once."""
+
+WHOLE_LISTS = 1024
+WINDOW_LISTS = 2048
+
+_POINTS_A_LIST = 48
+"""Codes a list is trained with; faiss asks for 39 at least."""
+
+_ROUNDS = 10
+
+PROBES = 8
+"""Lists of each kind that a view looks into."""
+
+WHOLE_HITS, DIRECT_HITS, WINDOW_HITS = 16, 256, 1024
+"""Best codes taken for a view: of whole images for a frame and for a crop, of windows for a crop.
+
+A picture of which there are many copies has that many whole images at the same distance from a crop.
+"""
+
+KEPT = 3000
+"""Rows that each of the two indexes proposes at most, best first by what it knows."""
+
+# Two terms become one byte: with its row a window takes 18 bytes.  Four terms a byte take 13, and miss twice as much.
+_TERMS_A_BYTE = 2
+_BITS = 8
+_PADDED = TERMS + -TERMS % _TERMS_A_BYTE
+_BYTES = _PADDED // _TERMS_A_BYTE
+
+MAGIC = b"cbirlist"
+LAYOUT = 1
+# Magic, layout, generation of the rows, rows covered; a CRC-32 of these and of what follows comes after them.
+_HEADER = struct.Struct("<8sI16sQ")
+_CRC = struct.Struct("<I")
+
+_READ_BYTES = 1 << 20
+
+Floats = NDArray[np.float32]
+RowNumbers = NDArray[np.int64]
+
+
+class Lists:
+    """Both indexes, and how many rows they cover.
+
+    Attributes
+    ----------
+    covered : int
+        Rows before this one were added, or were dead when their turn came.
+
+    Notes
+    -----
+    One thread adds; any thread asks.  Faiss allows no search while lists grow, so they take turns: adding waits for
+    searches that run, and is over in milliseconds.
+    """
+
+    def __init__(self, wholes: faiss.IndexIVF, windows: faiss.IndexIVF, covered: int = 0) -> None:
+        self.covered = covered
+        self._wholes = wholes
+        self._windows = windows
+        self._turns = _Turns()
+
+    @classmethod
+    def trained(cls, sample: Codes, seed: int = 0) -> Lists:
+        """Return empty lists for codes like those of some images.
+
+        Parameters
+        ----------
+        sample : (m, WINDOWS, TERMS) ndarray of int8
+            A few hundred images at least, some 20 000 for lists in full number.
+        seed : int
+            The same sample and seed give the same lists.
+        """
+        random = np.random.default_rng(seed)
+        wholes, windows = _points(sample[:, :1]), sample[:, 1:].reshape(-1, TERMS)
+        count = min(WHOLE_LISTS, max(1, len(wholes) // _POINTS_A_LIST))
+        flat = faiss.IndexIVFFlat(faiss.IndexFlatIP(_PADDED), _PADDED, count, faiss.METRIC_INNER_PRODUCT)
+        _train(flat, wholes, seed)
+        count = min(WINDOW_LISTS, max(1, len(windows) // _POINTS_A_LIST))
+        some = random.choice(len(windows), min(len(windows), max(count, 2**_BITS) * _POINTS_A_LIST), replace=False)
+        quantized = faiss.IndexIVFPQ(
+            faiss.IndexFlatIP(_PADDED), _PADDED, count, _BYTES, _BITS, faiss.METRIC_INNER_PRODUCT
+        )
+        quantized.pq.cp.niter = _ROUNDS
+        quantized.pq.cp.max_points_per_centroid = _POINTS_A_LIST
+        quantized.pq.cp.seed = seed
+        _train(quantized, _points(windows[some][:, None]), seed)
+        return cls(flat, quantized)
+
+    def add(self, rows: RowNumbers, codes: Codes, covered: int) -> None:
+        """Add the living ones of the rows from `self.covered` up to `covered`.
+
+        Parameters
+        ----------
+        rows : (n,) ndarray of int64
+        codes : (n, WINDOWS, TERMS) ndarray of int8
+        covered : int
+        """
+        wholes, windows = _points(codes[:, :1]), _points(codes[:, 1:])
+        # Which list each code belongs to is most of the work, and changes nothing yet.
+        faiss.omp_set_num_threads(THREADS)
+        to_whole, to_window = (
+            index.quantizer.assign(points, 1)[:, 0] if len(points) else np.empty(0, dtype=np.int64)
+            for index, points in ((self._wholes, wholes), (self._windows, windows))
+        )
+        with self._turns.changing():
+            _put(self._wholes, wholes, rows, to_whole)
+            _put(self._windows, windows, np.repeat(rows, WINDOWS - 1), to_window)
+            self.covered = covered
+
+    def propose(self, views: CoarseViews, wanted: int) -> RowNumbers:
+        """Return the rows that may score highest, in no order, each once.
+
+        Parameters
+        ----------
+        views : CoarseViews
+        wanted : int
+            Rows that will be used; twice as many are proposed at least.
+        """
+        kept = max(KEPT, 2 * wanted)
+        faiss.omp_set_num_threads(THREADS)
+        with self._turns.searching():
+            framed = _hits(self._wholes, np.concatenate([views.tilts, views.frames]), WHOLE_HITS)
+            direct = _hits(self._wholes, views.crops, DIRECT_HITS)
+            cropped = _hits(self._windows, views.crops, WINDOW_HITS)
+        wholes = np.concatenate([framed, direct], axis=1)
+        return np.unique(np.concatenate([_best_rows(wholes, kept), _best_rows(cropped, kept)]))
+
+    def save(self, path: Path, generation: bytes) -> None:
+        """Write both indexes to a file, whole or not at all.
+
+        Parameters
+        ----------
+        path : Path
+        generation : bytes
+            16 bytes that say which rows the numbers mean.
+
+        Raises
+        ------
+        OSError
+            When the disk refuses.
+        """
+        new = path.with_name(path.name + ".new")
+        try:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as stream:
+                header = _HEADER.pack(MAGIC, LAYOUT, generation, self.covered)
+                stream.write(header + bytes(_CRC.size))
+                crc = self._write(stream, zlib.crc32(header))
+                stream.seek(_HEADER.size)
+                stream.write(_CRC.pack(crc))
+                stream.flush()
+                os.fsync(stream.fileno())
+            new.replace(path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+
+    def _write(self, stream: BinaryIO, crc: int) -> int:
+        """Write both indexes and return the checksum that began with `crc`."""
+        failed: list[OSError] = []
+
+        def write(data: bytes) -> int:
+            nonlocal crc
+            # An exception would not find its way through C++.
+            try:
+                if not failed:
+                    stream.write(data)
+            except OSError as error:
+                failed.append(error)
+            crc = zlib.crc32(data, crc)
+            return len(data)
+
+        for index in (self._wholes, self._windows):
+            faiss.write_index(index, faiss.PyCallbackIOWriter(write))
+        if failed:
+            raise failed[0]
+        return crc
+
+    @classmethod
+    def load(cls, path: Path, generation: bytes) -> Lists | None:
+        """Return the lists of a file; None when they are damaged or of other rows.
+
+        Raises
+        ------
+        OSError
+            When there is no such file, or it cannot be read.
+        """
+        with path.open("rb") as stream:
+            header, crc = stream.read(_HEADER.size), stream.read(_CRC.size)
+            if len(crc) < _CRC.size:
+                return None
+            magic, layout, found, covered = _HEADER.unpack(header)
+            # Faiss believes the sizes that it reads, so nothing damaged may come before it.
+            if _CRC.unpack(crc) != (_checksum(stream, zlib.crc32(header)),):
+                return None
+            if (magic, layout, found) != (MAGIC, LAYOUT, generation):
+                return None
+            stream.seek(_HEADER.size + _CRC.size)
+            wholes, windows = (faiss.read_index(faiss.PyCallbackIOReader(stream.read)) for _ in range(2))
+        if (wholes.d, windows.d, windows.pq.M) != (_PADDED, _PADDED, _BYTES):
+            return None
+        return cls(wholes, windows, covered)
+
+
+def _train(index: faiss.IndexIVF, points: Floats, seed: int) -> None:
+    index.cp.niter = _ROUNDS
+    index.cp.min_points_per_centroid = 1
+    index.cp.max_points_per_centroid = _POINTS_A_LIST
+    index.cp.seed = seed
+    faiss.omp_set_num_threads(THREADS)
+    index.train(points)
+
+
+def _put(index: faiss.IndexIVF, points: Floats, rows: RowNumbers, lists: RowNumbers) -> None:
+    """Add points to the lists that they belong to."""
+    if len(points):
+        index.add_core(
+            len(points), faiss.swig_ptr(points), faiss.swig_ptr(np.ascontiguousarray(rows)), faiss.swig_ptr(lists)
+        )
+
+
+def _hits(index: faiss.IndexIVF, views: Floats, count: int) -> NDArray[np.float64]:
+    """Return (2, n): scores and rows of the best codes for each view and its negative."""
+    both = _points(np.concatenate([views, -views])[:, None])
+    scores, rows = index.search(both, count, params=faiss.SearchParametersIVF(nprobe=PROBES))
+    found = rows >= 0
+    return np.stack([scores[found], rows[found]])
+
+
+def _best_rows(hits: NDArray[np.float64], count: int) -> RowNumbers:
+    """Return the `count` rows that score highest in any hit."""
+    order = np.argsort(-hits[0], kind="stable")
+    rows, first = np.unique(hits[1][order].astype(np.int64), return_index=True)
+    return rows[np.argsort(first)[:count]]
+
+
+def _points(codes: NDArray[np.int8] | Floats) -> Floats:
+    """Return codes (n, w, TERMS) as faiss takes them: (n * w, _PADDED) float32."""
+    points = np.zeros((codes.shape[0] * codes.shape[1], _PADDED), dtype=np.float32)
+    points[:, :TERMS] = codes.reshape(-1, TERMS)
+    return points
+
+
+def _checksum(stream: BinaryIO, crc: int) -> int:
+    """Return the CRC-32 of the rest of a stream, begun with `crc`."""
+    while data := stream.read(_READ_BYTES):
+        crc = zlib.crc32(data, crc)
+    return crc
+
+
+class _Turns:
+    """Many may search at once, or one may change; who wants to change comes next."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._searches = 0
+        self._wanted = False
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Keep changes away while the block runs."""
+        with self._condition:
+            self._condition.wait_for(lambda: not self._wanted)
+            self._searches += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._searches -= 1
+                self._condition.notify_all()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep everyone else away while the block runs; one thread only may call it."""
+        with self._condition:
+            self._wanted = True
+            self._condition.wait_for(lambda: not self._searches)
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._wanted = False
+                self._condition.notify_all()

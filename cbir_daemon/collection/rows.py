@@ -1,0 +1,358 @@
+"""The codes of contents as rows: appended, marked dead, never moved; in a file that is mapped, or in memory alone.
+
+In: content ids and packed codes.  Out: frozen rows, for any thread.  Never here: vectors, which rows a query is
+compared with.
+
+The file is a cache.  Its header says which windows and weights made the codes, and every row carries its id and a
+checksum, so nothing need be synced: a row that a kill or a power cut tore does not fit its checksum, and is made again
+from its vector.  Rows are written through the descriptor, not through the map, because a full disk then raises instead
+of killing the process; when it refuses, what comes after is kept in memory alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.matching import TERMS, WINDOWS, Codes, packed_codes, probe_vectors
+from cbir_daemon.records import EXTRACTOR
+
+logger = logging.getLogger(__name__)
+
+RECORD = np.dtype([("id", "<i8"), ("checksum", "<u4"), ("unused", "<u4"), ("codes", "i1", (WINDOWS, TERMS))])
+"""One row: 16 bytes and its codes."""
+
+CODES_AT = 16
+
+EXTENT_ROWS = 16_384
+"""Rows that are mapped at once: extents never move, so frozen rows share them.  A multiple of every page size."""
+
+DEAD = -1
+"""The id of a row whose content has gone."""
+
+MAGIC = b"cbircode"
+LAYOUT = 1
+HEADER_BYTES = 65_536
+"""Most of it is a hole; extents must begin at a multiple of the largest page size there is."""
+
+# Magic, layout, bytes of a row, windows, terms, generation, extractor; the probes' codes and a checksum follow.
+_HEADER = struct.Struct("<8sIIII16s32s")
+
+# Rounding differs by a step between one processor and another, so codes one step away are the same codes.
+_PROBE_STEPS = 1
+
+_READ_ROWS = 4096
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenRows:
+    """What the rows were at one moment; any thread may read them.
+
+    Parameters
+    ----------
+    ids : (n,) ndarray of int64
+        Content id of each row; what it is for a dead row means nothing.
+    alive : (n,) ndarray of bool
+    """
+
+    ids: Ids
+    alive: NDArray[np.bool_]
+    _extents: tuple[NDArray[np.void], ...]
+    _maps: tuple[mmap.mmap, ...]
+
+    def blocks(self, start: int = 0) -> list[Codes]:
+        """Return the codes from row `start` on, dead rows included, in pieces that are views."""
+        count = len(self.ids)
+        return [
+            extent["codes"][max(0, start - first) : count - first]
+            for first, extent in zip(range(0, count, EXTENT_ROWS), self._extents, strict=False)
+            if start < first + EXTENT_ROWS
+        ]
+
+    def take(self, rows: NDArray[np.int64]) -> Codes:
+        """Return the (len(rows), WINDOWS, TERMS) codes of some rows."""
+        taken = np.empty((len(rows), WINDOWS, TERMS), dtype=np.int8)
+        numbers, offsets = np.divmod(rows, EXTENT_ROWS)
+        for number in np.unique(numbers):
+            here = numbers == number
+            taken[here] = self._extents[number]["codes"][offsets[here]]
+        return taken
+
+    def release(self) -> None:
+        """Give back the memory that reading took: the pages stay in the system's cache, and are mapped when read."""
+        for one in self._maps:
+            one.madvise(mmap.MADV_DONTNEED)
+
+
+class Rows:
+    """Rows of one generation: the numbers of rows mean something inside it only.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None keeps all in memory.
+    descriptor : int or None
+        Of the file, with a header and writable; owned from now on.
+    generation : bytes
+        16 random bytes.
+
+    Attributes
+    ----------
+    count : int
+        Rows, dead ones included.
+
+    Notes
+    -----
+    One thread changes rows.  Frozen rows stay as they are: rows are written past their end, and marking rows dead
+    replaces `alive` whole.
+    """
+
+    def __init__(self, path: Path | None = None, descriptor: int | None = None, generation: bytes = b"") -> None:
+        self.path = path
+        self.generation = generation
+        self.count = 0
+        self._descriptor = descriptor
+        self._seed = zlib.crc32(generation)
+        self._ids = np.empty(0, dtype=np.int64)
+        self._alive = np.empty(0, dtype=np.bool_)
+        self._highest = DEAD
+        self._extents: list[NDArray[np.void]] = []
+        self._maps: list[mmap.mmap] = []
+
+    @classmethod
+    def open(cls, path: Path | None) -> Rows:
+        """Return the rows of a file; without rows when it is not there, or of no use."""
+        if path is None:
+            return cls()
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return cls.make(path)
+        except OSError as error:
+            logger.warning("codes are made anew path=%s reason=%s", path, error.strerror)
+            return cls.make(path)
+        generation = _generation_of(os.pread(descriptor, HEADER_BYTES, 0))
+        if generation is None:
+            os.close(descriptor)
+            logger.info("codes are made anew path=%s reason=of-another-version-or-damaged", path)
+            return cls.make(path)
+        rows = cls(path, descriptor, generation)
+        rows._read()
+        return rows
+
+    @classmethod
+    def make(cls, path: Path | None) -> Rows:
+        """Return no rows, in a new file that takes the old one's place; in memory alone when the disk refuses."""
+        if path is None:
+            return cls()
+        generation = os.urandom(16)
+        new = path.with_name(path.name + ".new")
+        try:
+            descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                _write_all(descriptor, _header(generation), 0)
+                # Frozen rows may still be mapped to the old file, which lives on until they are gone.
+                new.replace(path)
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            _log_detached(path, error)
+            return cls()
+        return cls(path, descriptor, generation)
+
+    def close(self) -> None:
+        """Let the file go; frozen rows stay readable."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @property
+    def in_file(self) -> bool:
+        """Whether what is appended lasts."""
+        return self._descriptor is not None
+
+    @property
+    def living(self) -> int:
+        """Rows that are not dead."""
+        return int(np.count_nonzero(self._alive[: self.count]))
+
+    def frozen(self) -> FrozenRows:
+        """Return the rows as they are now; nothing is copied."""
+        # First: what another thread appends meanwhile must not make one longer than the other.
+        count = self.count
+        ids, alive = self._ids[:count], self._alive[:count]
+        ids.flags.writeable = alive.flags.writeable = False
+        return FrozenRows(ids, alive, tuple(self._extents), tuple(self._maps))
+
+    def find(self, content_ids: Ids) -> NDArray[np.int64]:
+        """Return the living rows of some contents, ascending."""
+        # Ids only rise, so what is added is rarely there.
+        if not len(content_ids) or content_ids.min() > self._highest:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(np.isin(self._ids[: self.count], content_ids) & self._alive[: self.count])
+
+    def append(self, content_ids: Ids, codes: Codes) -> None:
+        """Add a row for each content; whoever adds one that is there marks its old row dead."""
+        records = np.zeros(len(content_ids), dtype=RECORD)
+        records["id"], records["codes"] = content_ids, codes
+        records["checksum"] = _checksums(records, self._seed)
+        end = self.count + len(records)
+        self._reserve(end)
+        if self._descriptor is not None:
+            try:
+                _write_all(self._descriptor, records.tobytes(), _offset(self.count))
+            except OSError as error:
+                self._detach(error)
+        if self._descriptor is None:
+            self._keep(records)
+        self._ids[self.count : end] = content_ids
+        self._alive[self.count : end] = True
+        self._highest = max(self._highest, int(content_ids.max(initial=DEAD)))
+        self.count = end
+
+    def kill(self, rows: NDArray[np.int64]) -> None:
+        """Mark rows dead, in the file as well."""
+        alive = self._alive.copy()
+        alive[rows] = False
+        self._alive = alive
+        if self._descriptor is None:
+            return
+        try:
+            for row in rows.tolist():
+                _write_all(self._descriptor, struct.pack("<qI", DEAD, 0), _offset(row))
+        except OSError as error:
+            self._detach(error)
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk, so that another file may count on them."""
+        if self._descriptor is not None:
+            os.fdatasync(self._descriptor)
+
+    def _reserve(self, count: int) -> None:
+        """Make room for `count` rows."""
+        if count > len(self._ids):
+            room = max(count, 2 * len(self._ids), 256)
+            # New arrays, not resized ones: frozen rows are views of the old.
+            self._ids = np.concatenate([self._ids, np.zeros(room - len(self._ids), dtype=np.int64)])
+            self._alive = np.concatenate([self._alive, np.zeros(room - len(self._alive), dtype=np.bool_)])
+        while count > len(self._extents) * EXTENT_ROWS:
+            if self._descriptor is not None:
+                try:
+                    self._map_next(self._descriptor)
+                except OSError as error:
+                    self._detach(error)
+                continue
+            self._extents.append(np.zeros(EXTENT_ROWS, dtype=RECORD))
+
+    def _map_next(self, descriptor: int) -> None:
+        """Map one more extent of the file, which grows by a hole."""
+        first, end = _offset(len(self._extents) * EXTENT_ROWS), _offset((len(self._extents) + 1) * EXTENT_ROWS)
+        if os.fstat(descriptor).st_size < end:
+            os.ftruncate(descriptor, end)
+        mapped = mmap.mmap(descriptor, end - first, mmap.MAP_SHARED, mmap.PROT_READ, offset=first)
+        self._maps.append(mapped)
+        self._extents.append(np.frombuffer(mapped, dtype=RECORD))
+
+    def _keep(self, records: NDArray[np.void]) -> None:
+        """Write rows into extents that lie in memory."""
+        done = 0
+        while done < len(records):
+            number, offset = divmod(self.count + done, EXTENT_ROWS)
+            some = records[done : done + EXTENT_ROWS - offset]
+            self._extents[number][offset : offset + len(some)] = some
+            done += len(some)
+
+    def _detach(self, error: OSError) -> None:
+        """Go on in memory alone; the file stays as it is, and is completed at the next start."""
+        assert self.path is not None
+        _log_detached(self.path, error)
+        self.close()
+        # Only what comes after `count` will be written, and that into memory.
+        first = self.count // EXTENT_ROWS
+        self._extents[first:] = [np.array(extent) for extent in self._extents[first:]]
+
+    def _read(self) -> None:
+        """Take up the rows of the file, those that fit their checksums."""
+        assert self._descriptor is not None
+        heads, whole = self._heads(self._descriptor)
+        written = np.flatnonzero((heads["id"] != 0) | (heads["checksum"] != 0))
+        count = int(written[-1]) + 1 if len(written) else 0
+        self._reserve(count)
+        self._ids[:count], self._alive[:count] = heads["id"][:count], whole[:count]
+        self._highest = int(self._ids[:count].max(initial=DEAD))
+        self.count = count
+        damaged = int(np.count_nonzero(~whole[:count] & (heads["id"][:count] != DEAD)))
+        if damaged:
+            logger.warning("damaged codes are made anew path=%s rows=%d of=%d", self.path, damaged, count)
+
+    def _heads(self, descriptor: int) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
+        """Return id and checksum of all rows there is room for, and which rows fit theirs."""
+        room = max(0, (os.fstat(descriptor).st_size - HEADER_BYTES) // RECORD.itemsize)
+        heads, whole = np.zeros(room, dtype=[("id", "<i8"), ("checksum", "<u4")]), np.zeros(room, dtype=np.bool_)
+        for start in range(0, room, _READ_ROWS):
+            # Read, not mapped: what is only checked need not stay in this process's memory.
+            data = os.pread(descriptor, min(_READ_ROWS, room - start) * RECORD.itemsize, _offset(start))
+            some = np.frombuffer(data, dtype=RECORD, count=len(data) // RECORD.itemsize)
+            end = start + len(some)
+            heads["id"][start:end], heads["checksum"][start:end] = some["id"], some["checksum"]
+            if some["checksum"].any():
+                whole[start:end] = _checksums(some, self._seed) == some["checksum"]
+        return heads, whole
+
+
+def _offset(row: int) -> int:
+    return HEADER_BYTES + row * RECORD.itemsize
+
+
+def _checksums(records: NDArray[np.void], seed: int) -> NDArray[np.uint32]:
+    """Return the CRC-32 of each row's id and codes, begun with `seed`: rows of another generation do not fit."""
+    data, size = records.tobytes(), RECORD.itemsize
+    crc = zlib.crc32
+    sums = [
+        crc(data[start + CODES_AT : start + size], crc(data[start : start + 8], seed))
+        for start in range(0, len(data), size)
+    ]
+    return np.array(sums, dtype=np.uint32)
+
+
+def _header(generation: bytes) -> bytes:
+    """Return what a file of these codes begins with."""
+    extractor = EXTRACTOR.encode().ljust(32, b"\0")
+    fixed = _HEADER.pack(MAGIC, LAYOUT, RECORD.itemsize, WINDOWS, TERMS, generation, extractor)
+    data = fixed + packed_codes(probe_vectors()).tobytes()
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+def _generation_of(header: bytes) -> bytes | None:
+    """Return the generation of a file with this header; None when its codes are not those made today."""
+    generation = header[_HEADER.size - 48 : _HEADER.size - 32]
+    wanted = _header(generation)
+    found = header[: len(wanted)]
+    if len(found) < len(wanted) or struct.unpack("<I", found[-4:]) != (zlib.crc32(found[:-4]),):
+        return None
+    if found[: _HEADER.size] != wanted[: _HEADER.size]:
+        return None
+    probes = [np.frombuffer(data[_HEADER.size : -4], dtype=np.int8).astype(np.int16) for data in (found, wanted)]
+    return generation if int(np.abs(probes[0] - probes[1]).max()) <= _PROBE_STEPS else None
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _log_detached(path: Path, error: OSError) -> None:
+    logger.warning("codes are kept in memory only path=%s reason=%s", path, error.strerror)

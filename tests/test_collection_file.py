@@ -1,0 +1,254 @@
+"""The file of the codes: used when it is sound, made anew when not, whatever a kill, a disk or an update left of it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cbir_daemon.collection import Collection, rows
+from cbir_daemon.collection.rows import HEADER_BYTES, RECORD, Rows
+from cbir_daemon.matching import packed_codes, views
+from tests.test_collection import best_of, vectors_of
+
+COUNT = 20
+VECTORS = vectors_of(COUNT)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file of a collection of twenty, which was killed: nothing was closed."""
+    path = tmp_path / "codes.rows"
+    collection = Collection(path)
+    collection.open()
+    collection.add(range(COUNT), VECTORS)
+    return path
+
+
+def opened(path: Path) -> Collection:
+    """Return what the file has."""
+    collection = Collection(path)
+    collection.open()
+    return collection
+
+
+def ids_of(path: Path) -> list[int]:
+    """Return the ids that the file has."""
+    return sorted(opened(path).ids.tolist())
+
+
+def put(path: Path, offset: int, data: bytes) -> None:
+    """Overwrite part of a file."""
+    with path.open("r+b") as stream:
+        stream.seek(offset)
+        stream.write(data)
+
+
+def place(row: int) -> int:
+    """Return where a row lies."""
+    return HEADER_BYTES + row * RECORD.itemsize
+
+
+def test_a_killed_writer_loses_nothing(path: Path) -> None:
+    """What was added is there again, without a vector; what was removed is not."""
+    collection = opened(path)
+    collection.remove([3, 4])
+    collection.add([30], VECTORS[:1])
+    again = opened(path)
+    assert sorted(again.ids.tolist()) == [0, 1, 2, *range(5, COUNT), 30]
+    assert best_of(again.snapshot(), VECTORS[7]) == 7
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_compacted_file_is_as_good(path: Path) -> None:
+    """Compacting leaves the living rows only, and they are there after a kill."""
+    collection = opened(path)
+    collection.remove(range(5, COUNT))
+    collection._compact()
+    collection.add([40], VECTORS[10:11])
+    again = opened(path)
+    assert again.ids.tolist() == [0, 1, 2, 3, 4, 40]
+    assert best_of(again.snapshot(), VECTORS[10]) == 40
+    assert sorted(one.name for one in path.parent.iterdir()) == [path.name]
+
+
+@pytest.mark.parametrize("at", [0, 8, 15, 16, 500, RECORD.itemsize - 1])
+def test_a_changed_byte_costs_its_row(path: Path, at: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Wherever it lies in the row but for the four bytes that mean nothing; one line says so."""
+    before = path.read_bytes()[place(7) + at]
+    put(path, place(7) + at, bytes([before ^ 1]))
+    lost = [] if 12 <= at < 16 else [7]
+    with caplog.at_level(logging.INFO):
+        assert ids_of(path) == [content_id for content_id in range(COUNT) if content_id not in lost]
+    assert len([one for one in caplog.records if "damaged" in one.message]) == len(lost)
+
+
+@pytest.mark.parametrize("cut", [place(COUNT - 1) + 1, place(COUNT - 1) + 300, place(COUNT) - 1])
+def test_a_torn_last_row_is_not_there(path: Path, cut: int) -> None:
+    """A file that ends inside of a row has the rows before it, and takes new ones."""
+    os.truncate(path, cut)
+    assert ids_of(path) == list(range(COUNT - 1))
+    collection = opened(path)
+    collection.add([19], VECTORS[19:])
+    assert best_of(opened(path).snapshot(), VECTORS[19]) == 19
+
+
+def test_rows_that_never_reached_the_disk_are_not_there(path: Path) -> None:
+    """After a power cut a page may be a hole, in the middle or at the end."""
+    put(path, place(5), bytes(2 * RECORD.itemsize))
+    put(path, place(18), bytes(2 * RECORD.itemsize))
+    assert ids_of(path) == [0, 1, 2, 3, 4, *range(7, 18)]
+    collection = opened(path)
+    collection.add([5, 6, 18, 19], VECTORS[[5, 6, 18, 19]])
+    assert ids_of(path) == list(range(COUNT))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0", b"no codes", bytes(200_000), b"SQLite format 3\0" * 10_000, os.urandom(HEADER_BYTES + 5000)],
+    ids=["empty", "byte", "text", "zeros", "sqlite", "noise"],
+)
+def test_a_foreign_file_is_made_anew(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """With one line in the log, and then it is used."""
+    path.write_bytes(content)
+    with caplog.at_level(logging.INFO):
+        collection = opened(path)
+    assert len(collection) == 0
+    assert [one.message for one in caplog.records if "made anew" in one.message] == [
+        f"codes are made anew path={path} reason=of-another-version-or-damaged"
+    ]
+    collection.add(range(COUNT), VECTORS)
+    assert ids_of(path) == list(range(COUNT))
+
+
+@pytest.mark.parametrize("at", [0, 8, 12, 16, 20, 24, 40, 72, 1000, 3000])
+def test_a_damaged_header_is_made_anew(path: Path, at: int) -> None:
+    """Wherever in it a bit turned."""
+    put(path, at, bytes([path.read_bytes()[at] ^ 4]))
+    assert ids_of(path) == []
+
+
+def test_codes_of_another_version_are_made_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other weights, another floor, other windows or another extractor: none of their codes is used."""
+    for room, name, value in (
+        (views, "_WEIGHTS", views._WEIGHTS * np.float32(1.5) ** np.arange(len(views._WEIGHTS), dtype=np.float32)),
+        (views, "_FLOOR_LEVELS", 1.5),
+        (views.STORED_WINDOWS, "_row", views.STORED_WINDOWS._row[::-1]),
+        (rows, "EXTRACTOR", "grey64/2"),
+        (rows, "LAYOUT", 2),
+    ):
+        copy = path.with_name(name)
+        shutil.copy(path, copy)
+        with monkeypatch.context() as patch:
+            patch.setattr(room, name, value)
+            assert ids_of(copy) == []
+    assert ids_of(path) == list(range(COUNT))
+
+
+def test_codes_that_are_rounded_otherwise_are_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step more or less is no other version: processors differ by that."""
+    monkeypatch.setattr(rows, "packed_codes", lambda vectors: packed_codes(vectors) + np.int8(1))
+    assert ids_of(path) == list(range(COUNT))
+
+
+def test_rows_of_another_generation_do_not_fit(path: Path) -> None:
+    """A file whose rows were brought from another one has none of them."""
+    other = path.with_name("other")
+    Collection(other).open()
+    rows_only = path.read_bytes()[HEADER_BYTES:]
+    put(other, HEADER_BYTES, rows_only)
+    assert ids_of(other) == []
+
+
+def test_codes_are_compared_with_vectors(path: Path) -> None:
+    """In any order; another vector, or an id that is not there, is a difference."""
+    collection = opened(path)
+    assert collection.agrees([], VECTORS[:0])
+    assert collection.agrees([7, 3, 11], VECTORS[[7, 3, 11]])
+    assert not collection.agrees([7, 3, 11], VECTORS[[7, 4, 11]])
+    assert not collection.agrees([7, 99], VECTORS[[7, 8]])
+
+
+def full(*_: object) -> int:
+    """Refuse as a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("refused", ["pwrite", "ftruncate"])
+def test_a_full_disk_costs_only_the_cache(
+    path: Path, refused: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes after lies in memory and is found; one line says so; the next start has what was written before."""
+    collection = opened(path)
+    if refused == "ftruncate":
+        os.truncate(path, place(COUNT))
+        collection = opened(path.rename(path.with_name("short")))
+        path = path.with_name("short")
+        monkeypatch.setattr(rows, "EXTENT_ROWS", COUNT)
+        os.truncate(path, place(COUNT))
+        collection = opened(path)
+    before = collection.snapshot()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, refused, full)
+        for content_id in range(COUNT, COUNT + 3):
+            collection.add([content_id], vectors_of(1, content_id))
+        collection.remove([2])
+    collection.add([50], vectors_of(1, 50))
+    snapshot = collection.snapshot()
+    assert sorted(snapshot.ids.tolist()) == [0, 1, *range(3, COUNT + 3), 50]
+    assert best_of(snapshot, vectors_of(1, 50)[0]) == 50
+    assert best_of(snapshot, VECTORS[5]) == best_of(before, VECTORS[5]) == 5
+    assert [one.message for one in caplog.records if "memory only" in one.message] == [
+        f"codes are kept in memory only path={path} reason=No space left on device"
+    ]
+    collection._compact()
+    assert best_of(collection.snapshot(), vectors_of(1, 50)[0]) == 50
+    assert ids_of(path) == list(range(COUNT))
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path: Path) -> None:
+    """Neither a missing folder nor a folder in the file's place keeps the collection from being searched."""
+    for path in (tmp_path / "gone" / "codes.rows", tmp_path):
+        collection = opened(path)
+        collection.add(range(COUNT), VECTORS)
+        assert best_of(collection.snapshot(), VECTORS[7]) == 7
+
+
+def test_snapshots_outlive_their_file(path: Path) -> None:
+    """Closing and removing the file takes nothing from who still reads."""
+    collection = opened(path)
+    snapshot = collection.snapshot()
+    collection.close()
+    path.unlink()
+    snapshot._rows.release()
+    assert best_of(snapshot, VECTORS[7]) == 7
+
+
+def test_what_is_marked_dead_is_no_damage(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A start after removals says nothing."""
+    opened(path).remove([3, 4])
+    with caplog.at_level(logging.INFO):
+        assert len(ids_of(path)) == COUNT - 2
+    assert not caplog.records
+
+
+def test_marking_dead_on_a_disk_that_refuses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is dead for searches; the file keeps it, and the next start drops it again."""
+    collection = opened(path)
+    monkeypatch.setattr(os, "pwrite", full)
+    collection.remove([3])
+    assert 3 not in collection.ids
+    assert ids_of(path) == list(range(COUNT))
+
+
+def test_rows_in_memory_have_no_file() -> None:
+    """Nothing is synced or closed that is not there."""
+    kept = Rows.make(None)
+    kept.sync()
+    kept.close()
+    assert not kept.in_file
