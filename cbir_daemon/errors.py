@@ -133,6 +133,28 @@ class TimedOutError(CbirError):
     retryable = True
 
 
+class SinkError(CbirError):
+    """A place to which alerts go that did not take one.
+
+    Parameters
+    ----------
+    message : str
+        What happened; never has an address or a secret in it.
+    hint : str, optional
+        What to do about it.
+    retry_s : float
+        How long the other side asked to be left alone, in seconds.
+    """
+
+    code = "sink"
+    exit_status = 69
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str = "", retry_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_s = retry_s
+
+
 class ProtocolError(CbirError):
     """A message that is no message: too long, not JSON, wrong version."""
 

@@ -36,6 +36,7 @@ from cbir_daemon.refit import Refit
 from cbir_daemon.searching import Searcher
 from cbir_daemon.server import Server
 from cbir_daemon.store import Store
+from cbir_daemon.watchlist import WatchList
 
 logger = logging.getLogger(__name__)
 
@@ -137,29 +138,39 @@ class Service:
         pool = DecodePool(config.decode.workers, limits)
         stack.callback(pool.close)
         mailbox = Mailbox()
-        outbox = self._outbox = Outbox(store, config.alerts.sinks)
-
-        def album_changed(album_id: int) -> None:
-            albums.changed(album_id)
-            outbox.deliver()
-
-        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, album_changed)
+        outbox = Outbox(store)
+        outbox.configure(config.alerts, config.sinks)
+        watchlist = WatchList(store, searcher, config.match.copy_threshold)
+        watchlist.load()
+        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums.changed)
         self._policy = Policy(config.alerts, config.albums)
         pairing = Pairing(
             store,
             searcher,
+            watchlist,
             lambda *found: self._policy.wanted(*found),
-            self._outbox.deliver,
             lambda: ingest.pending > CROWDED_FILES,
         )
         groups = Groups(store, config)
         refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)
         self._backups = Backups(store, config.backup.every_days * DAY_S, lambda: ingest.started and ingest.idle)
         self.rooms = handlers.Rooms(
-            config, store, searcher, pool, ingest, pairing, groups, projection, refit, albums, self._stop
+            config,
+            store,
+            searcher,
+            pool,
+            ingest,
+            pairing,
+            groups,
+            watchlist,
+            outbox,
+            projection,
+            refit,
+            albums,
+            self._stop,
         )
         self._listen(stack, self.rooms)
-        self._outbox.deliver()
+        self._start_thread("outbox", outbox.run)
         for name, room in (("pairing", pairing), ("projection", projection), ("refit", refit), ("ingest", ingest)):
             self._start_thread(name, room.run)
         self._start_thread("searching", searcher.run)
@@ -270,6 +281,7 @@ class Service:
             self.rooms.refit.settings = config.model
             self._backups.every_s = config.backup.every_days * DAY_S
             self._policy = Policy(config.alerts, config.albums)
+            self.rooms.outbox.configure(config.alerts, config.sinks)
             self.rooms.groups.configure(config)
             logging.getLogger("cbir_daemon").setLevel(config.log.level.upper())
             for album in self.rooms.store.albums():
@@ -283,7 +295,15 @@ class Service:
     def _stop_threads(self) -> None:
         assert self.rooms is not None
         rooms = self.rooms
-        for room in (rooms.refit, rooms.projection, rooms.pairing, rooms.ingest, rooms.searcher, self._backups):
+        for room in (
+            rooms.refit,
+            rooms.projection,
+            rooms.pairing,
+            rooms.ingest,
+            rooms.searcher,
+            rooms.outbox,
+            self._backups,
+        ):
             room.stop()
         rooms.store.wake()
         deadline = time.monotonic() + STOP_WAIT_S

@@ -29,6 +29,7 @@ FLOORS = (
     ("ingest",),
     ("alerts", "backups"),
     ("duplicates",),
+    ("watchlist",),
     ("searching",),
     ("collection",),
     ("model", "matching"),
@@ -47,6 +48,7 @@ FLOORS = (
 
 DOORS = {
     "PIL": {"decode"},
+    "apprise": {"alerts"},
     "click": {"cli"},
     "faiss": {"collection"},
     "joblib": {"model"},
@@ -63,6 +65,7 @@ DOORS = {
         "projection",
         "refit",
         "searching",
+        "watchlist",
     },
     "rich": {"cli"},
     "scipy": {"decode", "matching", "model"},

@@ -14,6 +14,7 @@ from cbir_daemon.duplicates.pairing import _reversed
 from cbir_daemon.records import Facts, FileState, Transform
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Indexed, Store
+from cbir_daemon.watchlist import WatchList
 from tests import pictures
 
 
@@ -38,7 +39,7 @@ def indexed(number: int, picture: pictures.Picture) -> Indexed:
 def test_contents_are_looked_up_only_once_they_can_be_found(store: Store) -> None:
     """Between their commit and the new view contents wait: looked up then, two copies miss each other."""
     searcher = Searcher(store)
-    pairing = Pairing(store, searcher, lambda image, matches: None, lambda: None, lambda: False)
+    pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     picture = pictures.photograph(1)
     applied = store.apply([indexed(1, picture), indexed(2, pictures.brighter(picture))])
     assert not pairing._look_up()
@@ -53,7 +54,7 @@ def test_contents_are_looked_up_only_once_they_can_be_found(store: Store) -> Non
 def test_pairs_know_how_much_both_show_and_what_was_done(store: Store, whole_first: bool) -> None:
     """Whichever came first: the whole shows all of its mirrored part, and the transform leads from first to second."""
     searcher = Searcher(store)
-    pairing = Pairing(store, searcher, lambda image, matches: None, lambda: None, lambda: False)
+    pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     whole = pictures.photograph(1)
     part = pictures.turned(pictures.cropped(whole, 0.2), 1)
     for number, picture in enumerate([whole, part] if whole_first else [part, whole], 1):
@@ -83,7 +84,7 @@ def test_a_transform_reversed_leads_back() -> None:
 def test_borders_are_no_picture(store: Store) -> None:
     """What is known of a content that has copies tells how much of it is picture; others are not asked."""
     searcher = Searcher(store)
-    pairing = Pairing(store, searcher, lambda image, matches: None, lambda: None, lambda: False)
+    pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     picture = pictures.photograph(1)
     framed = pictures.bordered(picture, 0.1)
     applied = store.apply([indexed(1, picture), indexed(2, framed), indexed(3, pictures.photograph(2))])

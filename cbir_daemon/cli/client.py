@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from cbir_daemon import __version__
-from cbir_daemon.cli import duplicates, metrics, resolve, review, text
+from cbir_daemon.cli import alerts, duplicates, metrics, resolve, review, text
 from cbir_daemon.cli.common import (
     A_PATH,
     AS_JSON,
@@ -18,6 +17,7 @@ from cbir_daemon.cli.common import (
     NOTHING_FOUND,
     Number,
     absolute,
+    bytes_of,
     connected,
     print_answer,
     print_lines,
@@ -72,7 +72,7 @@ def query(
             answer = client.query(source, **asked, explain=explain)
         except (NoAccessError, NotFoundError):
             # The daemon may not read the file, or has another view of the file system; we may read it.
-            source = _bytes_of(absolute(image))
+            source = bytes_of(absolute(image))
             answer = client.query(source, **asked, explain=explain)
         if sheet is not None:
             _write(sheet, client.sheet(source, **asked))
@@ -83,13 +83,6 @@ def query(
     if not answer["matches"]:
         click.echo("nothing found", err=True)
     return FOUND if answer["matches"] else NOTHING_FOUND
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise NotFoundError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -213,23 +206,8 @@ cbir.add_command(review.review)
 
 # -- alerts ---------------------------------------------------------------------------------------------------------
 
-
-@cbir.command()
-@click.option("--follow", is_flag=True, help="Go on with each alert as it comes.")
-@click.option("--since", type=click.IntRange(0), default=0, help="Only alerts with a higher id.")
-@AS_JSON
-def alerts(follow: bool, since: int, as_json: bool) -> int:
-    """Show past alerts, or follow the coming ones.
-
-    Exit status 1 when there are none.
-    """
-    found = NOTHING_FOUND
-    with connected() as client:
-        for one in client.alerts(since=since, follow=follow):
-            found = FOUND
-            click.echo(json.dumps(one, ensure_ascii=False) if as_json else text.alert(one))
-            sys.stdout.flush()
-    return found
+cbir.add_command(alerts.alerts)
+cbir.add_command(alerts.watch)
 
 
 # -- the model ---------------------------------------------------------------------------------------------------

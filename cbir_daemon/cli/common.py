@@ -14,6 +14,7 @@ import click
 
 from cbir_daemon.client import Client
 from cbir_daemon.config import client_socket_paths
+from cbir_daemon.errors import NotFoundError
 from cbir_daemon.protocol.messages import Json, path_from_json
 
 FOUND = 0
@@ -48,6 +49,14 @@ def _folder() -> Path:
 def absolute(path: Path) -> Path:
     """Return a path as the daemon, which stands elsewhere, understands it."""
     return path if path.is_absolute() else _folder() / path
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return the bytes of a file that the daemon may not read, or of which it has another view."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
 
 
 def maybe_absolute(path: Path | None) -> Path | None:

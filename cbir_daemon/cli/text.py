@@ -260,14 +260,41 @@ def reviewed(answer: Json) -> str:
 
 def alert(one: Json) -> str:
     """Return an alert as one line."""
-    if not one["matches"]:
-        return f"{one['id']}  {one['time']}  album {path(one['path'])} is {one['kind']}: {printable(one['message'])}"
-    first = one["matches"][0]
-    more = len(one["matches"]) - 1
-    others = f" and {more} more" if more else ""
-    same = "has the same bytes as" if first["kind"] == "exact" else f"is a copy ({first['score']:.3f}) of"
-    back = "" if one["returned"] is None else f"; resolved away on {one['returned'][:10]}, it is back"
-    return f"{one['id']}  {one['time']}  {path(one['path'])} {same} {path(first['path'])}{others}{back}"
+    return f"{one['id']}  {one['time']}  {printable(one['text'])}"
+
+
+def tested(answer: Json) -> Iterator[str]:
+    """Yield how a test message went."""
+    yield f"{answer['sink']}: delivered in {answer['took_ms']:.0f} ms"
+    if not answer["used"]:
+        yield f"no alert goes there: {answer['sink']} is not in alerts.sinks"
+
+
+def watched(answer: Json) -> Iterator[str]:
+    """Yield a work that was put on the watch list, and where it is."""
+    name = printable(answer["work"]["name"])
+    if not answer["added"]:
+        yield f"{name} is on the watch list already"
+    elif not answer["found"]:
+        yield f"watching for {name}; it is in no album"
+    else:
+        yield f"watching for {name}; found in the albums:"
+        rows = [("  " + one["kind"], f"{one['score']:.3f}", path(one["path"])) for one in answer["found"]]
+        yield from table(rows)
+
+
+def works(answer: Json) -> Iterator[str]:
+    """Yield a line a work on the watch list."""
+    rows = [
+        (
+            one["added_at"],
+            f"found in {one['found']}",
+            printable(one["name"]),
+            "" if one["path"] is None else path(one["path"]),
+        )
+        for one in answer["works"]
+    ]
+    yield from table(rows) if rows else ()
 
 
 def errors(answer: Json) -> Iterator[str]:

@@ -20,7 +20,8 @@ from cbir_daemon import matching, pulse
 from cbir_daemon.records import Kind, Transform
 from cbir_daemon.scan import state_at
 from cbir_daemon.searching import Found, Searcher, as_vectors
-from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Store
+from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
+from cbir_daemon.watchlist import WatchList
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +40,9 @@ class Pairing:
     ----------
     store : Store
     searcher : Searcher
+    watchlist : WatchList
     wanted : callable
-        Takes an image and its matches and says which alert is wanted, if any (`alerts.Policy`).
-    written : callable
-        Called after a commit that wrote alerts.
+        Takes an image, its matches and the works it contains, and says which alert is wanted, if any (`alerts.Policy`).
     crowded : callable
         Whether so much is being indexed that looking up copies must wait.
     """
@@ -51,14 +51,14 @@ class Pairing:
         self,
         store: Store,
         searcher: Searcher,
-        wanted: Callable[[Image, Sequence[AlertMatch]], NewAlert | None],
-        written: Callable[[], None],
+        watchlist: WatchList,
+        wanted: Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None],
         crowded: Callable[[], bool],
     ) -> None:
         self._store = store
         self._searcher = searcher
+        self._watchlist = watchlist
         self._wanted = wanted
-        self._written = written
         self._crowded = crowded
         self._stopping = threading.Event()
 
@@ -87,20 +87,23 @@ class Pairing:
         # other; of two in view the later one finds the earlier.
         newest_id = self._searcher.newest_id
         contents = [row for row in self._store.unmatched(BATCH_CONTENTS) if row[0] <= newest_id]
+        digests = self._store.digests([content_id for content_id, _ in contents])
         pairs: list[Pair] = []
         pictures: dict[int, float] = {}
+        sightings: list[Sighting] = []
         done: list[int] = []
         for content_id, vector in contents:
-            if self._stopping.is_set():
+            if self._stopping.is_set() or content_id not in digests:
                 break
             pulse.beat()
             found = self._searcher.copies(vector, without=content_id)
             pairs += [_pair(content_id, one) for one in found]
             pictures |= self._pictures(content_id, vector, found)
+            sightings += self._watchlist.sightings(digests[content_id], vector)
             done.append(content_id)
         if done:
-            self._store.put_matched(done, pairs, pictures)
-            logger.debug("looked up contents=%d pairs=%d", len(done), len(pairs))
+            self._store.put_matched(done, pairs, pictures, sightings)
+            logger.debug("looked up contents=%d pairs=%d sightings=%d", len(done), len(pairs), len(sightings))
         return bool(done)
 
     def _pictures(self, content_id: int, vector: bytes, found: Sequence[Found]) -> dict[int, float]:
@@ -116,25 +119,24 @@ class Pairing:
             return False
         alerts = list(self._alerts(images))
         self._store.put_alerts([image.file_id for image in images], alerts, time.time())
-        if alerts:
-            self._written()
         return True
 
     def _alerts(self, images: Sequence[Image]) -> Iterator[NewAlert]:
         digests = list({image.content.digest for image in images})
         away, back = self._store.away_since(digests), self._store.put_back(digests)
         wanted = {one.digest for one in self._store.decisions() if one.digest == one.other_digest}
+        sighted = self._store.sighted(digests)
         for image in images:
             digest = image.content.digest
             # Who has just put a file back knows what it is a copy of.
             if (image.path, digest) in back:
                 continue
-            alert = self._wanted(image, self._matches(image, same_bytes=digest not in wanted))
+            alert = self._wanted(image, self._matches(image, same_bytes=digest not in wanted), sighted.get(digest, ()))
             if alert is not None:
                 yield replace(alert, returned=away.get(digest))
 
     def _matches(self, image: Image, *, same_bytes: bool) -> list[AlertMatch]:
-        """Return what is on disk besides `image` and shows the same, exact first."""
+        """Return what was there before `image`, is on disk and shows the same, exact first."""
         content_id = image.content.id
         scores = {
             pair.other_id if pair.content_id == content_id else pair.content_id: pair.score
@@ -144,12 +146,12 @@ class Pairing:
         matches = [
             AlertMatch(other.path, Kind.EXACT, 1.0)
             for other in same
-            if not _one_file(other, image) and _is_there(other)
+            if _is_older(other, image) and not _one_file(other, image) and _is_there(other)
         ]
         matches += [
             AlertMatch(other.path, Kind.COPY, scores[other.content.id])
             for other in self._store.images(list(scores))
-            if _is_there(other)
+            if _is_older(other, image) and _is_there(other)
         ]
         return sorted(matches, key=lambda match: (match.kind != Kind.EXACT, -match.score, match.path))
 
@@ -168,6 +170,16 @@ def _reversed(done: Transform) -> Transform:
         return done
     # No angle is 0.0 and not -0.0.
     return replace(done, turn=-done.turn % 360, angle=-done.angle or 0.0)
+
+
+def _is_older(image: Image, other: Image) -> bool:
+    """Whether a file had its content before another one.
+
+    Of two that came at once, and that would name each other, one is the original: the one last changed earlier, or else
+    the one that was indexed first.
+    """
+    first, second = ((one.since, one.state.mtime_ns, one.file_id) for one in (image, other))
+    return first < second
 
 
 def _one_file(image: Image, other: Image) -> bool:

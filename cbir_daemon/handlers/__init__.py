@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from cbir_daemon.errors import UnknownMethodError
-from cbir_daemon.handlers import duplicates, model, overview, queries, resolving, upkeep
+from cbir_daemon.handlers import alerts, duplicates, model, overview, queries, resolving, upkeep
 from cbir_daemon.handlers.rooms import Reply, Rooms
 from cbir_daemon.protocol.messages import Request
 
@@ -38,7 +38,11 @@ METHODS: Mapping[str, Handler] = {
     "resolve_note": resolving.resolve_note,
     "resolve_tasks": resolving.resolve_tasks,
     "resolve_runs": resolving.resolve_runs,
-    "alerts": duplicates.alerts,
+    "alerts": alerts.alerts,
+    "alerts_test": alerts.alerts_test,
+    "watch_add": alerts.watch_add,
+    "watch_remove": alerts.watch_remove,
+    "watch_list": alerts.watch_list,
     "model_show": model.model_show,
     "model_fit": model.model_fit,
     "model_history": model.model_history,

@@ -1,4 +1,4 @@
-"""Methods about copies inside the albums: `duplicates`, `dismiss`, `undismiss`, `decisions*`, `alerts`."""
+"""Methods about copies inside the albums: `duplicates`, `dismiss`, `undismiss`, `decisions*`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from cbir_daemon.duplicates import Group, Member
-from cbir_daemon.errors import BadRequestError, NotFoundError, UnavailableError
-from cbir_daemon.handlers.rooms import Reply, Rooms, paged, when
-from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
+from cbir_daemon.errors import BadRequestError, NotFoundError
+from cbir_daemon.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
 from cbir_daemon.records import DIGEST_BYTES, Kind
-from cbir_daemon.store import AlertRecord, Content, Decision
-
-FOLLOW_POLL_S = 60.0
-ALERTS_PAGE = 200
+from cbir_daemon.store import Content, Decision
 
 
 def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply]:
@@ -127,38 +124,3 @@ def _content_at(rooms: Rooms, path: bytes) -> Content:
     if content is None:
         raise NotFoundError(f"{os.fsdecode(path)}: is not indexed", hint="name two images of your albums")
     return content
-
-
-def alerts(rooms: Rooms, request: Request) -> Iterator[Reply]:
-    """Past alerts, and with `follow` the coming ones as they are written."""
-    params = Params(request.params)
-    last, follow = params.integer("since", 0), params.flag("follow")
-    while not rooms.stopping.is_set():
-        moment = rooms.store.moment
-        page = rooms.store.alerts(last, ALERTS_PAGE)
-        last = page[-1].id if page else last
-        more = follow or len(page) == ALERTS_PAGE
-        if page or not follow:
-            yield Reply({"alerts": [_alert_to_json(alert) for alert in page]}, more=more)
-        if not more:
-            return
-        if not page:
-            # An empty answer now and then tells a follower who is gone from one who merely waits.
-            rooms.store.wait_for_change(moment, FOLLOW_POLL_S)
-            yield Reply({"alerts": []}, more=True)
-    raise UnavailableError("the daemon is stopping")
-
-
-def _alert_to_json(alert: AlertRecord) -> Json:
-    return {
-        "id": alert.id,
-        "time": when(alert.time),
-        "path": path_to_json(alert.path),
-        "kind": alert.kind,
-        "returned": when(alert.returned),
-        "matches": [
-            {"path": path_to_json(match.path), "kind": match.kind, "score": round(match.score, 4)}
-            for match in alert.matches
-        ],
-        "message": alert.message,
-    }

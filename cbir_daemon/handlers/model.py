@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from cbir_daemon.errors import ModelError, NotFoundError, UnavailableError
 from cbir_daemon.handlers.overview import fit_news, why_no_model
-from cbir_daemon.handlers.rooms import Reply, Rooms, paged, when
-from cbir_daemon.protocol.messages import Json, Request
+from cbir_daemon.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.protocol.messages import Json, Request, when
 from cbir_daemon.store import ModelRun
 
 FIT_NEWS_S = 0.5

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from cbir_daemon import __version__
 from cbir_daemon.handlers.problems import problems
-from cbir_daemon.handlers.rooms import Reply, Rooms, paged, when
-from cbir_daemon.protocol.messages import VERSION, Json, Request, path_to_json
+from cbir_daemon.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.protocol.messages import VERSION, Json, Request, path_to_json, when
 from cbir_daemon.refit import RefitState
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
 

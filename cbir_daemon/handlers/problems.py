@@ -27,6 +27,7 @@ def problems(rooms: Rooms) -> list[Problem]:
         *_threads(time.monotonic()),
         *_disk(rooms),
         *rooms.albums.problems(),
+        *rooms.outbox.problems(),
         *_map(rooms),
         *_files(rooms),
     ]

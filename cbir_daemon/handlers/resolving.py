@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from cbir_daemon import scan
 from cbir_daemon.duplicates import planned
 from cbir_daemon.errors import BadRequestError, InUseError, NotFoundError
-from cbir_daemon.handlers.rooms import Reply, Rooms, paged, when
-from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
+from cbir_daemon.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
 from cbir_daemon.resolving import Line, State, parsed
 from cbir_daemon.store import ResolveRun, ResolveTask
 

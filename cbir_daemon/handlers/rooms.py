@@ -6,9 +6,9 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from cbir_daemon.albums import Albums
+from cbir_daemon.alerts import Outbox
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates import Groups, Pairing
@@ -18,6 +18,7 @@ from cbir_daemon.protocol.messages import Json
 from cbir_daemon.refit import Refit
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Store
+from cbir_daemon.watchlist import WatchList
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Rooms:
     ingest: Ingest
     pairing: Pairing
     groups: Groups
+    watchlist: WatchList
+    outbox: Outbox
     projection: Projection
     refit: Refit
     albums: Albums
@@ -61,8 +64,3 @@ def paged(name: str, rows: Iterable[Json], **fields: int) -> Iterator[Reply]:
         page.append(row)
         length += len(json.dumps(row))
     yield Reply({**fields, name: page})
-
-
-def when(seconds: float | None) -> str | None:
-    """Return seconds since the epoch as ISO 8601 in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -14,6 +14,7 @@ import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from cbir_daemon import errors
@@ -175,6 +176,11 @@ def path_from_json(value: object, name: str = "path") -> bytes:
     if b"\0" in path:
         raise BadRequestError(f"parameter {name!r} holds a zero byte")
     return path
+
+
+def when(seconds: float | None) -> str | None:
+    """Return seconds since the epoch as ISO 8601 in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def answer(request_id: int | str, ok: Json, clock: int, *, more: bool = False) -> Json:

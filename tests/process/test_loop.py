@@ -181,7 +181,7 @@ def test_each_duplicate_is_alerted_once_also_over_a_restart(indexed: Daemon) -> 
     (alert,) = indexed.alerts()
     assert (alert["path"], alert["kind"]) == (str(indexed.album / "small.jpg"), "copy")
     assert [match["path"] for match in alert["matches"]] == [str(real(indexed))]
-    assert f"alert id={alert['id']} kind=copy" in indexed.log.read_text()
+    indexed.settled_until_log_says(f"alert id={alert['id']} kind=copy")
     indexed.stop()
     indexed.start()
     indexed.settle()

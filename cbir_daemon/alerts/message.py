@@ -1,0 +1,127 @@
+"""What is said of alerts: one document for programs, a title and lines for people.
+
+In: alerts of the store.  Out: JSON and text.  Never here: where it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cbir_daemon.protocol.messages import Json, path_to_json, when
+from cbir_daemon.records import Kind
+from cbir_daemon.store import AlertMatch, AlertRecord
+
+TEST_ID = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What goes to a place at once.
+
+    Parameters
+    ----------
+    alert_ids : tuple of int
+        All alerts that it tells of, ascending; none in a test.
+    alerts : tuple of AlertRecord
+        The first of them.
+    """
+
+    alert_ids: tuple[int, ...]
+    alerts: tuple[AlertRecord, ...]
+
+    @property
+    def id(self) -> str:
+        """The same for the same message, however often it is sent."""
+        if not self.alert_ids:
+            return TEST_ID
+        first, last = self.alert_ids[0], self.alert_ids[-1]
+        return str(first) if first == last else f"{first}-{last}"
+
+    @property
+    def title(self) -> str:
+        """A few words."""
+        if not self.alert_ids:
+            return "Test of cbir-daemon"
+        if len(self.alert_ids) > 1:
+            return f"{len(self.alert_ids)} alerts from your albums"
+        return _title(self.alerts[0])
+
+    @property
+    def text(self) -> str:
+        """A line for each of the first alerts, and one on the others."""
+        if not self.alert_ids:
+            return "If you can read this, alerts arrive here."
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield from (sentence(alert) for alert in self.alerts)
+        others = len(self.alert_ids) - len(self.alerts)
+        if others:
+            yield f"and {others} more: cbir alerts --since {self.alert_ids[0] - 1}"
+
+    def to_json(self) -> Json:
+        """Return the document for programs."""
+        return {
+            "id": self.id,
+            "test": not self.alert_ids,
+            "title": self.title,
+            "text": self.text,
+            "count": len(self.alert_ids),
+            "ids": list(self.alert_ids),
+            "alerts": [alert_to_json(alert) for alert in self.alerts],
+        }
+
+
+def alert_to_json(alert: AlertRecord) -> Json:
+    """Return an alert as `cbir alerts` and every place has it."""
+    return {
+        "id": alert.id,
+        "time": when(alert.time),
+        "path": path_to_json(alert.path),
+        "kind": alert.kind,
+        "text": sentence(alert),
+        "returned": when(alert.returned),
+        "watched": [{"name": one.name, "kind": one.kind, "score": round(one.score, 4)} for one in alert.watched],
+        "matches": [
+            {"path": path_to_json(match.path), "kind": match.kind, "score": round(match.score, 4)}
+            for match in alert.matches
+        ],
+        "message": alert.message,
+    }
+
+
+def sentence(alert: AlertRecord) -> str:
+    """Return an alert as one line for people."""
+    path = shown(alert.path)
+    if alert.kind not in (Kind.EXACT, Kind.COPY):
+        return f"album {path} is {alert.kind}: {alert.message}"
+    parts = [f"contains {', '.join(_work(one.name, one.kind, one.score) for one in alert.watched)}"]
+    told = [*(parts if alert.watched else []), *([_match(alert.matches)] if alert.matches else [])]
+    if alert.returned is None:
+        return f"{path} {' and '.join(told)}"
+    day = datetime.fromtimestamp(alert.returned, UTC).date().isoformat()
+    return f"{path} {' and '.join(told)}; resolved away on {day}, it is back"
+
+
+def _match(matches: Sequence[AlertMatch]) -> str:
+    first, more = matches[0], len(matches) - 1
+    same = "has the same bytes as" if first.kind == Kind.EXACT else f"is a copy ({first.score:.3f}) of"
+    return f"{same} {shown(first.path)}{f' and {more} more' if more else ''}"
+
+
+def _work(name: str, kind: str, score: float) -> str:
+    return f"your work {name} ({'the same bytes' if kind == Kind.EXACT else f'{score:.3f}'})"
+
+
+def _title(alert: AlertRecord) -> str:
+    name = shown(alert.path.rpartition(b"/")[2])
+    if alert.kind not in (Kind.EXACT, Kind.COPY):
+        return f"Album {name} is {alert.kind}"
+    return f"Your work in {name}" if alert.watched else f"Duplicate: {name}"
+
+
+def shown(path: bytes) -> str:
+    """Return a path as text that any program takes; bytes that are none become a mark."""
+    return path.decode(errors="replace")

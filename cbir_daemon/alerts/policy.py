@@ -1,0 +1,45 @@
+"""Which new files raise an alert.
+
+In: an image, its matches and the works it contains.  Out: the alert that is wanted, if any.  Never here: delivering it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from cbir_daemon.config import AlbumConfig, AlertsConfig
+from cbir_daemon.records import Kind
+from cbir_daemon.store import AlertMatch, Image, NewAlert, Sighted
+
+MAX_MATCHES = 20
+"""Matches that travel with an alert; a file with more copies has its first ones."""
+
+
+class Policy:
+    """Which new files raise an alert.
+
+    Parameters
+    ----------
+    settings : AlertsConfig
+        The weakest kind and lowest score of a duplicate worth an alert; a watched work always is.
+    albums : sequence of AlbumConfig
+        Those that have alerts switched off.
+    """
+
+    def __init__(self, settings: AlertsConfig, albums: Sequence[AlbumConfig]) -> None:
+        self._settings = settings
+        # Images have the path that leads to them without symbolic links.
+        self._silent = tuple(os.fsencode(os.path.realpath(album.path)) + b"/" for album in albums if not album.alerts)
+
+    def wanted(self, image: Image, matches: Sequence[AlertMatch], watched: Sequence[Sighted] = ()) -> NewAlert | None:
+        """Return the alert that a new image raises, or None."""
+        if image.path.startswith(self._silent):
+            return None
+        kinds = (Kind.EXACT,) if self._settings.min_kind == Kind.EXACT else (Kind.EXACT, Kind.COPY)
+        worth = [match for match in matches if match.kind in kinds and match.score >= self._settings.min_score]
+        found = [*(match.kind for match in worth), *(one.kind for one in watched)]
+        if not found:
+            return None
+        best = Kind.EXACT if Kind.EXACT in found else Kind.COPY
+        return NewAlert(image.path, best, tuple(worth[:MAX_MATCHES]), watched=tuple(watched[:MAX_MATCHES]))

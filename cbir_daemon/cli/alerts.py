@@ -1,0 +1,117 @@
+"""Commands of `cbir` about what is told: alerts, where they go, and the works that are watched for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cbir_daemon.cli import text
+from cbir_daemon.cli.common import (
+    A_PATH,
+    AS_JSON,
+    FOUND,
+    NOTHING_FOUND,
+    absolute,
+    bytes_of,
+    connected,
+    print_answer,
+    print_json,
+)
+from cbir_daemon.client import Client
+from cbir_daemon.errors import NoAccessError, NotFoundError
+from cbir_daemon.protocol.messages import Json
+
+
+@click.group(invoke_without_command=True)
+@click.option("--follow", is_flag=True, help="Go on with each alert as it comes.")
+@click.option("--since", type=click.IntRange(0), default=0, help="Only alerts with a higher id.")
+@AS_JSON
+@click.pass_context
+def alerts(context: click.Context, follow: bool, since: int, as_json: bool) -> int:
+    """Show past alerts, or follow the coming ones.
+
+    Exit status 1 when there are none.
+    """
+    if context.invoked_subcommand is not None:
+        return FOUND
+    found = NOTHING_FOUND
+    with connected() as client:
+        for one in client.alerts(since=since, follow=follow):
+            found = FOUND
+            if as_json:
+                print_json(one)
+            else:
+                click.echo(text.alert(one))
+            sys.stdout.flush()
+    return found
+
+
+@alerts.command("test")
+@click.argument("sink")
+@AS_JSON
+def alerts_test(sink: str, as_json: bool) -> None:
+    """Send a test message through SINK and say how it went.
+
+    Exit status 69 when it was not delivered.
+    """
+    with connected() as client:
+        answer = client.alerts_test(sink)
+    print_answer(answer, text.tested, as_json=as_json)
+
+
+# -- the watch list ----------------------------------------------------------------------------------------------------
+
+
+@click.group()
+def watch() -> None:
+    """Watch for your own works: a new file that contains one raises an alert."""
+
+
+@watch.command("add")
+@click.argument("images", metavar="IMAGE...", type=A_PATH, nargs=-1, required=True)
+@click.option("--name", default="", help="What alerts call it, for one IMAGE.  [default: the file's name]")
+@AS_JSON
+def watch_add(images: Sequence[Path], name: str, as_json: bool) -> None:
+    """Watch for each IMAGE, and say in which files of the albums it is now.
+
+    The files need not be in an album, and need not stay.
+    """
+    if name and len(images) > 1:
+        raise click.BadParameter("is for one image", param_hint="--name")
+    with connected() as client:
+        for image in images:
+            print_answer(_added(client, absolute(image), name), text.watched, as_json=as_json)
+
+
+def _added(client: Client, image: Path, name: str) -> Json:
+    try:
+        return client.watch_add(image, name=name)
+    except (NoAccessError, NotFoundError):
+        # The daemon may not read the file, or has another view of the file system; we may read it.
+        return client.watch_add(bytes_of(image), name=name or text.printable(image.name))
+
+
+@watch.command("remove")
+@click.argument("name")
+@AS_JSON
+def watch_remove(name: str, as_json: bool) -> None:
+    """Watch for the work called NAME no more."""
+    with connected() as client:
+        answer = client.watch_remove(name)
+    print_answer(answer, lambda one: [f"removed {text.printable(one['work']['name'])}"], as_json=as_json)
+
+
+@watch.command("list")
+@AS_JSON
+def watch_list(as_json: bool) -> int:
+    """List the works that are watched for, and in how many contents each was found.
+
+    Exit status 1 when there are none.
+    """
+    with connected() as client:
+        answer = client.watch_list()
+    print_answer(answer, text.works, as_json=as_json)
+    return FOUND if answer["works"] else NOTHING_FOUND
