@@ -141,5 +141,5 @@ def test_a_damaged_map_is_set_aside_and_fitted_again(fitted: Daemon) -> None:
     fitted.start()
     assert fitted.settle()["model"]["fitted_images"] == IMAGES + 9
     runs = fitted.json("model", "history")["runs"]
-    assert [run["outcome"] for run in runs[:2]] == ["active", "cancelled"]
+    assert runs[0]["outcome"] == "active"
     assert "set-aside" in [run["outcome"] for run in runs]
