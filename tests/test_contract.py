@@ -150,6 +150,8 @@ def leaves(command: click.Command, name: str, parent: click.Context | None = Non
     """Yield every command of a tree with its whole name."""
     context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     if isinstance(command, click.Group):
+        if command.invoke_without_command and parent is not None:
+            yield context.command_path, Leaf(command, context)
         for inner, found in sorted(command.commands.items()):
             yield from leaves(found, inner, context)
     else:

@@ -50,6 +50,9 @@ AS_TEXT: dict[str, Lines] = {
     "cbir resolve": text.tasks,
     "cbir review": lambda answer: [text.reviewed(answer)],
     "cbir alerts": lambda answer: [text.alert(answer)],
+    "cbir alerts test": text.tested,
+    "cbir watch add": text.watched,
+    "cbir watch list": text.works,
     "cbir model show": text.model,
     "cbir model history": text.history,
 }
