@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,9 @@ LOAD_CHUNK = 5_000
 
 TEND_S = 600.0
 """No single step of `Collection.tend` takes longer, not even writing the lists of a million to a slow disk."""
+
+NICENESS = 10
+"""Of the thread that tends the collection."""
 
 QUERY_ROUND = 24
 """Candidates verified at once for a query: about 20 ms; the true one is among them in 99 % of the hardest edits."""
@@ -203,9 +207,14 @@ class Searcher:
 
     def run(self) -> None:
         """Keep what makes searches of a large collection fast in step with it, until stopped."""
-        while not self._stopping.is_set():
-            pulse.beat(TEND_S)
+        # On Linux niceness belongs to the thread: queries and indexing go first.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while True:
             self._changed.clear()
+            # Only now: clearing must not take away what `stop` says.
+            if self._stopping.is_set():
+                return
+            pulse.beat(TEND_S)
             if not self.tend():
                 pulse.beat(pulse.FOREVER_S)
                 self._changed.wait()
