@@ -22,6 +22,9 @@ STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
 USEC = 1_000_000
 
+_unreached: set[str] = set()
+"""Addresses at which the last message was lost."""
+
 
 def notify(*lines: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Send `lines` to the service manager as one message.
@@ -36,7 +39,8 @@ def notify(*lines: str, environ: Mapping[str, str] = os.environ) -> bool:
     Returns
     -------
     bool
-        Whether a manager got them.  A manager that cannot be reached is logged and is no reason to stop.
+        Whether a manager got them.  A manager that cannot be reached is logged, once until it is, and is no reason to
+        stop.
 
     Notes
     -----
@@ -51,8 +55,12 @@ def notify(*lines: str, environ: Mapping[str, str] = os.environ) -> bool:
         try:
             sender.sendto("\n".join(lines).encode("utf-8", "replace"), target)
         except OSError as error:
-            log.warning("service manager not reached socket=%s error=%s", address, error)
+            # A daemon that indexes tells every few seconds how far it is.
+            level = logging.DEBUG if address in _unreached else logging.WARNING
+            log.log(level, "service manager not reached socket=%s error=%s", address, error)
+            _unreached.add(address)
             return False
+    _unreached.discard(address)
     return True
 
 

@@ -46,10 +46,26 @@ def test_without_a_manager_nothing_happens(caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.mark.parametrize("address", ["/nowhere/notify", "/" + "x" * 200, "vsock:2:1234"])
 def test_a_manager_that_is_gone_stops_nobody(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A socket that is not there, too long or of another kind is a warning that names it."""
+    """A socket that is not there, too long or of another kind is one warning that names it."""
     with caplog.at_level(logging.WARNING):
-        assert not notify(WATCHDOG, environ={"NOTIFY_SOCKET": address})
-    assert address in caplog.text
+        for _ in range(3):
+            assert not notify(WATCHDOG, environ={"NOTIFY_SOCKET": address})
+    (record,) = caplog.records
+    assert address in record.getMessage()
+
+
+def test_a_manager_that_comes_back_may_be_lost_again(
+    manager: socket.socket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each loss is one warning: after a message that arrived, the next loss is told."""
+    path = tmp_path / "notify"
+    environ = {"NOTIFY_SOCKET": str(path)}
+    assert not notify(WATCHDOG, environ=environ)
+    manager.bind(str(path))
+    assert notify(WATCHDOG, environ=environ)
+    path.unlink()
+    assert not notify(WATCHDOG, environ=environ)
+    assert len(caplog.records) == 2
 
 
 def test_a_manager_that_never_reads_stops_nobody(manager: socket.socket, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def idle(album: Path, seconds: float, with_map: bool) -> None:
 
 def _started(home: Path, album: Path, *, with_map: bool) -> subprocess.Popen[bytes]:
     config = home / "config.toml"
-    config.write_text("[model]\nmodel_idle_s = 5\n" + ("" if with_map else "min_images = 1000000\n"))
+    config.write_text("[model]\nmodel_idle_s = 5\n" + ("" if with_map else "min_images = 100000\n"))
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CBIR_"))}
     environ |= {"CBIR_STATE": str(home / "state"), "CBIR_CONFIG": str(config), "NOTIFY_SOCKET": str(home / "notify")}
     # As under systemd: pings cost something, too.
@@ -86,8 +86,11 @@ def _started(home: Path, album: Path, *, with_map: bool) -> subprocess.Popen[byt
         with (home / "log").open("ab") as log:
             command: list[str | Path] = [COMMANDS / "cbir-daemon", "run", "--quiet", album]
             process = subprocess.Popen(command, env=environ, stderr=log)  # noqa: S603 -- ours
-        while b"READY=1" not in manager.recv(4096).split(b"\n"):
-            pass
+        try:
+            while b"READY=1" not in manager.recv(4096).split(b"\n"):
+                pass
+        except TimeoutError as error:
+            raise click.ClickException((home / "log").read_text()) from error
     return process
 
 

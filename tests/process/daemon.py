@@ -97,9 +97,11 @@ class Daemon:
 
     def run(self, *argv: str | Path, stdin: bytes = b"", command: str = "cbir") -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end."""
+        # What a user starts has no service manager.
+        environ = {name: value for name, value in self.environ.items() if name != "NOTIFY_SOCKET"}
         return subprocess.run(  # noqa: S603 -- our own commands
             [COMMANDS / command, *argv],
-            env=self.environ,
+            env=environ,
             input=stdin,
             capture_output=True,
             timeout=COMMAND_TIMEOUT_S,
