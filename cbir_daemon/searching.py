@@ -216,7 +216,7 @@ class Searcher:
                 return
             pulse.beat(TEND_S)
             if not self.tend():
-                pulse.beat(pulse.FOREVER_S)
+                pulse.rest(pulse.FOREVER_S)
                 self._changed.wait()
 
     def tend(self) -> bool:

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,15 @@ def waves(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 VECTORS = waves(COUNT)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_lists() -> Iterator[None]:
+    """Train lists in a tenth of a second: a view still looks into 8 of 200."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists, "WINDOW_LISTS", 200)
+        patch.setattr(lists, "_ROUNDS", 4)
+        yield
 
 
 def settled(collection: Collection) -> Collection:

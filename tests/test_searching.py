@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from cbir_daemon import matching, searching
 from cbir_daemon.records import Facts, Kind
 from cbir_daemon.searching import Found, Map, Searcher, as_vectors
 from cbir_daemon.store import Gone, Indexed, Store
@@ -164,6 +167,119 @@ def test_load_takes_up_the_active_map(store: Store) -> None:
     assert searcher.view.map.run_id == run
     assert searcher.view.map.ids.tolist() == list(range(1, COUNT + 1))
     assert searcher.search(photographed(100), at(3.0), COUNT)[0].map_distance is not None
+
+
+@pytest.fixture
+def coded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many codes were made each time some were."""
+    made: list[int] = []
+    real = matching.packed_codes
+
+    def packed_codes(vectors: NDArray[np.uint8]) -> matching.Codes:
+        made.append(len(vectors))
+        return real(vectors)
+
+    monkeypatch.setattr(matching, "packed_codes", packed_codes)
+    return made
+
+
+def loaded(store: Store, path: Path) -> Searcher:
+    """Return a searcher that keeps its codes in a file."""
+    searcher = Searcher(store, codes_path=path)
+    searcher.load()
+    return searcher
+
+
+def added(store: Store, number: int) -> list[tuple[int, bytes]]:
+    """Bring a photograph into the store alone, as if the daemon were killed before its view has it."""
+    facts = Facts(digest(number), photographed(number), 240, 160, "JPEG")
+    return list(store.apply([Indexed(store.albums()[0].id, b"%d.jpg" % number, state(number), facts)]).added)
+
+
+def test_codes_are_made_once(store: Store, tmp_path: Path, coded: list[int]) -> None:
+    """A restart makes none but the few that it compares, and finds the same."""
+    path = tmp_path / "codes.rows"
+    before = loaded(store, path).copies(photographed(4, mirrored))
+    assert coded == [COUNT]
+    searcher = loaded(store, path)
+    assert coded == [COUNT, COUNT]
+    assert searcher.copies(photographed(4, mirrored)) == before
+    assert searcher.newest_id == COUNT
+
+
+def test_a_start_compares_a_few_codes_only(
+    store: Store, tmp_path: Path, coded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are; the newest is one of them."""
+    path = tmp_path / "codes.rows"
+    loaded(store, path)
+    monkeypatch.setattr(searching, "PROBED_CONTENTS", 3)
+    loaded(store, path)
+    assert coded == [COUNT, 4]
+
+
+def test_a_start_completes_and_clears_the_codes(store: Store, tmp_path: Path, coded: list[int]) -> None:
+    """What the store has and the file has not is made, what the file has and the store has not goes."""
+    path = tmp_path / "codes.rows"
+    loaded(store, path)
+    added(store, 20)
+    store.apply([Gone(store.albums()[0].id, b"3.jpg")])
+    searcher = loaded(store, path)
+    assert coded[-1] == 1
+    assert sorted(searcher.view.collection.ids.tolist()) == [1, 2, 3, *range(5, COUNT + 1), COUNT + 1]
+    assert ids_of(searcher.copies(photographed(20)), Kind.COPY) == [COUNT + 1]
+    assert searcher.copies(photographed(3)) == []
+    assert searcher.newest_id == COUNT + 1
+
+
+def test_codes_of_another_index_are_not_believed(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where an index was put in the place of another, its contents have the ids of others."""
+    path = tmp_path / "codes.rows"
+    with opened(tmp_path / "other.sqlite") as other:
+        for number in range(30, 30 + COUNT):
+            added(other, number)
+        loaded(other, path)
+    searcher = loaded(store, path)
+    assert ids_of(searcher.copies(photographed(4)), Kind.COPY) == [5]
+    assert searcher.copies(photographed(34)) == []
+    assert len([one for one in caplog.records if "not those of the index" in one.message]) == 1
+
+
+def test_codes_of_an_index_that_was_put_back_are_not_believed(store: Store, tmp_path: Path) -> None:
+    """The newest id may have been given twice: to a content before the backup was put back, and to another after."""
+    path = tmp_path / "codes.rows"
+    searcher = loaded(store, path)
+    searcher.change([(COUNT + 1, photographed(50))], ())
+    searcher.close()
+    added(store, 51)
+    searcher = loaded(store, path)
+    assert ids_of(searcher.copies(photographed(51)), Kind.COPY) == [COUNT + 1]
+    assert searcher.copies(photographed(50)) == []
+
+
+def test_the_thread_tends_what_changes_until_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes round as long as there is something to do, rests, wakes at a change, and ends when asked."""
+    searcher = Searcher(store)
+    steps: queue.SimpleQueue[int] = queue.SimpleQueue()
+    left = iter([True, True])
+
+    def tend() -> bool:
+        steps.put(len(searcher.view.collection))
+        return next(left, False)
+
+    monkeypatch.setattr(searcher, "tend", tend)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(searcher.run)
+        assert [steps.get(timeout=30) for _ in range(3)] == [0, 0, 0]
+        searcher.load()
+        while steps.get(timeout=30) < COUNT:
+            pass
+        searcher.stop()
+        running.result(30)
+    # Asked before it began, it does not begin.
+    searcher.run()
 
 
 def test_places_are_added_to_the_map_in_use(searcher: Searcher) -> None:
