@@ -361,6 +361,7 @@ class Scene:
         self.ask("cbir settle")
         self.ask("cbir status")
         self.ask("cbir query", self.first)
+        self.watch()
         pictures.resaved(self.daemon.album / "photo-0001.jpg", self.daemon.album / "small.jpg")
         self.daemon.settle()
         self.answers["cbir alerts"] += self.daemon.alerts()
@@ -369,6 +370,16 @@ class Scene:
         self.ask("cbir undismiss", self.first, self.last)
         self.resolve()
         assert self.daemon.stop() == 0
+
+    def watch(self) -> None:
+        """Watch for a picture, list what is watched for, and send a test."""
+        work = self.daemon.album / "photo-0001.jpg"
+        for _ in range(2):
+            self.ask("cbir watch add", work, "--name", "mine")
+        self.ask("cbir watch list")
+        self.daemon.json("watch", "add", self.first)
+        self.ask("cbir watch remove", self.first.name)
+        self.ask("cbir alerts test", "log")
 
     def decide(self) -> None:
         """List what was decided, give it back, and review the groups."""

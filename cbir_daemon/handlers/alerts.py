@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import numpy as np
+
+from cbir_daemon import matching
 from cbir_daemon.alerts import alert_to_json
-from cbir_daemon.errors import BadRequestError, NotFoundError, UnavailableError
+from cbir_daemon.errors import BadRequestError, NotFoundError, TooPlainError, UnavailableError
 from cbir_daemon.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
 from cbir_daemon.store import NewWork, Sighting, Work
@@ -60,8 +64,10 @@ def watch_add(rooms: Rooms, request: Request) -> Reply:
     name = (name or os.fsdecode(path or b"").rpartition("/")[2]).encode(errors="replace").decode()
     if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
         raise BadRequestError("parameter 'name' must be one line of at most 200 characters", hint="give another one")
-    facts = rooms.pool.read_image(request.blob or path)  # type: ignore[arg-type]
+    facts = rooms.pool.read_image(request.blob or Path(os.fsdecode(path or b"")))
     assert facts.vector is not None
+    if matching.is_plain(np.frombuffer(facts.vector, dtype=np.uint8)):
+        raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
     added = rooms.watchlist.add(NewWork(facts.digest, facts.vector, name, path or b""), time.time())
     if added is None:
         known = next(work for work in rooms.store.works() if work.digest == facts.digest)

@@ -1,0 +1,168 @@
+"""A work is found in every content that contains it, whichever of the two came first, and told once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cbir_daemon.alerts import Policy
+from cbir_daemon.config import AlertsConfig
+from cbir_daemon.duplicates import Pairing
+from cbir_daemon.records import EXTRACTOR, Facts, FileState
+from cbir_daemon.searching import Searcher
+from cbir_daemon.store import Gone, Indexed, NewWork, Sighted, Store, Work
+from cbir_daemon.watchlist import COMPARED, WatchList
+from tests.pictures import Picture, mirrored
+from tests.rows import digest, opened, photographed
+
+NOW = 1_700_000_000.0
+
+
+def middle(picture: Picture) -> Picture:
+    """Return the middle of a picture, half of its width and height."""
+    height, width = picture.shape[:2]
+    return picture[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4]
+
+
+def beside_itself(picture: Picture) -> Picture:
+    """Return a picture with its negative, upside down, to the right of it."""
+    return np.concatenate([picture, 255 - picture[::-1]], axis=1)
+
+
+class Index:
+    """An index with a watch list; a content's number is the seed of its picture, and 100 more an edit of it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.searcher = Searcher(store)
+        self.watchlist = WatchList(store, self.searcher)
+        policy = Policy(AlertsConfig(), ())
+        self.pairing = Pairing(store, self.searcher, self.watchlist, policy.wanted, lambda: False)
+
+    def add(self, number: int, vector: bytes) -> None:
+        """Index a file with a content of its own and look it up."""
+        facts = Facts(digest(number), vector, 240, 160, "JPEG")
+        applied = self.store.apply([Indexed(1, b"%d.jpg" % number, FileState(1, number, number), facts)])
+        self.searcher.change(applied.added, applied.gone)
+        self.settle()
+
+    def settle(self) -> None:
+        """Look up and decide on what is new."""
+        while self.pairing._look_up() | self.pairing._alert():
+            pass
+
+    def watch(self, number: int, name: str = "mine") -> tuple[Work, list[bytes]]:
+        """Watch for a picture; return the work, and the digests of what it was seen in."""
+        added = self.watchlist.add(NewWork(digest(number), photographed(number), name, b"/works/mine.tif"), NOW)
+        assert added is not None
+        work, sightings = added
+        return work, [one.digest for one in sightings]
+
+    def told(self) -> list[tuple[bytes, list[Sighted]]]:
+        """Return file name and works of every alert."""
+        return [(one.path.rpartition(b"/")[2], list(one.watched)) for one in self.store.alerts(0, 100)]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    """An index whose album was indexed before."""
+    with opened(tmp_path / "index.sqlite") as store:
+        yield Index(store)
+
+
+def test_a_new_file_with_a_work_in_it_is_told(index: Index) -> None:
+    """As the same bytes, mirrored, as its middle, and beside another picture; a stranger is not."""
+    index.watch(1)
+    index.add(1, photographed(1))
+    index.add(101, photographed(1, mirrored))
+    index.add(102, photographed(1, middle))
+    index.add(103, photographed(1, beside_itself))
+    index.add(2, photographed(2))
+    told = index.told()
+    assert [name for name, _ in told] == [b"1.jpg", b"101.jpg", b"102.jpg", b"103.jpg"]
+    assert told[0][1] == [Sighted("mine", "exact", 1.0)]
+    assert [(one.name, one.kind) for _, (one,) in told[1:]] == [("mine", "copy")] * 3
+    assert index.store.works()[0].sightings == 4
+
+
+def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
+    """The caller is told, and nobody else: it is no news to anybody."""
+    index.add(1, photographed(1))
+    index.add(101, photographed(1, mirrored))
+    index.add(2, photographed(2))
+    before = index.told()
+    assert index.watch(1)[1] == [digest(1), digest(101)]
+    assert index.watch(3, "other")[1] == []
+    index.settle()
+    assert index.told() == before
+
+
+def test_a_first_index_tells_of_works(tmp_path: Path) -> None:
+    """Not of its duplicates, but of each file that contains a work, once."""
+    with opened(tmp_path / "index.sqlite") as store:
+        store.add_album(b"/new")
+        index = Index(store)
+        index.watch(1)
+        facts = Facts(digest(101), photographed(1, mirrored), 240, 160, "JPEG")
+        again = Facts(digest(101), None, 0, 0, "")
+        changes = [Indexed(2, b"a.jpg", FileState(1, 1, 1), facts), Indexed(2, b"b.jpg", FileState(1, 2, 2), again)]
+        applied = store.apply(changes)
+        index.searcher.change(applied.added, applied.gone)
+        index.settle()
+        assert sorted(name for name, _ in index.told()) == [b"a.jpg", b"b.jpg"]
+
+
+def test_what_is_known_is_not_told_again(index: Index) -> None:
+    """Looked up once more, as after an update, a content is no news; a new file with it is."""
+    index.watch(1)
+    index.add(101, photographed(1, mirrored))
+    assert len(index.told()) == 1
+    with index.store._database.read() as connection:
+        assert connection.execute("SELECT extractor FROM work").fetchall() == [(EXTRACTOR,)]
+    index.store._write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
+    index.settle()
+    assert len(index.told()) == 1
+    applied = index.store.apply([Gone(1, b"101.jpg")])
+    index.searcher.change(applied.added, applied.gone)
+    index.add(101, photographed(1, mirrored))
+    assert len(index.told()) == 2
+
+
+def test_a_work_is_on_the_list_once(index: Index) -> None:
+    """By its bytes; another one of the same name gets a number; what is taken off is not looked for."""
+    work, _ = index.watch(1)
+    assert index.watchlist.add(NewWork(digest(1), photographed(1), "again", b""), NOW) is None
+    other, _ = index.watch(2)
+    assert (work.name, other.name) == ("mine", "mine (2)")
+    assert index.watchlist.remove(work.id)
+    assert not index.watchlist.remove(work.id)
+    assert [one.name for one in index.store.works()] == ["mine (2)"]
+    index.add(101, photographed(1, mirrored))
+    assert index.told() == []
+
+
+def test_the_list_is_there_after_a_restart(index: Index) -> None:
+    """Read from the store."""
+    index.watch(1)
+    again = WatchList(index.store, index.searcher)
+    assert again.sightings(digest(101), photographed(1, mirrored)) == []
+    again.load()
+    (one,) = again.sightings(digest(101), photographed(1, mirrored))
+    assert (one.work_id, one.kind, one.digest) == (1, "copy", digest(101))
+
+
+def test_of_a_long_list_the_likeliest_are_compared(index: Index) -> None:
+    """The right one is among them."""
+    for number in range(3 * COMPARED):
+        index.watch(number, f"work {number}")
+    for number in (0, 17, 35):
+        found = index.watchlist.sightings(digest(1000), photographed(number, mirrored))
+        assert [one.work_id for one in found] == [number + 1]
+
+
+def test_without_a_list_nothing_is_compared(index: Index) -> None:
+    """Who watches for nothing pays nothing."""
+    assert index.watchlist.sightings(digest(1), photographed(1)) == []
