@@ -208,7 +208,8 @@ class Explanation:
     area_ratio : float
         How many times larger the one image would be than the other at one scale, at least 1.
     cost : float
-        What disagreement is multiplied by: the area ratio, and more for a negative or when a strip is left out.
+        What disagreement is multiplied by: the area ratio, more for a negative, for little evidence and when a strip
+        is left out.
     strip : bool
         Whether a strip of the query that disagrees, as letters written across, was left out.
     evidence_px : float or None

@@ -164,10 +164,10 @@ def test_explanation_gives_the_score(album: NDArray[np.uint8]) -> None:
     copy, other = matching.judge(crop, album[[7, 3]])
     told = copy.explanation
     assert told.outcome is Outcome.COPY
-    assert told.cost == pytest.approx(1.5 * told.area_ratio)
+    assert told.evidence_px is not None
+    assert told.cost == pytest.approx(1.5 * told.area_ratio * (1 + 500 / told.evidence_px))
     assert told.area_ratio == pytest.approx(480 * 320 / (340 * 226), abs=0.1)
     assert (told.scale_x, told.scale_y) == pytest.approx((340 / 480, 226 / 320), abs=0.02)
-    assert told.evidence_px is not None
     enough = min(1, told.evidence_px / told.evidence_needed_px)
     assert copy.score == pytest.approx((1 - (1 - told.correlation) * told.cost) * enough, abs=1e-3)
     assert other.explanation.outcome in {Outcome.GIVEN_UP, Outcome.BELOW}

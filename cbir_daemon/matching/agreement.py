@@ -6,7 +6,7 @@ In: images and maps.  Out: correlations, evidence, maps.  Never here: first gues
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,48 +30,21 @@ class Overlaps:
     ----------
     own, other : (n, 64, 64) ndarray of float32
         The query and the images, equalised as if there were nothing outside their overlaps; 0 there.
-    resolution : (n,) ndarray of float32
-        Pixels of the query that one pixel of the coarser image covers, at least 1.
     correlations : (n,) ndarray of float32
         In [-1, 1].
     evidence_px : (n,) ndarray of float32
         Pixels of the coarser image that hold structure in both.
+    spared, spared_px : (n,) ndarray of float32
+        The same without the strip of `STRIP_PX` lines, along either axis of the query, that disagrees most.  Letters
+        across a picture disagree there and nowhere else; other pictures disagree everywhere.
     """
 
     own: Floats
     other: Floats
-    resolution: Floats
     correlations: Floats
     evidence_px: Floats
-
-    def without_strip(self) -> tuple[Floats, Floats]:
-        """Return correlations and evidence without the strip of `STRIP_PX` lines that disagrees most, along any axis.
-
-        Notes
-        -----
-        Letters across a picture disagree in one strip and nowhere else; other pictures disagree everywhere.
-        """
-        found = [self._without_lines(axis) for axis in (1, 2)]
-        rows_win = found[0][0] >= found[1][0]
-        return np.where(rows_win, found[0][0], found[1][0]), np.where(rows_win, found[0][1], found[1][1])
-
-    def _without_lines(self, axis: int) -> tuple[Floats, Floats]:
-        def sums(products: Floats) -> Floats:
-            """Return the sum over all but each strip."""
-            running = np.pad(np.cumsum(products.sum(axis=3 - axis), axis=1), ((0, 0), (1, 0)))
-            return np.asarray(running[:, -1:] - (running[:, STRIP_PX:] - running[:, :-STRIP_PX]), dtype=np.float32)
-
-        energy, other_energy = sums(self.own**2), sums(self.other**2)
-        correlations = sums(self.own * self.other) / np.sqrt(np.maximum(energy * other_energy, 1e-6))
-        best = correlations.argmax(axis=1)[:, None]
-        least = np.take_along_axis(np.minimum(energy, other_energy), best, axis=1)[:, 0] / self.resolution
-        return np.take_along_axis(correlations, best, axis=1)[:, 0], np.asarray(least, dtype=np.float32)
-
-    def some(self, rows: NDArray[np.bool_]) -> Overlaps:
-        """Return those of some images."""
-        return Overlaps(
-            self.own[rows], self.other[rows], self.resolution[rows], self.correlations[rows], self.evidence_px[rows]
-        )
+    spared: Floats
+    spared_px: Floats
 
 
 def overlaps(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: Floats) -> Overlaps:
@@ -101,10 +74,28 @@ def overlaps(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: 
     seen = sample(down @ (others * signs[:, None, None]) @ across.transpose(0, 2, 1), maps, VECTOR_SIDE_PX)
     coarser = np.maximum(1, 1 / np.maximum(scales, 1e-3))
     own, other = (_equalized_inside(some, overlap, coarser) for some in (image, seen))
-    energy, other_energy = np.sum(own**2, axis=(1, 2)), np.sum(other**2, axis=(1, 2))
-    correlations = np.sum(own * other, axis=(1, 2)) / np.sqrt(np.maximum(energy * other_energy, 1e-6))
-    resolution = np.prod(coarser, axis=1)
-    return Overlaps(own, other, resolution, correlations, np.minimum(energy, other_energy) / resolution)
+    products = np.stack([own * other, own * own, other * other])
+    # One query pixel holds less than one of the coarser image's.
+    evidence = 1 / np.prod(coarser, axis=1)
+    correlations, evidence_px = _correlated(products.sum(axis=(2, 3)), evidence)
+    by_rows, by_columns = (_without_strip(products.sum(axis=axis), evidence) for axis in (3, 2))
+    rows_win = by_rows[0] >= by_columns[0]
+    spared, spared_px = (np.where(rows_win, one, two) for one, two in zip(by_rows, by_columns, strict=True))
+    return Overlaps(own, other, correlations, evidence_px, spared, spared_px)
+
+
+def _correlated(sums: Floats, evidence: Floats) -> tuple[Floats, Floats]:
+    """Return correlations and evidence of sums (3, ...) of the products of two images, and of each with itself."""
+    return sums[0] / np.sqrt(np.maximum(sums[1] * sums[2], 1e-6)), np.minimum(sums[1], sums[2]) * evidence
+
+
+def _without_strip(lines: Floats, evidence: Floats) -> tuple[Floats, Floats]:
+    """Return the highest correlation that leaving out a strip gives, and its evidence, of sums (3, n, 64) by line."""
+    running = np.pad(np.cumsum(lines, axis=2), ((0, 0), (0, 0), (1, 0)))
+    strips = running[:, :, STRIP_PX:] - running[:, :, :-STRIP_PX]
+    correlations, evidence_px = _correlated(running[:, :, -1:] - strips, evidence[:, None])
+    best = correlations.argmax(axis=1)[:, None]
+    return np.take_along_axis(correlations, best, 1)[:, 0], np.take_along_axis(evidence_px, best, 1)[:, 0]
 
 
 def _equalized_inside(images: Floats, overlap: Floats, coarser: Floats) -> Floats:
@@ -155,8 +146,12 @@ def polish(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: Fl
         going = gains > _LEAST_GAIN
         if not going.any():
             break
-        active, moved, found = active[going], moved[going], found.some(going)
+        active, moved, found = active[going], moved[going], _rows_of(found, going)
     return best
+
+
+def _rows_of(found: Overlaps, rows: NDArray[np.bool_]) -> Overlaps:
+    return Overlaps(*(getattr(found, one.name)[rows] for one in fields(found)))
 
 
 def _equations(found: Overlaps) -> tuple[Floats, Floats]:

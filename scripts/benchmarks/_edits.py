@@ -174,8 +174,9 @@ def straightened(image: Image.Image, random: Random) -> Image.Image:
     share = min(width / (width * cosine + height * sine), height / (width * sine + height * cosine))
     wide, high = width * share / 2, height * share / 2
     turned_image = image.rotate(angle_deg, Image.Resampling.BICUBIC)
-    corners = (width / 2 - wide, height / 2 - high, width / 2 + wide, height / 2 + high)
-    return turned_image.crop(tuple(round(corner) for corner in corners))
+    return turned_image.crop(
+        (round(width / 2 - wide), round(height / 2 - high), round(width / 2 + wide), round(height / 2 + high))
+    )
 
 
 def grown(image: Image.Image, random: Random) -> Image.Image:
@@ -197,6 +198,53 @@ def phone(image: Image.Image, random: Random) -> Image.Image:
     draw.rectangle((width - 46, 16, width - 16, 30), outline=ink)
     draw.line((120, height - 14, 240, height - 14), fill=ink, width=4)
     return whole
+
+
+def moved_camera(share: float) -> Edit:
+    """Return the edit that shows the scene from another place: near things move by a share of the width, far ones not.
+
+    Depth rises towards the lower edge, as in most photographs, with hills and hollows; the frame moves along a little.
+    """
+
+    def edit(image: Image.Image, random: Random) -> Image.Image:
+        width, height = image.size
+        noise = Image.fromarray(random.normal(0, 1, (4, 6)).astype(np.float32))
+        hills = np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC))
+        y, x = np.mgrid[:height, :width].astype(np.float32)
+        depth = y / height + 0.5 * hills / np.abs(hills).max()
+        shift = share * width * (depth - depth.mean()) / (depth.max() - depth.min())
+        across = np.clip(x + shift * random.choice([-1, 1]), 0, width - 1).round().astype(np.int64)
+        pixels = np.asarray(image)[y.astype(np.int64), across]
+        return cropped(0.04, corner=True)(Image.fromarray(pixels), random)
+
+    return edit
+
+
+def moved_thing(share: float) -> Edit:
+    """Return the edit that moves what is in the middle, a quarter of the area, against the rest, which stands still."""
+
+    def edit(image: Image.Image, random: Random) -> Image.Image:
+        width, height = image.size
+        wide, high = width * 0.28, height * 0.28
+        mask = Image.new("L", image.size, 0)
+        box = (width / 2 - wide, height / 2 - high, width / 2 + wide, height / 2 + high)
+        ImageDraw.Draw(mask).ellipse(box, fill=255)
+        angle = random.uniform(0, 2 * math.pi)
+        by_x, by_y = round(share * width * math.cos(angle)), round(share * width * math.sin(angle))
+        moved = Image.fromarray(np.roll(np.asarray(image), (by_y, by_x), axis=(0, 1)))
+        return Image.composite(moved, image, mask.filter(ImageFilter.GaussianBlur(3)))
+
+    return edit
+
+
+def other_thing(image: Image.Image, random: Random) -> Image.Image:
+    """Return the image with a quarter of its area replaced by what is elsewhere in it."""
+    width, height = image.size
+    mask = Image.new("L", image.size, 0)
+    left, top = random.uniform(0, width * 0.44), random.uniform(0, height * 0.44)
+    ImageDraw.Draw(mask).ellipse((left, top, left + width * 0.56, top + height * 0.56), fill=255)
+    other = Image.fromarray(np.roll(np.asarray(image), (height // 2, width // 2), axis=(0, 1)))
+    return Image.composite(other, image, mask.filter(ImageFilter.GaussianBlur(3)))
 
 
 EDITS: dict[str, Edit] = {
@@ -264,3 +312,12 @@ HARDER: dict[str, Edit] = {
     ),
 }
 """Beyond what was asked for: printed below the others and averaged apart."""
+
+SHOTS: dict[str, Edit] = {
+    "camera moved: near things by 4 %": moved_camera(0.04),
+    "camera moved: near things by 8 %": moved_camera(0.08),
+    "what is in the middle moved by 2 %": moved_thing(0.02),
+    "what is in the middle moved by 5 %": moved_thing(0.05),
+    "something else on a quarter of the area": other_thing,
+}
+"""Other shots of a scene, simulated: no copies, so the fewer are accepted, the better."""

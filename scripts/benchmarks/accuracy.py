@@ -2,7 +2,8 @@
 
 In: folders of photographs (by default those beside the checkout).  Out: a Markdown table of recall@1 and of verdicts
 for each edit, the distributions of true and false scores, and the time of a query.  The same folders and seed give
-the same figures.  Never here: speed against the size of the album (`scale`).
+the same figures.  Never here: speed against the size of the album (`scale`), how the threshold was found
+(`threshold`), what each view brings (`views`).
 
 Peers decide by a distance: theirs is the largest at which one stranger in a thousand finds a false original.
 """
@@ -10,258 +11,261 @@ Peers decide by a distance: theirs is the largest at which one stranger in a tho
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-import imagehash
 import numpy as np
-from _edits import EDITS
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from _album import SEED, Album
+from _drawing import draw_distributions
+from _edits import EDITS, HARDER, SHOTS
+from _peers import Finder, Ours, SiftPeer, cheap_peers, missing_peers, use_one_thread
+from PIL import Image
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
 
-from cbir_daemon.matching import COPY_THRESHOLD, Collection, Snapshot, judge
+from cbir_daemon.matching import COPY_THRESHOLD
 
-try:
-    import pdqhash  # type: ignore[import-not-found, unused-ignore]
-except ImportError:  # a peer that needs a compiler; the table says that it is missing
-    pdqhash = None
-
-try:
-    import cv2  # type: ignore[import-not-found, unused-ignore]
-except ImportError:  # 60 MB for one peer; the table says that it is missing
-    cv2 = None
-
-PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos"
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-CANDIDATES = 24
-SEED = 7
-SIFT_FEATURES = 250
-SIFT_CHECKED = 5
-Vectors = NDArray[np.uint8]
+ALL_EDITS = {**EDITS, **HARDER, **SHOTS}
+GOALS = {"recall@1, average": 0.985, "recall@1, least": 0.90, "copies, average": 0.96, "copies, least": 0.80}
 
 
-def vector_of(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the 4096 grey numbers of an image, made as the daemon makes them."""
-    image.draft("L", (128, 128))
-    grey = ImageOps.exif_transpose(image).convert("L")
-    return np.asarray(grey.resize((64, 64), Image.Resampling.LANCZOS, reducing_gap=3.0), dtype=np.uint8).reshape(-1)
+@dataclass(frozen=True)
+class Answer:
+    """What a finder made of one query: the original's score, the best other one, and the processor's time."""
+
+    true: float
+    false: float
+    false_row: int
+    took_ms: float
 
 
 @dataclass
-class Tally:
-    """What a finder did over some queries."""
+class Column:
+    """What a finder made of all its queries.
 
-    first: int = 0
-    accepted: int = 0
-    queries: int = 0
-    true_scores: list[float] = field(default_factory=list)
-    false_scores: list[float] = field(default_factory=list)
-    took_ms: list[float] = field(default_factory=list)
+    Parameters
+    ----------
+    finder : Finder
+    strangers : list of Answer
+        Photographs asked for in the album without them.
+    edits : dict
+        Answers for each edit.
+    """
 
-    def cell(self) -> str:
-        """Return recall@1 and the share of originals accepted, as a cell of the table."""
-        return f"{self.first / self.queries:.2f} / {self.accepted / self.queries:.2f}" if self.queries else "-"
+    finder: Finder
+    strangers: list[tuple[int, Answer]] = field(default_factory=list)
+    edits: dict[str, list[Answer]] = field(default_factory=dict)
 
+    @property
+    def threshold(self) -> float:
+        """The finder's own, or for a peer what lets one stranger in a thousand through."""
+        if isinstance(self.finder, Ours):
+            return self.finder.threshold
+        best = sorted((answer.false for _, answer in self.strangers), reverse=True)
+        return float(np.nextafter(best[len(best) // 1000], math.inf))
 
-class Ours:
-    """The daemon's own way: coarse search, then verdicts."""
+    def shares(self, name: str) -> tuple[float, float]:
+        """Return recall@1 and the share of originals accepted, of one edit."""
+        answers = self.edits[name]
+        first = sum(answer.true > answer.false for answer in answers)
+        accepted = sum(answer.true >= self.threshold for answer in answers)
+        return first / len(answers), accepted / len(answers)
 
-    name = "cbir"
+    def cell(self, names: Sequence[str]) -> str:
+        """Return the averages over edits, as a cell of the table."""
+        if not set(names) <= set(self.edits):
+            return "-"
+        first, accepted = np.mean([self.shares(name) for name in names], axis=0)
+        digits = 2 if len(names) == 1 else 3
+        return f"{first:.{digits}f} / {accepted:.{digits}f}"
 
-    def __init__(self, vectors: Vectors) -> None:
-        collection = Collection()
-        collection.add(range(len(vectors)), vectors)
-        self._vectors = vectors
-        self._snapshot: Snapshot = collection.snapshot()
-        self.threshold = COPY_THRESHOLD
+    def least(self, names: Sequence[str]) -> str:
+        """Return the least over edits, as a cell of the table."""
+        if not set(names) <= set(self.edits):
+            return "-"
+        first, accepted = np.min([self.shares(name) for name in names], axis=0)
+        return f"{first:.2f} / {accepted:.2f}"
 
-    def scores(self, image: Image.Image, without: int | None = None) -> dict[int, float]:
-        """Return the score of each candidate by row, one row left out."""
-        query = vector_of(image)
-        rows = [row for row, _ in self._snapshot.candidates(query, CANDIDATES) if row != without]
-        return {row: judgement.score for row, judgement in zip(rows, judge(query, self._vectors[rows]), strict=True)}
-
-
-class HashPeer:
-    """A perceptual hash: 1 minus the share of bits that differ, over the whole album."""
-
-    def __init__(self, name: str, bits_of: Callable[[Image.Image], NDArray[np.bool_]], files: Sequence[Path]) -> None:
-        self.name = name
-        self.threshold = 1.0
-        self._bits_of = bits_of
-        self._album = np.stack([bits_of(Image.open(path).convert("RGB")) for path in files])
-
-    def scores(self, image: Image.Image, without: int | None = None) -> dict[int, float]:
-        """Return the score of each row, one row left out."""
-        shares = np.mean(self._album == self._bits_of(image), axis=1)
-        return {row: float(share) for row, share in enumerate(shares) if row != without}
-
-
-class SiftPeer:
-    """SIFT: nearest features of the album vote, the best few are checked by RANSAC; the score counts inliers."""
-
-    name = "SIFT"
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.threshold = math.inf
-        self._sift = cv2.SIFT_create(nfeatures=SIFT_FEATURES)
-        found = [self._features(Image.open(path)) for path in files]
-        self._points = [points for points, _ in found]
-        self._descriptors = [descriptors for _, descriptors in found]
-        self._owners = np.concatenate([np.full(len(points), row) for row, points in enumerate(self._points)])
-        self._all = np.concatenate(self._descriptors)
-        self._squares = np.einsum("nd,nd->n", self._all, self._all)
-
-    def scores(self, image: Image.Image, without: int | None = None) -> dict[int, float]:
-        """Return the inliers of the rows with most votes, one row left out."""
-        points, descriptors = self._features(image)
-        if not len(points):
-            return {}
-        distances = self._squares - 2 * (descriptors @ self._all.T)
-        nearest = self._owners[np.argpartition(distances, 2, axis=1)[:, :2]]
-        votes = np.bincount(nearest.ravel(), minlength=len(self._points))
-        if without is not None:
-            votes[without] = 0
-        rows = np.argsort(-votes, kind="stable")[:SIFT_CHECKED]
-        return {int(row): self._inliers(points, descriptors, int(row)) + votes[row] * 1e-4 for row in rows}
-
-    def _features(self, image: Image.Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        points, descriptors = self._sift.detectAndCompute(np.asarray(image.convert("L")), None)
-        if descriptors is None:
-            return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
-        return np.array([point.pt for point in points], np.float32), descriptors
-
-    def _inliers(self, points: NDArray[np.float32], descriptors: NDArray[np.float32], row: int) -> float:
-        if len(self._descriptors[row]) < 2:
-            return 0.0
-        pairs = cv2.BFMatcher().knnMatch(descriptors, self._descriptors[row], k=2)
-        good = [first for first, second in pairs if first.distance < 0.8 * second.distance]
-        if len(good) < 4:
-            return 0.0
-        here = points[[match.queryIdx for match in good]]
-        there = self._points[row][[match.trainIdx for match in good]]
-        _, mask = cv2.estimateAffine2D(here, there, ransacReprojThreshold=5.0)
-        return float(mask.sum()) if mask is not None else 0.0
+    def milliseconds(self, percent: float) -> float:
+        """Return a percentile of the time of a query."""
+        return float(np.percentile([answer.took_ms for some in self.edits.values() for answer in some], percent))
 
 
-Finder = Ours | HashPeer | SiftPeer
+@dataclass(frozen=True)
+class Task:
+    """One photograph under one edit, or as a stranger when there is no name; which finders are asked."""
+
+    row: int
+    name: str
+    finders: tuple[int, ...]
 
 
-def pdq_bits(image: Image.Image) -> NDArray[np.bool_]:
-    """Return the 256 bits of PDQ."""
-    return np.asarray(pdqhash.compute(np.asarray(image.convert("RGB")))[0], dtype=bool)
+class Asker:
+    """Asks finders in processes that share what they hold."""
+
+    def __init__(self, album: Album, finders: Sequence[Finder]) -> None:
+        self._album = album
+        self.finders = finders
+
+    def __call__(self, task: Task) -> list[Answer]:
+        """Return what each finder of a task makes of it."""
+        image = self._album.image(task.row)
+        if not task.name:
+            return [ask(self.finders[index], image, task.row, stranger=True) for index in task.finders]
+        random = np.random.default_rng([SEED, task.row, list(ALL_EDITS).index(task.name)])
+        edited = ALL_EDITS[task.name](image, random)
+        edited.load()
+        return [ask(self.finders[index], edited, task.row, stranger=False) for index in task.finders]
 
 
-def finders_of(files: Sequence[Path], vectors: Vectors, *, peers: bool, sift: bool) -> list[Finder]:
-    """Return this program and the peers that can be imported."""
-    finders: list[Finder] = [Ours(vectors)]
-    if peers:
-        finders.append(HashPeer("phash", lambda image: imagehash.phash(image).hash.ravel(), files))
-        finders.append(HashPeer("dhash", lambda image: imagehash.dhash(image).hash.ravel(), files))
-        if pdqhash:
-            finders.append(HashPeer("PDQ", pdq_bits, files))
-        if cv2 and sift:
-            finders.append(SiftPeer(files))
-    return finders
+# Set before the processes fork: what the finders hold is never copied.
+asker: Asker | None = None
 
 
-def ask_strangers(finder: Finder, files: Sequence[Path], rows: Sequence[int]) -> list[tuple[float, int, int]]:
-    """Return for each photograph the best score of the album without it: (score, its row, the row found)."""
-    found = []
-    for row in rows:
-        scores = finder.scores(Image.open(files[row]).convert("RGB"), without=row)
-        found.append(max((score, row, other) for other, score in scores.items()) if scores else (0.0, row, -1))
-    return sorted(found, reverse=True)
+def answers_of(task: Task) -> list[Answer]:
+    """Return what the finders make of a task, in a process."""
+    assert asker is not None
+    return asker(task)
 
 
-def ask_edited(finder: Finder, files: Sequence[Path], rows: Sequence[int], name: str) -> Tally:
-    """Return what a finder makes of one edit of some photographs."""
-    tally = Tally()
-    for row in rows:
-        random = np.random.default_rng([SEED, row, list(EDITS).index(name)])
-        image = EDITS[name](Image.open(files[row]).convert("RGB"), random)
-        image.load()
-        start_s = time.perf_counter()
-        scores = finder.scores(image)
-        tally.took_ms.append((time.perf_counter() - start_s) * 1000)
-        true = scores.pop(row, 0.0)
-        best_false = max(scores.values(), default=0.0)
-        tally.queries += 1
-        tally.first += true > best_false
-        tally.accepted += true >= finder.threshold
-        tally.true_scores.append(true)
-        tally.false_scores.append(best_false)
-    return tally
+def ask(finder: Finder, image: Image.Image, row: int, *, stranger: bool) -> Answer:
+    """Return what a finder makes of an image; the time is the processor's, so that a busy machine does not count."""
+    start_s = time.process_time()
+    scores = finder.scores(image, row if stranger else None)
+    took_ms = (time.process_time() - start_s) * 1000
+    true = scores.pop(row, 0.0)
+    false, other = max(((score, other) for other, score in scores.items()), default=(0.0, -1))
+    return Answer(true, false, other, took_ms)
 
 
-def whole(tallies: Sequence[Tally]) -> Tally:
-    """Return several tallies as one."""
-    total = Tally()
-    for tally in tallies:
-        total.first += tally.first
-        total.accepted += tally.accepted
-        total.queries += tally.queries
-        total.true_scores += tally.true_scores
-        total.false_scores += tally.false_scores
-        total.took_ms += tally.took_ms
-    return total
+def tasks_of(finders: Sequence[Finder], rows: Sequence[int], strangers: Sequence[int], sift_queries: int) -> list[Task]:
+    """Return all that is to be asked; SIFT gets few queries and the edits that were asked for only."""
+    quick = tuple(index for index, finder in enumerate(finders) if not isinstance(finder, SiftPeer))
+    every = tuple(range(len(finders)))
+    few = set(rows[:: max(1, len(rows) // max(1, sift_queries))][:sift_queries])
+    tasks = [Task(row, "", every if index < 10 * sift_queries else quick) for index, row in enumerate(strangers)]
+    return tasks + [
+        Task(row, name, every if row in few and name in EDITS else quick) for name in ALL_EDITS for row in rows
+    ]
 
 
-def print_distribution(edited: Tally, strangers: Sequence[float]) -> None:
+def columns_of(album: Album, finders: Sequence[Finder], tasks: Sequence[Task], processes: int) -> list[Column]:
+    """Return what all finders make of all tasks."""
+    global asker
+    asker = Asker(album, finders)
+    columns = [Column(finder) for finder in finders]
+    for task, answers in zip(tasks, in_processes(tasks, processes), strict=True):
+        for index, answer in zip(task.finders, answers, strict=True):
+            if task.name:
+                columns[index].edits.setdefault(task.name, []).append(answer)
+            else:
+                columns[index].strangers.append((task.row, answer))
+    return columns
+
+
+def in_processes(tasks: Sequence[Task], processes: int) -> Iterator[list[Answer]]:
+    """Yield the answers of all tasks, in order."""
+    use_one_thread()
+    with threadpool_limits(1), multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from pool.imap(answers_of, tasks, chunksize=4)
+
+
+def print_table(columns: Sequence[Column]) -> None:
+    """Print recall@1 / share accepted of each edit and finder, and what each costs."""
+    click.echo(f"| edit | {' | '.join(column.finder.name for column in columns)} |\n|---|{'---|' * len(columns)}")
+
+    def line(title: str, cells: Sequence[str]) -> None:
+        click.echo(f"| {title} | {' | '.join(cells)} |")
+
+    for names, title in ((list(EDITS), "these"), (list(HARDER), "harder ones"), (list(SHOTS), "other shots")):
+        for name in names:
+            line(name, [column.cell([name]) for column in columns])
+        line(f"**average of {title}**", [column.cell(names) for column in columns])
+        line(f"**least of {title}**", [column.least(names) for column in columns])
+    line("queries an edit", [str(len(column.edits[next(iter(EDITS))])) for column in columns])
+    line("processor ms a query, median", [f"{column.milliseconds(50):.0f}" for column in columns])
+    line("processor ms a query, 95 %", [f"{column.milliseconds(95):.0f}" for column in columns])
+    line("bytes an image", [f"{column.finder.image_bytes:.0f}" for column in columns])
+
+
+def print_strangers(columns: Sequence[Column], album: Album) -> None:
+    """Print how many strangers were accepted, and for ours the likeliest."""
+    click.echo("")
+    for column in columns:
+        accepted = sum(answer.false >= column.threshold for _, answer in column.strangers)
+        count = len(column.strangers)
+        click.echo(f"- {column.finder.name}: {accepted} of {count} strangers accepted at {column.threshold:.3f}")
+    wrong = [(answer.false, row, answer.false_row) for row, answer in columns[0].strangers]
+    wrong += [(answer.false, -1, answer.false_row) for some in columns[0].edits.values() for answer in some]
+    others = sum(score >= columns[0].threshold for score, row, _ in wrong if row < 0)
+    click.echo(f"- cbir: {others} of {sum(row < 0 for _, row, _ in wrong)} edited queries had another image as a copy")
+    for score, row, other in sorted((one for one in wrong if one[1] >= 0), reverse=True)[:3]:
+        click.echo(f"- likeliest: {score:.3f} {album.files[row].name} {album.files[other].name}")
+
+
+def print_distribution(true: Sequence[float], others: Sequence[float], strangers: Sequence[float]) -> None:
     """Print how many true and false scores lie in each twentieth."""
     edges = np.linspace(0, 1, 21)
-    true, _ = np.histogram(edited.true_scores, edges)
-    false, _ = np.histogram(strangers, edges)
-    click.echo("\n| score | originals of edited queries | best of the album for strangers |\n|---|---|---|")
-    for low, high, here, there in zip(edges, edges[1:], true, false, strict=False):
-        click.echo(f"| {low:.2f} to {high:.2f} | {here} | {there} |")
+    counts = [np.histogram(scores, edges)[0] for scores in (true, others, strangers)]
+    click.echo(
+        "\n| score | originals | best other image for the same queries | best image for strangers |\n|---|---|---|---|"
+    )
+    for low, high, *here in zip(edges, edges[1:], *counts, strict=False):
+        click.echo(f"| {low:.2f} to {high:.2f} | {' | '.join(str(count) for count in here)} |")
+
+
+def print_goals(ours: Column) -> None:
+    """Print what was asked for and what was reached."""
+    shares = np.array([ours.shares(name) for name in EDITS])
+    reached = [shares[:, 0].mean(), shares[:, 0].min(), shares[:, 1].mean(), shares[:, 1].min()]
+    click.echo("")
+    for (title, goal), value in zip(GOALS.items(), reached, strict=True):
+        click.echo(f"- {title}: {value:.3f} (goal {goal}) {'held' if value >= goal else 'MISSED'}")
 
 
 @click.command()
 @click.argument("photos", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--queries", default=100, show_default=True, help="Photographs that are edited.")
-@click.option("--sift-queries", default=5, show_default=True, help="Of them for SIFT, a second each; 0 leaves it out.")
+@click.option("--sift-queries", default=10, show_default=True, help="Of them for SIFT; 0 leaves it out.")
 @click.option("--strangers", default=500, show_default=True, help="Photographs asked for in an album without them.")
 @click.option("--peers/--no-peers", default=True, help="Whether to measure the peers.")
-def accuracy(photos: Sequence[Path], queries: int, sift_queries: int, strangers: int, *, peers: bool) -> None:
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the distributions of scores here.")
+@click.option("--processes", default=len(os.sched_getaffinity(0)), show_default=True, help="Asked at the same time.")
+def accuracy(
+    photos: Sequence[Path],
+    queries: int,
+    sift_queries: int,
+    strangers: int,
+    plot: Path | None,
+    processes: int,
+    *,
+    peers: bool,
+) -> None:
     """Print recall@1 / share accepted for each edit, for this program and its peers.
 
     Half of the queries and, as far as they go, all strangers come from the first folder of PHOTOS, the others from
     all of them.
     """
-    folders = photos or (PHOTOS / "bsds", PHOTOS / "clothing")
-    groups = [sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) for folder in folders]
-    files = [path for group in groups for path in group]
-    vectors = np.stack([vector_of(Image.open(path)) for path in files])
-    random = np.random.default_rng(SEED)
-    firsts = random.permutation(len(groups[0]))
-    rows = [*firsts[: queries // 2], *random.choice(len(files), queries - queries // 2, replace=False)]
-    unknown = [int(row) for row in firsts[:strangers]]
-    columns: list[tuple[str, dict[str, Tally], Tally]] = []
-    best_of_strangers: list[list[float]] = []
-    for finder in finders_of(files, vectors, peers=peers, sift=sift_queries > 0):
-        few = isinstance(finder, SiftPeer)
-        best = ask_strangers(finder, files, unknown[: sift_queries * 10] if few else unknown)
-        best_of_strangers.append([score for score, _, _ in best])
-        if not isinstance(finder, Ours):
-            finder.threshold = float(np.nextafter(best[len(best) // 1000][0], math.inf))
-        asked = [int(row) for row in (rows[:: max(1, queries // sift_queries)] if few else rows)]
-        tallies = {name: ask_edited(finder, files, asked, name) for name in EDITS}
-        columns.append((finder.name, tallies, whole(list(tallies.values()))))
-        accepted = sum(score >= finder.threshold for score, _, _ in best)
-        click.echo(f"{finder.name}: {accepted} of {len(best)} strangers accepted at {finder.threshold:.3f}", err=True)
-        for score, row, other in best[:3]:
-            click.echo(f"  {score:.3f} {files[row].name} {files[other].name}", err=True)
-    click.echo(f"| edit | {' | '.join(name for name, _, _ in columns)} |\n|---|{'---|' * len(columns)}")
-    for name in EDITS:
-        click.echo(f"| {name} | {' | '.join(tallies[name].cell() for _, tallies, _ in columns)} |")
-    click.echo(f"| **all** | {' | '.join(total.cell() for _, _, total in columns)} |")
-    click.echo(f"| median ms | {' | '.join(f'{np.median(total.took_ms):.0f}' for _, _, total in columns)} |")
-    click.echo(f"| queries an edit | {' | '.join(str(total.queries // len(EDITS)) for _, _, total in columns)} |")
-    for name, module in (("PDQ", pdqhash), ("SIFT", cv2)):
-        if peers and not module:
-            click.echo(f"\n{name} is not installed.")
-    print_distribution(columns[0][2], best_of_strangers[0])
+    album = Album.open(photos)
+    finders: list[Finder] = [Ours(album)]
+    if peers:
+        finders += cheap_peers(album)
+        finders += [SiftPeer(album)] if sift_queries and "SIFT" not in missing_peers() else []
+    tasks = tasks_of(finders, album.queries(queries), album.strangers(strangers), sift_queries)
+    columns = columns_of(album, finders, tasks, processes)
+    print_table(columns)
+    for name in missing_peers() if peers else ():
+        click.echo(f"\n{name} is not installed.")
+    print_goals(columns[0])
+    print_strangers(columns, album)
+    answers = [answer for name, some in columns[0].edits.items() if name not in SHOTS for answer in some]
+    true, others = [answer.true for answer in answers], [answer.false for answer in answers]
+    unknown = [answer.false for _, answer in columns[0].strangers]
+    print_distribution(true, others, unknown)
+    if plot:
+        series = {"originals": true, "best other image": others, "best image for strangers": unknown}
+        draw_distributions(plot, series, COPY_THRESHOLD)

@@ -1,0 +1,180 @@
+"""What each family of views brings and costs, and which windows of the stored images are worth their bytes.
+
+In: folders of photographs (by default those beside the checkout).  Out: for all views, and for all but one family, the
+share of edited photographs whose original is one of the likeliest candidates, and the time of a search; with --choose
+a table of windows.  Never here: verdicts (`accuracy`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from _album import SEED, Album, Vectors, vector_of
+from _edits import EDITS, HARDER, Random
+from _peers import CANDIDATES
+from numpy.typing import NDArray
+from PIL import Image
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+
+from cbir_daemon.matching.views import (
+    MIDDLES,
+    STORED_WINDOWS,
+    WHOLE,
+    Windows,
+    content_box,
+    guess_of,
+    query_views,
+    window_codes,
+)
+from cbir_daemon.records import Family
+
+Floats = NDArray[np.float32]
+
+# Which windows of a stored image each family of views is compared with: `matching.coarse` does the same.
+REACH = {Family.WHOLE: len(STORED_WINDOWS), Family.CONTENT: len(STORED_WINDOWS), Family.TILT: MIDDLES}
+FAMILIES = [family for family in Family if family is not Family.CROP]
+CROPS_EACH = 20
+CHOSEN = 50
+POOL_SIZES = ((1.0, 1), (0.87, 3), (0.75, 5), (0.7, 3), (0.65, 5), (0.57, 5), (0.52, 5))
+# A crop is found from about this correlation on; how softly.
+FOUND_FROM, SOFTNESS = 0.90, 0.03
+
+
+def codes_of(vectors: Vectors, table: Windows) -> Floats:
+    """Return the codes (n, windows, terms) of vectors."""
+    images = vectors.reshape(-1, 64, 64).astype(np.float32)
+    return np.concatenate([window_codes(images[start : start + 256], table) for start in range(0, len(images), 256)])
+
+
+def groups_of(query: Vectors) -> dict[str, tuple[Floats, int]]:
+    """Return the codes of each family of a query's views, and how many windows they are compared with."""
+    image = query.reshape(64, 64).astype(np.float32)
+    box = content_box(image)
+    views = query_views(image, box)
+    families = [guess_of(row, 0, box, invert=False).family for row in range(len(views.codes))]
+    has_bars = box.rows != WHOLE.rows
+    return {
+        family.value: (views.codes[[one is family for one in families]], REACH.get(family, 1))
+        for family in FAMILIES
+        if family is not Family.CONTENT or has_bars
+    }
+
+
+def searched(codes: Floats, groups: dict[str, tuple[Floats, int]]) -> Floats:
+    """Return the best correlation of each stored image with any view."""
+    best = np.zeros(len(codes), dtype=np.float32)
+    for views, windows in groups.values():
+        products = codes[:, :windows].reshape(-1, codes.shape[2]) @ views.T
+        np.maximum(best, np.abs(products).reshape(len(codes), -1).max(axis=1), out=best)
+    return best
+
+
+def variants_of(groups: dict[str, tuple[Floats, int]]) -> dict[str, dict[str, tuple[Floats, int]]]:
+    """Return all views, and what is left without each family."""
+    variants = {"all": groups}
+    for family in groups:
+        variants[f"without {family}"] = {name: group for name, group in groups.items() if name != family}
+    whole, _ = groups[Family.WHOLE.value]
+    variants["without windows of the stored images"] = {**groups, Family.WHOLE.value: (whole, 1)}
+    eighth = {name: (views[: len(views) // 8], windows) for name, (views, windows) in groups.items()}
+    variants["without flips and quarter turns"] = eighth
+    return variants
+
+
+def print_families(album: Album, queries: int) -> None:
+    """Print what is found by all views and without each family, and what it costs."""
+    codes = codes_of(album.vectors, STORED_WINDOWS)
+    found: dict[str, dict[bool, list[bool]]] = {}
+    took_ms: dict[str, list[float]] = {}
+    for index, (name, edit) in enumerate({**EDITS, **HARDER}.items()):
+        for row in album.queries(queries):
+            query = vector_of(edit(album.image(row), np.random.default_rng([SEED, row, index])))
+            for variant, groups in variants_of(groups_of(query)).items():
+                start_s = time.process_time()
+                scores = searched(codes, groups)
+                took_ms.setdefault(variant, []).append((time.process_time() - start_s) * 1000)
+                is_found = bool(np.sum(scores > scores[row]) < CANDIDATES)
+                found.setdefault(variant, {True: [], False: []})[name in EDITS].append(is_found)
+    click.echo("| views | these edits | harder ones | processor ms |\n|---|---|---|---|")
+    for variant, shares in found.items():
+        these, harder = (float(np.mean(shares[easy])) for easy in (True, False))
+        click.echo(f"| {variant} | {these:.3f} | {harder:.3f} | {np.median(took_ms[variant]):.1f} |")
+
+
+def pool_of_windows() -> list[tuple[float, float, float, float]]:
+    """Return the windows to choose from: a few sizes along each axis, each at a few places, no narrower than 1 to 2."""
+    places = [
+        ((1 - size) * at / (count - 1) if count > 1 else (1 - size) / 2, size)
+        for size, count in POOL_SIZES
+        for at in range(count)
+    ]
+    return [
+        (left, top, left + width, top + height)
+        for top, height in places
+        for left, width in places
+        if max(width / height, height / width) <= 2.01
+    ]
+
+
+def crops_of(image: Image.Image, random: Random) -> Vectors:
+    """Return crops of an image: a third of them in the middle or a corner, half of the others of another shape."""
+    vectors = []
+    for number in range(CROPS_EACH):
+        area, shape, (at_x, at_y) = random.uniform(0.25, 1), 1.0, random.random(2)
+        if number < 4:
+            area, (at_x, at_y) = (0.25, 0.5, 0.7, 0.95)[number], (0.5, 0.5)
+        elif number < 7:
+            area, (at_x, at_y) = (0.5, 0.5, 0.8)[number - 4], random.integers(2, size=2)
+        elif number % 2:
+            shape = math.exp(random.uniform(-1, 1) * min(math.log(2.2), -math.log(area)) / 2)
+        width, height = image.width * math.sqrt(area) * shape, image.height * math.sqrt(area) / shape
+        left, top = at_x * (image.width - width), at_y * (image.height - height)
+        vectors.append(vector_of(image.crop((round(left), round(top), round(left + width), round(top + height)))))
+    return np.stack(vectors)
+
+
+def correlations_of(album: Album, rows: Sequence[int], table: Windows) -> Floats:
+    """Return for each crop of some photographs how well each window of the photograph shows the same."""
+    found = []
+    for row in rows:
+        crops = codes_of(crops_of(album.image(row), np.random.default_rng([SEED, row])), WHOLE)[:, 0]
+        found.append(crops @ codes_of(album.vectors[[row]], table)[0].T)
+    return np.concatenate(found)
+
+
+def print_choice(album: Album, photographs: int) -> None:
+    """Print the windows found by taking the best one after another, then trying to exchange each."""
+    pool = [*STORED_WINDOWS.rows[:MIDDLES], *pool_of_windows()]
+    rows = np.random.default_rng(SEED).choice(len(album), min(photographs, len(album)), replace=False).tolist()
+    worth = 1 / (1 + np.exp((FOUND_FROM - correlations_of(album, rows, Windows(pool))) / SOFTNESS))
+    chosen = list(range(MIDDLES))
+    while len(chosen) < CHOSEN:
+        best = worth[:, chosen].max(axis=1)
+        chosen.append(int(np.maximum(worth, best[:, None]).sum(axis=0).argmax()))
+    for place in range(MIDDLES, CHOSEN):
+        others = worth[:, chosen[:place] + chosen[place + 1 :]].max(axis=1)
+        chosen[place] = int(np.maximum(worth, others[:, None]).sum(axis=0).argmax())
+    present = 1 / (1 + np.exp((FOUND_FROM - correlations_of(album, rows, STORED_WINDOWS)) / SOFTNESS))
+    for title, share in (("present", present.max(axis=1)), ("chosen", worth[:, chosen].max(axis=1))):
+        click.echo(f"{title} windows: {share.mean():.3f} of the crops")
+    for row in chosen:
+        click.echo(f"({', '.join(str(round(100 * end)) for end in pool[row])}),")
+
+
+@click.command()
+@click.argument("photos", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--queries", default=30, show_default=True, help="Photographs that are edited.")
+@click.option("--choose", default=0, show_default=True, help="Choose windows on so many photographs instead.")
+def views(photos: Sequence[Path], queries: int, choose: int) -> None:
+    """Print what each family of views brings and costs."""
+    album = Album.open(photos)
+    with threadpool_limits(1):
+        if choose:
+            print_choice(album, choose)
+        else:
+            print_families(album, queries)
