@@ -242,6 +242,9 @@ ARGUMENTS = {
     "cbir dismiss": ["a.jpg", "b.jpg"],
     "cbir undismiss": ["a.jpg", "b.jpg"],
     "cbir decisions import": ["decisions.jsonl"],
+    "cbir alerts test": ["log"],
+    "cbir watch add": ["x.jpg"],
+    "cbir watch remove": ["x.jpg"],
 }
 
 

@@ -44,12 +44,13 @@ EXIT_STATUS = {
     "protocol": 76,
     "forbidden": 77,
     "config": 78,
+    "sink": 69,
     "model": 70,
     "child": 71,
 }
 """Wire code -> exit status (sysexits.h).  A contract: entries may be added, none changed or taken out."""
 
-RETRYABLE = {"unavailable", "busy", "timed-out", "model", "child"}
+RETRYABLE = {"unavailable", "busy", "timed-out", "model", "child", "sink"}
 
 NOT_TEXT = b"/album/\xff\xfe.jpg"
 

@@ -233,30 +233,25 @@ def test_a_run_is_a_line() -> None:
 
 
 def test_an_alert_is_a_line() -> None:
-    """Its best match by name, the others by number."""
-    exact = {"path": {"b64": base64.b64encode(b"/\xff").decode()}, "kind": "exact", "score": 1.0}
-    copy = {"path": "/c", "kind": "copy", "score": 0.95}
-    one = {
-        "id": 7,
-        "time": "2024-06-01",
-        "path": "/new",
-        "kind": "exact",
-        "matches": [exact, copy, copy],
-        "returned": None,
-    }
-    assert text.alert(one) == "7  2024-06-01  /new has the same bytes as /\\udcff and 2 more"
-    assert text.alert(one | {"matches": [copy]}) == "7  2024-06-01  /new is a copy (0.950) of /c"
-    back = one | {"matches": [copy], "returned": "2024-05-02T10:00:00.000+00:00"}
-    assert text.alert(back).endswith(" is a copy (0.950) of /c; resolved away on 2024-05-02, it is back")
-    album = {
-        "id": 8,
-        "time": "2024-06-02",
-        "path": "/disk",
-        "kind": "missing",
-        "matches": [],
-        "message": "it is\nempty",
-    }
-    assert text.alert(album) == "8  2024-06-02  album /disk is missing: it is\\nempty"
+    """What the daemon says of it, with nothing in it that a terminal would obey."""
+    one = {"id": 8, "time": "2024-06-02", "text": "album /disk is missing: it is\nempty"}
+    assert text.alert(one) == "8  2024-06-02  album /disk is missing: it is\\nempty"
+
+
+def test_a_test_message_says_whether_alerts_go_there() -> None:
+    """A place that works and is not used is more likely a mistake than a wish."""
+    answer = {"sink": "phone", "took_ms": 12.4, "used": True}
+    assert list(text.tested(answer)) == ["phone: delivered in 12 ms"]
+    assert list(text.tested(answer | {"used": False}))[1:] == ["no alert goes there: phone is not in alerts.sinks"]
+
+
+def test_a_work_that_is_watched_for_is_a_line() -> None:
+    """With what the list has, and where the work is; names cannot upset a terminal."""
+    work = {"name": "a\nb", "path": None, "digest": "", "added_at": "2024-06-02", "found": 2}
+    assert list(text.watched({"added": True, "work": work, "found": []})) == ["watching for a\\nb; it is in no album"]
+    assert list(text.watched({"added": False, "work": work, "found": []})) == ["a\\nb is on the watch list already"]
+    assert list(text.works({"works": [work]})) == ["2024-06-02  found in 2  a\\nb"]
+    assert list(text.works({"works": []})) == []
 
 
 def test_errors_are_lines() -> None:
