@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 MAP_SHARE = 0.01
 """Share of the map around a query that is looked at; the true image is in it in 96 to 100 % of queries."""
 
+MAX_NEAR = 300
+"""Most contents taken from the map, so that a large collection costs no more: reading and ranking these takes 10 ms."""
+
 MIN_NEAR = 50
 """Fewest contents taken from the map, so that a small collection has something to rank."""
 
@@ -262,7 +265,7 @@ class Searcher:
         """
         query = as_vectors([vector])[0]
         view = view or self.view
-        count = max(limit, MIN_NEAR, math.ceil(MAP_SHARE * len(view.collection)))
+        count = max(limit, MIN_NEAR, min(MAX_NEAR, math.ceil(MAP_SHARE * len(view.collection))))
         near = [] if view.map is None or position is None else view.map.nearest(position, count)
         ranked = [content_id for content_id, _ in view.collection.candidates(query, max(MAX_CANDIDATES, limit))]
         # Those that are near on the map come right after the likeliest ones.

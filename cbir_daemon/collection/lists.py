@@ -18,7 +18,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +32,7 @@ from cbir_daemon.matching import TERMS, WINDOWS, CoarseViews, Codes
 THREADS = 1
 """Of one search or change: two wait for each other when the machine is busy, and two queries may come at once."""
 
-WHOLE_LISTS = 1024
+WHOLE_LISTS = 512
 WINDOW_LISTS = 2048
 
 _POINTS_A_LIST = 48
@@ -40,10 +40,10 @@ _POINTS_A_LIST = 48
 
 _ROUNDS = 10
 
-PROBES = 8
-"""Lists of each kind that a view looks into."""
+WHOLE_PROBES, WINDOW_PROBES = 6, 8
+"""Lists that a view looks into."""
 
-WHOLE_HITS, DIRECT_HITS, WINDOW_HITS = 16, 256, 1024
+FRAME_HITS, WHOLE_HITS, WINDOW_HITS = 8, 256, 1024
 """Best codes taken for a view: of whole images for a frame and for a crop, of windows for a crop.
 
 A picture of which there are many copies has that many whole images at the same distance from a crop.
@@ -150,11 +150,10 @@ class Lists:
         kept = max(KEPT, 2 * wanted)
         faiss.omp_set_num_threads(THREADS)
         with self._turns.searching():
-            framed = _hits(self._wholes, np.concatenate([views.tilts, views.frames]), WHOLE_HITS)
-            direct = _hits(self._wholes, views.crops, DIRECT_HITS)
-            cropped = _hits(self._windows, views.crops, WINDOW_HITS)
-        wholes = np.concatenate([framed, direct], axis=1)
-        return np.unique(np.concatenate([_best_rows(wholes, kept), _best_rows(cropped, kept)]))
+            framed = _hits(self._wholes, np.concatenate([views.tilts, views.frames]), FRAME_HITS, WHOLE_PROBES)
+            direct = _hits(self._wholes, views.crops, WHOLE_HITS, WHOLE_PROBES)
+            cropped = _hits(self._windows, views.crops, WINDOW_HITS, WINDOW_PROBES)
+        return np.union1d(_best_rows([framed, direct], kept), _best_rows([cropped], kept))
 
     def save(self, path: Path, generation: bytes) -> None:
         """Write both indexes to a file, whole or not at all.
@@ -250,19 +249,23 @@ def _put(index: faiss.IndexIVF, points: Floats, rows: RowNumbers, lists: RowNumb
         )
 
 
-def _hits(index: faiss.IndexIVF, views: Floats, count: int) -> NDArray[np.float64]:
-    """Return (2, n): scores and rows of the best codes for each view and its negative."""
+def _hits(index: faiss.IndexIVF, views: Floats, count: int, probes: int) -> tuple[Floats, RowNumbers]:
+    """Return scores and rows of the best codes for each view and its negative, in no order, rows more than once."""
     both = _points(np.concatenate([views, -views])[:, None])
-    scores, rows = index.search(both, count, params=faiss.SearchParametersIVF(nprobe=PROBES))
+    scores, rows = index.search(both, count, params=faiss.SearchParametersIVF(nprobe=probes))
     found = rows >= 0
-    return np.stack([scores[found], rows[found]])
+    return scores[found], rows[found]
 
 
-def _best_rows(hits: NDArray[np.float64], count: int) -> RowNumbers:
+def _best_rows(hits: Sequence[tuple[Floats, RowNumbers]], count: int) -> RowNumbers:
     """Return the `count` rows that score highest in any hit."""
-    order = np.argsort(-hits[0], kind="stable")
-    rows, first = np.unique(hits[1][order].astype(np.int64), return_index=True)
-    return rows[np.argsort(first)[:count]]
+    scores, rows = (np.concatenate(parts) for parts in zip(*hits, strict=True))
+    if not len(rows):
+        return rows
+    order = np.argsort(rows)
+    first = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    best = np.maximum.reduceat(scores[order], first)
+    return rows[order][first][np.argpartition(-best, count)[:count] if count < len(best) else slice(None)]
 
 
 def _points(codes: NDArray[np.int8] | Floats) -> Floats:
