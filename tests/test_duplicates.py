@@ -200,6 +200,36 @@ def test_a_new_duplicate_raises_one(album: Album) -> None:
     assert len(album.alerts()) == 1
 
 
+@pytest.mark.parametrize("edit", [None, mirrored])
+@pytest.mark.parametrize("first", ["a.jpg", "b.jpg"])
+def test_of_two_that_come_at_once_one_is_the_original(album: Album, first: str, edit: Edit | None) -> None:
+    """The one last changed earlier, whichever was indexed first: the other one alone raises an alert, naming it."""
+    album.settle()
+    album.finish_first_scan()
+    changes = [album.write(name, 1, edit if name != first else None) for name in ("a.jpg", "b.jpg")]
+    times = {name: OLD + (name != first) for name in ("a.jpg", "b.jpg")}
+    for change in changes:
+        name = change.path.decode()
+        os.utime(album.root / name, ns=(times[name], times[name]))
+    album.publish(album.store.apply([replace(one, state=state_of(album.root / one.path.decode())) for one in changes]))
+    album.settle()
+    (second,) = {"a.jpg", "b.jpg"} - {first}
+    assert album.alerts() == [(second, "copy" if edit else "exact", [first])]
+
+
+def test_what_was_there_first_is_the_original(album: Album) -> None:
+    """However old the new file says it is, and whichever of its rows is older: a file whose content changed is new."""
+    album.add("new.jpg", 2)
+    album.add("old.jpg", 1)
+    album.settle()
+    album.finish_first_scan()
+    changed = album.write("new.jpg", 1)
+    os.utime(album.root / "new.jpg", ns=(OLD, OLD))
+    album.publish(album.store.apply([replace(changed, state=state_of(album.root / "new.jpg"))]))
+    album.settle()
+    assert album.alerts() == [("new.jpg", "exact", ["old.jpg"])]
+
+
 def test_a_copy_of_a_copy_names_both(album: Album) -> None:
     """Each that was verified against it."""
     album.add("one.jpg", 1)

@@ -191,6 +191,23 @@ def test_the_first_schema_is_brought_to_todays(tmp_path: Path) -> None:
         assert store.check() == []
 
 
+@pytest.mark.parametrize(("delivered", "last"), [((), 0), ((1, 1, 0, 0), 2), ((0, 0), 0)])
+def test_what_the_log_had_not_is_still_to_come(tmp_path: Path, delivered: tuple[int, ...], last: int) -> None:
+    """Alerts that an older release had written and not delivered are delivered by this one."""
+    index = tmp_path / "index.sqlite"
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        for script in schema.MIGRATIONS[:3]:
+            connection.executescript(f"BEGIN; {script} COMMIT;")
+        connection.executescript(f"PRAGMA user_version = 3; PRAGMA application_id = {schema.APPLICATION_ID};")
+        connection.executemany(
+            "INSERT INTO alert (time, path, kind, matches, delivered) VALUES (1, X'2F', 'copy', '[]', ?)",
+            [(one,) for one in delivered],
+        )
+    with opened(index) as store:
+        assert store.sinks() == {"log": SinkState(last)}
+        assert store.alert_ids(last, 10) == list(range(last + 1, len(delivered) + 1))
+
+
 def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
     """They stay, without overlap, and so do decisions; contents without a pair are not looked up anew."""
     index = tmp_path / "index.sqlite"
