@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from cbir_daemon.alerts import Policy
@@ -15,7 +16,7 @@ from cbir_daemon.records import EXTRACTOR, Facts, FileState
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Gone, Indexed, NewWork, Sighted, Store, Work
 from cbir_daemon.watchlist import COMPARED, WatchList
-from tests.pictures import Picture, mirrored
+from tests.pictures import Picture, mirrored, photograph
 from tests.rows import digest, opened, photographed
 
 NOW = 1_700_000_000.0
@@ -27,9 +28,12 @@ def middle(picture: Picture) -> Picture:
     return picture[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4]
 
 
-def beside_itself(picture: Picture) -> Picture:
-    """Return a picture with its negative, upside down, to the right of it."""
-    return np.concatenate([picture, 255 - picture[::-1]], axis=1)
+def in_another(picture: Picture) -> Picture:
+    """Return another picture with this one pasted in, at three quarters of its width."""
+    height, width = picture.shape[:2]
+    whole = np.asarray(PIL.Image.fromarray(photograph(7, (240, 160))).resize((width * 4 // 3, height * 4 // 3))).copy()
+    whole[height // 6 : height // 6 + height, width // 6 : width // 6 + width] = picture
+    return whole
 
 
 class Index:
@@ -74,12 +78,12 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 
 def test_a_new_file_with_a_work_in_it_is_told(index: Index) -> None:
-    """As the same bytes, mirrored, as its middle, and beside another picture; a stranger is not."""
+    """As the same bytes, mirrored, as its middle, and inside another picture; a stranger is not."""
     index.watch(1)
     index.add(1, photographed(1))
     index.add(101, photographed(1, mirrored))
     index.add(102, photographed(1, middle))
-    index.add(103, photographed(1, beside_itself))
+    index.add(103, photographed(1, in_another))
     index.add(2, photographed(2))
     told = index.told()
     assert [name for name, _ in told] == [b"1.jpg", b"101.jpg", b"102.jpg", b"103.jpg"]
@@ -96,6 +100,9 @@ def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
     before = index.told()
     assert index.watch(1)[1] == [digest(1), digest(101)]
     assert index.watch(3, "other")[1] == []
+    assert [work.sightings for work in index.store.works()] == [2, 0]
+    # Looked up once more, as after an update: it was told by then.
+    index.store._write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
     index.settle()
     assert index.told() == before
 
