@@ -38,7 +38,9 @@ QUIET_S = 600.0
 
 ORIGINALS = 100
 SEED = 7
-REFUSED = 0.5
+REFUSED_IN_A_ROUND = 4
+"""Of twice as many requests, in any order: a place that could refuse twenty in a row would be waited for for hours."""
+
 MARGIN = 0.9
 """Share of the messages by which all kills have happened."""
 
@@ -83,6 +85,7 @@ class Places:
         self.changed = threading.Condition()
         self.wants_kill = threading.Event()
         self.killed = threading.Event()
+        self._round: list[bool] = []
         self._random = random.Random(SEED)  # noqa: S311 -- to be the same again
 
     def take(self, path: str, body: bytes) -> bool:
@@ -92,7 +95,7 @@ class Places:
             self.requests[path] += 1
             self.bodies.setdefault(f"{path} {message['id']}", set()).add(body)
             self.arrived[path].update(message["ids"])
-            is_taken = self._random.random() >= REFUSED
+            is_taken = self._is_next_taken()
             self.refused[path] += not is_taken
             kills = path == "/each" and self.requests[path] in self.kill_at
             if is_taken:
@@ -103,6 +106,12 @@ class Places:
             self.wants_kill.set()
             self.killed.wait(START_TIMEOUT_S)
         return is_taken
+
+    def _is_next_taken(self) -> bool:
+        if not self._round:
+            self._round = [True, False] * REFUSED_IN_A_ROUND
+            self._random.shuffle(self._round)
+        return self._round.pop()
 
     def wait_for(self, ids: set[int]) -> None:
         """Return when both places have taken all alerts; raises when nothing comes any more."""
