@@ -160,7 +160,8 @@ class Searcher:
         for start in range(0, len(missing), LOAD_CHUNK):
             self.change(list(self._store.vectors(missing[start : start + LOAD_CHUNK]).items()), ())
         self.newest_id = max(present.tolist(), default=0)
-        logger.info("codes cached=%d made=%d", len(kept), len(missing))
+        if len(present):
+            logger.info("codes cached=%d made=%d", len(kept), len(missing))
         run = self._store.active_run()
         if run is not None:
             self.place(run.id, self._store.positions(run.id))
