@@ -40,8 +40,8 @@ _STRIP_COST = 2.5
 _DOUBLING_PX = 500.0
 
 # Pixels with structure below which agreement is no proof at all: where one image lies on the other as it is, and where
-# it was cropped, turned or toned as it fits best.  Discs, boxes and horizons that are moved so agree over 300 to 550.
-_EVIDENCE_PX, _MOVED_EVIDENCE_PX = 300.0, 600.0
+# it was cropped, turned or toned as it fits best.  Discs, boxes and horizons that are moved so agree over 300 to 570.
+_EVIDENCE_PX, _MOVED_EVIDENCE_PX = 300.0, 650.0
 
 # Share of the picture's half by which any point may move for it to count as lying there as it is.
 _STILL = 0.08

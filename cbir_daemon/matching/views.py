@@ -108,21 +108,20 @@ def _grid(width: float, height: float, columns: int, rows: int) -> Rows:
 WHOLE = Windows([(0, 0, 1, 1)])
 
 # Windows in percent of the side: the middle ones first, then those that `scripts/bench views --choose` found, which
-# takes the one after another from 900 that lifts the correlation of random crops (a quarter to all of the area, of any
-# shape) most.  Fifty of 20 terms make the KiB that an image may cost; a hundred would find half of the crops that
-# these miss.
+# takes the one after another from 800 that lifts the correlation of crops most (a quarter to all of the area, anywhere,
+# half of them of another shape), as seen under `TRIMS`.  Fifty of 20 terms make the KiB that an image may cost.
 _MIDDLE_PERCENT = ((0, 0, 100, 100), (6, 6, 94, 94), (15, 15, 85, 85))
 MIDDLES = len(_MIDDLE_PERCENT)
 # fmt: off
 _CROP_PERCENT = (
-    (0, 0, 88, 88), (0, 12, 88, 100), (12, 0, 100, 88), (12, 12, 100, 100), (0, 6, 87, 94), (6, 0, 94, 87),
-    (6, 13, 94, 100), (13, 6, 100, 94), (0, 12, 100, 88), (0, 0, 75, 100), (0, 9, 100, 74), (6, 26, 94, 91),
-    (6, 35, 94, 100), (26, 6, 91, 94), (12, 0, 88, 75), (12, 19, 88, 94), (18, 6, 82, 94), (0, 6, 75, 81),
-    (6, 19, 81, 94), (19, 6, 94, 81), (25, 15, 100, 85), (43, 6, 100, 94), (9, 12, 74, 88), (0, 0, 70, 70),
-    (0, 30, 70, 100), (30, 0, 100, 70), (30, 30, 100, 100), (6, 9, 81, 74), (19, 26, 94, 91), (6, 18, 81, 82),
-    (0, 6, 52, 94), (9, 0, 74, 70), (26, 30, 91, 100), (18, 30, 82, 100), (32, 19, 89, 94), (9, 26, 74, 91),
-    (19, 22, 94, 78), (0, 18, 65, 82), (12, 6, 64, 81), (19, 0, 94, 52), (32, 9, 89, 74), (18, 11, 82, 68),
-    (22, 26, 78, 91), (35, 22, 100, 78), (11, 43, 68, 100), (43, 32, 100, 89), (24, 24, 76, 76),
+    (6, 0, 81, 75), (6, 19, 81, 94), (19, 25, 94, 100), (25, 6, 100, 81), (0, 22, 100, 78), (22, 0, 78, 100),
+    (0, 9, 70, 74), (0, 26, 70, 91), (0, 0, 52, 87), (0, 0, 87, 52), (0, 48, 87, 100), (48, 13, 100, 100),
+    (9, 26, 74, 91), (26, 26, 91, 91), (18, 9, 82, 74), (30, 32, 100, 89), (32, 0, 89, 70), (12, 36, 88, 88),
+    (12, 6, 64, 81), (19, 24, 94, 76), (11, 35, 68, 100), (35, 0, 100, 57), (22, 0, 78, 65), (0, 12, 65, 64),
+    (26, 0, 91, 52), (26, 48, 91, 100), (36, 35, 88, 100), (48, 9, 100, 74), (28, 19, 73, 94), (36, 18, 88, 82),
+    (0, 22, 57, 78), (11, 22, 68, 78), (12, 0, 64, 57), (36, 11, 88, 68), (9, 28, 74, 73), (0, 48, 52, 100),
+    (12, 36, 64, 88), (24, 24, 76, 76), (24, 36, 76, 88), (48, 0, 100, 52), (48, 36, 100, 88), (48, 48, 100, 100),
+    (28, 11, 73, 68), (28, 43, 73, 100), (0, 0, 52, 45), (12, 14, 64, 59), (41, 24, 86, 76),
 )
 # fmt: on
 _CROPS: Rows = [
@@ -141,6 +140,10 @@ _BARS = [
 
 FRAMINGS = Windows([*_BORDERS, *_CAPTIONS, *_BARS, *_CROPS[1:]])
 """Where in a query a whole stored image may be shown."""
+
+
+TRIMS = Windows([*_grid(0.85, 1.0, 2, 1), *_grid(1.0, 0.85, 1, 2)])
+"""What of a crop may be a stored window when the crop is larger than that along one axis."""
 
 
 def window_codes(images: Floats, table: Windows) -> Floats:
@@ -182,9 +185,12 @@ class Views:
 
 
 def crop_views(image: Floats) -> Views:
-    """Return the views for which any window of a stored image may stand: the whole, and what its bars leave."""
+    """Return the views for which any window of a stored image may stand: the whole, what its bars leave, its trims."""
     box = content_box(image)
-    return _framed(image, WHOLE if box.rows == WHOLE.rows else Windows([*WHOLE.rows, *box.rows]))
+    trimmed = _framed(image, TRIMS)
+    # Upright only: under all flips and turns they would triple the cost of a search.
+    upright = Views(trimmed.codes[: len(TRIMS)], trimmed.maps[: len(TRIMS)])
+    return _together(_framed(image, WHOLE if box.rows == WHOLE.rows else Windows([*WHOLE.rows, *box.rows])), upright)
 
 
 def tilted_views(image: Floats) -> Views:
@@ -199,7 +205,7 @@ def framed_views(image: Floats) -> Views:
 
 def query_views(image: Floats, box: Windows) -> Views:
     """Return all views of a query whose content box is known; `guess_of` tells what each is."""
-    table = Windows([*WHOLE.rows, *box.rows])
+    table = Windows([*WHOLE.rows, *box.rows, *TRIMS.rows])
     return _together(_framed(image, table), framed_views(image), tilted_views(image))
 
 
@@ -243,7 +249,11 @@ _SOURCES, _SIGNS = _term_moves()
 
 _SEEN = [
     # The content box is another one for each query.
-    [(Family.WHOLE, WHOLE.rows[0], 0.0), (Family.CONTENT, WHOLE.rows[0], 0.0)],
+    [
+        (Family.WHOLE, WHOLE.rows[0], 0.0),
+        (Family.CONTENT, WHOLE.rows[0], 0.0),
+        *((Family.PART, row, 0.0) for row in TRIMS.rows),
+    ],
     [
         *((Family.BORDER, row, 0.0) for row in _BORDERS),
         *((Family.CAPTION, row, 0.0) for row in _CAPTIONS),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 from cbir_daemon.matching.views import (
     MIDDLES,
     STORED_WINDOWS,
+    TRIMS,
     WHOLE,
     Windows,
     content_box,
@@ -31,18 +32,21 @@ from cbir_daemon.matching.views import (
     query_views,
     window_codes,
 )
-from cbir_daemon.records import Family
+from cbir_daemon.records import Family, Window
 
 Floats = NDArray[np.float32]
 
 # Which windows of a stored image each family of views is compared with: `matching.coarse` does the same.
 REACH = {Family.WHOLE: len(STORED_WINDOWS), Family.CONTENT: len(STORED_WINDOWS), Family.TILT: MIDDLES}
 FAMILIES = [family for family in Family if family is not Family.CROP]
-CROPS_EACH = 20
+CROPS_EACH = 26
+MOST_SHAPE = 1.8
 CHOSEN = 50
-POOL_SIZES = ((1.0, 1), (0.87, 3), (0.75, 5), (0.7, 3), (0.65, 5), (0.57, 5), (0.52, 5))
-# A crop is found from about this correlation on; how softly.
-FOUND_FROM, SOFTNESS = 0.90, 0.03
+POOL_SIZES = ((1.0, 1), (0.87, 3), (0.75, 5), (0.7, 3), (0.65, 5), (0.57, 5), (0.52, 5), (0.45, 5))
+LEAST_AREA = 0.2
+HALVES = ((0, 0, 0.5, 1), (0.5, 0, 1, 1), (0, 0, 1, 0.5), (0, 0.5, 1, 1), (0.25, 0, 0.75, 1), (0, 0.25, 1, 0.75))
+# Around which correlation a crop comes to be found, and how softly.
+FOUND_FROM, SOFTNESS = 0.84, 0.03
 
 
 def codes_of(vectors: Vectors, table: Windows) -> Floats:
@@ -56,13 +60,20 @@ def groups_of(query: Vectors) -> dict[str, tuple[Floats, int]]:
     image = query.reshape(64, 64).astype(np.float32)
     box = content_box(image)
     views = query_views(image, box)
-    families = [guess_of(row, 0, box, invert=False).family for row in range(len(views.codes))]
-    has_bars = box.rows != WHOLE.rows
-    return {
-        family.value: (views.codes[[one is family for one in families]], REACH.get(family, 1))
+    guesses = [guess_of(row, 0, box, invert=False) for row in range(len(views.codes))]
+    trims = [Window(*row) for row in TRIMS.rows]
+    is_trim = np.array([guess.query_window in trims for guess in guesses])
+    upright = np.array([not guess.flip and not guess.turn for guess in guesses])
+    groups = {
+        family.value: (
+            views.codes[np.array([one.family is family for one in guesses]) & ~is_trim],
+            REACH.get(family, 1),
+        )
         for family in FAMILIES
-        if family is not Family.CONTENT or has_bars
     }
+    if box.rows == WHOLE.rows:
+        del groups[Family.CONTENT.value]
+    return {**groups, "trims": (views.codes[is_trim & upright], len(STORED_WINDOWS))}
 
 
 def searched(codes: Floats, groups: dict[str, tuple[Floats, int]]) -> Floats:
@@ -81,8 +92,6 @@ def variants_of(groups: dict[str, tuple[Floats, int]]) -> dict[str, dict[str, tu
         variants[f"without {family}"] = {name: group for name, group in groups.items() if name != family}
     whole, _ = groups[Family.WHOLE.value]
     variants["without windows of the stored images"] = {**groups, Family.WHOLE.value: (whole, 1)}
-    eighth = {name: (views[: len(views) // 8], windows) for name, (views, windows) in groups.items()}
-    variants["without flips and quarter turns"] = eighth
     return variants
 
 
@@ -117,33 +126,47 @@ def pool_of_windows() -> list[tuple[float, float, float, float]]:
         (left, top, left + width, top + height)
         for top, height in places
         for left, width in places
-        if max(width / height, height / width) <= 2.01
+        if max(width / height, height / width) <= 2.01 and width * height > LEAST_AREA
     ]
 
 
-def crops_of(image: Image.Image, random: Random) -> Vectors:
-    """Return crops of an image: a third of them in the middle or a corner, half of the others of another shape."""
-    vectors = []
+def boxes_of(random: Random) -> Iterator[tuple[float, float, float, float]]:
+    """Yield (left, top, right, bottom) of crops: from the middle, from corners, halves, and anywhere of any shape."""
     for number in range(CROPS_EACH):
-        area, shape, (at_x, at_y) = random.uniform(0.25, 1), 1.0, random.random(2)
+        area, shape, (at_x, at_y) = math.exp(random.uniform(math.log(0.25), 0)), 1.0, random.random(2)
         if number < 4:
-            area, (at_x, at_y) = (0.25, 0.5, 0.7, 0.95)[number], (0.5, 0.5)
-        elif number < 7:
-            area, (at_x, at_y) = (0.5, 0.5, 0.8)[number - 4], random.integers(2, size=2)
+            area, (at_x, at_y) = (0.25, 0.5, 0.7, 0.8)[number], (0.5, 0.5)
+        elif number < 8:
+            area, (at_x, at_y) = (0.5, 0.25, 0.5, 0.4)[number - 4], random.integers(2, size=2)
+        elif number < 10:
+            yield HALVES[random.integers(len(HALVES))]
+            continue
         elif number % 2:
-            shape = math.exp(random.uniform(-1, 1) * min(math.log(2.2), -math.log(area)) / 2)
-        width, height = image.width * math.sqrt(area) * shape, image.height * math.sqrt(area) / shape
-        left, top = at_x * (image.width - width), at_y * (image.height - height)
-        vectors.append(vector_of(image.crop((round(left), round(top), round(left + width), round(top + height)))))
-    return np.stack(vectors)
+            shape = math.exp(random.uniform(-1, 1) * min(math.log(MOST_SHAPE), -math.log(area)) / 2)
+        width, height = math.sqrt(area) * shape, math.sqrt(area) / shape
+        left, top = at_x * (1 - width), at_y * (1 - height)
+        yield left, top, left + width, top + height
+
+
+def crops_of(image: Image.Image, random: Random) -> Vectors:
+    """Return the vectors of crops of an image."""
+    sides = (image.width, image.height) * 2
+    return np.stack(
+        [
+            vector_of(image.crop((round(ends[0]), round(ends[1]), round(ends[2]), round(ends[3]))))
+            for box in boxes_of(random)
+            for ends in [[share * side for share, side in zip(box, sides, strict=True)]]
+        ]
+    )
 
 
 def correlations_of(album: Album, rows: Sequence[int], table: Windows) -> Floats:
-    """Return for each crop of some photographs how well each window of the photograph shows the same."""
+    """Return for each crop of some photographs how well each window of the photograph shows what it or a trim shows."""
+    views = Windows([*WHOLE.rows, *TRIMS.rows])
     found = []
     for row in rows:
-        crops = codes_of(crops_of(album.image(row), np.random.default_rng([SEED, row])), WHOLE)[:, 0]
-        found.append(crops @ codes_of(album.vectors[[row]], table)[0].T)
+        crops = codes_of(crops_of(album.image(row), np.random.default_rng([SEED, row])), views)
+        found.append((crops @ codes_of(album.vectors[[row]], table)[0].T).max(axis=1))
     return np.concatenate(found)
 
 
