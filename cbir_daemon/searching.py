@@ -213,6 +213,7 @@ class Searcher:
         """Keep what makes searches of a large collection fast in step with it, until stopped."""
         # On Linux niceness belongs to the thread: queries and indexing go first.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        self._look_at_vectors()
         while True:
             self._changed.clear()
             # Only now: clearing must not take away what `stop` says.
@@ -226,6 +227,19 @@ class Searcher:
     def tend(self) -> bool:
         """Do one step of that; False when nothing is left to do."""
         return self._collection.tend()
+
+    def _look_at_vectors(self) -> None:
+        """Read every vector once, because their codes came from the cache and a damaged one would go unnoticed.
+
+        Raises
+        ------
+        StorageError
+            When one is not what was written.
+        """
+        for _ in self._store.all_vectors():
+            pulse.beat()
+            if self._stopping.is_set():
+                return
 
     def stop(self) -> None:
         """Ask the thread to end."""

@@ -219,6 +219,17 @@ def test_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path: Path) ->
         assert best_of(collection.snapshot(), VECTORS[7]) == 7
 
 
+def test_one_file_is_open_at_a_time(path: Path) -> None:
+    """Each compaction, and forgetting everything, lets the old file go."""
+    collection = opened(path)
+    for change in (collection._compact, collection.clear, collection._compact):
+        before = collection._rows
+        assert before.in_file
+        change()
+        assert not before.in_file
+        assert collection._rows.in_file
+
+
 def test_snapshots_outlive_their_file(path: Path) -> None:
     """Closing and removing the file takes nothing from who still reads."""
     collection = opened(path)

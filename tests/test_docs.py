@@ -16,6 +16,7 @@ import cbir_daemon
 from cbir_daemon import server
 from cbir_daemon.child import Child
 from cbir_daemon.cli import text
+from cbir_daemon.collection import rows
 from cbir_daemon.config import places
 from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.handlers.overview import CAPABILITIES
@@ -272,12 +273,13 @@ def test_every_process_is_described() -> None:
 
 def test_versions() -> None:
     """The versions in the table are those of the code."""
-    rows = {row[0]: row[2].strip("`") for row in section("architecture.md", "Versions").table("version")}
-    assert rows == {
+    described = {row[0]: row[2].strip("`") for row in section("architecture.md", "Versions").table("version")}
+    assert described == {
         "protocol": str(messages.VERSION),
         "schema": str(SCHEMA_VERSION),
         "extractor": EXTRACTOR,
         "codes": CODE_VERSION,
+        "coarse codes": str(rows.LAYOUT),
         "artifact": MODEL_VERSION,
     }
 

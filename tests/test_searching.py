@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon import matching, searching
+from cbir_daemon.errors import StorageError
 from cbir_daemon.records import Facts, Kind
 from cbir_daemon.searching import Found, Map, Searcher, as_vectors
 from cbir_daemon.store import Gone, Indexed, Store
@@ -190,6 +191,12 @@ def loaded(store: Store, path: Path) -> Searcher:
     return searcher
 
 
+def run_to_end(searcher: Searcher) -> None:
+    """Run the thread that tends the collection: it makes itself nicer, which no thread can undo."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(searcher.run).result(30)
+
+
 def added(store: Store, number: int) -> list[tuple[int, bytes]]:
     """Bring a photograph into the store alone, as if the daemon were killed before its view has it."""
     facts = Facts(digest(number), photographed(number), 240, 160, "JPEG")
@@ -278,8 +285,22 @@ def test_the_thread_tends_what_changes_until_stopped(store: Store, monkeypatch: 
             pass
         searcher.stop()
         running.result(30)
-    # Asked before it began, it does not begin.
-    searcher.run()
+        # Asked before it began, it does not begin.
+        pool.submit(searcher.run).result(30)
+
+
+def test_a_damaged_vector_is_noticed_though_its_code_is_cached(store: Store, tmp_path: Path) -> None:
+    """A start that makes no codes reads no vectors, so the thread does, once."""
+    path = tmp_path / "codes.rows"
+    loaded(store, path)
+    with store._database.read() as connection:
+        file = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    store._database.write(
+        lambda connection: connection.execute("UPDATE content SET vector = zeroblob(4096) WHERE id = 4")
+    )
+    searcher = loaded(store, path)
+    with pytest.raises(StorageError, match=f"{file}.*the vector of content 4 is not what was written"):
+        run_to_end(searcher)
 
 
 def test_places_are_added_to_the_map_in_use(searcher: Searcher) -> None:

@@ -114,7 +114,8 @@ class Collection:
     def __init__(self, path: Path | None = None, listed_above: int = LISTED_ABOVE) -> None:
         self._path = path
         self._listed_above = listed_above
-        self._take(Rows())
+        self._rows = Rows()
+        self._take(self._rows)
 
     def open(self) -> None:
         """Take up what the file has; one that is missing, damaged or of other codes is made anew."""
@@ -192,12 +193,11 @@ class Collection:
 
     def _compact(self) -> None:
         """Move the living rows to new ones; snapshots keep the old."""
-        frozen, old, rows = self._rows.frozen(), self._rows, self._made()
+        frozen, rows = self._rows.frozen(), self._made()
         living = np.flatnonzero(frozen.alive)
         for start in range(0, len(living), _PASS_ROWS):
             some = living[start : start + _PASS_ROWS]
             rows.append(frozen.ids[some], frozen.take(some))
-        old.close()
         self._take(rows)
 
     def _made(self) -> Rows:
@@ -205,6 +205,7 @@ class Collection:
         return Rows.make(self._path if self._rows.in_file else None)
 
     def _take(self, rows: Rows) -> None:
+        self._rows.close()
         self._rows = rows
         beside = None if self._path is None else self._path.with_suffix(".lists")
         self._proposals = Proposals(rows, beside, self._listed_above)

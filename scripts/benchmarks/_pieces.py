@@ -47,7 +47,6 @@ class Source:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         self.photographs = [reduced(path) for path in files] or [Image.fromarray(canvas(random))]
         self.of_photographs = bool(files)
-        self.size_mib = sum(one.width * one.height for one in self.photographs) / 1024 / 1024
 
     def pieces(self, count: int) -> list[Piece]:
         """Return parts of photographs in turn, of a third to two thirds of the side."""
