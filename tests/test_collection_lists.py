@@ -303,6 +303,18 @@ def test_lists_never_cover_rows_that_are_not_there(path: Path, trained: list[int
     assert opened(path).listed == 0
 
 
+def test_rows_reach_the_disk_before_the_lists_that_name_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut the same numbers would stand for other rows."""
+    collection = opened(path)
+    collection.add(range(500, COUNT), VECTORS[500:])
+    collection.add(range(COUNT, COUNT + 500), VECTORS[:500])
+    order: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: order.append("rows"))
+    monkeypatch.setattr(os, "fsync", lambda _: order.append("lists"))
+    settled(collection)
+    assert order == ["rows", "lists"]
+
+
 def test_a_full_disk_costs_only_the_lists(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
