@@ -391,6 +391,31 @@ def test_searches_while_lists_grow() -> None:
     assert growing.covered == COUNT
 
 
+def test_a_change_waits_for_searches_and_comes_before_the_next() -> None:
+    """Faiss may move what it searches when lists grow."""
+    turns = lists._Turns()
+    changed, searched = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with turns.changing():
+            changed.set()
+
+    def search() -> None:
+        with turns.searching():
+            searched.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        with turns.searching(), turns.searching():
+            changing = pool.submit(change)
+            assert not changed.wait(0.1)
+            searching = pool.submit(search)
+            assert not searched.wait(0.1)
+        changing.result(30)
+        searching.result(30)
+    assert changed.is_set()
+    assert searched.is_set()
+
+
 def test_the_same_codes_give_the_same_lists(large: Collection) -> None:
     """Training has a seed."""
     sample = large._rows.frozen().take(np.arange(400))
