@@ -121,14 +121,16 @@ def test_framed_picture_is_found_inside(bars: tuple[int, int], share: float, alb
 
 
 def test_narrow_pictures_between_wide_bars() -> None:
-    """A portrait between bars that leave it a quarter of the width is still aligned to the pixel."""
+    """A portrait between bars that leave it a quarter of the width is aligned to the pixel, and mostly a copy."""
+    copies = 0
     for seed in range(6):
         portrait = picture_of(seed).resize((240, 480))
         framed = Image.new("RGB", (900, 480), (0, 0, 0))
         framed.paste(portrait, (330, 0))
         judgement = matching.judge(vector_of(framed), vector_of(portrait)[None])[0]
-        assert judgement.is_copy
+        copies += judgement.is_copy
         assert judgement.overlap.query == pytest.approx(0.267, abs=0.02)
+    assert copies >= 5
 
 
 @pytest.mark.parametrize("corner", [(0.0, 0.0), (0.5, 0.0), (0.2, 0.4), (0.5, 0.5)])
@@ -140,7 +142,7 @@ def test_a_quarter_is_enough(corner: tuple[float, float], album: NDArray[np.uint
         left, top = (round(share * side) for share, side in zip(corner, picture.size, strict=True))
         crop = picture.crop((left, top, left + picture.width // 2, top + picture.height // 2))
         found += matching.judge(vector_of(crop), album[[seed]])[0].is_copy
-    assert found >= 6
+    assert found >= 7
 
 
 def written_on(picture: Image.Image, text: str) -> Image.Image:
@@ -227,7 +229,7 @@ def test_explanation_gives_the_score(album: NDArray[np.uint8]) -> None:
     told = copy.explanation
     assert told.outcome is Outcome.COPY
     assert told.evidence_px is not None
-    assert told.cost == pytest.approx(1.5 * told.area_ratio * (1 + 500 / told.evidence_px))
+    assert told.cost == pytest.approx(1.5 * told.area_ratio * (1 + 400 / told.evidence_px))
     assert told.area_ratio == pytest.approx(480 * 320 / (340 * 226), abs=0.1)
     assert (told.scale_x, told.scale_y) == pytest.approx((340 / 480, 226 / 320), abs=0.02)
     enough = min(1, told.evidence_px / told.evidence_needed_px)

@@ -18,6 +18,9 @@ from cbir_daemon.records import VECTOR_BYTES, VECTOR_SIDE_PX
 # Lines of a strip that may be left out: large letters across a picture are 6 to 8 pixels high.
 STRIP_PX = 10
 
+# See `_directions`.
+_ONE_WAY, _ALL_WAYS = 0.09, 0.15
+
 # A step of `polish` that wins less than this is the last one.
 _LEAST_GAIN = 1e-3
 
@@ -32,8 +35,10 @@ class Overlaps:
         The query and the images, equalised as if there were nothing outside their overlaps; 0 there.
     correlations : (n,) ndarray of float32
         In [-1, 1].
+    area_px : (n,) ndarray of float32
+        Pixels of the coarser image, plain edges included: a disc on a page is seen in all of the page.
     evidence_px : (n,) ndarray of float32
-        Pixels of the coarser image that hold structure in both.
+        How many of them hold structure in both; none where all edges run one way.
     spared, spared_px : (n,) ndarray of float32
         The same without the strip of `STRIP_PX` lines, along either axis of the query, that disagrees most.  Letters
         across a picture disagree there and nowhere else; other pictures disagree everywhere.
@@ -42,6 +47,7 @@ class Overlaps:
     own: Floats
     other: Floats
     correlations: Floats
+    area_px: Floats
     evidence_px: Floats
     spared: Floats
     spared_px: Floats
@@ -66,7 +72,8 @@ def overlaps(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: 
     Both images are brought to the coarser of their two resolutions first, along each axis: a crop to a quarter knows
     details that the stored vector cannot.
     """
-    overlap = inside(maps, VECTOR_SIDE_PX, EDGE_PX).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX) * shown
+    everything = inside(maps, VECTOR_SIDE_PX, EDGE_PX).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    overlap = everything * shown
     # Stored pixels that one query pixel spans, along the stored image's axes and along the query's.
     spans, scales = np.linalg.norm(maps[:, :, :2], axis=2), np.linalg.norm(maps[:, :, :2], axis=1)
     finer_px = np.float32(0.5) * np.sqrt(np.maximum(spans**2 - 1, 0), dtype=np.float32)
@@ -76,12 +83,30 @@ def overlaps(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: 
     own, other = (_equalized_inside(some, overlap, coarser) for some in (image, seen))
     products = np.stack([own * other, own * own, other * other])
     # One query pixel holds less than one of the coarser image's.
-    evidence = 1 / np.prod(coarser, axis=1)
+    pixels = 1 / np.prod(coarser, axis=1)
+    evidence = pixels * _directions(own)
     correlations, evidence_px = _correlated(products.sum(axis=(2, 3)), evidence)
     by_rows, by_columns = (_without_strip(products.sum(axis=axis), evidence) for axis in (3, 2))
     rows_win = by_rows[0] >= by_columns[0]
     spared, spared_px = (np.where(rows_win, one, two) for one, two in zip(by_rows, by_columns, strict=True))
-    return Overlaps(own, other, correlations, evidence_px, spared, spared_px)
+    return Overlaps(own, other, correlations, everything.sum(axis=(1, 2)) * pixels, evidence_px, spared, spared_px)
+
+
+def _directions(images: Floats) -> Floats:
+    """Return 1 for images whose edges run in several directions, 0 where all run one way, which fits anywhere along.
+
+    Notes
+    -----
+    The smaller eigenvalue of the structure tensor over their sum, at most a half: of horizons, lines and stripes 0.03
+    to 0.14, of 2 500 photographs and their crops 0.11 and more, 99.5 % of them 0.155.
+    """
+    across, down = np.diff(images, axis=2)[:, :-1], np.diff(images, axis=1)[:, :, :-1]
+    squares, other_squares, product = (
+        np.sum(one * other, axis=(1, 2)) for one, other in ((across, across), (down, down), (across, down))
+    )
+    larger = np.hypot(squares - other_squares, 2 * product)
+    share = (1 - larger / np.maximum(squares + other_squares, 1e-6)) / 2
+    return np.asarray(np.clip((share - _ONE_WAY) / (_ALL_WAYS - _ONE_WAY), 0, 1), dtype=np.float32)
 
 
 def _correlated(sums: Floats, evidence: Floats) -> tuple[Floats, Floats]:

@@ -37,14 +37,21 @@ _STRIP_COST = 2.5
 
 # Pixels with structure in the overlap at which disagreement counts twice, as a share of it: outlines of trousers agree
 # to 0.97 over 600.  Of 5 200 true pairs half hold 2 000 and more, all but 1 % 570.
-_DOUBLING_PX = 500.0
+_DOUBLING_PX = 400.0
 
-# Pixels with structure below which agreement is no proof at all: where one image lies on the other as it is, and where
-# it was cropped, turned or toned as it fits best.  Discs, boxes and horizons that are moved so agree over 300 to 570.
-_EVIDENCE_PX, _MOVED_EVIDENCE_PX = 300.0, 650.0
+# Pixels with structure below which agreement is no proof at all.  Discs and boxes that are moved so agree over 300 to
+# 570, but with all else plain: at most a third of the overlap is structure.  Of a crop to a quarter that may be all
+# there is, yet half of it is structure.
+_EVIDENCE_PX, _SPARSE_EVIDENCE_PX = 300.0, 650.0
 
-# Share of the picture's half by which any point may move for it to count as lying there as it is.
-_STILL = 0.08
+# Shares of the overlap below which structure counts as sparse, and from which as dense: for an upright part of the
+# other image, and for what is flipped, turned, a negative or lies over an edge, which has more luck to agree by.
+_SPARSE_PART, _DENSE_PART = 0.15, 0.35
+_SPARSE, _DENSE = 0.3, 0.45
+
+# Share of the picture's half by which any point may move for it to count as lying there as it is, where little
+# structure will do; turn of an axis up to which it is upright; and reach of a part over the edge of the whole.
+_STILL, _UPRIGHT, _WITHIN = 0.08, 0.04, 1.05
 
 
 def judge(query: NDArray[np.uint8], stored: NDArray[np.uint8], *, threshold: float | None = None) -> list[Judgement]:
@@ -85,7 +92,7 @@ class Alignments:
         The final maps; `near` are the rows that were not given up.
     scores : (m,) ndarray of float32
         In [0, 1]; for those that were given up the correlation reached.
-    correlations, costs, evidence_px : (m,) ndarray of float32
+    correlations, costs, evidence_px, needed_px : (m,) ndarray of float32
         What the scores were made of; see `records.Explanation`.
     strips : (m,) ndarray of bool
         Whether a strip was left out.
@@ -96,6 +103,7 @@ class Alignments:
     correlations: Floats
     costs: Floats
     evidence_px: Floats
+    needed_px: Floats
     strips: NDArray[np.bool_]
 
 
@@ -118,6 +126,7 @@ def align(image: Floats, others: Floats, box: Windows) -> Alignments:
         correlations=lies.correlations.copy(),
         costs=area_ratios(maps) * np.where(signs < 0, np.float32(_NEGATIVE_COST), np.float32(1)),
         evidence_px=np.zeros(len(others), dtype=np.float32),
+        needed_px=np.full(len(others), _EVIDENCE_PX, dtype=np.float32),
         strips=np.zeros(len(others), dtype=np.bool_),
     )
     near = lies.near
@@ -147,11 +156,12 @@ def _score(found: Alignments, rows: NDArray[np.int64], shown: Overlaps) -> None:
     correlations = np.stack([shown.correlations, shown.spared])
     evidence_px = np.stack([shown.evidence_px, shown.spared_px])
     multiples = np.stack([costs, costs * _STRIP_COST]) * (1 + _DOUBLING_PX / np.maximum(evidence_px, 1))
-    needed_px = _needed_px(found.lies.maps[rows], found.lies.signs[rows])
+    needed_px = _needed_px(found.lies.maps[rows], found.lies.signs[rows], shown)
     scores = (1 - (1 - correlations) * multiples) * np.minimum(1, evidence_px / needed_px)
     # The first of the two is the whole overlap, the second what is left without a strip.
     better = scores.argmax(axis=0)[None]
     found.strips[rows] = better[0] == 1
+    found.needed_px[rows] = needed_px
     for kept, both in (
         (found.scores, np.clip(scores, 0, 1)),
         (found.correlations, correlations),
@@ -161,11 +171,23 @@ def _score(found: Alignments, rows: NDArray[np.int64], shown: Overlaps) -> None:
         kept[rows] = np.take_along_axis(both, better, axis=0)[0]
 
 
-def _needed_px(maps: Floats, signs: Floats) -> Floats:
-    """Return the pixels with structure that are needed under each of some maps."""
+def _needed_px(maps: Floats, signs: Floats, shown: Overlaps) -> Floats:
+    """Return the pixels with structure that are needed for each of some overlaps."""
     moves = np.abs(maps - np.eye(2, 3, dtype=np.float32)).sum(axis=2).max(axis=1)
     is_still = (moves < _STILL) & (signs > 0)
-    return np.where(is_still, np.float32(_EVIDENCE_PX), np.float32(_MOVED_EVIDENCE_PX))
+    is_part = _are_upright_parts(maps) & (signs > 0)
+    sparse, dense = np.where(is_part, _SPARSE_PART, _SPARSE), np.where(is_part, _DENSE_PART, _DENSE)
+    shares = shown.evidence_px / np.maximum(shown.area_px, 1)
+    lacking = np.clip((dense - shares) / (dense - sparse), 0, 1) * ~is_still
+    return np.asarray(_EVIDENCE_PX + (_SPARSE_EVIDENCE_PX - _EVIDENCE_PX) * lacking, dtype=np.float32)
+
+
+def _are_upright_parts(maps: Floats) -> NDArray[np.bool_]:
+    """Return whether one image is a part of the other that was neither turned nor flipped."""
+    is_upright = (maps[:, [0, 1], [0, 1]] > 0).all(axis=1) & (np.abs(maps[:, [0, 1], [1, 0]]) < _UPRIGHT).all(axis=1)
+    # How far the corners of the one reach on the other, whose own are at 1.
+    reaches = [np.abs(some).sum(axis=2).max(axis=1) for some in (maps, inverse(maps))]
+    return np.asarray(is_upright & (np.minimum(*reaches) < _WITHIN))
 
 
 def _judgement(
@@ -192,7 +214,7 @@ def _judgement(
             cost=float(found.costs[row]),
             strip=bool(found.strips[row]),
             evidence_px=float(found.evidence_px[row]) if is_near else None,
-            evidence_needed_px=float(_needed_px(matrix[None], found.lies.signs[[row]])[0]),
+            evidence_needed_px=float(found.needed_px[row]),
             threshold=threshold,
         ),
     )
