@@ -32,8 +32,8 @@ class FileState:
     ----------
     size_bytes, mtime_ns, inode : int
     device : int
-        Number of the disk that the file's folder is on (`st_dev`); 0 when it is not known.  Two states are equal whatever
-        their devices: a disk may have another number after each start of the machine.
+        Number of the disk that the file's folder is on (`st_dev`); 0 when it is not known.  Two states are equal
+        whatever their devices: a disk may have another number after each start of the machine.
     """
 
     size_bytes: int

@@ -72,7 +72,8 @@ class Source:
 
     def image(self, piece: Piece) -> Image.Image:
         """Return a piece as a picture that can be edited."""
-        return self.photographs[piece.photograph].crop(tuple(round(end) for end in piece.box)).convert("RGB")
+        left, top, right, bottom = (round(end) for end in piece.box)
+        return self.photographs[piece.photograph].crop((left, top, right, bottom)).convert("RGB")
 
 
 def reduced(path: Path) -> Image.Image:
@@ -95,4 +96,4 @@ def canvas(random: Random) -> NDArray[np.uint8]:
 def blended(vectors: Vectors, count: int, random: Random) -> Vectors:
     """Return (count, 4096) blends of two of some vectors, one of them mirrored."""
     one, other = random.integers(len(vectors), size=(2, count))
-    return ((vectors[one].astype(np.uint16) * 2 + vectors[other, ::-1]) // 3).astype(np.uint8)
+    return np.asarray((vectors[one].astype(np.uint16) * 2 + vectors[other, ::-1]) // 3, dtype=np.uint8)

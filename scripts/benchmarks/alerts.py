@@ -164,7 +164,7 @@ class Daemon:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, self.log.open("ab") as log:
             manager.bind(str(notify))
             manager.settimeout(START_TIMEOUT_S)
-            command = [COMMANDS / "cbir-daemon", "run", "--quiet", self.album]
+            command: list[str | Path] = [COMMANDS / "cbir-daemon", "run", "--quiet", self.album]
             self.process = subprocess.Popen(command, env=self.environ, stderr=log)  # noqa: S603 -- ours
             try:
                 while b"READY=1" not in manager.recv(4096).split(b"\n"):

@@ -125,7 +125,16 @@ def running(folder: Path, home: Path) -> Iterator[Client]:
     """Give a client of a daemon that fits no map."""
     config, socket = home / "config.toml", home / "socket"
     config.write_text("[model]\nmin_images = 100_000\n")
-    command = [COMMANDS / "cbir-daemon", "run", "--quiet", folder, "--config", config, "--state", home / "state"]
+    command: list[str | Path] = [
+        COMMANDS / "cbir-daemon",
+        "run",
+        "--quiet",
+        folder,
+        "--config",
+        config,
+        "--state",
+        home / "state",
+    ]
     with (home / "log").open("ab") as log:
         process = subprocess.Popen([*command, "--socket", socket], stderr=log)  # noqa: S603 -- ours
     try:
@@ -156,7 +165,7 @@ def by_czkawka(folder: Path) -> set[Pair]:
 
 def by_findimagedupes(folder: Path) -> set[Pair]:
     """Return the groups of findimagedupes, one a line."""
-    command = ["findimagedupes", "--quiet", "--threshold", FINDIMAGEDUPES_LIKENESS, "--", folder]
+    command: list[str | Path] = ["findimagedupes", "--quiet", "--threshold", FINDIMAGEDUPES_LIKENESS, "--", folder]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- a peer
     return pairs_of(line.split() for line in done.stdout.splitlines())
 
