@@ -148,8 +148,8 @@ def test_a_quarter_is_enough(corner: tuple[float, float], album: NDArray[np.uint
 def written_on(picture: Image.Image, text: str) -> Image.Image:
     """Return a picture with large letters across."""
     written = picture.copy()
-    font = ImageFont.load_default(picture.height // 9)
-    at = (picture.width * 0.06, picture.height * 0.4)
+    font = ImageFont.load_default(picture.height // 5)
+    at = (picture.width * 0.02, picture.height * 0.4)
     ImageDraw.Draw(written).text(at, text, font=font, fill=(255, 255, 255), stroke_width=2, stroke_fill=(0, 0, 0))
     return written
 
@@ -185,6 +185,25 @@ def test_bars_end_where_the_picture_begins(album: NDArray[np.uint8], snapshot: S
     judgement = matching.judge(screen, album[[7]])[0]
     assert judgement.is_copy
     assert judgement.overlap.match == pytest.approx(1, abs=0.06)
+
+
+def captioned_crop(picture: Image.Image) -> Image.Image:
+    """Return most of a picture with a line of text below it."""
+    part = picture.crop((0, 0, round(0.85 * picture.width), round(0.85 * picture.height)))
+    whole = Image.new("RGB", (part.width, part.height + 60), (255, 255, 255))
+    whole.paste(part, (0, 0))
+    at, font = (10, part.height + 15), ImageFont.load_default(28)
+    ImageDraw.Draw(whole).text(at, "when the weekend is over", font=font, fill=(0, 0, 0))
+    return whole
+
+
+def test_a_captioned_part_is_found(album: NDArray[np.uint8], snapshot: Snapshot) -> None:
+    """What a caption leaves is looked for as a part of other pictures."""
+    seeds = range(0, COUNT, 4)
+    queries = [vector_of(captioned_crop(picture_of(seed))) for seed in seeds]
+    found = [100 + seed in dict(snapshot.candidates(query, 3)) for seed, query in zip(seeds, queries, strict=True)]
+    assert sum(found) >= 9
+    assert all(matching.judge(query, album[[seed]])[0].is_copy for seed, query in zip(seeds, queries, strict=True))
 
 
 def test_a_picture_without_bars_is_all_content() -> None:
