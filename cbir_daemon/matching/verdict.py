@@ -21,8 +21,8 @@ from cbir_daemon.records import VECTOR_SIDE_PX, Explanation, Judgement, Outcome,
 COPY_THRESHOLD = 0.91
 """Score from which a match is a `copy`.
 
-Of 2 500 photographs and garments against 2 499 others each, the best false score was 0.872, and every 0.02 more leaves
-half as many; 99 % of 4 100 edited photographs score above.  See docs/accuracy.md.
+Of 2 500 photographs and garments against 2 499 others each, the best false score was 0.864, and every 0.02 more leaves
+half as many; 99.4 % of 4 100 edited photographs score above.  See docs/accuracy.md.
 """
 
 # Correlations from which a few more steps may change the verdict, and the score from which they cannot.
