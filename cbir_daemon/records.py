@@ -121,6 +121,34 @@ class Overlap:
     match: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Tone:
+    """How the greys of a query follow from those of the stored image, or of its negative, where the two overlap.
+
+    Parameters
+    ----------
+    gain, offset : float
+        query = gain * stored + offset, in grey levels of 0 to 255; above 1 there is more contrast.
+    shift : float
+        Grey levels by which the query is brighter on average.
+    """
+
+    gain: float = 1.0
+    offset: float = 0.0
+    shift: float = 0.0
+
+
+class Around(StrEnum):
+    """What of a query lies beside the stored image."""
+
+    NOTHING = "nothing"
+    """The query is all on the stored image."""
+    PLAIN = "plain"
+    """Bars, a border, a caption: mostly one tone on each side."""
+    PICTURE = "picture"
+    """More of a picture."""
+
+
 class Family(StrEnum):
     """What a first guess took a query for; see `Guess`."""
 
@@ -251,6 +279,8 @@ class Judgement:
         The alignment at which the score was reached.
     explanation : Explanation
         How it was reached.
+    tone, around
+        Measured of copies only.
     """
 
     is_copy: bool
@@ -258,6 +288,8 @@ class Judgement:
     transform: Transform
     overlap: Overlap
     explanation: Explanation
+    tone: Tone = field(default_factory=Tone)
+    around: Around = Around.NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon import matching, pulse
 from cbir_daemon.collection import Collection, Snapshot
-from cbir_daemon.records import VECTOR_BYTES, Judgement, Kind, Overlap, Transform
+from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, Overlap, Tone, Transform
 from cbir_daemon.store import Store
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ class Found:
     map_distance: float | None
     transform: Transform = field(default_factory=Transform)
     overlap: Overlap = field(default_factory=Overlap)
+    tone: Tone = field(default_factory=Tone)
+    around: Around = Around.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +347,16 @@ def as_vectors(rows: Sequence[bytes]) -> NDArray[np.uint8]:
 
 
 def _copy(content_id: int, judgement: Judgement) -> Found:
-    return Found(content_id, Kind.COPY, judgement.score, None, judgement.transform, judgement.overlap)
+    return Found(
+        content_id,
+        Kind.COPY,
+        judgement.score,
+        None,
+        judgement.transform,
+        judgement.overlap,
+        judgement.tone,
+        judgement.around,
+    )
 
 
 def _without(current: Map | None, gone: set[int]) -> Map | None:

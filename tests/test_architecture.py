@@ -39,7 +39,7 @@ FLOORS = (
     ("client", "resolving"),
     ("activation", "child", "filesystems", "pulse", "sdnotify"),
     ("protocol",),
-    ("config",),
+    ("config", "wording"),
     ("records", "problems"),
     ("errors",),
     (NAME,),
@@ -76,7 +76,7 @@ DOORS = {
 }
 """Which rooms may import a library that is not ours.  sqlite3 is in the list because SQL is a language of its own."""
 
-CLIENT_SEES = {"cli", "client", "resolving", "protocol", "config", "records", "errors", NAME}
+CLIENT_SEES = {"cli", "client", "resolving", "protocol", "config", "records", "wording", "errors", NAME}
 DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 

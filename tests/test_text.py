@@ -14,6 +14,9 @@ from cbir_daemon.protocol.messages import path_to_json
 UNCHANGED: dict[str, Any] = {"flip": False, "turn": 0, "angle": 0.0, "invert": False}
 
 
+QUERY = {"digest": "00", "width": 640, "height": 480}
+
+
 def match(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON
     """Return a match as it travels."""
     return {
@@ -91,29 +94,43 @@ def test_columns_are_aligned() -> None:
 def test_a_match_is_a_line() -> None:
     """Kind, score, distance on the map, size, path."""
     near = match(kind="similar", score=0.5, map_distance=1.234, width=64, height=48)
-    assert list(text.matches({"matches": [match(), near]})) == [
-        "copy     0.951  map -     640x480  /album/a.jpg",
+    assert list(text.matches({"query": QUERY, "matches": [match(), near]})) == [
+        "copy     0.951  map -     640x480  copy of /album/a.jpg",
         "similar  0.500  map 1.23  64x48    /album/a.jpg",
     ]
-    assert list(text.matches({"matches": []})) == []
+    assert list(text.matches({"query": QUERY, "matches": []})) == []
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({}, ""),
-        ({"transform": UNCHANGED | {"angle": 0.9}}, ""),
-        ({"overlap": {"query": 0.97, "match": 0.97}}, ""),
-        ({"transform": UNCHANGED | {"flip": True, "turn": 270}}, "  (mirrored, turned 270 degrees)"),
-        ({"transform": UNCHANGED | {"angle": -4.6, "invert": True}}, "  (tilted -5 degrees, negative)"),
-        ({"overlap": {"query": 1.0, "match": 0.5}}, "  (the query is 50% of it)"),
-        ({"overlap": {"query": 0.5, "match": 1.0}}, "  (it is 50% of the query)"),
-        ({"missing": True}, "  (its album is missing)"),
+        ({}, "copy of /album/a.jpg"),
+        ({"kind": "exact", "missing": True}, "same bytes as /album/a.jpg; its album is missing"),
+        (
+            {"transform": UNCHANGED | {"flip": True, "turn": 270}},
+            "copy of /album/a.jpg, mirrored, turned 90 degrees right",
+        ),
+        ({"width": 320, "height": 240}, "larger copy (200 %) of /album/a.jpg"),
+        ({"width": 0}, "copy of /album/a.jpg"),
+        (
+            {"overlap": {"query": 1.0, "match": 0.5}, "tone": {"gain": 1.2, "offset": 0.0, "shift": 20.0}},
+            "crop (50 %) of /album/a.jpg, brighter",
+        ),
+        (
+            {"overlap": {"query": 0.5, "match": 1.0}, "around": "plain"},
+            "copy of /album/a.jpg, with a border or caption (50 % is picture)",
+        ),
     ],
 )
-def test_what_was_done_is_said_in_words(fields: dict[str, Any], said: str) -> None:
-    """Nothing is said of what is within the error of an alignment."""
-    assert text.done_to(match(**fields)) == said
+def test_a_match_says_where_the_query_is_from(fields: dict[str, Any], said: str) -> None:
+    """In one line that a person understands."""
+    assert text.origin(QUERY, match(**fields)) == said
+
+
+def test_a_daemon_of_another_release_may_say_more_or_less() -> None:
+    """What is not known is not said, and nothing fails."""
+    newer = match(overlap={"query": 0.5, "match": 1.0}, tone={"gain": 1.0, "warmth": 2}, around="water")
+    assert text.origin(QUERY, newer) == "copy of /album/a.jpg, inside a larger picture (50 % of it)"
 
 
 # Status.

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cbir_daemon import wording
 from cbir_daemon.protocol.messages import Json, path_from_json
+from cbir_daemon.records import Around, Overlap, Tone, Transform
 
 KIB = 1024
-WHOLE = 0.97
-"""Share of an area from which it counts as all of it: an alignment is good to about a pixel of 64."""
 
 
 def raw_path(value: object) -> str:
@@ -48,14 +48,14 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def matches(answer: Json) -> Iterator[str]:
-    """Yield a line a match: kind, score, distance on the map, size, path, what was done; how, when that was asked."""
+    """Yield a line a match: kind, score, distance on the map, size, where the query is from; how, when asked."""
     rows = [
         (
             match["kind"],
             f"{match['score']:.3f}",
             "map -" if match["map_distance"] is None else f"map {match['map_distance']:.2f}",
             f"{match['width']}x{match['height']}",
-            path(match["path"]) + done_to(match),
+            origin(answer["query"], match),
         )
         for match in answer["matches"]
     ]
@@ -89,7 +89,8 @@ def explanation(one: Json) -> Iterator[str]:
     """Yield how a match was verified: verdict, the view it began from, scales, and what made the score."""
     guess = one["guess"]
     yield "    " + _OUTCOMES[one["outcome"]].format(**one)
-    view = [_FAMILIES[guess["family"]], *_edits(guess)]
+    negative = ["negative"] if guess["invert"] else []
+    view = [_FAMILIES[guess["family"]], *wording.turns(_transform(guess)), *negative]
     parts = ((guess["query_window"], "of the query"), (guess["stored_window"], "of the image"))
     seen = " like ".join(f"{_window(window)} {whose}" for window, whose in parts)
     yield f"    view: {', '.join(view)}; {seen}"
@@ -110,29 +111,29 @@ def _window(window: Json) -> str:
     return "{left:.0%}-{right:.0%} across, {top:.0%}-{bottom:.0%} down".format(**window)
 
 
-def _edits(transform: Json) -> list[str]:
-    """Return in words what was done to a stored image."""
-    words = ["mirrored"] if transform["flip"] else []
-    if transform["turn"]:
-        words.append(f"turned {transform['turn']} degrees")
-    if abs(transform["angle"]) >= 1:
-        words.append(f"tilted {transform['angle']:.0f} degrees")
-    if transform["invert"]:
-        words.append("negative")
-    return words
+def origin(query: Json, match: Json) -> str:
+    """Return where a query is from, as far as a match tells."""
+    said = wording.origin(_edit(query, match), path(match["path"]))
+    return f"{said}; its album is missing" if match.get("missing") else said
 
 
-def done_to(match: Json) -> str:
-    """Return, in brackets, what was done to the stored image to get the query; empty when nothing was."""
-    overlap = match["overlap"]
-    words = _edits(match["transform"])
-    if overlap["match"] < WHOLE:
-        words.append(f"the query is {overlap['match']:.0%} of it")
-    if overlap["query"] < WHOLE:
-        words.append(f"it is {overlap['query']:.0%} of the query")
-    if match.get("missing"):
-        words.append("its album is missing")
-    return f"  ({', '.join(words)})" if words else ""
+def _edit(query: Json, match: Json) -> wording.Edit:
+    """Return how a query follows from a match; a daemon of another release may tell less or more."""
+    areas = [one["width"] * one["height"] for one in (query, match)]
+    tone = match.get("tone") or {}
+    around = match.get("around", Around.NOTHING)
+    return wording.Edit(
+        kind=match["kind"],
+        transform=_transform(match["transform"]),
+        overlap=Overlap(match["overlap"]["query"], match["overlap"]["match"]),
+        tone=Tone(**{name: tone[name] for name in Tone.__slots__ if name in tone}),
+        around=Around(around) if around in tuple(Around) else Around.PICTURE,
+        scale=(areas[0] / areas[1]) ** 0.5 if all(areas) else 0.0,
+    )
+
+
+def _transform(done: Json) -> Transform:
+    return Transform(done["flip"], done["turn"], done["angle"], done["invert"])
 
 
 def status(answer: Json) -> Iterator[str]:

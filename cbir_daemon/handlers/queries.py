@@ -146,6 +146,8 @@ def _match_to_json(match: _Match) -> Json:
         "map_distance": None if found.map_distance is None else round(found.map_distance, 4),
         "transform": asdict(found.transform),
         "overlap": {"query": round(found.overlap.query, 3), "match": round(found.overlap.match, 3)},
+        "tone": asdict(found.tone),
+        "around": found.around.value,
         "width": image.content.width_px,
         "height": image.content.height_px,
         "size": image.content.size_bytes,

@@ -1,0 +1,121 @@
+"""What was done to a picture, in words: "crop (38 %) of /albums/2019/IMG_1.jpg, mirrored, brighter".
+
+In: how one image follows from another, as values.  Out: a line for people.  Never here: how that was found, what a
+terminal can show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cbir_daemon.records import Around, Kind, Overlap, Tone, Transform
+
+WHOLE = 0.97
+"""Share of an area from which it counts as all of it: an alignment is good to about a pixel of 64."""
+
+CUT_A_DEGREE, GROWN_A_DEGREE = 0.01, 0.036
+"""Share of the area that a turn by a degree cuts off in the corners, or adds there when the frame grows with it."""
+
+LEAST_DEGREES = 1.0
+"""Tilt from which it is told: smaller ones are within the error of an alignment."""
+
+SHIFT_LEVELS = 10.0
+"""Grey levels of 0 to 255 from which a picture is brighter or darker: sepia moves them by 8."""
+
+MORE_CONTRAST, LESS_CONTRAST = 1.25, 0.8
+"""Gains from which there is more or less contrast: sepia leaves 0.86."""
+
+SCALED_LEVELS = 10.0
+"""Offset up to which a gain is light and no contrast: twice as much light is twice the difference, too."""
+
+SAME_SIZE = 1.1
+"""Ratio of sides up to which two pictures have one size."""
+
+_TURNS = {90: "turned 90 degrees left", 180: "turned upside down", 270: "turned 90 degrees right"}
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """How an image follows from another one.
+
+    Parameters
+    ----------
+    kind : str
+        A `records.Kind`.
+    transform, overlap, tone, around
+        See `records`.
+    scale : float
+        Sides of the image over those of the other; 0 when they are not known.
+    """
+
+    kind: str
+    transform: Transform = field(default_factory=Transform)
+    overlap: Overlap = field(default_factory=Overlap)
+    tone: Tone = field(default_factory=Tone)
+    around: Around = Around.NOTHING
+    scale: float = 0.0
+
+
+def origin(edit: Edit, path: str) -> str:
+    """Return where an image comes from, and what was done: of one that only resembles, the other one's path."""
+    if edit.kind == Kind.SIMILAR:
+        return path
+    if edit.kind == Kind.EXACT:
+        return f"same bytes as {path}"
+    return ", ".join([f"{_noun(edit)} of {path}", *_beside(edit), *turns(edit.transform), *_tones(edit)])
+
+
+def _noun(edit: Edit) -> str:
+    """Return what an image is of another one, with the share or the size."""
+    tilt = abs(edit.transform.angle)
+    if edit.overlap.match < WHOLE - CUT_A_DEGREE * tilt:
+        share = f"({max(1, round(100 * edit.overlap.match))} %)"
+        return f"{'part' if _is_inside(edit) else 'crop'} {share}"
+    if _is_inside(edit) or not edit.scale or 1 / SAME_SIZE <= edit.scale <= SAME_SIZE:
+        return "copy"
+    return f"{'smaller' if edit.scale < 1 else 'larger'} copy ({max(1, round(100 * edit.scale))} %)"
+
+
+def _is_inside(edit: Edit) -> bool:
+    return edit.overlap.query < WHOLE - GROWN_A_DEGREE * abs(edit.transform.angle)
+
+
+def _beside(edit: Edit) -> Iterator[str]:
+    if _is_inside(edit):
+        share = f"{max(1, round(100 * edit.overlap.query))} %"
+        if edit.around is Around.PLAIN:
+            yield f"with a border or caption ({share} is picture)"
+        else:
+            yield f"inside a larger picture ({share} of it)"
+
+
+def turns(done: Transform) -> Iterator[str]:
+    """Yield how a picture was mirrored, turned and tilted."""
+    if done.flip and done.turn == 180:
+        yield "mirrored top to bottom"
+    else:
+        yield from ["mirrored"] if done.flip else []
+        yield from [_TURNS[done.turn]] if done.turn in _TURNS else []
+    if abs(done.angle) >= LEAST_DEGREES:
+        yield f"tilted {_degrees(abs(done.angle))} {'left' if done.angle > 0 else 'right'}"
+
+
+def _degrees(angle: float) -> str:
+    rounded = round(angle)
+    return f"{rounded} degree{'' if rounded == 1 else 's'}"
+
+
+def _tones(edit: Edit) -> Iterator[str]:
+    tone = edit.tone
+    if edit.transform.invert:
+        yield "negative"
+    is_shifted = abs(tone.shift) >= SHIFT_LEVELS
+    if is_shifted:
+        yield "brighter" if tone.shift > 0 else "darker"
+    if is_shifted and abs(tone.offset) <= SCALED_LEVELS:
+        return
+    if tone.gain >= MORE_CONTRAST:
+        yield "more contrast"
+    elif tone.gain <= LESS_CONTRAST:
+        yield "less contrast"
