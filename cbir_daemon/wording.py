@@ -32,6 +32,8 @@ SCALED_LEVELS = 10.0
 SAME_SIZE = 1.1
 """Ratio of sides up to which two pictures have one size."""
 
+COPY = "copy"
+
 _TURNS = {90: "turned 90 degrees left", 180: "turned upside down", 270: "turned 90 degrees right"}
 
 
@@ -63,7 +65,19 @@ def origin(edit: Edit, path: str) -> str:
         return path
     if edit.kind == Kind.EXACT:
         return f"same bytes as {path}"
-    return ", ".join([f"{_noun(edit)} of {path}", *_beside(edit), *turns(edit.transform), *_tones(edit)])
+    return ", ".join([f"{_noun(edit)} of {path}", *_done(edit)])
+
+
+def edits(edit: Edit) -> str:
+    """Return what was done to get a copy, without a name: "crop (38 %), mirrored"; empty when nothing was."""
+    noun = _noun(edit)
+    return ", ".join([*([noun] if noun != COPY else []), *_done(edit)])
+
+
+def _done(edit: Edit) -> Iterator[str]:
+    yield from _beside(edit)
+    yield from turns(edit.transform)
+    yield from _tones(edit)
 
 
 def _noun(edit: Edit) -> str:
@@ -73,8 +87,8 @@ def _noun(edit: Edit) -> str:
         share = f"({max(1, round(100 * edit.overlap.match))} %)"
         return f"{'part' if _is_inside(edit) else 'crop'} {share}"
     if _is_inside(edit) or not edit.scale or 1 / SAME_SIZE <= edit.scale <= SAME_SIZE:
-        return "copy"
-    return f"{'smaller' if edit.scale < 1 else 'larger'} copy ({max(1, round(100 * edit.scale))} %)"
+        return COPY
+    return f"{'smaller' if edit.scale < 1 else 'larger'} {COPY} ({max(1, round(100 * edit.scale))} %)"
 
 
 def _is_inside(edit: Edit) -> bool:
@@ -86,8 +100,10 @@ def _beside(edit: Edit) -> Iterator[str]:
         share = f"{max(1, round(100 * edit.overlap.query))} %"
         if edit.around is Around.PLAIN:
             yield f"with a border or caption ({share} is picture)"
-        else:
+        elif edit.around is Around.PICTURE:
             yield f"inside a larger picture ({share} of it)"
+        else:
+            yield f"inside something larger ({share} of it)"
 
 
 def turns(done: Transform) -> Iterator[str]:

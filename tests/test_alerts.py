@@ -103,6 +103,10 @@ def test_a_work_is_always_told() -> None:
         (AlertRecord(1, NOW, b"/a", "exact", (EXACT,)), "/a has the same bytes as /album/same.jpg"),
         (AlertRecord(1, NOW, b"/a", "copy", (COPY, COPY)), "/a is a copy (0.950) of /album/copy.jpg and 1 more"),
         (
+            AlertRecord(1, NOW, b"/a", "copy", (replace(COPY, done="crop (38 %), mirrored"), COPY)),
+            "/a is a copy (0.950) of /album/copy.jpg [crop (38 %), mirrored] and 1 more",
+        ),
+        (
             AlertRecord(1, NOW, b"/a", "exact", (EXACT,), returned=NOW),
             "/a has the same bytes as /album/same.jpg; resolved away on 2023-11-14, it is back",
         ),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cbir_daemon.duplicates import Pairing
-from cbir_daemon.duplicates.pairing import _reversed
+from cbir_daemon.duplicates.pairing import _done, _reversed
 from cbir_daemon.records import Facts, FileState, Transform
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Indexed, Store
@@ -67,6 +67,27 @@ def test_pairs_know_how_much_both_show_and_what_was_done(store: Store, whole_fir
     assert part_share == pytest.approx(1.0, abs=0.02)
     assert pair.transform is not None
     assert (pair.transform.flip, pair.transform.turn) == (False, 90 if whole_first else 270)
+
+
+@pytest.mark.parametrize(
+    ("whole_first", "words"),
+    [
+        (True, "crop ({share} %), turned 90 degrees left"),
+        (False, "inside something larger ({share} % of it), turned 90 degrees right"),
+    ],
+)
+def test_an_alert_says_what_was_done(store: Store, whole_first: bool, words: str) -> None:
+    """To the file that was there, to get the new one."""
+    searcher = Searcher(store)
+    pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
+    whole = pictures.photograph(1)
+    part = pictures.turned(pictures.cropped(whole, 0.2), 1)
+    for number, picture in enumerate([whole, part] if whole_first else [part, whole], 1):
+        applied = store.apply([indexed(number, picture)])
+        searcher.change(applied.added, applied.gone)
+        assert pairing._look_up()
+    (old,), (new,), (pair,) = store.images([1]), store.images([2]), store.pairs()
+    assert _done(pair, new, old) in {words.format(share=share) for share in range(62, 68)}
 
 
 def test_a_transform_reversed_leads_back() -> None:

@@ -85,7 +85,12 @@ def alert_to_json(alert: AlertRecord) -> Json:
         "returned": when(alert.returned),
         "watched": [{"name": one.name, "kind": one.kind, "score": round(one.score, 4)} for one in alert.watched],
         "matches": [
-            {"path": path_to_json(match.path), "kind": match.kind, "score": round(match.score, 4)}
+            {
+                "path": path_to_json(match.path),
+                "kind": match.kind,
+                "score": round(match.score, 4),
+                "done": match.done,
+            }
             for match in alert.matches
         ],
         "message": alert.message,
@@ -108,7 +113,8 @@ def sentence(alert: AlertRecord) -> str:
 def _match(matches: Sequence[AlertMatch]) -> str:
     first, more = matches[0], len(matches) - 1
     same = "has the same bytes as" if first.kind == Kind.EXACT else f"is a copy ({first.score:.3f}) of"
-    return f"{same} {shown(first.path)}{f' and {more} more' if more else ''}"
+    done = f" [{first.done}]" if first.done else ""
+    return f"{same} {shown(first.path)}{done}{f' and {more} more' if more else ''}"
 
 
 def _work(name: str, kind: str, score: float) -> str:

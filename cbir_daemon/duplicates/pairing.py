@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from cbir_daemon import matching, pulse
-from cbir_daemon.records import Kind, Transform
+from cbir_daemon import matching, pulse, wording
+from cbir_daemon.records import Kind, Overlap, Transform
 from cbir_daemon.scan import state_at
 from cbir_daemon.searching import Found, Searcher, as_vectors
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
@@ -138,8 +138,8 @@ class Pairing:
     def _matches(self, image: Image, *, same_bytes: bool) -> list[AlertMatch]:
         """Return what was there before `image`, is on disk and shows the same, exact first."""
         content_id = image.content.id
-        scores = {
-            pair.other_id if pair.content_id == content_id else pair.content_id: pair.score
+        pairs = {
+            pair.other_id if pair.content_id == content_id else pair.content_id: pair
             for pair in self._store.pairs(content_id)
         }
         same = self._store.images([content_id]) if same_bytes else []
@@ -149,8 +149,10 @@ class Pairing:
             if _is_older(other, image) and not _one_file(other, image) and _is_there(other)
         ]
         matches += [
-            AlertMatch(other.path, Kind.COPY, scores[other.content.id])
-            for other in self._store.images(list(scores))
+            AlertMatch(
+                other.path, Kind.COPY, pairs[other.content.id].score, _done(pairs[other.content.id], image, other)
+            )
+            for other in self._store.images(list(pairs))
             if _is_older(other, image) and _is_there(other)
         ]
         return sorted(matches, key=lambda match: (match.kind != Kind.EXACT, -match.score, match.path))
@@ -162,6 +164,23 @@ def _pair(content_id: int, found: Found) -> Pair:
     if found.content_id < content_id:
         return Pair(found.content_id, content_id, found.score, other, own, found.transform)
     return Pair(content_id, found.content_id, found.score, own, other, _reversed(found.transform))
+
+
+def _done(pair: Pair, image: Image, other: Image) -> str:
+    """Return in words what was done to another image to get this one."""
+    done, shares = pair.transform or Transform(), (pair.other_overlap, pair.overlap)
+    if image.content.id == pair.content_id:
+        done, shares = _reversed(done), (pair.overlap, pair.other_overlap)
+    areas = [one.content.width_px * one.content.height_px for one in (image, other)]
+    return wording.edits(
+        wording.Edit(
+            Kind.COPY,
+            done,
+            # What an older release has found has no shares.
+            Overlap(*(1.0 if share is None else share for share in shares)),
+            scale=(areas[0] / areas[1]) ** 0.5 if all(areas) else 0.0,
+        )
+    )
 
 
 def _reversed(done: Transform) -> Transform:

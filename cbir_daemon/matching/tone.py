@@ -55,12 +55,14 @@ def tone_of(image: Floats, other: Floats, matrix: Floats, *, invert: bool) -> To
     own, stored = (_blurred(some, overlap)[overlap > 0] for some in (image, 255 - seen if invert else seen))
     if not len(own):
         return Tone()
+    fitting, beside = own, stored
     gain, offset = _line_of_ranges(own, stored)
     for _ in range(_ROUNDS):
         errors = np.abs(own - gain * stored - offset)
         fits = errors <= np.quantile(errors, _FITTING)
-        gain, offset = _line(own[fits], stored[fits])
-    shift = float(np.mean((own - stored)[fits]))
+        fitting, beside = own[fits], stored[fits]
+        gain, offset = _line(fitting, beside)
+    shift = float(fitting.mean() - beside.mean())
     return Tone(round(gain, 3), round(offset, 1), round(shift, 1))
 
 
@@ -80,7 +82,7 @@ def around(image: Floats, matrix: Floats) -> Around:
 
 def _sides(is_beside: _Mask) -> list[_Mask]:
     """Return what lies beside a picture as masks (64, 64): above, below, left and right of its rows and columns."""
-    rows, columns = ((~is_beside).any(axis=axis) for axis in (1, 0))
+    rows, columns = np.any(~is_beside, axis=1), np.any(~is_beside, axis=0)
     above, below = np.cumsum(rows) == 0, np.cumsum(rows[::-1])[::-1] == 0
     left, right = np.cumsum(columns) == 0, np.cumsum(columns[::-1])[::-1] == 0
     bars = [
@@ -104,12 +106,12 @@ def _blurred(image: Floats, overlap: Floats) -> Floats:
 
 def _line_of_ranges(own: Floats, stored: Floats) -> tuple[float, float]:
     """Return gain and offset that take the middle 80 % of the one to those of the other."""
-    (low, middle, high), (first, median, last) = (np.percentile(some, [10, 50, 90]) for some in (own, stored))
-    gain = float((high - low) / max(last - first, _LEAST_LEVELS))
-    return gain, float(middle - gain * median)
+    (low, middle, high), (first, median, last) = (np.percentile(some, [10, 50, 90]).tolist() for some in (own, stored))
+    gain = (high - low) / max(last - first, _LEAST_LEVELS)
+    return gain, middle - gain * median
 
 
 def _line(own: Floats, stored: Floats) -> tuple[float, float]:
     """Return gain and offset that take mean and deviation of the one to those of the other."""
-    gain = float(np.std(own) / max(np.std(stored), _LEAST_LEVELS))
+    gain = float(np.std(own)) / max(float(np.std(stored)), _LEAST_LEVELS)
     return gain, float(np.mean(own) - gain * np.mean(stored))

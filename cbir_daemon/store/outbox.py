@@ -78,11 +78,12 @@ def end_message(connection: sqlite3.Connection, name: str, last_id: int, now: fl
 
 # Paths are bytes and JSON is not: Latin-1 maps each byte to one character and back.
 def _to_json(matches: Iterable[AlertMatch]) -> str:
-    return json.dumps([[match.path.decode("latin-1"), match.kind, match.score] for match in matches])
+    return json.dumps([[match.path.decode("latin-1"), match.kind, match.score, match.done] for match in matches])
 
 
 def _from_json(text: str) -> tuple[AlertMatch, ...]:
-    return tuple(AlertMatch(path.encode("latin-1"), kind, score) for path, kind, score in json.loads(text))
+    # An older release has written no words.
+    return tuple(AlertMatch(path.encode("latin-1"), *others) for path, *others in json.loads(text))
 
 
 def _names_to_json(watched: Iterable[Sighted]) -> str:

@@ -239,11 +239,12 @@ class ResolveRun:
 
 @dataclass(frozen=True, slots=True)
 class AlertMatch:
-    """One indexed file that a new file is a copy of."""
+    """One indexed file that a new file is a copy of; `done` says in words what was done to get the new one."""
 
     path: bytes
     kind: str
     score: float
+    done: str = ""
 
 
 @dataclass(frozen=True, slots=True)

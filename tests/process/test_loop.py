@@ -150,7 +150,7 @@ def test_events_alone_bring_a_new_file_in(indexed: Daemon) -> None:
         alert = json.loads(follower.stdout.readline())
         follower.terminate()
     assert (alert["path"], alert["kind"]) == (str(indexed.album / "again.jpg"), "exact")
-    assert alert["matches"][0] == {"path": str(real(indexed)), "kind": "exact", "score": 1.0}
+    assert alert["matches"][0] == {"path": str(real(indexed)), "kind": "exact", "score": 1.0, "done": ""}
 
 
 def test_moved_files_are_not_read_again(indexed: Daemon) -> None:
