@@ -45,12 +45,17 @@ class Channel:
     ----------
     connection : socket.socket
         A connected stream socket, owned by the channel from now on.
+    takes_descriptors : bool
+        Keep the descriptors that come with frames, for `take_descriptor`; else the kernel drops them: a child that
+        hostile bytes have taken over cannot hand any to the daemon.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, *, takes_descriptors: bool = False) -> None:
         self._connection = connection
         self._reader = FrameReader(MAX_BLOB_BYTES)
         self._ready: list[Frame] = []
+        self._takes_descriptors = takes_descriptors
+        self._descriptors: list[int] = []
 
     def fileno(self) -> int:
         """Return the descriptor, for `select`."""
@@ -60,9 +65,20 @@ class Channel:
         """Close this end; the other end sees the end of the stream."""
         self._connection.close()
 
-    def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
-        """Send one frame; raises `OSError` when the other end is gone."""
-        self._connection.sendall(encode(message, blob))
+    def send(self, message: Mapping[str, Any], blob: bytes = b"", descriptor: int | None = None) -> None:
+        """Send one frame, and a copy of a descriptor with it; raises `OSError` when the other end is gone."""
+        data = encode(message, blob)
+        if descriptor is not None:
+            # It travels with the first bytes; those that did not fit follow.
+            data = data[socket.send_fds(self._connection, [data], [descriptor]) :]
+        self._connection.sendall(data)
+
+    def take_descriptor(self) -> int:
+        """Return the oldest descriptor that came with a frame; it is the caller's to close.
+
+        Descriptors come in the order of the frames that they were sent with, each not later than its frame.
+        """
+        return self._descriptors.pop(0)
 
     def receive(self, timeout_s: float | None = None) -> Frame | None:
         """Return the next frame, or None at the end of the stream.
@@ -77,12 +93,20 @@ class Channel:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not _readable(self._connection, remaining):
                 raise TimedOutError(f"no answer within {timeout_s} s")
-            data = self._connection.recv(RECEIVE_BYTES)
+            data = self._received()
             if not data:
                 return None
             self._reader.receive(data)
             self._ready.extend(self._reader.frames())
         return self._ready.pop(0)
+
+    def _received(self) -> bytes:
+        if not self._takes_descriptors:
+            return self._connection.recv(RECEIVE_BYTES)
+        # One at a time: a read ends behind bytes that carry descriptors.
+        data, descriptors, _, _ = socket.recv_fds(self._connection, RECEIVE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        self._descriptors += descriptors
+        return data
 
 
 def _readable(connection: socket.socket, timeout_s: float | None) -> bool:
@@ -148,8 +172,15 @@ class Child:
         """Return the channel's descriptor, for `select`."""
         return self._channel.fileno()
 
-    def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
+    def send(self, message: Mapping[str, Any], blob: bytes = b"", descriptor: int | None = None) -> None:
         """Send one frame.
+
+        Parameters
+        ----------
+        message : mapping
+        blob : bytes
+        descriptor : int, optional
+            An open file of which the child gets a copy; ours may be closed as soon as this returns.
 
         Raises
         ------
@@ -157,7 +188,7 @@ class Child:
             When the child is gone.
         """
         try:
-            self._channel.send(message, blob)
+            self._channel.send(message, blob, descriptor)
         except OSError as error:
             raise self._obituary() from error
 
@@ -229,7 +260,7 @@ def serve(answer: Callable[[Frame, Channel], None], *, nice: int = 0) -> None:
     os.nice(nice)
     connection, lifeline = (int(number) for number in sys.argv[1:])
     _end_if_cut(lifeline)
-    channel = Channel(socket.socket(fileno=connection))
+    channel = Channel(socket.socket(fileno=connection), takes_descriptors=True)
     # Where the daemon dies in the middle of a message, this may be seen before the signal comes.
     with contextlib.suppress(ConnectionError):
         while (frame := channel.receive()) is not None:

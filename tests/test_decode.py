@@ -25,8 +25,10 @@ from PIL import Image, ImageCms, ImageOps
 from cbir_daemon import decode
 from cbir_daemon.decode import IMAGE_SUFFIXES, REASONS, formats, missing_extras
 from cbir_daemon.decode.extras import jxl_header
+from cbir_daemon.decode.opening import open_file, state_from
 from cbir_daemon.decode.pixels import read_colour, read_picture
-from cbir_daemon.decode.reading import UnreadableError, read_whole, state_of
+from cbir_daemon.decode.reading import UnreadableError, read_whole
+from cbir_daemon.records import FileState, Unreadable
 from tests.pictures import photograph
 
 MAX_PIXELS = 50_000_000
@@ -447,7 +449,7 @@ def test_the_type_is_told_by_content(photo: Image.Image, tmp_path: Path) -> None
     """A PNG named .jpg is a PNG."""
     path = tmp_path / "photo.jpg"
     path.write_bytes(saved(photo, "PNG"))
-    data, _ = read_whole(os.fsencode(path), MAX_BYTES)
+    data, _ = read(path)
     assert read_picture(data, MAX_PIXELS).format == "PNG"
 
 
@@ -536,9 +538,20 @@ def mutations(seeds: list[bytes], generator: random.Random, rounds: int) -> Iter
 # Files.
 
 
+def read(path: Path | bytes, max_bytes: int = MAX_BYTES, *, follow: bool = False) -> tuple[bytes, FileState]:
+    """Open a file as the daemon does and read it as a worker does."""
+    opened = open_file(os.fsencode(path), max_bytes, follow=follow)
+    if isinstance(opened, Unreadable):
+        raise UnreadableError(opened.code, opened.message, opened.state)
+    try:
+        return read_whole(opened.descriptor)
+    finally:
+        opened.close()
+
+
 def reason(path: Path | bytes, max_bytes: int = MAX_BYTES) -> str:
     with pytest.raises(UnreadableError) as caught:
-        read_whole(os.fsencode(path), max_bytes)
+        read(path, max_bytes)
     return caught.value.unreadable.code
 
 
@@ -547,9 +560,9 @@ def test_a_file_is_read_whole_with_its_state(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff\xfe name.jpg"
     with open(path, "wb") as stream:  # noqa: PTH123 -- a name that is not text
         stream.write(b"some bytes")
-    data, state = read_whole(path, MAX_BYTES)
+    data, state = read(path)
     assert data == b"some bytes"
-    assert state == state_of(path)
+    assert state == state_from(os.lstat(path))
     assert state.size_bytes == 10
 
 
@@ -570,7 +583,7 @@ def test_a_link_is_followed_when_asked(tmp_path: Path) -> None:
     """A person who names a link means what it leads to."""
     (tmp_path / "target").write_bytes(b"x")
     (tmp_path / "link").symlink_to("target")
-    assert read_whole(os.fsencode(tmp_path / "link"), MAX_BYTES, follow=True)[0] == b"x"
+    assert read(tmp_path / "link", follow=True)[0] == b"x"
 
 
 def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
@@ -595,19 +608,19 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypat
     """Half of the old and half of the new is neither; the state recorded is one that no longer holds."""
     path = tmp_path / "growing"
     path.write_bytes(b"first")
-    read = os.read
+    pread = os.pread
 
-    def read_and_grow(descriptor: int, count: int) -> bytes:
-        data = read(descriptor, count)
+    def read_and_grow(descriptor: int, count: int, start: int) -> bytes:
+        data = pread(descriptor, count, start)
         with path.open("ab") as stream:
             stream.write(b"more")
         return data
 
-    monkeypatch.setattr(os, "read", read_and_grow)
+    monkeypatch.setattr(os, "pread", read_and_grow)
     with pytest.raises(UnreadableError) as caught:
-        read_whole(os.fsencode(path), MAX_BYTES)
+        read(path)
     assert caught.value.unreadable.code == "changed-while-reading"
-    assert caught.value.unreadable.state != state_of(os.fsencode(path))
+    assert caught.value.unreadable.state != state_from(path.stat())
 
 
 def test_reading_leaves_the_page_cache_as_it_was(tmp_path: Path) -> None:
@@ -617,13 +630,13 @@ def test_reading_leaves_the_page_cache_as_it_was(tmp_path: Path) -> None:
         stream.write(bytes(1_000_000))
         stream.flush()
         os.fsync(stream.fileno())
-    read_whole(os.fsencode(path), MAX_BYTES)
+    read(path)
     assert resident_pages(path) > 0
     with path.open("rb") as stream:
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if resident_pages(path):
         pytest.skip("this file system does not drop a file from memory")
-    read_whole(os.fsencode(path), MAX_BYTES)
+    read(path)
     assert resident_pages(path) == 0
 
 
@@ -718,5 +731,5 @@ def test_one_picture_in_dozens_of_formats() -> None:
 def test_a_digest_is_of_the_whole_file(tmp_path: Path) -> None:
     """What is hashed is what was read."""
     (tmp_path / "a").write_bytes(b"abc")
-    data, _ = read_whole(os.fsencode(tmp_path / "a"), MAX_BYTES)
+    data, _ = read(tmp_path / "a")
     assert hashlib.sha256(data).hexdigest().startswith("ba7816bf")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import signal
 import struct
 import threading
@@ -22,11 +21,12 @@ from cbir_daemon.child import Child
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
 from cbir_daemon.decode.crew import MAX_TASKS_AHEAD
 from cbir_daemon.decode.messages import result_from
+from cbir_daemon.decode.opening import state_from
 from cbir_daemon.decode.pixels import read_picture
-from cbir_daemon.decode.reading import state_of
 from cbir_daemon.errors import ChildError, NoAccessError, NotFoundError, UnavailableError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.records import Facts, Unreadable
+from cbir_daemon.records import Facts, FileState, Unreadable
+from tests.deadly_worker import DEADLY
 from tests.pictures import photograph, save, write_album
 
 LIMITS = DecodeLimits(max_pixels=50_000_000, max_file_bytes=20_000_000, timeout_s=30.0)
@@ -57,7 +57,7 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def children(pool: DecodePool) -> list[Child]:
-    at_work = [worker.child for worker in pool._crew._workers]
+    at_work: list[Child] = [worker.child for worker in pool._crew._workers]
     return at_work + pool._desk._free + list(pool._desk._busy)
 
 
@@ -67,6 +67,10 @@ def tasks_for(paths: list[Path]) -> list[ReadTask]:
 
 def read(pool: DecodePool, *paths: Path) -> dict[str, Facts | Unreadable]:
     return {os.fsdecode(task.path).rpartition("/")[2]: result for task, result in pool.read_files(tasks_for([*paths]))}
+
+
+def state_of(path: bytes | Path) -> FileState:
+    return state_from(os.lstat(path))
 
 
 def code_of(result: Facts | Unreadable) -> str:
@@ -89,7 +93,7 @@ def test_every_file_of_a_batch_comes_back_once(make_pool: MakePool, album: list[
         assert facts.digest == hashlib.sha256(data).digest()
         assert facts.vector == read_picture(data, LIMITS.max_pixels).vector
         assert (facts.width_px, facts.height_px, facts.format) == (480, 320, "JPEG")
-        assert facts.state == state_of(os.fsencode(path))
+        assert facts.state == state_of(path)
     assert pool.decoded == len(album)
 
 
@@ -152,7 +156,7 @@ def test_bad_files_cost_themselves_only(make_pool: MakePool, album: list[Path], 
         "bomb.png": "too-many-pixels",
         "gone.jpg": "vanished",
     }
-    assert [results[path.name].state for path in bad] == [state_of(os.fsencode(path)) for path in bad]
+    assert [results[path.name].state for path in bad] == [state_of(path) for path in bad]
     assert len(results) == len(album) + 8
 
 
@@ -176,7 +180,9 @@ def test_a_file_that_kills_two_workers_is_recorded(
 ) -> None:
     """A third one is not given it; all others are read, and a question about it is answered by the same word."""
     monkeypatch.setattr("cbir_daemon.decode.processes.WORKER_MODULE", "tests.deadly_worker")
-    deadly = [Path(shutil.copy(path, tmp_path / f"deadly-{path.name}")) for path in album[:2]]
+    deadly = [tmp_path / path.name for path in album[:2]]
+    for path, original in zip(deadly, album, strict=False):
+        path.write_bytes(original.read_bytes() + DEADLY)
     pool = make_pool(2)
     batch = {task.path: result for task, result in pool.read_files(tasks_for([*deadly, *album[2:]]))}
     assert [code_of(batch[bytes(path)]) for path in deadly] == ["crashed"] * 2
@@ -352,7 +358,7 @@ def test_a_query_is_read_from_a_file_or_from_bytes(make_pool: MakePool, album: l
     """Both give the same facts; bytes have no state."""
     pool = make_pool()
     from_file, from_bytes = pool.read_image(album[0]), pool.read_image(album[0].read_bytes())
-    assert from_file.state == state_of(os.fsencode(album[0]))
+    assert from_file.state == state_of(album[0])
     assert replace(from_file, state=None) == from_bytes
     assert pool.decoded == 0
 
@@ -506,10 +512,10 @@ def test_warm_workers_are_those_that_read(tmp_path: Path) -> None:
     pool = DecodePool(2, LIMITS)
     try:
         pool.warm()
-        warmed = pool._crew.pids()
+        warmed = [child.pid for child in children(pool)]
         results = list(pool.read_files([ReadTask(bytes(path)) for path in paths]))
         assert len(warmed) == 2
-        assert pool._crew.pids() == warmed
+        assert [child.pid for child in children(pool)] == warmed
         assert all(isinstance(result, Facts) for _, result in results)
     finally:
         pool.close()

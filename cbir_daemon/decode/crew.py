@@ -2,6 +2,8 @@
 
 In: tasks.  Out: each task with what came of it, in order of completion.  Never here: single requests, pixels.
 
+The files are opened here, and workers get the descriptors: see `opening`.
+
 One thread serves all workers: it waits for whichever answers first.  Each worker has a few tasks ahead in its pipe, so
 that none waits while the caller stores what came before.  Workers answer in the order in which they were asked, so the
 oldest unanswered task of a worker that dies is the one that killed it; the others go to somebody else.
@@ -18,17 +20,26 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cbir_daemon import pulse
-from cbir_daemon.child import Child
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
-from cbir_daemon.decode.processes import CLOSED, CRASHED, START_TIMEOUT_S, start_worker, timed_out
-from cbir_daemon.decode.reading import state_of
+from cbir_daemon.decode.opening import Handle, open_file
+from cbir_daemon.decode.processes import (
+    CLOSED,
+    CRASHED,
+    START_TIMEOUT_S,
+    WorkerProcess,
+    peak_memory_of,
+    timed_out,
+)
 from cbir_daemon.errors import ChildError, TimedOutError, UnavailableError
-from cbir_daemon.records import Facts, Unreadable
+from cbir_daemon.records import Facts, FileState, Unreadable
 
 # Tasks in the pipe of one worker: many while much is left, so that a worker at 2 ms a file bridges a caller's pause of
 # 30 ms (a commit); few at the end, so that no worker sits on tasks while another has none.
 MIN_TASKS_AHEAD: Final = 2
 MAX_TASKS_AHEAD: Final = 16
+
+# Descriptors on their way to all workers together: the kernel counts them, and allows as many as open files.
+MAX_DESCRIPTORS_AHEAD: Final = 256
 
 # While it waits for workers, a batch looks this often whether the crew was closed.
 CLOSE_CHECK_S: Final = 0.2
@@ -40,21 +51,21 @@ Result = tuple[ReadTask, Facts | Unreadable]
 
 
 class _Worker:
-    """A child and the tasks it was sent and has not answered, oldest first."""
+    """A child and the tasks it was sent and has not answered, oldest first, with the states of their files."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: WorkerProcess) -> None:
         self.child = child
-        self.tasks: deque[ReadTask] = deque()
+        self.tasks: deque[tuple[ReadTask, FileState]] = deque()
         self.ready = False
         self.deadline = time.monotonic() + START_TIMEOUT_S
 
-    def send(self, task: ReadTask, timeout_s: float) -> None:
+    def send(self, task: ReadTask, handle: Handle, timeout_s: float) -> None:
         if self.ready and not self.tasks:
             self.deadline = time.monotonic() + timeout_s
-        self.tasks.append(task)
+        self.tasks.append((task, handle.state))
         # A dead worker is found out, and its tasks saved, where answers are collected.
         with contextlib.suppress(ChildError):
-            self.child.send(read_message(task))
+            self.child.send({**read_message(task.known), "file": True}, descriptor=handle.descriptor)
 
 
 class Crew:
@@ -79,9 +90,14 @@ class Crew:
         self._limits = limits
         self._idle_s = idle_s
         self.decoded = 0
+        self.peak_bytes = 0
         # Held while workers are started, waited for or closed; not while the caller has a result in hand.
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
+        # What workers load before they begin; grows as files ask for it.
+        self._loaded: set[str] = set()
+        # Opened for the next worker that has room; only the thread of the batch touches it.
+        self._opened: deque[tuple[ReadTask, Handle]] = deque()
         self._in_batch = False
         self._idle_since: float | None = None
         self._failed_starts = 0
@@ -95,12 +111,16 @@ class Crew:
         self._suspects.clear()
         self._in_batch = True
         try:
-            while waiting or any(worker.tasks for worker in self._workers):
+            while waiting or self._opened or any(worker.tasks for worker in self._workers):
+                # Without the lock: a server that does not answer must keep nobody from closing the crew.
+                yield from self._open_some(waiting)
                 with self._lock:
-                    self._hand_out(waiting)
+                    self._hand_out(len(waiting))
                     finished = self._collect(waiting)
                 yield from finished
         finally:
+            while self._opened:
+                self._opened.pop()[1].close()
             with self._lock:
                 self._in_batch, self._idle_since = False, None
                 # A caller that stopped early leaves tasks behind whose answers nobody wants.
@@ -110,11 +130,12 @@ class Crew:
         """Start all workers, so that they load while the caller makes up the tasks of a batch."""
         with self._lock:
             while not self._closed and len(self._workers) < self._size:
-                self._workers.append(_Worker(start_worker(self._limits)))
+                self._workers.append(self._started())
 
-    def pids(self) -> list[int]:
-        """Return the process ids of the workers."""
-        return [worker.child.pid for worker in self._workers]
+    def measured(self) -> int:
+        """Return the largest resident memory, in bytes, that a worker is known to have had until now."""
+        self._measure(list(self._workers))
+        return self.peak_bytes
 
     def close_idle(self, now: float) -> None:
         """Let all workers go when no batch ran since the first call that found none, `idle_s` before `now`."""
@@ -137,29 +158,55 @@ class Crew:
             self._dismiss(self._workers)
 
     def _dismiss(self, leaving: Sequence[_Worker]) -> None:
+        self._measure(leaving)
         self._workers = [worker for worker in self._workers if worker not in leaving]
         for worker in leaving:
             worker.child.close()
 
-    def _hand_out(self, waiting: deque[ReadTask]) -> None:
+    def _measure(self, workers: Sequence[_Worker]) -> None:
+        self.peak_bytes = max(self.peak_bytes, *(peak_memory_of(worker.child.pid) for worker in workers), 0)
+
+    def _started(self) -> _Worker:
+        return _Worker(WorkerProcess(self._limits, self._loaded))
+
+    def _open_some(self, waiting: deque[ReadTask]) -> Iterator[Result]:
+        """Open as many files as the workers have room for, and yield those that cannot be read."""
+        ahead = self._tasks_ahead(len(waiting) + len(self._opened))
+        room = self._size * ahead - sum(len(worker.tasks) for worker in self._workers)
+        while waiting and len(self._opened) < room and not self._closed:
+            task = waiting.popleft()
+            opened = open_file(task.path, self._limits.max_file_bytes)
+            if isinstance(opened, Unreadable):
+                yield task, opened
+            else:
+                self._opened.append((task, opened))
+
+    def _hand_out(self, left: int) -> None:
         if self._closed:
             raise UnavailableError(CLOSED)
         self._dismiss([worker for worker in self._workers if not worker.tasks and not worker.child.running])
-        wanted = min(self._size, len(waiting) + sum(len(worker.tasks) for worker in self._workers))
-        while len(self._workers) < wanted:
-            self._workers.append(_Worker(start_worker(self._limits)))
-        for depth in range(self._tasks_ahead(len(waiting))):
+        open_files = len(self._opened) + sum(len(worker.tasks) for worker in self._workers)
+        while len(self._workers) < min(self._size, open_files):
+            self._workers.append(self._started())
+        for depth in range(self._tasks_ahead(left + len(self._opened))):
             for worker in self._workers:
-                if waiting and len(worker.tasks) <= depth:
-                    worker.send(waiting.popleft(), self._limits.timeout_s)
+                if self._opened and len(worker.tasks) <= depth:
+                    task, handle = self._opened.popleft()
+                    try:
+                        worker.send(task, handle, self._limits.timeout_s)
+                    finally:
+                        handle.close()
 
     def _tasks_ahead(self, left: int) -> int:
-        return max(MIN_TASKS_AHEAD, min(MAX_TASKS_AHEAD, left // (2 * self._size)))
+        most = min(MAX_TASKS_AHEAD, MAX_DESCRIPTORS_AHEAD // self._size)
+        return max(MIN_TASKS_AHEAD, min(most, left // (2 * self._size)))
 
     def _collect(self, waiting: deque[ReadTask]) -> list[Result]:
         """Wait for the first answers, or for the first deadline, and return what came of the tasks concerned."""
         pulse.beat()
         busy = [worker for worker in self._workers if worker.tasks]
+        if not busy:
+            return []
         poller = select.poll()
         for worker in busy:
             poller.register(worker.child.fileno(), select.POLLIN)
@@ -178,15 +225,24 @@ class Crew:
             while worker.tasks:
                 frame = worker.child.receive(0)
                 worker.deadline = time.monotonic() + self._limits.timeout_s
-                if worker.ready:
+                if worker.ready and (name := worker.child.wanted(frame)):
+                    self._loaded.add(name)
+                    self._replace(worker, waiting)
+                elif worker.ready:
                     result = result_from(frame)
                     self.decoded += isinstance(result, Facts) and result.vector is not None
-                    yield worker.tasks.popleft(), result
+                    yield worker.tasks.popleft()[0], result
                 worker.ready = True
         except TimedOutError:
             return
         except ChildError:
             yield from self._lost(worker, waiting, CRASHED)
+
+    def _replace(self, worker: _Worker, waiting: deque[ReadTask]) -> None:
+        """Let a worker go that must begin anew to load something: its tasks wait again, and no file is to blame."""
+        self._dismiss([worker])
+        waiting.extendleft(task for task, _ in reversed(worker.tasks))
+        worker.tasks.clear()
 
     def _lost(self, worker: _Worker, waiting: deque[ReadTask], reason: tuple[str, str]) -> Iterator[Result]:
         """Bury a worker: its oldest task is to blame, the others wait again.
@@ -195,13 +251,13 @@ class Crew:
         """
         self._dismiss([worker])
         if worker.ready:
-            culprit = worker.tasks.popleft()
+            culprit, state = worker.tasks.popleft()
             if reason is CRASHED and culprit.path not in self._suspects:
                 self._suspects.add(culprit.path)
                 waiting.append(culprit)
             else:
-                yield culprit, Unreadable(*reason, state_of(culprit.path))
-        waiting.extendleft(reversed(worker.tasks))
+                yield culprit, Unreadable(*reason, state)
+        waiting.extendleft(task for task, _ in reversed(worker.tasks))
         self._count_start(worker)
 
     def _count_start(self, worker: _Worker) -> None:

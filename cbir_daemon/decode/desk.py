@@ -1,6 +1,6 @@
 """Workers that answer one request at a time, each to whoever asks first.
 
-In: a message.  Out: its answer.  Never here: batches, what the message says.
+In: a message, and perhaps an open file.  Out: its answer.  Never here: batches, what the message says.
 """
 
 from __future__ import annotations
@@ -12,9 +12,15 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from cbir_daemon.child import Child
 from cbir_daemon.decode.messages import DecodeLimits
-from cbir_daemon.decode.processes import CLOSED, CRASHED, START_TIMEOUT_S, start_worker, timed_out
+from cbir_daemon.decode.processes import (
+    CLOSED,
+    CRASHED,
+    START_TIMEOUT_S,
+    WorkerProcess,
+    peak_memory_of,
+    timed_out,
+)
 from cbir_daemon.errors import CbirError, ChildError, TimedOutError, UnavailableError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Unreadable
@@ -43,13 +49,23 @@ class Desk:
         self._turns = threading.BoundedSemaphore(workers)
         # Guards everything below.
         self._lock = threading.Lock()
-        self._free: list[Child] = []
-        self._busy: set[Child] = set()
+        self._free: list[WorkerProcess] = []
+        self._busy: set[WorkerProcess] = set()
+        # What workers load before they begin; grows as requests ask for it.
+        self._loaded: frozenset[str] = frozenset()
+        self._peak_bytes = 0
         self._idle_since: float | None = None
         self._closed = False
 
-    def ask(self, message: Mapping[str, Any], blob: bytes = b"") -> Frame | Unreadable:
+    def ask(self, message: Mapping[str, Any], blob: bytes = b"", descriptor: int | None = None) -> Frame | Unreadable:
         """Return the answer to one request, or that its worker died or took too long.
+
+        Parameters
+        ----------
+        message : mapping
+        blob : bytes
+        descriptor : int, optional
+            An open file that the request is about; it stays the caller's.
 
         Raises
         ------
@@ -59,28 +75,49 @@ class Desk:
             When the desk is closed.
         """
         with self._turns:
-            answer = self._answer(message, blob)
+            answer = self._answer_loaded(message, blob, descriptor)
             # It may have been killed for want of memory, or by somebody: the request need not be to blame.
-            return self._answer(message, blob) if answer == Unreadable(*CRASHED) else answer
+            return self._answer_loaded(message, blob, descriptor) if answer == Unreadable(*CRASHED) else answer
 
-    def _answer(self, message: Mapping[str, Any], blob: bytes) -> Frame | Unreadable:
+    def _answer_loaded(self, message: Mapping[str, Any], blob: bytes, descriptor: int | None) -> Frame | Unreadable:
+        """Return the answer of a worker that has loaded what the request takes."""
+        while (answer := self._answer(message, blob, descriptor)) is None:
+            pass
+        return answer
+
+    def _answer(self, message: Mapping[str, Any], blob: bytes, descriptor: int | None) -> Frame | Unreadable | None:
+        """Return the answer of one worker; None when it had to go because it lacks something that others will have."""
         child = self._taken()
         try:
-            child.send(message, blob)
+            child.send(message, blob, descriptor)
             answer = child.receive(self._limits.timeout_s)
+            name = child.wanted(answer)
         except TimedOutError:
             return self._lost(child, timed_out(self._limits))
         except ChildError:
             return self._lost(child, CRASHED)
         with self._lock:
             self._busy.discard(child)
-            self._free.append(child)
-        return answer
+            if not name:
+                self._free.append(child)
+                return answer
+            self._loaded |= {name}
+        self._close(child)
+        return None
 
-    def pids(self) -> list[int]:
-        """Return the process ids of the workers."""
+    def measured(self) -> int:
+        """Return the largest resident memory, in bytes, that a worker is known to have had until now."""
         with self._lock:
-            return [child.pid for child in (*self._free, *self._busy)]
+            for child in (*self._free, *self._busy):
+                self._measure(child)
+            return self._peak_bytes
+
+    def _measure(self, child: WorkerProcess) -> None:
+        self._peak_bytes = max(self._peak_bytes, peak_memory_of(child.pid))
+
+    def _close(self, child: WorkerProcess) -> None:
+        self._measure(child)
+        child.close()
 
     def close_idle(self, now: float) -> None:
         """Let all workers go when none was asked since the first call that found them idle, `idle_s` before `now`."""
@@ -91,7 +128,7 @@ class Desk:
                 return
             leaving, self._free = self._free, []
         for child in leaving:
-            child.close()
+            self._close(child)
 
     def close(self) -> None:
         """Kill all workers."""
@@ -105,16 +142,17 @@ class Desk:
         for child in leaving:
             child.close()
 
-    def _taken(self) -> Child:
+    def _taken(self) -> WorkerProcess:
         with self._lock:
             self._idle_since = None
             while self._free:
                 child = self._free.pop()
-                if child.running:
+                if child.running and self._loaded <= child.loaded:
                     self._busy.add(child)
                     return child
-                child.close()
-        child = start_worker(self._limits)
+                self._close(child)
+            loaded = self._loaded
+        child = WorkerProcess(self._limits, loaded)
         try:
             child.receive(START_TIMEOUT_S)
             with self._lock:
@@ -126,11 +164,11 @@ class Desk:
             raise
         return child
 
-    def _lost(self, child: Child, reason: tuple[str, str]) -> Unreadable:
+    def _lost(self, child: WorkerProcess, reason: tuple[str, str]) -> Unreadable:
         with self._lock:
             self._busy.discard(child)
             closed = self._closed
-        child.close()
+        self._close(child)
         if closed:
             raise UnavailableError(CLOSED)
         return Unreadable(*reason)

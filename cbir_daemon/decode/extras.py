@@ -3,8 +3,8 @@
 In: bytes whose format is known.  Out: a Pillow image, and its size and orientation where these are not its own.  Never
 here: scaling, limits other than on pixels.
 
-A package is imported when the first such file comes: together they cost a worker 40 MB and half a second, and most
-albums need one of them at most.
+A worker has imported its packages before it confined itself (`loading`); elsewhere one is imported when the first such
+file comes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
 
 from PIL import ExifTags, Image
 
-from cbir_daemon.decode.formats import EXTRAS
+from cbir_daemon.decode.formats import EXTRAS, Extra
 from cbir_daemon.decode.reading import UnreadableError
 
 # A drawing has no pixels of its own: enough for the sheet's large picture and for the vector.
@@ -77,11 +78,21 @@ def open_extra(data: bytes, format_name: str, max_pixels: int) -> Opened:
     """
     extra = EXTRAS[format_name]
     try:
-        module = importlib.import_module(extra.module)
+        module = load_extra(extra)
     except ImportError as error:
-        message = f"{format_name} is read by the extra {extra.name!r}: pip install 'cbir-daemon[{extra.name}]'"
-        raise UnreadableError("needs-extra", message) from error
+        raise UnreadableError("needs-extra", extra.words) from error
     return _OPENERS[format_name](module, data, max_pixels)
+
+
+def load_extra(extra: Extra) -> ModuleType:
+    """Return the module of an extra, imported and ready; raises `ImportError` when it is not installed."""
+    module = importlib.import_module(extra.module)
+    if extra.format == "HEIF":
+        # Turns by irot, imir and EXIF itself, and offers its embedded preview to `draft`.
+        module.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
+    elif extra.format == "JPEG XL":
+        module.JpegXLImagePlugin.DECODE_THREADS = 0
+    return module
 
 
 def check_pixels(width_px: int, height_px: int, max_pixels: int) -> None:
@@ -91,17 +102,14 @@ def check_pixels(width_px: int, height_px: int, max_pixels: int) -> None:
         raise UnreadableError("too-many-pixels", message)
 
 
-def _open_heif(module: Any, data: bytes, _: int) -> Opened:  # noqa: ANN401 -- a module
-    # Turns by irot, imir and EXIF itself, and offers its embedded preview to `draft`.
-    module.register_heif_opener(decode_threads=1, depth_images=False, aux_images=False)
+def _open_heif(_: ModuleType, data: bytes, __: int) -> Opened:
     return Opened(Image.open(io.BytesIO(data), formats=["HEIF"]), "HEIF")
 
 
-def _open_jxl(module: Any, data: bytes, max_pixels: int) -> Opened:  # noqa: ANN401 -- a module
+def _open_jxl(_: ModuleType, data: bytes, max_pixels: int) -> Opened:
     # The plugin decodes while it opens, so the header is read here, first.
     width_px, height_px, orientation = jxl_header(data)
     check_pixels(width_px, height_px, max_pixels)
-    module.JpegXLImagePlugin.DECODE_THREADS = 0
     image = Image.open(io.BytesIO(data), formats=["JXL"])
     # Where the header says so libjxl has turned the picture already, whatever EXIF says; except in a repacked JPEG.
     is_upright = orientation != 1 and not getattr(image, "jpeg", False)
@@ -188,7 +196,7 @@ _VIEW_BOX: Final = re.compile(r"""\sviewBox\s*=\s*["']\s*[-+0-9.e]+[\s,]+[-+0-9.
 _PIXELS_PER_UNIT: Final = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
 
 
-def _open_svg(module: Any, data: bytes, _: int) -> Opened:  # noqa: ANN401 -- a module
+def _open_svg(module: ModuleType, data: bytes, _: int) -> Opened:
     text = _svg_text(data)
     if _HIDING_ENTITY.search(text):
         raise UnreadableError("damaged", "SVG with entities that hold markup")
@@ -224,7 +232,7 @@ def _svg_size(text: str) -> tuple[int, int] | None:
 _RAW_ORIENTATIONS: Final = {0: 1, 3: 3, 5: 8, 6: 6}
 
 
-def _open_raw(module: Any, data: bytes, max_pixels: int) -> Opened:  # noqa: ANN401 -- a module
+def _open_raw(module: ModuleType, data: bytes, max_pixels: int) -> Opened:
     with module.imread(io.BytesIO(data)) as raw:
         sizes = raw.sizes
         check_pixels(sizes.width, sizes.height, max_pixels)
@@ -234,7 +242,7 @@ def _open_raw(module: Any, data: bytes, max_pixels: int) -> Opened:  # noqa: ANN
     return Opened(image, "RAW", full_size=(sizes.width, sizes.height), orientation=lying)
 
 
-def _raw_preview(module: Any, raw: Any) -> Image.Image | None:  # noqa: ANN401 -- the package's own classes
+def _raw_preview(module: ModuleType, raw: Any) -> Image.Image | None:  # noqa: ANN401 -- the package's own class
     try:
         preview = raw.extract_thumb()
     except module.LibRawError:
@@ -253,7 +261,7 @@ def _raw_developed(raw: Any) -> Image.Image:  # noqa: ANN401 -- the package's ow
     return Image.fromarray(raw.postprocess(half_size=True, use_camera_wb=True, user_flip=0))
 
 
-_OPENERS: Final[Mapping[str, Callable[[Any, bytes, int], Opened]]] = {
+_OPENERS: Final[Mapping[str, Callable[[ModuleType, bytes, int], Opened]]] = {
     "HEIF": _open_heif,
     "JPEG XL": _open_jxl,
     "SVG": _open_svg,

@@ -74,6 +74,16 @@ class Extra:
     format: str
     module: str
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package is there; nothing is imported to find out."""
+        return find_spec(self.module) is not None
+
+    @property
+    def words(self) -> str:
+        """What is recorded of a file that needs it; the index is asked for these words when it is there."""
+        return f"{self.format} is read by the extra {self.name!r}: pip install 'cbir-daemon[{self.name}]'"
+
 
 EXTRAS: Final = {
     extra.format: extra
@@ -182,4 +192,4 @@ def _first_tiff_directory(data: bytes) -> dict[int, int]:
 
 def missing_extras() -> tuple[str, ...]:
     """Return the names of the extras that are not installed here; nothing is imported to find out."""
-    return tuple(extra.name for extra in EXTRAS.values() if find_spec(extra.module) is None)
+    return tuple(extra.name for extra in EXTRAS.values() if not extra.is_installed)

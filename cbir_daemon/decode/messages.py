@@ -8,6 +8,7 @@ No pixels travel but the 4096 numbers of a vector (and the small pictures of a c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import DIGEST_BYTES, VECTOR_BYTES, Facts, FileState, Unreadable
 
 MEBIBYTE = 1024 * 1024
+
+FONTS = "fonts"
+"""What a worker must have loaded to draw sheets; what else it may have loaded are extras, by name."""
 
 TAKEN_CHARACTERS = len("2019-07-14T12:45:01")
 
@@ -50,7 +54,7 @@ class ReadTask:
     Parameters
     ----------
     path : bytes
-        Absolute path.
+        Absolute path; it stays in the daemon, which gives the worker the open file.
     known : frozenset of bytes
         Digests of stored contents of the same size: when the file's is one of them it is not decoded.
     """
@@ -59,9 +63,9 @@ class ReadTask:
     known: frozenset[bytes] = frozenset()
 
 
-def set_up_message(limits: DecodeLimits) -> dict[str, Any]:
+def set_up_message(limits: DecodeLimits, loaded: AbstractSet[str]) -> dict[str, Any]:
     """Return the first message that a worker gets."""
-    return {"do": "set-up", "limits": asdict(limits)}
+    return {"do": "set-up", "limits": asdict(limits), "load": sorted(loaded)}
 
 
 def limits_from(message: Mapping[str, Any]) -> DecodeLimits:
@@ -69,21 +73,14 @@ def limits_from(message: Mapping[str, Any]) -> DecodeLimits:
     return DecodeLimits(**message["limits"])
 
 
-# Paths and digests travel as hexadecimal: a file name need not be UTF-8.
+def read_message(known: AbstractSet[bytes] = frozenset()) -> dict[str, Any]:
+    """Return the message that asks for the facts of the file whose descriptor comes with it, or of its blob."""
+    return {"do": "read", "known": [digest.hex() for digest in known]} if known else {"do": "read"}
 
 
-def read_message(task: ReadTask) -> dict[str, Any]:
-    """Return the message that asks for the facts of a file."""
-    message: dict[str, Any] = {"do": "read", "path": task.path.hex()}
-    if task.known:
-        message["known"] = [digest.hex() for digest in task.known]
-    return message
-
-
-def task_from(message: Mapping[str, Any]) -> ReadTask:
-    """Return the task in a read message."""
-    known = frozenset(bytes.fromhex(digest) for digest in message.get("known", ()))
-    return ReadTask(bytes.fromhex(message["path"]), known)
+def known_from(message: Mapping[str, Any]) -> frozenset[bytes]:
+    """Return the digests in a read message: what has one of them need not be decoded."""
+    return frozenset(bytes.fromhex(digest) for digest in message.get("known", ()))
 
 
 def result_message(result: Facts | Unreadable) -> tuple[dict[str, Any], bytes]:

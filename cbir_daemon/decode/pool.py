@@ -16,8 +16,8 @@ from typing import Any
 
 from cbir_daemon.decode.crew import Crew
 from cbir_daemon.decode.desk import Desk
-from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
-from cbir_daemon.decode.processes import peak_memory_of
+from cbir_daemon.decode.messages import DecodeLimits, ReadTask, result_from
+from cbir_daemon.decode.opening import open_file
 from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
@@ -61,6 +61,7 @@ class DecodePool:
     """
 
     def __init__(self, workers: int, limits: DecodeLimits, *, idle_s: float = 60.0) -> None:
+        self._limits = limits
         self._crew = Crew(workers, limits, idle_s)
         self._desk = Desk(workers, limits, idle_s)
 
@@ -70,8 +71,8 @@ class DecodePool:
         return self._crew.decoded
 
     def peak_memory_bytes(self) -> int:
-        """Return the largest resident memory that any worker at work now has had, or 0 when there is none."""
-        return max(map(peak_memory_of, [*self._crew.pids(), *self._desk.pids()]), default=0)
+        """Return the largest resident memory that any worker has had so far; 0 when there was none yet."""
+        return max(self._crew.measured(), self._desk.measured())
 
     def warm(self) -> None:
         """Start the workers of a batch that is about to come; raises `ChildError` when they cannot be started."""
@@ -113,7 +114,7 @@ class DecodePool:
         UnavailableError
             When the pool is closed.
         """
-        answer = self._desk.ask(*_request("read", source))
+        answer = self._ask({"do": "read"}, source)
         result = answer if isinstance(answer, Unreadable) else result_from(answer)
         if isinstance(result, Unreadable):
             raise _refusal(source, result)
@@ -155,22 +156,27 @@ class DecodePool:
         self._crew.close()
         self._desk.close()
 
+    def _ask(self, message: dict[str, Any], source: Path | bytes) -> Frame | Unreadable:
+        """Return the answer to a request about a file or about bytes."""
+        if isinstance(source, bytes):
+            return self._desk.ask(message, source)
+        # A person who names a link means the file that it leads to.
+        opened = open_file(os.fsencode(source), self._limits.max_file_bytes, follow=True)
+        if isinstance(opened, Unreadable):
+            return opened
+        try:
+            return self._desk.ask({**message, "file": True}, b"", opened.descriptor)
+        finally:
+            opened.close()
+
     def _panel(self, source: Path | bytes, caption: tuple[str, ...], side_px: int) -> tuple[dict[str, Any], bytes]:
         """Return what the sheet's worker is told of one picture, and the picture's RGB bytes."""
-        message, blob = _request("colour", source)
-        answer = self._desk.ask({**message, "side_px": side_px}, blob)
+        answer = self._ask({"do": "colour", "side_px": side_px}, source)
         panel = {"caption": [_printable(line) for line in caption], "width_px": 0, "height_px": 0, "reason": ""}
         result = answer if isinstance(answer, Unreadable) or "code" not in answer.message else result_from(answer)
         if isinstance(result, Frame):
             return {**panel, **result.message}, result.blob
         return {**panel, "reason": result.message if isinstance(result, Unreadable) else ""}, b""
-
-
-def _request(what: str, source: Path | bytes) -> tuple[dict[str, Any], bytes]:
-    if isinstance(source, bytes):
-        return {**read_message(ReadTask(b"")), "do": what}, source
-    # A person who names a link means the file that it leads to.
-    return {**read_message(ReadTask(os.fsencode(source))), "do": what, "follow": True}, b""
 
 
 def _refusal(source: Path | bytes, unreadable: Unreadable) -> CbirError:

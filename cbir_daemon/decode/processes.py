@@ -1,15 +1,19 @@
-"""What the crew and the desk share: starting a worker, and what is said of one that was lost.
+"""What the crew and the desk share: a worker, and what is said of one that was lost.
 
 In: limits.  Out: a child process.  Never here: which file it reads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
 from cbir_daemon.child import SINGLE_THREADED, Child
-from cbir_daemon.decode.messages import DecodeLimits, set_up_message
+from cbir_daemon.decode.formats import EXTRAS
+from cbir_daemon.decode.messages import FONTS, DecodeLimits, set_up_message
+from cbir_daemon.errors import ChildError
+from cbir_daemon.protocol.framing import Frame
 
 WORKER_MODULE: Final = "cbir_daemon.decode.worker"
 
@@ -19,18 +23,46 @@ START_TIMEOUT_S: Final = 60.0
 CRASHED: Final = ("crashed", "the process that read it died; the file may be made to do harm")
 CLOSED: Final = "the daemon is stopping"
 
+_LOADABLE: Final = frozenset({FONTS, *(extra.name for extra in EXTRAS.values())})
 
-def start_worker(limits: DecodeLimits) -> Child:
-    """Return a worker that was told its limits; its first answer says that it is ready.
+
+class WorkerProcess(Child):
+    """A decode worker that was told its limits; its first answer says that it is ready.
+
+    Parameters
+    ----------
+    limits : DecodeLimits
+        What one file may cost.
+    loaded : set of str
+        What it loads before it confines itself: names of extras, and `FONTS`.  Afterwards it can load nothing.
 
     Raises
     ------
     ChildError
         When it cannot be started.
     """
-    child = Child(WORKER_MODULE, env=SINGLE_THREADED)
-    child.send(set_up_message(limits))
-    return child
+
+    def __init__(self, limits: DecodeLimits, loaded: AbstractSet[str]) -> None:
+        super().__init__(WORKER_MODULE, env=SINGLE_THREADED)
+        self.loaded = frozenset(loaded)
+        try:
+            self.send(set_up_message(limits, self.loaded))
+        except ChildError:
+            self.close()
+            raise
+
+    def wanted(self, frame: Frame) -> str:
+        """Return what an answer says must be loaded before the file can be read; empty when it says nothing of that.
+
+        Raises
+        ------
+        ChildError
+            When there is no such thing, or the worker has it: nobody starts workers for ever for one that lies.
+        """
+        name = frame.message.get("wants", "")
+        if not isinstance(name, str) or (name and name not in _LOADABLE - self.loaded):
+            raise ChildError("a decode worker asks for what it has, or for what there is not")
+        return name
 
 
 def timed_out(limits: DecodeLimits) -> tuple[str, str]:

@@ -1,32 +1,16 @@
-"""Read a file once, whole, and be sure of what was read.
+"""Read a file once, whole, and be sure of what was read: the worker's side.
 
-In: a path.  Out: its bytes and its state, or why not.  Never here: what the bytes mean.
+In: a descriptor.  Out: its bytes and its state, or why not.  Never here: paths, what the bytes mean.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
+from cbir_daemon.decode.opening import state_from, unreadable
 from cbir_daemon.records import FileState, Unreadable
-
-# O_NONBLOCK: opening a pipe that nobody writes to must not wait.
-_OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-
-_OPEN_ERRORS: Final = {
-    errno.ENOENT: ("vanished", "the file is gone"),
-    errno.ENOTDIR: ("vanished", "the file is gone"),
-    errno.EACCES: ("no-access", "permission denied"),
-    errno.EPERM: ("no-access", "permission denied"),
-    errno.ELOOP: ("not-a-file", "a symbolic link"),
-    # What opening a socket gives.
-    errno.ENXIO: ("not-a-file", "a socket or a device"),
-}
-
 
 OUT_OF_MEMORY: Final = "reading it needs more memory than a worker may have"
 
@@ -39,38 +23,31 @@ class UnreadableError(Exception):
         self.unreadable = Unreadable(code, message, state)
 
 
-def read_whole(path: bytes, max_file_bytes: int, *, follow: bool = False) -> tuple[bytes, FileState]:
+def read_whole(descriptor: int) -> tuple[bytes, FileState]:
     """Return the bytes of a regular file and the state that it had before and after.
 
     Parameters
     ----------
-    path : bytes
-        Absolute path.
-    max_file_bytes : int
-        Largest file that is read.
-    follow : bool
-        Read what a symbolic link leads to, instead of refusing it.
+    descriptor : int
+        Open for reading, wherever it stands; it stays open.
 
     Raises
     ------
     UnreadableError
-        `vanished`, `no-access`, `not-a-file`, `read-failed`, `empty`, `too-large` or `changed-while-reading`.
+        `read-failed`, `empty` or `changed-while-reading`.
     """
-    with _opened(path, follow=follow) as descriptor:
-        status = os.fstat(descriptor)
-        state = _state(status)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError("not-a-file", "a folder, a pipe or a device", state)
-        if state.size_bytes > max_file_bytes:
-            message = f"{state.size_bytes} bytes, more than the {max_file_bytes} allowed by max_file_bytes"
-            raise UnreadableError("too-large", message, state)
+    try:
+        state = state_from(os.fstat(descriptor))
         data = _read_past_cache(descriptor, state.size_bytes)
-        after = _state(os.fstat(descriptor))
-        if after != state or len(data) != state.size_bytes:
-            # The earlier state: it differs from what the next look finds, so the file is read again.
-            raise UnreadableError("changed-while-reading", "the file was written to while it was read", state)
-        if not data:
-            raise UnreadableError("empty", "the file has no bytes", state)
+        after = state_from(os.fstat(descriptor))
+    except OSError as error:
+        words = unreadable(error)
+        raise UnreadableError(words.code, words.message) from error
+    if after != state or len(data) != state.size_bytes:
+        # The earlier state: it differs from what the next look finds, so the file is read again.
+        raise UnreadableError("changed-while-reading", "the file was written to while it was read", state)
+    if not data:
+        raise UnreadableError("empty", "the file has no bytes", state)
     return data, state
 
 
@@ -101,40 +78,10 @@ def _is_cached(descriptor: int) -> bool:
 
 
 def _read(descriptor: int, size_bytes: int) -> bytes:
+    # By place, not from where the descriptor stands: a file whose worker died is read again from the same one.
     # One more than there should be: a file that grew shows it.
-    data = os.read(descriptor, size_bytes + 1)
+    data = os.pread(descriptor, size_bytes + 1, 0)
     # Network and user-space file systems, and reads of 2 GiB, come in pieces.
-    while len(data) < size_bytes and (more := os.read(descriptor, size_bytes + 1 - len(data))):
+    while len(data) < size_bytes and (more := os.pread(descriptor, size_bytes + 1 - len(data), len(data))):
         data += more
     return data
-
-
-@contextmanager
-def _opened(path: bytes, *, follow: bool) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, _OPEN_FLAGS if follow else _OPEN_FLAGS | os.O_NOFOLLOW)
-    except OSError as error:
-        raise _translated(error) from error
-    try:
-        yield descriptor
-    except OSError as error:
-        raise _translated(error) from error
-    finally:
-        os.close(descriptor)
-
-
-def _translated(error: OSError) -> UnreadableError:
-    code, message = _OPEN_ERRORS.get(error.errno or 0, ("read-failed", error.strerror or "input/output error"))
-    return UnreadableError(code, message)
-
-
-def _state(status: os.stat_result) -> FileState:
-    return FileState(status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def state_of(path: bytes) -> FileState | None:
-    """Return the state of what lies at `path`, links not followed, or None when nothing does or it cannot be seen."""
-    try:
-        return _state(os.lstat(path))
-    except OSError:
-        return None

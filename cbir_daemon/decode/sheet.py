@@ -10,6 +10,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -97,7 +98,7 @@ class _Pen:
     def __init__(self, sheet: Image.Image) -> None:
         self._sheet = sheet
         self._draw = ImageDraw.Draw(sheet)
-        self._font = _font()
+        self._font = load_font()
 
     def panel(self, panel: Panel, corner: tuple[int, int], side_px: int) -> None:
         left, top = corner
@@ -147,7 +148,9 @@ def _shortened(text: str, kept: int) -> str:
     return f"{text[: kept - tail]}…{text[len(text) - tail :]}"
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+@cache
+def load_font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the best font that this machine has; its file stays open."""
     for name in _FONTS:
         try:
             return ImageFont.truetype(name, FONT_PX)

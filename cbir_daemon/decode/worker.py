@@ -1,6 +1,7 @@
 """A decode worker: a process that turns files into facts until the daemon closes its channel.
 
-In: frames that name a file.  Out: frames with its facts, or why not.  Never here: what the facts are for.
+In: frames, with the descriptor of a file or its bytes.  Out: frames with its facts, or why not.  Never here:
+paths, what the facts are for.
 
 Run as `python -m cbir_daemon.decode.worker FD`.  One bad file must not end it, but may: the daemon starts another.
 """
@@ -8,14 +9,17 @@ Run as `python -m cbir_daemon.decode.worker FD`.  One bad file must not end it, 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from cbir_daemon.child import Channel, serve
-from cbir_daemon.decode.messages import DecodeLimits, ReadTask, limits_from, result_message, task_from
+from cbir_daemon.decode.formats import EXTRAS, format_of
+from cbir_daemon.decode.loading import load
+from cbir_daemon.decode.messages import FONTS, DecodeLimits, known_from, limits_from, result_message
 from cbir_daemon.decode.pixels import read_colour, read_picture
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
-from cbir_daemon.decode.sandbox import allow_cpu_time, confine, silence_libraries
+from cbir_daemon.decode.sandbox import FONT_FOLDERS, allow_cpu_time, confine, silence_libraries
 from cbir_daemon.decode.sheet import draw_sheet, panels_from
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, FileState, Unreadable
@@ -25,6 +29,10 @@ Answer = tuple[Mapping[str, Any], bytes]
 
 # Until the daemon has said what may be read, nothing may.
 NO_LIMITS_YET = DecodeLimits(max_pixels=0, max_file_bytes=0, timeout_s=0.0)
+
+
+class _NotLoadedError(Exception):
+    """Carries the name of what must be loaded before a file can be read."""
 
 
 class Worker:
@@ -38,7 +46,10 @@ class Worker:
 
     def __init__(self, limits: DecodeLimits = NO_LIMITS_YET) -> None:
         self._limits = limits
-        self._answers: Mapping[str, Callable[[Frame], Answer]] = {
+        # Extras that a worker could have and has not loaded.
+        self._left_out: frozenset[str] = frozenset()
+        self._has_fonts = False
+        self._answers: Mapping[str, Callable[[Frame, int | None], Answer]] = {
             "set-up": self._set_up,
             "read": self.read,
             "colour": self._colour,
@@ -46,55 +57,75 @@ class Worker:
         }
 
     def answer(self, frame: Frame, channel: Channel) -> None:
-        """Answer one frame."""
-        message, blob = self._answers[frame.message["do"]](frame)
+        """Answer one frame, with the file that came with it."""
+        descriptor = channel.take_descriptor() if frame.message.get("file") else None
+        try:
+            message, blob = self._answers[frame.message["do"]](frame, descriptor)
+        except _NotLoadedError as error:
+            message, blob = {"wants": str(error)}, b""
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
         channel.send(message, blob)
 
-    def _set_up(self, frame: Frame) -> Answer:
+    def _set_up(self, frame: Frame, _: int | None) -> Answer:
         self._limits = limits_from(frame.message)
         silence_libraries()
-        return {"ready": True, "granted": confine(self._limits.max_memory_bytes)}, b""
+        wanted = frozenset(frame.message["load"])
+        self._has_fonts = FONTS in wanted
+        self._left_out = load(wanted)
+        # Drawings hold text, and what renders them takes fonts by their paths alone.
+        readable = FONT_FOLDERS if EXTRAS["SVG"].name in wanted else ()
+        return {"ready": True, "granted": confine(self._limits.max_memory_bytes, readable)}, b""
 
-    def read(self, frame: Frame) -> Answer:
+    def read(self, frame: Frame, descriptor: int | None) -> Answer:
         """Return the answer to a read message: the facts of a file, or why there are none."""
         allow_cpu_time(self._limits.timeout_s)
-        task = task_from(frame.message)
         state = None
         try:
-            data, state = self._bytes_of(frame, task)
-            return result_message(self._facts(data, state, task))
+            data, state = self._bytes_of(frame, descriptor)
+            return result_message(self._facts(data, state, known_from(frame.message)))
         except UnreadableError as error:
             return result_message(_with_state(error.unreadable, state))
         except MemoryError:
             return result_message(Unreadable("out-of-memory", OUT_OF_MEMORY, state))
 
-    def _facts(self, data: bytes, state: FileState | None, task: ReadTask) -> Facts:
+    def _facts(self, data: bytes, state: FileState | None, known: frozenset[bytes]) -> Facts:
         digest = hashlib.sha256(data).digest()
-        if digest in task.known:
+        if digest in known:
             return Facts(digest, None, 0, 0, "", state)
+        self._check_loaded(data)
         picture = read_picture(data, self._limits.max_pixels)
         return Facts(digest, picture.vector, picture.width_px, picture.height_px, picture.format, state, picture.taken)
 
-    def _colour(self, frame: Frame) -> Answer:
+    def _check_loaded(self, data: bytes) -> None:
+        extra = EXTRAS.get(format_of(data))
+        if extra is not None and extra.name in self._left_out:
+            raise _NotLoadedError(extra.name)
+
+    def _colour(self, frame: Frame, descriptor: int | None) -> Answer:
         allow_cpu_time(self._limits.timeout_s)
         try:
-            data, _ = self._bytes_of(frame, task_from(frame.message))
+            data, _ = self._bytes_of(frame, descriptor)
+            self._check_loaded(data)
             image = read_colour(data, self._limits.max_pixels, frame.message["side_px"])
         except UnreadableError as error:
             return result_message(error.unreadable)
         return {"width_px": image.width, "height_px": image.height}, image.tobytes()
 
-    def _sheet(self, frame: Frame) -> Answer:
+    def _sheet(self, frame: Frame, _: int | None) -> Answer:
+        if not self._has_fonts:
+            raise _NotLoadedError(FONTS)
         allow_cpu_time(self._limits.timeout_s)
         return {}, draw_sheet(*panels_from(frame))
 
-    def _bytes_of(self, frame: Frame, task: ReadTask) -> tuple[bytes, FileState | None]:
-        """Return the bytes that came with the frame, or those of the file that it names."""
-        if not task.path:
-            if not frame.blob:
-                raise UnreadableError("empty", "no bytes at all")
-            return frame.blob, None
-        return read_whole(task.path, self._limits.max_file_bytes, follow=frame.message.get("follow", False))
+    def _bytes_of(self, frame: Frame, descriptor: int | None) -> tuple[bytes, FileState | None]:
+        """Return the bytes of the file that came with the frame, or else those in the frame."""
+        if descriptor is not None:
+            return read_whole(descriptor)
+        if not frame.blob:
+            raise UnreadableError("empty", "no bytes at all")
+        return frame.blob, None
 
 
 def _with_state(unreadable: Unreadable, state: FileState | None) -> Unreadable:

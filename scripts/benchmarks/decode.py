@@ -27,6 +27,7 @@ from sklearn.datasets import load_sample_images
 
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.decode.messages import read_message
+from cbir_daemon.decode.opening import Handle, open_file
 from cbir_daemon.decode.pixels import DRAFT_SIZE, REDUCING_GAP, VECTOR_SIZE
 from cbir_daemon.decode.worker import Worker
 from cbir_daemon.protocol.framing import Frame
@@ -58,7 +59,16 @@ def perceptual_hash(path: Path) -> object:
 def our_worker() -> Reader:
     """Return a function that does, in this process, all that a worker does for one file."""
     worker = Worker(LIMITS)
-    return lambda path: worker.read(Frame(read_message(ReadTask(os.fsencode(path)))))
+
+    def read(path: Path) -> object:
+        handle = open_file(os.fsencode(path), LIMITS.max_file_bytes)
+        assert isinstance(handle, Handle)
+        try:
+            return worker.read(Frame(read_message()), handle.descriptor)
+        finally:
+            handle.close()
+
+    return read
 
 
 def rates_of_one_core(readers: dict[str, Reader], paths: Sequence[Path]) -> dict[str, float]:

@@ -1,0 +1,267 @@
+"""Workers that can read nothing but what they are given: asked to do what they cannot, and what they must."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cbir_daemon.child import Child
+from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
+from cbir_daemon.decode.opening import Handle, open_file
+from cbir_daemon.decode.pixels import read_picture
+from cbir_daemon.decode.processes import WorkerProcess
+from cbir_daemon.errors import ChildError, NotFoundError, UnreadableImageError
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.records import Facts, Unreadable
+from tests.pictures import photograph, write_album
+
+LIMITS = DecodeLimits(max_pixels=50_000_000, max_file_bytes=20_000_000, timeout_s=30.0)
+OPEN_FILES = Path("/proc/self/fd")
+
+needs_filter = pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no table of system calls")
+
+
+@pytest.fixture
+def pool() -> Iterator[DecodePool]:
+    """Return a pool of two workers; afterwards this process has as many files open as before."""
+    before = open_files()
+    with closing(DecodePool(2, LIMITS)) as one:
+        yield one
+    assert open_files() == before
+
+
+def open_files() -> int:
+    return len(list(OPEN_FILES.iterdir()))
+
+
+def read(pool: DecodePool, *paths: Path) -> dict[str, Facts | Unreadable]:
+    tasks = [ReadTask(os.fsencode(path)) for path in paths]
+    return {Path(os.fsdecode(task.path)).name: result for task, result in pool.read_files(tasks)}
+
+
+def children(pool: DecodePool) -> list[Child]:
+    at_work: list[Child] = [worker.child for worker in pool._crew._workers]
+    return at_work + pool._desk._free + list(pool._desk._busy)
+
+
+@needs_filter
+def test_a_worker_that_was_taken_over_reads_nothing_else(
+    pool: DecodePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a file of the system nor one of the album, by path; and what it was given it can only read."""
+    monkeypatch.setattr("cbir_daemon.decode.processes.WORKER_MODULE", "tests.prying_worker")
+    [other] = write_album(tmp_path, 1)
+    wanted = ["/etc/passwd", str(other), str(tmp_path), sys.executable, "/proc/self/environ"]
+    (tmp_path / "evil.jpg").write_text("\n".join(wanted))
+    result = read(pool, tmp_path / "evil.jpg")["evil.jpg"]
+    assert isinstance(result, Unreadable)
+    tried = json.loads(result.message)
+    refused = {*wanted, "list", "again", "rights"}
+    assert {name: tried.pop(name) for name in refused} == dict.fromkeys(refused, "PermissionError")
+    assert set(tried.values()) == {"OSError"}
+    assert (tmp_path / "evil.jpg").read_text() == "\n".join(wanted)
+
+
+def test_a_worker_has_no_other_descriptors(pool: DecodePool, tmp_path: Path) -> None:
+    """Its own channel and lifeline, the log, and nothing of the daemon's: no album, index or socket."""
+    paths = write_album(tmp_path, 3)
+    with (tmp_path / "index").open("wb") as index, os.scandir(tmp_path):
+        os.set_inheritable(index.fileno(), True)
+        read(pool, *paths)
+        pool.read_image(paths[0])
+        workers = children(pool)
+        assert workers
+        for worker in workers:
+            folder = Path(f"/proc/{worker.pid}/fd")
+            targets = {int(one.name): str(one.readlink()) for one in folder.iterdir()}
+            assert [targets.pop(number) for number in (0, 1, 2)] == [os.devnull] * 3
+            log = str((OPEN_FILES / "2").readlink())
+            kinds = sorted(target.partition(":")[0] for target in targets.values() if target != log)
+            assert kinds == ["pipe", "socket"]
+
+
+def test_limits_are_those_of_the_configuration(pool: DecodePool, tmp_path: Path) -> None:
+    """Address space and processor time of a worker at work, as the kernel has them."""
+    read(pool, *write_album(tmp_path, 1))
+    [worker] = children(pool)
+    assert resource.prlimit(worker.pid, resource.RLIMIT_AS)[1] == LIMITS.max_memory_bytes
+    assert resource.prlimit(worker.pid, resource.RLIMIT_CORE)[1] == 0
+    assert LIMITS.timeout_s <= resource.prlimit(worker.pid, resource.RLIMIT_CPU)[0] <= LIMITS.timeout_s + 10
+
+
+# What it must be able to read all the same.
+
+
+TEXT = """<svg xmlns="http://www.w3.org/2000/svg" width="300" height="200"><rect width="300" height="200" fill="white"/>
+<text x="10" y="150" font-size="120" font-family="DejaVu Sans">{}</text></svg>"""
+
+
+@pytest.fixture(scope="module")
+def odd_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A photograph in formats that take extras, between plain ones."""
+    folder = tmp_path_factory.mktemp("odd")
+    image = Image.fromarray(photograph(3, (320, 240)))
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    pytest.importorskip("pillow_jxl")
+    for suffix in ("jpg", "heic", "png", "jxl", "avif", "jp2", "webp"):
+        image.save(folder / f"photo.{suffix}")
+    (folder / "text.svg").write_text(TEXT.format("Ahoy"))
+    return sorted(folder.iterdir())
+
+
+def test_extras_are_read_by_confined_workers(pool: DecodePool, odd_files: list[Path]) -> None:
+    """Workers begin anew with what a file takes; all are read, each as by a process that may open anything."""
+    results = read(pool, *odd_files, *odd_files[::-1])
+    assert {name: result for name, result in results.items() if isinstance(result, Unreadable)} == {}
+    for path in odd_files:
+        facts = results[path.name]
+        assert isinstance(facts, Facts)
+        assert facts.vector == read_picture(path.read_bytes(), LIMITS.max_pixels).vector, path
+        assert pool.read_image(path).vector == facts.vector
+        assert pool.read_image(path.read_bytes()).vector == facts.vector
+
+
+def test_letters_in_a_drawing_are_drawn(pool: DecodePool, tmp_path: Path) -> None:
+    """Fonts are read by path: those folders alone stay open, to workers that have met a drawing."""
+    pytest.importorskip("resvg_py")
+    (tmp_path / "text.svg").write_text(TEXT.format("Ahoy"))
+    (tmp_path / "empty.svg").write_text(TEXT.format(""))
+    free = read_picture((tmp_path / "text.svg").read_bytes(), LIMITS.max_pixels).vector
+    if free == read_picture((tmp_path / "empty.svg").read_bytes(), LIMITS.max_pixels).vector:
+        pytest.skip("no fonts here")
+    assert pool.read_image(tmp_path / "text.svg").vector == free
+
+
+def test_a_worker_that_asks_for_nonsense_is_replaced(pool: DecodePool, tmp_path: Path) -> None:
+    """It cannot make the daemon load what there is not, nor start workers for ever."""
+    worker = WorkerProcess(LIMITS, {"fonts"})
+    try:
+        assert worker.wanted(Frame({"wants": "heif"})) == "heif"
+        assert worker.wanted(Frame({"code": "damaged"})) == ""
+        nonsense: list[object] = ["fonts", "os", ["heif"], 1, {}]
+        for wants in nonsense:
+            with pytest.raises(ChildError):
+                worker.wanted(Frame({"wants": wants}))
+    finally:
+        worker.close()
+    assert len(read(pool, *write_album(tmp_path, 1))) == 1
+
+
+LOADS_NOTHING = """
+import sys
+from pathlib import Path
+from cbir_daemon.decode.loading import load
+from cbir_daemon.decode.pixels import read_colour, read_picture
+from cbir_daemon.decode.sheet import Panel, draw_sheet
+from cbir_daemon.decode import worker
+load({"heif", "jxl", "svg", "raw", "fonts"})
+before = set(sys.modules)
+opened = []
+sys.addaudithook(lambda event, about: opened.append(about[0]) if event in ("open", "os.listdir", "import") else None)
+for name in sys.argv[1:]:
+    with open(name, "rb") as stream:
+        data = stream.read()
+    read_picture(data, 10**8)
+    draw_sheet(Panel(("words",), read_colour(data, 10**8, 200)), [])
+print(sorted(set(sys.modules) - before), sorted(map(str, {*opened} - {*sys.argv[1:]})))
+"""
+
+
+def test_reading_loads_nothing(odd_files: list[Path], tmp_path: Path) -> None:
+    """What a confined worker could not load is loaded before: no module and no file is asked for afterwards."""
+    image = Image.fromarray(photograph(1, (64, 48)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0x9003] = "2019:07:14 12:45:01"
+    for suffix in ("jpg", "png", "webp", "tif"):
+        image.save(tmp_path / f"exif.{suffix}", exif=exif)
+    for suffix in ("gif", "bmp", "ppm", "tga", "qoi", "dds", "pcx", "sgi", "ico", "icns"):
+        image.save(tmp_path / f"photo.{suffix}")
+    files = [str(path) for path in (*odd_files, *tmp_path.iterdir())]
+    command = [sys.executable, "-c", LOADS_NOTHING, *files]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 -- our own interpreter
+    assert done.stdout == "[] []\n"
+
+
+# Descriptors of the daemon.
+
+
+def test_no_descriptor_is_left_behind(pool: DecodePool, tmp_path: Path) -> None:
+    """Whatever becomes of files: read, refused, given up in the middle, or in the hands of a worker that dies."""
+    paths = write_album(tmp_path, 6)
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "large.jpg").write_bytes(bytes(LIMITS.max_file_bytes + 1))
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "link.jpg").symlink_to(paths[0])
+    read(pool, *paths, tmp_path / "gone.jpg")
+    before = open_files()
+    refused = [tmp_path / name for name in ("folder.jpg", "pipe.jpg", "large.jpg", "text.jpg", "link.jpg", "gone.jpg")]
+    assert all(isinstance(result, Unreadable) for result in read(pool, *refused).values())
+    batch = pool.read_files([ReadTask(os.fsencode(path)) for path in paths * 4])
+    next(batch)
+    batch.close()  # type: ignore[attr-defined]  # it is a generator
+    pool._crew.close_idle(0)
+    pool._crew.close_idle(1000)
+    workers = len(children(pool))
+    assert workers == 0
+    # Each worker was worth a channel and a lifeline.
+    assert open_files() == before - 4
+    for path in (*refused[:4], refused[5]):
+        with pytest.raises((UnreadableImageError, NotFoundError)):
+            pool.read_image(path)
+    pool.draw_sheet(paths[0], ("query",), [SheetCell(os.fsencode(path), ()) for path in refused])
+    assert open_files() == before - 4 + 2 * len(children(pool))
+
+
+def test_a_worker_that_dies_at_once_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: DecodePool
+) -> None:
+    """Files opened for it are closed, and so are its channels."""
+    monkeypatch.setattr("cbir_daemon.decode.processes.WORKER_MODULE", "cbir_daemon.decode.no_such_worker")
+    paths = write_album(tmp_path, 3)
+    before = open_files()
+    for _ in range(2):
+        with pytest.raises(ChildError):
+            read(pool, *paths)
+        with pytest.raises(ChildError):
+            pool.read_image(paths[0])
+    assert open_files() == before
+
+
+def test_too_many_open_files_blame_no_file(tmp_path: Path) -> None:
+    """What the daemon is out of says nothing about a file: it is tried again later."""
+    [path] = write_album(tmp_path, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(ChildError, match=os.strerror(errno.EMFILE)):
+            open_file(os.fsencode(path), LIMITS.max_file_bytes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_is_handed_over_can_only_be_read(tmp_path: Path) -> None:
+    """The descriptor itself refuses to write, on any kernel, and is not inherited by other programs."""
+    [path] = write_album(tmp_path, 1)
+    handle = open_file(os.fsencode(path), LIMITS.max_file_bytes)
+    assert isinstance(handle, Handle)
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            os.write(handle.descriptor, b"x")
+        assert not os.get_inheritable(handle.descriptor)
+        assert replace(handle.state, device=0) == handle.state
+    finally:
+        handle.close()
