@@ -20,7 +20,7 @@ from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.model import ArtifactRefusedError, Projector, check_artifact
 from cbir_daemon.searching import Searcher, as_vectors
-from cbir_daemon.store import ModelRun, Store
+from cbir_daemon.store import ModelRun, Placed, Store
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class Projection:
             return self._retry_later(run_id, error)
         rows = positions.astype("<f4")
         placed = [(content_id, row.tobytes()) for (content_id, _), row in zip(contents, rows, strict=True)]
-        self._store.put_positions(run_id, [(content_id, "added", row) for content_id, row in placed])
+        self._store.put_positions(run_id, [Placed(content_id, "added", row) for content_id, row in placed])
         self._searcher.place(run_id, placed)
         self.failing = ""
         logger.debug("projected contents=%d run=%d", len(placed), run_id)

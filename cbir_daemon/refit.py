@@ -26,7 +26,7 @@ from cbir_daemon.errors import BadRequestError, CbirError, ChildError, ModelErro
 from cbir_daemon.model import Fit, FitProgress, FitResult, FitSettings, remove_artifacts
 from cbir_daemon.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection
 from cbir_daemon.searching import Searcher, as_vectors
-from cbir_daemon.store import Coverage, ModelRun, Store
+from cbir_daemon.store import Coverage, FitBegun, ModelRun, Placed, Store
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ class Refit:
 
     def _replace_map(self, reason: str) -> None:
         ids, codes = self._codes()
-        run_id = self._store.start_run(reason, matching.CODE_VERSION, len(ids), time.time())
+        run_id = self._store.start_run(FitBegun(reason, matching.CODE_VERSION, len(ids)), time.time())
         self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
         logger.info("fit starts run=%d contents=%d reason=%s", run_id, len(ids), reason)
         try:
@@ -300,6 +300,6 @@ class Refit:
             yield [content_id for content_id, _ in rows], [vector for _, vector in rows]
 
 
-def _placed(ids: NDArray[np.int64], origin: str, positions: NDArray[np.float32]) -> list[tuple[int, str, bytes]]:
+def _placed(ids: NDArray[np.int64], origin: str, positions: NDArray[np.float32]) -> list[Placed]:
     rows = positions.astype("<f4")
-    return [(content_id, origin, row.tobytes()) for content_id, row in zip(ids.tolist(), rows, strict=True)]
+    return [Placed(content_id, origin, row.tobytes()) for content_id, row in zip(ids.tolist(), rows, strict=True)]

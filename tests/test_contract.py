@@ -35,7 +35,7 @@ from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import Candidate, FitReport
 from cbir_daemon.refit import Refit, RefitState
 from cbir_daemon.service import INDEX_FILE, MODELS_FOLDER, Service
-from cbir_daemon.store import ModelRun, Store
+from cbir_daemon.store import FitBegun, ModelRun, Placed, Store
 from tests import manual, pictures
 from tests.manual import Section, section, sections
 from tests.process.daemon import Daemon, living
@@ -310,9 +310,9 @@ def put_map(state: Path) -> None:
         artifact, sha256 = seal(folder, matching.CODE_VERSION, {"seed": 42})
         curve = (Candidate(5, 2, 0.93, 0.5), Candidate(5, 8, 0.95, 0.625))
         report = FitReport(5, 8, 0.95, 0.625, len(ids), 42, 12.5, 260.25, curve, artifact, sha256)
-        run_id = store.start_run("there is no map", matching.CODE_VERSION, len(ids), 1_767_225_600.0)
+        run_id = store.start_run(FitBegun("there is no map", matching.CODE_VERSION, len(ids)), 1_767_225_600.0)
         positions = np.random.default_rng(0).random((len(ids), 8)).astype("<f4")
-        placed = [(one, "fitted", row.tobytes()) for one, row in zip(ids, positions, strict=True)]
+        placed = [Placed(one, "fitted", row.tobytes()) for one, row in zip(ids, positions, strict=True)]
         store.activate_run(run_id, report, placed, 1_767_225_612.5)
     finally:
         store.close()

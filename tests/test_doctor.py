@@ -12,7 +12,7 @@ import pytest
 from cbir_daemon import config, doctor
 from cbir_daemon.config import Config
 from cbir_daemon.service import INDEX_FILE
-from cbir_daemon.store import SCHEMA_VERSION, Gone
+from cbir_daemon.store import SCHEMA_VERSION, FitBegun, Gone, Placed
 from tests.rows import indexed, opened, position, report
 
 NOW = 1_700_000_000.0
@@ -100,8 +100,8 @@ def orphaned(configured: Config) -> None:
 
 def without_artifact(configured: Config) -> None:
     with opened(configured.state_dir / INDEX_FILE) as store:
-        run = store.start_run("asked for", "code/1", 1, NOW)
-        store.activate_run(run, report(), [(1, "fitted", position(0, 0))], NOW)
+        run = store.start_run(FitBegun("asked for", "code/1", 1), NOW)
+        store.activate_run(run, report(), [Placed(1, "fitted", position(0, 0))], NOW)
 
 
 @pytest.mark.parametrize(

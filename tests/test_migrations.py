@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from cbir_daemon.store import (
     AlertMatch,
     AlertRecord,
     Decision,
+    FitBegun,
     NewAlert,
     Pair,
     SinkState,
@@ -62,11 +64,11 @@ def opened_and_closed(path: Path) -> Path:
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.touch], ids=["no file", "an empty file"])
 def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path], object]) -> None:
-    """A missing and an empty file become version 4, for the owner's eyes only."""
+    """A missing and an empty file become of today, for the owner's eyes only."""
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 5
+    assert version(index) == SCHEMA_VERSION == 6
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -98,7 +100,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 5: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 6: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
@@ -206,6 +208,39 @@ def test_what_the_log_had_not_is_still_to_come(tmp_path: Path, delivered: tuple[
     with opened(index) as store:
         assert store.sinks() == {"log": SinkState(last)}
         assert store.alert_ids(last, 10) == list(range(last + 1, len(delivered) + 1))
+
+
+def test_maps_of_an_older_schema_stay(tmp_path: Path) -> None:
+    """Runs and positions are carried over to tables that are made anew; ids go on, and nothing refers to the old."""
+    index = tmp_path / "index.sqlite"
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        connection.create_function("crc32", 1, zlib.crc32)
+        for script in schema.MIGRATIONS[:5]:
+            connection.executescript(f"BEGIN; {script} COMMIT;")
+        connection.executescript(f"PRAGMA user_version = 5; PRAGMA application_id = {schema.APPLICATION_ID};")
+        connection.executescript(
+            """
+            INSERT INTO content (id, digest, extractor, vector, size_bytes, width_px, height_px, format, checksum)
+                VALUES (1, zeroblob(32), 'grey64/1', zeroblob(4096), 1, 1, 1, 'PNG', crc32(zeroblob(4096)));
+            INSERT INTO model_run (id, reason, started_at, outcome, code_version, curve)
+                VALUES (3, 'due', 1.5, 'replaced', 'code/1', '[]'), (4, 'due', 2.5, 'active', 'code/1', '[]');
+            INSERT INTO position VALUES (4, 1, 'fitted', x'0000803f');
+            """
+        )
+    with opened(index) as store:
+        assert [(run.id, run.outcome, run.kind, dict(run.numbers)) for run in store.runs()] == [
+            (4, "active", "tuned", {}),
+            (3, "replaced", "tuned", {}),
+        ]
+        assert store.positions(4) == [(1, b"\x00\x00\x80\x3f")]
+        assert store.flat(4) == []
+        store.end_run(4, "set-aside", "old", 3.0)
+        assert store.start_run(FitBegun("next", "code/1", 1), 4.0) == 5
+    assert execute(index, "PRAGMA foreign_key_check") == []
+    assert execute(index, "SELECT \"table\" FROM pragma_foreign_key_list('position') ORDER BY 1") == [
+        ("content",),
+        ("model_run",),
+    ]
 
 
 def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:

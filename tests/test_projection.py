@@ -14,7 +14,7 @@ from cbir_daemon.model import ArtifactRefusedError
 from cbir_daemon.projection import Projection
 from cbir_daemon.records import Candidate, Facts, FileState, FitReport
 from cbir_daemon.searching import Searcher
-from cbir_daemon.store import Indexed, Store
+from cbir_daemon.store import FitBegun, Indexed, Placed, Store
 
 POSITION = np.array([1.0, 2.0], dtype="<f4").tobytes()
 
@@ -28,9 +28,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     facts = Facts(b"d" * 32, bytes(range(256)) * 16, 480, 320, "JPEG")
     store.apply([Indexed(1, b"1.jpg", FileState(1000, 1, 1), facts)])
     for name in ("map-old", "map-new"):
-        run_id = store.start_run("asked for", "code/1", 1, time.time())
+        run_id = store.start_run(FitBegun("asked for", "code/1", 1), time.time())
         report = FitReport(10, 2, 0.9, 0.4, 1, 42, 1.0, 100.0, (Candidate(10, 2, 0.9, 0.4),), name, b"s" * 32)
-        store.activate_run(run_id, report, [(1, "fitted", POSITION)], time.time())
+        store.activate_run(run_id, report, [Placed(1, "fitted", POSITION)], time.time())
     yield store
     store.close()
 

@@ -16,7 +16,7 @@ from cbir_daemon import matching, searching
 from cbir_daemon.errors import StorageError
 from cbir_daemon.records import Facts, Kind
 from cbir_daemon.searching import Found, Map, Searcher, as_vectors
-from cbir_daemon.store import Gone, Indexed, Store
+from cbir_daemon.store import FitBegun, Gone, Indexed, Placed, Store
 from tests.pictures import brighter, mirrored
 from tests.rows import digest, opened, photographed, position, report, state
 
@@ -159,8 +159,8 @@ def test_the_newest_in_view_is_known(searcher: Searcher) -> None:
 
 def test_load_takes_up_the_active_map(store: Store) -> None:
     """With the places of its contents."""
-    run = store.start_run("asked for", "code/1", COUNT, NOW)
-    placed = [(content_id, "fitted", row) for content_id, row in line(*range(1, COUNT + 1))]
+    run = store.start_run(FitBegun("asked for", "code/1", COUNT), NOW)
+    placed = [Placed(content_id, "fitted", row) for content_id, row in line(*range(1, COUNT + 1))]
     store.activate_run(run, report(), placed, NOW)
     searcher = Searcher(store)
     searcher.load()

@@ -9,11 +9,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cbir_daemon import config, pulse
+from cbir_daemon.decode import formats
 from cbir_daemon.handlers import problems as problems_module
 from cbir_daemon.handlers.problems import problems
 from cbir_daemon.handlers.rooms import Rooms
@@ -22,7 +24,7 @@ from cbir_daemon.ingest import Progress
 from cbir_daemon.records import FileState, Unreadable
 from cbir_daemon.refit import RefitState
 from cbir_daemon.service import RETRY_S, Service
-from cbir_daemon.store import Failed, Store
+from cbir_daemon.store import Failed, FitBegun, Store
 
 NOW = 1_767_225_600.0
 
@@ -129,7 +131,7 @@ def test_a_disk_that_is_nearly_full_is_told(rooms: Rooms, monkeypatch: pytest.Mo
 def test_a_failed_fit_is_told_until_one_goes_well(rooms: Rooms) -> None:
     """The last fit counts: a failed one is a problem with its reason, one cut short by a stop is none."""
     for outcome, told in (("failed", 1), ("cancelled", 1)):
-        run_id = rooms.store.start_run("there is no map", "mean16/1", 30, NOW)
+        run_id = rooms.store.start_run(FitBegun("there is no map", "mean16/1", 30), NOW)
         rooms.store.end_run(run_id, outcome, "memory ran out", NOW)
         assert whats(rooms) == ["the last fit of the map failed: memory ran out"] * told
     rooms.refit.state = RefitState(3, "tune", 0.5, "trying", 0.0)
@@ -158,12 +160,26 @@ def test_files_that_could_not_be_read_are_counted_by_reason(rooms: Rooms) -> Non
     """Most frequent first; those that only need a package are a problem of their own, with the command."""
     put_unreadable(rooms.store, "truncated", "empty", "truncated", "needs-extra")
     extra, rest = problems(rooms)
-    assert extra.what == "1 file is of a kind that no installed package reads"
-    assert "pip install 'cbir-daemon[" in extra.do
+    assert extra.what.startswith("1 file is of a kind for which a package was installed since")
+    assert "restart the daemon" in extra.do
     assert (rest.what, rest.do) == (
         "3 files could not be read: 2 truncated, 1 empty",
         "cbir errors lists them, with reasons",
     )
+
+
+def test_extras_that_files_need_are_named(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those alone, with the command that installs them; a missing one that no file needs is no problem."""
+    nowhere = {name: replace(extra, module=f"cbir_no_{extra.name}") for name, extra in formats.EXTRAS.items()}
+    monkeypatch.setattr(formats, "EXTRAS", nowhere)
+    assert problems(rooms) == []
+    (album,) = rooms.store.albums()
+    for number, name in enumerate(("SVG", "HEIF", "SVG")):
+        failed = Unreadable("needs-extra", nowhere[name].words)
+        rooms.store.apply([Failed(album.id, b"%d" % number, FileState(1, 1, number + 1), failed)])
+    (told,) = problems(rooms)
+    assert told.what == "3 files are of a kind that no installed package reads; missing: heif,svg"
+    assert told.do.startswith("pip install 'cbir-daemon[heif,svg]', then restart")
 
 
 # -- what is told ------------------------------------------------------------------------------------------------------

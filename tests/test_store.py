@@ -18,18 +18,23 @@ import pytest
 from cbir_daemon.errors import BadRequestError, StorageError
 from cbir_daemon.records import EXTRACTOR, FileState
 from cbir_daemon.store import (
+    AlbumDrift,
     AlertMatch,
     AlertRecord,
+    Baseline,
     Change,
     Counts,
     Coverage,
+    Drift,
     Failed,
+    FitBegun,
     Gone,
     Image,
     Indexed,
     Moved,
     NewAlert,
     Pair,
+    Placed,
     Store,
     database,
     restore,
@@ -401,9 +406,9 @@ def test_alerts_are_read_on_from_where_one_was(store: Store) -> None:
 # Model runs.
 
 
-def fitted(store: Store, placed: list[tuple[int, str, bytes]], present: int = 3) -> int:
+def fitted(store: Store, placed: list[Placed], present: int = 3) -> int:
     """Write a whole fit and return its run."""
-    run_id = store.start_run("asked for", "code/1", present, NOW)
+    run_id = store.start_run(FitBegun("asked for", "code/1", present), NOW)
     store.activate_run(run_id, report(), placed, NOW + 5)
     return run_id
 
@@ -425,27 +430,48 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
 def test_one_run_is_active(store: Store, album: int) -> None:
     """A new map replaces the one before in the same step, with its positions; what was late for the old is dropped."""
     first, second, third = fill(store, range(3))
-    old = fitted(store, [(first, "fitted", position(0, 0))])
-    new = fitted(store, [(first, "fitted", position(1, 2)), (second, "present", position(3, 4))])
+    old = fitted(store, [Placed(first, "fitted", position(0, 0))])
+    new = fitted(store, [Placed(first, "fitted", position(1, 2)), Placed(second, "present", position(3, 4))])
     assert [(run.id, run.outcome) for run in store.runs()] == [(new, "active"), (old, "replaced")]
-    store.put_positions(old, [(third, "added", position(9, 9))])
+    store.put_positions(old, [Placed(third, "added", position(9, 9))])
     assert store.positions(old) == []
     assert store.positions(new) == [(first, position(1, 2)), (second, position(3, 4))]
     assert store.unplaced(new, 10) == [(third, vector(2))]
-    store.put_positions(new, [(third, "added", position(5, 6)), (99, "added", position(7, 8))])
+    store.put_positions(new, [Placed(third, "added", position(5, 6)), Placed(99, "added", position(7, 8))])
     assert store.unplaced(new, 10) == []
+
+
+def test_drift_is_measured_on_what_was_added(store: Store, album: int) -> None:
+    """By the fit's own limit, over all albums and in each; what was there at the fit says nothing."""
+    first, second, third, fourth = fill(store, range(4))
+    run_id = store.start_run(FitBegun("due", "code/1", 1, "warm", {"changed_fraction": 0.25}), NOW)
+    assert store.drift(run_id) == Drift()
+    place = position(0, 0)
+    there = [Placed(first, "fitted", place, place), Placed(second, "present", place, place, 9.0, 0.0)]
+    store.activate_run(run_id, report(), there, NOW, Baseline(0.5, 0.75))
+    assert store.drift(run_id) == Drift()
+    store.put_positions(
+        run_id, [Placed(third, "added", place, None, 0.5, 0.25), Placed(fourth, "added", place, None, 0.6)]
+    )
+    assert store.drift(run_id) == Drift(2, 1, 1, 0.25, (AlbumDrift(ROOT, 2, 1),))
+    assert store.flat(run_id) == [(first, place), (second, place)]
+    store.add_run_numbers(run_id, {"kept": 0.5})
+    run = store.active_run()
+    assert run is not None
+    assert (run.kind, dict(run.numbers)) == ("warm", {"changed_fraction": 0.25, "kept": 0.5})
+    assert (run.far_distance, run.kept) == (0.5, 0.75)
 
 
 def test_two_runs_cannot_run_at_once(store: Store) -> None:
     """The index refuses it; a run that was cut short is closed first."""
-    run_id = store.start_run("first", "code/1", 0, NOW)
+    run_id = store.start_run(FitBegun("first", "code/1", 0), NOW)
     with pytest.raises(StorageError, match="UNIQUE"):
-        store.start_run("second", "code/1", 0, NOW)
+        store.start_run(FitBegun("second", "code/1", 0), NOW)
     store.end_interrupted_runs(NOW + 1)
     (run,) = store.runs()
     assert (run.id, run.outcome, run.finished_at) == (run_id, "cancelled", NOW + 1)
     assert run.message == "the daemon stopped during the fit"
-    store.start_run("second", "code/1", 0, NOW)
+    store.start_run(FitBegun("second", "code/1", 0), NOW)
     store.end_interrupted_runs(NOW + 2, "failed", "why")
     assert [(run.outcome, run.message) for run in store.runs()] == [("failed", "why"), (run.outcome, run.message)]
 
@@ -453,8 +479,8 @@ def test_two_runs_cannot_run_at_once(store: Store) -> None:
 def test_a_failed_run_leaves_the_active_one(store: Store, album: int) -> None:
     """Its message is kept, and the map before stays in use."""
     (first,) = fill(store, range(1))
-    active = fitted(store, [(first, "fitted", position(0, 0))])
-    run_id = store.start_run("due", "code/1", 1, NOW)
+    active = fitted(store, [Placed(first, "fitted", position(0, 0))])
+    run_id = store.start_run(FitBegun("due", "code/1", 1), NOW)
     store.end_run(run_id, "failed", "out of memory", NOW)
     assert [(run.id, run.outcome, run.message) for run in store.runs()] == [
         (run_id, "failed", "out of memory"),
@@ -467,12 +493,12 @@ def test_coverage_counts_what_came_and_went(store: Store, album: int) -> None:
     assert store.coverage() == Coverage(0, 0, 0, 0, 0)
     first, second, third, fourth = fill(store, range(4))
     assert store.coverage() == Coverage(4, 0, 0, 0, 0)
-    placed = [(one, "fitted", position(0, 0)) for one in (first, second, third)]
-    run = fitted(store, [*placed, (fourth, "present", position(1, 1))], present=4)
+    placed = [Placed(one, "fitted", position(0, 0)) for one in (first, second, third)]
+    run = fitted(store, [*placed, Placed(fourth, "present", position(1, 1))], present=4)
     assert store.coverage() == Coverage(4, 3, 1, 0, 4)
     assert store.coverage().changed == 0
     fifth, _ = fill(store, range(4, 6))
-    store.put_positions(run, [(fifth, "added", position(2, 2))])
+    store.put_positions(run, [Placed(fifth, "added", position(2, 2))])
     store.apply([Gone(album, b"0.jpg"), Gone(album, b"3.jpg")])
     now = store.coverage()
     assert now == Coverage(4, 2, 0, 1, 4)
@@ -742,7 +768,7 @@ def test_what_is_wrong_between_rows_is_found(tmp_path: Path) -> None:
     index = tmp_path / "index.sqlite"
     with opened(index) as store:
         first, _ = fill(store, range(2))
-        run = fitted(store, [(first, "fitted", position(0, 0))])
+        run = fitted(store, [Placed(first, "fitted", position(0, 0))])
         assert store.check() == []
     with closing(sqlite3.connect(index, isolation_level=None)) as connection:
         connection.execute("DELETE FROM file WHERE content_id = 1")

@@ -219,6 +219,13 @@ class ModelConfig:
             "Dimensions of the map; `auto` tries some and keeps the best.",
         ),
     )
+    min_dist: float = field(
+        default=0.0,
+        metadata=_about(
+            checks.number(0, 1),
+            "How far apart the map keeps its closest images: 0 packs groups, 0.8 keeps a third more of the neighbours.",
+        ),
+    )
     min_images: int = field(
         default=20,
         metadata=_about(checks.count(5, 1_000_000), "With fewer different images than this no map is fitted."),
@@ -239,6 +246,13 @@ class ModelConfig:
     refit_min_changes: int = field(
         default=20,
         metadata=_about(checks.count(1, 10_000_000), "No new map is fitted for fewer images added and gone."),
+    )
+    refit_far_fraction: float = field(
+        default=0.25,
+        metadata=_about(
+            checks.number(0.06, 1),
+            "A new map is fitted when so many of the images added lie far from all that was fitted; 0.05 do by chance.",
+        ),
     )
     refit_min_interval_s: float = field(
         default=600.0,

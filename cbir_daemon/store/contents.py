@@ -351,3 +351,21 @@ def error_counts(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(
         connection.execute("SELECT error_code, count(*) FROM file WHERE error_code IS NOT NULL GROUP BY error_code")
     )
+
+
+def error_messages(connection: sqlite3.Connection, code: str) -> dict[str, int]:
+    """Return message -> number of files that could not be read for the reason `code`."""
+    rows = connection.execute("SELECT error_message, count(*) FROM file WHERE error_code = ? GROUP BY 1", (code,))
+    return dict(rows.fetchall())
+
+
+def forget_states(connection: sqlite3.Connection, code: str, but: Iterable[str]) -> int:
+    """Let files that could not be read for the reason `code`, with another message than these, differ from their rows.
+
+    Return how many there are.
+    """
+    messages = list(but)
+    return connection.execute(
+        f"UPDATE file SET size_bytes = -1 WHERE error_code = ? AND error_message NOT IN ({placeholders(len(messages))})",  # noqa: S608 -- marks
+        (code, *messages),
+    ).rowcount

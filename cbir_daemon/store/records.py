@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cbir_daemon.records import Candidate, Facts, FileState, Transform, Unreadable
@@ -366,11 +367,18 @@ class ModelRun:
     Parameters
     ----------
     outcome : str
-        "running", "active", "replaced", "failed", "cancelled" or "set-aside" (its artifact fits no longer).
+        "running", "active", "replaced", "refused" (its map was worse than the one in use), "failed", "cancelled" or
+        "set-aside" (its artifact fits no longer).
     started_at, finished_at : float
         Seconds since the epoch.
     present_images : int or None
         Contents in the collection when the fit began.
+    kind : str
+        "tuned", or "warm": with the hyper-parameters of the map before, beginning at its positions.
+    numbers : mapping of str to number
+        What the decisions to fit, and to take the map into use or not, were made by.
+    far_distance, kept : float or None
+        See `Baseline`.
     """
 
     id: int
@@ -392,6 +400,98 @@ class ModelRun:
     curve: tuple[Candidate, ...] = field(default=())
     artifact: str | None = None
     sha256: bytes | None = None
+    kind: str = "tuned"
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    far_distance: float | None = None
+    kept: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitBegun:
+    """A fit that is about to be recorded; the fields are those of `ModelRun`."""
+
+    reason: str
+    code_version: str
+    present_images: int
+    kind: str = "tuned"
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How contents that a fit had not seen lay on its map when it was new.
+
+    Parameters
+    ----------
+    far_distance : float or None
+        19 of 20 of them have a smaller mean distance to their fitted neighbours; None when there were too few.
+    kept : float or None
+        Mean share of their nearest neighbours that are near on the map, too.
+    """
+
+    far_distance: float | None = None
+    kept: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A content's place on a map.
+
+    Parameters
+    ----------
+    content_id : int
+    origin : str
+        "fitted", "present" (there at the fit, but not fitted) or "added" (came later).
+    coordinates : bytes
+        float32, little-endian.
+    flat : bytes or None
+        x and y in the two-dimensional picture, float32, little-endian.
+    distance : float or None
+        Mean distance to the nearest fitted images, of what was projected.
+    kept : float or None
+        Share of these that is among the map's nearest 1 %.
+    """
+
+    content_id: int
+    origin: str
+    coordinates: bytes
+    flat: bytes | None = None
+    distance: float | None = None
+    kept: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlbumDrift:
+    """Of the contents added to an album since the fit, how many there are and how many lie far."""
+
+    path: bytes
+    added: int
+    far: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How the contents added since a fit lie to what it was fitted on.
+
+    Parameters
+    ----------
+    added : int
+        Contents added whose distance can be judged.
+    far : int
+        Those of them that lie farther than `Baseline.far_distance`.
+    measured : int
+        The last ones added, of which `kept` is the mean.
+    kept : float or None
+        As `Baseline.kept`.
+    albums : tuple of AlbumDrift
+        Albums that got some of them.
+    """
+
+    added: int = 0
+    far: int = 0
+    measured: int = 0
+    kept: float | None = None
+    albums: tuple[AlbumDrift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

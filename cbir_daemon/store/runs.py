@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
 from cbir_daemon.records import Candidate, FitReport
-from cbir_daemon.store.records import Coverage, ModelRun
+from cbir_daemon.store.records import AlbumDrift, Baseline, Coverage, Drift, FitBegun, ModelRun, Placed
 
 _COLUMNS = (
     "id, reason, started_at, finished_at, outcome, message, code_version, n_neighbors, n_components, trustworthiness,"
-    " neighbor_recall, fitted_images, present_images, seed, duration_s, peak_mib, curve, artifact, sha256"
+    " neighbor_recall, fitted_images, present_images, seed, duration_s, peak_mib, curve, artifact, sha256, kind,"
+    " numbers, far_distance, kept"
 )
 
+RECENT_CONTENTS = 200
+"""So many of the contents added last say how well projection works now."""
 
-def start(connection: sqlite3.Connection, reason: str, code_version: str, present: int, now: float) -> int:
+
+def start(connection: sqlite3.Connection, begun: FitBegun, now: float) -> int:
     """Write that a fit began and return its id."""
     cursor = connection.execute(
-        "INSERT INTO model_run (reason, started_at, outcome, code_version, present_images)"
-        " VALUES (?, ?, 'running', ?, ?)",
-        (reason, now, code_version, present),
+        "INSERT INTO model_run (reason, kind, numbers, started_at, outcome, code_version, present_images)"
+        " VALUES (?, ?, ?, ?, 'running', ?, ?)",
+        (begun.reason, begun.kind, json.dumps(begun.numbers), now, begun.code_version, begun.present_images),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
+
+
+def add_numbers(connection: sqlite3.Connection, run_id: int, numbers: Mapping[str, float]) -> None:
+    """Write more of the numbers by which was decided about a run."""
+    connection.execute(
+        "UPDATE model_run SET numbers = json_patch(numbers, ?) WHERE id = ?", (json.dumps(dict(numbers)), run_id)
+    )
 
 
 def end(connection: sqlite3.Connection, run_id: int, outcome: str, message: str, now: float) -> None:
@@ -38,8 +49,9 @@ def activate(
     connection: sqlite3.Connection,
     run_id: int,
     report: FitReport,
-    placed: Iterable[tuple[int, str, bytes]],
+    placed: Iterable[Placed],
     now: float,
+    baseline: Baseline,
 ) -> None:
     """Make a fit the active map, with the positions of all contents; the one before is replaced in the same commit."""
     connection.execute("UPDATE model_run SET outcome = 'replaced' WHERE outcome = 'active'")
@@ -47,7 +59,7 @@ def activate(
         """
         UPDATE model_run SET outcome = 'active', finished_at = ?, n_neighbors = ?, n_components = ?,
             trustworthiness = ?, neighbor_recall = ?, fitted_images = ?, seed = ?, duration_s = ?, peak_mib = ?,
-            curve = ?, artifact = ?, sha256 = ?
+            curve = ?, artifact = ?, sha256 = ?, far_distance = ?, kept = ?
         WHERE id = ?
         """,
         (
@@ -63,6 +75,8 @@ def activate(
             json.dumps([astuple(candidate) for candidate in report.curve]),
             report.artifact,
             report.sha256,
+            baseline.far_distance,
+            baseline.kept,
             run_id,
         ),
     )
@@ -70,15 +84,16 @@ def activate(
     connection.execute("DELETE FROM position WHERE run_id != ?", (run_id,))
 
 
-def put_positions(connection: sqlite3.Connection, run_id: int, placed: Iterable[tuple[int, str, bytes]]) -> None:
-    """Write positions (content id, origin, float32 bytes) on the active map.
+def put_positions(connection: sqlite3.Connection, run_id: int, placed: Iterable[Placed]) -> None:
+    """Write positions on the active map.
 
     Contents that are gone by now are passed over, and so is everything when another map took the place of this one.
     """
     connection.executemany(
-        "INSERT OR REPLACE INTO position SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM content WHERE id = ?2)"
+        "INSERT OR REPLACE INTO position SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
+        " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?2)"
         " AND EXISTS (SELECT 1 FROM model_run WHERE id = ?1 AND outcome = 'active')",
-        [(run_id, content_id, origin, coordinates) for content_id, origin, coordinates in placed],
+        [(run_id, *astuple(position)) for position in placed],
     )
 
 
@@ -107,6 +122,37 @@ def positions(connection: sqlite3.Connection, run_id: int) -> list[tuple[int, by
     return connection.execute(
         "SELECT content_id, coordinates FROM position WHERE run_id = ? ORDER BY content_id", (run_id,)
     ).fetchall()
+
+
+def flat(connection: sqlite3.Connection, run_id: int) -> list[tuple[int, bytes]]:
+    """Return (content id, two float32 as bytes) of a run's positions in the picture, in order of content."""
+    return connection.execute(
+        "SELECT content_id, flat FROM position WHERE run_id = ? AND flat IS NOT NULL ORDER BY content_id", (run_id,)
+    ).fetchall()
+
+
+def drift(connection: sqlite3.Connection, run_id: int) -> Drift:
+    """Measure how the contents added since a fit lie to what it was fitted on."""
+    added, far = connection.execute(
+        "SELECT count(distance), coalesce(sum(distance > far_distance), 0) FROM position"
+        " JOIN model_run ON model_run.id = run_id WHERE run_id = ? AND origin = 'added' AND far_distance IS NOT NULL",
+        (run_id,),
+    ).fetchone()
+    measured, kept = connection.execute(
+        "SELECT count(*), avg(kept) FROM (SELECT kept FROM position WHERE run_id = ? AND origin = 'added'"
+        " AND kept IS NOT NULL ORDER BY content_id DESC LIMIT ?)",
+        (run_id, RECENT_CONTENTS),
+    ).fetchone()
+    albums = connection.execute(
+        "SELECT album.path, count(*), sum(distance > far_distance) FROM position"
+        " JOIN model_run ON model_run.id = run_id"
+        " JOIN (SELECT DISTINCT content_id, album_id FROM file) AS file USING (content_id)"
+        " JOIN album ON album.id = album_id"
+        " WHERE run_id = ? AND origin = 'added' AND distance IS NOT NULL AND far_distance IS NOT NULL"
+        " GROUP BY album_id ORDER BY album.path",
+        (run_id,),
+    )
+    return Drift(added, far, measured, kept, tuple(AlbumDrift(*row) for row in albums))
 
 
 def unplaced(connection: sqlite3.Connection, run_id: int, limit: int) -> list[tuple[int, bytes]]:
@@ -142,4 +188,5 @@ def _run(row: tuple[object, ...]) -> ModelRun:
     values = list(row)
     curve = json.loads(str(values[16]))
     values[16] = tuple(Candidate(*candidate) for candidate in curve)
+    values[20] = json.loads(str(values[20]))
     return ModelRun(*values)  # type: ignore[arg-type]  # the columns are STRICT and in the order of the fields

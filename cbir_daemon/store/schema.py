@@ -263,7 +263,71 @@ CREATE INDEX sighting_digest ON sighting (digest);
 ALTER TABLE alert ADD COLUMN watched TEXT NOT NULL DEFAULT '[]';
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS)
+_MAPS = """
+-- A CHECK cannot be altered, and dropping a table empties those that refer to it: both are made anew.
+CREATE TABLE new_model_run (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    reason          TEXT NOT NULL,
+    -- tuned: hyper-parameters were sought; warm: those of the map before, and its positions as a start.
+    kind            TEXT NOT NULL DEFAULT 'tuned' CHECK (kind IN ('tuned', 'warm')),
+    -- JSON: what the decisions to fit, and to take the map into use or not, were made by.
+    numbers         TEXT NOT NULL DEFAULT '{}',
+    started_at      REAL NOT NULL,
+    finished_at     REAL,
+    outcome         TEXT NOT NULL CHECK
+                    (outcome IN ('running', 'active', 'replaced', 'refused', 'failed', 'cancelled', 'set-aside')),
+    message         TEXT NOT NULL DEFAULT '',
+    code_version    TEXT NOT NULL,
+    n_neighbors     INTEGER,
+    n_components    INTEGER,
+    trustworthiness REAL,
+    neighbor_recall REAL,
+    fitted_images   INTEGER,
+    -- Contents in the collection when the fit began; more than fitted_images when some were left out.
+    present_images  INTEGER,
+    seed            INTEGER,
+    duration_s      REAL,
+    peak_mib        REAL,
+    curve           TEXT NOT NULL DEFAULT '[]',
+    artifact        TEXT,
+    sha256          BLOB,
+    -- Of contents that the fit had not seen: 19 of 20 lie closer than this to their neighbours, and the mean of `kept`.
+    far_distance    REAL,
+    kept            REAL
+) STRICT;
+INSERT INTO new_model_run (id, reason, started_at, finished_at, outcome, message, code_version, n_neighbors,
+        n_components, trustworthiness, neighbor_recall, fitted_images, present_images, seed, duration_s, peak_mib,
+        curve, artifact, sha256)
+    SELECT id, reason, started_at, finished_at, outcome, message, code_version, n_neighbors, n_components,
+        trustworthiness, neighbor_recall, fitted_images, present_images, seed, duration_s, peak_mib, curve, artifact,
+        sha256
+    FROM model_run ORDER BY id;
+
+CREATE TABLE new_position (
+    run_id      INTEGER NOT NULL REFERENCES new_model_run ON DELETE CASCADE,
+    content_id  INTEGER NOT NULL REFERENCES content ON DELETE CASCADE,
+    -- fitted: the map was fitted on it; present: there at the fit but not fitted; added: came later.
+    origin      TEXT NOT NULL CHECK (origin IN ('fitted', 'present', 'added')),
+    -- float32, little-endian, n_components of them.
+    coordinates BLOB NOT NULL,
+    -- float32, little-endian: x and y in the two-dimensional picture.
+    flat        BLOB CHECK (length(flat) = 8),
+    -- Of what was projected: mean distance to the fitted neighbours, and the share of them that lies near on the map.
+    distance    REAL,
+    kept        REAL CHECK (kept BETWEEN 0 AND 1),
+    PRIMARY KEY (run_id, content_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO new_position (run_id, content_id, origin, coordinates)
+    SELECT run_id, content_id, origin, coordinates FROM position ORDER BY run_id, content_id;
+DROP TABLE position;
+DROP TABLE model_run;
+ALTER TABLE new_model_run RENAME TO model_run;
+ALTER TABLE new_position RENAME TO position;
+CREATE UNIQUE INDEX model_run_active ON model_run (outcome) WHERE outcome IN ('active', 'running');
+CREATE INDEX position_content ON position (content_id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

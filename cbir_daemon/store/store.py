@@ -22,17 +22,21 @@ from cbir_daemon.store.records import (
     Album,
     AlertRecord,
     Applied,
+    Baseline,
     Change,
     Content,
     Counts,
     Coverage,
     Decision,
+    Drift,
+    FitBegun,
     Image,
     ModelRun,
     NewAlert,
     NewTask,
     NewWork,
     Pair,
+    Placed,
     ResolveRun,
     ResolveTask,
     Sighted,
@@ -250,6 +254,14 @@ class Store:
         """Return code -> number of files that could not be read for that reason."""
         return self._read(contents.error_counts)
 
+    def error_messages(self, code: str) -> dict[str, int]:
+        """Return message -> number of files that could not be read for the reason `code`."""
+        return self._read(lambda connection: contents.error_messages(connection, code))
+
+    def forget_states(self, code: str, but: Iterable[str]) -> int:
+        """Let the next walk read files again that failed by `code`, with other messages than these; return how many."""
+        return self._write(lambda connection: contents.forget_states(connection, code, but))
+
     # -- pairs, decisions, alerts ------------------------------------------------------------------------------------
 
     def unmatched(self, limit: int) -> list[tuple[int, bytes]]:
@@ -390,9 +402,13 @@ class Store:
 
     # -- model runs --------------------------------------------------------------------------------------------------
 
-    def start_run(self, reason: str, code_version: str, present: int, now: float) -> int:
+    def start_run(self, begun: FitBegun, now: float) -> int:
         """Write that a fit began and return its id."""
-        return self._write(lambda connection: runs.start(connection, reason, code_version, present, now))
+        return self._write(lambda connection: runs.start(connection, begun, now))
+
+    def add_run_numbers(self, run_id: int, numbers: Mapping[str, float]) -> None:
+        """Write more of the numbers by which was decided about a run."""
+        self._write(lambda connection: runs.add_numbers(connection, run_id, numbers))
 
     def end_run(self, run_id: int, outcome: str, message: str, now: float) -> None:
         """Write that a fit ended without a map, or that its map is set aside."""
@@ -405,12 +421,13 @@ class Store:
         self._write(lambda connection: runs.interrupted(connection, outcome, message, now))
 
     def activate_run(
-        self, run_id: int, report: FitReport, placed: Sequence[tuple[int, str, bytes]], now: float
+        self, run_id: int, report: FitReport, placed: Sequence[Placed], now: float, baseline: Baseline | None = None
     ) -> None:
-        """Make a fit the active map together with the positions (content id, origin, float32 bytes) it gives."""
-        self._change(lambda connection: runs.activate(connection, run_id, report, placed, now))
+        """Make a fit the active map together with the positions it gives."""
+        known = baseline or Baseline()
+        self._change(lambda connection: runs.activate(connection, run_id, report, placed, now, known))
 
-    def put_positions(self, run_id: int, placed: Sequence[tuple[int, str, bytes]]) -> None:
+    def put_positions(self, run_id: int, placed: Sequence[Placed]) -> None:
         """Write positions of contents that came after the fit."""
         self._change(lambda connection: runs.put_positions(connection, run_id, placed))
 
@@ -425,6 +442,14 @@ class Store:
     def positions(self, run_id: int) -> list[tuple[int, bytes]]:
         """Return (content id, float32 bytes) of a run's positions, in order of content."""
         return self._read(lambda connection: runs.positions(connection, run_id))
+
+    def flat(self, run_id: int) -> list[tuple[int, bytes]]:
+        """Return (content id, x and y as float32 bytes) of a run's picture, in order of content."""
+        return self._read(lambda connection: runs.flat(connection, run_id))
+
+    def drift(self, run_id: int) -> Drift:
+        """Measure how the contents added since a fit lie to what it was fitted on."""
+        return self._read(lambda connection: runs.drift(connection, run_id))
 
     def unplaced(self, run_id: int, limit: int) -> list[tuple[int, bytes]]:
         """Return (content id, vector) of contents that have no position in a run."""

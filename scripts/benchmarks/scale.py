@@ -30,7 +30,7 @@ from cbir_daemon.collection import Collection, Snapshot
 from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.records import Candidate, Facts, FileState, FitReport
 from cbir_daemon.searching import Searcher
-from cbir_daemon.store import Indexed, Store
+from cbir_daemon.store import FitBegun, Indexed, Placed, Store
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 WHOLE_SIZES = (2_500, 100_000)
@@ -212,9 +212,9 @@ def filled(store: Store, source: Source, count: int) -> None:
             changes.append(Indexed(album_id, b"%d.jpg" % number, FileState(1000, number, number), facts))
         store.apply(changes)
     plane = np.random.default_rng(SEED).normal(size=(SIDE_PX * SIDE_PX, COMPONENTS)).astype(np.float32)
-    run = store.start_run("benchmark", "code/1", count, time.time())
+    run = store.start_run(FitBegun("benchmark", "code/1", count), time.time())
     placed = [
-        (content_id, "fitted", place_of(vector, plane).tobytes())
+        Placed(content_id, "fitted", place_of(vector, plane).tobytes())
         for rows in store.all_vectors()
         for content_id, vector in rows
     ]
