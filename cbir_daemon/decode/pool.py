@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cbir_daemon.decode.canvas import Canvas, mosaic_message
 from cbir_daemon.decode.crew import Crew
 from cbir_daemon.decode.desk import Desk
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, result_from
@@ -138,6 +139,29 @@ class DecodePool:
         answer = self._desk.ask(message, b"".join(pixels for _, pixels in panels))
         if isinstance(answer, Unreadable):
             raise ChildError(f"no sheet was drawn: {answer.message}")
+        return answer.blob
+
+    def draw_mosaic(self, canvas: Canvas, tiles: bytes, squares: bytes) -> bytes:
+        """Return many small grey pictures as one, encoded.
+
+        Parameters
+        ----------
+        canvas : Canvas
+        tiles : bytes
+            A row of `TILE` for each.
+        squares : bytes
+            `side_px` x `side_px` grey numbers for each.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started, or drawing failed.
+        UnavailableError
+            When the pool is closed.
+        """
+        answer = self._desk.ask(mosaic_message(canvas), tiles + squares)
+        if isinstance(answer, Unreadable):
+            raise ChildError(f"no map was drawn: {answer.message}")
         return answer.blob
 
     def close_idle(self, now: float) -> None:

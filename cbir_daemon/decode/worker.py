@@ -17,6 +17,7 @@ from cbir_daemon.child import Channel, serve
 from cbir_daemon.decode.formats import EXTRAS, format_of
 from cbir_daemon.decode.loading import load
 from cbir_daemon.decode.messages import FONTS, DecodeLimits, known_from, limits_from, result_message
+from cbir_daemon.decode.mosaic import draw_mosaic
 from cbir_daemon.decode.pixels import read_colour, read_picture
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
 from cbir_daemon.decode.sandbox import FONT_FOLDERS, allow_cpu_time, confine, silence_libraries
@@ -54,6 +55,7 @@ class Worker:
             "read": self.read,
             "colour": self._colour,
             "sheet": self._sheet,
+            "mosaic": self._mosaic,
         }
 
     def answer(self, frame: Frame, channel: Channel) -> None:
@@ -118,6 +120,10 @@ class Worker:
             raise _NotLoadedError(FONTS)
         allow_cpu_time(self._limits.timeout_s)
         return {}, draw_sheet(*panels_from(frame))
+
+    def _mosaic(self, frame: Frame, _: int | None) -> Answer:
+        allow_cpu_time(self._limits.timeout_s)
+        return {}, draw_mosaic(frame)
 
     def _bytes_of(self, frame: Frame, descriptor: int | None) -> tuple[bytes, FileState | None]:
         """Return the bytes of the file that came with the frame, or else those in the frame."""

@@ -1,0 +1,48 @@
+"""Draw many small grey pictures into one, each where it belongs and some of them framed.
+
+In: a canvas, a table of places, squares of grey numbers.  Out: an encoded picture.  Never here: files, what decides
+where a tile lies.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from PIL import Image, ImageDraw
+
+from cbir_daemon.decode.canvas import TILE, canvas_from
+from cbir_daemon.protocol.framing import Frame
+
+WEBP_QUALITY: Final = 72
+WEBP_METHOD: Final = 2
+"""Effort, 0 to 6: above 2, files are 3 % smaller and take twice as long."""
+
+
+def draw_mosaic(frame: Frame) -> bytes:
+    """Return the picture that a message asks for."""
+    canvas = canvas_from(frame.message)
+    square_bytes = canvas.side_px**2
+    count = len(frame.blob) // (TILE.size + square_bytes)
+    if canvas.background is None:
+        picture = Image.new("L", (canvas.width_px, canvas.height_px))
+    else:
+        picture = Image.new("RGB", (canvas.width_px, canvas.height_px), canvas.background)
+    pen = ImageDraw.Draw(picture)
+    squares = memoryview(frame.blob)[count * TILE.size :]
+    for number, row in enumerate(TILE.iter_unpack(frame.blob[: count * TILE.size])):
+        left, top, width, height, red, green, blue, border = row
+        if border:
+            box = (left - border, top - border, left + width - 1 + border, top + height - 1 + border)
+            pen.rectangle(box, outline=(red, green, blue), width=border)
+        square = squares[number * square_bytes : (number + 1) * square_bytes]
+        tile = Image.frombytes("L", (canvas.side_px, canvas.side_px), square)
+        picture.paste(tile.resize((width, height), Image.Resampling.LANCZOS), (left, top))
+    return _encoded(picture, canvas.form)
+
+
+def _encoded(picture: Image.Image, form: str) -> bytes:
+    output = io.BytesIO()
+    options = {"quality": WEBP_QUALITY, "method": WEBP_METHOD} if form == "WEBP" else {}
+    picture.save(output, form, **options)
+    return output.getvalue()
