@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.rights import open_folder, ordinary_user
 
 __all__ = ["open_folder"]
 
+MIB = 1024 * 1024
 OLD_NS = 1_000_000_000_000_000_000
 OTHER_DISK = Path("/dev/shm")  # noqa: S108 -- no temporary file: another file system than that of tmp_path
 
@@ -233,6 +235,52 @@ def test_a_file_system_that_cannot_share_blocks_says_so(scene: Scene) -> None:
     assert state_of(task.path) == (b"the picture", OLD_NS, task.path.stat().st_mode)
     assert sorted(path.name for path in scene.album.iterdir()) == ["copy.jpg", "kept.jpg", "twin.jpg"]
     assert scene.runner.undo(replace(done, state=State.DONE))[1] == ""
+
+
+@pytest.fixture(params=["xfs", "btrfs"])
+def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Give a folder on a file system of its own that can share blocks; needs root and its mkfs."""
+    make = shutil.which(f"mkfs.{request.param}", path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin")
+    if make is None or os.geteuid() != 0:
+        pytest.skip(f"no mkfs.{request.param}, or not root")
+    image, folder = tmp_path / "disk", tmp_path / "mounted"
+    folder.mkdir()
+    with image.open("wb") as disk:
+        disk.truncate(400 * MIB)
+    made = subprocess.run([make, "-q", image], capture_output=True, check=False)  # noqa: S603 -- found above
+    mount = ["mount", "-o", "loop", image, folder]
+    mounted = subprocess.run(mount, capture_output=True, check=False)  # noqa: S603 -- the system's own
+    if made.returncode or mounted.returncode:
+        pytest.skip(f"{request.param} cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)  # noqa: S603, S607 -- the system's own
+
+
+def test_blocks_are_shared_where_the_file_system_can(sharing: Path) -> None:
+    """The room of the file comes free, its name, time and rights stay, and writing to it leaves the kept one alone."""
+    scene = Scene(sharing)
+    data = os.urandom(8 * MIB)
+    scene.written("kept.jpg", data)
+    scene.written("twin.jpg", data).chmod(0o640)
+    task = scene.task(CLONE)
+    before, free_bytes = state_of(task.path), free_on(sharing)
+    done, reason = scene.runner.do(task)
+    assert (done.state, reason) == (State.DONE, "")
+    assert state_of(task.path) == before
+    assert task.path.stat().st_ino != scene.kept.stat().st_ino
+    assert free_on(sharing) - free_bytes > 7 * MIB
+    assert sorted(path.name for path in scene.album.iterdir()) == ["copy.jpg", "kept.jpg", "twin.jpg"]
+    assert scene.runner.undo(done)[0].state == State.UNDONE
+    with task.path.open("r+b") as twin:
+        twin.write(b"something else")
+    assert scene.kept.read_bytes() == data
+
+
+def free_on(folder: Path) -> int:
+    """Return the free bytes of a file system when all is written."""
+    os.sync()
+    status = os.statvfs(folder)
+    return status.f_bfree * status.f_bsize
 
 
 # What is looked at before.

@@ -24,7 +24,7 @@ from cbir_daemon.ingest import Progress
 from cbir_daemon.records import FileState, Unreadable
 from cbir_daemon.refit import RefitState
 from cbir_daemon.service import RETRY_S, Service
-from cbir_daemon.store import Failed, FitBegun, Store
+from cbir_daemon.store import Failed, FitBegun, NewTask, Store
 
 NOW = 1_767_225_600.0
 
@@ -143,6 +143,22 @@ def test_images_without_a_place_are_told(rooms: Rooms) -> None:
     """While the model worker fails, the status says why new images have no place."""
     rooms.projection.failing = "the model worker was killed"
     assert whats(rooms) == ["new images are not placed on the map: the model worker was killed"]
+
+
+def test_a_resolve_that_was_broken_off_is_told(rooms: Rooms) -> None:
+    """Once it has noted nothing for a minute: before that, it may be under way."""
+    task = NewTask("trash", "copy", b"/album/a.jpg", b"/album/b.jpg", bytes(32), bytes(32), 1, 1, None, "planned", "")
+    now = time.time()
+    run = rooms.store.start_resolve([task, task], now)
+    assert whats(rooms) == []
+    (first, other) = rooms.store.resolve_tasks(run)
+    rooms.store.note_task(first.id, "done", b"/trash/a.jpg", "", now - 120)
+    rooms.store.note_task(other.id, "begun", b"/trash/a.jpg", "", now - 90)
+    (problem,) = problems(rooms)
+    assert problem.what == f"resolve {run} was broken off, with 1 file to go"
+    assert f"cbir resolve --continue {run}" in problem.do
+    rooms.store.note_task(other.id, "undone", None, "", now - 80)
+    assert whats(rooms) == []
 
 
 def put_unreadable(store: Store, *codes: str) -> None:

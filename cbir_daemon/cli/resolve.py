@@ -5,8 +5,10 @@ The daemon keeps the journal; the files are touched here, by whoever runs this (
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,54 @@ from cbir_daemon.protocol.messages import Json, path_from_json, path_to_json
 from cbir_daemon.records import Kind
 from cbir_daemon.resolving import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, Runner, State, Task, dumped
 
-ACTION = click.option(
-    "--action", type=click.Choice(ACTIONS), default=TRASH, show_default=True, help="What to plan for what is not kept."
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Of which groups a plan is made, and what it does with what they do not keep; paths as the daemon knows them."""
+
+    action: str
+    folder: Path | None
+    kind: str | None
+    album: Path | None
+    across: bool
+
+    def asked(self, client: Client) -> Json:
+        """Return the groups, as `cbir duplicates` has them."""
+        # Only files of the same bytes can share them.
+        kind = Kind.EXACT.value if self.action in LINKS else self.kind
+        return client.duplicates(kind=kind, album=self.album, across=self.across)
+
+
+_CHOICE = (
+    click.option(
+        "--action",
+        type=click.Choice(ACTIONS),
+        default=TRASH,
+        show_default=True,
+        help="What to plan for what is not kept.",
+    ),
+    click.option("--to", "folder", type=A_PATH, metavar="FOLDER", help="Where --action move puts files."),
+    KIND,
+    ALBUM,
+    ACROSS,
 )
-TO = click.option("--to", "folder", type=A_PATH, metavar="FOLDER", help="Where --action move puts files.")
+
+
+def choosing(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of a `Choice`, which it takes as `choice`."""
+
+    @functools.wraps(command)
+    def with_choice(
+        *, action: str, folder: Path | None, kind: str | None, album: Path | None, across: bool, **others: object
+    ) -> int:
+        if (action == MOVE) != (folder is not None):
+            raise BadRequestError("--to names the folder for --action move", hint="give both or none")
+        choice = Choice(action, maybe_absolute(folder), kind, maybe_absolute(album), across)
+        return command(choice=choice, **others)
+
+    for option in reversed(_CHOICE):
+        with_choice = option(with_choice)
+    return with_choice
 
 
 @click.command()
@@ -42,11 +88,7 @@ TO = click.option("--to", "folder", type=A_PATH, metavar="FOLDER", help="Where -
 @click.option("--undo", type=click.IntRange(1), metavar="ID", help="Take back what a run did.")
 @click.option("--continue", "continued", type=click.IntRange(1), metavar="ID", help="Go on with a run broken off.")
 @click.option("--list", "is_listed", is_flag=True, help="List the runs.")
-@ACTION
-@TO
-@KIND
-@ALBUM
-@ACROSS
+@choosing
 @AS_JSON
 def resolve(
     plan: Path | None,
@@ -54,11 +96,7 @@ def resolve(
     undo: int | None,
     continued: int | None,
     is_listed: bool,
-    action: str,
-    folder: Path | None,
-    kind: str | None,
-    album: Path | None,
-    across: bool,
+    choice: Choice,
     as_json: bool,
 ) -> int:
     """Plan what to do with duplicates, do it, take it back.
@@ -66,7 +104,7 @@ def resolve(
     Without options it shows what would be done, and changes nothing.  Nothing is ever deleted for good.  Exit status 1
     when there is nothing to do, or nothing could be done.
     """
-    _check_together(plan, is_applied, undo, continued, is_listed, action, folder)
+    _check_together(plan, is_applied, undo, continued, is_listed)
     with connected() as client:
         if is_listed:
             runs = client.resolve_runs()
@@ -78,20 +116,12 @@ def resolve(
             return _run(client, continued, State.DONE, as_json=as_json)
         if is_applied and plan is not None:
             return _run(client, client.resolve_start(read_file(plan))["run"], State.DONE, as_json=as_json)
-        # Only files of the same bytes can share them.
-        asked = Kind.EXACT.value if action in LINKS else kind
-        answer = client.duplicates(kind=asked, album=maybe_absolute(album), across=across)
-    return _show(list(plan_of(answer, action, maybe_absolute(folder))), plan, as_json=as_json)
+        answer = choice.asked(client)
+    return _show(list(plan_of(answer, choice)), plan, as_json=as_json)
 
 
 def _check_together(
-    plan: Path | None,
-    is_applied: bool,
-    undo: int | None,
-    continued: int | None,
-    is_listed: bool,
-    action: str,
-    folder: Path | None,
+    plan: Path | None, is_applied: bool, undo: int | None, continued: int | None, is_listed: bool
 ) -> None:
     if (plan is not None or is_applied) + (undo is not None) + (continued is not None) + is_listed > 1:
         raise BadRequestError("--plan, --undo, --continue and --list are for one thing each", hint="give one of them")
@@ -99,18 +129,16 @@ def _check_together(
         raise BadRequestError(
             "--apply without a plan", hint="write one with `cbir resolve --plan plan.jsonl`, read it, and name it"
         )
-    if (action == MOVE) != (folder is not None):
-        raise BadRequestError("--to names the folder for --action move", hint="give both or none")
 
 
 # -- plans -------------------------------------------------------------------------------------------------------------
 
 
-def plan_of(answer: Json, action: str, folder: Path | None) -> Iterator[Line]:
+def plan_of(answer: Json, choice: Choice) -> Iterator[Line]:
     """Yield the lines of a plan for the groups of `cbir duplicates`; each file is in one of them at most."""
     for number, group in enumerate(distinct(answer["groups"]), 1):
         if any(not image["keep"] for image in group["images"]):
-            yield from lines_of(number, group["images"], action, folder)
+            yield from lines_of(number, group["images"], choice)
 
 
 def distinct(groups: Iterable[Json]) -> list[Json]:
@@ -120,7 +148,7 @@ def distinct(groups: Iterable[Json]) -> list[Json]:
     return [one for one in groups if one["kind"] == Kind.COPY or one["images"][0]["digest"] not in copied]
 
 
-def lines_of(number: int, images: Iterable[Json], action: str, folder: Path | None) -> Iterator[Line]:
+def lines_of(number: int, images: Iterable[Json], choice: Choice) -> Iterator[Line]:
     """Yield a line for each name of each image of a group."""
     images = list(images)
     kept = {image["digest"] for image in images if image["keep"]}
@@ -131,14 +159,14 @@ def lines_of(number: int, images: Iterable[Json], action: str, folder: Path | No
             is_first = name is image["path"]
             yield Line(
                 group=number,
-                action=KEEP if stays else action,
+                action=KEEP if stays else choice.action,
                 path=path_from_json(name),
                 digest=bytes.fromhex(image["digest"]),
                 size_bytes=image["size"],
                 mtime_ns=image["mtime_ns"],
                 kind=kind,
                 why=image["why"] if is_first else "is another name of the file before",
-                folder=None if stays or folder is None else bytes(folder),
+                folder=None if stays or choice.folder is None else bytes(choice.folder),
             )
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 import click
 
 from cbir_daemon.cli import text
-from cbir_daemon.cli.common import A_PATH, AS_JSON, FOUND, NOTHING_FOUND, connected, maybe_absolute, print_json
-from cbir_daemon.cli.duplicates import ACROSS, ALBUM, KIND
-from cbir_daemon.cli.resolve import ACTION, TO, distinct, lines_of, write_plan
+from cbir_daemon.cli.common import A_PATH, AS_JSON, FOUND, NOTHING_FOUND, connected, print_json
+from cbir_daemon.cli.resolve import Choice, choosing, distinct, lines_of, write_plan
 from cbir_daemon.client import Client
 from cbir_daemon.errors import BadRequestError
 from cbir_daemon.protocol.messages import Json, path_from_json, path_to_json
-from cbir_daemon.resolving import MOVE, Line
+from cbir_daemon.resolving import Line
 
 HELP = "k keep the marked one; 1 to {count} keep that one instead; d no duplicates; o open; s skip; q stop"
 DEFAULT_PLAN = Path("plan.jsonl")
@@ -37,39 +36,25 @@ class Outcome:
 @click.option(
     "--plan", type=A_PATH, metavar="FILE", default=DEFAULT_PLAN, show_default=True, help="Where the plan is written."
 )
-@ACTION
-@TO
-@KIND
-@ALBUM
-@ACROSS
+@choosing
 @AS_JSON
-def review(
-    plan: Path,
-    action: str,
-    folder: Path | None,
-    kind: str | None,
-    album: Path | None,
-    across: bool,
-    as_json: bool,
-) -> int:
+def review(plan: Path, choice: Choice, as_json: bool) -> int:
     """Go through the groups of duplicates and decide.
 
     Asks of each group which image to keep.  What was decided becomes a plan for `cbir resolve`; "no duplicates" is
     remembered at once.  Nothing is done to any file.  Exit status 1 when there is nothing to review.
     """
-    if (action == MOVE) != (folder is not None):
-        raise BadRequestError("--to names the folder for --action move", hint="give both or none")
     if os.path.lexists(plan):
         raise BadRequestError(f"{plan}: is there already", hint="give another name with --plan")
     outcome = Outcome()
     with connected() as client:
-        groups = distinct(client.duplicates(kind=kind, album=maybe_absolute(album), across=across)["groups"])
+        groups = distinct(choice.asked(client)["groups"])
         for number, group in enumerate(groups, 1):
             click.echo(f"\n{number} of {len(groups)}: {group['kind']}, wins {text.size(group['saves'])}", err=True)
-            choice = _ask(group["images"])
-            if choice == "q":
+            answer = _ask(group["images"])
+            if answer == "q":
                 break
-            _take(outcome, client, group["images"], choice, number, action, maybe_absolute(folder))
+            _take(outcome, client, group["images"], answer, number, choice)
     if outcome.lines:
         write_plan(outcome.lines, plan)
     _say(outcome, plan, as_json=as_json)
@@ -108,17 +93,15 @@ def _numbered(images: Sequence[Json]) -> Iterator[str]:
     yield from text.table(rows)
 
 
-def _take(
-    outcome: Outcome, client: Client, images: Sequence[Json], choice: str, number: int, action: str, folder: Path | None
-) -> None:
-    if choice == "d":
+def _take(outcome: Outcome, client: Client, images: Sequence[Json], answer: str, number: int, choice: Choice) -> None:
+    if answer == "d":
         for first, other in itertools.combinations(images, 2):
             client.dismiss(*(Path(os.fsdecode(path_from_json(image["path"]))) for image in (first, other)))
         outcome.dismissed += 1
         return
-    if choice not in ("k", "s"):
-        images = [_marked(image, is_kept=place == int(choice)) for place, image in enumerate(images, 1)]
-    lines = [] if choice == "s" else list(lines_of(number, images, action, folder))
+    if answer not in ("k", "s"):
+        images = [_marked(image, is_kept=place == int(answer)) for place, image in enumerate(images, 1)]
+    lines = [] if answer == "s" else list(lines_of(number, images, choice))
     if any(line.kind for line in lines):
         outcome.lines += lines
         outcome.planned += 1

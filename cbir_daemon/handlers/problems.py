@@ -17,6 +17,9 @@ from cbir_daemon.problems import Problem
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """A fit of 100 000 images writes 100 MB beside the old one, and SQLite needs room for its log."""
 
+BROKEN_OFF_S = 60.0
+"""A resolve that has noted nothing for so long is no longer under way: a large file may take some seconds."""
+
 MIB = 1024 * 1024
 NEEDS_EXTRA = "needs-extra"
 
@@ -28,6 +31,7 @@ def problems(rooms: Rooms) -> list[Problem]:
         *_disk(rooms),
         *rooms.albums.problems(),
         *rooms.outbox.problems(),
+        *_resolves(rooms, time.time()),
         *_map(rooms),
         *_files(rooms),
     ]
@@ -54,6 +58,17 @@ def _disk(rooms: Rooms) -> Iterator[Problem]:
             f"the disk of {rooms.config.state_dir} is nearly full: {free_bytes // MIB} MiB free",
             f"free at least {LEAST_FREE_BYTES // MIB} MiB there; what was committed is safe",
         )
+
+
+def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
+    for run in rooms.store.resolve_runs():
+        if run.is_open and now - run.changed_at > BROKEN_OFF_S:
+            left = run.states.get("planned", 0) + run.states.get("begun", 0)
+            yield Problem(
+                f"resolve {run.id} was broken off, with {left} {'file' if left == 1 else 'files'} to go",
+                f"`cbir resolve --continue {run.id}` goes on, `cbir resolve --undo {run.id}` takes it back;"
+                " until then no other one starts",
+            )
 
 
 def _map(rooms: Rooms) -> Iterator[Problem]:

@@ -48,11 +48,18 @@ def tasks(connection: sqlite3.Connection, run_id: int) -> list[ResolveTask]:
 def runs(connection: sqlite3.Connection) -> list[ResolveRun]:
     """Return every run, newest first."""
     states: dict[int, dict[str, int]] = {}
-    rows = connection.execute("SELECT run_id, state, count(*) FROM resolve_task GROUP BY run_id, state")
-    for run_id, state, count in rows:
+    changed: dict[int, float] = {}
+    rows = connection.execute(
+        "SELECT run_id, state, count(*), max(changed_at) FROM resolve_task GROUP BY run_id, state"
+    )
+    for run_id, state, count, changed_at in rows:
         states.setdefault(run_id, {})[state] = count
+        changed[run_id] = max(changed.get(run_id, 0.0), changed_at)
     listed = connection.execute("SELECT id, started_at FROM resolve_run ORDER BY id DESC")
-    return [ResolveRun(run_id, started_at, states.get(run_id, {})) for run_id, started_at in listed]
+    return [
+        ResolveRun(run_id, started_at, states.get(run_id, {}), changed.get(run_id, started_at))
+        for run_id, started_at in listed
+    ]
 
 
 def away_since(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, float]:

@@ -226,11 +226,12 @@ class ResolveTask:
 
 @dataclass(frozen=True, slots=True)
 class ResolveRun:
-    """A resolve: when it began, and how many of its tasks are in which state."""
+    """A resolve: when it began, how many of its tasks are in which state, and when one of them last changed."""
 
     id: int
     started_at: float
     states: dict[str, int]
+    changed_at: float = 0.0
 
     @property
     def is_open(self) -> bool:
