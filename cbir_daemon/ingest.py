@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from cbir_daemon import scan
 from cbir_daemon.config import Config
-from cbir_daemon.decode import DecodePool, ReadTask
+from cbir_daemon.decode import DecodePool, ReadTask, missing_extras, missing_words
 from cbir_daemon.errors import CbirError
 from cbir_daemon.mailbox import Mailbox
 from cbir_daemon.records import Facts, FileState, Unreadable
@@ -45,6 +45,9 @@ MIN_LOSS_FILES = 20
 WALK_SHARE = 100
 """A polled album is walked whole, which finds what was written in place, after so many times what a walk takes, and at
 least every `rescan_s`; in between only its folders are looked at."""
+
+NEEDS_EXTRA = "needs-extra"
+"""Reason that goes when a package is installed, while the file stays as it is."""
 
 TRANSIENT = frozenset({"changed-while-reading"})
 """Reasons that say nothing about the file as it is now: it is looked at again, nothing is recorded."""
@@ -203,6 +206,7 @@ class Ingest:
         StorageError, ChildError
             When the disk or the workers refuse; call it again later.
         """
+        self._check_extras()
         while not self._stopping:
             self._mailbox.wait(self._until_rescan())
             # Busy before anything is taken: an idle line means that nothing was lost in between.
@@ -218,6 +222,12 @@ class Ingest:
                 self._busy = False
                 # A fit or a `settle` that waits for the end of a large copy need wait no longer.
                 self._store.wake()
+
+    def _check_extras(self) -> None:
+        """Let the files be read again for which an extra was missing that has been installed since."""
+        again = self._store.forget_states(NEEDS_EXTRA, missing_words())
+        if again or missing_extras():
+            logger.info("extras missing=%s files_to_read_again=%d", ",".join(missing_extras()) or "none", again)
 
     def _run_once(self) -> None:
         done: set[tuple[bytes | None, bool]] = set()

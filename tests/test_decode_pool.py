@@ -232,10 +232,16 @@ def png_that_promises(width: int, height: int) -> bytes:
 
 
 def test_memory_of_workers_is_shown(make_pool: MakePool, album: list[Path]) -> None:
-    """Some tens of mebibytes when there is a worker, nothing when there is none."""
-    pool = make_pool()
+    """Some tens of mebibytes once there was a worker, also after it has left; nothing before."""
+    pool = make_pool(idle_s=60)
     assert pool.peak_memory_bytes() == 0
     read(pool, *album)
+    pool.close_idle(1000)
+    pool.close_idle(1060)
+    assert children(pool) == []
+    peak_bytes = pool.peak_memory_bytes()
+    assert 10 * 2**20 < peak_bytes < 150 * 2**20
+    pool.read_image(album[0])
     assert 10 * 2**20 < pool.peak_memory_bytes() < 150 * 2**20
 
 

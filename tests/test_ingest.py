@@ -24,13 +24,13 @@ from PIL import Image
 
 from cbir_daemon import config, ingest, scan
 from cbir_daemon.config import Config
-from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
+from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, formats
 from cbir_daemon.errors import StorageError
 from cbir_daemon.ingest import MIN_LOSS_FILES, Ingest
 from cbir_daemon.mailbox import Mailbox
 from cbir_daemon.records import Facts, Unreadable
 from cbir_daemon.searching import Searcher
-from cbir_daemon.store import Store
+from cbir_daemon.store import Failed, Store
 from cbir_daemon.watch import Unheard
 from tests.fakes import FakeClock
 from tests.pictures import photograph
@@ -1469,3 +1469,26 @@ def test_after_anything_the_index_equals_the_album(pool: DecodePool) -> None:
     """Whatever happened in whichever order, heard of or not: a walk brings every row, and no other."""
     machine = cast(type[AnyOrder], partial(AnyOrder, pool))
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+
+
+def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a start with the package installed, by themselves, and once; while it is missing they are left alone."""
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5" height="9"/></svg>'
+    state = scan.state_at(bytes(house.write("drawing.png", drawing)))
+    assert state is not None
+    (album,) = house.store.albums()
+    failed = Unreadable("needs-extra", formats.EXTRAS["SVG"].words)
+    house.store.apply([Failed(album.id, b"drawing.png", state, failed)])
+    with monkeypatch.context() as patch:
+        patch.setitem(formats.EXTRAS, "SVG", replace(formats.EXTRAS["SVG"], module="cbir_no_svg"))
+        house.ingest._check_extras()
+        house.settle()
+        assert house.rows() == {"album/drawing.png": "needs-extra"}
+    pytest.importorskip("resvg_py")
+    before = house.pool.decoded
+    for _ in range(2):
+        house.start()
+        house.ingest._check_extras()
+        house.settle()
+        assert house.rows() == {"album/drawing.png": hashlib.sha256(drawing).hexdigest()}
+        assert house.pool.decoded == before + 1

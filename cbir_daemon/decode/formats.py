@@ -6,7 +6,7 @@ In: nothing.  Out: constants.  Never here: Pillow; the daemon imports this.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final, Literal
@@ -193,3 +193,13 @@ def _first_tiff_directory(data: bytes) -> dict[int, int]:
 def missing_extras() -> tuple[str, ...]:
     """Return the names of the extras that are not installed here; nothing is imported to find out."""
     return tuple(extra.name for extra in EXTRAS.values() if not extra.is_installed)
+
+
+def missing_words() -> frozenset[str]:
+    """Return what is recorded of files that need an extra which is not installed here."""
+    return frozenset(extra.words for extra in EXTRAS.values() if not extra.is_installed)
+
+
+def needed_extras(recorded: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the extras that are not installed here and that files with these recorded words need."""
+    return tuple(extra.name for extra in EXTRAS.values() if extra.words in recorded and not extra.is_installed)

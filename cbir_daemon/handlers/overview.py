@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from cbir_daemon import __version__
+from cbir_daemon.decode import missing_extras
 from cbir_daemon.handlers.problems import problems
 from cbir_daemon.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.protocol.messages import VERSION, Json, Request, path_to_json, when
@@ -14,6 +15,7 @@ from cbir_daemon.refit import RefitState
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
 
 CAPABILITIES = ("settle", "streams", "bytes", "sheet")
+MIB = 1024 * 1024
 STARTED_AT = time.time()
 """Seconds since the epoch at which this process imported its handlers: within its first second."""
 
@@ -49,6 +51,8 @@ def status(rooms: Rooms, request: Request) -> Reply:
             "contents": counts.contents,
             "pending": rooms.ingest.pending,
             "decoded": rooms.pool.decoded,
+            "decode_peak_mib": round(rooms.pool.peak_memory_bytes() / MIB, 1),
+            "missing_extras": list(missing_extras()),
             "progress": _progress(rooms),
             "duplicates_pending": counts.unmatched + counts.alerts_due,
             "model": None if run is None else _model(run, coverage),

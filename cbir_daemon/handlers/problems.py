@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 
 from cbir_daemon import pulse
-from cbir_daemon.decode import missing_extras
+from cbir_daemon.decode import needed_extras
 from cbir_daemon.handlers.rooms import Rooms
+from cbir_daemon.ingest import NEEDS_EXTRA
 from cbir_daemon.problems import Problem
 
 LEAST_FREE_BYTES = 256 * 1024 * 1024
@@ -21,7 +22,6 @@ BROKEN_OFF_S = 60.0
 """A resolve that has noted nothing for so long is no longer under way: a large file may take some seconds."""
 
 MIB = 1024 * 1024
-NEEDS_EXTRA = "needs-extra"
 
 
 def problems(rooms: Rooms) -> list[Problem]:
@@ -89,10 +89,7 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
     reasons = rooms.store.error_counts()
     waiting = reasons.pop(NEEDS_EXTRA, 0)
     if waiting:
-        yield Problem(
-            f"{_files_are(waiting)} of a kind that no installed package reads",
-            f"install what reads them: pip install 'cbir-daemon[{','.join(missing_extras()) or 'all'}]'; then restart",
-        )
+        yield _needs_extra(rooms, waiting)
     if reasons:
         most = ", ".join(
             f"{count} {code}" for code, count in sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
@@ -102,6 +99,19 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
             f"{total} {'file' if total == 1 else 'files'} could not be read: {most}",
             "cbir errors lists them, with reasons",
         )
+
+
+def _needs_extra(rooms: Rooms, waiting: int) -> Problem:
+    extras = ",".join(needed_extras(rooms.store.error_messages(NEEDS_EXTRA)))
+    if not extras:
+        return Problem(
+            f"{_files_are(waiting)} of a kind for which a package was installed since the daemon started",
+            "restart the daemon; it reads them again by itself",
+        )
+    return Problem(
+        f"{_files_are(waiting)} of a kind that no installed package reads; missing: {extras}",
+        f"pip install 'cbir-daemon[{extras}]', then restart the daemon; it reads them again by itself",
+    )
 
 
 def _files_are(count: int) -> str:

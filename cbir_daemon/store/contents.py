@@ -365,7 +365,8 @@ def forget_states(connection: sqlite3.Connection, code: str, but: Iterable[str])
     Return how many there are.
     """
     messages = list(but)
+    marks = placeholders(len(messages))
     return connection.execute(
-        f"UPDATE file SET size_bytes = -1 WHERE error_code = ? AND error_message NOT IN ({placeholders(len(messages))})",  # noqa: S608 -- marks
+        f"UPDATE file SET size_bytes = -1 WHERE error_code = ? AND error_message NOT IN ({marks})",  # noqa: S608 -- marks
         (code, *messages),
     ).rowcount
