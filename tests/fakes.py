@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import CbirError
-from cbir_daemon.model import Fit, FitProgress, FitResult, FitSettings, Projector
+from cbir_daemon.model import Fit, FitProgress, FitResult, FitSettings, Placement, Previous, Projector
 from cbir_daemon.records import Candidate, FitReport
 
 N_COMPONENTS = 2
@@ -57,6 +57,18 @@ class FakeProjector(Projector):
         self.projected.append(len(codes))
         return positions_of(codes)
 
+    def place(self, codes: NDArray[np.float32], timeout_s: float, *, measured: bool = False) -> Placement:
+        """Return the positions of codes, all of them at distance 1 with half of their neighbours kept."""
+        positions = self.project(codes, timeout_s)
+        kept = np.full(len(codes), 0.5 if measured else np.nan, np.float32)
+        return Placement(positions, positions[:, :2], np.ones(len(codes), np.float32), kept)
+
+    def place(self, codes: NDArray[np.float32], timeout_s: float, *, measured: bool = False) -> Placement:
+        """Return the placement of codes; those of equal length are equally far, and kept when that is asked."""
+        positions = self.project(codes, timeout_s)
+        kept = np.full(len(codes), 1.0 if measured else np.nan, np.float32)
+        return Placement(positions, positions[:, :2], np.linalg.norm(codes, axis=1) / 10, kept)
+
     def close(self) -> None:
         """Count."""
         self.closed += 1
@@ -76,17 +88,34 @@ class FakeFits:
         Called while the fit runs.
     endless : bool
         Whether the fit only ever says how far it is.
+    spoilt : bool
+        Whether the positions have nothing to do with the codes.
     """
 
     rows: int | None = None
     error: CbirError | None = None
     meanwhile: Callable[[], object] = lambda: None
     endless: bool = False
+    spoilt: bool = False
     begun: list[FitSettings] = field(default_factory=list)
+    offered: list[NDArray[np.int64] | None] = field(default_factory=list)
+    previous: list[Previous | None] = field(default_factory=list)
+    named: list[NDArray[np.int64] | None] = field(default_factory=list)
+    warm: list[Previous | None] = field(default_factory=list)
     cancelled: int = 0
 
-    def start(self, codes: NDArray[np.float32], models_dir: Path, settings: FitSettings) -> Fit:
+    def start(
+        self,
+        codes: NDArray[np.float32],
+        models_dir: Path,
+        settings: FitSettings,
+        *,
+        ids: NDArray[np.int64] | None = None,
+        previous: Previous | None = None,
+    ) -> Fit:
         """Begin a fit."""
+        self.named.append(ids)
+        self.warm.append(previous)
         self.begun.append(settings)
         return _FakeFit(self, codes, models_dir / ARTIFACT.format(len(self.begun)))
 
@@ -113,7 +142,8 @@ class _FakeFit(Fit):
         rows = np.arange(len(self._codes) if self._fits.rows is None else self._fits.rows)
         curve = (Candidate(10, N_COMPONENTS, 0.9, 0.5),)
         report = FitReport(10, N_COMPONENTS, 0.9, 0.5, len(rows), 42, 0.1, 100.0, curve, self._artifact.name, b"s" * 32)
-        return FitResult(report, rows, positions_of(self._codes[rows]))
+        positions = positions_of(self._codes[rows])
+        return FitResult(report, rows, positions, positions[:, :2], np.full(len(rows), 0.1, np.float32))
 
     def cancel(self) -> None:
         self._fits.cancelled += 1

@@ -13,15 +13,16 @@ import pytest
 from cbir_daemon.errors import ModelError, StorageError
 from cbir_daemon.model import ArtifactRefusedError, check_artifact, remove_artifacts
 from cbir_daemon.model import artifact as artifact_module
-from cbir_daemon.model.artifact import CODES_FILE, MANIFEST_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.model.artifact import CODES_FILE, FLAT_FILE, MANIFEST_FILE, MODEL_FILE, new_file, seal, start_folder
 
-FILES = (MODEL_FILE, CODES_FILE, MANIFEST_FILE)
+WRITTEN = (MODEL_FILE, CODES_FILE, FLAT_FILE)
+FILES = (*WRITTEN, MANIFEST_FILE)
 
 
 def save(models_dir: Path) -> tuple[str, bytes]:
     """Write an artifact whose files no one will unpickle."""
     folder = start_folder(models_dir)
-    for name in (MODEL_FILE, CODES_FILE):
+    for name in WRITTEN:
         with new_file(folder / name) as file:
             file.write(name.encode() * 100)
     return seal(folder, "codes/1", {"seed": 1})

@@ -7,8 +7,8 @@ child processes (`fit_child`, `project_child`) do.
 """
 
 from cbir_daemon.model.artifact import MODEL_VERSION, ArtifactRefusedError, check_artifact, remove_artifacts
-from cbir_daemon.model.fit import Fit, FitProgress, FitResult, FitSettings
-from cbir_daemon.model.projector import Projector
+from cbir_daemon.model.fit import Fit, FitProgress, FitResult, FitSettings, Previous
+from cbir_daemon.model.projector import Placement, Projector
 
 __all__ = [
     "MODEL_VERSION",
@@ -17,6 +17,8 @@ __all__ = [
     "FitProgress",
     "FitResult",
     "FitSettings",
+    "Placement",
+    "Previous",
     "Projector",
     "check_artifact",
     "remove_artifacts",

@@ -1,6 +1,6 @@
 """Saved maps on disk: written whole or not at all, and read only when they are what was written.
 
-In: a folder of finished files and the facts about them.  Out: an artifact (`model.joblib`, `codes.npy`,
+In: a folder of finished files and the facts about them.  Out: an artifact (`model.joblib`, `codes.npy`, `flat.npy`,
 `manifest.json`) under its own name, and the verdict whether one may be loaded.  Never here: what is inside the files;
 unpickling; umap, numba, scikit-learn and joblib, whose versions are read from their metadata, without importing them.
 
@@ -25,11 +25,12 @@ from typing import BinaryIO
 
 from cbir_daemon.errors import ModelError, StorageError
 
-MODEL_VERSION = "map/1"
+MODEL_VERSION = "map/2"
 """Layout and meaning of an artifact; a new name sets every older one aside."""
 
 MODEL_FILE = "model.joblib"
 CODES_FILE = "codes.npy"
+FLAT_FILE = "flat.npy"
 MANIFEST_FILE = "manifest.json"
 
 # A pickle of umap's is only sure to load, and numba's code only sure to do the same arithmetic, under the versions that
@@ -141,7 +142,7 @@ def seal(folder: Path, code_version: str, parameters: Mapping[str, int | float |
         When the disk refuses.
     """
     try:
-        files = {name: _file_digest(folder / name).hex() for name in (MODEL_FILE, CODES_FILE)}
+        files = {name: _file_digest(folder / name).hex() for name in (MODEL_FILE, CODES_FILE, FLAT_FILE)}
         data = Manifest(MODEL_VERSION, code_version, running_versions(), parameters, files).encode()
         with new_file(folder / MANIFEST_FILE) as file:
             file.write(data)

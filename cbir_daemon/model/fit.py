@@ -21,6 +21,8 @@ from cbir_daemon.model.environment import child_environment
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Candidate, FitReport
 
+NAMES_FILE = "names.npz"
+
 FEWEST_IMAGES = 5
 """Below this there is nothing to learn from neighbourhoods."""
 
@@ -90,6 +92,29 @@ class FitProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Previous:
+    """The map before, for a warm re-fit.
+
+    Parameters
+    ----------
+    ids : (m,) ndarray of int64
+        Contents that it was fitted on, ascending.
+    positions : (m, n_components) ndarray of float32
+        Of these.
+    flat : (m, 2) ndarray of float32
+        Of these, in two dimensions.
+    n_neighbors, n_components : int
+        Its hyper-parameters.
+    """
+
+    ids: NDArray[np.int64]
+    positions: NDArray[np.float32]
+    flat: NDArray[np.float32]
+    n_neighbors: int
+    n_components: int
+
+
+@dataclass(frozen=True, slots=True)
 class FitResult:
     """A finished fit.
 
@@ -101,11 +126,18 @@ class FitResult:
         Rows of the codes that were fitted, ascending: all of them, or the sample.
     positions : (m, n_components) ndarray of float32
         Of these rows.
+    flat : (m, 2) ndarray of float32
+        Of these rows, in two dimensions, for the viewer.
+    distances : (m,) ndarray of float32
+        Mean distance of each of these rows to its nearest others, as many as `Projector.place` looks at: what the
+        distances of new images are compared with.
     """
 
     report: FitReport
     rows: NDArray[np.intp]
     positions: NDArray[np.float32]
+    flat: NDArray[np.float32]
+    distances: NDArray[np.float32]
 
 
 class Fit:
@@ -124,7 +156,15 @@ class Fit:
         self._folder = folder
 
     @classmethod
-    def start(cls, codes: NDArray[np.float32], models_dir: Path, settings: FitSettings) -> Fit:
+    def start(
+        cls,
+        codes: NDArray[np.float32],
+        models_dir: Path,
+        settings: FitSettings,
+        *,
+        ids: NDArray[np.int64] | None = None,
+        previous: Previous | None = None,
+    ) -> Fit:
         """Begin to fit a map of `codes`.
 
         Parameters
@@ -136,6 +176,11 @@ class Fit:
             the caller wait on a socket.
         settings : FitSettings
             What to fit.
+        ids : (n,) ndarray of int64, optional
+            Names of the rows, ascending, so that what is known of them from the fit before is used again.
+        previous : Previous, optional
+            Makes a warm re-fit: no tuning, the hyper-parameters of the map before, and a start from its positions.
+            Without an image in common it is a fit like any other.
 
         Raises
         ------
@@ -154,6 +199,8 @@ class Fit:
         try:
             with new_file(folder / CODES_FILE) as file:
                 np.save(file, np.ascontiguousarray(codes, dtype=np.float32))
+            with new_file(folder / NAMES_FILE) as file:
+                np.savez(file, **_names(len(codes), ids, previous))  # type: ignore[arg-type]
             child = Child("cbir_daemon.model.fit_child", env=child_environment(models_dir, settings.threads))
             child.send({"folder": str(folder), "settings": asdict(settings)})
         except CbirError:
@@ -202,12 +249,23 @@ class Fit:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _names(images: int, ids: NDArray[np.int64] | None, previous: Previous | None) -> dict[str, NDArray[Any]]:
+    """Return what the child needs beside the codes, as arrays with names."""
+    named: dict[str, NDArray[Any]] = {"ids": np.arange(images) if ids is None else np.asarray(ids, np.int64)}
+    if len(named["ids"]) != images or (np.diff(named["ids"]) <= 0).any():
+        raise ValueError("each row needs an id, and they must ascend")
+    if previous is not None:
+        named |= {f"previous_{name}": np.asarray(getattr(previous, name)) for name in Previous.__slots__}
+    return named
+
+
 def _result(frame: Frame) -> FitResult:
     report = _report(frame.message["report"])
-    row_bytes = report.fitted_images * np.dtype(np.int64).itemsize
-    rows = np.frombuffer(frame.blob[:row_bytes], np.int64).astype(np.intp)
-    positions = np.frombuffer(frame.blob[row_bytes:], np.float32).reshape(len(rows), report.n_components)
-    return FitResult(report, rows, positions)
+    images = report.fitted_images
+    rows = np.frombuffer(frame.blob, np.int64, images).astype(np.intp)
+    numbers = np.frombuffer(frame.blob, np.float32, offset=images * np.dtype(np.int64).itemsize)
+    positions, flat, distances = np.split(numbers, np.cumsum([images * report.n_components, images * 2]))
+    return FitResult(report, rows, positions.reshape(images, -1), flat.reshape(images, 2), distances)
 
 
 def _report(fields: dict[str, Any]) -> FitReport:

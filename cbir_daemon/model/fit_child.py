@@ -1,7 +1,8 @@
 """The process that fits a map: graph, tuning, fit, artifact.
 
-In: one frame that names a folder with `codes.npy` and carries the settings.  Out: frames of progress, then the report
-with rows and positions, or the sentence that says why there is no map.  Never here: choosing when to fit.
+In: one frame that names a folder with the codes and their ids, and carries the settings.  Out: frames of progress, then
+the report with rows, positions and what else was found, or the sentence that says why there is no map.  Never here:
+choosing when to fit.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from numpy.typing import NDArray
 from cbir_daemon.child import Channel, serve
 from cbir_daemon.errors import CbirError, ModelError
 from cbir_daemon.model import artifact, tuning
-from cbir_daemon.model.fit import FEWEST_IMAGES, FitSettings, Stage
-from cbir_daemon.model.layout import fit_map, project
+from cbir_daemon.model.fit import FEWEST_IMAGES, NAMES_FILE, FitSettings, Previous, Stage
+from cbir_daemon.model.layout import Recipe, carried_over, fit_map, flatten, project
 from cbir_daemon.model.memory import affordable_images, available_mib, needed_mib, peak_mib
-from cbir_daemon.model.neighbors import Neighbors, nearest, nearest_others, to_points
+from cbir_daemon.model.neighbors import NEAREST, Neighbors, nearest, nearest_others, to_points
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Candidate
 
 NICE = 19
+
+FIT_STEPS = 100
+"""Progress within a fit: one half is the map, the other the flat one."""
 
 Tell = Callable[[Stage, int, int, str], None]
 
@@ -53,14 +57,17 @@ class Fitting:
         self._started_s = time.monotonic()
 
     def run(self) -> tuple[dict[str, Any], bytes]:
-        """Return the message that ends the fit, and rows and positions as bytes."""
+        """Return the message that ends the fit, and rows, positions and what else was found of them as bytes."""
         rows, points = self._load()
-        curve = tuple(self._tune(points))
-        chosen = tuning.choose(curve)
-        model = self._fit(points, chosen)
-        name, digest = self._save(points, model)
+        warm = None if self._previous is None else WarmStart.of(self._previous, self._ids[rows])
+        curve = tuple(self._tune(points)) if warm is None else ()
+        recipe = self._recipe(tuning.choose(curve)) if warm is None else self._recipe(warm)
+        neighbors = self._find_neighbors(points, recipe.n_neighbors)
+        model, flat = self._fit(points, neighbors, recipe, warm)
+        curve = curve or (self._judge(points, neighbors, model),)
+        name, digest = self._save(points, model, flat)
         report = {
-            **asdict(chosen),
+            **asdict(tuning.choose(curve)),
             "fitted_images": len(rows),
             "seed": self._settings.seed,
             "duration_s": time.monotonic() - self._started_s,
@@ -69,15 +76,16 @@ class Fitting:
             "artifact": name,
             "sha256": digest.hex(),
         }
-        positions = np.ascontiguousarray(model.embedding_, dtype=np.float32)
-        return {"report": report}, rows.astype(np.int64).tobytes() + positions.tobytes()
+        parts = (rows.astype(np.int64), model.embedding_, flat, neighbors.first(NEAREST).distances.mean(axis=1))
+        return {"report": report}, b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 
     def _load(self) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Return the rows to be fitted and their points.  The file may be written over afterwards."""
+        """Return the rows to be fitted and their points.  The files may be written over afterwards."""
+        self._ids, self._previous = _read_names(self._folder / NAMES_FILE)
         codes = np.load(self._folder / artifact.CODES_FILE, mmap_mode="r")
         images, features = codes.shape
         most = min(self._settings.max_fit_images, self._affordable(features))
-        rows = draw_rows(images, most, self._settings.seed)
+        rows = draw_rows(self._ids, most, self._settings.seed)
         if len(rows) == images:
             return rows, to_points(codes)
         self._tell("graph", 0, 1, f"fitting a sample of {len(rows)} of {images} images")
@@ -111,18 +119,47 @@ class Fitting:
                 winner = tuning.choose(curve).n_neighbors
                 todo, later = [(winner, n) for n in tuning.N_COMPONENTS if n != tried_first], 0
 
-    def _fit(self, points: NDArray[np.float32], chosen: Candidate) -> umap.UMAP:
-        """Fit the chosen map of all rows."""
-        images = len(points)
-        self._tell("fit", 0, 2, f"finding the {chosen.n_neighbors} neighbours of each of {images} images")
-        neighbors = nearest_others(points, chosen.n_neighbors)
-        self._tell("fit", 1, 2, f"fitting the map of {images} images in {chosen.n_components} dimensions")
-        return fit_chosen(points, neighbors, chosen.n_neighbors, chosen.n_components, self._settings)
+    def _recipe(self, chosen: Candidate | WarmStart) -> Recipe:
+        return Recipe(chosen.n_neighbors, chosen.n_components, self._settings.seed, self._settings.min_dist)
 
-    def _save(self, points: NDArray[np.float32], model: umap.UMAP) -> tuple[str, bytes]:
+    def _find_neighbors(self, points: NDArray[np.float32], n_neighbors: int) -> Neighbors:
+        width = min(len(points) - 1, max(n_neighbors, NEAREST))
+        self._tell("fit", 0, FIT_STEPS, f"finding the {width} neighbours of each of {len(points)} images")
+        return nearest_others(points, width)
+
+    def _fit(
+        self, points: NDArray[np.float32], neighbors: Neighbors, recipe: Recipe, warm: WarmStart | None
+    ) -> tuple[umap.UMAP, NDArray[np.float32]]:
+        """Fit the chosen map of all rows, and the flat one."""
+        images, before = len(points), FIT_STEPS // 2
+
+        def told_map(epochs: int, of: int) -> None:
+            steps = before * epochs // of
+            self._tell("fit", steps, FIT_STEPS, f"fitting the map of {images} images: {epochs} of {of} epochs")
+
+        def told_flat(epochs: int, of: int) -> None:
+            steps = before + before * epochs // of
+            self._tell("fit", steps, FIT_STEPS, f"fitting the flat map: {epochs} of {of} epochs")
+
+        seed = self._settings.seed
+        starts = (None, None) if warm is None else warm.starts(neighbors, seed)
+        model = fit_map(points, neighbors, recipe, start=starts[0], told=told_map)
+        return model, flatten(model, points, start=starts[1], told=told_flat)
+
+    def _judge(self, points: NDArray[np.float32], neighbors: Neighbors, model: umap.UMAP) -> Candidate:
+        """Score a map of all rows, on which nobody was held out: the sample is projected anew, each without itself."""
+        size, seed = self._settings.score_sample, self._settings.seed
+        judge = tuning.Judge.prepare(points, neighbors, None, size=size, seed=seed)
+        sampled = Neighbors(neighbors.ids[judge.sample], neighbors.distances[judge.sample])
+        projected = project(model, sampled.first(model.n_neighbors))
+        return judge.score(model.embedding_, projected, model.n_neighbors)
+
+    def _save(self, points: NDArray[np.float32], model: umap.UMAP, flat: NDArray[np.float32]) -> tuple[str, bytes]:
         self._tell("save", 0, 1, "saving the map")
         with artifact.new_file(self._folder / artifact.CODES_FILE) as file:
             np.save(file, points)
+        with artifact.new_file(self._folder / artifact.FLAT_FILE) as file:
+            np.save(file, flat)
         with artifact.new_file(self._folder / artifact.MODEL_FILE) as file:
             joblib.dump(model, file)
         parameters = {
@@ -132,7 +169,45 @@ class Fitting:
             "n_neighbors": model.n_neighbors,
             "seed": self._settings.seed,
         }
+        (self._folder / NAMES_FILE).unlink()
         return artifact.seal(self._folder, self._settings.code_version, parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """The part of the map before that goes on.
+
+    Parameters
+    ----------
+    rows : (m,) ndarray of intp
+        Rows that it had, ascending.
+    positions : (m, d) ndarray of float32
+    flat : (m, 2) ndarray of float32
+    n_neighbors, n_components : int
+        Hyper-parameters of the map before.
+    """
+
+    rows: NDArray[np.intp]
+    positions: NDArray[np.float32]
+    flat: NDArray[np.float32]
+    n_neighbors: int
+    n_components: int
+
+    @classmethod
+    def of(cls, previous: Previous, ids: NDArray[np.int64]) -> WarmStart | None:
+        """Return what the rows named by `ids` have of the map before; None when there is nothing."""
+        _, old, rows = np.intersect1d(previous.ids, ids, assume_unique=True, return_indices=True)
+        if not len(rows):
+            return None
+        n_neighbors = min(previous.n_neighbors, len(ids) - 1)
+        return cls(rows, previous.positions[old], previous.flat[old], n_neighbors, previous.n_components)
+
+    def starts(self, neighbors: Neighbors, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return where the map and the flat map start."""
+        return (
+            carried_over(self.rows, self.positions, neighbors, seed),
+            carried_over(self.rows, self.flat, neighbors, seed),
+        )
 
 
 class Trials:
@@ -165,30 +240,40 @@ class Trials:
 
     def run(self, n_neighbors: int, n_components: int) -> Candidate:
         """Fit and score one candidate."""
-        model = fit_chosen(self._points, self._neighbors, n_neighbors, n_components, self._settings)
+        recipe = Recipe(n_neighbors, n_components, self._settings.seed, self._settings.min_dist)
+        model = fit_map(self._points, self._neighbors, recipe)
         projected = project(model, self._held_out.first(n_neighbors))
         return self._judge.score(model.embedding_, projected, n_neighbors)
 
 
-def fit_chosen(
-    points: NDArray[np.float32], neighbors: Neighbors, n_neighbors: int, n_components: int, settings: FitSettings
-) -> umap.UMAP:
-    """Fit a map with what the settings say and the two hyper-parameters that they leave open."""
-    return fit_map(
-        points,
-        neighbors,
-        n_neighbors=n_neighbors,
-        n_components=n_components,
-        min_dist=settings.min_dist,
-        seed=settings.seed,
-    )
+def draw_rows(ids: NDArray[np.int64], most: int, seed: int) -> NDArray[np.intp]:
+    """Return all rows, or `most` of them drawn uniformly; ascending.
+
+    Notes
+    -----
+    Each id has its lot, whatever other ids there are: a collection that grows keeps most of its sample, and with it
+    what is known of its neighbours.
+
+    References
+    ----------
+    G. L. Steele, D. Lea, C. H. Flood: Fast splittable pseudorandom number generators. OOPSLA 2014 (the mixing).
+    """
+    if len(ids) <= most:
+        return np.arange(len(ids))
+    lots = (ids.astype(np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        lots = (lots ^ (lots >> np.uint64(shift))) * np.uint64(factor)
+    lots ^= lots >> np.uint64(31)
+    return np.sort(np.argsort(lots, kind="stable")[:most])
 
 
-def draw_rows(images: int, most: int, seed: int) -> NDArray[np.intp]:
-    """Return all rows, or `most` of them drawn without replacement; ascending."""
-    if images <= most:
-        return np.arange(images)
-    return np.sort(np.random.default_rng(seed).choice(images, most, replace=False))
+def _read_names(path: Path) -> tuple[NDArray[np.int64], Previous | None]:
+    with np.load(path, allow_pickle=False) as named:
+        if "previous_ids" not in named:
+            return named["ids"], None
+        numbers = (int(named[f"previous_{name}"]) for name in ("n_neighbors", "n_components"))
+        arrays = (named[f"previous_{name}"] for name in ("ids", "positions", "flat"))
+        return named["ids"], Previous(*arrays, *numbers)
 
 
 def answer(frame: Frame, channel: Channel) -> None:

@@ -8,6 +8,10 @@ Only child processes import this module: umap-learn and numba take seconds and 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import scipy.sparse
 import umap
@@ -24,6 +28,10 @@ EPOCHS_OF_MANY = 200
 """umap-learn's own numbers of epochs up to, and above, `MANY_IMAGES`.  Written down, since `transform` would otherwise
 choose its own from the number of rows it is given."""
 
+WARM_SHARE = 5
+WARM_ALPHA = 0.25
+"""A warm fit takes one in so many epochs, and steps of this share of a cold one's: it mends a map, and makes none."""
+
 LOCAL_CONNECTIVITY = 2
 """Neighbours that each image is fully tied to, in the fit; in `transform` umap-learn takes one less.
 
@@ -37,6 +45,16 @@ images (the random numbers are each row's own already).  It also keeps more neig
 INIT_NOISE = 1e-4
 """Noise on the first positions, as a share of their range: duplicates need some to come apart."""
 
+INIT_RANGE = 10.0
+"""Range of the first positions in each dimension; umap-learn's own."""
+
+FLAT_COMPONENTS = 2
+
+TOLD_EACH_S = 1.0
+"""Time between two reports of progress within a layout."""
+
+INT32 = np.iinfo(np.int32)
+
 # umap-learn compiles these anew in every process, which costs seconds; numba keeps them on disk once told to.
 for _module, _name in (
     (umap.umap_, "smooth_knn_dist"),
@@ -46,15 +64,39 @@ for _module, _name in (
     if hasattr(_module, _name):
         getattr(_module, _name).enable_caching()
 
+Told = Callable[[int, int], None]
+"""Gets epochs done and epochs in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a map is made with.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        Neighbours that pull at each image: few keep the finest structure, many the large one.
+    n_components : int
+        Dimensions of the map.
+    seed : int
+        Equal points and seeds give equal positions, bit for bit.
+    min_dist : float
+        How far apart the closest images are kept, 0 to 1.
+    """
+
+    n_neighbors: int
+    n_components: int
+    seed: int
+    min_dist: float = 0.0
+
 
 def fit_map(
     points: NDArray[np.float32],
     neighbors: Neighbors,
+    recipe: Recipe,
     *,
-    n_neighbors: int,
-    n_components: int,
-    seed: int,
-    min_dist: float = 0.0,
+    start: NDArray[np.float32] | None = None,
+    told: Told | None = None,
 ) -> umap.UMAP:
     """Fit a map.
 
@@ -64,43 +106,143 @@ def fit_map(
         Unit rows; they give the first positions.
     neighbors : Neighbors
         Of each of the points, at least `n_neighbors` wide.
-    n_neighbors : int
-        Neighbours that pull at each image: few keep the finest structure, many the large one.
-    n_components : int
-        Dimensions of the map.
-    seed : int
-        Equal points and seeds give equal positions, bit for bit.
-    min_dist : float
-        How far apart the closest images are kept, 0 to 1.
+    recipe : Recipe
+        What it is made with.
+    start : (n, n_components) ndarray of float32, optional
+        Where to start a warm fit, which takes fewer and smaller steps; None starts cold.
+    told : callable, optional
+        Gets the progress.
 
     Raises
     ------
     ModelError
         When umap-learn cannot fit it.
     """
+    epochs = EPOCHS if len(points) <= MANY_IMAGES else EPOCHS_OF_MANY
     model = umap.UMAP(
-        n_neighbors=n_neighbors,
-        n_components=n_components,
+        n_neighbors=recipe.n_neighbors,
+        n_components=recipe.n_components,
         metric="precomputed",
-        min_dist=min_dist,
+        min_dist=recipe.min_dist,
         local_connectivity=LOCAL_CONNECTIVITY,
-        init=first_positions(points, n_components, seed),
-        n_epochs=EPOCHS if len(points) <= MANY_IMAGES else EPOCHS_OF_MANY,
-        random_state=seed,
-        transform_seed=seed,
+        n_epochs=epochs,
+        random_state=recipe.seed,
+        transform_seed=recipe.seed,
         n_jobs=1,
+        # The positions are ours to find: umap-learn would stretch those of a warm start.
+        transform_mode="graph",
     )
     try:
-        model.fit(symmetric(neighbors.first(n_neighbors)))
+        model.fit(symmetric(neighbors.first(recipe.n_neighbors)))
     except (ValueError, FloatingPointError) as error:
-        raise ModelError(f"no map with {n_neighbors} neighbours can be fitted: {error}") from error
+        raise ModelError(f"no map with {recipe.n_neighbors} neighbours can be fitted: {error}") from error
+    first = first_positions(points, recipe.n_components, recipe.seed) if start is None else start
+    model.embedding_ = _laid_out(model, first, (model._a, model._b), warm=start is not None, told=told)
+    model.transform_mode = "embedding"
     if not np.isfinite(model.embedding_).all():
-        raise ModelError(f"the map with {n_neighbors} neighbours has images without a position")
+        raise ModelError(f"the map with {recipe.n_neighbors} neighbours has images without a position")
     return model
 
 
+def flatten(
+    model: umap.UMAP,
+    points: NDArray[np.float32],
+    *,
+    start: NDArray[np.float32] | None = None,
+    told: Told | None = None,
+) -> NDArray[np.float32]:
+    """Return a map in two dimensions, packed as tightly as UMAP can, from the graph of a fitted one.
+
+    Parameters
+    ----------
+    model : umap.UMAP
+        As `fit_map` returned it.
+    points : (n, f) ndarray of float32
+        What it was fitted on.
+    start : (n, 2) ndarray of float32, optional
+        Where to start a warm fit; None starts cold.
+    told : callable, optional
+        Gets the progress.
+
+    Returns
+    -------
+    (n, 2) ndarray of float32
+    """
+    first = first_positions(points, FLAT_COMPONENTS, model.random_state) if start is None else start
+    curve = umap.umap_.find_ab_params(model.spread, 0.0)
+    return _laid_out(model, first, curve, warm=start is not None, told=told)
+
+
+def _laid_out(
+    model: umap.UMAP, first: NDArray[np.float32], curve: tuple[float, float], *, warm: bool, told: Told | None
+) -> NDArray[np.float32]:
+    """Return where the graph of a model pulls `first`.
+
+    References
+    ----------
+    umap-learn, `umap_.py`: the end of `simplicial_set_embedding`.
+    """
+    epochs = model.n_epochs // WARM_SHARE if warm else model.n_epochs
+    graph = model.graph_.tocoo(copy=True)
+    graph.sum_duplicates()
+    # Ties too weak to pull once.
+    graph.data[graph.data < graph.data.max() / epochs] = 0.0
+    graph.eliminate_zeros()
+    positions = np.array(first, dtype=np.float32, order="C")
+    states = np.random.RandomState(model.random_state).randint(INT32.min, INT32.max, 3)
+    return np.asarray(
+        umap.layouts.optimize_layout_euclidean(
+            positions,
+            positions,
+            graph.row,
+            graph.col,
+            epochs,
+            len(positions),
+            umap.umap_.make_epochs_per_sample(graph.data, epochs),
+            *curve,
+            states.astype(np.int64),
+            model.repulsion_strength,
+            model.learning_rate * (WARM_ALPHA if warm else 1.0),
+            model.negative_sample_rate,
+            tqdm_kwds=_watched(epochs, told),
+            move_other=True,
+        ),
+        dtype=np.float32,
+    )
+
+
+def _watched(epochs: int, told: Told | None) -> dict[str, Any]:
+    """Return arguments for the progress bar of umap-learn, with which it tells us instead of drawing."""
+    if told is None:
+        return {"disable": True}
+    # tqdm's second thread never writes while `miniters` is 1.
+    return {
+        "disable": False,
+        "file": _Bar(epochs, told),
+        "bar_format": "{n_fmt}",
+        "mininterval": TOLD_EACH_S,
+        "miniters": 1,
+    }
+
+
+class _Bar:
+    """What a progress bar is drawn on: a number at a time."""
+
+    def __init__(self, epochs: int, told: Told) -> None:
+        self._epochs = epochs
+        self._told = told
+
+    def write(self, text: str) -> None:
+        """Pass a number on; returns and blanks are nothing."""
+        if text.strip().isdigit():
+            self._told(int(text), self._epochs)
+
+    def flush(self) -> None:
+        """Do nothing: there is no buffer."""
+
+
 def first_positions(points: NDArray[np.float32], n_components: int, seed: int) -> NDArray[np.float32]:
-    """Return where the fit starts: the leading principal components, with a little noise.
+    """Return where a cold fit starts: the leading principal components, with a little noise.
 
     Notes
     -----
@@ -120,7 +262,50 @@ def first_positions(points: NDArray[np.float32], n_components: int, seed: int) -
     start = np.zeros((len(points), n_components), np.float32)
     start[:, : leading.shape[1]] = centred @ (leading * np.where(largest < 0, -1.0, 1.0)).astype(np.float32)
     noise = np.random.default_rng(seed).normal(scale=INIT_NOISE, size=start.shape)
-    return (start + noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
+    start += (noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
+    return (INIT_RANGE * (start - start.min(axis=0)) / np.ptp(start, axis=0)).astype(np.float32)
+
+
+def carried_over(
+    known: NDArray[np.intp], positions: NDArray[np.float32], neighbors: Neighbors, seed: int
+) -> NDArray[np.float32]:
+    """Return where a warm fit starts: known rows where they were, new ones in the middle of their neighbours.
+
+    Parameters
+    ----------
+    known : (m,) ndarray of intp
+        Rows that were on the map before; at least one.
+    positions : (m, d) ndarray of float32
+        Where.
+    neighbors : Neighbors
+        Of all n rows.
+    seed : int
+        Of the noise that lets new rows come apart.
+
+    Returns
+    -------
+    (n, d) ndarray of float32
+        A new row is put between its neighbours that have a place, the nearer the closer; when none of them has, it
+        waits until one has, and a part of the graph that has nobody goes to the middle of the map.
+    """
+    start = np.tile(positions.mean(axis=0, dtype=np.float64).astype(np.float32), (len(neighbors.ids), 1))
+    start[known] = positions
+    placed = np.zeros(len(start), bool)
+    placed[known] = True
+    while len(waiting := np.flatnonzero(~placed)):
+        weights = placed[neighbors.ids[waiting]] / neighbors.distances[waiting]
+        total = weights.sum(axis=1)
+        ready = np.flatnonzero(total)
+        if not len(ready):
+            break
+        rows = waiting[ready]
+        shares = (weights[ready] / total[ready, np.newaxis]).astype(np.float32)
+        start[rows] = np.einsum("rk,rkd->rd", shares, start[neighbors.ids[rows]])
+        placed[rows] = True
+    noise = np.random.default_rng(seed).normal(scale=INIT_NOISE, size=start.shape)
+    noise[known] = 0.0
+    start += (noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
+    return start
 
 
 def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:

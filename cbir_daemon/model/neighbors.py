@@ -23,6 +23,9 @@ BLOCK_BYTES = 32 * 2**20
 EXACT_BLOCK_BYTES = 4 * 2**20
 """Memory for one block of differences: small enough for a processor's cache."""
 
+NEAREST = 10
+"""Neighbours by which it is told how far an image is from the fitted ones: about what a page of results shows."""
+
 SMALLEST_DISTANCE = np.float32(1e-7)
 """Distance of duplicates: an explicit zero would mean "no neighbour" to a sparse matrix."""
 

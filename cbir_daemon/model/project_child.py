@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 
 from cbir_daemon.child import Channel, serve
 from cbir_daemon.errors import ModelError
-from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, ArtifactRefusedError, check_artifact, check_manifest
+from cbir_daemon.model.artifact import (
+    CODES_FILE,
+    FLAT_FILE,
+    MODEL_FILE,
+    ArtifactRefusedError,
+    check_artifact,
+    check_manifest,
+)
 from cbir_daemon.model.layout import project
-from cbir_daemon.model.neighbors import nearest, to_points
+from cbir_daemon.model.neighbors import NEAREST, nearest, to_points
+from cbir_daemon.model.projector import Placement
+from cbir_daemon.model.tuning import NEIGHBORHOOD_SHARE, neighbor_recall
 from cbir_daemon.protocol.framing import Frame
 
 
@@ -47,12 +56,37 @@ class Map:
             raise ArtifactRefusedError(f"{MODEL_FILE} of {name!r} changed while it was read")
         self._model = joblib.load(io.BytesIO(pickled))
         self._points = np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False)
+        self._flat = np.load(models_dir / name / FLAT_FILE, allow_pickle=False)
 
-    def project(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the positions of `codes`."""
+    def place(self, codes: NDArray[np.float32], *, measured: bool) -> Placement:
+        """Return where `codes` lie, and how far from what was fitted."""
         if codes.shape[1] != self._points.shape[1] or not np.isfinite(codes).all():
             raise ModelError(f"the map takes codes of {self._points.shape[1]} finite numbers")
-        return project(self._model, nearest(self._points, to_points(codes), self._model.n_neighbors))
+        width = max(self._model.n_neighbors, min(NEAREST, len(self._points)))
+        found = nearest(self._points, to_points(codes), width)
+        positions = project(self._model, found.first(self._model.n_neighbors))
+        near = found.first(NEAREST)
+        # float64: a mean must not depend on the size of the batch.
+        weights = 1.0 / near.distances.astype(np.float64)
+        flat = np.einsum("mk,mkd->md", weights / weights.sum(axis=1, keepdims=True), self._flat[near.ids])
+        kept = self._kept(positions, near.ids) if measured else np.full(len(codes), np.nan)
+        return Placement(
+            positions,
+            flat.astype(np.float32),
+            near.distances.mean(axis=1, dtype=np.float64).astype(np.float32),
+            kept.astype(np.float32),
+        )
+
+    def _kept(self, positions: NDArray[np.float32], true_ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the share of the true nearest of each image that are among the map's nearest."""
+        fitted = self._model.embedding_
+        width = max(true_ids.shape[1], round(NEIGHBORHOOD_SHARE * len(fitted)))
+        return np.array(
+            [
+                neighbor_recall(fitted, position[np.newaxis], true_row[np.newaxis], width=width)
+                for position, true_row in zip(positions, true_ids, strict=True)
+            ]
+        )
 
 
 class Worker:
@@ -79,11 +113,13 @@ class Worker:
     def _project(self, loaded: Map, frame: Frame, channel: Channel) -> None:
         shape = (frame.message["rows"], frame.message["columns"])
         try:
-            positions = loaded.project(np.frombuffer(frame.blob, np.float32).reshape(shape))
+            codes = np.frombuffer(frame.blob, np.float32).reshape(shape)
+            placed = loaded.place(codes, measured=frame.message["measured"])
         except ModelError as error:
             channel.send({"failed": error.message})
         else:
-            channel.send({"columns": positions.shape[1]}, positions.tobytes())
+            parts = (placed.positions, placed.flat, placed.distances, placed.kept)
+            channel.send({"columns": placed.positions.shape[1]}, b"".join(part.tobytes() for part in parts))
 
 
 if __name__ == "__main__":

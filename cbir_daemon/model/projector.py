@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,33 @@ BATCH_ROWS = 128
 
 START_LIMIT_S = 180.0
 """A process that has not opened its map by then hangs.  Compiling everything anew takes 25 s on an idle machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where images lie, and how well they belong there.
+
+    Parameters
+    ----------
+    positions : (m, n_components) ndarray of float32
+        On the map.
+    flat : (m, 2) ndarray of float32
+        On the flat map: between the nearest fitted images, the nearer the closer.
+    distances : (m,) ndarray of float32
+        Mean cosine distance to the 10 nearest fitted images, 0 to 2.
+    kept : (m,) ndarray of float32
+        Share of these 10 that are in the map's nearest 1 %, 0 to 1; NaN when it was not measured.
+    """
+
+    positions: NDArray[np.float32]
+    flat: NDArray[np.float32]
+    distances: NDArray[np.float32]
+    kept: NDArray[np.float32]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Placement]) -> Placement:
+        """Return the placements of several batches as one."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
 
 class Projector:
@@ -105,13 +133,25 @@ class Projector:
         TimedOutError
             When time is up.  A process that is still starting goes on; one that was at work is replaced.
         """
+        return self.place(codes, timeout_s).positions
+
+    def place(self, codes: NDArray[np.float32], timeout_s: float, *, measured: bool = False) -> Placement:
+        """Return the positions of `codes`, and what they tell of the map.
+
+        Parameters
+        ----------
+        codes, timeout_s
+            As for `project`, which raises the same errors.
+        measured : bool
+            Whether to look how many of its nearest images the map keeps near each.
+        """
         deadline_s = time.monotonic() + timeout_s
         closings = self._closings
         parts = [
-            self._project_batch(codes[start : start + BATCH_ROWS], deadline_s, closings)
+            self._place_batch(codes[start : start + BATCH_ROWS], deadline_s, closings, measured=measured)
             for start in range(0, max(1, len(codes)), BATCH_ROWS)
         ]
-        return np.concatenate(parts)
+        return Placement.joined(parts)
 
     def warm(self) -> None:
         """Start the process without waiting for it: what the next `project` waits for is shorter by that.
@@ -178,7 +218,9 @@ class Projector:
             self._opened = True
         return child
 
-    def _project_batch(self, codes: NDArray[np.float32], deadline_s: float, closings: int) -> NDArray[np.float32]:
+    def _place_batch(
+        self, codes: NDArray[np.float32], deadline_s: float, closings: int, *, measured: bool
+    ) -> Placement:
         rows = np.ascontiguousarray(codes, dtype=np.float32)
         with self._own_turn(deadline_s):
             if self._closings != closings:
@@ -186,7 +228,7 @@ class Projector:
                 raise ChildError("the model worker was closed")
             try:
                 child = self._open(deadline_s)
-                child.send({"rows": len(rows), "columns": rows.shape[1]}, rows.tobytes())
+                child.send({"rows": len(rows), "columns": rows.shape[1], "measured": measured}, rows.tobytes())
                 frame = child.receive(_remaining(deadline_s))
             except TimedOutError:
                 # Its late answer must not be taken for the next one; but to be late with starting is no fault, and
@@ -198,7 +240,7 @@ class Projector:
                 self._close()
                 raise
             self._used_s = time.monotonic()
-        return _positions(frame, len(rows))
+        return _placement(frame, len(rows))
 
     @contextmanager
     def _own_turn(self, deadline_s: float) -> Iterator[None]:
@@ -219,10 +261,14 @@ class Projector:
             self._opened = False
 
 
-def _positions(frame: Frame, rows: int) -> NDArray[np.float32]:
+def _placement(frame: Frame, rows: int) -> Placement:
     if "failed" in frame.message:
         raise ModelError(frame.message["failed"])
-    return np.frombuffer(frame.blob, np.float32).reshape(rows, frame.message["columns"])
+    columns = frame.message["columns"]
+    positions, flat, distances, kept = np.split(
+        np.frombuffer(frame.blob, np.float32), np.cumsum([rows * columns, rows * 2, rows])
+    )
+    return Placement(positions.reshape(rows, columns), flat.reshape(rows, 2), distances, kept)
 
 
 def _remaining(deadline_s: float) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 
-from cbir_daemon.model.neighbors import Neighbors
+from cbir_daemon.model.neighbors import NEAREST, Neighbors
 from cbir_daemon.records import Candidate
 
 N_NEIGHBORS = (5, 10, 15, 30, 50, 100)
@@ -28,8 +28,11 @@ COMPONENTS_TUNED_FIRST = 16
 SMALLEST_SHARE = 3
 """`n_neighbors` is at most one in this many of the images: half the collection is no neighbourhood."""
 
-SCORING_K = 10
-"""Neighbours looked at by both scores: about what a page of results shows."""
+SCORING_K = NEAREST
+"""Neighbours looked at by both scores."""
+
+NEIGHBORHOOD_SHARE = 0.01
+"""Part of the map that `similar` looks at around a query."""
 
 TIE_MARGIN = 0.002
 """Trustworthiness this close to the best counts as equal to it: another seed moves it by as much."""
@@ -89,16 +92,19 @@ class Judge:
         The k fitted rows nearest to each of the sample.
     held_out_ids : (h, k) ndarray of int32
         The k fitted rows nearest to each held-out image.
+    held_out_own : (h,) ndarray of intp or None
+        The rows that the held-out images are themselves, when none was really held out.
     """
 
     sample: NDArray[np.intp]
     distances: NDArray[np.float32]
     true_ids: NDArray[np.int32]
     held_out_ids: NDArray[np.int32]
+    held_out_own: NDArray[np.intp] | None = None
 
     @classmethod
     def prepare(
-        cls, points: NDArray[np.float32], neighbors: Neighbors, held_out: Neighbors, *, size: int, seed: int
+        cls, points: NDArray[np.float32], neighbors: Neighbors, held_out: Neighbors | None, *, size: int, seed: int
     ) -> Judge:
         """Draw a sample of at most `size` fitted rows, and keep what every score needs.
 
@@ -108,8 +114,8 @@ class Judge:
             Unit rows that will be fitted.
         neighbors : Neighbors
             Of each of them among the others.
-        held_out : Neighbors
-            Of the held-out images among `points`.
+        held_out : Neighbors or None
+            Of the held-out images among `points`; None lets the sample stand in for them.
         size : int
             Time and memory of a score grow with its square.
         seed : int
@@ -120,7 +126,10 @@ class Judge:
             rows = np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
         distances = np.maximum(1.0 - points[rows] @ points[rows].T, 0.0)
         k = scoring_k(len(rows))
-        return cls(rows, distances, neighbors.ids[rows, :k], held_out.ids[:, :k])
+        true_ids = neighbors.ids[rows, :k]
+        if held_out is None:
+            return cls(rows, distances, true_ids, true_ids, rows)
+        return cls(rows, distances, true_ids, held_out.ids[:, :k])
 
     def score(
         self, positions: NDArray[np.float32], held_out_positions: NDArray[np.float32], n_neighbors: int
@@ -149,7 +158,7 @@ class Judge:
         k = self.true_ids.shape[1]
         trust = trustworthiness(self.distances, positions[self.sample], n_neighbors=k, metric="precomputed")
         fitted = neighbor_recall(positions, positions[self.sample], self.true_ids, own=self.sample)
-        projected = neighbor_recall(positions, held_out_positions, self.held_out_ids)
+        projected = neighbor_recall(positions, held_out_positions, self.held_out_ids, own=self.held_out_own)
         return Candidate(n_neighbors, positions.shape[1], float(trust), (fitted + projected) / 2)
 
 

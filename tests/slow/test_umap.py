@@ -22,6 +22,8 @@ from cbir_daemon.model import (
     FitProgress,
     FitResult,
     FitSettings,
+    Placement,
+    Previous,
     Projector,
     check_artifact,
     remove_artifacts,
@@ -343,3 +345,51 @@ def test_the_artifact_in_use_survives_the_cleaning(fitted: Fitted, projector: Pr
     """As the daemon cleans after each fit."""
     remove_artifacts(fitted.models, [fitted.result.report.artifact])
     assert projector.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
+
+
+def test_a_placement_tells_how_well_an_image_belongs(fitted: Fitted, projector: Projector) -> None:
+    """Strangers are farther from what was fitted than the fitted images are from each other; the rest fits together."""
+    near, far = fitted.codes[::9], two_clusters(seed=5)[::9]
+    placed, strange = (projector.place(codes, TIMEOUT_S, measured=True) for codes in (near, far))
+    assert (placed.positions == projector.project(near, TIMEOUT_S)).all()
+    assert placed.flat.shape == (len(near), 2)
+    assert strange.distances.min() > 2 * np.median(fitted.result.distances)
+    assert placed.distances.mean() < np.median(fitted.result.distances)
+    assert ((placed.kept >= 0) & (placed.kept <= 1)).all()
+    assert np.isnan(projector.place(near, TIMEOUT_S).kept).all()
+
+
+def test_a_placement_is_the_same_alone_and_in_any_company(fitted: Fitted, projector: Projector) -> None:
+    """Bit for bit, all that it tells."""
+    codes = awkward(fitted.codes)
+    together = projector.place(codes, TIMEOUT_S, measured=True)
+    alone = Placement.joined([projector.place(code[np.newaxis], TIMEOUT_S, measured=True) for code in codes])
+    for name in Placement.__slots__:
+        assert (getattr(alone, name) == getattr(together, name)).all(), name
+
+
+def test_the_flat_map_keeps_clusters_apart(fitted: Fitted, projector: Projector) -> None:
+    """In two dimensions the ten nearest of every image belong to its cluster, projected ones included."""
+    cluster = np.arange(IMAGES) // CLUSTER_IMAGES
+    for flat in (fitted.result.flat, projector.place(fitted.codes, TIMEOUT_S).flat):
+        distances = np.linalg.norm(flat[:, np.newaxis] - fitted.result.flat[np.newaxis], axis=2)
+        nearest = np.argsort(distances, axis=1)[:, :11]
+        assert (cluster[nearest] == cluster[:, np.newaxis]).all()
+
+
+def test_a_warm_fit_keeps_the_map_and_tunes_nothing(fitted: Fitted, tmp_path: Path) -> None:
+    """Images that stayed are near where they were, new ones are among their own, and hyper-parameters are the same."""
+    before, report = fitted.result, fitted.result.report
+    new = unit(fitted.codes[::10] + 0.1 * fitted.codes[1::10])
+    ids = np.concatenate([np.arange(IMAGES), 500 + np.arange(len(new))])
+    previous = Previous(ids[:IMAGES], before.positions, before.flat, report.n_neighbors, report.n_components)
+    fit = Fit.start(np.concatenate([fitted.codes, new]), tmp_path, SETTINGS, ids=ids, previous=previous)
+    result, told = finish(fit)
+    assert "tune" not in {step.stage for step in told}
+    assert (result.report.n_neighbors, result.report.n_components) == (report.n_neighbors, report.n_components)
+    assert [candidate.n_neighbors for candidate in result.report.curve] == [report.n_neighbors]
+    assert len(result.positions) == len(ids)
+    for old, now in ((before.positions, result.positions), (before.flat, result.flat)):
+        moved = np.linalg.norm(now[:IMAGES] - old, axis=1)
+        apart = np.linalg.norm(old[:CLUSTER_IMAGES].mean(axis=0) - old[CLUSTER_IMAGES:].mean(axis=0))
+        assert np.median(moved) < apart / 4
