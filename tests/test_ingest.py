@@ -26,9 +26,9 @@ from cbir_daemon import config, ingest, scan
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, formats
 from cbir_daemon.errors import StorageError
-from cbir_daemon.ingest import MIN_LOSS_FILES, Ingest
+from cbir_daemon.ingest import MIN_LOSS_FILES, Ingest, reading_order
 from cbir_daemon.mailbox import Mailbox
-from cbir_daemon.records import Facts, Unreadable
+from cbir_daemon.records import Facts, FileState, Unreadable
 from cbir_daemon.searching import Searcher
 from cbir_daemon.store import Failed, Store
 from cbir_daemon.watch import Unheard
@@ -1492,3 +1492,30 @@ def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House, monk
         house.settle()
         assert house.rows() == {"album/drawing.png": hashlib.sha256(drawing).hexdigest()}
         assert house.pool.decoded == before + 1
+
+
+def test_files_are_read_disk_by_disk_in_order_of_inode(house: House) -> None:
+    """However the walk came across them."""
+    states = [FileState(1, 1, inode, device) for device in (9, 2) for inode in (7, 3, 5)]
+    ordered = [(state.device, state.inode) for state in sorted(states, key=reading_order)]
+    assert ordered == [(2, 3), (2, 5), (2, 7), (9, 3), (9, 5), (9, 7)]
+    inodes = {bytes(path): path.stat().st_ino for path in (house.write(f"{9 - n}.png", n) for n in range(9))}
+    asked: list[bytes] = []
+    with beforehand_asked(house.pool, asked):
+        house.settle()
+    assert asked == sorted(inodes, key=inodes.__getitem__)
+    assert len(asked) == 9
+
+
+@contextmanager
+def beforehand_asked(pool: DecodePool, asked: list[bytes]) -> Iterator[None]:
+    """Write down which files are to be read, in order."""
+    read = pool.read_files
+
+    def note_and_read(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+        asked.extend(task.path for task in tasks)
+        return read(tasks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "read_files", note_and_read)
+        yield
