@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from cbir_daemon import matching, pulse
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
-from cbir_daemon.model import ArtifactRefusedError, Projector, check_artifact
+from cbir_daemon.model import ArtifactRefusedError, Placement, Projector, check_artifact
 from cbir_daemon.searching import Searcher, as_vectors
 from cbir_daemon.store import ModelRun, Placed, Store
 
@@ -157,16 +158,16 @@ class Projection:
             return False
         pulse.beat(BATCH_TIMEOUT_S + pulse.STALLED_S)
         try:
-            positions = projector.project(matching.codes(as_vectors([row for _, row in contents])), BATCH_TIMEOUT_S)
+            codes = matching.codes(as_vectors([row for _, row in contents]))
+            placement = projector.place(codes, BATCH_TIMEOUT_S, measured=True)
         except ArtifactRefusedError as error:
             self._set_aside(run_id, error)
             return False
         except (ModelError, ChildError, TimedOutError) as error:
             return self._retry_later(run_id, error)
-        rows = positions.astype("<f4")
-        placed = [(content_id, row.tobytes()) for (content_id, _), row in zip(contents, rows, strict=True)]
-        self._store.put_positions(run_id, [Placed(content_id, "added", row) for content_id, row in placed])
-        self._searcher.place(run_id, placed)
+        placed = as_placed([content_id for content_id, _ in contents], "added", placement)
+        self._store.put_positions(run_id, placed)
+        self._searcher.place(run_id, [(place.content_id, place.coordinates) for place in placed])
         self.failing = ""
         logger.debug("projected contents=%d run=%d", len(placed), run_id)
         return True
@@ -193,3 +194,24 @@ class Projection:
         logger.warning("model set aside run=%d reason=%s", run_id, error)
         self._store.end_run(run_id, "set-aside", error.message, time.time())
         self._searcher.drop_map()
+
+
+def as_placed(ids: Sequence[int], origin: str, placement: Placement) -> list[Placed]:
+    """Return what was projected as the rows that are stored.
+
+    Parameters
+    ----------
+    ids : sequence of int
+        Content ids, one for each row of the placement.
+    origin : str
+        "present" or "added".
+    placement : Placement
+        From `Projector.place`, measured.
+    """
+    coordinates, flat = placement.positions.astype("<f4"), placement.flat.astype("<f4")
+    return [
+        Placed(content_id, origin, coordinates[row].tobytes(), flat[row].tobytes(), distance, kept)
+        for row, (content_id, distance, kept) in enumerate(
+            zip(ids, placement.distances.tolist(), placement.kept.tolist(), strict=True)
+        )
+    ]

@@ -1,7 +1,7 @@
-"""When the map is old, and how it is replaced.
+"""How a map that is old is replaced.
 
-In: how well the map covers the collection.  Out: a new active run with all its positions.  Never here: how a map is
-fitted (a child process of `model`), what a client asked.
+In: the decision that one is due.  Out: a new active run with all its positions, or a refused one.  Never here: when a
+fit is due (`triggers`), how a map is fitted (a child process of `model`), which of two is better (`gate`).
 
 One thread runs `Refit.run`.  Queries are answered from the old map until the new one, its artifact complete on disk, is
 written together with every position in one commit (invariant I2) and swapped into the searcher.
@@ -20,13 +20,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching, pulse
-from cbir_daemon.config import ModelConfig, is_within
+from cbir_daemon import gate, matching, pulse, triggers
+from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import BadRequestError, CbirError, ChildError, ModelError, StorageError, TimedOutError
-from cbir_daemon.model import Fit, FitProgress, FitResult, FitSettings, remove_artifacts
-from cbir_daemon.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection
+from cbir_daemon.model import (
+    Fit,
+    FitProgress,
+    FitResult,
+    FitSettings,
+    Placement,
+    Previous,
+    Projector,
+    remove_artifacts,
+)
+from cbir_daemon.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
+from cbir_daemon.records import FitReport
 from cbir_daemon.searching import Searcher, as_vectors
-from cbir_daemon.store import Coverage, FitBegun, ModelRun, Placed, Store
+from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
+from cbir_daemon.triggers import FitDecision
 
 logger = logging.getLogger(__name__)
 
@@ -36,50 +47,11 @@ POLL_S = 0.2
 HUNG_S = 600.0
 """A fit that has used no processor time for so long hangs.  A stage may be silent for as long as it likes."""
 
+NEAR_SHARE = 0.95
+"""Of the images that a fit had not seen, so many count as near to what it was fitted on."""
+
 CHECK_S = 60.0
 """How often it is asked whether a fit is due when nothing changes: the shortest interval and quiet hours pass too."""
-
-FAILURE_BACK_OFF_S = 600.0
-"""Shortest wait after a failed fit, so that a fit that cannot work is not tried without end."""
-
-
-def why_due(coverage: Coverage, runs: list[ModelRun], settings: ModelConfig, now: datetime) -> str | None:
-    """Say why a fit is due now, or None.
-
-    Parameters
-    ----------
-    coverage : Coverage
-        Of the active map; `present_at_fit` is 0 without one.
-    runs : list of ModelRun
-        Every run, newest first.
-    settings : ModelConfig
-    now : datetime
-        With a time zone; quiet hours are local time.
-    """
-    if coverage.contents < settings.min_images:
-        return None
-    if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
-        return None
-    # A fit cut short by the daemon's own end says nothing.
-    ended = [run for run in runs if run.outcome in ("active", "replaced", "failed", "set-aside")]
-    last = ended[0] if ended else None
-    since_last_s = float("inf") if last is None else now.timestamp() - (last.finished_at or 0.0)
-    if since_last_s < 0:
-        # The clock was set back: how long ago it was cannot be told, and waiting for that time could take years.
-        since_last_s = float("inf")
-    # One map that cannot be used is replaced at once; when the next cannot be used either, a third will not help.
-    failed = [run.outcome for run in ended[:1]] == ["failed"] or [run.outcome for run in ended[:2]] == ["set-aside"] * 2
-    if failed and since_last_s < max(FAILURE_BACK_OFF_S, settings.refit_min_interval_s):
-        return None
-    if coverage.present_at_fit == 0:
-        return "there is no map"
-    if (
-        coverage.changed_fraction <= settings.refit_changed_fraction
-        or coverage.changed < settings.refit_min_changes
-        or since_last_s < settings.refit_min_interval_s
-    ):
-        return None
-    return f"{coverage.changed} of {coverage.present_at_fit} contents changed ({coverage.changed_fraction:.0%})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +99,7 @@ class Refit:
         self._models_dir = models_dir
         self._quiet = quiet
         self.settings = settings
+        self._said = ("", "")
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._asked_for = 0
@@ -136,15 +109,17 @@ class Refit:
 
     # -- asked from other threads ------------------------------------------------------------------------------------
 
-    def due(self) -> str | None:
-        """Say why a fit is due now, or None."""
-        now = datetime.now().astimezone()
-        return why_due(self._store.coverage(), self._store.runs(), self.settings, now)
+    def decision(self) -> FitDecision:
+        """Return whether a fit is wanted now, why, and what it waits for."""
+        runs = self._store.runs()
+        active = next((run for run in runs if run.outcome == "active"), None)
+        drift = Drift() if active is None else self._store.drift(active.id)
+        return triggers.decide(self._store.coverage(), drift, runs, self.settings, datetime.now().astimezone())
 
     @property
     def idle(self) -> bool:
         """Whether no fit runs, is asked for or is due."""
-        return self.state is None and self._asked_for <= self._ended and self.due() is None
+        return self.state is None and self._asked_for <= self._ended and not self.decision().due
 
     def request(self) -> int:
         """Ask for a fit now, and return a ticket for `outcome`.
@@ -193,24 +168,34 @@ class Refit:
         self._store.end_interrupted_runs(time.time(), "failed", "its end could not be written")
         while not self._stopping.is_set():
             moment = self._store.moment
-            reason = self._reason()
-            if reason is None:
-                self._store.wait_for_change(moment, CHECK_S)
+            decision = self._next()
+            if decision.due:
+                self._replace_map(decision)
             else:
-                self._replace_map(reason)
+                self._store.wait_for_change(moment, CHECK_S)
 
-    def _reason(self) -> str | None:
+    def _next(self) -> FitDecision:
+        decision = self.decision()
         if self._asked_for > self._ended:
-            return "asked for"
-        return self.due() if self._quiet() else None
+            return replace(decision, reason="asked for", waits_for="", kind="tuned")
+        if decision.reason and not self._quiet():
+            decision = replace(decision, waits_for="the end of indexing")
+        if (decision.reason, decision.waits_for) != self._said:
+            self._said = (decision.reason, decision.waits_for)
+            if decision.waits_for:
+                numbers = " ".join(f"{name}={number:g}" for name, number in decision.numbers.items())
+                logger.info("fit wanted reason=%s waits_for=%s %s", decision.reason, decision.waits_for, numbers)
+        return decision
 
-    def _replace_map(self, reason: str) -> None:
+    def _replace_map(self, decision: FitDecision) -> None:
         ids, codes = self._codes()
-        run_id = self._store.start_run(FitBegun(reason, matching.CODE_VERSION, len(ids)), time.time())
+        begun = FitBegun(decision.reason, matching.CODE_VERSION, len(ids), decision.kind, decision.numbers)
+        run_id = self._store.start_run(begun, time.time())
         self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
-        logger.info("fit starts run=%d contents=%d reason=%s", run_id, len(ids), reason)
+        numbers = " ".join(f"{name}={number:g}" for name, number in decision.numbers.items())
+        logger.info("fit starts run=%d kind=%s reason=%s %s", run_id, decision.kind, decision.reason, numbers)
         try:
-            self._fit(run_id, ids, codes)
+            self._fit(run_id, decision.kind, ids, codes)
         except (ModelError, ChildError, TimedOutError, StorageError) as error:
             outcome = "cancelled" if self._stopping.is_set() else "failed"
             logger.warning("fit %s run=%d error=%s", outcome, run_id, error)
@@ -222,32 +207,87 @@ class Refit:
                 self.state = None
                 self._changed.notify_all()
 
-    def _fit(self, run_id: int, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
+    def _fit(self, run_id: int, kind: str, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
         started = time.monotonic()
-        settings = FitSettings(
-            n_components=self.settings.n_components,
-            seed=self.settings.seed,
-            threads=self.settings.threads,
-            code_version=matching.CODE_VERSION,
-            max_fit_images=self.settings.max_fit_images,
-        )
-        result = self._followed(Fit.start(codes, self._models_dir, settings), run_id)
+        offered = np.flatnonzero(~gate.held_out(ids))
+        previous = self._previous() if kind == "warm" else None
+        fit = Fit.start(codes[offered], self._models_dir, self._fit_settings(), ids=ids[offered], previous=previous)
+        result = self._followed(fit, run_id)
         # What a user waited for, with the start of the process.
         report = replace(result.report, duration_s=time.monotonic() - started)
         projector = self._projection.projector(report.artifact, report.sha256)
         try:
-            placed = _placed(ids[result.rows], "fitted", result.positions)
-            left = np.setdiff1d(np.arange(len(ids)), result.rows)
-            for start in range(0, len(left), BATCH_CONTENTS):
-                pulse.beat(BATCH_TIMEOUT_S + pulse.STALLED_S)
-                rows = left[start : start + BATCH_CONTENTS]
-                placed += _placed(ids[rows], "present", projector.project(codes[rows], BATCH_TIMEOUT_S))
-            self._store.activate_run(run_id, report, placed, time.time())
+            new = self._whole_map(ids, codes, offered[result.rows], result, projector)
+            self._take_into_use(run_id, report, projector, new, codes)
         except CbirError:
             projector.close()
             # Nobody will ever ask for this artifact.
             remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
             raise
+
+    def _fit_settings(self) -> FitSettings:
+        return FitSettings(
+            n_components=self.settings.n_components,
+            seed=self.settings.seed,
+            threads=self.settings.threads,
+            code_version=matching.CODE_VERSION,
+            max_fit_images=self.settings.max_fit_images,
+            min_dist=self.settings.min_dist,
+        )
+
+    def _previous(self) -> Previous | None:
+        """Return the map in use, for a warm fit; None when it has gone meanwhile."""
+        run = self._store.active_run()
+        if run is None or run.n_neighbors is None or run.n_components is None:
+            return None
+        rows, flat = self._store.positions(run.id), dict(self._store.flat(run.id))
+        ids = np.array([content_id for content_id, _ in rows if content_id in flat], dtype=np.int64)
+        if len(ids) == 0:
+            return None
+        positions = np.frombuffer(b"".join(row for content_id, row in rows if content_id in flat), "<f4")
+        picture = np.frombuffer(b"".join(flat[content_id] for content_id in ids.tolist()), "<f4")
+        return Previous(
+            ids, positions.reshape(len(ids), -1), picture.reshape(len(ids), 2), run.n_neighbors, run.n_components
+        )
+
+    def _whole_map(
+        self,
+        ids: NDArray[np.int64],
+        codes: NDArray[np.float32],
+        fitted: NDArray[np.intp],
+        result: FitResult,
+        projector: Projector,
+    ) -> NewMap:
+        """Return the places of everything: as fitted, or projected when it was held out or not in the sample."""
+        new = NewMap(ids, np.empty((len(ids), result.positions.shape[1]), np.float32))
+        new.put_fitted(fitted, result)
+        left = np.setdiff1d(np.arange(len(ids)), fitted)
+        for start in range(0, len(left), BATCH_CONTENTS):
+            pulse.beat(BATCH_TIMEOUT_S + pulse.STALLED_S)
+            rows = left[start : start + BATCH_CONTENTS]
+            new.put_projected(rows, projector.place(codes[rows], BATCH_TIMEOUT_S, measured=True))
+        return new
+
+    def _take_into_use(
+        self, run_id: int, report: FitReport, projector: Projector, new: NewMap, codes: NDArray[np.float32]
+    ) -> None:
+        """Swap the new map in, or refuse it."""
+        verdict = self._verdict(new, codes)
+        if verdict.compared:
+            numbers = {"kept_before": round(verdict.kept_before, 4), "kept_after": round(verdict.kept, 4)}
+            self._store.add_run_numbers(run_id, numbers | {"compared": verdict.compared})
+        if not verdict.accepted:
+            projector.close()
+            why = (
+                f"the new map keeps {verdict.kept:.3f} of the neighbours of {verdict.compared} images,"
+                f" the one in use {verdict.kept_before:.3f}"
+            )
+            logger.info("fit refused run=%d reason=%s", run_id, why)
+            self._store.end_run(run_id, "refused", why, time.time())
+            remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
+            return
+        report = self._with_curve(report)
+        self._store.activate_run(run_id, report, new.placed, time.time(), new.baseline())
         run = self._store.active_run()
         assert run is not None
         self._searcher.replace_map(run_id, self._store.positions(run_id))
@@ -262,6 +302,27 @@ class Refit:
             report.neighbor_recall,
             report.duration_s,
         )
+
+    def _with_curve(self, report: FitReport) -> FitReport:
+        """Return the report of a warm fit with the curve its hyper-parameters were chosen by."""
+        active = self._store.active_run()
+        return report if report.curve or active is None else replace(report, curve=active.curve)
+
+    def _verdict(self, new: NewMap, codes: NDArray[np.float32]) -> gate.Verdict:
+        """Compare a new map with the one in use, on what both hold; accepted when there is nothing to keep."""
+        active, coverage = self._store.active_run(), self._store.coverage()
+        if active is None or active.numbers.get("min_dist", 0.0) != self.settings.min_dist:
+            return gate.Verdict()
+        if coverage.fitted < gate.FEWEST_COVERED_FRACTION * len(new.ids):
+            return gate.Verdict()
+        old = self._store.positions(active.id)
+        old_ids = np.array([content_id for content_id, _ in old], dtype=np.int64)
+        old_positions = np.frombuffer(b"".join(row for _, row in old), "<f4").reshape(len(old), -1)
+        both, in_new, in_old = np.intersect1d(new.ids, old_ids, return_indices=True)
+        rows = np.flatnonzero(gate.held_out(both))
+        if len(rows) < gate.FEWEST_HELD_OUT:
+            rows = np.random.default_rng(self.settings.seed).permutation(len(both))[: gate.MOST_HELD_OUT]
+        return gate.compare(codes[in_new], old_positions[in_old], new.positions[in_new], rows)
 
     def _artifacts_in_use(self) -> set[str]:
         active = self._store.active_run()
@@ -300,6 +361,40 @@ class Refit:
             yield [content_id for content_id, _ in rows], [vector for _, vector in rows]
 
 
-def _placed(ids: NDArray[np.int64], origin: str, positions: NDArray[np.float32]) -> list[Placed]:
-    rows = positions.astype("<f4")
-    return [Placed(content_id, origin, row.tobytes()) for content_id, row in zip(ids.tolist(), rows, strict=True)]
+class NewMap:
+    """The places of all contents on a map that is not in use yet.
+
+    Parameters
+    ----------
+    ids : (n,) ndarray of int64
+    positions : (n, d) ndarray of float32
+        Filled as contents are put.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], positions: NDArray[np.float32]) -> None:
+        self.ids = ids
+        self.positions = positions
+        self.placed: list[Placed] = []
+        self._fitted_distances = np.empty(0, np.float32)
+        self._distances: list[float] = []
+        self._kept: list[float] = []
+
+    def put_fitted(self, rows: NDArray[np.intp], result: FitResult) -> None:
+        """Take the places of what was fitted."""
+        self.positions[rows] = result.positions
+        self._fitted_distances = result.distances
+        for row, place, flat in zip(rows, result.positions.astype("<f4"), result.flat.astype("<f4"), strict=True):
+            self.placed.append(Placed(int(self.ids[row]), "fitted", place.tobytes(), flat.tobytes()))
+
+    def put_projected(self, rows: NDArray[np.intp], placement: Placement) -> None:
+        """Take the places of what was there but not fitted."""
+        self.positions[rows] = placement.positions
+        self.placed += as_placed(self.ids[rows].tolist(), "present", placement)
+        self._distances += placement.distances.tolist()
+        self._kept += placement.kept.tolist()
+
+    def baseline(self) -> Baseline:
+        """Return how what was not fitted lies here; when that is too little, how far the fitted lie from each other."""
+        if len(self._distances) < gate.FEWEST_HELD_OUT:
+            return Baseline(float(np.quantile(self._fitted_distances, NEAR_SHARE)))
+        return Baseline(float(np.quantile(self._distances, NEAR_SHARE)), float(np.mean(self._kept)))

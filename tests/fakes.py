@@ -58,16 +58,10 @@ class FakeProjector(Projector):
         return positions_of(codes)
 
     def place(self, codes: NDArray[np.float32], timeout_s: float, *, measured: bool = False) -> Placement:
-        """Return the positions of codes, all of them at distance 1 with half of their neighbours kept."""
+        """Return the placement of codes, all of them at distance 1 and with half of their neighbours kept."""
         positions = self.project(codes, timeout_s)
         kept = np.full(len(codes), 0.5 if measured else np.nan, np.float32)
         return Placement(positions, positions[:, :2], np.ones(len(codes), np.float32), kept)
-
-    def place(self, codes: NDArray[np.float32], timeout_s: float, *, measured: bool = False) -> Placement:
-        """Return the placement of codes; those of equal length are equally far, and kept when that is asked."""
-        positions = self.project(codes, timeout_s)
-        kept = np.full(len(codes), 1.0 if measured else np.nan, np.float32)
-        return Placement(positions, positions[:, :2], np.linalg.norm(codes, axis=1) / 10, kept)
 
     def close(self) -> None:
         """Count."""
@@ -98,8 +92,6 @@ class FakeFits:
     endless: bool = False
     spoilt: bool = False
     begun: list[FitSettings] = field(default_factory=list)
-    offered: list[NDArray[np.int64] | None] = field(default_factory=list)
-    previous: list[Previous | None] = field(default_factory=list)
     named: list[NDArray[np.int64] | None] = field(default_factory=list)
     warm: list[Previous | None] = field(default_factory=list)
     cancelled: int = 0
@@ -143,6 +135,8 @@ class _FakeFit(Fit):
         curve = (Candidate(10, N_COMPONENTS, 0.9, 0.5),)
         report = FitReport(10, N_COMPONENTS, 0.9, 0.5, len(rows), 42, 0.1, 100.0, curve, self._artifact.name, b"s" * 32)
         positions = positions_of(self._codes[rows])
+        if self._fits.spoilt:
+            positions = np.random.default_rng(1).permutation(positions)
         return FitResult(report, rows, positions, positions[:, :2], np.full(len(rows), 0.1, np.float32))
 
     def cancel(self) -> None:

@@ -6,9 +6,6 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
-from datetime import time as time_of_day
 from pathlib import Path
 
 import numpy as np
@@ -19,107 +16,17 @@ from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import BadRequestError, ChildError, ModelError, StorageError, TimedOutError
 from cbir_daemon.model import ArtifactRefusedError
 from cbir_daemon.projection import BACK_OFF_S, Projection
-from cbir_daemon.refit import FAILURE_BACK_OFF_S, Refit, why_due
+from cbir_daemon.records import Facts
+from cbir_daemon.refit import Refit
 from cbir_daemon.searching import Searcher, as_vectors
-from cbir_daemon.store import Coverage, Gone, ModelRun, Store
+from cbir_daemon.store import Coverage, Gone, Indexed, Store
+from cbir_daemon.triggers import FitDecision
 from tests.fakes import FakeFits, FakeProjector, positions_of
-from tests.rows import indexed, opened, photographed, vector
+from tests.rows import digest, indexed, opened, photographed, state, vector
 
 PATIENCE_S = 30.0
 SETTINGS = ModelConfig(min_images=5, refit_min_changes=2, refit_min_interval_s=600.0, fit_hours=None)
-NOON = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
 COUNT = 8
-
-
-# When a fit is due.
-
-
-def run_that(outcome: str, ago_s: float, run_id: int = 1) -> ModelRun:
-    """Return a run that ended some seconds before noon."""
-    ended = NOON.timestamp() - ago_s
-    return ModelRun(run_id, "due", ended - 10, ended, outcome, "", "code/1")
-
-
-def coverage(contents: int = 100, fitted: int = 100, present: int = 0, added: int = 0, at_fit: int = 100) -> Coverage:
-    """Return how a map covers a collection."""
-    return Coverage(contents, fitted, present, added, at_fit)
-
-
-ACTIVE = [run_that("active", 10_000)]
-NO_MAP = coverage(100, 0, 0, 0, 0)
-GROWN = coverage(130, added=30)
-
-
-@pytest.mark.parametrize(
-    ("covered", "runs", "why"),
-    [
-        (NO_MAP, [], "there is no map"),
-        (coverage(5, 0, 0, 0, 0), [], "there is no map"),
-        (coverage(4, 0, 0, 0, 0), [], None),
-        (coverage(0, 0, 0, 0, 0), [], None),
-        (coverage(), ACTIVE, None),
-        (GROWN, ACTIVE, "30 of 100 contents changed (30%)"),
-        (coverage(120, added=20), ACTIVE, None),
-        (coverage(121, added=21), ACTIVE, "21 of 100 contents changed (21%)"),
-        (coverage(121), ACTIVE, "21 of 100 contents changed (21%)"),
-        (coverage(79, fitted=79), ACTIVE, "21 of 100 contents changed (21%)"),
-        (coverage(100, fitted=50, present=39, added=11), ACTIVE, "22 of 100 contents changed (22%)"),
-        (coverage(5, fitted=4, added=1, at_fit=4), ACTIVE, None),
-        (coverage(6, fitted=4, added=2, at_fit=4), ACTIVE, "2 of 4 contents changed (50%)"),
-        (GROWN, [run_that("active", 599)], None),
-        (GROWN, [run_that("active", 600)], "30 of 100 contents changed (30%)"),
-        (GROWN, [run_that("failed", 599), *ACTIVE], None),
-        (GROWN, [run_that("failed", 600), *ACTIVE], "30 of 100 contents changed (30%)"),
-        (NO_MAP, [run_that("failed", 599)], None),
-        (NO_MAP, [run_that("failed", 601)], "there is no map"),
-        (NO_MAP, [run_that("set-aside", 1)], "there is no map"),
-        (NO_MAP, [run_that("failed", 599), run_that("set-aside", 600)], None),
-        (NO_MAP, [run_that("set-aside", 1), run_that("failed", 599)], "there is no map"),
-        (NO_MAP, [run_that("set-aside", 599), run_that("set-aside", 700)], None),
-        (NO_MAP, [run_that("set-aside", 600), run_that("set-aside", 700)], "there is no map"),
-        (GROWN, [run_that("cancelled", 1), *ACTIVE], "30 of 100 contents changed (30%)"),
-        (NO_MAP, [run_that("cancelled", 1)], "there is no map"),
-        (GROWN, [run_that("active", -3600)], "30 of 100 contents changed (30%)"),
-        (NO_MAP, [run_that("failed", -10 * 366 * 86_400)], "there is no map"),
-    ],
-)
-def test_a_fit_is_due_when_enough_has_changed_and_enough_time_has_passed(
-    covered: Coverage, runs: list[ModelRun], why: str | None
-) -> None:
-    """Share, number and interval must all be passed; a failure holds back, what was cut short does not.
-
-    Nor does a map that was set aside, unless the one before was, too.
-    """
-    assert why_due(covered, runs, SETTINGS, NOON) == why
-
-
-def test_a_failure_holds_back_for_the_longer_of_two_times() -> None:
-    """A short interval between fits is no reason to try what cannot work again and again."""
-    eager = replace(SETTINGS, refit_min_interval_s=0.0)
-    patient = replace(SETTINGS, refit_min_interval_s=2 * FAILURE_BACK_OFF_S)
-    assert why_due(NO_MAP, [run_that("failed", FAILURE_BACK_OFF_S - 1)], eager, NOON) is None
-    assert why_due(NO_MAP, [run_that("failed", FAILURE_BACK_OFF_S)], eager, NOON) is not None
-    assert why_due(NO_MAP, [run_that("failed", FAILURE_BACK_OFF_S)], patient, NOON) is None
-    assert why_due(GROWN, [run_that("active", 0)], eager, NOON) is not None
-
-
-@pytest.mark.parametrize(
-    ("hours", "inside", "outside"),
-    [
-        ("09:00-17:30", ["09:00", "12:00", "17:29"], ["08:59", "17:30", "00:00"]),
-        ("22:00-06:30", ["22:00", "23:59", "00:00", "06:29"], ["06:30", "12:00", "21:59"]),
-        ("00:00-00:01", ["00:00"], ["00:01", "23:59"]),
-        ("23:59-00:00", ["23:59"], ["00:00", "12:00"]),
-    ],
-)
-def test_fits_keep_to_their_hours(hours: str, inside: list[str], outside: list[str]) -> None:
-    """Also over midnight; the end does not belong to them."""
-    begin, end = map(time_of_day.fromisoformat, hours.split("-"))
-    settings = replace(SETTINGS, fit_hours=(begin, end))
-    for moments, due in ((inside, True), (outside, False)):
-        for moment in map(time_of_day.fromisoformat, moments):
-            now = datetime.combine(NOON.date(), moment, UTC)
-            assert (why_due(NO_MAP, [], settings, now) is not None) is due
 
 
 # Replacing the map.
@@ -152,14 +59,36 @@ class Loft:
         applied = self.store.apply([indexed(self.album, b"%d.jpg" % n, n) for n in numbers])
         self.searcher.change(applied.added, applied.gone)
 
+    def add_alike(self, numbers: range) -> None:
+        """Index new contents in four groups whose members are alike, so that a map can be good or bad."""
+        random = np.random.default_rng(0)
+        kinds = random.integers(60, 190, (4, 4096))
+        rows = [
+            Indexed(
+                self.album,
+                b"%d.jpg" % number,
+                state(number),
+                Facts(
+                    digest(number),
+                    (kinds[number % 4] + random.integers(-9, 9, 4096)).astype(np.uint8).tobytes(),
+                    64,
+                    64,
+                    "JPEG",
+                ),
+            )
+            for number in numbers
+        ]
+        applied = self.store.apply(rows)
+        self.searcher.change(applied.added, applied.gone)
+
     def remove(self, numbers: range) -> None:
         """Take contents away."""
         applied = self.store.apply([Gone(self.album, b"%d.jpg" % n) for n in numbers])
         self.searcher.change(applied.added, applied.gone)
 
-    def fit(self) -> str:
+    def fit(self, kind: str = "tuned") -> str:
         """Fit now, and return how it came out."""
-        self.refit._replace_map("asked for")
+        self.refit._replace_map(FitDecision("asked for", kind=kind))
         return self.store.runs()[0].outcome
 
     def place(self) -> None:
@@ -273,8 +202,90 @@ def test_a_fit_that_fails_leaves_the_map_before(loft: Loft) -> None:
     loft.placed_truly()
     assert loft.artifacts() == ["map-1"]
     loft.add(range(20, 30))
-    assert loft.refit.due() is None
+    assert not loft.refit.decision().due
     assert loft.refit.state is None
+
+
+def test_a_large_collection_holds_some_out(loft: Loft) -> None:
+    """They are projected, never fitted, and say how far from the fitted is far, and what projection keeps."""
+    loft.add(range(100, 100 + 592))
+    assert loft.fit() == "active"
+    offered = loft.fits.named[0]
+    assert offered is not None
+    out = set(range(1, 601)) - set(offered.tolist())
+    assert 20 <= len(out) <= 40
+    assert loft.store.coverage() == Coverage(600, 600 - len(out), len(out), 0, 600)
+    run = loft.store.active_run()
+    assert run is not None
+    assert (run.far_distance, run.kept) == (1.0, 0.5)
+    loft.add(range(800, 1100))
+    assert loft.fit() == "active"
+    offered = loft.fits.named[1]
+    assert offered is not None
+    assert out & set(offered.tolist()) == set()
+
+
+def test_a_worse_map_is_refused(loft: Loft) -> None:
+    """The one in use stays, and nothing of the other is left but its row."""
+    loft.add_alike(range(100, 140))
+    loft.fit()
+    loft.fits.spoilt = True
+    assert loft.fit() == "refused"
+    run = loft.store.runs()[0]
+    assert run.message.startswith("the new map keeps 0.")
+    assert run.numbers["kept_after"] < run.numbers["kept_before"]
+    assert run.numbers["compared"] == 48
+    loft.placed_truly()
+    assert loft.artifacts() == ["map-1"]
+    assert loft.projectors[-1].closed == 1
+
+
+def test_a_worse_map_replaces_one_that_covers_too_little(loft: Loft) -> None:
+    """Fitted on less than half of what there is now, the map in use is no measure."""
+    loft.fit()
+    loft.add_alike(range(100, 150))
+    loft.fits.spoilt = True
+    assert loft.fit() == "active"
+
+
+def test_a_map_of_other_settings_is_not_compared(loft: Loft) -> None:
+    """Who asks for closer groups has chosen to keep fewer neighbours."""
+    loft.add_alike(range(100, 140))
+    loft.refit._replace_map(FitDecision("asked for", numbers={"min_dist": 0.5}))
+    loft.fits.spoilt = True
+    assert loft.fit() == "active"
+    assert "compared" not in loft.store.runs()[0].numbers
+
+
+def test_a_warm_fit_begins_at_the_map_in_use(loft: Loft) -> None:
+    """With its hyper-parameters, and with the curve they were chosen by."""
+    loft.fit()
+    loft.add(range(100, 102))
+    loft.place()
+    assert loft.fit("warm") == "active"
+    first, previous = loft.fits.warm
+    assert first is None
+    assert previous is not None
+    assert previous.ids.tolist() == list(range(1, COUNT + 3))
+    assert (previous.n_neighbors, previous.n_components, previous.flat.shape) == (10, 2, (COUNT + 2, 2))
+    vectors = loft.store.vectors(previous.ids.tolist())
+    codes = matching.codes(as_vectors([vectors[content_id] for content_id in previous.ids.tolist()]))
+    np.testing.assert_allclose(previous.positions, positions_of(codes), rtol=1e-5)
+    run = loft.store.active_run()
+    assert run is not None
+    assert (run.kind, len(run.curve)) == ("warm", 1)
+
+
+def test_what_is_added_is_measured(loft: Loft) -> None:
+    """Each with its distance to what was fitted and what of its neighbours it keeps."""
+    loft.fit()
+    loft.add(range(100, 103))
+    loft.place()
+    run = loft.store.active_run()
+    assert run is not None
+    drift = loft.store.drift(run.id)
+    assert (drift.added, drift.far, drift.measured, drift.kept) == (3, 3, 3, 0.5)
+    assert len(loft.store.flat(run.id)) == COUNT + 3
 
 
 def test_a_fit_that_hangs_is_ended(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +330,7 @@ def test_a_run_whose_end_was_refused_is_closed_first(loft: Loft, monkeypatch: py
     loft.refit.stop()
     loft.refit.run()
     assert [(run.outcome, run.message) for run in loft.store.runs()] == [("failed", "its end could not be written")]
-    assert loft.refit.due() is None
+    assert not loft.refit.decision().due
 
 
 def test_a_collection_that_is_too_small_is_not_fitted(loft: Loft) -> None:
@@ -418,7 +429,7 @@ def test_stopping_cancels_a_fit(loft: Loft, start: Callable[[], threading.Thread
     assert [(run.outcome, run.message) for run in loft.store.runs()] == [
         ("cancelled", "the daemon stopped during the fit")
     ]
-    assert loft.refit.due() == "there is no map"
+    assert loft.refit.decision().reason == "there is no map"
 
 
 # Projection.
@@ -505,7 +516,7 @@ def test_a_map_that_may_not_be_loaded_is_set_aside(placed: Loft) -> None:
     assert placed.map_ids() is None
     assert placed.projection.position(vector(1), run_id) is None
     assert placed.store.runs()[0].outcome == "set-aside"
-    assert placed.refit.due() == "there is no map"
+    assert placed.refit.decision().reason == "there is no map"
     assert placed.fit() == "active"
     placed.placed_truly()
 

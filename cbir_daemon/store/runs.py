@@ -25,7 +25,7 @@ def start(connection: sqlite3.Connection, begun: FitBegun, now: float) -> int:
     cursor = connection.execute(
         "INSERT INTO model_run (reason, kind, numbers, started_at, outcome, code_version, present_images)"
         " VALUES (?, ?, ?, ?, 'running', ?, ?)",
-        (begun.reason, begun.kind, json.dumps(begun.numbers), now, begun.code_version, begun.present_images),
+        (begun.reason, begun.kind, json.dumps(dict(begun.numbers)), now, begun.code_version, begun.present_images),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid

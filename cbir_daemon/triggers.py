@@ -1,0 +1,178 @@
+"""When a new map is fitted, and how.
+
+In: how the map in use covers the collection, how what was added since lies on it, and the runs before.  Out: a
+decision, its reason, and the numbers behind both.  Never here: fitting, rows, clocks, threads.
+
+A new map costs minutes of one core and moves every position, so each reason has a least number of images behind it,
+nothing is done twice within `refit_min_interval_s`, and a map that was refused is not fitted again until more has
+changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from cbir_daemon.config import ModelConfig, is_within
+from cbir_daemon.store import Coverage, Drift, ModelRun
+
+FAILURE_BACK_OFF_S = 600.0
+"""Shortest wait after a failed fit, so that a fit that cannot work is not tried without end."""
+
+STRANGE_FRACTION = 0.5
+"""An album of which so many new images lie far from all that was fitted is unlike the collection: 0.05 do by chance."""
+
+FEWEST_MEASURED = 50
+"""So many projected images are needed to say that projection has become worse.  One keeps 0.5 of its neighbours with a
+spread of 0.3, so the mean of 50 is known to 0.04; `KEPT_LOSS` is 0.12 of 0.5."""
+
+KEPT_LOSS = 0.25
+"""Projection has become worse when new images keep so much less of their neighbours than unseen ones did at the fit."""
+
+WARM_GROWTH = 1.5
+"""A collection that has grown or shrunk by this factor since hyper-parameters were sought has them sought again."""
+
+ENDED = ("active", "replaced", "refused", "failed", "set-aside")
+"""Outcomes that say something; a fit cut short by the daemon's own end does not."""
+
+NOTHING: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class FitDecision:
+    """Whether a fit is wanted, and what stands against it.
+
+    Parameters
+    ----------
+    reason : str
+        Why a new map is wanted; empty when none is.
+    waits_for : str
+        What has to pass first; empty when a fit may begin.
+    kind : str
+        "tuned", or "warm": with the hyper-parameters and from the positions of the map in use.
+    numbers : mapping of str to number
+        What was looked at.
+    """
+
+    reason: str = ""
+    waits_for: str = ""
+    kind: str = "tuned"
+    numbers: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def due(self) -> bool:
+        """Whether a fit may begin."""
+        return bool(self.reason) and not self.waits_for
+
+
+def decide(
+    coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig, now: datetime
+) -> FitDecision:
+    """Decide whether to fit a new map.
+
+    Parameters
+    ----------
+    coverage : Coverage
+        Of the map in use; `present_at_fit` is 0 without one.
+    drift : Drift
+        Of what was added since.
+    runs : sequence of ModelRun
+        Every run, newest first.
+    settings : ModelConfig
+    now : datetime
+        With a time zone; quiet hours are local time.
+    """
+    numbers = measured(coverage, drift, runs, settings)
+    reason, kind = _wanted(coverage, drift, runs, settings)
+    if not reason:
+        return FitDecision(numbers=numbers)
+    return FitDecision(reason, _obstacle(coverage, runs, settings, now), kind, numbers)
+
+
+def measured(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> Mapping[str, float]:
+    """Return the numbers that decisions are made by, those that are known."""
+    active = _active(runs)
+    numbers = {
+        "contents": coverage.contents,
+        "changed": coverage.changed,
+        "changed_fraction": round(coverage.changed_fraction, 4) if coverage.present_at_fit else None,
+        "far_fraction": round(drift.far / drift.added, 4) if drift.added else None,
+        "kept": None if drift.kept is None else round(drift.kept, 4),
+        "kept_at_fit": None if active is None or active.kept is None else round(active.kept, 4),
+        "min_dist": settings.min_dist,
+    }
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _active(runs: Sequence[ModelRun]) -> ModelRun | None:
+    return next((run for run in runs if run.outcome == "active"), None)
+
+
+def _wanted(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> tuple[str, str]:
+    """Return why a new map is wanted, or nothing, and its kind."""
+    if coverage.contents < settings.min_images:
+        return "", "tuned"
+    if coverage.present_at_fit == 0:
+        return "there is no map", "tuned"
+    for album in drift.albums:
+        if album.added >= settings.refit_min_changes and album.far > STRANGE_FRACTION * album.added:
+            name = album.path.decode(errors="replace")
+            return f"{album.far} of {album.added} new images in {name} are unlike all that was fitted", "tuned"
+    if drift.added >= settings.refit_min_changes and drift.far > settings.refit_far_fraction * drift.added:
+        return f"{drift.far} of {drift.added} new images lie far from all that was fitted", "tuned"
+    active = _active(runs)
+    if (
+        active is not None
+        and active.kept is not None
+        and drift.kept is not None
+        and drift.measured >= FEWEST_MEASURED
+        and drift.kept < (1 - KEPT_LOSS) * active.kept
+    ):
+        return f"new images keep {drift.kept:.2f} of their neighbours, {active.kept:.2f} did at the fit", "tuned"
+    if coverage.changed_fraction > settings.refit_changed_fraction and coverage.changed >= settings.refit_min_changes:
+        why = f"{coverage.changed} of {coverage.present_at_fit} contents changed ({coverage.changed_fraction:.0%})"
+        return why, "warm" if _may_be_warm(coverage, runs, settings) else "tuned"
+    return "", "tuned"
+
+
+def _may_be_warm(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig) -> bool:
+    """Whether the hyper-parameters of the map in use still serve."""
+    active = _active(runs)
+    if active is None or active.numbers.get("min_dist", 0.0) != settings.min_dist:
+        return False
+    if settings.n_components not in (None, active.n_components):
+        return False
+    newest = next((run for run in runs if run.outcome in ENDED), None)
+    tuned = next((run for run in runs if run.kind == "tuned" and run.outcome in ("active", "replaced")), None)
+    if newest is None or newest.outcome != "active" or tuned is None or not tuned.present_images:
+        # A warm map that failed or was refused would be so again.
+        return False
+    return tuned.present_images / WARM_GROWTH <= coverage.contents <= tuned.present_images * WARM_GROWTH
+
+
+def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig, now: datetime) -> str:
+    """Return what has to pass before a wanted fit may begin, or nothing."""
+    if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
+        begin, end = settings.fit_hours
+        return f"the hours {begin:%H:%M}-{end:%H:%M} (model.fit_hours)"
+    ended = [run for run in runs if run.outcome in ENDED]
+    last = ended[0] if ended else None
+    if last is None:
+        return ""
+    since_last_s = now.timestamp() - (last.finished_at or 0.0)
+    if since_last_s < 0:
+        # The clock was set back: how long ago it was cannot be told, and waiting for that time could take years.
+        since_last_s = float("inf")
+    # One map that cannot be used is replaced at once; when the next cannot be used either, a third will not help.
+    failed = last.outcome == "failed" or [run.outcome for run in ended[:2]] == ["set-aside"] * 2
+    if failed and since_last_s < max(FAILURE_BACK_OFF_S, settings.refit_min_interval_s):
+        return "some time after the fit that failed"
+    if coverage.present_at_fit == 0:
+        return ""
+    if since_last_s < settings.refit_min_interval_s:
+        return f"{settings.refit_min_interval_s:g} s between two fits (model.refit_min_interval_s)"
+    if last.outcome == "refused" and coverage.changed - last.numbers.get("changed", 0) < settings.refit_min_changes:
+        return f"{settings.refit_min_changes} more changes, since the last map was refused (model.refit_min_changes)"
+    return ""
