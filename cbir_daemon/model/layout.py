@@ -263,7 +263,7 @@ def first_positions(points: NDArray[np.float32], n_components: int, seed: int) -
     start[:, : leading.shape[1]] = centred @ (leading * np.where(largest < 0, -1.0, 1.0)).astype(np.float32)
     noise = np.random.default_rng(seed).normal(scale=INIT_NOISE, size=start.shape)
     start += (noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
-    return (INIT_RANGE * (start - start.min(axis=0)) / np.ptp(start, axis=0)).astype(np.float32)
+    return np.asarray(INIT_RANGE * (start - start.min(axis=0)) / np.ptp(start, axis=0), dtype=np.float32)
 
 
 def carried_over(
@@ -305,7 +305,7 @@ def carried_over(
     noise = np.random.default_rng(seed).normal(scale=INIT_NOISE, size=start.shape)
     noise[known] = 0.0
     start += (noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
-    return start
+    return np.asarray(start, dtype=np.float32)
 
 
 def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:

@@ -39,7 +39,7 @@ class Neighbors:
     ids : (n, k) ndarray of int32
         Row numbers among the points searched.
     distances : (n, k) ndarray of float32
-        Cosine distances in [SMALLEST_DISTANCE, 2], never falling along a row.
+        Cosine distances in [0, 2], never falling along a row.
     """
 
     ids: NDArray[np.int32]
@@ -48,6 +48,10 @@ class Neighbors:
     def first(self, k: int) -> Neighbors:
         """Return the `k` nearest of each row."""
         return Neighbors(self.ids[:, :k], self.distances[:, :k])
+
+    def tied(self) -> Neighbors:
+        """Return the same with `SMALLEST_DISTANCE` between those that are equal."""
+        return Neighbors(self.ids, np.maximum(self.distances, SMALLEST_DISTANCE))
 
 
 def to_points(codes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -77,7 +81,14 @@ def nearest_others(points: NDArray[np.float32], k: int, progress: Callable[[int]
     -----
     O(n^2 f) time in matrix products, O(n k) memory and `BLOCK_BYTES`.
     """
-    return _nearest(points, points, k, progress, others_only=True)
+    return nearest_to_rows(points, np.arange(len(points)), k, progress).tied()
+
+
+def nearest_to_rows(
+    points: NDArray[np.float32], rows: NDArray[np.intp], k: int, progress: Callable[[int], None] = lambda _: None
+) -> Neighbors:
+    """Return the `k` nearest others of some rows of `points`, those that are equal at distance 0."""
+    return _nearest(points, points[rows], k, progress, own=rows)
 
 
 def nearest(points: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> Neighbors:
@@ -92,7 +103,45 @@ def nearest(points: NDArray[np.float32], queries: NDArray[np.float32], k: int) -
     k : int
         1 to n.
     """
-    return _nearest(points, queries, k, lambda _: None, others_only=False)
+    return _nearest(points, queries, k, lambda _: None, own=None).tied()
+
+
+def closer(
+    points: NDArray[np.float32], queries: NDArray[np.float32], limits: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return who of `points` is at most as far from each query as its limit.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows.
+    queries : (m, f) ndarray of float32
+        Unit rows, as many as a block takes.
+    limits : (m,) ndarray of float32
+        Distances; infinite ones limit nothing.
+    k : int
+        The `k` nearest of each query are enough.
+
+    Returns
+    -------
+    rows, ids : (p,) ndarray of intp
+        Of the queries, ascending, and of the points.
+    distances : (p,) ndarray of float32
+    """
+    similarity = queries @ points.T
+    doubt = _doubt(points)
+    near = similarity >= (1.0 - limits - doubt)[:, np.newaxis]
+    crowded = np.flatnonzero(np.count_nonzero(near, axis=1) > k)
+    if len(crowded):
+        kth_best = np.partition(similarity[crowded], -k, axis=1)[:, -k]
+        near[crowded] &= similarity[crowded] >= (kth_best - doubt)[:, np.newaxis]
+    rows, ids = np.nonzero(near)
+    return rows, ids, exact_distances(points, ids, queries, rows)
+
+
+def block_rows(points: NDArray[np.float32]) -> int:
+    """Return how many queries are compared with all of `points` at once."""
+    return max(1, BLOCK_BYTES // (4 * len(points)))
 
 
 def symmetric(neighbors: Neighbors) -> scipy.sparse.csr_matrix:
@@ -115,20 +164,18 @@ def _nearest(
     k: int,
     progress: Callable[[int], None],
     *,
-    others_only: bool,
+    own: NDArray[np.intp] | None,
 ) -> Neighbors:
     rows = len(queries)
     found = Neighbors(np.empty((rows, k), np.int32), np.empty((rows, k), np.float32))
-    step = max(1, BLOCK_BYTES // (4 * len(points)))
+    step = block_rows(points)
     for start in range(0, rows, step):
         block = queries[start : start + step]
         similarity = block @ points.T
-        if others_only:
+        chosen = slice(start, start + len(block))
+        if own is not None:
             # By id, not by position: of two duplicates, the other one may well come first.
-            own = np.arange(len(block))
-            similarity[own, start + own] = -np.inf
-        chosen = slice(start, start + len(block))
-        chosen = slice(start, start + len(block))
+            similarity[np.arange(len(block)), own[chosen]] = -np.inf
         found.ids[chosen], found.distances[chosen] = _best_of_block(points, block, similarity, k)
         progress(start + len(block))
     return found
@@ -139,21 +186,32 @@ def _best_of_block(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return ids and distances of the `k` nearest of each query, given a block of similarities."""
     kth_best = np.partition(similarity, -k, axis=1)[:, -k]
-    # A product of float32 may be off by half of this, differently at each place of a matrix.  All that lie so close to
-    # the k-th are compared exactly, so the true nearest are always among them.
-    doubt = 2 * points.shape[1] * np.finfo(np.float32).eps
-    rows, ids = np.nonzero(similarity >= (kth_best - doubt)[:, np.newaxis])
-    distances = _exact_distances(points, ids, queries, rows)
+    rows, ids = np.nonzero(similarity >= (kth_best - _doubt(points))[:, np.newaxis])
+    distances = exact_distances(points, ids, queries, rows)
     nearest_first = np.lexsort((ids, distances, rows))
     first_of_row = np.searchsorted(rows, np.arange(len(queries)))
     best = nearest_first[first_of_row[:, np.newaxis] + np.arange(k)]
-    return ids[best].astype(np.int32), np.maximum(distances[best], SMALLEST_DISTANCE)
+    return ids[best].astype(np.int32), distances[best]
 
 
-def _exact_distances(
+def _doubt(points: NDArray[np.float32]) -> float:
+    """Return twice by how much a product of two rows may be off, differently at each place of a matrix.
+
+    All that lie so close to the k-th are compared exactly, so the true nearest are always among them.
+    """
+    return float(2 * points.shape[1] * np.finfo(np.float32).eps)
+
+
+def exact_distances(
     points: NDArray[np.float32], ids: NDArray[np.intp], queries: NDArray[np.float32], rows: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Return the distance of each pair of `points[ids]` and `queries[rows]`."""
+    """Return the distance of each pair of `points[ids]` and `queries[rows]`, the same in whatever company.
+
+    Returns
+    -------
+    ndarray of float32
+        In [0, 2].
+    """
     distances = np.empty(len(ids), np.float32)
     step = max(1, EXACT_BLOCK_BYTES // (4 * points.shape[1]))
     for start in range(0, len(ids), step):

@@ -1,0 +1,75 @@
+"""Inverted lists over codes of a large collection: who may be nearest to whom, without comparing all pairs.
+
+In: unit rows.  Out: ids worth comparing.  Never here: exact distances, when lists pay (`graph`), files.
+
+The second door to faiss.  `collection.lists`, the first, holds the views of stored images for as long as the daemon
+lives, in its process; these lists hold whole codes for the minutes of a fit, in the fit's, which sees nothing of the
+collection.  They share a library and no line.
+"""
+
+from __future__ import annotations
+
+import math
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+LISTS_A_ROOT = 4
+"""Lists for each unit of the square root of the number of rows; faiss's own advice."""
+
+PROBES = 48
+"""Lists that a query looks into (see docs/model.md for what more and fewer find)."""
+
+_ROUNDS = 10
+_POINTS_A_LIST = 50
+"""Rows a list is trained with at most; faiss asks for 39 at least."""
+
+_QUERIES = 4096
+"""Asked at once: progress is told in between."""
+
+
+class InvertedLists:
+    """Lists of rows that lie around the same centre.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows.
+    seed : int
+        The same rows, seed and threads give the same lists.
+    threads : int
+        For training and for queries.
+    """
+
+    def __init__(self, points: NDArray[np.float32], *, seed: int, threads: int) -> None:
+        features = points.shape[1]
+        count = max(1, min(LISTS_A_ROOT * math.isqrt(len(points)), len(points) // _POINTS_A_LIST))
+        # faiss knows 31 bits.
+        seed %= 2**31
+        self._index = faiss.IndexIVFFlat(faiss.IndexFlatIP(features), features, count, faiss.METRIC_INNER_PRODUCT)
+        self._index.cp.niter = _ROUNDS
+        self._index.cp.seed = seed
+        self._index.cp.min_points_per_centroid = 1
+        self._index.cp.max_points_per_centroid = _POINTS_A_LIST
+        self._index.nprobe = PROBES
+        faiss.omp_set_num_threads(threads)
+        self._index.train(points)
+        self._index.add(points)
+
+    def propose(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """Return up to `k` rows that may be nearest to each query.
+
+        Parameters
+        ----------
+        queries : (m, f) ndarray of float32
+            Unit rows.
+        k : int
+
+        Returns
+        -------
+        (m, k) ndarray of int64
+            In no sure order; -1 where fewer were found.
+        """
+        _, ids = self._index.search(np.ascontiguousarray(queries), k)
+        return np.asarray(ids, dtype=np.int64)

@@ -1,0 +1,227 @@
+"""The graph of neighbours: brought up to date it is the one made anew, whatever happened to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from cbir_daemon.model import graph
+from cbir_daemon.model.graph import Graph, built, checksums, updated, width_of
+from cbir_daemon.model.neighbors import Neighbors, nearest_others, nearest_to_rows, to_points
+
+FEATURES = 16
+POOL = 60
+RECALL = 0.95
+
+
+def pool() -> NDArray[np.float32]:
+    """Return codes to draw from: two parts without connection, exact and near duplicates, flat images."""
+    draw = np.random.default_rng(3)
+    numbers = draw.normal(size=(POOL, FEATURES))
+    numbers[: POOL // 2, FEATURES // 2 :] = 0
+    numbers[POOL // 2 :, : FEATURES // 2] = 0
+    numbers[10:20] = numbers[9]
+    numbers[20:24] = numbers[19] + 1e-5 * draw.normal(size=(4, FEATURES))
+    numbers -= numbers.mean(axis=1, keepdims=True)
+    unit = numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
+    unit[30:36] = 0
+    return np.asarray(unit, dtype=np.float32)
+
+
+POINTS = to_points(pool())
+
+collections = st.dictionaries(st.integers(0, 80), st.integers(0, POOL - 1), min_size=2, max_size=50)
+
+
+def of(collection: dict[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return ids and points of a collection, which says of each id which code of the pool it has."""
+    ids = np.array(sorted(collection), np.int64)
+    return ids, POINTS[[collection[int(name)] for name in ids]]
+
+
+def same(one: Graph, other: Graph) -> bool:
+    """Return whether two graphs know the same neighbours, bit for bit, as far as they promise to."""
+    ours, theirs = one.neighbors(), other.neighbors()
+    pairs = ((one.ids, other.ids), (one.sums, other.sums), (ours.ids, theirs.ids), (ours.distances, theirs.distances))
+    return all(np.array_equal(mine, yours) for mine, yours in pairs)
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let lists be short, so that collections of a few dozen outgrow them."""
+    monkeypatch.setattr(graph, "WIDTH", 5)
+    monkeypatch.setattr(graph, "SPARE", 2)
+    monkeypatch.setattr(graph, "BLOCK_IMAGES", 7)
+
+
+@settings(max_examples=300)
+@given(steps=st.lists(collections, min_size=2, max_size=4))
+def test_a_graph_brought_up_to_date_is_the_one_made_anew(steps: list[dict[int, int]]) -> None:
+    """After any images came, went and changed, with duplicates, flat images and parts without connection."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("WIDTH", 5), ("SPARE", 2), ("BLOCK_IMAGES", 7)):
+            patch.setattr(graph, name, value)
+        current: Graph | None = None
+        for step in steps:
+            ids, points = of(step)
+            current = updated(current, ids, points)
+            assert same(current, built(ids, points))
+
+
+@given(
+    first=collections,
+    gone=st.sets(st.integers(0, 80), max_size=4),
+    came=st.dictionaries(st.integers(0, 90), st.integers(0, POOL - 1), max_size=4),
+)
+def test_small_changes_make_the_same_graph_too(first: dict[int, int], gone: set[int], came: dict[int, int]) -> None:
+    """Where most lists go on and few are made anew."""
+    after = {name: code for name, code in first.items() if name not in gone} | came
+    if len(after) < 2:
+        return
+    assert same(updated(built(*of(first)), *of(after)), built(*of(after)))
+
+
+def test_the_graph_is_what_a_plain_search_finds() -> None:
+    """Nobody is missing and nobody is their own neighbour."""
+    ids = np.arange(POOL)
+    made = built(ids, POINTS)
+    found = nearest_others(POINTS, width_of(POOL))
+    assert (made.neighbors().ids == found.ids).all()
+    assert (made.neighbors().distances == found.distances).all()
+    assert made.exact
+
+
+def test_few_changes_ask_for_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph is brought up to date, not made anew: two new images are two searches, and one that went is none."""
+    asked: list[int] = []
+
+    def counted(
+        points: NDArray[np.float32], rows: NDArray[np.intp], k: int, progress: Callable[[int], None]
+    ) -> Neighbors:
+        asked.append(len(rows))
+        return nearest_to_rows(points, rows, k, progress)
+
+    monkeypatch.setattr(graph, "nearest_to_rows", counted)
+    ids = np.arange(POOL)
+    old = built(ids[:-2], POINTS[:-2])
+    asked.clear()
+    updated(old, ids[1:], POINTS[1:])
+    assert sum(asked) == 2
+
+
+def test_an_id_used_again_is_noticed() -> None:
+    """The id of an image that went now means another image: its lists are its own."""
+    ids = np.arange(20)
+    other = np.concatenate([POINTS[:5], POINTS[40:41], POINTS[6:20]])
+    assert same(updated(built(ids, POINTS[:20]), ids, other), built(ids, other))
+
+
+def test_one_changed_bit_is_another_checksum() -> None:
+    """Wherever it is."""
+    row = np.repeat(POINTS[:1], FEATURES * 32, axis=0).view(np.uint32)
+    row[np.arange(len(row)), np.arange(len(row)) // 32] ^= np.uint32(1) << (np.arange(len(row)) % 32).astype(np.uint32)
+    sums = checksums(row.view(np.float32))
+    assert len(np.unique(sums)) == len(sums)
+    assert checksums(POINTS[:1])[0] not in sums
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    """With all it knows; and nothing unfinished stays beside it."""
+    made = built(np.arange(POOL), POINTS)
+    made.save(tmp_path / "graph")
+    loaded = Graph.load(tmp_path / "graph")
+    assert loaded is not None
+    assert same(loaded, made)
+    assert loaded.exact
+    assert [path.name for path in tmp_path.iterdir()] == ["graph"]
+
+
+def test_a_damaged_file_is_no_graph(tmp_path: Path) -> None:
+    """Any changed bit, any missing end, nothing at all: the graph is made anew."""
+    path = tmp_path / "graph"
+    assert Graph.load(path) is None
+    built(np.arange(POOL), POINTS).save(path)
+    data = path.read_bytes()
+    for place in (0, len(data) // 3, len(data) - 1):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert Graph.load(path) is None
+    for length in (0, 5, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        assert Graph.load(path) is None
+
+
+def many(images: int, features: int = 32) -> NDArray[np.float32]:
+    """Return points in clusters, with some exact duplicates."""
+    draw = np.random.default_rng(0)
+    numbers = draw.normal(size=(images // 20, features))[draw.integers(images // 20, size=images)]
+    numbers += 0.3 * draw.normal(size=numbers.shape)
+    numbers[100:120] = numbers[99]
+    numbers -= numbers.mean(axis=1, keepdims=True)
+    return np.asarray(numbers / np.linalg.norm(numbers, axis=1, keepdims=True), dtype=np.float32)
+
+
+def recall(made: Graph, points: NDArray[np.float32]) -> float:
+    """Return the share of the true nearest that a graph knows."""
+    near = made.neighbors().ids
+    true = nearest_others(points, near.shape[1]).ids
+    found = [len(np.intersect1d(ours, theirs)) for ours, theirs in zip(near, true, strict=True)]
+    return sum(found) / near.size
+
+
+def test_inverted_lists_find_nearly_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the size of exact graphs, made anew and brought up to date, `RECALL` of the true neighbours are known."""
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(graph, "EXACT_IMAGES", 1000)
+    points, ids = many(5000), np.arange(5000)
+    made = built(ids, points)
+    assert not made.exact
+    assert (made.neighbors().ids != ids[:, np.newaxis]).all()
+    assert recall(made, points) >= RECALL
+    kept = np.delete(ids, np.arange(0, 4800, 97))
+    before = built(kept[:-200], points[kept[:-200]])
+    after = updated(before, kept, points[kept])
+    assert recall(after, points[kept]) >= RECALL
+
+
+def test_nobody_is_left_with_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image far from all others, whose lists hold few, is compared with everybody."""
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(graph, "EXACT_IMAGES", 100)
+    monkeypatch.setattr("cbir_daemon.model.inverted.PROBES", 1)
+    points = np.concatenate([many(2000), -np.ones((1, 32), np.float32) / np.float32(np.sqrt(32))])
+    near = built(np.arange(2001), points).neighbors()
+    assert (near.ids >= 0).all()
+    assert np.isfinite(near.distances).all()
+
+
+def test_without_the_extra_every_graph_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any size."""
+    monkeypatch.setattr(graph, "EXACT_IMAGES", 10)
+    monkeypatch.setattr(graph, "InvertedLists", None)
+    made = built(np.arange(POOL), POINTS)
+    assert made.exact
+    assert (made.neighbors().ids == nearest_others(POINTS, width_of(POOL)).ids).all()
+
+
+def test_a_graph_that_was_not_exact_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collection that shrank below the size of exact graphs gets one anew."""
+    pytest.importorskip("faiss")
+    points, ids = many(3000), np.arange(3000)
+    with monkeypatch.context() as patch:
+        patch.setattr(graph, "EXACT_IMAGES", 1000)
+        patch.setattr("cbir_daemon.model.inverted.PROBES", 1)
+        old = built(ids, points)
+    assert same(updated(old, ids[:-5], points[:-5]), built(ids[:-5], points[:-5]))
+
+
+def test_lists_of_a_huge_collection_are_shorter() -> None:
+    """So that they take no more than `MOST_BYTES`."""
+    assert width_of(2) == 1
+    wide = 4_000_000
+    assert (width_of(wide) + graph.SPARE) * graph.NEIGHBOR_BYTES * wide <= graph.MOST_BYTES
