@@ -30,7 +30,7 @@ from cbir_daemon.client import Client
 from cbir_daemon.errors import BadRequestError, CbirError
 from cbir_daemon.handlers.model import model_fit
 from cbir_daemon.ingest import Progress
-from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.model.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import Candidate, FitReport
 from cbir_daemon.refit import Refit, RefitState
@@ -45,6 +45,21 @@ from tests.process.daemon import Daemon, living
 METHODS = sorted(handlers.METHODS)
 METHOD_SECTIONS = {one.title: one for one in sections("protocol.md") if one.title in handlers.METHODS}
 DOCUMENT_OF = re.compile(r"Answer: the document of \[`(cbir [a-z ]+)`\]\(commands\.md#([a-z-]+)\)\.")
+
+
+ALL_NUMBERS = {
+    "contents": 3,
+    "changed": 1,
+    "changed_fraction": 0.5,
+    "far_fraction": 0.25,
+    "kept": 0.5,
+    "kept_at_fit": 0.5,
+    "min_dist": 0.0,
+    "compared": 3,
+    "kept_before": 0.5,
+    "kept_after": 0.5,
+}
+"""Everything that a run may have been decided by."""
 
 
 def test_the_client_has_one_method_for_each() -> None:
@@ -304,15 +319,18 @@ def put_map(state: Path) -> None:
     try:
         ids = [content_id for piece in store.all_vectors() for content_id, _ in piece]
         folder = start_folder(state / MODELS_FOLDER)
-        for name in (MODEL_FILE, CODES_FILE):
+        for name in (MODEL_FILE, CODES_FILE, FLAT_FILE):
             with new_file(folder / name) as file:
                 file.write(b"never loaded: no content is without its position")
         artifact, sha256 = seal(folder, matching.CODE_VERSION, {"seed": 42})
         curve = (Candidate(5, 2, 0.93, 0.5), Candidate(5, 8, 0.95, 0.625))
         report = FitReport(5, 8, 0.95, 0.625, len(ids), 42, 12.5, 260.25, curve, artifact, sha256)
-        run_id = store.start_run(FitBegun("there is no map", matching.CODE_VERSION, len(ids)), 1_767_225_600.0)
+        begun = FitBegun("there is no map", matching.CODE_VERSION, len(ids), "tuned", ALL_NUMBERS)
+        run_id = store.start_run(begun, 1_767_225_600.0)
         positions = np.random.default_rng(0).random((len(ids), 8)).astype("<f4")
-        placed = [Placed(one, "fitted", row.tobytes()) for one, row in zip(ids, positions, strict=True)]
+        placed = [
+            Placed(one, "fitted", row.tobytes(), row[:2].tobytes()) for one, row in zip(ids, positions, strict=True)
+        ]
         store.activate_run(run_id, report, placed, 1_767_225_612.5)
     finally:
         store.close()
@@ -422,6 +440,8 @@ class Scene:
         self.daemon.settle()
         for command in ("query", "status", "errors", "duplicates", "scan", "album list", "model show", "model history"):
             self.ask(f"cbir {command}", *([self.daemon.album / "photo-0001.jpg"] if command == "query" else []))
+        self.ask("cbir model plot")
+        self.ask("cbir map", self.daemon.home / "map.html")
         (self.daemon.home / "empty").mkdir()
         self.ask("cbir album add", self.daemon.home / "empty")
         self.ask("cbir album remove", self.daemon.home / "empty")
@@ -445,6 +465,8 @@ class Scene:
             self.answers["hello"].append(client.hello())
             self.answers["backup"].append(client.backup(self.daemon.home / "copy"))
             self.answers["sheet"].append(client._exchange("sheet", {"path": str(self.first)}).message["ok"])
+            for form in ("png", "page"):
+                self.answers["map"] += [ok for ok, _ in client.map(form=form)]
             self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
             assert self.answers["cbir model history"][-1] == client.model_history()
 

@@ -296,6 +296,8 @@ def test_history_is_a_table() -> None:
     run = {
         "id": 2,
         "outcome": "failed",
+        "kind": "warm",
+        "numbers": {"contents": 30, "changed_fraction": 0.25},
         "started_at": "2024",
         "fitted_images": None,
         "n_neighbors": None,
@@ -307,5 +309,6 @@ def test_history_is_a_table() -> None:
     }
     header, line = text.history({"runs": [run]})
     assert header.split()[:2] == ["id", "outcome"]
-    assert line.split() == ["2", "failed", "2024", "-", "-", "-", "-", "-", "asked", "for", "no", "memory"]
+    assert line.split()[:8] == ["2", "failed", "warm", "2024", "-", "-", "-", "-"]
+    assert line.endswith(" asked for (contents 30, changed_fraction 0.25) no memory")
     assert list(text.history({"runs": []})) == []

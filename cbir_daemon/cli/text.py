@@ -191,6 +191,8 @@ def _refit(refit: Json) -> Iterator[str]:
         yield f"fit: running, {progress['fraction']:.0%}, {progress['stage']}: {progress['message']}"
     elif refit["changed_fraction"] is not None:
         yield f"fit: {refit['changed_fraction']:.1%} changed since; due above {refit['threshold']:.0%}"
+    if refit.get("reason") and refit.get("waits_for"):
+        yield f"fit: wanted, {printable(refit['reason'])}; waits for {refit['waits_for']}"
 
 
 def groups(answer: Json) -> Iterator[str]:
@@ -308,7 +310,7 @@ def model(answer: Json) -> Iterator[str]:
     """Yield the map's hyper-parameters, scores, and the curve from which they were chosen."""
     for name, value in answer.items():
         if name not in ("curve", "message"):
-            yield f"{name}: {_number(value)}"
+            yield f"{name}: {_numbers(value) if name == 'numbers' else _number(value)}"
     names = ["n_neighbors", "n_components", "trustworthiness", "neighbor_recall"]
     rows = [names, *([_number(candidate[name]) for name in names] for candidate in answer["curve"])]
     yield from (f"  {line}" for line in table(rows))
@@ -316,12 +318,17 @@ def model(answer: Json) -> Iterator[str]:
 
 def history(answer: Json) -> Iterator[str]:
     """Yield a line a run, newest first."""
-    names = ("id", "outcome", "started_at", "fitted_images", "n_neighbors", "n_components", "trustworthiness")
+    names = ("id", "outcome", "kind", "started_at", "fitted_images", "n_neighbors", "n_components", "trustworthiness")
     rows = [[*names, "duration_s", "reason"]]
     for run in answer["runs"]:
-        numbers = [_number(run[name]) for name in (*names, "duration_s")]
-        rows.append([*numbers, f"{run['reason']} {run['message']}".strip()])
+        values = [_number(run[name]) for name in (*names, "duration_s")]
+        why = f"{printable(run['reason'])} ({_numbers(run['numbers'])}) {printable(run['message'])}".replace("() ", "")
+        rows.append([*values, why.strip()])
     yield from table(rows) if len(rows) > 1 else ()
+
+
+def _numbers(numbers: Json) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in numbers.items())
 
 
 def _number(value: Any) -> str:  # noqa: ANN401 -- JSON

@@ -46,6 +46,8 @@ def _run_to_json(run: ModelRun) -> Json:
     return {
         "id": run.id,
         "reason": run.reason,
+        "kind": run.kind,
+        "numbers": dict(run.numbers),
         "outcome": run.outcome,
         "message": run.message,
         "started_at": when(run.started_at),

@@ -75,11 +75,16 @@ def _model(run: ModelRun, coverage: Coverage) -> Json:
 
 
 def _refit(rooms: Rooms, changed_fraction: float | None) -> Json:
-    state = rooms.refit.state
+    state, decision = rooms.refit.state, rooms.refit.decision()
     return {
         "running": state is not None,
+        "reason": decision.reason,
+        "waits_for": decision.waits_for,
         "changed_fraction": None if changed_fraction is None else round(changed_fraction, 4),
         "threshold": rooms.refit.settings.refit_changed_fraction,
+        "far_fraction": decision.numbers.get("far_fraction"),
+        "kept": decision.numbers.get("kept"),
+        "kept_at_fit": decision.numbers.get("kept_at_fit"),
         "progress": None if state is None else {**fit_news(state), "elapsed_s": round(state.elapsed_s, 1)},
     }
 
