@@ -212,6 +212,19 @@ class Client:
         """Return every run, newest first."""
         return self._pages("runs", "model_history", {})
 
+    def map(self, *, form: str = "png", size_px: int = 2400) -> Iterator[tuple[Json, bytes]]:
+        """Draw the collection; yield each answer with its blob.
+
+        Parameters
+        ----------
+        form : str
+            "png": one answer, whose blob is the picture.  "page": places, then atlases.
+        size_px : int
+            Longer side of the picture.
+        """
+        for frame in self._frames_of("map", {"form": form, "size_px": size_px}):
+            yield frame.message["ok"], frame.blob
+
     def errors(self) -> Json:
         """Return the files that could not be read, and why."""
         return self._pages("errors", "errors", {})
@@ -238,12 +251,16 @@ class Client:
         return first
 
     def _stream(self, method: str, params: Json) -> Iterator[Json]:
+        for frame in self._frames_of(method, params):
+            yield frame.message["ok"]
+
+    def _frames_of(self, method: str, params: Json) -> Iterator[Frame]:
         request_id = self._send(method, params)
         more = True
         while more:
-            message = self._answer(request_id).message
-            more = message.get("more", False)
-            yield message["ok"]
+            frame = self._answer(request_id)
+            more = frame.message.get("more", False)
+            yield frame
 
     def _send(self, method: str, params: Json, blob: bytes = b"") -> int:
         self._last_id += 1

@@ -152,6 +152,8 @@ def test_version(run: Callable[..., Done], name: str) -> None:
         ("cbir alerts --since -1", "-1 is not in the range"),
         ("cbir dismiss a.jpg", "Missing argument 'B'"),
         ("cbir album watch .", "No such command 'watch'"),
+        ("cbir map", "Missing argument 'OUT'"),
+        ("cbir map out.png --size 0", "0 is not in the range"),
         ("cbir-daemon start", "No such command 'start'"),
         ("cbir-daemon config chekc", "No such command 'chekc'"),
         ("cbir-daemon backup", "Missing argument 'FILE'"),
@@ -245,6 +247,7 @@ ARGUMENTS = {
     "cbir alerts test": ["log"],
     "cbir watch add": ["x.jpg"],
     "cbir watch remove": ["x.jpg"],
+    "cbir map": ["map.html"],
 }
 
 

@@ -16,12 +16,15 @@ import cbir_daemon
 from cbir_daemon import server
 from cbir_daemon.child import Child
 from cbir_daemon.cli import text
+from cbir_daemon.cli.dots import dots
+from cbir_daemon.cli.map import drawn
 from cbir_daemon.collection import rows
 from cbir_daemon.config import places
 from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.handlers.overview import CAPABILITIES
 from cbir_daemon.matching import CODE_VERSION
 from cbir_daemon.model import MODEL_VERSION
+from cbir_daemon.pictures.candidates import curve_of
 from cbir_daemon.protocol import framing, messages
 from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.store import SCHEMA_VERSION
@@ -56,6 +59,8 @@ AS_TEXT: dict[str, Lines] = {
     "cbir watch list": text.works,
     "cbir model show": text.model,
     "cbir model history": text.history,
+    "cbir model plot": lambda answer: dots(curve_of(answer)),
+    "cbir map": drawn,
 }
 """Command -> what makes text of its answer.  Those that say one short line have none."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cbir_daemon import __version__
-from cbir_daemon.cli import alerts, duplicates, metrics, resolve, review, text
+from cbir_daemon.cli import metrics, text
 from cbir_daemon.cli.common import (
     A_PATH,
     AS_JSON,
@@ -22,15 +22,31 @@ from cbir_daemon.cli.common import (
     print_answer,
     print_lines,
     print_paths0,
+    write_file,
 )
+from cbir_daemon.cli.lazy import LazyCommands
 from cbir_daemon.cli.running import run
-from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError, StorageError, UnavailableError
+from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError, UnavailableError
 from cbir_daemon.records import Kind
 
 MAX_TIMEOUT_S = 7 * 86_400
 
+ELSEWHERE = {
+    "alerts": "cbir_daemon.cli.alerts:alerts",
+    "decisions": "cbir_daemon.cli.duplicates:decisions",
+    "dismiss": "cbir_daemon.cli.duplicates:dismiss",
+    "duplicates": "cbir_daemon.cli.duplicates:duplicates",
+    "map": "cbir_daemon.cli.map:map_",
+    "model": "cbir_daemon.cli.model:model",
+    "resolve": "cbir_daemon.cli.resolve:resolve",
+    "review": "cbir_daemon.cli.review:review",
+    "undismiss": "cbir_daemon.cli.duplicates:undismiss",
+    "watch": "cbir_daemon.cli.alerts:watch",
+}
+"""Commands that are not in this module: importing them all takes a third of the start of `cbir query`."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, commands=LazyCommands(ELSEWHERE))
 @click.option("--socket", type=A_PATH, help="Socket of the daemon.  [default: CBIR_SOCKET, or where a daemon listens]")
 @click.version_option(__version__, prog_name="cbir")
 @click.pass_context
@@ -75,7 +91,7 @@ def query(
             source = bytes_of(absolute(image))
             answer = client.query(source, **asked, explain=explain)
         if sheet is not None:
-            _write(sheet, client.sheet(source, **asked))
+            write_file(sheet, client.sheet(source, **asked))
     if paths0:
         print_paths0(match["path"] for match in answer["matches"])
     else:
@@ -83,14 +99,6 @@ def query(
     if not answer["matches"]:
         click.echo("nothing found", err=True)
     return FOUND if answer["matches"] else NOTHING_FOUND
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}", hint="give another name") from error
-    click.echo(f"wrote {path}", err=True)
 
 
 # -- keeping up --------------------------------------------------------------------------------------------------
@@ -192,70 +200,6 @@ def errors(as_json: bool) -> int:
         answer = client.errors()
     print_answer(answer, text.errors, as_json=as_json)
     return FOUND if answer["errors"] else NOTHING_FOUND
-
-
-# -- copies ------------------------------------------------------------------------------------------------------------
-
-cbir.add_command(duplicates.duplicates)
-cbir.add_command(duplicates.dismiss)
-cbir.add_command(duplicates.undismiss)
-cbir.add_command(duplicates.decisions)
-cbir.add_command(resolve.resolve)
-cbir.add_command(review.review)
-
-
-# -- alerts ---------------------------------------------------------------------------------------------------------
-
-cbir.add_command(alerts.alerts)
-cbir.add_command(alerts.watch)
-
-
-# -- the model ---------------------------------------------------------------------------------------------------
-
-
-@cbir.group()
-def model() -> None:
-    """Show, fit or look back at the map of the collection."""
-
-
-@model.command("show")
-@AS_JSON
-def model_show(as_json: bool) -> None:
-    """Show the map in use, its scores and curve."""
-    with connected() as client:
-        print_answer(client.model_show(), text.model, as_json=as_json)
-
-
-@model.command("fit")
-@AS_JSON
-def model_fit(as_json: bool) -> None:
-    """Tune and fit now.
-
-    Queries are answered from the old map until the new one is there.
-    """
-    with connected() as client:
-        for news in client.model_fit():
-            if "run" in news:
-                print_answer(news["run"], text.model, as_json=as_json)
-            elif sys.stderr.isatty():
-                progress = news["progress"]
-                line = f"{progress['fraction']:4.0%}  {progress['stage']}: {progress['message']}"
-                click.echo(f"\r\x1b[K{line}", nl=False, err=True)
-        if sys.stderr.isatty():
-            click.echo("\r\x1b[K", nl=False, err=True)
-
-
-@model.command("history")
-@AS_JSON
-def model_history(as_json: bool) -> int:
-    """List every fit and what came of it.
-
-    With hyper-parameters, scores, size and duration.  Exit status 1 when there was none.
-    """
-    with connected() as client:
-        answer = client.model_history()
-    print_answer(answer, text.history, as_json=as_json)
-    return FOUND if answer["runs"] else NOTHING_FOUND
 
 
 def main() -> None:

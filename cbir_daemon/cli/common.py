@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import click
 
 from cbir_daemon.client import Client
 from cbir_daemon.config import client_socket_paths
-from cbir_daemon.errors import NotFoundError
+from cbir_daemon.errors import BadRequestError, NotFoundError, StorageError
 from cbir_daemon.protocol.messages import Json, path_from_json
 
 FOUND = 0
@@ -62,6 +62,23 @@ def bytes_of(path: Path) -> bytes:
 def maybe_absolute(path: Path | None) -> Path | None:
     """Return the same, and None for None."""
     return None if path is None else absolute(path)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write what somebody asked for to the file that he named, and say so."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}", hint="give another name") from error
+    click.echo(f"wrote {path}", err=True)
+
+
+def form_of(path: Path, forms: Mapping[str, str]) -> str:
+    """Return what the ending of a file's name asks for; raises `BadRequestError` for any other."""
+    form = forms.get(path.suffix.lower())
+    if form is None:
+        raise BadRequestError(f"{path}: cannot be drawn", hint=f"give a name that ends in {' or '.join(forms)}")
+    return form
 
 
 def print_json(document: object) -> None:

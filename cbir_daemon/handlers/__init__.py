@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from cbir_daemon.errors import UnknownMethodError
-from cbir_daemon.handlers import alerts, duplicates, model, overview, queries, resolving, upkeep
+from cbir_daemon.handlers import alerts, drawing, duplicates, model, overview, queries, resolving, upkeep
 from cbir_daemon.handlers.rooms import Reply, Rooms
 from cbir_daemon.protocol.messages import Request
 
@@ -46,6 +46,7 @@ METHODS: Mapping[str, Handler] = {
     "model_show": model.model_show,
     "model_fit": model.model_fit,
     "model_history": model.model_history,
+    "map": drawing.draw_map,
     "hello": lambda rooms, _: overview.hello(rooms, METHODS),
 }
 

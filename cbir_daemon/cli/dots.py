@@ -1,0 +1,67 @@
+"""The curve of a fit in characters: a line a candidate, a mark where its scores lie between the worst and the best.
+
+In: a curve and the width of a terminal.  Out: lines.  Never here: the daemon, colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cbir_daemon.pictures.candidates import Curve, Point
+
+MIN_PANEL = 12
+"""Characters of a panel in the narrowest terminal."""
+
+MARK = "o"
+CHOSEN = "@"
+LEGEND = f"{CHOSEN} chosen"
+
+
+def dots(curve: Curve, width: int = 80) -> Iterator[str]:
+    """Yield the lines of a plot.
+
+    Parameters
+    ----------
+    curve : Curve
+    width : int
+        Of the terminal, in characters; a narrower one than the plot needs is passed over.
+    """
+    labels = [f"{point.n_neighbors:11}  {point.n_components:12}" for point in curve.points]
+    head = "n_neighbors  n_components"
+    panel = max(MIN_PANEL, (width - len(head) - 2 * 5) // 2)
+    panels = [
+        _Panel("trustworthiness", [one.trustworthiness for one in curve.points], panel),
+        _Panel("neighbour recall", [one.neighbor_recall for one in curve.points], panel),
+    ]
+    yield "  ".join([" " * len(head), *(f" {one.name[:panel].ljust(panel)} " for one in panels)]).rstrip()
+    yield "  ".join([head, *(f" {one.scale} " for one in panels)]).rstrip()
+    for number, (label, point) in enumerate(zip(labels, curve.points, strict=True)):
+        yield "  ".join([label, *(f"|{one.line(number, _mark(point, curve))}|" for one in panels)])
+    chosen = curve.chosen
+    yield f"{LEGEND}: n_neighbors {chosen.n_neighbors}, n_components {chosen.n_components}"
+
+
+def _mark(point: Point, curve: Curve) -> str:
+    return CHOSEN if point == curve.chosen else MARK
+
+
+class _Panel:
+    """Scores on a scale of `width` characters from the worst to the best."""
+
+    def __init__(self, name: str, scores: list[float], width: int) -> None:
+        self.name = name
+        self._scores = scores
+        self._width = width
+        self._low, self._high = min(scores), max(scores)
+
+    @property
+    def scale(self) -> str:
+        """The two ends, in figures; one when they are the same."""
+        low, high = f"{self._low:.3f}", f"{self._high:.3f}"
+        return low.center(self._width) if low == high else low + high.rjust(self._width - len(low))
+
+    def line(self, number: int, mark: str) -> str:
+        """Return the panel's part of a line."""
+        spread = self._high - self._low
+        share = (self._scores[number] - self._low) / spread if spread else 0.5
+        return mark.rjust(1 + round(share * (self._width - 1))).ljust(self._width)

@@ -1,0 +1,50 @@
+"""`cbir map`: the collection as a picture to look at, or a page to walk through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from cbir_daemon.cli import text
+from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, form_of, print_answer, write_file
+from cbir_daemon.pictures.page import page_of
+from cbir_daemon.protocol.messages import Json, path_to_json
+
+FORMS = {".png": "png", ".html": "page", ".htm": "page"}
+"""Ending of a file -> what the daemon is asked for."""
+
+
+@click.command("map")
+@click.argument("out", type=A_PATH)
+@click.option(
+    "--size",
+    "size_px",
+    type=click.IntRange(64, 8192),
+    default=2400,
+    show_default=True,
+    help="Longer side of a .png, in pixels.",
+)
+@AS_JSON
+def map_(out: Path, size_px: int, as_json: bool) -> None:
+    """Draw the collection: images that look alike lie together, duplicates are framed.
+
+    OUT is a picture (.png), or a page for a browser that pans, zooms and finds paths (.html); it needs nothing but
+    itself.
+    """
+    form = form_of(out, FORMS)
+    with connected() as client:
+        parts = list(client.map(form=form, size_px=size_px))
+    first = parts[0][0]
+    data = parts[0][1] if form == "png" else page_of(parts)
+    write_file(out, data)
+    counts = {name: first[name] for name in ("images", "shown", "groups")}
+    print_answer({"path": path_to_json(bytes(absolute(out))), **counts, "size": len(data)}, drawn, as_json=as_json)
+
+
+def drawn(answer: Json) -> Iterator[str]:
+    """Yield what was drawn; how many of the images, when these are not all."""
+    of_all = "" if answer["shown"] == answer["images"] else f" of {answer['images']}, evenly chosen"
+    size = text.size(answer["size"])
+    yield f"{answer['shown']} images{of_all}, {answer['groups']} groups of duplicates, {size}"

@@ -1,0 +1,121 @@
+"""Commands of `cbir` about the map of the collection: its scores, its fits, what was tried."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from cbir_daemon.cli import text
+from cbir_daemon.cli.common import (
+    A_PATH,
+    AS_JSON,
+    FOUND,
+    NOTHING_FOUND,
+    connected,
+    form_of,
+    print_answer,
+    write_file,
+)
+from cbir_daemon.cli.dots import dots
+from cbir_daemon.errors import UnavailableError
+from cbir_daemon.pictures.candidates import Curve, curve_of
+from cbir_daemon.protocol.messages import Json
+
+PICTURES = {".png": "png", ".svg": "svg"}
+"""Ending of a file -> form of the picture."""
+
+MAX_WIDTH = 120
+"""Characters of a plot in a wide terminal."""
+
+CHOICE = ("n_neighbors", "n_components", "trustworthiness", "neighbor_recall")
+
+
+@click.group()
+def model() -> None:
+    """Show, fit, plot or look back at the map of the collection."""
+
+
+@model.command()
+@AS_JSON
+def show(as_json: bool) -> None:
+    """Show the map in use, its scores and curve."""
+    with connected() as client:
+        print_answer(client.model_show(), text.model, as_json=as_json)
+
+
+@model.command()
+@AS_JSON
+def fit(as_json: bool) -> None:
+    """Tune and fit now.
+
+    Queries are answered from the old map until the new one is there.
+    """
+    with connected() as client:
+        for news in client.model_fit():
+            if "run" in news:
+                print_answer(news["run"], text.model, as_json=as_json)
+            elif sys.stderr.isatty():
+                progress = news["progress"]
+                line = f"{progress['fraction']:4.0%}  {progress['stage']}: {progress['message']}"
+                click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+@model.command()
+@AS_JSON
+def history(as_json: bool) -> int:
+    """List every fit and what came of it.
+
+    With hyper-parameters, scores, size and duration.  Exit status 1 when there was none.
+    """
+    with connected() as client:
+        answer = client.model_history()
+    print_answer(answer, text.history, as_json=as_json)
+    return FOUND if answer["runs"] else NOTHING_FOUND
+
+
+@model.command()
+@click.argument("out", type=A_PATH, required=False)
+@AS_JSON
+def plot(out: Path | None, as_json: bool) -> None:
+    """Plot trustworthiness and neighbour recall against n_neighbors, the choice marked.
+
+    Into the terminal, or as a picture to OUT, which ends in .png or .svg.
+    """
+    form = None if out is None else form_of(out, PICTURES)
+    with connected() as client:
+        answer = client.model_show()
+    if out is not None and form is not None:
+        write_file(out, _picture(curve_of(answer), form))
+    # Where a file was written, only a program wants the curve, too.
+    if out is None or as_json:
+        print_answer(_tried(answer), plot_lines, as_json=as_json)
+
+
+def _tried(answer: Json) -> Json:
+    curve = [{name: one[name] for name in CHOICE} for one in answer["curve"]]
+    return {**{name: answer[name] for name in CHOICE}, "curve": curve}
+
+
+def plot_lines(answer: Json) -> Iterator[str]:
+    """Yield the plot in characters, as wide as the terminal."""
+    return dots(curve_of(answer), min(MAX_WIDTH, shutil.get_terminal_size().columns))
+
+
+def _picture(curve: Curve, form: str) -> bytes:
+    try:
+        # matplotlib takes half a second to load, and is an extra.
+        module = importlib.import_module("cbir_daemon.pictures.curve")
+    except ImportError as error:
+        raise UnavailableError(
+            "a picture of the curve needs matplotlib",
+            hint="pip install 'cbir-daemon[plot]', or leave OUT away for a plot in the terminal",
+        ) from error
+    picture: bytes = module.draw_curve(curve, form)
+    return picture

@@ -1,0 +1,197 @@
+"""Give each image of the map a cell of its own on a grid, near to where it lies.
+
+In: positions in the plane.  Out: cells, or which rows to show.  Never here: pictures, ids.
+
+UMAP puts images that are alike on top of each other; on a grid none hides another.  What is lost is the distance
+inside a crowd, what stays is who is beside whom, and the gaps between crowds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FILL: Final = 0.5
+"""Share of the cells that is taken: the rest are the gaps that keep crowds apart."""
+
+EVENNESS: Final = 0.3
+"""How far crowds are spread out: 0 leaves distances as they are, 1 leaves only the order along each axis."""
+
+MARGIN: Final = 0.3
+"""Room on each side, as a share of the grid, into which a crowd at the edge may grow."""
+
+DENSITY_BINS: Final = 48
+CURVE_BITS: Final = 10
+STRIDES: Final = (32, 16, 8, 4, 2, 1)
+ROUNDS: Final = 8
+NEARBY: Final = 128
+"""Cells that are tried at once in the search for a free one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Cells of images.
+
+    Parameters
+    ----------
+    columns, rows : int
+    cells : (n, 2) ndarray of int32
+        Column and row of each image, from the upper left; no two are the same.
+    """
+
+    columns: int
+    rows: int
+    cells: NDArray[np.int32]
+
+
+def sample(xy: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+    """Return at most `most` rows that stand for all, ascending: as many of each region as its share.
+
+    Parameters
+    ----------
+    xy : (n, 2) ndarray of float32
+    most : int
+        At least 1.
+    """
+    if len(xy) <= most:
+        return np.arange(len(xy))
+    order = np.argsort(_along_curve(xy), kind="stable")
+    return np.sort(order[np.linspace(0, len(xy) - 1, most).round().astype(np.int64)])
+
+
+def arrange(xy: NDArray[np.float32], fill: float = FILL) -> Grid:
+    """Return a grid in which each image has a cell near to its position.
+
+    Parameters
+    ----------
+    xy : (n, 2) ndarray of float32
+        Finite; y grows upwards, as in plots.
+    fill : float
+        Share that is taken of the cells between the outermost positions, in (0, 1].
+
+    Notes
+    -----
+    Images are put into the nearest free cell, those of dense regions first; then cells are exchanged, at first far
+    ones, as long as that brings the two nearer to their positions.  The same positions give the same grid.  10 000
+    images take about a second.
+    """
+    inner = max(1, math.ceil(math.sqrt(len(xy) / fill)))
+    margin = math.ceil(MARGIN * inner)
+    side = inner + 2 * margin
+    targets = _spread(xy) * (inner - 1) + margin
+    grid = np.full((side, side), -1, dtype=np.int64)
+    _put(grid, targets)
+    for stride in STRIDES:
+        for _ in range(ROUNDS):
+            _exchange(grid, targets, stride)
+    cells = np.empty((len(xy), 2), dtype=np.int32)
+    rows, columns = np.nonzero(grid >= 0)
+    cells[grid[rows, columns]] = np.stack([columns, rows], axis=1)
+    # What nothing was pushed into is cut off.
+    cells -= cells.min(axis=0, initial=side)
+    columns_taken, rows_taken = cells.max(axis=0, initial=0) + 1
+    return Grid(int(columns_taken), int(rows_taken), cells)
+
+
+def _spread(xy: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return (n, 2) positions within [0, 1], row by row from the top, crowds spread out."""
+    down = np.stack([xy[:, 0], -xy[:, 1]], axis=1).astype(np.float64)
+    if not len(down):
+        return down
+    low, high = down.min(axis=0), down.max(axis=0)
+    # One scale for both axes keeps shapes.
+    scale = max(float((high - low).max()), np.finfo(np.float32).tiny)
+    plain = 0.5 + (down - (low + high) / 2) / scale
+    ranks = np.stack([_ranks(down[:, axis]) for axis in (0, 1)], axis=1)
+    spread: NDArray[np.float64] = (1 - EVENNESS) * plain + EVENNESS * ranks
+    return spread
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of values below each, in [0, 1]; equal values have one rank."""
+    ordered = np.sort(values)
+    middle = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1
+    ranks: NDArray[np.float64] = middle / max(1, 2 * (len(values) - 1))
+    return ranks
+
+
+def _put(grid: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
+    """Put each image into the free cell nearest to the one that it wants."""
+    side = len(grid)
+    bins = (targets * ((DENSITY_BINS - 1) / max(1, side - 1))).astype(np.int64)
+    region = bins[:, 1] * DENSITY_BINS + bins[:, 0]
+    crowd = np.bincount(region, minlength=DENSITY_BINS**2)[region]
+    wanted = targets.round().astype(np.int64)
+    columns, rows = _offsets(side)
+    for image in np.argsort(-crowd, kind="stable"):
+        column, row = wanted[image]
+        for start in range(0, len(columns), NEARBY):
+            across, down = columns[start : start + NEARBY] + column, rows[start : start + NEARBY] + row
+            inside = (across >= 0) & (across < side) & (down >= 0) & (down < side)
+            across, down = across[inside], down[inside]
+            free = np.flatnonzero(grid[down, across] < 0)
+            if len(free):
+                grid[down[free[0]], across[free[0]]] = image
+                break
+
+
+def _offsets(side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the steps to every other cell, nearest first."""
+    steps = np.arange(1 - side, side)
+    columns, rows = (steps_of.ravel() for steps_of in np.meshgrid(steps, steps))
+    order = np.argsort(columns**2 + rows**2, kind="stable")
+    return columns[order], rows[order]
+
+
+def _exchange(grid: NDArray[np.int64], targets: NDArray[np.float64], stride: int) -> None:
+    """Exchange cells `stride` apart where that brings what is in them nearer to its positions, free cells included."""
+    side = len(grid)
+    for right, down in ((stride, 0), (0, stride), (stride, stride), (stride, -stride)):
+        rows, columns = np.indices((side, side)).reshape(2, -1)
+        along = columns if right else rows
+        for parity in (0, 1):
+            first = (along // stride % 2 == parity) & (columns + right < side)
+            first &= (rows + down < side) & (rows + down >= 0)
+            here = (rows[first], columns[first])
+            there = (here[0] + down, here[1] + right)
+            one, other = grid[here], grid[there]
+            gain = _cost(one, here, targets) + _cost(other, there, targets)
+            gain -= _cost(one, there, targets) + _cost(other, here, targets)
+            better = gain > 0
+            grid[here[0][better], here[1][better]] = other[better]
+            grid[there[0][better], there[1][better]] = one[better]
+
+
+def _cost(
+    images: NDArray[np.int64], cells: tuple[NDArray[np.int64], NDArray[np.int64]], targets: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the squared distance of each image from a cell, in cells; 0 where there is no image."""
+    rows, columns = cells
+    wanted = targets[images]
+    cost: NDArray[np.float64] = (wanted[:, 0] - columns) ** 2 + (wanted[:, 1] - rows) ** 2
+    return np.where(images >= 0, cost, 0.0)
+
+
+def _along_curve(xy: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the place of each position along a Z-shaped curve through the plane: near places are near positions."""
+    cells = (_spread(xy) * (2**CURVE_BITS - 1)).astype(np.int64)
+    return along_curve(cells)
+
+
+def along_curve(cells: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the place of each (column, row) along a Z-shaped curve; both below 2**15.
+
+    References
+    ----------
+    G. M. Morton (1966), "A computer oriented geodetic data base and a new technique in file sequencing", IBM.
+    """
+    place = np.zeros(len(cells), dtype=np.int64)
+    wide = cells.astype(np.int64)
+    for bit in range(15):
+        for axis in (0, 1):
+            place |= (wide[:, axis] >> bit & 1) << (2 * bit + axis)
+    return place
