@@ -8,6 +8,7 @@ Only child processes import this module: umap-learn and numba take seconds and 2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,15 +33,22 @@ WARM_SHARE = 5
 WARM_ALPHA = 0.25
 """A warm fit takes one in so many epochs, and steps of this share of a cold one's: it mends a map, and makes none."""
 
-LOCAL_CONNECTIVITY = 2
-"""Neighbours that each image is fully tied to, in the fit; in `transform` umap-learn takes one less.
+TIED_SHARE = 2 / 3
+FEWEST_TIED = 2
+"""Share of its neighbours that each image is fully tied to in the fit, and how many at least (`local_connectivity`).
 
-With its default, 1, a projected image is fully tied to none.  Its weights are then scaled by the largest in the batch,
-and its bandwidth may be clamped by the batch's mean distance: an image lands elsewhere in company than alone.  With one
-full tie the largest weight of every row is 1 and the clamp is the row's own, so a batch is exactly the sum of its
-images (the random numbers are each row's own already).  It also keeps more neighbours: over 2 500 photographs, of the
-10 nearest of a held-out image 0.31 to 0.32 instead of 0.28 to 0.31 at `n_neighbors` 15 and 30.
+In `transform` umap-learn takes one less.  With its default, 1, a projected image is fully tied to none.  Its weights
+are then scaled by the largest in the batch, and its bandwidth may be clamped by the batch's mean distance: an image
+lands elsewhere in company than alone.  With one full tie the largest weight of every row is 1 and the clamp is the
+row's own, so a batch is exactly the sum of its images (the random numbers are each row's own already).  Many full ties
+also keep more neighbours: see docs/model.md.
 """
+
+FEW_NEGATIVES = 5
+"""Images that push each image away, for each that pulls, in trials and in large maps; umap-learn's own."""
+
+NEGATIVES = ((5_000, 30), (10_000, 15))
+"""Up to so many images, so many of them: they keep more neighbours for their time."""
 
 INIT_NOISE = 1e-4
 """Noise on the first positions, as a share of their range: duplicates need some to come apart."""
@@ -82,12 +90,25 @@ class Recipe:
         Equal points and seeds give equal positions, bit for bit.
     min_dist : float
         How far apart the closest images are kept, 0 to 1.
+    negatives : int
+        Images that push each image away, for each that pulls: more keep more neighbours, and take longer.
     """
 
     n_neighbors: int
     n_components: int
     seed: int
     min_dist: float = 0.0
+    negatives: int = FEW_NEGATIVES
+
+    @property
+    def local_connectivity(self) -> int:
+        """Neighbours that each image is fully tied to."""
+        return max(FEWEST_TIED, math.floor(TIED_SHARE * self.n_neighbors))
+
+
+def negatives_for(images: int) -> int:
+    """Return how many negative samples a map of so many images can afford."""
+    return next((negatives for most, negatives in NEGATIVES if images <= most), FEW_NEGATIVES)
 
 
 def fit_map(
@@ -124,7 +145,8 @@ def fit_map(
         n_components=recipe.n_components,
         metric="precomputed",
         min_dist=recipe.min_dist,
-        local_connectivity=LOCAL_CONNECTIVITY,
+        local_connectivity=recipe.local_connectivity,
+        negative_sample_rate=recipe.negatives,
         n_epochs=epochs,
         random_state=recipe.seed,
         transform_seed=recipe.seed,
@@ -321,7 +343,7 @@ def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
     Returns
     -------
     (m, n_components) ndarray of float32
-        The same for an image alone and in any company: see `LOCAL_CONNECTIVITY`.
+        The same for an image alone and in any company: see `TIED_SHARE`.
     """
     rows, k = neighbors.ids.shape
     if not rows:

@@ -49,6 +49,10 @@ class Neighbors:
         """Return the `k` nearest of each row."""
         return Neighbors(self.ids[:, :k], self.distances[:, :k])
 
+    def copied(self) -> Neighbors:
+        """Return the same in memory of its own, so that what it was a part of can go."""
+        return Neighbors(self.ids.copy(), self.distances.copy())
+
     def tied(self) -> Neighbors:
         """Return the same with `SMALLEST_DISTANCE` between those that are equal."""
         return Neighbors(self.ids, np.maximum(self.distances, SMALLEST_DISTANCE))

@@ -10,8 +10,9 @@ users meet, for every query is projected.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,8 @@ from cbir_daemon.model.neighbors import NEAREST, Neighbors
 from cbir_daemon.records import Candidate
 
 N_NEIGHBORS = (5, 10, 15, 30, 50, 100)
-N_COMPONENTS = (8, 16, 32)
-COMPONENTS_TUNED_FIRST = 16
-"""Dimensions at which `n_neighbors` is tuned; only then are the other dimensions tried, with the winner."""
+N_COMPONENTS = (16, 8, 32)
+"""Dimensions: `n_neighbors` is tuned at the first; only then are the others tried, with the winner."""
 
 SMALLEST_SHARE = 3
 """`n_neighbors` is at most one in this many of the images: half the collection is no neighbourhood."""
@@ -36,6 +36,18 @@ NEIGHBORHOOD_SHARE = 0.01
 
 TIE_MARGIN = 0.002
 """Trustworthiness this close to the best counts as equal to it: another seed moves it by as much."""
+
+RECALL_MARGIN = 0.01
+"""Recall this close counts as equal before other seeds were tried."""
+
+FALLING = 2
+"""Larger values of `n_neighbors` in a row that must be worse in both scores before still larger ones are left out."""
+
+REPETITIONS = 3
+MOST_RIVALS = 3
+"""At most so many candidates that lie closer than another seed moves them are tried with so many seeds."""
+
+Trial = Callable[[int, int, int], Candidate]
 
 HELD_OUT_SHARE = 10
 MOST_HELD_OUT = 500
@@ -76,6 +88,117 @@ def choose(curve: Iterable[Candidate]) -> Candidate:
     best = max(candidate.trustworthiness for candidate in curve)
     finalists = [candidate for candidate in curve if candidate.trustworthiness >= best - TIE_MARGIN]
     return min(finalists, key=lambda found: (-found.neighbor_recall, found.n_neighbors, found.n_components))
+
+
+def cannot_win(curve: Sequence[Candidate]) -> bool:
+    """Say whether larger `n_neighbors` than the last can be left out.
+
+    They can when the last `FALLING` values of the curve, which ascends, were each lower in both scores than the best
+    one before them.
+    """
+    if len(curve) <= FALLING:
+        return False
+    best = choose(curve[:-FALLING])
+    return all(
+        later.trustworthiness < best.trustworthiness and later.neighbor_recall < best.neighbor_recall
+        for later in curve[-FALLING:]
+    )
+
+
+def rivals(curve: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Return the best of `curve` and those that another seed might put before it, at most `MOST_RIVALS`.
+
+    Those lie within `TIE_MARGIN` of its trustworthiness and within `RECALL_MARGIN` of its recall.
+    """
+    curve = tuple(curve)
+    best = choose(curve)
+    near = [
+        found
+        for found in curve
+        if abs(found.trustworthiness - best.trustworthiness) <= TIE_MARGIN
+        and abs(found.neighbor_recall - best.neighbor_recall) <= RECALL_MARGIN
+    ]
+    return tuple(sorted(near, key=lambda found: -found.neighbor_recall)[:MOST_RIVALS])
+
+
+class Search:
+    """Looks for the best hyper-parameters.
+
+    Parameters
+    ----------
+    neighbors : sequence of int
+        Values of `n_neighbors`, ascending.
+    dimensions : sequence of int
+        Values of `n_components`; the first is used for all `n_neighbors`, the others with the winner only.
+    trial : callable
+        Gets `n_neighbors`, `n_components` and the number of the repetition, of which each has a seed of its own;
+        returns the scores.
+    told : callable
+        Gets trials done, the most that there may be, and a sentence.
+    ready : mapping, optional
+        Scores that are known already, by the three numbers that a trial gets.
+    """
+
+    def __init__(
+        self,
+        neighbors: Sequence[int],
+        dimensions: Sequence[int],
+        trial: Trial,
+        told: Callable[[int, int, str], None],
+        ready: Mapping[tuple[int, int, int], Candidate] | None = None,
+    ) -> None:
+        self._neighbors = neighbors
+        self._dimensions = dimensions
+        self._trial = trial
+        self._told = told
+        self._ready = ready or {}
+        self._scores: dict[tuple[int, int], list[Candidate]] = {}
+
+    def run(self) -> tuple[Candidate, ...]:
+        """Return the whole curve; scores are means where a candidate was tried with several seeds."""
+        first, *others = self._dimensions
+        repeated = MOST_RIVALS * (REPETITIONS - 1)
+        for place, n_neighbors in enumerate(self._neighbors):
+            if cannot_win(self._curve()):
+                break
+            self._try(n_neighbors, first, 0, len(self._neighbors) - place + len(others) + repeated)
+        winner = choose(self._curve()).n_neighbors
+        for place, n_components in enumerate(others):
+            self._try(winner, n_components, 0, len(others) - place + repeated)
+        self._settle()
+        return self._curve()
+
+    def _settle(self) -> None:
+        """Try those again, with other seeds, between which one seed cannot decide."""
+        close = rivals(self._curve())
+        if len(close) == 1:
+            return
+        left = len(close) * (REPETITIONS - 1)
+        for repetition in range(1, REPETITIONS):
+            for candidate in close:
+                self._try(candidate.n_neighbors, candidate.n_components, repetition, left)
+                left -= 1
+
+    def _try(self, n_neighbors: int, n_components: int, repetition: int, left: int) -> None:
+        scores = self._ready.get((n_neighbors, n_components, repetition))
+        if scores is None:
+            done = sum(len(scores) for scores in self._scores.values())
+            again = f", seed {repetition + 1}" if repetition else ""
+            self._told(done, done + left, f"trying n_neighbors={n_neighbors}, n_components={n_components}{again}")
+            scores = self._trial(n_neighbors, n_components, repetition)
+        self._scores.setdefault((n_neighbors, n_components), []).append(scores)
+
+    def _curve(self) -> tuple[Candidate, ...]:
+        return tuple(_mean(scores) for scores in self._scores.values())
+
+
+def _mean(scores: Sequence[Candidate]) -> Candidate:
+    return Candidate(
+        scores[0].n_neighbors,
+        scores[0].n_components,
+        fmean(found.trustworthiness for found in scores),
+        fmean(found.neighbor_recall for found in scores),
+    )
 
 
 @dataclass(frozen=True, slots=True)
