@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cbir_daemon.client import Client
+from cbir_daemon.ingest import BATCH_FILES
 from tests import pictures
 from tests.process.daemon import Daemon, living
 
@@ -126,3 +128,28 @@ def test_killed_decode_workers_cost_nothing(daemon: Daemon) -> None:
         killed.add(min(fresh))
     status = daemon.settle()
     assert (status["images"], status["errors"]) == (IMAGES, 0)
+
+
+def test_a_plug_pulled_in_a_first_index_costs_one_batch(daemon: Daemon) -> None:
+    """What was committed is not read again; what was decoded and not committed fits into one batch."""
+    generator = np.random.default_rng(1)
+    count = 3 * BATCH_FILES
+    for number in range(count):
+        # No two alike, and large enough that they are not all read at once.
+        tones = generator.integers(0, 255, (15, 20, 3), np.uint8)
+        pictures.save(tones.repeat(40, axis=0).repeat(40, axis=1), daemon.album / f"{number}.jpg")
+    daemon.start()
+    with Client([daemon.state / "socket"]) as client:
+        while (seen := client.status())["images"] < BATCH_FILES:
+            pass
+    daemon.kill()
+    assert seen["images"] < count, "all were read before the plug was pulled"
+    daemon.start()
+    # Not settled: copies need not be looked up here.
+    with Client([daemon.state / "socket"]) as client:
+        while (status := client.status())["images"] < count:
+            assert status["errors"] == 0
+    kept = count - status["decoded"]
+    assert kept >= seen["images"]
+    assert kept % BATCH_FILES == 0
+    assert seen["decoded"] - kept <= BATCH_FILES
