@@ -8,7 +8,20 @@ from numpy.typing import NDArray
 
 from cbir_daemon.model import tuning
 from cbir_daemon.model.neighbors import nearest, nearest_others
-from cbir_daemon.model.tuning import Judge, candidate_neighbors, choose, neighbor_recall, scoring_k, split
+from cbir_daemon.model.tuning import (
+    MOST_RIVALS,
+    RECALL_MARGIN,
+    REPETITIONS,
+    Judge,
+    Search,
+    candidate_neighbors,
+    cannot_win,
+    choose,
+    neighbor_recall,
+    rivals,
+    scoring_k,
+    split,
+)
 from cbir_daemon.records import Candidate
 
 
@@ -75,6 +88,109 @@ def test_of_equals_the_cheaper_wins() -> None:
     """Fewer neighbours, then fewer dimensions; the order of trying does not matter."""
     cheap, dear = candidate(10, 0.9, 0.3, 8), candidate(10, 0.9, 0.3, 32)
     assert choose([dear, candidate(15, 0.9, 0.3, 8), cheap]) is cheap
+
+
+def test_two_worse_in_a_row_end_the_search() -> None:
+    """Worse in both scores; one of them better, or one candidate only, and it goes on."""
+    best = candidate(10, 0.9, 0.4)
+    worse = [candidate(15, 0.89, 0.39), candidate(30, 0.88, 0.38)]
+    assert cannot_win([candidate(5, 0.85, 0.3), best, *worse])
+    assert not cannot_win([best, worse[0]])
+    assert not cannot_win([best, worse[0], candidate(30, 0.88, 0.41)])
+    assert not cannot_win([best, candidate(15, 0.91, 0.39), worse[1]])
+
+
+def test_rivals_are_those_that_a_seed_might_put_first() -> None:
+    """Near in both scores; the best is one of them, and there are never too many."""
+    best = candidate(15, 0.95, 0.40)
+    near = candidate(10, 0.949, 0.40 - RECALL_MARGIN / 2)
+    far = [candidate(5, 0.94, 0.40), candidate(30, 0.95, 0.35)]
+    assert rivals([near, best, *far]) == (best, near)
+    assert rivals([best, *far]) == (best,)
+    crowd = [candidate(n, 0.95, 0.4 - n / 1e5) for n in (5, 10, 15, 30, 50)]
+    assert rivals(crowd) == tuple(crowd[:MOST_RIVALS])
+
+
+Scores = dict[tuple[int, int], tuple[float, float]]
+
+
+class Bench:
+    """Trials with known scores, by `n_neighbors` and `n_components`; each repetition moves recall by `moves`."""
+
+    def __init__(
+        self, scores: dict[tuple[int, int], tuple[float, float]], moves: tuple[float, ...] = (0, 0, 0)
+    ) -> None:
+        self.scores, self.moves = scores, moves
+        self.tried: list[tuple[int, int, int]] = []
+        self.told: list[float] = []
+
+    def trial(self, n_neighbors: int, n_components: int, repetition: int) -> Candidate:
+        self.tried.append((n_neighbors, n_components, repetition))
+        trust, recall = self.scores[n_neighbors, n_components]
+        return Candidate(n_neighbors, n_components, trust, recall + self.moves[repetition] * (n_neighbors == 10))
+
+    def tell(self, done: int, total: int, _message: str) -> None:
+        self.told.append(done / total)
+
+    def search(self, dimensions: tuple[int, ...] = (16,)) -> tuple[Candidate, ...]:
+        return Search((5, 10, 15, 30, 50, 100), dimensions, self.trial, self.tell).run()
+
+
+PEAK = {
+    (n, 16): (trust, recall)
+    for n, trust, recall in [
+        (5, 0.90, 0.30),
+        (10, 0.93, 0.38),
+        (15, 0.96, 0.45),
+        (30, 0.95, 0.40),
+        (50, 0.94, 0.36),
+        (100, 0.93, 0.30),
+    ]
+}
+
+
+def test_the_search_stops_behind_the_peak() -> None:
+    """What cannot win is not fitted, and each candidate that stands out is fitted once."""
+    bench = Bench(PEAK)
+    curve = bench.search()
+    assert bench.tried == [(n, 16, 0) for n in (5, 10, 15, 30, 50)]
+    assert choose(curve).n_neighbors == 15
+
+
+def test_other_dimensions_are_tried_with_the_winner() -> None:
+    """And may win."""
+    bench = Bench(PEAK | {(15, 8): (0.94, 0.3), (15, 32): (0.96, 0.5)})
+    assert choose(bench.search((16, 8, 32))) == candidate(15, 0.96, 0.5, 32)
+    assert bench.tried[5:] == [(15, 8, 0), (15, 32, 0)]
+
+
+def test_what_one_seed_cannot_decide_more_seeds_do() -> None:
+    """Two that lie closer than the spread are tried with three seeds, and the means decide."""
+    close = PEAK | {(10, 16): (0.96, 0.452)}
+    bench = Bench(close, moves=(0, -0.02, -0.02))
+    curve = bench.search()
+    assert choose(curve).n_neighbors == 15
+    repeated = [(n, repetition) for n, _, repetition in bench.tried if repetition]
+    assert repeated == [(n, repetition) for repetition in range(1, REPETITIONS) for n in (10, 15)]
+    assert next(found for found in curve if found.n_neighbors == 10).neighbor_recall == pytest.approx(0.452 - 0.04 / 3)
+
+
+def test_progress_of_the_search_never_falls() -> None:
+    """Although nobody knows beforehand how many trials there will be."""
+    bench = Bench(PEAK | {(10, 16): (0.96, 0.452), (10, 8): (0.94, 0.3), (10, 32): (0.96, 0.445)})
+    bench.search((16, 8, 32))
+    assert bench.told == sorted(bench.told)
+    assert bench.told[0] == 0
+    assert bench.told[-1] < 1
+
+
+def test_what_is_known_is_not_tried_again() -> None:
+    """The curve of a search that was broken off is the same."""
+    whole, rest = Bench(PEAK), Bench(PEAK)
+    curve = whole.search()
+    ready = {(n, 16, 0): candidate(n, *PEAK[n, 16]) for n in (5, 10)}
+    assert Search((5, 10, 15, 30, 50, 100), (16,), rest.trial, rest.tell, ready).run() == curve
+    assert rest.tried == whole.tried[2:]
 
 
 def judge_of(points: NDArray[np.float32], held_out: NDArray[np.float32], size: int = 1000) -> Judge:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cbir_daemon.model.graph import SPARE, WIDTH
+
 BASE_MIB = 450
 """A process that has imported umap-learn (measured: 260; 425 when all of it was compiled anew)."""
 
 CODE_BYTES = 12
 """For each number of each code: the points, the sample or the file's pages, and what the first positions need."""
+
+GRAPH_BYTES = 16
+"""For each neighbour that the graph knows of each image: that of the fit before is there while the next is made."""
 
 NEIGHBOR_BYTES = 160
 """For each neighbour of each image, in umap-learn's copies of the graph (measured: 115 to 130, at 30 000 images)."""
@@ -23,7 +28,8 @@ KIB_PER_MIB = 1024
 
 def needed_mib(images: int, features: int, n_neighbors: int) -> float:
     """Return an upper estimate of the memory that fitting so many codes takes."""
-    return BASE_MIB + images * (features * CODE_BYTES + n_neighbors * NEIGHBOR_BYTES) / BYTES_PER_MIB
+    graph_bytes = (WIDTH + SPARE) * GRAPH_BYTES
+    return BASE_MIB + images * (features * CODE_BYTES + graph_bytes + n_neighbors * NEIGHBOR_BYTES) / BYTES_PER_MIB
 
 
 def affordable_images(limit_mib: float, features: int, n_neighbors: int) -> int:
