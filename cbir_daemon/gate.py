@@ -91,7 +91,7 @@ def compare(
     Parameters
     ----------
     codes : (n, f) ndarray of float32
-        Of the contents that are on both maps.
+        Of all contents.
     before, after : (n, d) ndarray of float32
         Their positions; the two maps may differ in d.
     rows : (m,) ndarray of intp

@@ -128,6 +128,18 @@ class Projection:
             logger.warning("query not placed on the map run=%d error=%s", run_id, error)
         return None
 
+    def places(self, codes: NDArray[np.float32], run_id: int) -> NDArray[np.float32] | None:
+        """Return the (n, n_components) positions of a batch on the map of `run_id`; None when they cannot be told."""
+        current = self._current
+        if current is None or current[0] != run_id:
+            return None
+        pulse.beat(BATCH_TIMEOUT_S + pulse.STALLED_S)
+        try:
+            return current[1].project(codes, BATCH_TIMEOUT_S)
+        except (ModelError, ChildError, TimedOutError) as error:
+            logger.warning("contents not placed on the map run=%d error=%s", run_id, error)
+        return None
+
     def close_if_idle(self, now: float) -> None:
         """Let the worker go when it has had nothing to do for long; `now` is monotonic seconds."""
         current = self._current

@@ -48,7 +48,7 @@ HUNG_S = 600.0
 """A fit that has used no processor time for so long hangs.  A stage may be silent for as long as it likes."""
 
 NEAR_SHARE = 0.95
-"""Of the images that a fit had not seen, so many count as near to what it was fitted on."""
+"""Of the images fitted, so many count as near to the others."""
 
 CHECK_S = 60.0
 """How often it is asked whether a fit is due when nothing changes: the shortest interval and quiet hours pass too."""
@@ -309,20 +309,31 @@ class Refit:
         return report if report.curve or active is None else replace(report, curve=active.curve)
 
     def _verdict(self, new: NewMap, codes: NDArray[np.float32]) -> gate.Verdict:
-        """Compare a new map with the one in use, on what both hold; accepted when there is nothing to keep."""
+        """Compare a new map with the one in use on all contents; accepted when there is nothing to keep."""
         active, coverage = self._store.active_run(), self._store.coverage()
         if active is None or active.numbers.get("min_dist", 0.0) != self.settings.min_dist:
             return gate.Verdict()
         if coverage.fitted < gate.FEWEST_COVERED_FRACTION * len(new.ids):
             return gate.Verdict()
-        old = self._store.positions(active.id)
-        old_ids = np.array([content_id for content_id, _ in old], dtype=np.int64)
-        old_positions = np.frombuffer(b"".join(row for _, row in old), "<f4").reshape(len(old), -1)
-        both, in_new, in_old = np.intersect1d(new.ids, old_ids, return_indices=True)
-        rows = np.flatnonzero(gate.held_out(both))
+        before = np.zeros((len(new.ids), active.n_components or 0), np.float32)
+        rows_before = self._store.positions(active.id)
+        ids_before = np.array([content_id for content_id, _ in rows_before], dtype=np.int64)
+        _, in_new, in_old = np.intersect1d(new.ids, ids_before, return_indices=True)
+        before[in_new] = np.frombuffer(b"".join(row for _, row in rows_before), "<f4").reshape(len(ids_before), -1)[
+            in_old
+        ]
+        # On the contents that the old map was fitted on alone, it would be compared where it is best.
+        missing = np.setdiff1d(np.arange(len(new.ids)), in_new)
+        for start in range(0, len(missing), BATCH_CONTENTS):
+            some = missing[start : start + BATCH_CONTENTS]
+            placed = self._projection.places(codes[some], active.id)
+            if placed is None:
+                return gate.Verdict()
+            before[some] = placed
+        rows = np.flatnonzero(gate.held_out(new.ids))
         if len(rows) < gate.FEWEST_HELD_OUT:
-            rows = np.random.default_rng(self.settings.seed).permutation(len(both))[: gate.MOST_HELD_OUT]
-        return gate.compare(codes[in_new], old_positions[in_old], new.positions[in_new], rows)
+            rows = np.random.default_rng(self.settings.seed).permutation(len(new.ids))[: gate.MOST_HELD_OUT]
+        return gate.compare(codes, before, new.positions, rows)
 
     def _artifacts_in_use(self) -> set[str]:
         active = self._store.active_run()
@@ -375,14 +386,13 @@ class NewMap:
         self.ids = ids
         self.positions = positions
         self.placed: list[Placed] = []
-        self._fitted_distances = np.empty(0, np.float32)
-        self._distances: list[float] = []
+        self._distances = np.empty(0, np.float32)
         self._kept: list[float] = []
 
     def put_fitted(self, rows: NDArray[np.intp], result: FitResult) -> None:
         """Take the places of what was fitted."""
         self.positions[rows] = result.positions
-        self._fitted_distances = result.distances
+        self._distances = result.distances
         for row, place, flat in zip(rows, result.positions.astype("<f4"), result.flat.astype("<f4"), strict=True):
             self.placed.append(Placed(int(self.ids[row]), "fitted", place.tobytes(), flat.tobytes()))
 
@@ -390,11 +400,10 @@ class NewMap:
         """Take the places of what was there but not fitted."""
         self.positions[rows] = placement.positions
         self.placed += as_placed(self.ids[rows].tolist(), "present", placement)
-        self._distances += placement.distances.tolist()
         self._kept += placement.kept.tolist()
 
     def baseline(self) -> Baseline:
-        """Return how what was not fitted lies here; when that is too little, how far the fitted lie from each other."""
-        if len(self._distances) < gate.FEWEST_HELD_OUT:
-            return Baseline(float(np.quantile(self._fitted_distances, NEAR_SHARE)))
-        return Baseline(float(np.quantile(self._distances, NEAR_SHARE)), float(np.mean(self._kept)))
+        """Return how far the fitted lie from each other, and what those not fitted keep, if there are enough."""
+        # Each image to the others is what a new image of the same kind is to all of them.
+        far_distance = float(np.quantile(self._distances, NEAR_SHARE))
+        return Baseline(far_distance, float(np.mean(self._kept)) if len(self._kept) >= gate.FEWEST_HELD_OUT else None)

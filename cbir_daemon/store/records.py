@@ -420,14 +420,15 @@ class FitBegun:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How contents that a fit had not seen lay on its map when it was new.
+    """What new contents are compared with, as it was when a map was new.
 
     Parameters
     ----------
     far_distance : float or None
-        19 of 20 of them have a smaller mean distance to their fitted neighbours; None when there were too few.
+        19 of 20 contents that it was fitted on have a smaller mean distance to the nearest of the others.
     kept : float or None
-        Mean share of their nearest neighbours that are near on the map, too.
+        Of contents that the fit had not seen, the mean share of their nearest that are near on the map, too; None when
+        there were too few.
     """
 
     far_distance: float | None = None
