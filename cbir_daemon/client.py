@@ -208,6 +208,10 @@ class Client:
         """Tune and fit now; yield progress, and last the run."""
         yield from self._stream("model_fit", {})
 
+    def model_cancel(self) -> Json:
+        """End the running fit."""
+        return self._ask("model_cancel")
+
     def model_history(self) -> Json:
         """Return every run, newest first."""
         return self._pages("runs", "model_history", {})

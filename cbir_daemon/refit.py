@@ -101,6 +101,7 @@ class Refit:
         self.settings = settings
         self._said = ("", "")
         self._stopping = threading.Event()
+        self._cancelled = threading.Event()
         self._changed = threading.Condition()
         self._asked_for = 0
         self._ended = 0
@@ -147,6 +148,14 @@ class Refit:
             self._changed.wait_for(lambda: self._ended >= ticket or self._stopping.is_set(), timeout_s)
             run_id = self._ended_run if self._ended >= ticket else None
         return next((run for run in self._store.runs() if run.id == run_id), None)
+
+    def cancel(self) -> bool:
+        """Ask the running fit to end, and return whether there was one; the next waits for more changes."""
+        with self._changed:
+            if self.state is None:
+                return False
+            self._cancelled.set()
+        return True
 
     def stop(self) -> None:
         """Ask the thread to end; a running fit is cancelled."""
@@ -197,7 +206,9 @@ class Refit:
         try:
             self._fit(run_id, decision.kind, ids, codes)
         except (ModelError, ChildError, TimedOutError, StorageError) as error:
-            outcome = "cancelled" if self._stopping.is_set() else "failed"
+            outcome = "cancelled" if self._stopping.is_set() or self._cancelled.is_set() else "failed"
+            if self._cancelled.is_set():
+                self._store.add_run_numbers(run_id, {triggers.BY_USER: 1})
             logger.warning("fit %s run=%d error=%s", outcome, run_id, error)
             self._store.end_run(run_id, outcome, str(error), time.time())
         finally:
@@ -205,6 +216,7 @@ class Refit:
                 self._ended += 1
                 self._ended_run = run_id
                 self.state = None
+                self._cancelled.clear()
                 self._changed.notify_all()
 
     def _fit(self, run_id: int, kind: str, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
@@ -343,7 +355,7 @@ class Refit:
         assert self.state is not None
         started = alive = self.state.started
         cpu_s = 0.0
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._cancelled.is_set():
             pulse.beat()
             news = fit.poll(POLL_S)
             if isinstance(news, FitResult):
@@ -356,7 +368,8 @@ class Refit:
                 fit.cancel()
                 raise ModelError(f"the fit did nothing for {HUNG_S:g} s and was ended")
         fit.cancel()
-        raise ModelError("the daemon stopped during the fit")
+        why = "the daemon stopped during the fit" if self._stopping.is_set() else "a user cancelled it"
+        raise ModelError(why)
 
     def _codes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         ids: list[int] = []

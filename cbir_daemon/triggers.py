@@ -37,6 +37,9 @@ WARM_GROWTH = 1.5
 ENDED = ("active", "replaced", "refused", "failed", "set-aside")
 """Outcomes that say something; a fit cut short by the daemon's own end does not."""
 
+BY_USER = "cancelled_by_user"
+"""Among the numbers of a run: 1 when a user, and not the daemon's own end, cut it short."""
+
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
@@ -157,6 +160,8 @@ def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfi
     if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
         begin, end = settings.fit_hours
         return f"the hours {begin:%H:%M}-{end:%H:%M} (model.fit_hours)"
+    if unwanted := _unwanted(coverage, runs, settings):
+        return unwanted
     ended = [run for run in runs if run.outcome in ENDED]
     last = ended[0] if ended else None
     if last is None:
@@ -173,6 +178,15 @@ def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfi
         return ""
     if since_last_s < settings.refit_min_interval_s:
         return f"{settings.refit_min_interval_s:g} s between two fits (model.refit_min_interval_s)"
-    if last.outcome == "refused" and coverage.changed - last.numbers.get("changed", 0) < settings.refit_min_changes:
-        return f"{settings.refit_min_changes} more changes, since the last map was refused (model.refit_min_changes)"
     return ""
+
+
+def _unwanted(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig) -> str:
+    """Return what has to change before a map is fitted that was refused or that a user cancelled, or nothing."""
+    last = next((run for run in runs if run.outcome in ENDED or BY_USER in run.numbers), None)
+    if last is None or not (last.outcome == "refused" or BY_USER in last.numbers):
+        return ""
+    if coverage.changed - last.numbers.get("changed", 0) >= settings.refit_min_changes:
+        return ""
+    what = "refused" if last.outcome == "refused" else "cancelled"
+    return f"{settings.refit_min_changes} more changes, since the last map was {what} (model.refit_min_changes)"

@@ -55,6 +55,7 @@ ALL_NUMBERS = {
     "kept": 0.5,
     "kept_at_fit": 0.5,
     "min_dist": 0.0,
+    "cancelled_by_user": 1,
     "compared": 3,
     "kept_before": 0.5,
     "kept_after": 0.5,
@@ -468,6 +469,7 @@ class Scene:
             for form in ("png", "page"):
                 self.answers["map"] += [ok for ok, _ in client.map(form=form)]
             self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
+            self.answers["cbir model cancel"].append(client.model_cancel())
             assert self.answers["cbir model history"][-1] == client.model_history()
 
     def in_between(self) -> None:

@@ -416,6 +416,19 @@ def test_an_outcome_is_waited_for_only_so_long(loft: Loft) -> None:
     assert loft.refit.outcome(loft.refit.request(), 0.01) is None
 
 
+def test_a_user_cancels_a_fit(loft: Loft) -> None:
+    """It ends, the map in use stays, and no other begins until more has changed."""
+    assert not loft.refit.cancel()
+    loft.fits.meanwhile = loft.refit.cancel
+    assert loft.fit() == "cancelled"
+    run = loft.store.runs()[0]
+    assert (run.message, run.numbers["cancelled_by_user"]) == ("a user cancelled it", 1)
+    assert loft.fits.cancelled == 1
+    assert not loft.refit.cancel()
+    loft.fits.meanwhile = lambda: None
+    assert loft.fit() == "active"
+
+
 def test_stopping_cancels_a_fit(loft: Loft, start: Callable[[], threading.Thread]) -> None:
     """It counts as cut short, not as failed, and is due again at the next start."""
     running = threading.Event()

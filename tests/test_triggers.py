@@ -203,3 +203,12 @@ def test_a_refused_map_is_fitted_again_only_after_more_changes() -> None:
     decision = decide(GROWN, Drift(), [refused, TUNED], SETTINGS, NOON)
     assert decision.waits_for == "2 more changes, since the last map was refused (model.refit_min_changes)"
     assert decide(coverage(131, added=31), Drift(), [refused, TUNED], SETTINGS, NOON).due
+
+
+def test_a_cancelled_fit_does_not_begin_again_by_itself() -> None:
+    """Also the first one, which no map speaks for."""
+    cancelled = replace(run_that("cancelled", 700, 2), numbers={"changed": 100, "cancelled_by_user": 1})
+    decision = decide(NO_MAP, Drift(), [cancelled], SETTINGS, NOON)
+    assert decision.waits_for == "2 more changes, since the last map was cancelled (model.refit_min_changes)"
+    assert decide(coverage(102, 0, 0, 0, 0), Drift(), [cancelled], SETTINGS, NOON).due
+    assert decide(GROWN, Drift(), [TUNED, cancelled], SETTINGS, NOON).due

@@ -69,6 +69,20 @@ def fit(as_json: bool) -> None:
 
 @model.command()
 @AS_JSON
+def cancel(as_json: bool) -> int:
+    """End the running fit.
+
+    What it has finished is kept for the next one, which begins by itself only when more has changed.  Exit status 1
+    when no fit runs.
+    """
+    with connected() as client:
+        answer = client.model_cancel()
+    print_answer(answer, text.cancelled, as_json=as_json)
+    return FOUND if answer["cancelled"] else NOTHING_FOUND
+
+
+@model.command()
+@AS_JSON
 def history(as_json: bool) -> int:
     """List every fit and what came of it.
 

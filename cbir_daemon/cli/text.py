@@ -316,6 +316,11 @@ def model(answer: Json) -> Iterator[str]:
     yield from (f"  {line}" for line in table(rows))
 
 
+def cancelled(answer: Json) -> Iterator[str]:
+    """Yield whether a fit was ended."""
+    yield "the fit is ended; `cbir model fit` fits again" if answer["cancelled"] else "no fit runs"
+
+
 def history(answer: Json) -> Iterator[str]:
     """Yield a line a run, newest first."""
     names = ("id", "outcome", "kind", "started_at", "fitted_images", "n_neighbors", "n_components", "trustworthiness")

@@ -44,6 +44,7 @@ METHODS: Mapping[str, Handler] = {
     "watch_remove": alerts.watch_remove,
     "watch_list": alerts.watch_list,
     "model_show": model.model_show,
+    "model_cancel": model.model_cancel,
     "model_fit": model.model_fit,
     "model_history": model.model_history,
     "map": drawing.draw_map,

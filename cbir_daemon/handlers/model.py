@@ -1,4 +1,4 @@
-"""Methods about the map: `model_show`, `model_fit`, `model_history`."""
+"""Methods about the map: `model_show`, `model_fit`, `model_history`, `model_cancel`."""
 
 from __future__ import annotations
 
@@ -37,9 +37,16 @@ def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply]:
         state = rooms.refit.state
         if state is not None:
             yield Reply({"progress": fit_news(state)}, more=True)
+    if run.outcome == "cancelled":
+        raise ModelError("the fit was cancelled", hint="the map before is still in use; `cbir model fit` fits again")
     if run.outcome == "failed":
         raise ModelError(f"the fit failed: {run.message}", hint="the map before is still in use")
     yield Reply({"run": _run_to_json(run)})
+
+
+def model_cancel(rooms: Rooms, request: Request) -> Reply:
+    """End the running fit."""
+    return Reply({"cancelled": rooms.refit.cancel()})
 
 
 def _run_to_json(run: ModelRun) -> Json:
