@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -56,6 +56,9 @@ QUERY_ROUND = 24
 
 PAIRING_ROUND = 12
 """Candidates verified at once when copies inside the albums are looked up, one content after the other."""
+
+JOINED = 24
+"""Candidates of a content when all are looked up among each other; the second dozen when the first has many copies."""
 
 MAP_CANDIDATES = 8
 """Nearest contents on the map that are verified besides."""
@@ -263,6 +266,45 @@ class Searcher:
         query = as_vectors([vector])[0]
         ranked = self.view.collection.copy_candidates(query, MAX_CANDIDATES)
         return self._verified(query, [content_id for content_id, _ in ranked if content_id != without], PAIRING_ROUND)
+
+    def joined(self, contents: Sequence[tuple[int, bytes]], known: Sequence[Container[int]]) -> list[list[Found]]:
+        """Return the verified copies of each of some contents, when all others are looked up in this way as well.
+
+        Parameters
+        ----------
+        contents : sequence of (content id, vector)
+            In the view; a pair of which one side is not looked up may be missed.
+        known : sequence of container of int
+            For each the content ids that need not be looked at: they have found it before.
+
+        Notes
+        -----
+        Any number of threads.  A sixth of the work of `copies`.
+        """
+        queries = as_vectors([vector for _, vector in contents])
+        candidates = self.view.collection.joint_candidates(queries, JOINED)
+        return [
+            self._joined(content_id, vector, ids, guesses, skipped)
+            for (content_id, vector), (ids, guesses), skipped in zip(contents, candidates, known, strict=True)
+        ]
+
+    def _joined(
+        self, content_id: int, vector: bytes, ids: NDArray[np.int64], guesses: matching.Guesses, known: Container[int]
+    ) -> list[Found]:
+        query, copies = as_vectors([vector])[0], list[Found]()
+        wanted = [row for row, one in enumerate(ids.tolist()) if one != content_id and one not in known]
+        for start in range(0, len(wanted), PAIRING_ROUND):
+            stored = self._store.vectors([int(ids[row]) for row in wanted[start : start + PAIRING_ROUND]])
+            rows = [row for row in wanted[start : start + PAIRING_ROUND] if int(ids[row]) in stored]
+            others = as_vectors([stored[int(ids[row])] for row in rows])
+            given = guesses.some(np.array(rows, dtype=np.int64))
+            judged = matching.judge(query, others, threshold=self._copy_threshold, given=given)
+            found = [_copy(int(ids[row]), one) for row, one in zip(rows, judged, strict=True) if one.is_copy]
+            copies += found
+            if len(found) <= PAIRING_ROUND // 2:
+                return copies
+        # So many copies that there may be more.
+        return self.copies(vector, without=content_id) if len(copies) > JOINED // 2 else copies
 
     def search(
         self, vector: bytes, position: NDArray[np.float32] | None, limit: int, view: View | None = None

@@ -35,6 +35,7 @@ TABLES = [
     "file",
     "model_run",
     "pair",
+    "pass",
     "position",
     "resolve_run",
     "resolve_task",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cbir_daemon.duplicates import Pairing
+from cbir_daemon.duplicates import pairing as pairing_module
 from cbir_daemon.duplicates.pairing import _done, _reversed
 from cbir_daemon.records import Facts, FileState, Transform
 from cbir_daemon.searching import Searcher
@@ -126,3 +128,84 @@ def test_a_picture_with_many_copies_finds_them_all(store: Store) -> None:
     vectors = dict(applied.added)
     assert {found.content_id for found in searcher.copies(vectors[1], without=1)} == set(range(2, 61))
     assert searcher.copies(vectors[61], without=61) == []
+
+
+# The pass over all contents.
+
+
+def all_edits(picture: pictures.Picture, seed: int) -> list[pictures.Picture]:
+    """Return a picture and edits of it, of which one is a part of another and one is framed."""
+    return [
+        picture,
+        pictures.mirrored(pictures.cropped(picture, 0.15)),
+        pictures.bordered(picture, 0.1),
+        pictures.turned(pictures.noisy(picture, 4.0, seed=seed), 1),
+    ]
+
+
+def looked_up(store: Store, searcher: Searcher, changes: list[Indexed]) -> set[tuple[int, int]]:
+    """Bring contents in, look all up and return the pairs."""
+    pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
+    applied = store.apply(changes)
+    searcher.change(applied.added, applied.gone)
+    while pairing._look_up():
+        pass
+    return {(pair.content_id, pair.other_id) for pair in store.pairs()}
+
+
+def album_of(seeds: range, first: int = 1) -> list[Indexed]:
+    """Return four contents for each seed."""
+    made = [picture for seed in seeds for picture in all_edits(pictures.photograph(seed), seed)]
+    return [indexed(number, picture) for number, picture in enumerate(made, first)]
+
+
+@pytest.fixture
+def small_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sixteen contents be many."""
+    monkeypatch.setattr(pairing_module, "LEAST_PASS", 16)
+    monkeypatch.setattr(pairing_module, "JOINED_CONTENTS", 8)
+
+
+@pytest.mark.usefixtures("small_pass")
+def test_a_pass_finds_what_single_look_ups_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All contents are looked up among each other once there are many; the pairs are the same."""
+    found = []
+    for name, bound in (("joined", 32), ("single", 0)):
+        with closing(Store(tmp_path / name)) as store:
+            store.open()
+            store.add_album(b"/album")
+            found.append(looked_up(store, Searcher(store), album_of(range(8))))
+            assert store.pass_bound() == bound
+            assert store.counts().unmatched == 0
+        monkeypatch.setattr(pairing_module, "LEAST_PASS", 33)
+    families = {
+        (one, other) for one in range(1, 33) for other in range(one + 1, 33) if (one - 1) // 4 == (other - 1) // 4
+    }
+    assert found[0] == found[1] == families
+
+
+@pytest.mark.usefixtures("small_pass")
+def test_what_comes_after_a_pass_is_looked_up_by_itself(store: Store) -> None:
+    """The others are not looked up again, so a new content looks for all that it may be to them."""
+    searcher = Searcher(store)
+    looked_up(store, searcher, [indexed(n, pictures.cropped(pictures.photograph(n), 0.2)) for n in range(1, 17)])
+    assert store.pass_bound() == 16
+    pairs = looked_up(store, searcher, [indexed(16 + n, pictures.photograph(n)) for n in range(1, 17)])
+    assert pairs == {(n, 16 + n) for n in range(1, 17)}
+    assert store.pass_bound() == 16
+
+
+@pytest.mark.usefixtures("small_pass")
+def test_a_pass_goes_on_after_a_restart(store: Store) -> None:
+    """What was committed is not looked up again, and the rest still among all."""
+    searcher = Searcher(store)
+    applied = store.apply(album_of(range(9)))
+    searcher.change(applied.added, applied.gone)
+    for left in (20, 4, 0):
+        pairing = Pairing(
+            store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False
+        )
+        assert pairing._look_up()
+        assert store.counts().unmatched == left
+    assert store.pass_bound() == 36
+    assert len(store.pairs()) == 9 * 6

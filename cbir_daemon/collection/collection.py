@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 SLACK_ROWS = 1024
 """Dead rows that are borne beside as many dead as living ones."""
 
+JOINT_ROWS = 128
+"""Rows of which it is told where an alignment starts, at most."""
+
 _PASS_ROWS = 4096
 
 Floats = NDArray[np.float32]
@@ -76,6 +79,43 @@ class Snapshot:
     def copy_candidates(self, query: NDArray[np.uint8], limit: int) -> list[tuple[int, float]]:
         """Return the candidates that may be copies at all: none means that there is nothing to verify."""
         return self.candidates(query, limit, floor=matching.COPY_FLOOR)
+
+    def joint_candidates(self, queries: NDArray[np.uint8], limit: int) -> list[tuple[Ids, matching.Guesses]]:
+        """Return for each of some contents which others may be its copies, when those are asked for theirs as well.
+
+        Parameters
+        ----------
+        queries : (n, 4096) ndarray of uint8
+        limit : int
+            Contents wanted at most, for each.
+
+        Returns
+        -------
+        list of (ids, Guesses)
+            Best first, with where an alignment starts.
+        """
+        views = [matching.join_views(query) for query in queries]
+        proposed = self._proposals.joined_rows(views, self._rows)
+        if proposed is None:
+            proposed = [self._likeliest(one.coarse) for one in views]
+        found = [self._joint(rows, one, limit) for rows, one in zip(proposed, views, strict=True)]
+        self._rows.release()
+        return found
+
+    def _likeliest(self, views: matching.CoarseViews) -> Ids:
+        """Return the living rows that score highest when all are compared."""
+        blocks = [matching.best_scores(block, views) for block in self._rows.blocks()]
+        scores = np.concatenate([np.zeros(0, dtype=np.float32), *blocks])
+        scores[~self._rows.alive] = -1
+        kept = np.argpartition(-scores, JOINT_ROWS)[:JOINT_ROWS] if len(scores) > JOINT_ROWS else np.arange(len(scores))
+        return kept[scores[kept] >= matching.COPY_FLOOR]
+
+    def _joint(self, rows: Ids, views: matching.JoinViews, limit: int) -> tuple[Ids, matching.Guesses]:
+        scores, guesses = matching.best_guesses(self._rows.take(rows), views)
+        ids = self._rows.ids[rows]
+        order = np.lexsort((ids, -scores))[:limit]
+        order = order[scores[order] >= matching.COPY_FLOOR]
+        return ids[order], guesses.some(order)
 
     def scores(self, query: NDArray[np.uint8]) -> Floats:
         """Return the best correlation over all pairs of views, for each of `ids`, in [0, 1]; compares with all."""

@@ -27,7 +27,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching import TERMS, WINDOWS, CoarseViews, Codes
+from cbir_daemon.matching import TERMS, WINDOWS, CoarseViews, Codes, JoinViews
 
 THREADS = 1
 """Of one search or change: two wait for each other when the machine is busy, and two queries may come at once."""
@@ -47,6 +47,12 @@ FRAME_HITS, WHOLE_HITS, WINDOW_HITS = 8, 256, 1024
 """Best codes taken for a view: of whole images for a frame and for a crop, of windows for a crop.
 
 A picture of which there are many copies has that many whole images at the same distance from a crop.
+"""
+
+JOIN_PROBES, JOIN_HITS, JOIN_FRAME_HITS, JOIN_KEPT = 4, 64, 4, 128
+"""The same when many are looked up among each other: lists, best codes for a crop and for a frame, rows.
+
+Every pair is seen from both sides, so each may miss more.
 """
 
 KEPT = 3000
@@ -155,6 +161,28 @@ class Lists:
             cropped = _hits(self._windows, views.crops, WINDOW_HITS, WINDOW_PROBES)
         return np.union1d(_best_rows([framed, direct], kept), _best_rows([cropped], kept))
 
+    def propose_joined(self, views: Sequence[JoinViews]) -> list[RowNumbers]:
+        """Return for each of some images the rows that may score highest, each once, in no order."""
+        crops, wholes, frames = (
+            _owned(parts)
+            for parts in (
+                [one.crops for one in views],
+                [np.concatenate([one.crops[: one.wholes], -one.crops[: one.wholes]]) for one in views],
+                [one.frames for one in views],
+            )
+        )
+        faiss.omp_set_num_threads(THREADS)
+        with self._turns.searching():
+            hits = [
+                _owned_hits(self._windows, *crops, JOIN_HITS),
+                _owned_hits(self._wholes, *wholes, JOIN_HITS),
+                _owned_hits(self._wholes, *frames, JOIN_FRAME_HITS),
+            ]
+        owners, scores, rows = (np.concatenate(parts) for parts in zip(*hits, strict=True))
+        return [
+            _best_rows([(scores[owners == number], rows[owners == number])], JOIN_KEPT) for number in range(len(views))
+        ]
+
     def save(self, path: Path, generation: bytes) -> None:
         """Write both indexes to a file, whole or not at all.
 
@@ -255,6 +283,20 @@ def _hits(index: faiss.IndexIVF, views: Floats, count: int, probes: int) -> tupl
     scores, rows = index.search(both, count, params=faiss.SearchParametersIVF(nprobe=probes))
     found = rows >= 0
     return scores[found], rows[found]
+
+
+def _owned(parts: Sequence[Floats]) -> tuple[Floats, RowNumbers]:
+    """Return the views of some images one after the other, and whose each is."""
+    return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+
+
+def _owned_hits(
+    index: faiss.IndexIVF, views: Floats, owners: RowNumbers, count: int
+) -> tuple[RowNumbers, Floats, RowNumbers]:
+    """Return whose each hit is, its score and its row, for all views at once."""
+    scores, rows = index.search(_points(views[:, None]), count, params=faiss.SearchParametersIVF(nprobe=JOIN_PROBES))
+    found = rows >= 0
+    return np.repeat(owners, count).reshape(rows.shape)[found], scores[found], rows[found]
 
 
 def _best_rows(hits: Sequence[tuple[Floats, RowNumbers]], count: int) -> RowNumbers:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.collection.rows import FrozenRows, Rows
-from cbir_daemon.matching import CoarseViews
+from cbir_daemon.matching import CoarseViews, JoinViews
 
 if TYPE_CHECKING:
     from cbir_daemon.collection.lists import Lists
@@ -80,12 +81,17 @@ class Proposals:
         lists = self._lists
         if lists is None:
             return None
-        count = len(frozen.ids)
         # Before asking: what is covered while it is asked is proposed twice, not never.
-        uncovered = np.arange(min(lists.covered, count), count)
-        proposed = lists.propose(views, wanted)
-        rows = np.union1d(proposed[proposed < count], uncovered)
-        return rows[frozen.alive[rows]]
+        covered = lists.covered
+        return _with_uncovered(lists.propose(views, wanted), covered, frozen)
+
+    def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
+        """Return the same for each of some images that are looked up among each other."""
+        lists = self._lists
+        if lists is None:
+            return None
+        covered = lists.covered
+        return [_with_uncovered(proposed, covered, frozen) for proposed in lists.propose_joined(views)]
 
     @property
     def covered(self) -> int:
@@ -168,6 +174,13 @@ class Proposals:
             self._missing = True
             logger.info("large collection is searched exactly hint=install-%s", EXTRA)
         return not self._missing
+
+
+def _with_uncovered(proposed: NDArray[np.int64], covered: int, frozen: FrozenRows) -> NDArray[np.int64]:
+    """Return the living ones of proposed rows and of those that lists do not cover yet, each once, ascending."""
+    count = len(frozen.ids)
+    rows = np.union1d(proposed[proposed < count], np.arange(min(covered, count), count))
+    return rows[frozen.alive[rows]]
 
 
 def _library() -> type[Lists]:

@@ -13,7 +13,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from cbir_daemon import matching, pulse, wording
@@ -27,6 +28,15 @@ logger = logging.getLogger(__name__)
 
 BATCH_CONTENTS = 32
 """Contents looked up and committed together: a kill costs at most these once more."""
+
+LEAST_PASS = 1_000
+"""Contents never looked up from which they are looked up among each other, at a sixth of the work for each."""
+
+JOINED_CONTENTS = 32
+"""Contents that a thread looks up at once among each other."""
+
+THREADS = 2
+"""Of a pass over all contents: numpy and faiss let other threads run while they calculate."""
 
 BATCH_ALERTS = 256
 NICENESS = 10
@@ -74,8 +84,7 @@ class Pairing:
 
     def run(self) -> None:
         """Work through what is new until stopped."""
-        # On Linux niceness belongs to the thread: queries and indexing go first.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        _be_nice()
         while not self._stopping.is_set():
             moment = self._store.moment
             if self._crowded() or not (self._look_up() | self._alert()):
@@ -86,17 +95,57 @@ class Pairing:
         # What is committed comes into view a moment later.  Two contents that were looked up before would miss each
         # other; of two in view the later one finds the earlier.
         newest_id = self._searcher.newest_id
-        contents = [row for row in self._store.unmatched(BATCH_CONTENTS) if row[0] <= newest_id]
+        rows = self._store.unmatched(THREADS * JOINED_CONTENTS)
+        contents = [row for row in rows if row[0] <= newest_id]
+        if len(contents) == THREADS * JOINED_CONTENTS:
+            bound = self._bound(newest_id)
+            contents = [row for row in contents if row[0] <= bound] or contents
+            if contents[0][0] <= bound:
+                return self._put(contents, self._joined(contents))
+        return self._put(contents[:BATCH_CONTENTS], self._one_by_one(contents[:BATCH_CONTENTS]))
+
+    def _bound(self, newest_id: int) -> int:
+        """Return up to which content all are looked up among each other, so that each pair is seen from both sides."""
+        counts = self._store.counts()
+        if counts.unmatched == counts.contents >= LEAST_PASS:
+            self._store.start_pass(newest_id)
+        return self._store.pass_bound()
+
+    def _joined(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
+        """Yield the copies of contents that are looked up among each other."""
+        pulse.beat()
+        parts = [contents[start : start + JOINED_CONTENTS] for start in range(0, len(contents), JOINED_CONTENTS)]
+        with ThreadPoolExecutor(THREADS, "joining", _be_nice) as threads:
+            for found in threads.map(self._joined_part, parts):
+                yield from found
+
+    def _joined_part(self, contents: Sequence[tuple[int, bytes]]) -> list[list[Found]]:
+        return self._searcher.joined(contents, [self._found_by_others(content_id) for content_id, _ in contents])
+
+    def _found_by_others(self, content_id: int) -> set[int]:
+        # What an older release has found has no shares: it is looked at again.
+        pairs = [pair for pair in self._store.pairs(content_id) if pair.overlap is not None]
+        return {pair.other_id if pair.content_id == content_id else pair.content_id for pair in pairs}
+
+    def _one_by_one(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
+        """Yield the copies of contents, until stopped."""
+        for content_id, vector in contents:
+            if self._stopping.is_set():
+                return
+            pulse.beat()
+            yield self._searcher.copies(vector, without=content_id)
+
+    def _put(self, contents: Sequence[tuple[int, bytes]], copies: Iterable[Sequence[Found]]) -> bool:
+        """Commit what was found of contents, and which works they contain; False when there were none."""
         digests = self._store.digests([content_id for content_id, _ in contents])
         pairs: list[Pair] = []
         pictures: dict[int, float] = {}
         sightings: list[Sighting] = []
         done: list[int] = []
-        for content_id, vector in contents:
-            if self._stopping.is_set() or content_id not in digests:
-                break
-            pulse.beat()
-            found = self._searcher.copies(vector, without=content_id)
+        for (content_id, vector), found in zip(contents, copies, strict=False):
+            # A content may have gone meanwhile.
+            if content_id not in digests:
+                continue
             pairs += [_pair(content_id, one) for one in found]
             pictures |= self._pictures(content_id, vector, found)
             sightings += self._watchlist.sightings(digests[content_id], vector)
@@ -156,6 +205,11 @@ class Pairing:
             if _is_older(other, image) and _is_there(other)
         ]
         return sorted(matches, key=lambda match: (match.kind != Kind.EXACT, -match.score, match.path))
+
+
+def _be_nice() -> None:
+    # On Linux niceness belongs to the thread: queries and indexing go first.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _pair(content_id: int, found: Found) -> Pair:

@@ -15,6 +15,8 @@ from cbir_daemon.matching.coarse import (
     probe_vectors,
 )
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness, structure
+from cbir_daemon.matching.joining import JoinViews, best_guesses, join_views
+from cbir_daemon.matching.registration import Guesses
 from cbir_daemon.matching.verdict import COPY_THRESHOLD, judge
 from cbir_daemon.matching.views import TERMS
 
@@ -27,10 +29,14 @@ __all__ = [
     "WINDOWS",
     "CoarseViews",
     "Codes",
+    "Guesses",
+    "JoinViews",
+    "best_guesses",
     "best_scores",
     "coarse_views",
     "codes",
     "is_plain",
+    "join_views",
     "judge",
     "likeness",
     "packed_codes",

@@ -33,7 +33,7 @@ _PASS_ROWS = 512
 
 # Codes have no term above 0.85 in size: their norm is below 1 and weights lift the higher terms.  Steps of 1/149
 # change no correlation by more than 0.01.
-_SCALE = np.float32(127 / 0.85)
+SCALE = np.float32(127 / 0.85)
 
 COPY_FLOOR = 0.8
 """Coarse score below which verifying is not worth its time: of 370 edited photographs 99.6 % score above."""
@@ -62,7 +62,7 @@ def coarse_views(query: NDArray[np.uint8]) -> CoarseViews:
     """Return the views of a query, a (4096,) ndarray of uint8."""
     image = np.asarray(query, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     return CoarseViews(
-        *(group.codes / _SCALE for group in (crop_views(image), tilted_views(image), framed_views(image)))
+        *(group.codes / SCALE for group in (crop_views(image), tilted_views(image), framed_views(image)))
     )
 
 
@@ -72,7 +72,7 @@ def packed_codes(vectors: NDArray[np.uint8]) -> Codes:
     packed = np.empty((len(images), WINDOWS, TERMS), dtype=np.int8)
     for start in range(0, len(images), _PASS_ROWS):
         codes = window_codes(images[start : start + _PASS_ROWS].astype(np.float32), STORED_WINDOWS)
-        packed[start : start + _PASS_ROWS] = np.clip(np.rint(codes * _SCALE), -127, 127)
+        packed[start : start + _PASS_ROWS] = np.clip(np.rint(codes * SCALE), -127, 127)
     return packed
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cbir_daemon.matching.agreement import Overlaps, overlaps, polish
 from cbir_daemon.matching.codes import is_plain
 from cbir_daemon.matching.geometry import Floats, inside, inverse, overlaps_of, transform_of
-from cbir_daemon.matching.registration import Registered, register, without_edge
+from cbir_daemon.matching.registration import Guesses, Registered, register, without_edge
 from cbir_daemon.matching.tone import around, tone_of
 from cbir_daemon.matching.views import Windows, content_box, guess_of
 from cbir_daemon.records import VECTOR_SIDE_PX, Explanation, Judgement, Outcome, Overlap
@@ -55,7 +55,13 @@ _SPARSE, _DENSE = 0.3, 0.45
 _STILL, _UPRIGHT, _WITHIN = 0.08, 0.04, 1.05
 
 
-def judge(query: NDArray[np.uint8], stored: NDArray[np.uint8], *, threshold: float | None = None) -> list[Judgement]:
+def judge(
+    query: NDArray[np.uint8],
+    stored: NDArray[np.uint8],
+    *,
+    threshold: float | None = None,
+    given: Guesses | None = None,
+) -> list[Judgement]:
     """Return what comparing a query with each of some stored vectors says.
 
     Parameters
@@ -64,6 +70,9 @@ def judge(query: NDArray[np.uint8], stored: NDArray[np.uint8], *, threshold: flo
     stored : (m, 4096) ndarray of uint8
     threshold : float, optional
         Score from which a match is a copy; `COPY_THRESHOLD` when not given.
+    given : Guesses, optional
+        One for each stored vector (`joining`): less is tried, more given up, and neither guess nor tone are
+        told.
 
     Returns
     -------
@@ -76,11 +85,13 @@ def judge(query: NDArray[np.uint8], stored: NDArray[np.uint8], *, threshold: flo
     if not len(others):
         return []
     box = content_box(image)
-    aligned = align(image, others, box)
+    aligned = align(image, others, box, given)
     # All at once: one at a time they would cost as much as aligning.
     shares = overlaps_of(aligned.lies.maps)
     plain = is_plain(query)
     judged = [_judgement(aligned, row, share, box, least, plain=plain) for row, share in enumerate(shares)]
+    if given is not None:
+        return judged
     return [
         _with_tone(one, image, other, matrix)
         for one, other, matrix in zip(judged, others, aligned.lies.maps, strict=True)
@@ -120,7 +131,7 @@ class Alignments:
     strips: NDArray[np.bool_]
 
 
-def align(image: Floats, others: Floats, box: Windows) -> Alignments:
+def align(image: Floats, others: Floats, box: Windows, given: Guesses | None = None) -> Alignments:
     """Return how a query aligns with each of some images.
 
     Parameters
@@ -129,8 +140,10 @@ def align(image: Floats, others: Floats, box: Windows) -> Alignments:
     others : (m, 64, 64) ndarray of float32
     box : Windows
         The query's content box.
+    given : Guesses, optional
+        See `register`.
     """
-    lies = register(image, others, box)
+    lies = register(image, others, box, given)
     maps, signs = lies.maps, lies.signs
     shown = inside(inverse(without_edge(box)), VECTOR_SIDE_PX, 0.0).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     found = Alignments(

@@ -36,6 +36,8 @@ ANGLES_DEG = (-10.0, -5.0, 5.0, 10.0)
 # A frame grows by |cos| + |sin| to hold a turned picture: 1.08 at 5 degrees, 1.16 at 10, more when it is long.
 _GROWN = rotations(ANGLES_DEG, zooms=(1.25, 1.11, 1.11, 1.25))
 
+_TILTS = np.concatenate([rotations(ANGLES_DEG), _GROWN])
+
 # Grey levels by which JPEG and LANCZOS ringing may move a bar's pixels.
 _BAR_LEVELS = 12.0
 
@@ -138,6 +140,8 @@ _BARS = [
     row for size in (0.84, 0.7, 0.58, 0.48, 0.4, 0.33) for row in [*_grid(size, 1.0, 1, 1), *_grid(1.0, size, 1, 1)]
 ]
 
+_PLAIN_FRAMES = Windows([*_BORDERS, *_CAPTIONS, *_BARS])
+
 FRAMINGS = Windows([*_BORDERS, *_CAPTIONS, *_BARS, *_CROPS[1:]])
 """Where in a query a whole stored image may be shown."""
 
@@ -187,9 +191,8 @@ class Views:
 def crop_views(image: Floats) -> Views:
     """Return the views for which any window of a stored image may stand: the whole, what its bars leave, its trims."""
     box = content_box(image)
-    trimmed = _framed(image, TRIMS)
     # Upright only: under all flips and turns they would triple the cost of a search.
-    upright = Views(trimmed.codes[: len(TRIMS)], trimmed.maps[: len(TRIMS)])
+    upright = _first_turn(_framed(image, TRIMS), len(TRIMS))
     return _together(_framed(image, WHOLE if box.rows == WHOLE.rows else Windows([*WHOLE.rows, *box.rows])), upright)
 
 
@@ -207,6 +210,34 @@ def query_views(image: Floats, box: Windows) -> Views:
     """Return all views of a query whose content box is known; `guess_of` tells what each is."""
     table = Windows([*WHOLE.rows, *box.rows, *TRIMS.rows])
     return _together(_framed(image, table), framed_views(image), tilted_views(image))
+
+
+def joined_views(image: Floats, box: Windows) -> tuple[Views, Views, Views]:
+    """Return the views by which an image is compared with others that are compared with it as well.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+    box : Windows
+        Its content box.
+
+    Returns
+    -------
+    wholes, trims : Views
+        For which any window of another image may stand.
+    frames : Views
+        In which the whole of another image may be shown.
+    """
+    wholes = _framed(image, WHOLE if box.rows == WHOLE.rows else Windows([*WHOLE.rows, *box.rows]))
+    # Bars that are not plain enough for a content box; nobody turns or mirrors these besides.
+    upright = _first_turn(_framed(image, _PLAIN_FRAMES), len(_PLAIN_FRAMES))
+    turned = _resampled(image, _TILTS)
+    return wholes, _first_turn(_framed(image, TRIMS), len(TRIMS)), _together(turned, upright)
+
+
+def _first_turn(views: Views, count: int) -> Views:
+    """Return the upright ones of views of `count` windows."""
+    return Views(views.codes[:count], views.maps[:count])
 
 
 def _together(*groups: Views) -> Views:

@@ -16,6 +16,18 @@ def unmatched(connection: sqlite3.Connection, limit: int) -> list[tuple[int, byt
     ).fetchall()
 
 
+def pass_bound(connection: sqlite3.Connection) -> int:
+    """Return the highest content id of those that are looked up among each other; 0 for none."""
+    return int(connection.execute("SELECT bound FROM pass").fetchone()[0])
+
+
+def start_pass(connection: sqlite3.Connection, newest_id: int) -> None:
+    """Look up contents up to `newest_id` among each other; nothing is done when one has been looked up by now."""
+    connection.execute(
+        "UPDATE pass SET bound = ? WHERE NOT EXISTS (SELECT 1 FROM content WHERE matched = 1)", (newest_id,)
+    )
+
+
 def put_matched(
     connection: sqlite3.Connection, content_ids: Iterable[int], pairs: Iterable[Pair], pictures: Mapping[int, float]
 ) -> None:

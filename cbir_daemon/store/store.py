@@ -268,6 +268,14 @@ class Store:
         """Return (content id, vector) of contents whose copies have not been looked up."""
         return self._read(lambda connection: duplicates.unmatched(connection, limit))
 
+    def pass_bound(self) -> int:
+        """Return the highest id of the contents that are looked up among each other; see `start_pass`."""
+        return self._read(duplicates.pass_bound)
+
+    def start_pass(self, newest_id: int) -> None:
+        """Look up contents up to `newest_id` among each other, when none has been looked up."""
+        self._write(lambda connection: duplicates.start_pass(connection, newest_id))
+
     def put_matched(
         self,
         content_ids: Sequence[int],

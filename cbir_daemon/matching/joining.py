@@ -1,0 +1,92 @@
+"""Joining: what is compared of contents that are all looked up among each other, at a sixth of what one look-up costs.
+
+In: vectors, codes of stored images.  Out: how likely they are copies, and the maps from which an alignment starts.
+Never here: verdicts (`verdict`), which of many are compared (`collection`).
+
+Each pair is seen from both sides.  That an image is a part of another one is seen when the part is asked for, and what
+lies inside a border when the picture in it is: so an image asks as a whole, without its bars, trimmed, and at small
+angles, and not as the picture around each of its parts, which is most of what a query has to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.matching.coarse import SCALE, CoarseViews, Codes
+from cbir_daemon.matching.geometry import Floats, compose
+from cbir_daemon.matching.registration import Guesses
+from cbir_daemon.matching.views import STORED_WINDOWS, TERMS, Windows, content_box, joined_views
+from cbir_daemon.records import VECTOR_SIDE_PX
+
+
+@dataclass(frozen=True, slots=True)
+class JoinViews:
+    """What an image is compared by.
+
+    Parameters
+    ----------
+    crops : (a, TERMS) ndarray of float32
+        Compared with every window of another image; its first `wholes` may be negatives.
+    frames : (b, TERMS) ndarray of float32
+        Compared with the whole of another image.
+    maps : (a + b, 2, 3) ndarray of float32
+        From the image to each view's own coordinates.
+    wholes : int
+    box : Windows
+        The image's content box.
+    """
+
+    crops: Floats
+    frames: Floats
+    maps: Floats
+    wholes: int
+    box: Windows
+
+    @property
+    def coarse(self) -> CoarseViews:
+        """The same for `best_scores`."""
+        return CoarseViews(self.crops, self.frames, self.frames)
+
+
+def join_views(vector: NDArray[np.uint8]) -> JoinViews:
+    """Return the views of a (4096,) vector."""
+    image = np.asarray(vector, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    box = content_box(image)
+    wholes, trims, frames = joined_views(image, box)
+    crops = np.concatenate([wholes.codes, trims.codes])
+    maps = np.concatenate([wholes.maps, trims.maps, frames.maps])
+    scaled, framed = (np.asarray(codes / SCALE, dtype=np.float32) for codes in (crops, frames.codes))
+    return JoinViews(scaled, framed, maps, len(wholes.codes), box)
+
+
+def best_guesses(codes: Codes, views: JoinViews) -> tuple[Floats, Guesses]:
+    """Return the best correlation of each stored image with an image, and where its alignment starts.
+
+    Parameters
+    ----------
+    codes : (n, WINDOWS, TERMS) ndarray of int8
+    views : JoinViews
+
+    Returns
+    -------
+    (n,) ndarray of float32
+        In [0, 1].
+    Guesses
+        One for each.
+    """
+    stored, rows = codes.astype(np.float32, order="C"), np.arange(len(codes))
+    crops = (stored.reshape(-1, TERMS) @ views.crops.T).reshape(len(codes), -1)
+    frames = stored[:, 0] @ views.frames.T
+    crop, frame = np.abs(crops).argmax(axis=1), frames.argmax(axis=1)
+    strengths, upright = crops[rows, crop], frames[rows, frame]
+    is_crop = np.abs(strengths) >= upright
+    windows, seen = np.divmod(crop, len(views.crops))
+    windows = np.where(is_crop, windows, 0)
+    seen = np.where(is_crop, seen, len(views.crops) + frame)
+    signs = np.where(is_crop & (strengths < 0), -1, 1).astype(np.float32)
+    scores = np.clip(np.where(is_crop, np.abs(strengths), upright), 0, 1)
+    maps = compose(STORED_WINDOWS.frames[windows], views.maps[seen])
+    return scores, Guesses(np.zeros_like(windows), windows, signs, maps)
