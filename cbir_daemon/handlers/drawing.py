@@ -91,11 +91,9 @@ def _arranged(rooms: Rooms, most: int) -> _Map:
     run = rooms.store.active_run()
     if run is None:
         raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.coverage().contents))
-    flat = rooms.store.flat(run.id)
-    if not flat:
+    ids, xy = _flat(rooms, run.id)
+    if not len(ids):
         raise NotFoundError("the map in use has no picture", hint="`cbir model fit` makes one that has")
-    ids = np.array([content_id for content_id, _ in flat], dtype=np.int64)
-    xy = np.frombuffer(b"".join(place for _, place in flat), dtype="<f4").reshape(-1, 2)
     rows = mosaic.sample(xy, most)
     by_content = _images(rooms, ids[rows])
     # A content may have gone since.
@@ -104,7 +102,17 @@ def _arranged(rooms: Rooms, most: int) -> _Map:
     order = np.argsort(mosaic.along_curve(grid.cells), kind="stable")
     groups = _groups(rooms)
     places = [_Place(tuple(by_content[one]), groups.get(one)) for one in ids[rows][order].tolist()]
-    return _Map(places, replace(grid, cells=grid.cells[order]), len(flat))
+    return _Map(places, replace(grid, cells=grid.cells[order]), len(ids))
+
+
+def _flat(rooms: Rooms, run_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the contents with a place on the two-dimensional map, and the (n, 2) places."""
+    flat = rooms.store.flat(run_id)
+    ids = np.array([content_id for content_id, _ in flat], dtype=np.int64)
+    xy = np.frombuffer(b"".join(place for _, place in flat), dtype="<f4").reshape(-1, 2)
+    # UMAP gives no place to what has no neighbours.
+    placed = np.isfinite(xy).all(axis=1)
+    return ids[placed], xy[placed]
 
 
 def _images(rooms: Rooms, ids: NDArray[np.int64]) -> dict[int, list[Image]]:

@@ -79,7 +79,9 @@ def arrange(xy: NDArray[np.float32], fill: float = FILL) -> Grid:
     ones, as long as that brings the two nearer to their positions.  The same positions give the same grid.  10 000
     images take about a second.
     """
-    inner = max(1, math.ceil(math.sqrt(len(xy) / fill)))
+    if not len(xy):
+        return Grid(0, 0, np.empty((0, 2), dtype=np.int32))
+    inner = math.ceil(math.sqrt(len(xy) / fill))
     margin = math.ceil(MARGIN * inner)
     side = inner + 2 * margin
     targets = _spread(xy) * (inner - 1) + margin
@@ -92,16 +94,14 @@ def arrange(xy: NDArray[np.float32], fill: float = FILL) -> Grid:
     rows, columns = np.nonzero(grid >= 0)
     cells[grid[rows, columns]] = np.stack([columns, rows], axis=1)
     # What nothing was pushed into is cut off.
-    cells -= cells.min(axis=0, initial=side)
-    columns_taken, rows_taken = cells.max(axis=0, initial=0) + 1
+    cells -= cells.min(axis=0)
+    columns_taken, rows_taken = cells.max(axis=0) + 1
     return Grid(int(columns_taken), int(rows_taken), cells)
 
 
 def _spread(xy: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return (n, 2) positions within [0, 1], row by row from the top, crowds spread out."""
     down = np.stack([xy[:, 0], -xy[:, 1]], axis=1).astype(np.float64)
-    if not len(down):
-        return down
     low, high = down.min(axis=0), down.max(axis=0)
     # One scale for both axes keeps shapes.
     scale = max(float((high - low).max()), np.finfo(np.float32).tiny)

@@ -20,6 +20,8 @@ from cbir_daemon.pictures.candidates import Curve, Point, tried_neighbors
 FORMS: Final = ("png", "svg")
 SIZE_INCHES: Final = (7.2, 5.6)
 DOTS_PER_INCH: Final = 150
+EDGE: Final = 1.15
+"""Factor by which the scale goes beyond what was tried."""
 
 # Told apart by those who see no red or green, and in print.
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -63,7 +65,7 @@ def _draw_scores(axes: Axes, curve: Curve, name: str, scores: Sequence[float]) -
     axes.set_ylabel(name, color=INK)
     axes.grid(color=FAINT, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.06, y=0.18)
+    axes.margins(y=0.18)
 
 
 def _mark(axes: Axes, chosen: Point, score: float) -> None:
@@ -93,6 +95,8 @@ def _mark(axes: Axes, chosen: Point, score: float) -> None:
 
 def _draw_neighbors(axes: Axes, tried: Sequence[int]) -> None:
     # Candidates grow by factors; a scale of logarithms would add ticks of its own between them.
+    # Explicit limits, since those of a single candidate would be a point.
+    axes.set_xlim(tried[0] / EDGE, tried[-1] * EDGE)
     axes.set_xscale("log")
     axes.set_xticks(tried, labels=[str(one) for one in tried])
     axes.minorticks_off()

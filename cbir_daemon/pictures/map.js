@@ -11,6 +11,7 @@
   const KEPT_ATLASES = 8;          // Of 16 MiB each, once decoded.
   const SHARE = 0.92;              // Of a cell that its picture fills.
   const MAX_CELL = 320;            // Pixels of a cell at most.
+  const FAINT = 0.16;              // Opacity of what was not found.
   const CLICK_PX = 5;              // Farther is a drag.
   const FLIGHT_MS = 350;
 
@@ -31,7 +32,7 @@
     }
   });
   const pathOf = (index) => `${data.folders[places[index][FOLDER]]}/${places[index][NAME]}`;
-  const searched = places.map((_, index) => pathOf(index).toLowerCase());
+  const searched = places.map((place, index) => [pathOf(index), ...place[NAMES]].join("\n").toLowerCase());
 
   // -- pictures ------------------------------------------------------------------------------------------------------
 
@@ -80,21 +81,33 @@
 
   const colourOf = (group) => `hsl(${(group * 222.492) % 360} 85% ${dark.matches ? 62 : 46}%)`;
 
-  let overview = null, overviewCell = 0;
-  function makeOverview() {
-    const atlas = atlases[small];
-    if (!atlas.picture) return;
-    const longer = Math.max(data.grid_columns, data.grid_rows);
-    overviewCell = Math.max(2, Math.min(OVERVIEW_CELL, Math.floor(OVERVIEW_SIDE / longer)));
-    overview = document.createElement("canvas");
-    overview.width = data.grid_columns * overviewCell;
-    overview.height = data.grid_rows * overviewCell;
-    const to = overview.getContext("2d");
-    places.forEach((place, index) => {
+  const overviewCell = Math.max(2, Math.min(OVERVIEW_CELL,
+    Math.floor(OVERVIEW_SIDE / Math.max(data.grid_columns, data.grid_rows))));
+  let overview = null, foundOverview = null;
+  let found = [], isFound = null, foundAt = -1;
+
+  // A picture of some places, those that were found or all.
+  function overviewOf(indices) {
+    const made = document.createElement("canvas"), to = made.getContext("2d");
+    made.width = data.grid_columns * overviewCell;
+    made.height = data.grid_rows * overviewCell;
+    for (const index of indices) {
+      const place = places[index];
       const box = boxOf(place, place[COLUMN] * overviewCell, place[ROW] * overviewCell, overviewCell);
-      drawSquare(to, index, atlas, ...box);
+      drawSquare(to, index, atlases[small], ...box);
       if (place[GROUP] !== null) frame(to, box, colourOf(place[GROUP]), Math.max(1, overviewCell / 8));
-    });
+    }
+    return made;
+  }
+
+  function makeOverviews() {
+    if (!atlases[small].picture) return;
+    overview = overviewOf(places.keys());
+    makeFoundOverview();
+  }
+
+  function makeFoundOverview() {
+    foundOverview = overview && isFound && found.length < places.length ? overviewOf(found) : null;
   }
 
   function frame(to, [left, top, width, height], colour, thickness) {
@@ -109,7 +122,6 @@
   const view = { x: data.grid_columns / 2, y: data.grid_rows / 2, cell: 10 };
   let dots = 1, wide = 1, high = 1, paper = "#fff", ink = "#000", mark = "#00f";
   let chosen = -1, hovered = -1, flight = null, asked = false;
-  let found = [], isFound = null, foundAt = -1;
 
   function redraw() {
     if (!asked) { asked = true; requestAnimationFrame(draw); }
@@ -125,7 +137,7 @@
   function takeColours() {
     const style = getComputedStyle(document.documentElement);
     [paper, ink, mark] = ["--paper", "--ink", "--mark"].map((name) => style.getPropertyValue(name).trim());
-    makeOverview();
+    makeOverviews();
     redraw();
   }
 
@@ -195,19 +207,15 @@
 
   function drawFar() {
     pen.imageSmoothingQuality = "high";
-    pen.globalAlpha = isFound ? 0.16 : 1;
-    pen.drawImage(overview, leftOf(0), topOf(0), data.grid_columns * view.cell, data.grid_rows * view.cell);
+    const box = [leftOf(0), topOf(0), data.grid_columns * view.cell, data.grid_rows * view.cell];
+    pen.globalAlpha = foundOverview ? FAINT : 1;
+    pen.drawImage(overview, ...box);
     pen.globalAlpha = 1;
-    if (isFound) found.forEach((index) => { if (inSight(index)) drawPlace(index, atlases[small]); });
-  }
-
-  function inSight(index) {
-    const left = leftOf(places[index][COLUMN]), top = topOf(places[index][ROW]);
-    return left > -view.cell && top > -view.cell && left < wide && top < high;
+    if (foundOverview) pen.drawImage(foundOverview, ...box);
   }
 
   function drawNear() {
-    pen.imageSmoothingQuality = "medium";
+    pen.imageSmoothingQuality = "low";
     const firstColumn = Math.max(0, Math.floor(view.x - wide / 2 / view.cell));
     const lastColumn = Math.min(data.grid_columns - 1, Math.floor(view.x + wide / 2 / view.cell));
     const firstRow = Math.max(0, Math.floor(view.y - high / 2 / view.cell));
@@ -224,7 +232,7 @@
     const place = places[index], box = boxOf(place, leftOf(place[COLUMN]), topOf(place[ROW]), view.cell);
     atlas.used = frameNumber;
     if (!atlas.picture) decode(atlas);
-    pen.globalAlpha = isFound && !isFound[index] ? 0.16 : 1;
+    pen.globalAlpha = isFound && !isFound[index] ? FAINT : 1;
     drawSquare(pen, index, atlas.picture ? atlas : atlases[small], ...box);
     if (place[GROUP] !== null) frame(pen, box, colourOf(place[GROUP]), Math.max(1, Math.min(4, view.cell / 16)));
   }
@@ -448,6 +456,7 @@
       isFound = searched.map((path) => words.every((word) => path.includes(word)));
       found = places.map((_, index) => index).filter((index) => isFound[index]);
     }
+    makeFoundOverview();
     tellFound();
     redraw();
   }
