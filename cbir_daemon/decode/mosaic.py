@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from cbir_daemon.decode.canvas import TILE, canvas_from
 from cbir_daemon.protocol.framing import Frame
 
-WEBP_QUALITY: Final = 72
+WEBP_QUALITY: Final = 60
 WEBP_METHOD: Final = 2
 """Effort, 0 to 6: above 2, files are 3 % smaller and take twice as long."""
 
