@@ -25,7 +25,7 @@ from cbir_daemon.errors import ModelError
 from cbir_daemon.model import artifact, graph, tuning
 from cbir_daemon.model.fit import FEWEST_IMAGES, NAMES_FILE, FitSettings, Previous, Stage
 from cbir_daemon.model.graph import Graph
-from cbir_daemon.model.layout import Recipe, carried_over, fit_map, flatten, negatives_for, project
+from cbir_daemon.model.layout import Recipe, carried_over, fit_map, flatten, negatives_for, only_for_projecting, project
 from cbir_daemon.model.memory import affordable_images, available_mib, needed_mib, peak_mib
 from cbir_daemon.model.neighbors import NEAREST, Neighbors, to_points
 from cbir_daemon.model.stages import Stages
@@ -277,7 +277,7 @@ class Fitting:
         with artifact.new_file(self._folder / artifact.FLAT_FILE) as file:
             np.save(file, flat)
         with artifact.new_file(self._folder / artifact.MODEL_FILE) as file:
-            joblib.dump(model, file)
+            joblib.dump(only_for_projecting(model), file)
         parameters = {
             "images": len(points),
             "min_dist": model.min_dist,

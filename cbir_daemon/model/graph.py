@@ -327,11 +327,11 @@ def _search(
         block = rows[start : start + BLOCK_IMAGES]
         # One more than is wanted: an image proposes itself.
         proposed = lists.propose(points[block], columns + 1)
-        near[block], distances[block] = _best_of(points, block, proposed, columns)
+        near[block], distances[block] = best_of(points, block, proposed, columns)
         progress(start + len(block), len(rows))
 
 
-def _best_of(
+def best_of(
     points: NDArray[np.float32], rows: NDArray[np.intp], proposed: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the `k` nearest of what was proposed for each row; what was proposed for few is found by comparing all."""

@@ -8,6 +8,7 @@ Only child processes import this module: umap-learn and numba take seconds and 2
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,11 +45,12 @@ row's own, so a batch is exactly the sum of its images (the random numbers are e
 also keep more neighbours: see docs/model.md.
 """
 
-FEW_NEGATIVES = 5
-"""Images that push each image away, for each that pulls, in trials and in large maps; umap-learn's own."""
+FEW_NEGATIVES, MANY_NEGATIVES = 5, 30
+FEW_IMAGES = 5_000
+"""Images that push each image away, for each that pulls: umap-learn's own number, and that for maps of few images.
 
-NEGATIVES = ((5_000, 30), (10_000, 15))
-"""Up to so many images, so many of them: they keep more neighbours for their time."""
+More keep more neighbours there and take longer; with 10 000 images they gain nothing (see docs/model.md).
+"""
 
 INIT_NOISE = 1e-4
 """Noise on the first positions, as a share of their range: duplicates need some to come apart."""
@@ -107,8 +109,8 @@ class Recipe:
 
 
 def negatives_for(images: int) -> int:
-    """Return how many negative samples a map of so many images can afford."""
-    return next((negatives for most, negatives in NEGATIVES if images <= most), FEW_NEGATIVES)
+    """Return how many negative samples the map of so many images gets; trials get few."""
+    return MANY_NEGATIVES if images <= FEW_IMAGES else FEW_NEGATIVES
 
 
 def fit_map(
@@ -261,6 +263,19 @@ class _Bar:
 
     def flush(self) -> None:
         """Do nothing: there is no buffer."""
+
+
+def only_for_projecting(model: umap.UMAP) -> umap.UMAP:
+    """Return a model with nothing but what `project` needs: neither its graph nor the distances it was made of.
+
+    Those are three quarters of it, and the worker would hold them for nothing.
+    """
+    lean = copy.copy(model)
+    # `transform` only asks for the shape of this.
+    lean._raw_data = scipy.sparse.csr_matrix(model._raw_data.shape, dtype=np.float32)
+    for name in ("graph_", "graph_dists_", "_knn_indices", "_knn_dists", "_sigmas", "_rhos"):
+        setattr(lean, name, None)
+    return lean
 
 
 def first_positions(points: NDArray[np.float32], n_components: int, seed: int) -> NDArray[np.float32]:

@@ -1,52 +1,62 @@
-"""How long tuning and fitting take, how much memory, and how good the map is, beside the notebook's procedure.
+"""How long tuning and fitting take, how much memory, and how good the map is.
 
 In: photographs (by default those beside the checkout, else scikit-learn's two), from which as many random crops as are
-asked for are cut.  Out: two tables.  Never here: correctness, which the tests hold.
+asked for are cut.  Out: tables.  Never here: correctness, which the tests hold; what `similar` finds (`similar`).
 
-The notebook's procedure: for each candidate fit UMAP with its own neighbours on the 4096 numbers, and score it with
-scikit-learn's trustworthiness over everything.  Both sides try the same candidates, fit the same images, are scored
-with the same k on the same held-out images, and run in a process of their own on the same number of threads.  Each is
-asked for the neighbours in its own numbers: the grey ones there, the codes here.
+The notebook's procedure, which `--notebook` runs: for each candidate fit UMAP with its own neighbours on the 4096
+numbers, and score it with scikit-learn's trustworthiness over everything.  Both sides try the same candidates, fit the
+same images, are scored with the same k on the same held-out images, and run in a process of their own on the same
+number of threads.  Each is asked for the neighbours in its own numbers: the grey ones there, the codes here.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 import umap
+from _album import Album
+from _maps import PHOTOS, SEED, TIMEOUT_S, Followed, fit, kept, photographs, random_crops
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_sample_images
+from scipy.spatial import procrustes
 from sklearn.manifold import trustworthiness
-from sklearn.neighbors import NearestNeighbors
 
-from cbir_daemon.matching.codes import CODE_VERSION, codes
-from cbir_daemon.model import Fit, FitResult, FitSettings, Projector
+from cbir_daemon.matching.codes import codes
+from cbir_daemon.model import Previous, Projector, graph, layout
 from cbir_daemon.model.environment import CACHE_FOLDER, THREAD_VARIABLES
+from cbir_daemon.model.inverted import InvertedLists
 from cbir_daemon.model.memory import peak_mib
-from cbir_daemon.model.neighbors import to_points
-from cbir_daemon.model.tuning import SCORING_K, candidate_neighbors, neighbor_recall
+from cbir_daemon.model.neighbors import NEAREST, Neighbors, nearest, nearest_others, nearest_to_rows, to_points
+from cbir_daemon.model.tuning import NEIGHBORHOOD_SHARE, candidate_neighbors, neighbor_recall
 
-PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos"
-SEED = 1
 HELD_OUT = 500
-NEIGHBORHOOD_SHARE = 0.01
 COMPONENTS = 16
-SHRUNK_PX = 256
-SIDE_PX = 64
 SINGLE_QUERIES = 50
-TIMEOUT_S = 600.0
+GROWTH = (10_000, 20_000, 50_000, 100_000)
+STAGES = ("start", "graph", "tune", "fit", "save")
+GROWN_BY = 0.2
+PART = 10_000
+EXACT_PART = 1_000
+JITTER = 0.3
+
+METRICS = ("plain grey 64x64", "plain grey 16x16", "free 4x4", "free 8x8", "free 16x16", "free 32x32")
+DIMENSIONS = (4, 8, 16, 32)
+EPOCHS = (50, 100, 200, 500, 1000)
+CHOICE_NEIGHBORS = 15
+CHOICE_HELD_OUT = 250
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Latency:
-    """What a user waits for, in milliseconds."""
+    """What a user waits for, in milliseconds, and what the worker takes, in MiB."""
 
     first_ms: float
     again_ms: float
+    search_ms: float
     batch_ms_per_image: float
+    worker_mib: float
 
 
 @click.command()
@@ -75,27 +87,63 @@ class Latency:
 @click.option("--threads", default=2, show_default=True, help="For either side.")
 @click.option("--min-dist", default=(0.0,), multiple=True, show_default=True, help="Of our map; several to compare.")
 @click.option("--notebook/--no-notebook", default=True, show_default=True, help="Whether the notebook's way runs too.")
+@click.option("--growth", is_flag=True, help=f"Only fit {', '.join(f'{size:,}' for size in GROWTH)} images, by stage.")
+@click.option("--most", default=GROWTH[-1], show_default=True, help="With --growth: leave out larger sizes.")
+@click.option("--graph", "graph_of", type=int, help="Only make the neighbour graph of so many images, as far as told.")
+@click.option(
+    "--warm", is_flag=True, help="Only compare a warm re-fit, after SIZE images grew by a fifth, with a cold one."
+)
+@click.option("--choose", is_flag=True, help="Only compare metrics, dimensions and epochs, on the photographs.")
 @click.option("--photos", type=click.Path(exists=True, path_type=Path), help="Folder of photographs to crop from.")
-def model(size: int, threads: int, min_dist: tuple[float, ...], notebook: bool, photos: Path | None) -> None:
+def model(
+    size: int,
+    threads: int,
+    min_dist: tuple[float, ...],
+    notebook: bool,
+    growth: bool,
+    most: int,
+    graph_of: int | None,
+    warm: bool,
+    choose: bool,
+    photos: Path | None,
+) -> None:
     """Tune and fit a map of SIZE images, ours and as the notebook did."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    vectors = random_crops(photographs(photos or PHOTOS), size + HELD_OUT)
-    lines: list[Line] = []
+    if choose:
+        show_choices(photos or PHOTOS)
+        return
+    pictures = photographs(photos or PHOTOS)
+    if graph_of is not None:
+        show_graph(pictures, graph_of, threads)
+        return
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
         os.environ.setdefault("NUMBA_CACHE_DIR", str(models / CACHE_FOLDER))
-        compile_s = timed(fit, codes(vectors[:100]), models, threads, 0.0)
+        small = codes(random_crops(pictures, 100))
+        compile_s = timed(partial(fit, small, models, threads=threads, n_components=COMPONENTS))
         click.echo(f"compiling, once for each installation: {compile_s:.0f} s")
-        for distance in min_dist:
-            line, latency = measure_ours(vectors, size, models, threads, distance)
-            lines.append(line)
-            click.echo(
-                f"min_dist={distance:g}: first projection of a new worker {latency.first_ms:.0f} ms, "
-                f"later ones {latency.again_ms:.1f} ms, in batches {latency.batch_ms_per_image:.2f} ms an image"
-            )
-        if notebook:
-            lines.append(in_own_process(vectors, size))
-    show(lines)
+        if growth:
+            show_growth(pictures, [size for size in GROWTH if size <= most], models, threads)
+        elif warm:
+            show_warm(pictures, size, models, threads)
+        else:
+            show(list(compared(random_crops(pictures, size + HELD_OUT), size, models, threads, min_dist, notebook)))
+
+
+def compared(
+    vectors: NDArray[np.uint8], size: int, models: Path, threads: int, min_dist: tuple[float, ...], notebook: bool
+) -> Iterator[Line]:
+    """Run our procedure, and the notebook's."""
+    ours = codes(vectors)
+    for distance in min_dist:
+        fitted = fit(ours[:size], models, threads=threads, n_components=COMPONENTS, min_dist=distance)
+        report = fitted.result.report
+        latency, recalls = used(fitted, ours, size, models, threads)
+        say_latency(f"min_dist={distance:g}", latency)
+        name = f"ours, min_dist={distance:g}"
+        yield Line(name, report.n_neighbors, fitted.total_s, report.peak_mib, *recalls)
+    if notebook:
+        yield in_own_process(vectors, size)
 
 
 def show(lines: list[Line]) -> None:
@@ -106,7 +154,7 @@ def show(lines: list[Line]) -> None:
             f"{line.name:<22}{line.n_neighbors:>12}{line.seconds:>9.1f}{line.peak_mib:>7.0f}"
             f"{line.fitted_recall:>8.3f}{line.held_out_recall:>10.3f}"
         )
-    click.echo(f"(share of the {SCORING_K} true nearest within the nearest {NEIGHBORHOOD_SHARE:.0%} of the map)")
+    click.echo(f"(share of the {NEAREST} true nearest within the nearest {NEIGHBORHOOD_SHARE:.0%} of the map)")
     *ours, last = lines
     if ours and last.name == "notebook":
         for line in ours:
@@ -114,42 +162,193 @@ def show(lines: list[Line]) -> None:
             click.echo(f"{line.name}: {faster:.1f} x faster, {leaner:.1f} x less memory")
 
 
-def measure_ours(
-    vectors: NDArray[np.uint8], size: int, models: Path, threads: int, min_dist: float
-) -> tuple[Line, Latency]:
-    """Tune, fit and project as the daemon does."""
-    ours = codes(vectors)
-    started = time.perf_counter()
-    result = fit(ours[:size], models, threads, min_dist)
-    seconds = time.perf_counter() - started
-    report = result.report
+def used(
+    fitted: Followed, ours: NDArray[np.float32], size: int, models: Path, threads: int
+) -> tuple[Latency, tuple[float, float]]:
+    """Project what was held out, one by one and at once; return what that took, and how good the map is."""
+    report, held_out = fitted.result.report, ours[size:]
+    points = to_points(ours[:size])
     projector = Projector(models, report.artifact, report.sha256, idle_s=TIMEOUT_S, threads=threads)
     try:
-        held_out = ours[size:]
-        latency = measure_latency(projector, held_out)
-        positions = projector.project(held_out, TIMEOUT_S)
+        first_s = timed(partial(projector.place, held_out[:1], TIMEOUT_S))
+        again_s = [
+            timed(lambda code=code: projector.place(code[None], TIMEOUT_S)) for code in held_out[:SINGLE_QUERIES]
+        ]
+        started = time.perf_counter()
+        projected = projector.project(held_out, TIMEOUT_S)
+        batch_s = time.perf_counter() - started
+        status = Path(f"/proc/{projector._child.pid}/status")  # type: ignore[union-attr]
+        worker_mib = peak_mib(status)
     finally:
         projector.close()
-    recalls = both_recalls(to_points(ours[:size]), to_points(held_out), result.positions, positions)
-    line = Line(f"ours, min_dist={min_dist:g}", report.n_neighbors, seconds, report.peak_mib, *recalls)
-    return line, latency
+    width = max(NEAREST, report.n_neighbors)
+    search_s = [timed(partial(nearest, points, code[None], width)) for code in held_out[:SINGLE_QUERIES]]
+    latency = Latency(
+        first_s * 1e3,
+        statistics.median(again_s) * 1e3,
+        statistics.median(search_s) * 1e3,
+        batch_s * 1e3 / len(held_out),
+        worker_mib,
+    )
+    return latency, kept(points, to_points(held_out), fitted.result.positions, projected)
 
 
-def measure_latency(projector: Projector, ours: NDArray[np.float32]) -> Latency:
-    """Project one code with a new worker, single ones with a warm worker, and all at once."""
-    first_s = timed(projector.project, ours[:1], TIMEOUT_S)
-    again_s = [timed(projector.project, code[np.newaxis], TIMEOUT_S) for code in ours[:SINGLE_QUERIES]]
-    batch_s = timed(projector.project, ours, TIMEOUT_S)
-    return Latency(first_s * 1e3, statistics.median(again_s) * 1e3, batch_s * 1e3 / len(ours))
+def say_latency(name: str, latency: Latency) -> None:
+    """Print what projecting takes."""
+    click.echo(
+        f"{name}: first projection of a new worker {latency.first_ms:.0f} ms, later ones {latency.again_ms:.1f} ms, of "
+        f"which the search of neighbours is {latency.search_ms:.1f} ms; in batches {latency.batch_ms_per_image:.2f} ms "
+        f"an image; largest memory of the worker {latency.worker_mib:.0f} MiB"
+    )
 
 
-def fit(ours: NDArray[np.float32], models: Path, threads: int, min_dist: float) -> FitResult:
-    """Wait for a fit."""
-    settings = FitSettings(COMPONENTS, SEED, threads, CODE_VERSION, min_dist=min_dist)
-    running = Fit.start(ours, models, settings)
-    while not isinstance(news := running.poll(TIMEOUT_S), FitResult):
-        pass
-    return news
+def show_growth(pictures: list[Image.Image], sizes: list[int], models: Path, threads: int) -> None:
+    """Print time and memory by stage, and how good the map is, for growing collections."""
+    ours = codes(random_crops(pictures, max(sizes) + HELD_OUT))
+    held_out = ours[max(sizes) :]
+    titles = "".join(f"{stage:>9}{'MiB':>6}" for stage in STAGES)
+    click.echo(f"{'images':>7}{titles}{'all':>8}{'n log n':>9}{'clock s':>9}{'fitted':>8}{'held out':>10}")
+    click.echo("(seconds of processor time by stage, and the largest memory up to its end)")
+    unit = None
+    for size in sizes:
+        here = models / str(size)
+        fitted = fit(ours[:size], here, threads=threads, n_components=None)
+        latency, recalls = used(fitted, np.concatenate([ours[:size], held_out]), size, here, threads)
+        all_s = sum(fitted.cpu_s.values())
+        unit = unit or all_s / (size * math.log(size))
+        cells = "".join(
+            f"{fitted.cpu_s.get(stage, 0.0):>9.1f}{fitted.peak_mib.get(stage, 0.0):>6.0f}" for stage in STAGES
+        )
+        ratio = all_s / (size * math.log(size)) / unit
+        click.echo(
+            f"{size:>7}{cells}{all_s:>8.0f}{ratio:>9.2f}{fitted.total_s:>9.0f}{recalls[0]:>8.3f}{recalls[1]:>10.3f}"
+        )
+        report = fitted.result.report
+        say_latency(f"        {report.n_neighbors} neighbours, {report.n_components} dimensions", latency)
+
+
+def show_warm(pictures: list[Image.Image], size: int, models: Path, threads: int) -> None:
+    """Print what a warm re-fit of a collection that grew by a fifth takes and gives, beside a cold one."""
+    grown = round(size * (1 + GROWN_BY))
+    ours = codes(random_crops(pictures, grown + HELD_OUT))
+    # The new ones are spread over all ids, as in a collection that grows in every album.
+    ids = np.sort(np.random.default_rng(SEED).permutation(grown)[:size])
+    before = fit(ours[ids], models, threads=threads, n_components=None, ids=ids)
+    report = before.result.report
+    previous = Previous(ids, before.result.positions, before.result.flat, report.n_neighbors, report.n_components)
+    everybody = np.arange(grown)
+    click.echo(f"{'':<14}{'seconds':>9}{'MiB':>6}{'fitted':>8}{'held out':>10}{'moved':>8}{'flat moved':>12}")
+    runs = {"before": (before, ours[ids])}
+    for name, start in (("warm", previous), ("cold", None)):
+        again = fit(ours[:grown], models, threads=threads, n_components=None, ids=everybody, previous=start)
+        runs[name] = (again, ours[:grown])
+    for name, (run, codes_of_run) in runs.items():
+        rows = slice(None) if name == "before" else ids
+        latency_ours = np.concatenate([codes_of_run, ours[grown:]])
+        _, recalls = used(run, latency_ours, len(codes_of_run), models, threads)
+        moved = distance(before.result.positions, run.result.positions[rows])
+        flat_moved = distance(before.result.flat, run.result.flat[rows])
+        click.echo(
+            f"{name:<14}{run.total_s:>9.1f}{run.result.report.peak_mib:>6.0f}{recalls[0]:>8.3f}{recalls[1]:>10.3f}"
+            f"{moved:>8.4f}{flat_moved:>12.4f}"
+        )
+    click.echo("(moved: Procrustes distance of the images of before, 0 to 1)")
+
+
+def distance(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """Return the Procrustes distance of two maps of the same images; 1 when they have other dimensions."""
+    return float(procrustes(before, after)[2]) if before.shape == after.shape else 1.0
+
+
+def show_graph(pictures: list[Image.Image], size: int, threads: int) -> None:
+    """Print what inverted lists of `size` images take, with the search of a part of them."""
+    base = codes(random_crops(pictures, min(size, GROWTH[-1])))
+    points = np.tile(base, (math.ceil(size / len(base)), 1))[:size]
+    draw = np.random.default_rng(SEED)
+    for start in range(len(base), size, PART):
+        # Crops are slow to make: the others are these with noise of their own.
+        block = points[start : start + PART]
+        block += draw.normal(scale=JITTER / math.sqrt(points.shape[1]), size=block.shape).astype(np.float32)
+        block -= block.mean(axis=1, keepdims=True)
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
+    points = to_points(points)
+    started = time.perf_counter()
+    lists = InvertedLists(points, seed=SEED, threads=threads)
+    build_s = time.perf_counter() - started
+    rows = np.sort(draw.choice(size, min(size, PART), replace=False))
+    width = graph.width_of(size) + graph.SPARE
+    started = time.perf_counter()
+    near, _ = graph.best_of(points, rows, lists.propose(points[rows], width + 1), width)
+    part_s = time.perf_counter() - started
+    some = rows[:EXACT_PART]
+    started = time.perf_counter()
+    true = nearest_to_rows(points, some, width).ids
+    exact_s = (time.perf_counter() - started) / len(some) * size
+    found = sum(len(np.intersect1d(*pair)) for pair in zip(near[: len(some)], true, strict=True)) / true.size
+    click.echo(
+        f"{size:,} images: lists made in {build_s:.0f} s; {len(rows):,} rows searched in {part_s:.1f} s, so all in "
+        f"{part_s / len(rows) * size:.0f} s (comparing all pairs: {exact_s:.0f} s); recall of {width} neighbours "
+        f"{found:.3f}; graph {width * graph.NEIGHBOR_BYTES * size / 2**20:.0f} MiB; peak {peak_mib():.0f} MiB"
+    )
+
+
+def show_choices(folder: Path) -> None:
+    """Print how good the map is under other metrics, dimensions and numbers of epochs.
+
+    The truth is the same for all: nearest by correlation of the whole 64x64 vectors, which is no candidate itself.
+    """
+    warnings.simplefilter("ignore")
+    vectors = Album.open([folder] if folder != PHOTOS else []).vectors
+    order = np.random.default_rng(SEED).permutation(len(vectors))
+    held_out, fitted = vectors[order[:CHOICE_HELD_OUT]], vectors[order[CHOICE_HELD_OUT:]]
+    judge = Choices(fitted, held_out)
+    click.echo(f"{'':<22}{'dimensions':>11}{'epochs':>8}{'fitted':>8}{'held out':>10}{'seconds':>9}")
+    for metric in METRICS:
+        judge.try_out(metric, COMPONENTS, layout.EPOCHS)
+    for n_components in DIMENSIONS:
+        judge.try_out("free 16x16", n_components, layout.EPOCHS)
+    for epochs in EPOCHS:
+        judge.try_out("free 16x16", COMPONENTS, epochs)
+    click.echo(f"(share of the {NEAREST} nearest by the whole vectors within the nearest {NEIGHBORHOOD_SHARE:.0%})")
+
+
+class Choices:
+    """Fits the same photographs in different ways, and scores all by the same truth."""
+
+    def __init__(self, fitted: NDArray[np.uint8], held_out: NDArray[np.uint8]) -> None:
+        self._vectors = fitted, held_out
+        points, queries = (points_of("free 64x64", vectors) for vectors in self._vectors)
+        self._true: Neighbors = nearest_others(points, NEAREST)
+        self._true_held_out = nearest(points, queries, NEAREST)
+
+    def try_out(self, metric: str, n_components: int, epochs: int) -> None:
+        """Fit, score, print."""
+        points, queries = (points_of(metric, vectors) for vectors in self._vectors)
+        layout.EPOCHS = epochs
+        started = time.process_time()
+        recipe = layout.Recipe(CHOICE_NEIGHBORS, n_components, SEED)
+        fitted = layout.fit_map(points, nearest_others(points, CHOICE_NEIGHBORS), recipe)
+        seconds = time.process_time() - started
+        positions = fitted.embedding_
+        projected = layout.project(fitted, nearest(points, queries, CHOICE_NEIGHBORS))
+        own = np.arange(len(points))
+        width = max(NEAREST, round(NEIGHBORHOOD_SHARE * len(points)))
+        shares = (
+            neighbor_recall(positions, positions, self._true.ids, own=own, width=width),
+            neighbor_recall(positions, projected, self._true_held_out.ids, width=width),
+        )
+        click.echo(f"{metric:<22}{n_components:>11}{epochs:>8}{shares[0]:>8.3f}{shares[1]:>10.3f}{seconds:>9.1f}")
+
+
+def points_of(metric: str, vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return unit rows by the name of a metric: plain or free of brightness and contrast, and blocks a side."""
+    side = int(metric.rpartition("x")[2])
+    block = 64 // side
+    means = vectors.reshape(-1, side, block, side, block).mean(axis=(2, 4), dtype=np.float32).reshape(len(vectors), -1)
+    if metric.startswith("free"):
+        means -= means.mean(axis=1, keepdims=True)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
+    return to_points(means)
 
 
 def in_own_process(vectors: NDArray[np.uint8], size: int) -> Line:
@@ -169,62 +368,17 @@ def measure_notebook(vectors: NDArray[np.uint8], size: int) -> Line:
         candidate = umap.UMAP(
             n_neighbors=n_neighbors, n_components=COMPONENTS, min_dist=0.0, random_state=SEED, n_jobs=1
         ).fit(fitted)
-        trust = trustworthiness(fitted, candidate.embedding_, n_neighbors=SCORING_K)
+        trust = trustworthiness(fitted, candidate.embedding_, n_neighbors=NEAREST)
         if trust > best_trust:
             best, best_trust = candidate, trust
     assert best is not None
     seconds, peak = time.perf_counter() - started, peak_mib()
-    recalls = both_recalls(fitted, held_out, best.embedding_, best.transform(held_out))
+    recalls = kept(fitted, held_out, best.embedding_, best.transform(held_out))
     return Line("notebook", best.n_neighbors, seconds, peak, *recalls)
 
 
-def both_recalls(
-    points: NDArray[np.float32],
-    held_out: NDArray[np.float32],
-    positions: NDArray[np.float32],
-    projected: NDArray[np.float32],
-) -> tuple[float, float]:
-    """Return the share of the true nearest in the map's neighbourhood, for fitted and for held-out images."""
-    own = np.arange(0, len(points), max(1, len(points) // HELD_OUT))
-    width = max(SCORING_K, round(NEIGHBORHOOD_SHARE * len(points)))
-    search = NearestNeighbors(n_neighbors=SCORING_K + 1, algorithm="brute").fit(points)
-    others = search.kneighbors(points[own], return_distance=False)
-    true_ids = np.array([row[row != me][:SCORING_K] for row, me in zip(others, own, strict=True)], np.int32)
-    held_out_ids = search.kneighbors(held_out, SCORING_K, return_distance=False).astype(np.int32)
-    return (
-        neighbor_recall(positions, positions[own], true_ids, own=own, width=width),
-        neighbor_recall(positions, projected, held_out_ids, width=width),
-    )
-
-
-def timed(call: Callable[..., object], *arguments: object) -> float:
+def timed(call: Callable[[], object]) -> float:
     """Return how many seconds a call takes."""
     started = time.perf_counter()
-    call(*arguments)
+    call()
     return time.perf_counter() - started
-
-
-def photographs(folder: Path) -> list[Image.Image]:
-    """Return shrunk grey photographs of `folder`, or scikit-learn's two."""
-    if not folder.is_dir():
-        return [Image.fromarray(image).convert("L") for image in load_sample_images().images]
-    shrunk = []
-    for path in sorted(folder.rglob("*.jpg")):
-        with Image.open(path) as image:
-            image.draft("L", (SHRUNK_PX, SHRUNK_PX))
-            shrunk.append(image.convert("L"))
-    return shrunk
-
-
-def random_crops(pictures: list[Image.Image], count: int) -> NDArray[np.uint8]:
-    """Return vectors of random crops of 30 to 90 % of each side; (count, 4096) uint8."""
-    draw = np.random.default_rng(SEED)
-    vectors = np.empty((count, SIDE_PX, SIDE_PX), np.uint8)
-    for row in range(count):
-        picture = pictures[draw.integers(len(pictures))]
-        size = np.array(picture.size)
-        sides = size * draw.uniform(0.3, 0.9, 2)
-        corner = (size - sides) * draw.uniform(0, 1, 2)
-        box = (*corner, *(corner + sides))
-        vectors[row] = np.asarray(picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS, box=box))
-    return vectors.reshape(count, -1)
