@@ -69,7 +69,7 @@ class FitSettings:
     threads: int
     code_version: str
     max_fit_images: int = 100_000
-    tune_images: int = 10_000
+    tune_images: int = 5_000
     score_sample: int = 2_000
     max_memory_mib: int | None = None
     min_dist: float = 0.0

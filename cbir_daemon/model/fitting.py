@@ -25,7 +25,7 @@ from cbir_daemon.errors import ModelError
 from cbir_daemon.model import artifact, graph, tuning
 from cbir_daemon.model.fit import FEWEST_IMAGES, NAMES_FILE, FitSettings, Previous, Stage
 from cbir_daemon.model.graph import Graph
-from cbir_daemon.model.layout import Recipe, carried_over, fit_map, flatten, negatives_for, only_for_projecting, project
+from cbir_daemon.model.layout import Recipe, carried_over, fit_map, flatten, only_for_projecting, project
 from cbir_daemon.model.memory import affordable_images, available_mib, needed_mib, peak_mib
 from cbir_daemon.model.neighbors import NEAREST, Neighbors, to_points
 from cbir_daemon.model.stages import Stages
@@ -124,7 +124,7 @@ class Fitting:
         stages = Stages(self._folder.parent, self._key(images, previous if warm else None))
         known = self._find_neighbors(images)
         curve = () if warm else self._tune(images, known, stages)
-        recipe = self._recipe(warm or tuning.choose(curve), len(images.rows))
+        recipe = self._recipe(warm or tuning.choose(curve)).with_care(len(images.rows))
         # The wide lists are not needed any more.
         neighbors = known.neighbors().first(max(NEAREST, recipe.n_neighbors)).copied()
         del known
@@ -214,9 +214,8 @@ class Fitting:
         dimensions = (settings.n_components,) if settings.n_components else tuning.N_COMPONENTS
         return tuning.Search(tuning.candidate_neighbors(fitted), dimensions, trial, told, ready).run()
 
-    def _recipe(self, chosen: Candidate | WarmStart, images: int) -> Recipe:
-        seed, min_dist = self._settings.seed, self._settings.min_dist
-        return Recipe(chosen.n_neighbors, chosen.n_components, seed, min_dist, negatives_for(images))
+    def _recipe(self, chosen: Candidate | WarmStart) -> Recipe:
+        return Recipe(chosen.n_neighbors, chosen.n_components, self._settings.seed, self._settings.min_dist)
 
     def _fit(
         self,

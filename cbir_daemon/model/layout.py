@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,14 @@ from numpy.typing import NDArray
 from cbir_daemon.errors import ModelError
 from cbir_daemon.model.neighbors import Neighbors, symmetric
 
-MANY_IMAGES = 10_000
-EPOCHS = 500
-EPOCHS_OF_MANY = 200
-"""umap-learn's own numbers of epochs up to, and above, `MANY_IMAGES`.  Written down, since `transform` would otherwise
-choose its own from the number of rows it is given."""
+FEW_IMAGES = 5_000
+"""Maps of so many images at most are made with more care; larger ones would gain little by it (see docs/model.md)."""
+
+EPOCHS, EPOCHS_OF_FEW = 200, 500
+"""Rounds of a fit.  `transform` takes a third of them; it must not choose by the number of rows it is given."""
+
+NEGATIVES, NEGATIVES_OF_FEW = 5, 30
+"""Images that push each image away, for each that pulls: umap-learn's own number, and what keeps more neighbours."""
 
 WARM_SHARE = 5
 WARM_ALPHA = 0.25
@@ -43,13 +46,6 @@ are then scaled by the largest in the batch, and its bandwidth may be clamped by
 lands elsewhere in company than alone.  With one full tie the largest weight of every row is 1 and the clamp is the
 row's own, so a batch is exactly the sum of its images (the random numbers are each row's own already).  Many full ties
 also keep more neighbours: see docs/model.md.
-"""
-
-FEW_NEGATIVES, MANY_NEGATIVES = 5, 30
-FEW_IMAGES = 5_000
-"""Images that push each image away, for each that pulls: umap-learn's own number, and that for maps of few images.
-
-More keep more neighbours there and take longer; with 10 000 images they gain nothing (see docs/model.md).
 """
 
 INIT_NOISE = 1e-4
@@ -92,25 +88,27 @@ class Recipe:
         Equal points and seeds give equal positions, bit for bit.
     min_dist : float
         How far apart the closest images are kept, 0 to 1.
-    negatives : int
-        Images that push each image away, for each that pulls: more keep more neighbours, and take longer.
+    epochs, negatives : int
+        Rounds, and images that push each image away for each that pulls: more keep more neighbours, and take longer.
     """
 
     n_neighbors: int
     n_components: int
     seed: int
     min_dist: float = 0.0
-    negatives: int = FEW_NEGATIVES
+    epochs: int = EPOCHS
+    negatives: int = NEGATIVES
 
     @property
     def local_connectivity(self) -> int:
         """Neighbours that each image is fully tied to."""
         return max(FEWEST_TIED, math.floor(TIED_SHARE * self.n_neighbors))
 
-
-def negatives_for(images: int) -> int:
-    """Return how many negative samples the map of so many images gets; trials get few."""
-    return MANY_NEGATIVES if images <= FEW_IMAGES else FEW_NEGATIVES
+    def with_care(self, images: int) -> Recipe:
+        """Return the recipe for a map of so many images that is not made for a trial."""
+        if images > FEW_IMAGES:
+            return self
+        return replace(self, epochs=EPOCHS_OF_FEW, negatives=NEGATIVES_OF_FEW)
 
 
 def fit_map(
@@ -141,7 +139,6 @@ def fit_map(
     ModelError
         When umap-learn cannot fit it.
     """
-    epochs = EPOCHS if len(points) <= MANY_IMAGES else EPOCHS_OF_MANY
     model = umap.UMAP(
         n_neighbors=recipe.n_neighbors,
         n_components=recipe.n_components,
@@ -149,7 +146,7 @@ def fit_map(
         min_dist=recipe.min_dist,
         local_connectivity=recipe.local_connectivity,
         negative_sample_rate=recipe.negatives,
-        n_epochs=epochs,
+        n_epochs=recipe.epochs,
         random_state=recipe.seed,
         transform_seed=recipe.seed,
         n_jobs=1,

@@ -171,9 +171,7 @@ def used(
     projector = Projector(models, report.artifact, report.sha256, idle_s=TIMEOUT_S, threads=threads)
     try:
         first_s = timed(partial(projector.place, held_out[:1], TIMEOUT_S))
-        again_s = [
-            timed(lambda code=code: projector.place(code[None], TIMEOUT_S)) for code in held_out[:SINGLE_QUERIES]
-        ]
+        again_s = [timed(partial(projector.place, code[None], TIMEOUT_S)) for code in held_out[:SINGLE_QUERIES]]
         started = time.perf_counter()
         projected = projector.project(held_out, TIMEOUT_S)
         batch_s = time.perf_counter() - started
@@ -324,9 +322,8 @@ class Choices:
     def try_out(self, metric: str, n_components: int, epochs: int) -> None:
         """Fit, score, print."""
         points, queries = (points_of(metric, vectors) for vectors in self._vectors)
-        layout.EPOCHS = epochs
         started = time.process_time()
-        recipe = layout.Recipe(CHOICE_NEIGHBORS, n_components, SEED)
+        recipe = layout.Recipe(CHOICE_NEIGHBORS, n_components, SEED, epochs=epochs)
         fitted = layout.fit_map(points, nearest_others(points, CHOICE_NEIGHBORS), recipe)
         seconds = time.process_time() - started
         positions = fitted.embedding_

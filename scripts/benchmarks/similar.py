@@ -1,0 +1,169 @@
+"""What the map's neighbourhood holds, beside plain vector search.
+
+In: photographs (by default those beside the checkout), and crops of them.  Out: two tables.  Never here: time and
+memory of fits (`model`), whether copies are found (`accuracy`).
+
+`similar` looks at the nearest 1 % of the map and ranks what is there by the vectors.  First table: the share of the 10
+true nearest that this neighbourhood holds, nearest by the codes that the map was made of, and nearest by the whole
+vectors, which the map has never seen and of which plain search by codes misses some too.  Second table: edits of
+photographs in the collection; whether the original is in the nearest 1 % of the map, and in that of the codes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import click
+import numpy as np
+from _album import Album, vector_of
+from _edits import EDITS
+from _maps import SEED, TIMEOUT_S, fit, random_crops
+from numpy.typing import NDArray
+from PIL import Image
+
+from cbir_daemon.matching.codes import codes
+from cbir_daemon.model import Projector
+from cbir_daemon.model.environment import CACHE_FOLDER, THREAD_VARIABLES
+from cbir_daemon.model.neighbors import NEAREST, nearest, nearest_to_rows, to_points
+from cbir_daemon.model.tuning import NEIGHBORHOOD_SHARE, neighbor_recall
+
+HELD_OUT_SHARE = 10
+MOST_HELD_OUT = 500
+LOOKED_AT = 1_000
+EDITED = 60
+
+
+@click.command()
+@click.option("--size", default=2_500, show_default=True, help="Images; more than there are photographs are crops.")
+@click.option("--edits/--no-edits", default=True, show_default=True, help="Whether edits are looked for.")
+@click.option("--min-dist", default=0.0, show_default=True, help="Of the map.")
+@click.option("--threads", default=2, show_default=True)
+@click.option("--album", "folders", multiple=True, type=click.Path(exists=True, path_type=Path), help="Photographs.")
+def similar(size: int, edits: bool, min_dist: float, threads: int, folders: tuple[Path, ...]) -> None:
+    """Fit a map of SIZE images and look at neighbourhoods."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    album = Album.open(folders)
+    are_photographs = size <= len(album)
+    vectors = album.vectors[:size] if are_photographs else random_crops(shrunk(album), size)
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder)
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(models / CACHE_FOLDER))
+        order = np.random.default_rng(SEED).permutation(len(vectors))
+        held_out = min(MOST_HELD_OUT, len(vectors) // HELD_OUT_SHARE)
+        fitted_rows = np.sort(order[held_out:])
+        views = Views(vectors[fitted_rows], vectors[order[:held_out]])
+        result = fit(views.points, models, threads=threads, n_components=None, min_dist=min_dist).result
+        report = result.report
+        click.echo(
+            f"{len(fitted_rows):,} {'photographs' if are_photographs else 'crops'}, {held_out} held out: "
+            f"n_neighbors={report.n_neighbors}, n_components={report.n_components}, min_dist={min_dist:g}"
+        )
+        projector = Projector(models, report.artifact, report.sha256, idle_s=TIMEOUT_S, threads=threads)
+        try:
+            projected = projector.place(views.queries, TIMEOUT_S, measured=True)
+            views.show(result.positions, projected.positions)
+            click.echo(f"(as the worker measured it: {projected.kept.mean():.3f})")
+            if edits and are_photographs:
+                show_edits(album, fitted_rows, views.points, result.positions, projector)
+        finally:
+            projector.close()
+
+
+class Views:
+    """Fitted and held-out images, as codes and as whole vectors.
+
+    Parameters
+    ----------
+    fitted, held_out : (n, 4096) ndarray of uint8
+    """
+
+    def __init__(self, fitted: NDArray[np.uint8], held_out: NDArray[np.uint8]) -> None:
+        self.points, self.queries = to_points(codes(fitted)), to_points(codes(held_out))
+        self._whole, self._whole_queries = whole(fitted), whole(held_out)
+        every = max(1, len(fitted) // LOOKED_AT)
+        self._own = np.arange(0, len(fitted), every)
+
+    def show(self, positions: NDArray[np.float32], projected: NDArray[np.float32]) -> None:
+        """Print the share of the true nearest in the map's neighbourhood, and in that of the codes."""
+        own, width = self._own, width_of(len(self.points))
+        click.echo(f"{'the 10 nearest by':<22}{'looked for in':<26}{'fitted':>8}{'held out':>10}")
+        for truth, points, queries in (
+            ("codes", self.points, self.queries),
+            ("whole vectors", self._whole, self._whole_queries),
+        ):
+            true, true_held_out = nearest_to_rows(points, own, NEAREST), nearest(points, queries, NEAREST)
+            for where, places, asked in (
+                ("1 % of the map", positions, projected),
+                ("1 % by codes", self.points, self.queries),
+                ("10 nearest of the map", positions, projected),
+            ):
+                looked_at = NEAREST if where.startswith("10") else width
+                fitted_share = neighbor_recall(places, places[own], true.ids, own=own, width=looked_at)
+                share = neighbor_recall(places, asked, true_held_out.ids, width=looked_at)
+                click.echo(f"{truth:<22}{where:<26}{fitted_share:>8.3f}{share:>10.3f}")
+
+
+def show_edits(
+    album: Album,
+    fitted_rows: NDArray[np.intp],
+    points: NDArray[np.float32],
+    positions: NDArray[np.float32],
+    projector: Projector,
+) -> None:
+    """Print for each kind of edit how often its original is in the neighbourhood of the map, and of the codes."""
+    asked = np.random.default_rng(SEED).choice(len(fitted_rows), EDITED, replace=False)
+    width = width_of(len(points))
+    click.echo(f"{'edit (share of originals)':<32}{'map':>7}{'codes':>7}{'map only':>10}{'codes only':>12}")
+    totals: list[NDArray[np.bool_]] = []
+    for name, edit in EDITS.items():
+        draw = np.random.default_rng(SEED)
+        made = np.stack([vector_of(edit(album.image(int(fitted_rows[row])), draw)) for row in asked])
+        edited = codes(made)
+        on_map = holds(positions, projector.project(edited, TIMEOUT_S), asked, width)
+        by_codes = (nearest(points, to_points(edited), width).ids == asked[:, np.newaxis]).any(axis=1)
+        totals.append(np.stack([on_map, by_codes]))
+        say_shares(name, on_map, by_codes)
+    on_map, by_codes = np.concatenate(totals, axis=1)
+    say_shares("all", on_map, by_codes)
+
+
+def say_shares(name: str, on_map: NDArray[np.bool_], by_codes: NDArray[np.bool_]) -> None:
+    """Print one line of the second table."""
+    shares = (on_map.mean(), by_codes.mean(), (on_map & ~by_codes).mean(), (by_codes & ~on_map).mean())
+    click.echo(f"{name:<32}{shares[0]:>7.2f}{shares[1]:>7.2f}{shares[2]:>10.3f}{shares[3]:>12.3f}")
+
+
+def holds(
+    positions: NDArray[np.float32], queries: NDArray[np.float32], rows: NDArray[np.intp], width: int
+) -> NDArray[np.bool_]:
+    """Return whether each query has its row among the nearest `width`."""
+    found = [
+        row in np.argpartition(((positions - query) ** 2).sum(axis=1), width - 1)[:width]
+        for row, query in zip(rows, queries, strict=True)
+    ]
+    return np.array(found)
+
+
+def width_of(images: int) -> int:
+    """Return how many images `similar` looks at."""
+    return max(NEAREST, round(NEIGHBORHOOD_SHARE * images))
+
+
+def whole(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return whole vectors free of brightness and contrast, as unit rows."""
+    numbers = vectors.astype(np.float32)
+    numbers -= numbers.mean(axis=1, keepdims=True)
+    numbers /= np.maximum(np.linalg.norm(numbers, axis=1, keepdims=True), 1e-6)
+    return to_points(numbers)
+
+
+def shrunk(album: Album) -> list[Image.Image]:
+    """Return the photographs of an album, grey and small."""
+    images = []
+    for row in range(len(album)):
+        image = Image.open(album.files[row])
+        image.draft("L", (256, 256))
+        images.append(image.convert("L"))
+    return images
