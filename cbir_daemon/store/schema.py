@@ -325,6 +325,7 @@ ALTER TABLE new_model_run RENAME TO model_run;
 ALTER TABLE new_position RENAME TO position;
 CREATE UNIQUE INDEX model_run_active ON model_run (outcome) WHERE outcome IN ('active', 'running');
 CREATE INDEX position_content ON position (content_id);
+CREATE INDEX position_added ON position (run_id, content_id) WHERE origin = 'added';
 
 -- Contents up to `bound` were all there before the copies of any were looked up, so each pair of them is seen twice.
 CREATE TABLE pass (
