@@ -85,10 +85,10 @@ def _mark(axes: Axes, chosen: Point, score: float) -> None:
     axes.annotate(
         f"{score:.4f}",
         (chosen.n_neighbors, score),
-        (-16, 0),
+        (-12, 8),
         textcoords="offset points",
         ha="right",
-        va="center",
+        va="bottom",
         bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
     )
 
