@@ -29,10 +29,10 @@ FEWEST_IMAGES = 5
 Stage = Literal["graph", "tune", "fit", "save"]
 
 STAGE_SPANS: dict[Stage, tuple[float, float]] = {
-    "graph": (0.0, 0.15),
-    "tune": (0.15, 0.85),
-    "fit": (0.85, 0.95),
-    "save": (0.95, 1.0),
+    "graph": (0.0, 0.1),
+    "tune": (0.1, 0.5),
+    "fit": (0.5, 0.97),
+    "save": (0.97, 1.0),
 }
 """Where each stage begins and ends in the whole of a fit, as measured at 10 000 images."""
 

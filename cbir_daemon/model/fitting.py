@@ -25,11 +25,13 @@ from cbir_daemon.errors import ModelError
 from cbir_daemon.model import artifact, graph, tuning
 from cbir_daemon.model.fit import FEWEST_IMAGES, NAMES_FILE, FitSettings, Previous, Stage
 from cbir_daemon.model.graph import Graph
-from cbir_daemon.model.layout import Recipe, carried_over, fit_map, flatten, only_for_projecting, project
+from cbir_daemon.model.layout import Recipe, fit_map, flatten, only_for_projecting, project
 from cbir_daemon.model.memory import affordable_images, available_mib, needed_mib, peak_mib
 from cbir_daemon.model.neighbors import NEAREST, Neighbors, to_points
+from cbir_daemon.model.sample import draw_rows
 from cbir_daemon.model.stages import Stages
 from cbir_daemon.model.trials import Trials
+from cbir_daemon.model.warm import WarmStart, carried_over
 from cbir_daemon.records import Candidate
 
 GRAPH_FILE = "graph"
@@ -46,36 +48,6 @@ CHANGE_NOTHING = ("threads", "max_memory_mib")
 """Settings with which a fit comes out the same."""
 
 Tell = Callable[[Stage, int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class WarmStart:
-    """The part of the map before that goes on.
-
-    Parameters
-    ----------
-    rows : (m,) ndarray of intp
-        Rows that it had, ascending.
-    positions : (m, d) ndarray of float32
-    flat : (m, 2) ndarray of float32
-    n_neighbors, n_components : int
-        Hyper-parameters of the map before.
-    """
-
-    rows: NDArray[np.intp]
-    positions: NDArray[np.float32]
-    flat: NDArray[np.float32]
-    n_neighbors: int
-    n_components: int
-
-    @classmethod
-    def of(cls, previous: Previous, ids: NDArray[np.int64]) -> WarmStart | None:
-        """Return what the rows named by `ids` have of the map before; None when there is nothing."""
-        _, old, rows = np.intersect1d(previous.ids, ids, assume_unique=True, return_indices=True)
-        if not len(rows):
-            return None
-        n_neighbors = min(previous.n_neighbors, len(ids) - 1)
-        return cls(rows, previous.positions[old], previous.flat[old], n_neighbors, previous.n_components)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,27 +258,6 @@ class Fitting:
         }
         (self._folder / NAMES_FILE).unlink()
         return artifact.seal(self._folder, self._settings.code_version, parameters)
-
-
-def draw_rows(ids: NDArray[np.int64], most: int, seed: int) -> NDArray[np.intp]:
-    """Return all rows, or `most` of them drawn uniformly; ascending.
-
-    Notes
-    -----
-    Each id has its lot, whatever other ids there are: a collection that grows keeps most of its sample, and with it
-    what is known of its neighbours.
-
-    References
-    ----------
-    G. L. Steele, D. Lea, C. H. Flood: Fast splittable pseudorandom number generators. OOPSLA 2014 (the mixing).
-    """
-    if len(ids) <= most:
-        return np.arange(len(ids))
-    lots = (ids.astype(np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        lots = (lots ^ (lots >> np.uint64(shift))) * np.uint64(factor)
-    lots ^= lots >> np.uint64(31)
-    return np.sort(np.argsort(lots, kind="stable")[:most])
 
 
 def _read_names(path: Path) -> tuple[NDArray[np.int64], Previous | None]:

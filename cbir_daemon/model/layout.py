@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError
 from cbir_daemon.model.neighbors import Neighbors, symmetric
+from cbir_daemon.model.warm import INIT_NOISE
 
 FEW_IMAGES = 5_000
 """Maps of so many images at most are made with more care; larger ones would gain little by it (see docs/model.md)."""
@@ -47,9 +48,6 @@ lands elsewhere in company than alone.  With one full tie the largest weight of 
 row's own, so a batch is exactly the sum of its images (the random numbers are each row's own already).  Many full ties
 also keep more neighbours: see docs/model.md.
 """
-
-INIT_NOISE = 1e-4
-"""Noise on the first positions, as a share of their range: duplicates need some to come apart."""
 
 INIT_RANGE = 10.0
 """Range of the first positions in each dimension; umap-learn's own."""
@@ -298,48 +296,6 @@ def first_positions(points: NDArray[np.float32], n_components: int, seed: int) -
     noise = np.random.default_rng(seed).normal(scale=INIT_NOISE, size=start.shape)
     start += (noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
     return np.asarray(INIT_RANGE * (start - start.min(axis=0)) / np.ptp(start, axis=0), dtype=np.float32)
-
-
-def carried_over(
-    known: NDArray[np.intp], positions: NDArray[np.float32], neighbors: Neighbors, seed: int
-) -> NDArray[np.float32]:
-    """Return where a warm fit starts: known rows where they were, new ones in the middle of their neighbours.
-
-    Parameters
-    ----------
-    known : (m,) ndarray of intp
-        Rows that were on the map before; at least one.
-    positions : (m, d) ndarray of float32
-        Where.
-    neighbors : Neighbors
-        Of all n rows.
-    seed : int
-        Of the noise that lets new rows come apart.
-
-    Returns
-    -------
-    (n, d) ndarray of float32
-        A new row is put between its neighbours that have a place, the nearer the closer; when none of them has, it
-        waits until one has, and a part of the graph that has nobody goes to the middle of the map.
-    """
-    start = np.tile(positions.mean(axis=0, dtype=np.float64).astype(np.float32), (len(neighbors.ids), 1))
-    start[known] = positions
-    placed = np.zeros(len(start), bool)
-    placed[known] = True
-    while len(waiting := np.flatnonzero(~placed)):
-        weights = placed[neighbors.ids[waiting]] / neighbors.distances[waiting]
-        total = weights.sum(axis=1)
-        ready = np.flatnonzero(total)
-        if not len(ready):
-            break
-        rows = waiting[ready]
-        shares = (weights[ready] / total[ready, np.newaxis]).astype(np.float32)
-        start[rows] = np.einsum("rk,rkd->rd", shares, start[neighbors.ids[rows]])
-        placed[rows] = True
-    noise = np.random.default_rng(seed).normal(scale=INIT_NOISE, size=start.shape)
-    noise[known] = 0.0
-    start += (noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
-    return np.asarray(start, dtype=np.float32)
 
 
 def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:

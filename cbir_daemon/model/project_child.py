@@ -28,7 +28,8 @@ from cbir_daemon.model.artifact import (
 from cbir_daemon.model.layout import project
 from cbir_daemon.model.neighbors import NEAREST, nearest, to_points
 from cbir_daemon.model.projector import Placement
-from cbir_daemon.model.tuning import NEIGHBORHOOD_SHARE, neighbor_recall
+from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.model.tuning import neighbor_recall
 from cbir_daemon.protocol.framing import Frame
 
 

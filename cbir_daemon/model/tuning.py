@@ -31,9 +31,6 @@ SMALLEST_SHARE = 3
 SCORING_K = NEAREST
 """Neighbours looked at by both scores."""
 
-NEIGHBORHOOD_SHARE = 0.01
-"""Part of the map that `similar` looks at around a query."""
-
 TIE_MARGIN = 0.002
 """Trustworthiness this close to the best counts as equal to it: another seed moves it by as much."""
 

@@ -40,7 +40,8 @@ from cbir_daemon.model.environment import CACHE_FOLDER, THREAD_VARIABLES
 from cbir_daemon.model.inverted import InvertedLists
 from cbir_daemon.model.memory import peak_mib
 from cbir_daemon.model.neighbors import NEAREST, Neighbors, nearest, nearest_others, nearest_to_rows, to_points
-from cbir_daemon.model.tuning import NEIGHBORHOOD_SHARE, candidate_neighbors, neighbor_recall
+from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.model.tuning import candidate_neighbors, neighbor_recall
 
 HELD_OUT = 500
 COMPONENTS = 16

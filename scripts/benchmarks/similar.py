@@ -27,7 +27,8 @@ from cbir_daemon.matching.codes import codes
 from cbir_daemon.model import Projector
 from cbir_daemon.model.environment import CACHE_FOLDER, THREAD_VARIABLES
 from cbir_daemon.model.neighbors import NEAREST, nearest, nearest_to_rows, to_points
-from cbir_daemon.model.tuning import NEIGHBORHOOD_SHARE, neighbor_recall
+from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.model.tuning import neighbor_recall
 
 HELD_OUT_SHARE = 10
 MOST_HELD_OUT = 500

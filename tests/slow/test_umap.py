@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -29,6 +30,9 @@ from cbir_daemon.model import (
     remove_artifacts,
 )
 from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, check_manifest
+from cbir_daemon.model.fit import FEWEST_IMAGES
+from cbir_daemon.model.memory import BASE_MIB
+from cbir_daemon.model.stages import STAGES_FOLDER
 
 pytestmark = pytest.mark.slow
 
@@ -444,3 +448,20 @@ def test_a_fit_killed_within_tuning_tries_the_rest_only(fitted: Fitted, tmp_path
     tried = [message for message in said + [step.message for step in told] if "trying" in message]
     assert len(tried) - len(set(tried)) == 1
     assert result.report.curve == fitted.result.report.curve
+
+
+def test_too_little_memory_is_said_and_some_memory_is_a_sample(fitted: Fitted, tmp_path: Path) -> None:
+    """Nothing is begun that would end in the middle."""
+    with pytest.raises(ModelError, match="too few") as caught:
+        finish(Fit.start(fitted.codes, tmp_path, replace(SETTINGS, max_memory_mib=400)))
+    assert "MiB are needed" in caught.value.hint
+    result, told = finish(Fit.start(fitted.codes, tmp_path, replace(SETTINGS, max_memory_mib=math.ceil(BASE_MIB) + 1)))
+    assert FEWEST_IMAGES <= len(result.rows) < IMAGES
+    assert any(f"a sample of {len(result.rows)} of {IMAGES}" in step.message for step in told)
+
+
+def test_the_artifact_holds_what_projecting_needs_and_no_graph(fitted: Fitted) -> None:
+    """A worker would hold four times as much otherwise."""
+    kept = fitted.models / STAGES_FOLDER / MODEL_FILE
+    stored = fitted.models / fitted.result.report.artifact / MODEL_FILE
+    assert stored.stat().st_size < kept.stat().st_size / 2
