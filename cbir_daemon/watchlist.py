@@ -23,6 +23,9 @@ COMPARED = 12
 """Works that a content is compared with, at about a millisecond each; with more on the list, the likeliest by their
 codes."""
 
+SEARCHED_PARTS = 48
+"""Contents whose parts are compared with a new work, those with the likeliest windows, at some 20 ms each."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Works:
@@ -31,6 +34,7 @@ class _Works:
     ids: tuple[int, ...]
     digests: tuple[bytes, ...]
     vectors: NDArray[np.uint8]
+    codes: NDArray[np.float32]
     view: View
 
 
@@ -91,13 +95,23 @@ class WatchList:
         works = self._works
         exact = [i for i, one in enumerate(works.digests) if one == digest]
         rows = [row for row in self._candidates(works, vector) if row not in exact]
-        scores = self._scores(vector, works.vectors[rows])
-        found = [Sighting(works.ids[row], digest, Kind.EXACT, 1.0) for row in exact]
-        return found + [
-            Sighting(works.ids[row], digest, Kind.COPY, score)
-            for row, score in zip(rows, scores, strict=True)
+        found = {
+            row: score
+            for row, score in zip(rows, self._scores(vector, works.vectors[rows]), strict=True)
             if score is not None
+        }
+        parts = self._parts(works, vector)
+        copies = {**parts, **found}
+        return [Sighting(works.ids[row], digest, Kind.EXACT, 1.0) for row in exact] + [
+            Sighting(works.ids[row], digest, Kind.COPY, score) for row, score in copies.items() if row not in exact
         ]
+
+    def _parts(self, works: _Works, vector: bytes) -> dict[int, float]:
+        """Return the score of each work that a part of a content shows."""
+        if not works.ids:
+            return {}
+        query = as_vectors([vector])[0]
+        return matching.contained(query, works.vectors, works.codes, threshold=self._copy_threshold)
 
     def _candidates(self, works: _Works, vector: bytes) -> list[int]:
         if len(works.ids) <= COMPARED:
@@ -110,13 +124,27 @@ class WatchList:
         same = self._store.content_by_digest(work.digest)
         found = [] if same is None else [Sighting(work.id, work.digest, Kind.EXACT, 1.0)]
         copies = self._searcher.copies(vector, without=None if same is None else same.id)
-        images = self._store.images([one.content_id for one in copies])
-        digests = {image.content.id: image.content.digest for image in images}
+        scores = {one.content_id: one.score for one in copies}
+        scores |= self._in_parts(vector, {*scores, *([] if same is None else [same.id])})
+        digests = {image.content.id: image.content.digest for image in self._store.images(list(scores))}
+        best = sorted(scores.items(), key=lambda one: (-one[1], one[0]))
         return found + [
-            Sighting(work.id, digests[one.content_id], Kind.COPY, one.score)
-            for one in copies
-            if one.content_id in digests
+            Sighting(work.id, digests[content_id], Kind.COPY, score)
+            for content_id, score in best
+            if content_id in digests
         ]
+
+    def _in_parts(self, vector: bytes, known: set[int]) -> dict[int, float]:
+        """Return content id -> score of contents of which a part shows a new work."""
+        query = as_vectors([vector])
+        codes = matching.whole_codes(query)
+        likeliest = self._searcher.view.collection.copy_candidates(query[0], SEARCHED_PARTS)
+        stored = self._store.vectors([content_id for content_id, _ in likeliest if content_id not in known])
+        scores = {
+            content_id: matching.contained(as_vectors([row])[0], query, codes, threshold=self._copy_threshold)
+            for content_id, row in stored.items()
+        }
+        return {content_id: found[0] for content_id, found in scores.items() if found}
 
     def _scores(self, vector: bytes, works: NDArray[np.uint8]) -> list[float | None]:
         """Return the score of each work that a content contains; None for the others."""
@@ -131,4 +159,5 @@ class WatchList:
         # For its codes only: what it would read from the store are contents.
         coded = Searcher(self._store)
         coded.change(list(zip(ids, vectors, strict=True)), ())
-        return _Works(ids, digests, as_vectors(vectors), coded.view)
+        stored = as_vectors(vectors)
+        return _Works(ids, digests, stored, matching.whole_codes(stored), coded.view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def in_another(picture: Picture) -> Picture:
     whole = np.asarray(PIL.Image.fromarray(photograph(7, (240, 160))).resize((width * 4 // 3, height * 4 // 3))).copy()
     whole[height // 6 : height // 6 + height, width // 6 : width // 6 + width] = picture
     return whole
+
+
+def collage(picture: Picture, side: int, place: int) -> Picture:
+    """Return pictures in a square, so many along each side, of which one is this one."""
+    others = [photograph(50 + number, (240, 160)) for number in range(side * side)]
+    others[place] = np.asarray(PIL.Image.fromarray(picture).resize((240, 160)))
+    return np.vstack([np.hstack(others[row * side : (row + 1) * side]) for row in range(side)])
 
 
 class Index:
@@ -173,3 +181,30 @@ def test_of_a_long_list_the_likeliest_are_compared(index: Index) -> None:
 def test_without_a_list_nothing_is_compared(index: Index) -> None:
     """Who watches for nothing pays nothing."""
     assert index.watchlist.sightings(digest(1), photographed(1)) == []
+
+
+# Parts.
+
+
+@pytest.mark.parametrize(("side", "place"), [(2, 0), (2, 3), (3, 4)])
+def test_a_work_in_a_collage_is_told(index: Index, side: int, place: int) -> None:
+    """It fills a quarter or a ninth of the new file."""
+    index.watch(1)
+    index.add(101, photographed(1, lambda picture: collage(picture, side, place)))
+    ((_, (told,)),) = index.told()
+    assert (told.name, told.kind) == ("mine", "copy")
+
+
+def test_a_collage_of_others_holds_no_work(index: Index) -> None:
+    """Whatever the number of its pictures."""
+    index.watch(1)
+    index.watch(2, "other")
+    for number, side in ((101, 2), (102, 3)):
+        index.add(number, photographed(3, functools.partial(collage, side=side, place=1)))
+    assert index.told() == []
+
+
+def test_a_new_work_is_looked_for_in_collages_too(index: Index) -> None:
+    """In those that the albums hold already."""
+    index.add(101, photographed(1, lambda picture: collage(picture, 2, 2)))
+    assert index.watch(1)[1] == [digest(101)]

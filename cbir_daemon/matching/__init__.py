@@ -16,6 +16,7 @@ from cbir_daemon.matching.coarse import (
 )
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness, structure
 from cbir_daemon.matching.joining import JoinViews, best_guesses, join_views
+from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.registration import Guesses
 from cbir_daemon.matching.verdict import COPY_THRESHOLD, judge
 from cbir_daemon.matching.views import TERMS
@@ -35,6 +36,7 @@ __all__ = [
     "best_scores",
     "coarse_views",
     "codes",
+    "contained",
     "is_plain",
     "join_views",
     "judge",
@@ -43,4 +45,5 @@ __all__ = [
     "picture_share",
     "probe_vectors",
     "structure",
+    "whole_codes",
 ]

@@ -82,8 +82,8 @@ class Windows:
 
     def terms(self, images: Floats) -> Floats:
         """Return the cosine terms (n, k, TERMS) of all windows of images (n, 64, 64), in grey levels."""
-        blocks = (self._down @ (images @ self._across.T)).reshape(len(images), -1, ORDER, len(self._across))
-        blocks = blocks.reshape(*blocks.shape[:3], -1, ORDER)
+        down, across = len(self._down) // ORDER, len(self._across) // ORDER
+        blocks = (self._down @ (images @ self._across.T)).reshape(len(images), down, ORDER, across, ORDER)
         return blocks[:, self._row[:, None], TERMS_V, self._column[:, None], TERMS_U]
 
 
@@ -146,8 +146,26 @@ FRAMINGS = Windows([*_BORDERS, *_CAPTIONS, *_BARS, *_CROPS[1:]])
 """Where in a query a whole stored image may be shown."""
 
 
+# Parts of collages, then sides of parts that lie anywhere and how many of them along each axis: a code bears to be
+# shifted by some 12 % of its side.
+_CELLS = [
+    row
+    for columns, rows in ((2, 1), (1, 2), (3, 1), (1, 3), (3, 2), (2, 3), (3, 3))
+    for row in _grid(1 / columns, 1 / rows, columns, rows)
+]
+_PART_SIZES = ((0.34, 6), (0.4, 6), (0.5, 5), (0.6, 4), (0.7, 3))
+
 TRIMS = Windows([*_grid(0.85, 1.0, 2, 1), *_grid(1.0, 0.85, 1, 2)])
 """What of a crop may be a stored window when the crop is larger than that along one axis."""
+
+
+PARTS = Windows([*_CELLS, *(row for size, count in _PART_SIZES for row in _grid(size, size, count, count))])
+"""Where in a query a picture may be shown that fills a ninth to half of it."""
+
+
+def part_views(image: Floats) -> Views:
+    """Return the views (8 * len(PARTS)) of the parts of a query, each turn and flip one after the other."""
+    return _framed(image, PARTS)
 
 
 def window_codes(images: Floats, table: Windows) -> Floats:
