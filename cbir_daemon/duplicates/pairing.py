@@ -87,8 +87,12 @@ class Pairing:
         _be_nice()
         while not self._stopping.is_set():
             moment = self._store.moment
-            if self._crowded() or not (self._look_up() | self._alert()):
+            if self._crowded() or not self.step():
                 self._store.wait_for_change(moment, POLL_S)
+
+    def step(self) -> bool:
+        """Look up some contents and decide on some files; False when there was nothing to do."""
+        return self._look_up() | self._alert()
 
     def _look_up(self) -> bool:
         """Find the pairs of the next contents; False when there were none."""
