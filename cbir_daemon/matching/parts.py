@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cbir_daemon.matching.align import blurs
 from cbir_daemon.matching.geometry import Floats, sample
 from cbir_daemon.matching.verdict import judge
-from cbir_daemon.matching.views import PARTS, WHOLE, part_views, window_codes
+from cbir_daemon.matching.views import PARTS, TERMS, WHOLE, part_views, window_codes
 from cbir_daemon.records import VECTOR_SIDE_PX
 
 # Part and picture are compared when their codes correlate so well; the best few are.  Of 614 pictures without one of 15
@@ -27,6 +27,8 @@ _COMPARED = 4
 
 def whole_codes(vectors: NDArray[np.uint8]) -> Floats:
     """Return the codes (n, TERMS) of whole pictures by which they are looked for, of (n, 4096) vectors."""
+    if not len(vectors):
+        return np.zeros((0, TERMS), dtype=np.float32)
     return window_codes(_images(vectors), WHOLE)[:, 0]
 
 
