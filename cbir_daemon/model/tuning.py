@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 
 from cbir_daemon.model.neighbors import NEAREST, Neighbors
+from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
 from cbir_daemon.records import Candidate
 
 N_NEIGHBORS = (5, 10, 15, 30, 50, 100)
@@ -212,6 +213,8 @@ class Judge:
         The k fitted rows nearest to each of the sample.
     held_out_ids : (h, k) ndarray of int32
         The k fitted rows nearest to each held-out image.
+    width : int
+        How many nearest on the map are looked at.
     held_out_own : (h,) ndarray of intp or None
         The rows that the held-out images are themselves, when none was really held out.
     """
@@ -220,6 +223,7 @@ class Judge:
     distances: NDArray[np.float32]
     true_ids: NDArray[np.int32]
     held_out_ids: NDArray[np.int32]
+    width: int
     held_out_own: NDArray[np.intp] | None = None
 
     @classmethod
@@ -246,10 +250,11 @@ class Judge:
             rows = np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
         distances = np.maximum(1.0 - points[rows] @ points[rows].T, 0.0)
         k = scoring_k(len(rows))
+        width = max(k, round(NEIGHBORHOOD_SHARE * len(points)))
         true_ids = neighbors.ids[rows, :k]
         if held_out is None:
-            return cls(rows, distances, true_ids, true_ids, rows)
-        return cls(rows, distances, true_ids, held_out.ids[:, :k])
+            return cls(rows, distances, true_ids, true_ids, width, rows)
+        return cls(rows, distances, true_ids, held_out.ids[:, :k], width)
 
     def score(
         self, positions: NDArray[np.float32], held_out_positions: NDArray[np.float32], n_neighbors: int
@@ -268,8 +273,8 @@ class Judge:
         Returns
         -------
         Candidate
-            Trustworthiness of the sample; neighbour recall, the mean of that of the sample and that of the held-out
-            images.
+            Trustworthiness of the sample; neighbour recall in the part of the map that `similar` looks at, the mean of
+            that of the sample and that of the held-out images.
 
         References
         ----------
@@ -277,8 +282,10 @@ class Judge:
         """
         k = self.true_ids.shape[1]
         trust = trustworthiness(self.distances, positions[self.sample], n_neighbors=k, metric="precomputed")
-        fitted = neighbor_recall(positions, positions[self.sample], self.true_ids, own=self.sample)
-        projected = neighbor_recall(positions, held_out_positions, self.held_out_ids, own=self.held_out_own)
+        fitted = neighbor_recall(positions, positions[self.sample], self.true_ids, own=self.sample, width=self.width)
+        projected = neighbor_recall(
+            positions, held_out_positions, self.held_out_ids, own=self.held_out_own, width=self.width
+        )
         return Candidate(n_neighbors, positions.shape[1], float(trust), (fitted + projected) / 2)
 
 

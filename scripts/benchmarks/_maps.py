@@ -20,7 +20,8 @@ from cbir_daemon.matching.codes import CODE_VERSION
 from cbir_daemon.model import Fit, FitResult, FitSettings, Previous
 from cbir_daemon.model.memory import peak_mib
 from cbir_daemon.model.neighbors import NEAREST
-from cbir_daemon.model.tuning import NEIGHBORHOOD_SHARE, neighbor_recall
+from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.model.tuning import neighbor_recall
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos"
 SEED = 1
