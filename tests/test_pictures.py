@@ -7,7 +7,10 @@ import hashlib
 import io
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -154,11 +157,13 @@ def data_of(source: str) -> dict[str, Any]:
 
 def test_a_hostile_name_stays_a_name() -> None:
     """Whatever a file is called, the page has the same elements, and the script reads the name as it is."""
-    plain, hostile = page(place(b"/album/a.jpg")), page(place(HOSTILE.encode()))
+    # As one of several names it is not cut at its slash.
+    plain, hostile = page(place(b"/album/a.jpg")), page(place(HOSTILE.encode(), names=[HOSTILE]))
     assert [tag for tag, _ in Elements(hostile).tags] == [tag for tag, _ in Elements(plain).tags]
     data = data_of(hostile)
     row = data["places"][0]
     assert f"{data['folders'][row[2]]}/{row[3]}" == HOSTILE
+    assert row[9] == [HOSTILE]
     assert not {"<", ">", "&", "'"} & set(Elements(hostile).inside["data"])
     assert Elements(hostile).inside["data"].isascii()
 
@@ -226,3 +231,47 @@ def test_folders_are_told_once() -> None:
     data = data_of(page(place(b"/a/1.jpg"), place(b"/b/2.jpg", 1), place(b"/a/3.jpg", 2), place(b"/4.jpg", 3)))
     assert data["folders"] == ["/a", "/b", ""]
     assert [row[2] for row in data["places"]] == [0, 1, 0, 2]
+
+
+# In a browser, where there is one.
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+LOAD_MS = 5_000
+"""Of the browser's own clock, which does not wait."""
+
+
+def small_atlas(squares: int) -> bytes:
+    """Return an atlas of one row, 64 pixels a square."""
+    picture = Image.new("L", (64 * squares, 64), 128)
+    output = io.BytesIO()
+    picture.save(output, "WEBP")
+    return output.getvalue()
+
+
+@pytest.mark.process
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look at the page with")
+def test_a_browser_runs_the_script_and_no_name(tmp_path: Path) -> None:
+    """The policy lets the page's script run, which counts the images; a hostile name makes no element."""
+    hostile = place(HOSTILE.encode(), names=[HOSTILE])
+    source = page(hostile, place(b"/album/caf\xe9.jpg", 1, group=0), atlas=small_atlas(2))
+    (tmp_path / "map.html").write_text(source, encoding="utf-8")
+    done = subprocess.run(  # noqa: S603 -- a browser of this machine, on our own file
+        [
+            str(CHROMIUM),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'browser'}",
+            f"--virtual-time-budget={LOAD_MS}",
+            "--dump-dom",
+            (tmp_path / "map.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    elements = Elements(done.stdout)
+    assert elements.inside["counts"] == "2 of 3 images, evenly chosen · 0 groups of duplicates"
+    assert "img" not in {tag for tag, _ in elements.tags}
+    assert "Refused to" not in done.stderr

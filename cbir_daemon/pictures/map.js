@@ -13,6 +13,7 @@
   const MAX_CELL = 320;            // Pixels of a cell at most.
   const FAINT = 0.16;              // Opacity of what was not found.
   const CLICK_PX = 5;              // Farther is a drag.
+  const CARD_PX = 330;             // Width of the card with its margins.
   const FLIGHT_MS = 350;
 
   const byId = (id) => document.getElementById(id);
@@ -121,7 +122,7 @@
   // The place in the middle of the canvas, in cells, and CSS pixels of a cell.
   const view = { x: data.grid_columns / 2, y: data.grid_rows / 2, cell: 10 };
   let dots = 1, wide = 1, high = 1, paper = "#fff", ink = "#000", mark = "#00f";
-  let chosen = -1, hovered = -1, flight = null, asked = false;
+  let chosen = -1, hovered = -1, pointedAt = 0, flight = null, asked = false;
 
   function redraw() {
     if (!asked) { asked = true; requestAnimationFrame(draw); }
@@ -289,7 +290,11 @@
 
   function showCard() {
     const index = hovered >= 0 ? hovered : chosen;
-    byId("card").hidden = index < 0;
+    const card = byId("card");
+    card.hidden = index < 0;
+    // Passing by, it must not come between pointer and map, nor lie on what is pointed at.
+    card.classList.toggle("passing", hovered >= 0 && chosen < 0);
+    card.classList.toggle("left", hovered >= 0 && pointedAt > wide - CARD_PX && wide > 2 * CARD_PX);
     if (index < 0) return;
     const place = places[index];
     byId("name").textContent = place[NAME];
@@ -374,6 +379,7 @@
   canvas.addEventListener("pointermove", (event) => {
     const before = held.get(event.pointerId), now = [event.offsetX, event.offsetY];
     if (!before) {
+      pointedAt = now[0];
       if (event.pointerType === "mouse") hover(placeAt(...now));
       return;
     }
