@@ -6,7 +6,7 @@ here: which images are compared, what a good score is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,11 @@ _BAR_INKED_PX = 8
 # Pixels that bars leave of a picture at least: a portrait letterboxed to 16:9 keeps 15 of 64.
 _CONTENT_PX = 14
 
+# OpenBLAS puts a product of more than 2^18 multiplications on all processors and waits for each: where decode workers
+# hold them, that takes thirty times as long.  64 images by 6 x 64 x 6, and 60 columns by 64 x 64, stay below.
+_IMAGES_AT_ONCE = 64
+_COLUMNS_AT_ONCE = 60
+
 Rows = Sequence[tuple[float, float, float, float]]
 """Windows as (left, top, right, bottom), shares of the side in [0, 1]."""
 
@@ -82,9 +87,22 @@ class Windows:
 
     def terms(self, images: Floats) -> Floats:
         """Return the cosine terms (n, k, TERMS) of all windows of images (n, 64, 64), in grey levels."""
-        down, across = len(self._down) // ORDER, len(self._across) // ORDER
-        blocks = (self._down @ (images @ self._across.T)).reshape(len(images), down, ORDER, across, ORDER)
-        return blocks[:, self._row[:, None], TERMS_V, self._column[:, None], TERMS_U]
+        return np.concatenate([self._some_terms(some) for some in _pieces(images, _IMAGES_AT_ONCE)])
+
+    def _some_terms(self, images: Floats) -> Floats:
+        across = np.concatenate([images @ some.T for some in _pieces(self._across, _COLUMNS_AT_ONCE)], axis=2)
+        across = across.reshape(*images.shape[:2], len(self._across) // ORDER, ORDER)[:, :, self._column]
+        # For each window (ORDER, 64) by (64, images * ORDER).
+        across = across.transpose(2, 1, 0, 3).reshape(len(self), VECTOR_SIDE_PX, len(images) * ORDER)
+        down = self._down.reshape(-1, ORDER, VECTOR_SIDE_PX)[self._row]
+        blocks = (down @ across).reshape(len(self), ORDER, len(images), ORDER)
+        terms: Floats = blocks[:, TERMS_V, :, TERMS_U].transpose(2, 1, 0)
+        return terms
+
+
+def _pieces(rows: Floats, length: int) -> Iterator[Floats]:
+    # At least one, so that nothing has its shape.
+    return (rows[start : start + length] for start in range(0, max(1, len(rows)), length))
 
 
 def _bases(ends: Floats) -> tuple[Floats, NDArray[np.int64]]:
