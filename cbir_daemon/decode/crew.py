@@ -132,6 +132,10 @@ class Crew:
             while not self._closed and len(self._workers) < self._size:
                 self._workers.append(self._started())
 
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers."""
+        return [worker.child.pid for worker in self._workers]
+
     def measured(self) -> int:
         """Return the largest resident memory, in bytes, that a worker is known to have had until now."""
         self._measure(list(self._workers))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import codecs
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from datetime import datetime
 from typing import Final
 
 from PIL import Image
@@ -39,8 +38,6 @@ def load(names: AbstractSet[str]) -> frozenset[str]:
     Image.init()
     for codec in _CODECS:
         codecs.lookup(codec)
-    # Imports a module when it is called for the first time.
-    datetime.strptime("2019", "%Y")  # noqa: DTZ007 -- a year
     if FONTS in names:
         load_font()
     installed = {extra for extra in EXTRAS.values() if extra.is_installed}

@@ -75,6 +75,10 @@ class DecodePool:
         """Return the largest resident memory that any worker has had so far; 0 when there was none yet."""
         return max(self._crew.measured(), self._desk.measured())
 
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers that read batches."""
+        return self._crew.pids()
+
     def warm(self) -> None:
         """Start the workers of a batch that is about to come; raises `ChildError` when they cannot be started."""
         self._crew.warm()

@@ -5,6 +5,8 @@ In: limits.  Out: a child process.  Never here: which file it reads.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,11 @@ WORKER_MODULE: Final = "cbir_daemon.decode.worker"
 
 # Importing Pillow from a slow disk, on a machine that is starting everything else as well.
 START_TIMEOUT_S: Final = 60.0
+
+# A large picture lies in memory that is asked for anew each time.  In pages of 2 MiB, where the kernel has them, a
+# large PNG takes a seventh less time.  glibc from 2.35; others pass it over.
+_LARGE_PAGES: Final = "glibc.malloc.hugetlb=1"
+_TUNABLES: Final = "GLIBC_TUNABLES"
 
 CRASHED: Final = ("crashed", "the process that read it died; the file may be made to do harm")
 CLOSED: Final = "the daemon is stopping"
@@ -43,7 +50,7 @@ class WorkerProcess(Child):
     """
 
     def __init__(self, limits: DecodeLimits, loaded: AbstractSet[str]) -> None:
-        super().__init__(WORKER_MODULE, env=SINGLE_THREADED)
+        super().__init__(WORKER_MODULE, env={**SINGLE_THREADED, _TUNABLES: _tunables(os.environ)})
         self.loaded = frozenset(loaded)
         try:
             self.send(set_up_message(limits, self.loaded))
@@ -63,6 +70,11 @@ class WorkerProcess(Child):
         if not isinstance(name, str) or (name and name not in _LOADABLE - self.loaded):
             raise ChildError("a decode worker asks for what it has, or for what there is not")
         return name
+
+
+def _tunables(environ: Mapping[str, str]) -> str:
+    """Return the user's own tunables with ours in front: of two for one thing the last counts."""
+    return ":".join(filter(None, (_LARGE_PAGES, environ.get(_TUNABLES))))
 
 
 def timed_out(limits: DecodeLimits) -> tuple[str, str]:
