@@ -117,7 +117,7 @@ def test_squares_are_means_of_blocks() -> None:
     assert small[3, 5] == round(float(vector.reshape(64, 64)[12:16, 20:24].mean()))
 
 
-@pytest.mark.parametrize(("cell", "side"), [(1, 16), (16, 16), (17, 32), (33, 64), (400, 64)])
+@pytest.mark.parametrize(("cell", "side"), [(1, 16), (20, 16), (21, 32), (40, 32), (41, 64), (400, 64)])
 def test_squares_are_no_larger_than_needed(cell: int, side: int) -> None:
     """A small cell is drawn from a small square."""
     assert mosaic.square_side(cell) == side

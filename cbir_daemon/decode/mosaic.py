@@ -18,6 +18,9 @@ WEBP_QUALITY: Final = 60
 WEBP_METHOD: Final = 2
 """Effort, 0 to 6: above 2, files are 3 % smaller and take twice as long."""
 
+PNG_LEVEL: Final = 3
+"""Effort, 0 to 9: of pictures like these, files are as small as at the usual 6, in half the time."""
+
 
 def draw_mosaic(frame: Frame) -> bytes:
     """Return the picture that a message asks for."""
@@ -43,6 +46,8 @@ def draw_mosaic(frame: Frame) -> bytes:
 
 def _encoded(picture: Image.Image, form: str) -> bytes:
     output = io.BytesIO()
-    options = {"quality": WEBP_QUALITY, "method": WEBP_METHOD} if form == "WEBP" else {}
-    picture.save(output, form, **options)
+    if form == "WEBP":
+        picture.save(output, form, quality=WEBP_QUALITY, method=WEBP_METHOD)
+    else:
+        picture.save(output, form, compress_level=PNG_LEVEL)
     return output.getvalue()

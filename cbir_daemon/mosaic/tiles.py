@@ -18,6 +18,8 @@ from cbir_daemon.decode.canvas import Canvas
 from cbir_daemon.mosaic.arrangement import Grid
 
 VECTOR_SIDE: Final = 64
+ENOUGH: Final = 1.25
+"""Pixels of a cell, for each of its square: a cell has a margin, and a little too few pixels are not seen."""
 BACKGROUND: Final = (250, 250, 248)
 
 ROW: Final = np.dtype([("box", "<u2", 4), ("colour", "u1", 3), ("border", "u1")])
@@ -77,8 +79,8 @@ def atlas_columns(count: int) -> int:
 
 
 def square_side(cell_px: int) -> int:
-    """Return the side of the squares that are enough for a cell: the least of 16, 32 and 64 that fills it."""
-    return next((side for side in (16, 32) if side >= cell_px), VECTOR_SIDE)
+    """Return the side of the squares that are enough for a cell: 16, 32 or 64."""
+    return next((side for side in (16, 32) if cell_px <= ENOUGH * side), VECTOR_SIDE)
 
 
 def picture(grid: Grid, squares: NDArray[np.uint8], shown: Sequence[Shown], size_px: int) -> Drawing:
