@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,13 +35,24 @@ def map_(out: Path, size_px: int, as_json: bool) -> None:
     itself.
     """
     form = form_of(out, FORMS)
+    parts: list[tuple[Json, bytes]] = []
     with connected() as client:
-        parts = list(client.map(form=form, size_px=size_px))
+        for part in client.map(form=form, size_px=size_px):
+            parts.append(part)
+            _tell(part[0])
     first = parts[0][0]
     data = parts[0][1] if form == "png" else page_of(parts)
     write_file(out, data)
     counts = {name: first[name] for name in ("images", "shown", "groups")}
     print_answer({"path": path_to_json(bytes(absolute(out))), **counts, "size": len(data)}, drawn, as_json=as_json)
+
+
+def _tell(answer: Json) -> None:
+    """Say in a terminal how far a page is."""
+    if "atlas" in answer and sys.stderr.isatty():
+        done = answer["atlas"]["first"] + answer["atlas"]["count"]
+        line = f"drawing: {done} of {answer['shown']}" if done < answer["shown"] else ""
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
 
 
 def drawn(answer: Json) -> Iterator[str]:
