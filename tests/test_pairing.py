@@ -159,11 +159,25 @@ def album_of(seeds: range, first: int = 1) -> list[Indexed]:
     return [indexed(number, picture) for number, picture in enumerate(made, first)]
 
 
+@pytest.mark.usefixtures("small_pass")
+def test_all_are_looked_up_again_when_many_come(store: Store) -> None:
+    """From a fifth of all on; what came one by one in between is looked up once."""
+    searcher = Searcher(store)
+    looked_up(store, searcher, album_of(range(5)))
+    looked_up(store, searcher, [indexed(100 + n, pictures.photograph(40 + n)) for n in range(4)])
+    assert store.pass_bound() == 20
+    cropped = [pictures.cropped(pictures.photograph(n // 4), 0.1 + n % 4 / 40) for n in range(20)]
+    pairs = looked_up(store, searcher, [indexed(200 + n, picture) for n, picture in enumerate(cropped)])
+    assert store.pass_bound() == 44
+    assert len(pairs) == 5 * 8 * 7 / 2
+
+
 @pytest.fixture
 def small_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let sixteen contents be many."""
     monkeypatch.setattr(pairing_module, "LEAST_PASS", 16)
     monkeypatch.setattr(pairing_module, "JOINED_CONTENTS", 8)
+    monkeypatch.setattr(pairing_module, "BATCH_CONTENTS", 8)
 
 
 @pytest.mark.usefixtures("small_pass")
@@ -186,13 +200,21 @@ def test_a_pass_finds_what_single_look_ups_find(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.usefixtures("small_pass")
 def test_what_comes_after_a_pass_is_looked_up_by_itself(store: Store) -> None:
-    """The others are not looked up again, so a new content looks for all that it may be to them."""
+    """The others are not looked up again, so a new content looks for all that it may be to them; and it comes first."""
     searcher = Searcher(store)
-    looked_up(store, searcher, [indexed(n, pictures.cropped(pictures.photograph(n), 0.2)) for n in range(1, 17)])
-    assert store.pass_bound() == 16
-    pairs = looked_up(store, searcher, [indexed(16 + n, pictures.photograph(n)) for n in range(1, 17)])
-    assert pairs == {(n, 16 + n) for n in range(1, 17)}
-    assert store.pass_bound() == 16
+    parts = store.apply([indexed(n, pictures.cropped(pictures.photograph(n), 0.2)) for n in range(1, 21)])
+    searcher.change(parts.added, parts.gone)
+    pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
+    assert pairing._look_up()
+    assert store.unmatched_count(0) == 4
+    wholes = store.apply([indexed(20 + n, pictures.photograph(n)) for n in range(1, 13)])
+    searcher.change(wholes.added, wholes.gone)
+    for left in (4, 0):
+        assert pairing._look_up()
+        assert store.unmatched_count(20) == left
+    assert pairing._look_up()
+    assert {(pair.content_id, pair.other_id) for pair in store.pairs()} == {(n, 20 + n) for n in range(1, 13)}
+    assert (store.pass_bound(), pairing._look_up()) == (20, False)
 
 
 @pytest.mark.usefixtures("small_pass")

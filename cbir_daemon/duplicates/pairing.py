@@ -29,8 +29,12 @@ logger = logging.getLogger(__name__)
 BATCH_CONTENTS = 32
 """Contents looked up and committed together: a kill costs at most these once more."""
 
-LEAST_PASS = 1_000
-"""Contents never looked up from which they are looked up among each other, at a sixth of the work for each."""
+LEAST_PASS, PASS_SHARE = 1_000, 0.2
+"""New contents, and their share of all, from which all are looked up among each other: a fifth of the work for each.
+
+By itself, an image has to be compared in every way that it may be a part of another one, or the other one of it; among
+each other, each pair is seen from both sides.
+"""
 
 JOINED_CONTENTS = 32
 """Contents that a thread looks up at once among each other."""
@@ -98,22 +102,20 @@ class Pairing:
         """Find the pairs of the next contents; False when there were none."""
         # What is committed comes into view a moment later.  Two contents that were looked up before would miss each
         # other; of two in view the later one finds the earlier.
-        newest_id = self._searcher.newest_id
-        rows = self._store.unmatched(THREADS * JOINED_CONTENTS)
-        contents = [row for row in rows if row[0] <= newest_id]
-        if len(contents) == THREADS * JOINED_CONTENTS:
-            bound = self._bound(newest_id)
-            contents = [row for row in contents if row[0] <= bound] or contents
-            if contents[0][0] <= bound:
-                return self._put(contents, self._joined(contents))
-        return self._put(contents[:BATCH_CONTENTS], self._one_by_one(contents[:BATCH_CONTENTS]))
-
-    def _bound(self, newest_id: int) -> int:
-        """Return up to which content all are looked up among each other, so that each pair is seen from both sides."""
-        counts = self._store.counts()
-        if counts.unmatched == counts.contents >= LEAST_PASS:
+        newest_id, bound = self._searcher.newest_id, self._store.pass_bound()
+        # First what came after a pass began: somebody may wait for its alert.
+        new = [row for row in self._store.unmatched(BATCH_CONTENTS, bound) if row[0] <= newest_id]
+        if len(new) == BATCH_CONTENTS and self._is_pass_due(bound):
             self._store.start_pass(newest_id)
-        return self._store.pass_bound()
+        elif new:
+            return self._put(new, self._one_by_one(new))
+        contents = [row for row in self._store.unmatched(THREADS * JOINED_CONTENTS) if row[0] <= newest_id]
+        return self._put(contents, self._joined(contents))
+
+    def _is_pass_due(self, bound: int) -> bool:
+        """Whether so much is new that to look up all among each other is less work."""
+        count = self._store.unmatched_count(bound)
+        return count >= max(LEAST_PASS, PASS_SHARE * self._store.counts().contents)
 
     def _joined(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
         """Yield the copies of contents that are looked up among each other."""

@@ -9,11 +9,17 @@ from cbir_daemon.records import Transform
 from cbir_daemon.store.records import Decision, Pair
 
 
-def unmatched(connection: sqlite3.Connection, limit: int) -> list[tuple[int, bytes]]:
-    """Return (content id, vector) of contents whose copies have not been looked up, in order of id."""
+def unmatched(connection: sqlite3.Connection, limit: int, after: int) -> list[tuple[int, bytes]]:
+    """Return (content id, vector) of contents whose copies have not been looked up, in order of id, above `after`."""
     return connection.execute(
-        "SELECT id, vector FROM content WHERE matched = 0 ORDER BY id LIMIT ?", (limit,)
+        "SELECT id, vector FROM content WHERE matched = 0 AND id > ? ORDER BY id LIMIT ?", (after, limit)
     ).fetchall()
+
+
+def unmatched_count(connection: sqlite3.Connection, after: int) -> int:
+    """Return how many contents above `after` have not been looked up."""
+    row = connection.execute("SELECT count(*) FROM content WHERE matched = 0 AND id > ?", (after,)).fetchone()
+    return int(row[0])
 
 
 def pass_bound(connection: sqlite3.Connection) -> int:
@@ -22,10 +28,9 @@ def pass_bound(connection: sqlite3.Connection) -> int:
 
 
 def start_pass(connection: sqlite3.Connection, newest_id: int) -> None:
-    """Look up contents up to `newest_id` among each other; nothing is done when one has been looked up by now."""
-    connection.execute(
-        "UPDATE pass SET bound = ? WHERE NOT EXISTS (SELECT 1 FROM content WHERE matched = 1)", (newest_id,)
-    )
+    """Have all contents up to `newest_id` looked up among each other, also those that were looked up before."""
+    connection.execute("UPDATE pass SET bound = ?", (newest_id,))
+    connection.execute("UPDATE content SET matched = 0 WHERE matched = 1 AND id <= ?", (newest_id,))
 
 
 def put_matched(

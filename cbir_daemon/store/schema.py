@@ -327,7 +327,7 @@ CREATE UNIQUE INDEX model_run_active ON model_run (outcome) WHERE outcome IN ('a
 CREATE INDEX position_content ON position (content_id);
 CREATE INDEX position_added ON position (run_id, content_id) WHERE origin = 'added';
 
--- Contents up to `bound` were all there before the copies of any were looked up, so each pair of them is seen twice.
+-- Contents up to `bound` are looked up among each other, so each pair of them is seen twice; later ones one by one.
 CREATE TABLE pass (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
     bound INTEGER NOT NULL

@@ -264,16 +264,20 @@ class Store:
 
     # -- pairs, decisions, alerts ------------------------------------------------------------------------------------
 
-    def unmatched(self, limit: int) -> list[tuple[int, bytes]]:
-        """Return (content id, vector) of contents whose copies have not been looked up."""
-        return self._read(lambda connection: duplicates.unmatched(connection, limit))
+    def unmatched(self, limit: int, after: int = 0) -> list[tuple[int, bytes]]:
+        """Return (content id, vector) of contents above the id `after` that have not been looked up, in order of id."""
+        return self._read(lambda connection: duplicates.unmatched(connection, limit, after))
+
+    def unmatched_count(self, after: int) -> int:
+        """Return how many contents above the id `after` have not been looked up."""
+        return self._read(lambda connection: duplicates.unmatched_count(connection, after))
 
     def pass_bound(self) -> int:
         """Return the highest id of the contents that are looked up among each other; see `start_pass`."""
         return self._read(duplicates.pass_bound)
 
     def start_pass(self, newest_id: int) -> None:
-        """Look up contents up to `newest_id` among each other, when none has been looked up."""
+        """Have all contents up to `newest_id` looked up among each other, also those that were looked up before."""
         self._write(lambda connection: duplicates.start_pass(connection, newest_id))
 
     def put_matched(
