@@ -257,6 +257,7 @@ def _thread_names() -> set[str]:
     for path in PACKAGE.rglob("*.py"):
         source = path.read_text(encoding="utf-8")
         names |= set(re.findall(r"Thread\([^\n]*name=\"(\w+)\"", source))
+        names |= set(re.findall(r"thread_name_prefix=\"(\w+)\"", source))
         names |= set(re.findall(r"_start_thread\(\"(\w+)\"", source))
         for group in re.findall(r"for name, room in \((.*?)\):", source):
             names |= set(re.findall(r"\"(\w+)\"", group))

@@ -121,7 +121,7 @@ class Pairing:
         """Yield the copies of contents that are looked up among each other."""
         pulse.beat()
         parts = [contents[start : start + JOINED_CONTENTS] for start in range(0, len(contents), JOINED_CONTENTS)]
-        with ThreadPoolExecutor(THREADS, "joining", _be_nice) as threads:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="joining", initializer=_be_nice) as threads:
             for found in threads.map(self._joined_part, parts):
                 yield from found
 
