@@ -33,13 +33,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.spatial import procrustes
 from sklearn.manifold import trustworthiness
+from sklearn.neighbors import NearestNeighbors
 
 from cbir_daemon.matching.codes import codes
 from cbir_daemon.model import Previous, Projector, graph, layout
 from cbir_daemon.model.environment import CACHE_FOLDER, THREAD_VARIABLES
 from cbir_daemon.model.inverted import InvertedLists
 from cbir_daemon.model.memory import peak_mib
-from cbir_daemon.model.neighbors import NEAREST, Neighbors, nearest, nearest_others, nearest_to_rows, to_points
+from cbir_daemon.model.neighbors import NEAREST, Neighbors, nearest, nearest_to_rows, to_points
 from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
 from cbir_daemon.model.tuning import candidate_neighbors, neighbor_recall
 
@@ -317,18 +318,17 @@ class Choices:
     def __init__(self, fitted: NDArray[np.uint8], held_out: NDArray[np.uint8]) -> None:
         self._vectors = fitted, held_out
         points, queries = (points_of("free 64x64", vectors) for vectors in self._vectors)
-        self._true: Neighbors = nearest_others(points, NEAREST)
-        self._true_held_out = nearest(points, queries, NEAREST)
+        self._true, self._true_held_out = euclidean(points, None, NEAREST), euclidean(points, queries, NEAREST)
 
     def try_out(self, metric: str, n_components: int, epochs: int) -> None:
         """Fit, score, print."""
         points, queries = (points_of(metric, vectors) for vectors in self._vectors)
         started = time.process_time()
         recipe = layout.Recipe(CHOICE_NEIGHBORS, n_components, SEED, epochs=epochs)
-        fitted = layout.fit_map(points, nearest_others(points, CHOICE_NEIGHBORS), recipe)
+        fitted = layout.fit_map(points, euclidean(points, None, CHOICE_NEIGHBORS), recipe)
         seconds = time.process_time() - started
         positions = fitted.embedding_
-        projected = layout.project(fitted, nearest(points, queries, CHOICE_NEIGHBORS))
+        projected = layout.project(fitted, euclidean(points, queries, CHOICE_NEIGHBORS))
         own = np.arange(len(points))
         width = max(NEAREST, round(NEIGHBORHOOD_SHARE * len(points)))
         shares = (
@@ -339,14 +339,20 @@ class Choices:
 
 
 def points_of(metric: str, vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return unit rows by the name of a metric: plain or free of brightness and contrast, and blocks a side."""
+    """Return points by the name of a metric: plain grey levels, or free of brightness and contrast; blocks a side."""
     side = int(metric.rpartition("x")[2])
     block = 64 // side
     means = vectors.reshape(-1, side, block, side, block).mean(axis=(2, 4), dtype=np.float32).reshape(len(vectors), -1)
-    if metric.startswith("free"):
-        means -= means.mean(axis=1, keepdims=True)
-    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
-    return to_points(means)
+    if metric.startswith("plain"):
+        return np.asarray(means / 255, dtype=np.float32)
+    means -= means.mean(axis=1, keepdims=True)
+    return to_points(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6))
+
+
+def euclidean(points: NDArray[np.float32], queries: NDArray[np.float32] | None, k: int) -> Neighbors:
+    """Return the nearest of queries, or of the points themselves; unit rows have the same as by cosine distance."""
+    distances, ids = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors(queries)
+    return Neighbors(ids.astype(np.int32), distances.astype(np.float32)).tied()
 
 
 def in_own_process(vectors: NDArray[np.uint8], size: int) -> Line:
