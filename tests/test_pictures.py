@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 from PIL import Image
 
 from cbir_daemon.cli.dots import dots
+from cbir_daemon.cli.model import picture_of
+from cbir_daemon.errors import UnavailableError
 from cbir_daemon.pictures.candidates import Curve, Point, curve_of
 from cbir_daemon.pictures.curve import draw_curve
 from cbir_daemon.pictures.page import as_data, page_of, readable
@@ -104,6 +107,14 @@ def test_a_curve_as_a_picture(curve: Curve) -> None:
     said = "".join(ElementTree.fromstring(svg).itertext())  # noqa: S314 -- our own
     assert "neighbour recall" in said
     assert f"{curve.chosen.trustworthiness:.4f}" in said
+
+
+def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of the curve needs the extra, and whoever lacks it is told how to get it, or to do without."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "cbir_daemon.pictures.curve")
+    with pytest.raises(UnavailableError, match=r"needs matplotlib: pip install 'cbir-daemon\[plot\]'"):
+        picture_of(CURVE, "png")
 
 
 # The page.

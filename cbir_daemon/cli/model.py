@@ -106,7 +106,7 @@ def plot(out: Path | None, as_json: bool) -> None:
     with connected() as client:
         answer = client.model_show()
     if out is not None and form is not None:
-        write_file(out, _picture(curve_of(answer), form))
+        write_file(out, picture_of(curve_of(answer), form))
     # Where a file was written, only a program wants the curve, too.
     if out is None or as_json:
         print_answer(_tried(answer), plot_lines, as_json=as_json)
@@ -122,7 +122,8 @@ def plot_lines(answer: Json) -> Iterator[str]:
     return dots(curve_of(answer), min(MAX_WIDTH, shutil.get_terminal_size().columns))
 
 
-def _picture(curve: Curve, form: str) -> bytes:
+def picture_of(curve: Curve, form: str) -> bytes:
+    """Return the picture of a curve; raises `UnavailableError` where matplotlib is not installed."""
     try:
         # matplotlib takes half a second to load, and is an extra.
         module = importlib.import_module("cbir_daemon.pictures.curve")

@@ -300,6 +300,7 @@
     byId("name").textContent = place[NAME];
     byId("folder").textContent = data.folders[place[FOLDER]] || "/";
     byId("facts").textContent = factsOf(place);
+    showLink(pathOf(index));
     byId("others").replaceChildren(...sameBytes(place), ...sameGroup(index, place));
     showPreview(index, place);
   }
@@ -324,6 +325,13 @@
       list.append(item);
     });
     return [element("h2", "Copies"), list];
+  }
+
+  // A page that lies on a disk may lead to its files; a path with a byte that is no text (\\xNN) has no address here.
+  function showLink(path) {
+    const link = byId("open");
+    link.hidden = location.protocol !== "file:" || path.includes("\\");
+    link.href = `file://${path.split("/").map(encodeURIComponent).join("/")}`;
   }
 
   function showPreview(index, place) {
@@ -423,6 +431,23 @@
     keepInside();
     redraw();
   };
+  // Choose the image that is nearest in one direction, and keep it in sight.
+  function walk(right, down) {
+    const from = places[chosen >= 0 ? chosen : nearest()];
+    let best = -1, least = Infinity;
+    places.forEach((place, index) => {
+      const x = place[COLUMN] - from[COLUMN], y = place[ROW] - from[ROW];
+      const along = x * right + y * down, aside = Math.abs(x * down) + Math.abs(y * right);
+      if (along > 0 && along + 2 * aside < least) { best = index; least = along + 2 * aside; }
+    });
+    if (best < 0) return;
+    choose(best);
+    flyTo(best);
+  }
+
+  const walks = {
+    ArrowLeft: () => walk(-1, 0), ArrowRight: () => walk(1, 0), ArrowUp: () => walk(0, -1), ArrowDown: () => walk(0, 1),
+  };
   const keys = {
     "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), "_": () => zoom(1 / 1.4), "0": flyToAll,
     ArrowLeft: by(-1, 0), ArrowRight: by(1, 0), ArrowUp: by(0, -1), ArrowDown: by(0, 1),
@@ -442,9 +467,10 @@
   window.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.key === "Escape") { choose(-1); canvas.focus(); return; }
-    if (event.target.closest("input, button") || !keys[event.key]) return;
+    const action = (event.shiftKey && walks[event.key]) || keys[event.key];
+    if (event.target.closest("input, button, a") || !action) return;
     event.preventDefault();
-    keys[event.key]();
+    action();
   });
   byId("in").addEventListener("click", () => zoom(1.6));
   byId("out").addEventListener("click", () => zoom(1 / 1.6));
