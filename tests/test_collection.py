@@ -148,6 +148,23 @@ def test_candidates_come_in_order(collection: Collection) -> None:
     assert copies == [pair for pair in found if pair[1] >= COPY_FLOOR]
 
 
+def test_joint_candidates_of_many(collection: Collection) -> None:
+    """Each content finds itself and its like; nothing alike, nothing there and nothing asked are no candidates."""
+    vectors = vectors_of(30)
+    vectors[29] = 200
+    collection.add(range(30), vectors)
+    collection.add([40], 255 - vectors[3:4])
+    collection.remove([5])
+    found = [ids.tolist() for ids, _ in collection.snapshot().joint_candidates(vectors, 4)]
+    assert found[3][:2] == [3, 40]
+    assert [one[0] for number, one in enumerate(found) if number not in (5, 29)] == [*range(5), *range(6, 29)]
+    assert all(5 not in one for one in found)
+    assert found[29] == []
+    collection.clear()
+    assert [len(ids) for ids, _ in collection.snapshot().joint_candidates(vectors[:2], 4)] == [0, 0]
+    assert collection.snapshot().joint_candidates(vectors[:0], 4) == []
+
+
 def test_flat_vectors_attract_nothing(collection: Collection) -> None:
     """A flat content is no candidate for anything, nor anything for a flat query."""
     vectors = vectors_of(4)

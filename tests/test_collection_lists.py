@@ -134,6 +134,16 @@ def test_lists_find_what_comparing_all_finds(large: Collection, edit: str) -> No
     assert np.mean(shares) >= RECALL_OF_FIRST_24
 
 
+@pytest.mark.parametrize("edit", ["unchanged", "mirrored", "turned", "inverted", "cropped"])
+def test_lists_propose_originals_to_many_at_once(large: Collection, edit: str) -> None:
+    """As comparing all does; framed ones are found from the other side, when the picture is asked for."""
+    queries = np.stack([EDITS[edit](VECTORS[number * 7]).reshape(-1) for number in range(QUERIES)])
+    found = [ids.tolist() for ids, _ in large.snapshot().joint_candidates(queries, 12)]
+    exact = [dict(nearest(large.snapshot(), query, 12)) for query in queries]
+    originals = [number * 7 in found[number] for number in range(QUERIES) if number * 7 in exact[number]]
+    assert np.mean(originals) >= RECALL_OF_ORIGINALS
+
+
 def test_lists_propose_a_part(large: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search compares with few of the many: this is what lists are for."""
     monkeypatch.setattr(lists, "KEPT", 40)

@@ -78,7 +78,7 @@ def best_guesses(codes: Codes, views: JoinViews) -> tuple[Floats, Guesses]:
         One for each.
     """
     stored, rows = codes.astype(np.float32, order="C"), np.arange(len(codes))
-    crops = (stored.reshape(-1, TERMS) @ views.crops.T).reshape(len(codes), -1)
+    crops = (stored.reshape(-1, TERMS) @ views.crops.T).reshape(len(codes), stored.shape[1] * len(views.crops))
     frames = stored[:, 0] @ views.frames.T
     crop, frame = np.abs(crops).argmax(axis=1), frames.argmax(axis=1)
     strengths, upright = crops[rows, crop], frames[rows, frame]
