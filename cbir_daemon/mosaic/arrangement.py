@@ -88,8 +88,7 @@ def arrange(xy: NDArray[np.float32], fill: float = FILL) -> Grid:
     grid = np.full((side, side), -1, dtype=np.int64)
     _put(grid, targets)
     for stride in STRIDES:
-        for _ in range(ROUNDS):
-            _exchange(grid, targets, stride)
+        _exchange(grid, targets, stride)
     cells = np.empty((len(xy), 2), dtype=np.int32)
     rows, columns = np.nonzero(grid >= 0)
     cells[grid[rows, columns]] = np.stack([columns, rows], axis=1)
@@ -148,32 +147,41 @@ def _offsets(side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _exchange(grid: NDArray[np.int64], targets: NDArray[np.float64], stride: int) -> None:
-    """Exchange cells `stride` apart where that brings what is in them nearer to its positions, free cells included."""
-    side = len(grid)
-    for right, down in ((stride, 0), (0, stride), (stride, stride), (stride, -stride)):
-        rows, columns = np.indices((side, side)).reshape(2, -1)
-        along = columns if right else rows
-        for parity in (0, 1):
-            first = (along // stride % 2 == parity) & (columns + right < side)
-            first &= (rows + down < side) & (rows + down >= 0)
-            here = (rows[first], columns[first])
-            there = (here[0] + down, here[1] + right)
-            one, other = grid[here], grid[there]
-            gain = _cost(one, here, targets) + _cost(other, there, targets)
-            gain -= _cost(one, there, targets) + _cost(other, here, targets)
-            better = gain > 0
-            grid[here[0][better], here[1][better]] = other[better]
-            grid[there[0][better], there[1][better]] = one[better]
+    """Exchange cells `stride` apart where that brings what is in them nearer to its positions, free cells included.
+
+    Notes
+    -----
+    An image at t that goes from cell a to cell b comes nearer, in squares, by |t - a|^2 - |t - b|^2, which is
+    2 t (b - a) - (|b|^2 - |a|^2): a number of the image and one of the two cells.
+    """
+    taken = grid.reshape(-1)
+    steps = ((stride, 0), (0, stride), (stride, stride), (stride, -stride))
+    wanted = [2 * (targets @ np.array(step, dtype=np.float64)) for step in steps]
+    pairs = [_pairs(len(grid), *step) for step in steps]
+    for _ in range(ROUNDS):
+        for forth, lots in zip(wanted, pairs, strict=True):
+            for here, there, between in lots:
+                one, other = taken[here], taken[there]
+                gain = np.where(one >= 0, forth[one] - between, 0.0) - np.where(other >= 0, forth[other] - between, 0.0)
+                better = gain > 0
+                taken[here[better]], taken[there[better]] = other[better], one[better]
 
 
-def _cost(
-    images: NDArray[np.int64], cells: tuple[NDArray[np.int64], NDArray[np.int64]], targets: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the squared distance of each image from a cell, in cells; 0 where there is no image."""
-    rows, columns = cells
-    wanted = targets[images]
-    cost: NDArray[np.float64] = (wanted[:, 0] - columns) ** 2 + (wanted[:, 1] - rows) ** 2
-    return np.where(images >= 0, cost, 0.0)
+def _pairs(side: int, right: int, down: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Return all pairs of cells (right, down) apart, in two lots in neither of which a cell is twice.
+
+    Each lot is (m,) cells by their place in the flat grid, as many others, and by how much these are farther from the
+    first cell of the grid, in squares.
+    """
+    rows, columns = np.indices((side, side)).reshape(2, -1)
+    along = columns if right else rows
+    inside = (columns + right < side) & (rows + down < side) & (rows + down >= 0)
+    lots = []
+    for parity in (0, 1):
+        here = np.flatnonzero(inside & (along // max(right, down) % 2 == parity))
+        between = (columns[here] + right) ** 2 + (rows[here] + down) ** 2 - columns[here] ** 2 - rows[here] ** 2
+        lots.append((here, here + down * side + right, between))
+    return lots
 
 
 def _along_curve(xy: NDArray[np.float32]) -> NDArray[np.int64]:
