@@ -25,7 +25,7 @@ FORMS = {".png": "png", ".html": "page", ".htm": "page"}
     type=click.IntRange(64, 8192),
     default=2400,
     show_default=True,
-    help="Longer side of a .png, in pixels.",
+    help="Longer side of a .png at most, in pixels.",
 )
 @AS_JSON
 def map_(out: Path, size_px: int, as_json: bool) -> None:
