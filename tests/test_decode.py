@@ -9,6 +9,7 @@ import io
 import mmap
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -275,15 +276,19 @@ def test_every_kind_of_jpeg(photo: Image.Image, options: dict[str, object]) -> N
     assert distance(saved(photo, "JPEG", quality=95, **options), saved(photo, "PNG")) < SAME_AFTER_LOSS
 
 
-def test_heif_is_read_upright(photo: Image.Image) -> None:
-    """The package that reads HEIC turns the picture itself; it must not be turned twice."""
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heif_is_read_upright(photo: Image.Image, orientation: int) -> None:
+    """By its turns and mirrors (irot, imir), whatever its EXIF says besides; it must not be turned twice."""
     pillow_heif = pytest.importorskip("pillow_heif")
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     output = io.BytesIO()
-    heif = pillow_heif.from_pillow(as_stored(photo, 6))
+    # Written as turns and mirrors of the file itself.
+    heif = pillow_heif.from_pillow(as_stored(photo, orientation))
     heif.info["exif"] = exif.tobytes()
     heif.save(output, quality=95)
+    written = {name for name in (b"irot", b"imir") if name in output.getvalue()}
+    assert written or orientation == 1
     picture = read_picture(output.getvalue(), MAX_PIXELS)
     assert (picture.width_px, picture.height_px, picture.format) == (480, 320, "HEIF")
     assert distance(output.getvalue(), saved(photo, "PNG")) < SAME_AFTER_LOSS
@@ -691,6 +696,20 @@ def test_every_reason_is_described_in_the_documentation() -> None:
     text = (Path(decode.__file__).parents[1] / "docs" / "decoding.md").read_text()
     assert [code for code in REASONS if f"`{code}`" not in text] == []
     assert [name for name in formats.PILLOW_FORMATS if name not in text] == []
+
+
+def test_what_pillow_opens_is_read_or_refused_with_a_reason() -> None:
+    """Every format in Pillow's registry, those of the extras aside, is tried here or named as refused in the manual."""
+    code = "from PIL import Image; Image.init(); print(*Image.OPEN)"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 -- our own interpreter
+    registered = set(output.split())
+    assert set(formats.PILLOW_FORMATS) <= registered
+    text = (Path(decode.__file__).parents[1] / "docs" / "decoding.md").read_text()
+    refused = text.partition("What Pillow could read and is refused")[2].partition("## ")[0]
+    named = {word.upper() for word in re.findall(r"\w+", refused)}
+    assert registered - set(formats.PILLOW_FORMATS) - named == set()
+    assert set(formats.PILLOW_FORMATS) & named == set()
 
 
 # With odd files at hand.

@@ -16,9 +16,10 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
@@ -66,6 +67,12 @@ _MAX_16_BIT: Final = 65535
 # Modes that become grey by way of RGB, with arithmetic dear enough to be done on the small picture.
 _INDIRECT_MODES: Final = {"CMYK", "LAB", "HSV"}
 
+# ICC.1:2022, 7.2: the colour space that a profile is for stands in its header.
+_PROFILE_SPACE: Final = slice(16, 20)
+_INKS: Final = b"CMYK"
+_LIGHTS: Final = b"RGB "
+_LIGHT_MODES: Final = {"RGB", "RGBA", "RGBX", "P", "PA"}
+
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
@@ -111,7 +118,8 @@ def read_picture(data: bytes, max_pixels: int) -> Picture:
         opened = _open(data, max_pixels)
         image = opened.image
         stored_size = image.size
-        drafted = image.draft("L", DRAFT_SIZE) is not None
+        # Grey at once, but where the colours must be seen through a profile.
+        drafted = image.draft("RGB" if _profile(image) else "L", DRAFT_SIZE) is not None
         grey = _first_frame_that_shows(image)
         # Some formats know their size, or turn themselves upright, only when loaded.
         width_px, height_px = opened.full_size or (stored_size if drafted else image.size)
@@ -250,29 +258,45 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
 
 def _grey(image: Image.Image) -> Image.Image:
     """Return the 64x64 grey picture of a loaded image, as it is stored, not yet upright."""
+    profile = _profile(image)
     if image.has_transparency_data:
         # Pillow weights colours by alpha when it scales, so that hidden colours do not bleed in.
-        return _over_white(_scaled(image.convert("LA")))
+        small = _over_white(_scaled(image.convert("RGBA" if profile else "LA")))
+        return _in_srgb(small, profile).convert("L")
     if image.mode in _WIDE_MODES:
         return _narrowed(_scaled(image.convert("F")), image)
     if image.mode in _INDIRECT_MODES:
-        return _in_rgb(_scaled(image)).convert("L")
+        return _in_srgb(_scaled(image), profile).convert("L")
+    if profile:
+        return _in_srgb(_scaled(image.convert("RGB")), profile).convert("L")
     # Converting what is grey already would copy it.
     return _scaled(image if image.mode == "L" else image.convert("L"))
 
 
-def _in_rgb(small: Image.Image) -> Image.Image:
-    """Return a small picture of whatever mode in RGB, by its own profile where inks without one mean little."""
-    profile = small.info.get("icc_profile")
-    if small.mode == "CMYK" and profile:
-        try:
-            in_srgb = ImageCms.profileToProfile(small, io.BytesIO(profile), _SRGB, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):
-            # A damaged profile, or one for other inks: Pillow's own arithmetic is near enough.
-            return small.convert("RGB")
-        assert in_srgb is not None
-        return in_srgb
+def _profile(image: Image.Image) -> bytes:
+    """Return the profile by which the colours of an image are to be seen; empty when they are sRGB, grey or unknown."""
+    profile = image.info.get("icc_profile") or b""
+    space = profile[_PROFILE_SPACE]
+    fits = space == _INKS if image.mode == "CMYK" else space == _LIGHTS and image.mode in _LIGHT_MODES
+    # Profiles of sRGB are many, and all say so in their names: as ASCII in old ones, as UTF-16 in new ones.
+    return profile if fits and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile else b""
+
+
+def _in_srgb(small: Image.Image, profile: bytes) -> Image.Image:
+    """Return a small picture in sRGB as its profile says, or as Pillow alone makes it where that cannot be used."""
+    if profile and small.mode in ("RGB", "CMYK"):
+        # A damaged profile, or one for other inks: Pillow's own arithmetic is near enough.
+        with suppress(ImageCms.PyCMSError, OSError):
+            in_srgb = ImageCms.applyTransform(small, _transform(profile, small.mode))
+            assert in_srgb is not None
+            return in_srgb
     return small.convert("RGB")
+
+
+@lru_cache(maxsize=8)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    # Cameras and telephones embed one and the same into every picture.
+    return ImageCms.buildTransform(ImageCms.ImageCmsProfile(io.BytesIO(profile)), _SRGB, mode, "RGB")
 
 
 def _scaled(image: Image.Image) -> Image.Image:
@@ -303,6 +327,7 @@ def _range(image: Image.Image) -> tuple[float, float]:
 
 
 def _shrunk_colour(image: Image.Image, side_px: int) -> Image.Image:
+    profile = _profile(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
     elif image.mode in _WIDE_MODES:
@@ -311,4 +336,4 @@ def _shrunk_colour(image: Image.Image, side_px: int) -> Image.Image:
         image = image.convert("RGB")
     # Never enlarged: `thumbnail` keeps the shape and what is smaller.
     image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
-    return _over_white(image) if image.mode == "RGBA" else _in_rgb(image)
+    return _in_srgb(_over_white(image) if image.mode == "RGBA" else image, profile)
