@@ -100,7 +100,7 @@ def in_prophoto(photo: Image.Image) -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "P", "RGBA"])
 def test_a_wide_space_shows_the_same_photograph(photo: Image.Image, kind: str) -> None:
-    """In formats and modes that carry a profile; what writes JPEG XL here writes none.  Without it numbers are others."""
+    """In formats and modes that carry a profile (the writer of JPEG XL writes none); without it numbers are others."""
     if kind == "HEIF":
         load_extra(EXTRAS[kind])
     wide = in_prophoto(photo)
