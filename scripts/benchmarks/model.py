@@ -89,8 +89,8 @@ class Latency:
 @click.option("--threads", default=2, show_default=True, help="For either side.")
 @click.option("--min-dist", default=(0.0,), multiple=True, show_default=True, help="Of our map; several to compare.")
 @click.option("--notebook/--no-notebook", default=True, show_default=True, help="Whether the notebook's way runs too.")
-@click.option("--growth", is_flag=True, help=f"Only fit {', '.join(f'{size:,}' for size in GROWTH)} images, by stage.")
-@click.option("--most", default=GROWTH[-1], show_default=True, help="With --growth: leave out larger sizes.")
+@click.option("--growth", is_flag=True, help="Only show time and memory by stage, for collections that grow.")
+@click.option("--at", default=GROWTH, multiple=True, show_default=True, help="With --growth: so many images.")
 @click.option("--graph", "graph_of", type=int, help="Only make the neighbour graph of so many images, as far as told.")
 @click.option(
     "--warm", is_flag=True, help="Only compare a warm re-fit, after SIZE images grew by a fifth, with a cold one."
@@ -103,7 +103,7 @@ def model(
     min_dist: tuple[float, ...],
     notebook: bool,
     growth: bool,
-    most: int,
+    at: tuple[int, ...],
     graph_of: int | None,
     warm: bool,
     choose: bool,
@@ -125,7 +125,7 @@ def model(
         compile_s = timed(partial(fit, small, models, threads=threads, n_components=COMPONENTS))
         click.echo(f"compiling, once for each installation: {compile_s:.0f} s")
         if growth:
-            show_growth(pictures, [size for size in GROWTH if size <= most], models, threads)
+            show_growth(pictures, list(at), models, threads)
         elif warm:
             show_warm(pictures, size, models, threads)
         else:
