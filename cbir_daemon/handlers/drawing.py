@@ -39,7 +39,7 @@ GOLDEN_RATIO = 0.618034
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A content on the map: its files, the number of its group of duplicates, and its cell."""
+    """A content on the map: its files, and the number of its group of duplicates."""
 
     images: tuple[Image, ...]
     group: int | None
@@ -92,12 +92,12 @@ def _arranged(rooms: Rooms, most: int) -> _Map:
     if run is None:
         raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.coverage().contents))
     ids, xy = _flat(rooms, run.id)
-    if not len(ids):
-        raise NotFoundError("the map in use has no picture", hint="`cbir model fit` makes one that has")
     rows = mosaic.sample(xy, most)
     by_content = _images(rooms, ids[rows])
     # A content may have gone since.
-    rows = rows[[int(content_id) in by_content for content_id in ids[rows]]]
+    rows = rows[np.isin(ids[rows], list(by_content))]
+    if not len(rows):
+        raise NotFoundError("the map in use has no picture", hint="`cbir model fit` makes one that has")
     grid = mosaic.arrange(xy[rows])
     order = np.argsort(mosaic.along_curve(grid.cells), kind="stable")
     groups = _groups(rooms)
