@@ -9,6 +9,7 @@ import platform
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,12 +18,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cbir_daemon import pulse
 from cbir_daemon.child import Child
-from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
+from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell, crew
 from cbir_daemon.decode.opening import Handle, open_file
 from cbir_daemon.decode.pixels import read_picture
 from cbir_daemon.decode.processes import WorkerProcess
-from cbir_daemon.errors import ChildError, NotFoundError, UnreadableImageError
+from cbir_daemon.errors import ChildError, NotFoundError, UnavailableError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
 from tests.pictures import photograph, write_album
@@ -265,3 +267,54 @@ def test_what_is_handed_over_can_only_be_read(tmp_path: Path) -> None:
         assert replace(handle.state, device=0) == handle.state
     finally:
         handle.close()
+
+
+# A server that does not answer.
+
+
+def test_who_keeps_the_reader_waiting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a file is being opened the thread is at the mercy of its file system, and says so; afterwards it is not."""
+    [path] = write_album(tmp_path, 1)
+    waited_for: list[str] = []
+    really_open = os.open
+    with pulse.of("reader") as promise:
+
+        def note_and_open(name: bytes, flags: int) -> int:
+            waited_for.append(promise.waits_for)
+            return really_open(name, flags)
+
+        monkeypatch.setattr(os, "open", note_and_open)
+        handle = open_file(os.fsencode(path), LIMITS.max_file_bytes)
+        assert isinstance(handle, Handle)
+        handle.close()
+        assert waited_for == [f"the file system of {path}"]
+        assert promise.waits_for == ""
+
+
+def test_a_pool_closes_while_a_file_is_being_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon stops though a server never answers."""
+    paths = write_album(tmp_path, 2)
+    asked, answered = threading.Event(), threading.Event()
+
+    def hang(path: bytes, max_file_bytes: int) -> Unreadable:
+        asked.set()
+        answered.wait()
+        return Unreadable("read-failed", "the server is gone")
+
+    monkeypatch.setattr(crew, "open_file", hang)
+    outcomes: list[str] = []
+    with closing(DecodePool(1, LIMITS)) as pool:
+
+        def read_all() -> None:
+            try:
+                read(pool, *paths)
+            except UnavailableError:
+                outcomes.append("closed")
+
+        reader = threading.Thread(target=read_all)
+        reader.start()
+        asked.wait()
+        pool.close()
+        answered.set()
+        reader.join()
+    assert outcomes == ["closed"]
