@@ -248,7 +248,7 @@ def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     with image.open("wb") as disk:
         disk.truncate(400 * MIB)
     made = subprocess.run([make, "-q", image], capture_output=True, check=False)  # noqa: S603 -- found above
-    mount = ["mount", "-o", "loop", image, folder]
+    mount: list[str | Path] = ["mount", "-o", "loop", image, folder]
     mounted = subprocess.run(mount, capture_output=True, check=False)  # noqa: S603 -- the system's own
     if made.returncode or mounted.returncode:
         pytest.skip(f"{request.param} cannot be mounted here")
