@@ -40,13 +40,20 @@
   const small = data.atlases.length - 1;   // The last atlas has all places, 16 pixels a square.
   const atlases = data.atlases.map(([first, count, side, columns], number) =>
     ({ number, first, count, side, columns, picture: null, asked: false, used: 0 }));
-  let frameNumber = 0;
+  let frameNumber = 0, decoding = 0;
+
+  function bytesIn(atlas) {
+    const text = atob(byId(`atlas-${atlas.number}`).textContent), bytes = new Uint8Array(text.length);
+    for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
+    return bytes;
+  }
 
   function decode(atlas) {
     if (atlas.asked) return atlas.ready;
     atlas.asked = true;
-    const bytes = Uint8Array.from(atob(byId(`atlas-${atlas.number}`).textContent), (one) => one.charCodeAt(0));
-    atlas.ready = createImageBitmap(new Blob([bytes], { type: "image/webp" })).then((picture) => {
+    decoding += 1;
+    atlas.ready = createImageBitmap(new Blob([bytesIn(atlas)], { type: "image/webp" })).then((picture) => {
+      decoding -= 1;
       atlas.picture = picture;
       forgetOldest();
       redraw();
@@ -87,11 +94,16 @@
   let overview = null, foundOverview = null;
   let found = [], isFound = null, foundAt = -1;
 
-  // A picture of some places, those that were found or all.
-  function overviewOf(indices) {
+  // A picture of some places, those that were found or all; of what lies beneath, it is a faint one.
+  function overviewOf(indices, beneath) {
     const made = document.createElement("canvas"), to = made.getContext("2d");
     made.width = data.grid_columns * overviewCell;
     made.height = data.grid_rows * overviewCell;
+    if (beneath) {
+      to.globalAlpha = FAINT;
+      to.drawImage(beneath, 0, 0);
+      to.globalAlpha = 1;
+    }
     for (const index of indices) {
       const place = places[index];
       const box = boxOf(place, place[COLUMN] * overviewCell, place[ROW] * overviewCell, overviewCell);
@@ -108,7 +120,7 @@
   }
 
   function makeFoundOverview() {
-    foundOverview = overview && isFound && found.length < places.length ? overviewOf(found) : null;
+    foundOverview = overview && isFound && found.length < places.length ? overviewOf(found, overview) : null;
   }
 
   function frame(to, [left, top, width, height], colour, thickness) {
@@ -207,12 +219,9 @@
   }
 
   function drawFar() {
-    pen.imageSmoothingQuality = "high";
-    const box = [leftOf(0), topOf(0), data.grid_columns * view.cell, data.grid_rows * view.cell];
-    pen.globalAlpha = foundOverview ? FAINT : 1;
-    pen.drawImage(overview, ...box);
-    pen.globalAlpha = 1;
-    if (foundOverview) pen.drawImage(foundOverview, ...box);
+    pen.imageSmoothingQuality = "medium";
+    const width = data.grid_columns * view.cell, height = data.grid_rows * view.cell;
+    pen.drawImage(foundOverview || overview, leftOf(0), topOf(0), width, height);
   }
 
   function drawNear() {
@@ -232,7 +241,8 @@
   function drawPlace(index, atlas) {
     const place = places[index], box = boxOf(place, leftOf(place[COLUMN]), topOf(place[ROW]), view.cell);
     atlas.used = frameNumber;
-    if (!atlas.picture) decode(atlas);
+    // One after the other: each that is ready draws again, and its frame asks for the next.
+    if (!atlas.picture && !decoding) decode(atlas);
     pen.globalAlpha = isFound && !isFound[index] ? FAINT : 1;
     drawSquare(pen, index, atlas.picture ? atlas : atlases[small], ...box);
     if (place[GROUP] !== null) frame(pen, box, colourOf(place[GROUP]), Math.max(1, Math.min(4, view.cell / 16)));
