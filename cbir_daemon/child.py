@@ -27,7 +27,8 @@ from cbir_daemon.errors import ChildError, ProtocolError, TimedOutError
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
 
 MAX_BLOB_BYTES = 2**31
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 64 * 1024
+"""Below what the C library asks the kernel for each time (128 KiB)."""
 KILL_WAIT_S = 10.0
 STDERR_FILENO = 2
 CLOSED = -1
@@ -90,8 +91,7 @@ class Channel:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._ready:
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not _readable(self._connection, remaining):
+            if deadline is not None and not _readable(self._connection, max(0.0, deadline - time.monotonic())):
                 raise TimedOutError(f"no answer within {timeout_s} s")
             data = self._received()
             if not data:
@@ -109,11 +109,11 @@ class Channel:
         return data
 
 
-def _readable(connection: socket.socket, timeout_s: float | None) -> bool:
+def _readable(connection: socket.socket, timeout_s: float) -> bool:
     # Not select(): it fails once a busy daemon's descriptors reach 1024.
     poller = select.poll()
     poller.register(connection, select.POLLIN)
-    return bool(poller.poll(None if timeout_s is None else timeout_s * 1000))
+    return bool(poller.poll(timeout_s * 1000))
 
 
 class Child:
