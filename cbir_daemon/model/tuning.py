@@ -32,8 +32,8 @@ SMALLEST_SHARE = 3
 SCORING_K = NEAREST
 """Neighbours looked at by both scores."""
 
-TIE_MARGIN = 0.002
-"""Trustworthiness this close to the best counts as equal to it: another seed moves it by as much."""
+TIE_MARGIN = 0.004
+"""Trustworthiness this close to the best counts as equal to it: other seeds and another sample move it by as much."""
 
 RECALL_MARGIN = 0.01
 """Recall this close counts as equal before other seeds were tried."""
