@@ -91,20 +91,23 @@ class Channel:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._ready:
-            if deadline is not None and not _readable(self._connection, max(0.0, deadline - time.monotonic())):
+            if deadline is not None and timeout_s and not _readable(self._connection, deadline - time.monotonic()):
                 raise TimedOutError(f"no answer within {timeout_s} s")
-            data = self._received()
+            try:
+                data = self._received(0 if timeout_s != 0 else socket.MSG_DONTWAIT)
+            except BlockingIOError as error:
+                raise TimedOutError("no answer yet") from error
             if not data:
                 return None
             self._reader.receive(data)
             self._ready.extend(self._reader.frames())
         return self._ready.pop(0)
 
-    def _received(self) -> bytes:
+    def _received(self, flags: int) -> bytes:
         if not self._takes_descriptors:
-            return self._connection.recv(RECEIVE_BYTES)
+            return self._connection.recv(RECEIVE_BYTES, flags)
         # One at a time: a read ends behind bytes that carry descriptors.
-        data, descriptors, _, _ = socket.recv_fds(self._connection, RECEIVE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        data, descriptors, _, _ = socket.recv_fds(self._connection, RECEIVE_BYTES, 1, socket.MSG_CMSG_CLOEXEC | flags)
         self._descriptors += descriptors
         return data
 
@@ -113,7 +116,7 @@ def _readable(connection: socket.socket, timeout_s: float) -> bool:
     # Not select(): it fails once a busy daemon's descriptors reach 1024.
     poller = select.poll()
     poller.register(connection, select.POLLIN)
-    return bool(poller.poll(timeout_s * 1000))
+    return bool(poller.poll(max(0.0, timeout_s) * 1000))
 
 
 class Child:

@@ -15,7 +15,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cbir_daemon import scan
@@ -421,10 +421,12 @@ class Ingest:
         albums = [album for album in self._store.albums() if self._stands(album, hints)]
         targets: list[_Target] = []
         gone: list[Gone] = []
+        # Of an album without rows none need be asked for, path by path.
+        indexed = self._store.counts_by_album() if len(hints) >= MANY_FILES else {album.id for album in albums}
         for hint in hints:
             album = _album_of(albums, hint)
             if album is not None:
-                self._classify(album, hint, targets, gone)
+                self._classify(album, hint, targets, gone, has_rows=album.id in indexed)
         # What is gone comes last: a file that was moved is found at its new place while its old row still stands.
         left = self._apply_moves({target.absolute: target for target in targets}.values())
         self._mailbox.put([target.absolute for target in left if not target.settled], self._watch.settle_s)
@@ -441,7 +443,7 @@ class Ingest:
         self._scan_album(album, accept_losses=False)
         return False
 
-    def _classify(self, album: Album, hint: bytes, targets: list[_Target], gone: list[Gone]) -> None:
+    def _classify(self, album: Album, hint: bytes, targets: list[_Target], gone: list[Gone], *, has_rows: bool) -> None:
         path = hint[len(album.path) + 1 :]
         if not path:
             self._scan_album(album, accept_losses=False)
@@ -459,7 +461,7 @@ class Ingest:
         if state is None or not self._rules.is_image_name(path):
             gone.append(Gone(album.id, path))
             return
-        rows = self._store.file_states(album.id, path)
+        rows = self._store.file_states(album.id, path) if has_rows else {}
         if rows.pop(path, None) != state:
             # No event will tell that it goes on growing.
             growing = self._is_unheard(album, hint) and bool(self._fresh([state]))
@@ -521,13 +523,15 @@ class Ingest:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def _apply_moves(self, targets: Iterable[_Target]) -> list[_Target]:
+    def _apply_moves(self, targets: Collection[_Target]) -> list[_Target]:
         """Give the rows of files that merely have a new path that path, and return the targets left to read."""
         left: list[_Target] = []
         moves: list[Change] = []
         claimed: set[int] = set()
+        # Asked for together: in a first index there are none.
+        inodes = self._store.indexed_inodes([target.state.inode for target in targets])
         for target in targets:
-            old = self._vanished_twin(target, claimed)
+            old = self._vanished_twin(target, claimed) if target.state.inode in inodes else None
             if old is None:
                 left.append(target)
             else:

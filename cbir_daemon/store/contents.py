@@ -220,6 +220,16 @@ def same_inode(connection: sqlite3.Connection, state: FileState) -> list[tuple[i
     return [(file_id, root + b"/" + path) for file_id, root, path in rows]
 
 
+def indexed_inodes(connection: sqlite3.Connection, inodes: Sequence[int]) -> set[int]:
+    """Return which of some inodes a readable file had when it was read, on whatever disk."""
+    found: set[int] = set()
+    for some in in_chunks(inodes):
+        marks = placeholders(len(some))
+        query = f"SELECT inode FROM file WHERE inode IN ({marks}) AND content_id IS NOT NULL"  # noqa: S608 -- marks
+        found.update(inode for (inode,) in connection.execute(query, some))
+    return found
+
+
 def images(connection: sqlite3.Connection, content_ids: Sequence[int]) -> list[Image]:
     """Return the files of these contents, in order of content and path."""
     found: list[Image] = []

@@ -200,6 +200,10 @@ class Store:
         """Return (file id, absolute path) of the files with this very size, mtime and inode on one disk."""
         return self._read(lambda connection: contents.same_inode(connection, state))
 
+    def indexed_inodes(self, inodes: Sequence[int]) -> set[int]:
+        """Return which of some inodes a readable file had when it was read, on whatever disk."""
+        return self._read(lambda connection: contents.indexed_inodes(connection, inodes))
+
     def content_by_digest(self, digest: bytes) -> Content | None:
         """Return the content with this SHA-256, or None."""
         return self._read(lambda connection: contents.content_by_digest(connection, digest))
