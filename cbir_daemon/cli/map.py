@@ -59,4 +59,5 @@ def drawn(answer: Json) -> Iterator[str]:
     """Yield what was drawn; how many of the images, when these are not all."""
     of_all = "" if answer["shown"] == answer["images"] else f" of {answer['images']}, evenly chosen"
     size = text.size(answer["size"])
-    yield f"{answer['shown']} images{of_all}, {answer['groups']} groups of duplicates, {size}"
+    groups = f"{answer['groups']} group{'' if answer['groups'] == 1 else 's'} of duplicates"
+    yield f"{answer['shown']} images{of_all}, {groups}, {size}"

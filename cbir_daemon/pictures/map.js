@@ -527,7 +527,7 @@
   const number = (value) => value.toLocaleString("en").replaceAll(",", " ");
   const part = data.shown < data.images ? `${number(data.shown)} of ${number(data.images)} images, evenly chosen` :
     `${number(data.images)} images`;
-  byId("counts").textContent = `${part} · ${number(data.groups)} groups of duplicates`;
+  byId("counts").textContent = `${part} · ${number(data.groups)} group${data.groups === 1 ? "" : "s"} of duplicates`;
   new ResizeObserver(resize).observe(canvas);
   dark.addEventListener("change", takeColours);
   resize();
