@@ -57,8 +57,8 @@ QUERY_ROUND = 24
 PAIRING_ROUND = 12
 """Candidates verified at once when copies inside the albums are looked up, one content after the other."""
 
-JOINED = 24
-"""Candidates of a content when all are looked up among each other; the second dozen when the first has many copies."""
+JOINED, JOINED_ROUND = 24, 8
+"""Candidates of a content when all are looked up among each other, and how many at once: on while half are copies."""
 
 MAP_CANDIDATES = 8
 """Nearest contents on the map that are verified besides."""
@@ -293,15 +293,15 @@ class Searcher:
     ) -> list[Found]:
         query, copies = as_vectors([vector])[0], list[Found]()
         wanted = [row for row, one in enumerate(ids.tolist()) if one != content_id and one not in known]
-        for start in range(0, len(wanted), PAIRING_ROUND):
-            stored = self._store.vectors([int(ids[row]) for row in wanted[start : start + PAIRING_ROUND]])
-            rows = [row for row in wanted[start : start + PAIRING_ROUND] if int(ids[row]) in stored]
+        for start in range(0, len(wanted), JOINED_ROUND):
+            stored = self._store.vectors([int(ids[row]) for row in wanted[start : start + JOINED_ROUND]])
+            rows = [row for row in wanted[start : start + JOINED_ROUND] if int(ids[row]) in stored]
             others = as_vectors([stored[int(ids[row])] for row in rows])
             given = guesses.some(np.array(rows, dtype=np.int64))
             judged = matching.judge(query, others, threshold=self._copy_threshold, given=given)
             found = [_copy(int(ids[row]), one) for row, one in zip(rows, judged, strict=True) if one.is_copy]
             copies += found
-            if len(found) <= PAIRING_ROUND // 2:
+            if len(found) <= JOINED_ROUND // 2:
                 return copies
         # So many copies that there may be more.
         return self.copies(vector, without=content_id) if len(copies) > JOINED // 2 else copies

@@ -6,6 +6,7 @@ here: which images are compared, what a good score is.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -116,6 +117,12 @@ def _bases(ends: Floats) -> tuple[Floats, NDArray[np.int64]]:
     order = np.arange(1, ORDER)[:, None]
     integrals = np.concatenate([run, np.sqrt(2) * np.sin(np.pi * order * run) / (np.pi * order)], axis=1)
     return np.diff(integrals, axis=2).reshape(-1, VECTOR_SIDE_PX).astype(np.float32), index.reshape(-1)
+
+
+@functools.lru_cache(512)
+def table_of(rows: tuple[tuple[float, float, float, float], ...]) -> Windows:
+    """Return the table of some windows: most images have no bars, and making a table takes half a millisecond."""
+    return Windows(rows)
 
 
 def _grid(width: float, height: float, columns: int, rows: int) -> Rows:
@@ -229,7 +236,7 @@ def crop_views(image: Floats) -> Views:
     box = content_box(image)
     # Upright only: under all flips and turns they would triple the cost of a search.
     upright = _first_turn(_framed(image, TRIMS), len(TRIMS))
-    return _together(_framed(image, WHOLE if box.rows == WHOLE.rows else Windows([*WHOLE.rows, *box.rows])), upright)
+    return _together(_framed(image, WHOLE if box.rows == WHOLE.rows else table_of((*WHOLE.rows, *box.rows))), upright)
 
 
 def tilted_views(image: Floats) -> Views:
@@ -244,7 +251,7 @@ def framed_views(image: Floats) -> Views:
 
 def query_views(image: Floats, box: Windows) -> Views:
     """Return all views of a query whose content box is known; `guess_of` tells what each is."""
-    table = Windows([*WHOLE.rows, *box.rows, *TRIMS.rows])
+    table = table_of((*WHOLE.rows, *box.rows, *TRIMS.rows))
     return _together(_framed(image, table), framed_views(image), tilted_views(image))
 
 
@@ -264,7 +271,7 @@ def joined_views(image: Floats, box: Windows) -> tuple[Views, Views, Views]:
     frames : Views
         In which the whole of another image may be shown.
     """
-    wholes = _framed(image, WHOLE if box.rows == WHOLE.rows else Windows([*WHOLE.rows, *box.rows]))
+    wholes = _framed(image, WHOLE if box.rows == WHOLE.rows else table_of((*WHOLE.rows, *box.rows)))
     # Bars that are not plain enough for a content box; nobody turns or mirrors these besides.
     upright = _first_turn(_framed(image, _PLAIN_FRAMES), len(_PLAIN_FRAMES))
     turned = _resampled(image, _TILTS)
@@ -372,7 +379,7 @@ def content_box(image: Floats) -> Windows:
     """
     top, bottom = _content_ends(image)
     left, right = _content_ends(image.T)
-    return Windows([(left, top, right, bottom)])
+    return table_of(((left, top, right, bottom),))
 
 
 def _content_ends(lines: Floats) -> tuple[float, float]:
