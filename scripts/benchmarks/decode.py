@@ -40,6 +40,9 @@ TWELVE_MEGAPIXELS = (4000, 3000)
 TINY = (64, 48)
 SENSOR_NOISE = 4.0
 ROUNDS = 5
+FOLDER_ROUNDS = 3
+# A folder has each photograph so often, each another file: an index of few is mostly the making of its tables.
+QUALITIES = (90, 87, 84, 81)
 CORES = 2
 MIB = 1024 * 1024
 # Long ago: what was just written is not read before it has been left alone for a while.
@@ -111,7 +114,7 @@ def rates_of_one_core(peers: dict[str, Callable[[Path], object]], paths: Sequenc
     return {name: len(paths) / seconds for name, seconds in best.items()}
 
 
-def rates_of_the_folder(paths: Sequence[Path], rounds: int) -> dict[str, float]:
+def rates_of_the_folder(paths: Sequence[Path]) -> dict[str, float]:
     """Return images a second by the wall clock, everything on `CORES` processes that run already."""
     with ProcessPoolExecutor(CORES) as executor, our_pool(CORES) as pool:
         loops: dict[str, Callable[[], object]] = {
@@ -124,7 +127,7 @@ def rates_of_the_folder(paths: Sequence[Path], rounds: int) -> dict[str, float]:
         for loop in loops.values():
             loop()
         best = dict.fromkeys(loops, float("inf"))
-        for _ in range(rounds):
+        for _ in range(FOLDER_ROUNDS):
             for name, loop in loops.items():
                 start = time.perf_counter()
                 loop()
@@ -186,15 +189,21 @@ def enlarged(photograph: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(large + noise[..., None], 0, 255).astype(np.uint8))
 
 
-def written(folder: Path, images: Sequence[Image.Image], suffix: str) -> list[Path]:
-    """Write pictures into a new folder and return their paths."""
+def written(
+    folder: Path, images: Sequence[Image.Image], suffix: str, qualities: Sequence[int] = QUALITIES[:1]
+) -> list[Path]:
+    """Write pictures into a new folder, once in each quality, and return their paths."""
     folder.mkdir()
-    paths = [folder / f"{number:04d}{suffix}" for number in range(len(images))]
-    for path, image in zip(paths, images, strict=True):
-        buffer = io.BytesIO()
-        image.save(buffer, Image.registered_extensions()[suffix], **({"quality": 90} if suffix == ".jpg" else {}))
-        path.write_bytes(buffer.getvalue())
-        os.utime(path, (OLD_S, OLD_S))
+    paths = []
+    for number, image in enumerate(images):
+        for quality in qualities:
+            buffer = io.BytesIO()
+            image.save(
+                buffer, Image.registered_extensions()[suffix], **({"quality": quality} if suffix == ".jpg" else {})
+            )
+            paths.append(folder / f"{number:04d}-{quality}{suffix}")
+            paths[-1].write_bytes(buffer.getvalue())
+            os.utime(paths[-1], (OLD_S, OLD_S))
     return paths
 
 
@@ -210,9 +219,10 @@ def many_tiny(folder: Path, photograph: Image.Image, count: int) -> None:
     folder.mkdir()
     large = np.asarray(photograph.resize((1_000, 1_000)))
     for number in range(count):
-        top, left = divmod(3 * number, 900)
-        picture = np.roll(large, (-top, -left), axis=(0, 1))[: TINY[1], : TINY[0]] if top < 900 else large[: TINY[1]]
-        Image.fromarray(picture).save(folder / f"{number:06d}.jpg", quality=75)
+        top, left = divmod(7 * number % (900 * 900), 900)
+        Image.fromarray(large[top : top + TINY[1], left : left + TINY[0]]).save(
+            folder / f"{number:06d}.jpg", quality=75
+        )
         os.utime(folder / f"{number:06d}.jpg", (OLD_S, OLD_S))
     with our_pool(CORES) as pool:
         before, start = time.process_time(), time.perf_counter()
@@ -237,7 +247,7 @@ def decode(folder: Path | None, small: int, large: int, tiny: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         paths = written(Path(scratch, "small"), images, ".jpg")
         big = [enlarged(image) for image in images[:large]]
-        big_paths = written(Path(scratch, "large"), big, ".jpg")
+        big_paths = written(Path(scratch, "large"), big, ".jpg", QUALITIES[:2])
         png_paths = written(Path(scratch, "png"), big[:2], ".png")
         del big
         size = f"{images[0].width} x {images[0].height}"
@@ -245,7 +255,8 @@ def decode(folder: Path | None, small: int, large: int, tiny: int) -> None:
         report(f"one core, {len(big_paths)} JPEG of 12 megapixels", rates_of_one_core(peers, big_paths))
         png_peers = {"plain Pillow": plain_pillow, **peers}
         report(f"one core, {len(png_paths)} PNG of 12 megapixels", rates_of_one_core(png_peers, png_paths))
-        report(f"folder of {len(paths)} JPEG of {size}, {CORES} processes", rates_of_the_folder(paths, ROUNDS))
-        report(f"folder of {len(big_paths)} large JPEG, {CORES} processes", rates_of_the_folder(big_paths, 3))
+        many = written(Path(scratch, "many"), images, ".jpg", QUALITIES)
+        report(f"folder of {len(many)} JPEG of {size}, {CORES} processes", rates_of_the_folder(many))
+        report(f"folder of {len(big_paths)} large JPEG, {CORES} processes", rates_of_the_folder(big_paths))
         if tiny:
             many_tiny(Path(scratch, "tiny"), images[0], tiny)
