@@ -38,7 +38,7 @@ from cbir_daemon.records import Facts, FileState, Unreadable
 MIN_TASKS_AHEAD: Final = 2
 MAX_TASKS_AHEAD: Final = 16
 
-# Descriptors on their way to all workers together: the kernel counts them, and allows as many as open files.
+# Descriptors open here, or on their way to all workers together: the kernel counts both, and 1 024 is a common limit.
 MAX_DESCRIPTORS_AHEAD: Final = 256
 
 # While it waits for workers, a batch looks this often whether the crew was closed.
@@ -176,7 +176,7 @@ class Crew:
     def _open_some(self, waiting: deque[ReadTask]) -> Iterator[Result]:
         """Open as many files as the workers have room for, and yield those that cannot be read."""
         ahead = self._tasks_ahead(len(waiting) + len(self._opened))
-        room = self._size * ahead - sum(len(worker.tasks) for worker in self._workers)
+        room = min(self._size * ahead - sum(len(worker.tasks) for worker in self._workers), MAX_DESCRIPTORS_AHEAD)
         while waiting and len(self._opened) < room and not self._closed:
             task = waiting.popleft()
             opened = open_file(task.path, self._limits.max_file_bytes)
