@@ -90,6 +90,14 @@ def test_of_equals_the_cheaper_wins() -> None:
     assert choose([dear, candidate(15, 0.9, 0.3, 8), cheap]) is cheap
 
 
+def test_what_another_seed_would_change_is_not_worth_more_dimensions() -> None:
+    """Three thousandths of recall are none; a hundredth is."""
+    cheap, dear = candidate(15, 0.95, 0.542, 8), candidate(15, 0.95, 0.545, 32)
+    assert choose([dear, cheap]) is cheap
+    better = candidate(15, 0.95, 0.552, 32)
+    assert choose([better, cheap]) is better
+
+
 def test_two_worse_in_a_row_end_the_search() -> None:
     """Worse in both scores; one of them better, or one candidate only, and it goes on."""
     best = candidate(10, 0.9, 0.4)

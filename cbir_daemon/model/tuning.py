@@ -35,6 +35,9 @@ SCORING_K = NEAREST
 TIE_MARGIN = 0.004
 """Trustworthiness this close to the best counts as equal to it: other seeds and another sample move it by as much."""
 
+RECALL_TIE = 0.004
+"""Recall this close to the best counts as equal to it: another seed moves it by as much."""
+
 RECALL_MARGIN = 0.01
 """Recall this close counts as equal before other seeds were tried."""
 
@@ -79,13 +82,15 @@ def split(images: int, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[
 def choose(curve: Iterable[Candidate]) -> Candidate:
     """Return the best of `curve`.
 
-    Among those whose trustworthiness is within `TIE_MARGIN` of the best, the one that keeps most of the true
-    neighbours; among equals the one with fewer neighbours, then fewer dimensions, which is cheaper.
+    Among those whose trustworthiness is within `TIE_MARGIN` of the best, those that keep most of the true neighbours,
+    as far as `RECALL_TIE` can tell; among these the one with fewer neighbours, then fewer dimensions: it is cheaper.
     """
     curve = tuple(curve)
     best = max(candidate.trustworthiness for candidate in curve)
     finalists = [candidate for candidate in curve if candidate.trustworthiness >= best - TIE_MARGIN]
-    return min(finalists, key=lambda found: (-found.neighbor_recall, found.n_neighbors, found.n_components))
+    most = max(found.neighbor_recall for found in finalists)
+    equals = [found for found in finalists if found.neighbor_recall >= most - RECALL_TIE]
+    return min(equals, key=lambda found: (found.n_neighbors, found.n_components, -found.neighbor_recall))
 
 
 def cannot_win(curve: Sequence[Candidate]) -> bool:
