@@ -225,14 +225,21 @@ def many_tiny(folder: Path, photograph: Image.Image, count: int) -> None:
         )
         os.utime(folder / f"{number:06d}.jpg", (OLD_S, OLD_S))
     with our_pool(CORES) as pool:
-        before, start = time.process_time(), time.perf_counter()
+        before_mib, before, start = resident_mib(), time.process_time(), time.perf_counter()
         images = index(folder, pool)
         seconds, own_ms = time.perf_counter() - start, 1e3 * (time.process_time() - before) / count
         worker_mib = pool.peak_memory_bytes() / MIB
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
+    grown_mib = resident_mib() - before_mib
     click.echo(f"{images} files of {TINY[0]} x {TINY[1]}, {CORES} processes")
     click.echo(f"  {count / seconds:.0f} images/s from walk to commit, {own_ms:.2f} ms of our own processor time each")
-    click.echo(f"  {worker_mib:.0f} MiB a worker at most, {resident:.0f} MiB in this process, which holds their codes")
+    click.echo(
+        f"  {worker_mib:.0f} MiB a worker at most, {grown_mib:.0f} MiB more in this process, which holds their codes"
+    )
+
+
+def resident_mib() -> float:
+    """Return the resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 @click.command()
