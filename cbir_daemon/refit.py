@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +49,8 @@ HUNG_S = 600.0
 
 NEAR_SHARE = 0.95
 """Of the images fitted, so many count as near to the others."""
+
+CANCELLED = "a user cancelled it"
 
 CHECK_S = 60.0
 """How often it is asked whether a fit is due when nothing changes: the shortest interval and quiet hours pass too."""
@@ -192,8 +194,8 @@ class Refit:
         if (decision.reason, decision.waits_for) != self._said:
             self._said = (decision.reason, decision.waits_for)
             if decision.waits_for:
-                numbers = " ".join(f"{name}={number:g}" for name, number in decision.numbers.items())
-                logger.info("fit wanted reason=%s waits_for=%s %s", decision.reason, decision.waits_for, numbers)
+                waits_for, numbers = decision.waits_for, _logged(decision.numbers)
+                logger.info("fit wanted reason=%s waits_for=%s %s", decision.reason, waits_for, numbers)
         return decision
 
     def _replace_map(self, decision: FitDecision) -> None:
@@ -201,7 +203,7 @@ class Refit:
         begun = FitBegun(decision.reason, matching.CODE_VERSION, len(ids), decision.kind, decision.numbers)
         run_id = self._store.start_run(begun, time.time())
         self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
-        numbers = " ".join(f"{name}={number:g}" for name, number in decision.numbers.items())
+        numbers = _logged(decision.numbers)
         logger.info("fit starts run=%d kind=%s reason=%s %s", run_id, decision.kind, decision.reason, numbers)
         try:
             self._fit(run_id, decision.kind, ids, codes)
@@ -288,17 +290,24 @@ class Refit:
         if verdict.compared:
             numbers = {"kept_before": round(verdict.kept_before, 4), "kept_after": round(verdict.kept, 4)}
             self._store.add_run_numbers(run_id, numbers | {"compared": verdict.compared})
-        if not verdict.accepted:
-            projector.close()
-            why = (
-                f"the new map keeps {verdict.kept:.3f} of the neighbours of {verdict.compared} images,"
-                f" the one in use {verdict.kept_before:.3f}"
-            )
-            logger.info("fit refused run=%d reason=%s", run_id, why)
-            self._store.end_run(run_id, "refused", why, time.time())
-            remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
-            return
-        report = self._with_curve(report)
+        if self._cancelled.is_set():
+            raise ModelError(CANCELLED)
+        if verdict.accepted:
+            self._activate(run_id, self._with_curve(report), projector, new)
+        else:
+            self._refuse(run_id, projector, verdict)
+
+    def _refuse(self, run_id: int, projector: Projector, verdict: gate.Verdict) -> None:
+        projector.close()
+        why = (
+            f"the new map keeps {verdict.kept:.3f} of the neighbours of {verdict.compared} images,"
+            f" the one in use {verdict.kept_before:.3f}"
+        )
+        logger.info("fit refused run=%d reason=%s", run_id, why)
+        self._store.end_run(run_id, "refused", why, time.time())
+        remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
+
+    def _activate(self, run_id: int, report: FitReport, projector: Projector, new: NewMap) -> None:
         self._store.activate_run(run_id, report, new.placed, time.time(), new.baseline())
         run = self._store.active_run()
         assert run is not None
@@ -327,25 +336,31 @@ class Refit:
             return gate.Verdict()
         if coverage.fitted < gate.FEWEST_COVERED_FRACTION * len(new.ids):
             return gate.Verdict()
-        before = np.zeros((len(new.ids), active.n_components or 0), np.float32)
-        rows_before = self._store.positions(active.id)
-        ids_before = np.array([content_id for content_id, _ in rows_before], dtype=np.int64)
-        _, in_new, in_old = np.intersect1d(new.ids, ids_before, return_indices=True)
-        before[in_new] = np.frombuffer(b"".join(row for _, row in rows_before), "<f4").reshape(len(ids_before), -1)[
-            in_old
-        ]
-        # On the contents that the old map was fitted on alone, it would be compared where it is best.
-        missing = np.setdiff1d(np.arange(len(new.ids)), in_new)
-        for start in range(0, len(missing), BATCH_CONTENTS):
-            some = missing[start : start + BATCH_CONTENTS]
-            placed = self._projection.places(codes[some], active.id)
-            if placed is None:
-                return gate.Verdict()
-            before[some] = placed
+        before = self._places_on(active.id, new.ids, codes)
+        if before is None:
+            return gate.Verdict()
         rows = np.flatnonzero(gate.held_out(new.ids))
         if len(rows) < gate.FEWEST_HELD_OUT:
             rows = np.random.default_rng(self.settings.seed).permutation(len(new.ids))[: gate.MOST_HELD_OUT]
         return gate.compare(codes, before, new.positions, rows)
+
+    def _places_on(self, run_id: int, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return the (n, d) positions of contents on the map in use; None when it cannot tell them all."""
+        known = self._store.positions(run_id)
+        known_ids = np.array([content_id for content_id, _ in known], dtype=np.int64)
+        known_places = np.frombuffer(b"".join(row for _, row in known), "<f4").reshape(len(known), -1)
+        _, wanted, found = np.intersect1d(ids, known_ids, return_indices=True)
+        places = np.zeros((len(ids), known_places.shape[1]), np.float32)
+        places[wanted] = known_places[found]
+        # On the contents that the map was fitted on alone, it would be compared where it is best.
+        missing = np.setdiff1d(np.arange(len(ids)), wanted)
+        for start in range(0, len(missing), BATCH_CONTENTS):
+            some = missing[start : start + BATCH_CONTENTS]
+            placed = self._projection.places(codes[some], run_id)
+            if placed is None:
+                return None
+            places[some] = placed
+        return places
 
     def _artifacts_in_use(self) -> set[str]:
         active = self._store.active_run()
@@ -368,8 +383,7 @@ class Refit:
                 fit.cancel()
                 raise ModelError(f"the fit did nothing for {HUNG_S:g} s and was ended")
         fit.cancel()
-        why = "the daemon stopped during the fit" if self._stopping.is_set() else "a user cancelled it"
-        raise ModelError(why)
+        raise ModelError("the daemon stopped during the fit" if self._stopping.is_set() else CANCELLED)
 
     def _codes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         ids: list[int] = []
@@ -420,3 +434,7 @@ class NewMap:
         # Each image to the others is what a new image of the same kind is to all of them.
         far_distance = float(np.quantile(self._distances, NEAR_SHARE))
         return Baseline(far_distance, float(np.mean(self._kept)) if len(self._kept) >= gate.FEWEST_HELD_OUT else None)
+
+
+def _logged(numbers: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={number:g}" for name, number in numbers.items())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cbir_daemon import matching, refit
 from cbir_daemon.config import ModelConfig
@@ -117,6 +118,19 @@ class Loft:
         codes = matching.codes(as_vectors([vectors[content_id] for content_id in current.ids.tolist()]))
         np.testing.assert_allclose(current.positions, positions_of(codes), rtol=1e-5)
         assert self.store.check() == []
+
+
+class Cancelling(FakeProjector):
+    """Has the fit cancelled while it projects."""
+
+    def __init__(self, room: Refit) -> None:
+        super().__init__()
+        self.room = room
+
+    def project(self, codes: NDArray[np.float32], timeout_s: float) -> NDArray[np.float32]:
+        """Cancel, and project."""
+        assert self.room.cancel()
+        return super().project(codes, timeout_s)
 
 
 def idle(room: Projection | Refit) -> bool:
@@ -427,6 +441,16 @@ def test_a_user_cancels_a_fit(loft: Loft) -> None:
     assert not loft.refit.cancel()
     loft.fits.meanwhile = lambda: None
     assert loft.fit() == "active"
+
+
+def test_a_fit_cancelled_at_its_end_is_not_taken_into_use(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when all that is left to do is to place what was not fitted."""
+    loft.fits.rows = 3
+    monkeypatch.setattr(loft, "projector", lambda *_: Cancelling(loft.refit))
+    loft.projection.projector = loft.projector  # type: ignore[method-assign]  # the one fake
+    assert loft.fit() == "cancelled"
+    assert loft.store.active_run() is None
+    assert loft.artifacts() == []
 
 
 def test_stopping_cancels_a_fit(loft: Loft, start: Callable[[], threading.Thread]) -> None:
