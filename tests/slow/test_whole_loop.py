@@ -69,7 +69,8 @@ def test_from_index_to_refit(fitted: Daemon) -> None:
     pictures.write_album(fitted.album, 6, first_seed=200)
     status = fitted.settle()
     assert (status["model"]["fitted_images"], status["model"]["projected_images"]) == (IMAGES + 9, 0)
-    assert status["refit"] == {"running": False, "changed_fraction": 0.0, "threshold": 0.2, "progress": None}
+    refit = status["refit"]
+    assert (refit["running"], refit["reason"], refit["changed_fraction"], refit["progress"]) == (False, "", 0.0, None)
     assert all(match["map_distance"] is not None for match in fitted.matches(query))
     runs = fitted.json("model", "history")["runs"]
     assert [(run["outcome"], run["fitted_images"]) for run in runs] == [("active", IMAGES + 9), ("replaced", IMAGES)]
