@@ -216,7 +216,7 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
         "copy  2 images, wins 10 B",
         "  keep  640x480  2 KiB  /a  (has the most pixels)",
         "        64x48    10 B   /b  (is smaller)",
-        "1 groups, wins 10 B",
+        "1 group, wins 10 B",
     ]
     assert list(text.groups({"saves": 0, "groups": []})) == []
 

@@ -211,7 +211,8 @@ def groups(answer: Json) -> Iterator[str]:
             ]
         )
     if answer["groups"]:
-        yield f"{len(answer['groups'])} groups, wins {size(answer['saves'])}"
+        count = len(answer["groups"])
+        yield f"{count} group{'' if count == 1 else 's'}, wins {size(answer['saves'])}"
 
 
 def decisions(decided: Sequence[Json]) -> Iterator[str]:
