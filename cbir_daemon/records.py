@@ -338,3 +338,22 @@ class FitReport:
     curve: tuple[Candidate, ...]
     artifact: str
     sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong and what to do about it: the value that rooms hand up to `cbir status`.
+
+    A room in which something can go wrong has a method `problems()`.  It returns what is wrong now, each fault once,
+    worst first.  What heals by itself within seconds is no problem.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, and what still works; names the folder, file or setting.
+    do : str
+        What to do about it: a command where there is one.
+    """
+
+    what: str
+    do: str

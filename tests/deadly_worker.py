@@ -8,9 +8,9 @@ from __future__ import annotations
 import ctypes
 import os
 
-from cbir_daemon.child import serve
 from cbir_daemon.decode.worker import Answer, Worker
 from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.system.child import serve
 
 DEADLY = b"deadly"
 """What a decoder passes over behind the end of a JPEG."""

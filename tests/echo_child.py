@@ -1,4 +1,4 @@
-"""A child process for the tests of `cbir_daemon.child`: it does what it is told, good or bad."""
+"""A child process for the tests of `cbir_daemon.system.child`: it does what it is told, good or bad."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import re
 import threading
 
-from cbir_daemon.child import Channel, serve
 from cbir_daemon.protocol.framing import Frame, encode
+from cbir_daemon.system.child import Channel, serve
 
 NICENESS = 3
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import CbirError
-from cbir_daemon.model import Fit, FitProgress, FitResult, FitSettings, Placement, Previous, Projector
+from cbir_daemon.map import Fit, FitProgress, FitResult, FitSettings, Placement, Previous, Projector
 from cbir_daemon.records import Candidate, FitReport
 
 N_COMPONENTS = 2

@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from cbir_daemon.child import serve
 from cbir_daemon.decode.worker import Answer, Worker
 from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.system.child import serve
 
 
 class PryingWorker(Worker):

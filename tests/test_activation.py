@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon.activation import FIRST_DESCRIPTOR, taken_listener
+from cbir_daemon.system.activation import FIRST_DESCRIPTOR, taken_listener
 
 PROGRAM = """
 import os, sys
-from cbir_daemon.activation import taken_listener
+from cbir_daemon.system.activation import taken_listener
 from cbir_daemon.errors import ConfigError
 os.environ["LISTEN_PID"] = str(os.getpid())
 try:

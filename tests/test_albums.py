@@ -14,17 +14,19 @@ from pathlib import Path
 import pytest
 from watchdog.observers import inotify_c
 
-from cbir_daemon import albums, config, watch
-from cbir_daemon.albums import Albums
+from cbir_daemon import config
 from cbir_daemon.config import AlbumConfig
 from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFoundError
-from cbir_daemon.filesystems import Mount
-from cbir_daemon.ingest import Ingest
-from cbir_daemon.mailbox import Mailbox
-from cbir_daemon.searching import Searcher
+from cbir_daemon.indexing import albums
+from cbir_daemon.indexing.albums import Albums
+from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, Store
-from cbir_daemon.watch import Unheard
+from cbir_daemon.system.filesystems import Mount
+from cbir_daemon.watching import events
+from cbir_daemon.watching.events import Unheard
+from cbir_daemon.watching.mailbox import Mailbox
 from tests.rights import open_folder, ordinary_user
 from tests.rows import all_images, indexed
 
@@ -441,7 +443,7 @@ def test_refused_folders_are_polled_and_told(wardrobe: Wardrobe, monkeypatch: py
     assert "max_user_watches=" in problem.do
     wardrobe.albums.check()
     assert wardrobe.scans() == []
-    monkeypatch.setattr(watch, "limits", lambda: (1, 2, 3, 4))
+    monkeypatch.setattr(events, "limits", lambda: (1, 2, 3, 4))
     wardrobe.albums.check()
     assert wardrobe.scans() == [bytes(album)]
     assert (wardrobe.unheard(album), wardrobe.albums.problems()) == (Unheard(), [])

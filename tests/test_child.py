@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon.child import Child
 from cbir_daemon.errors import ChildError, TimedOutError
 from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.system.child import Child
 from tests.echo_child import NICENESS
 
 MODULE = "tests.echo_child"
@@ -145,7 +145,7 @@ def test_a_child_does_not_outlive_its_parent(order: str) -> None:
     """A parent killed with SIGKILL takes its child along: idle, in a computation, in one that no thread interrupts."""
     code = (
         "import signal\n"
-        "from cbir_daemon.child import Child\n"
+        "from cbir_daemon.system.child import Child\n"
         f"child = Child({MODULE!r})\n"
         f"child.send({{'do': {order!r}}})\n"
         "child.receive()\n"

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.collection import Collection, Snapshot
-from cbir_daemon.collection.collection import SLACK_ROWS
-from cbir_daemon.collection.rows import EXTENT_ROWS, RECORD
 from cbir_daemon.matching import COPY_FLOOR, TERMS, WINDOWS
+from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search.code_table import EXTENT_ROWS, RECORD
+from cbir_daemon.search.collection import SLACK_ROWS
 
 Vectors = NDArray[np.uint8]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cbir_daemon.collection import Collection, rows
-from cbir_daemon.collection.rows import HEADER_BYTES, RECORD, Rows
 from cbir_daemon.matching import packed_codes, views
+from cbir_daemon.search import Collection, code_table
+from cbir_daemon.search.code_table import HEADER_BYTES, RECORD, Rows
 from tests.test_collection import best_of, vectors_of
 
 COUNT = 20
@@ -139,8 +139,8 @@ def test_codes_of_another_version_are_made_anew(path: Path, monkeypatch: pytest.
         (views, "_WEIGHTS", views._WEIGHTS * np.float32(1.5) ** np.arange(len(views._WEIGHTS), dtype=np.float32)),
         (views, "_FLOOR_LEVELS", 1.5),
         (views.STORED_WINDOWS, "_row", views.STORED_WINDOWS._row[::-1]),
-        (rows, "EXTRACTOR", "grey64/2"),
-        (rows, "LAYOUT", 2),
+        (code_table, "EXTRACTOR", "grey64/2"),
+        (code_table, "LAYOUT", 2),
     ):
         copy = path.with_name(name)
         shutil.copy(path, copy)
@@ -152,7 +152,7 @@ def test_codes_of_another_version_are_made_anew(path: Path, monkeypatch: pytest.
 
 def test_codes_that_are_rounded_otherwise_are_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step more or less is no other version: processors differ by that."""
-    monkeypatch.setattr(rows, "packed_codes", lambda vectors: packed_codes(vectors) + np.int8(1))
+    monkeypatch.setattr(code_table, "packed_codes", lambda vectors: packed_codes(vectors) + np.int8(1))
     assert ids_of(path) == list(range(COUNT))
 
 
@@ -189,7 +189,7 @@ def test_a_full_disk_costs_only_the_cache(
         os.truncate(path, place(COUNT))
         collection = opened(path.rename(path.with_name("short")))
         path = path.with_name("short")
-        monkeypatch.setattr(rows, "EXTENT_ROWS", COUNT)
+        monkeypatch.setattr(code_table, "EXTENT_ROWS", COUNT)
         os.truncate(path, place(COUNT))
         collection = opened(path)
     before = collection.snapshot()

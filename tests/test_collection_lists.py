@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.collection import Collection, Snapshot, proposals
 from cbir_daemon.matching import Codes, coarse_views
+from cbir_daemon.search import Collection, Snapshot, candidates
 from tests.test_collection import best_of
 
 pytest.importorskip("faiss")
 
-lists = importlib.import_module("cbir_daemon.collection.lists")
+lists = importlib.import_module("cbir_daemon.search.inverted_lists")
 
 COUNT = 1500
 FEW = 100
@@ -191,7 +191,7 @@ def test_nothing_that_is_new_or_gone_is_missed_or_found(large: Collection) -> No
 
 def test_lists_are_brought_up_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is made anew when contents are added: each row goes into the lists once."""
-    monkeypatch.setattr(proposals, "LAG_ROWS", 100)
+    monkeypatch.setattr(candidates, "LAG_ROWS", 100)
     added: list[int] = []
     real = lists.Lists.add
 
@@ -222,7 +222,7 @@ def test_without_the_library_all_are_compared(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log says once what would help."""
-    monkeypatch.setitem(sys.modules, "cbir_daemon.collection.lists", None)
+    monkeypatch.setitem(sys.modules, "cbir_daemon.search.inverted_lists", None)
     collection = opened(None)
     collection.add(range(FEW), VECTORS[:FEW])
     with caplog.at_level(logging.INFO):

@@ -23,18 +23,19 @@ import click
 import numpy as np
 import pytest
 
-from cbir_daemon import config, errors, handlers, matching
+from cbir_daemon import config, errors, matching
 from cbir_daemon.cli.client import cbir
 from cbir_daemon.cli.daemon import daemon as cbir_daemon_command
 from cbir_daemon.client import Client
+from cbir_daemon.daemon.service import INDEX_FILE, MODELS_FOLDER, Service
 from cbir_daemon.errors import BadRequestError, CbirError
-from cbir_daemon.handlers.model import model_fit
-from cbir_daemon.ingest import Progress
-from cbir_daemon.model.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.indexing.line import Progress
+from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.map.refit import Refit, RefitState
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import Candidate, FitReport
-from cbir_daemon.refit import Refit, RefitState
-from cbir_daemon.service import INDEX_FILE, MODELS_FOLDER, Service
+from cbir_daemon.serving import handlers
+from cbir_daemon.serving.handlers.model import model_fit
 from cbir_daemon.store import FitBegun, ModelRun, Placed, Store
 from tests import manual, pictures
 from tests.manual import Section, section, sections

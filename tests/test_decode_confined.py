@@ -18,8 +18,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cbir_daemon import pulse
-from cbir_daemon.child import Child
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell, crew
 from cbir_daemon.decode.opening import Handle, open_file
 from cbir_daemon.decode.pixels import read_picture
@@ -27,6 +25,8 @@ from cbir_daemon.decode.processes import WorkerProcess
 from cbir_daemon.errors import ChildError, NotFoundError, UnavailableError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
+from cbir_daemon.system import heartbeat
+from cbir_daemon.system.child import Child
 from tests.pictures import photograph, write_album
 
 LIMITS = DecodeLimits(max_pixels=50_000_000, max_file_bytes=20_000_000, timeout_s=30.0)
@@ -277,7 +277,7 @@ def test_who_keeps_the_reader_waiting_is_named(tmp_path: Path, monkeypatch: pyte
     [path] = write_album(tmp_path, 1)
     waited_for: list[str] = []
     really_open = os.open
-    with pulse.of("reader") as promise:
+    with heartbeat.of("reader") as promise:
 
         def note_and_open(name: bytes, flags: int) -> int:
             waited_for.append(promise.waits_for)

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cbir_daemon.child import Child
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
 from cbir_daemon.decode.crew import MAX_TASKS_AHEAD
 from cbir_daemon.decode.messages import result_from
@@ -26,6 +25,7 @@ from cbir_daemon.decode.pixels import read_picture
 from cbir_daemon.errors import ChildError, NoAccessError, NotFoundError, UnavailableError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, FileState, Unreadable
+from cbir_daemon.system.child import Child
 from tests.deadly_worker import DEADLY
 from tests.pictures import photograph, save, write_album
 

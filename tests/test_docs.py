@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 
 import cbir_daemon
-from cbir_daemon import server
-from cbir_daemon.child import Child
 from cbir_daemon.cli import text
 from cbir_daemon.cli.dots import dots
+from cbir_daemon.cli.drawing.curve_data import curve_of
 from cbir_daemon.cli.map import drawn
-from cbir_daemon.collection import rows
 from cbir_daemon.config import places
 from cbir_daemon.config.settings import SECTIONS
-from cbir_daemon.handlers.overview import CAPABILITIES
+from cbir_daemon.map import MODEL_VERSION
 from cbir_daemon.matching import CODE_VERSION
-from cbir_daemon.model import MODEL_VERSION
-from cbir_daemon.pictures.candidates import curve_of
 from cbir_daemon.protocol import framing, messages
 from cbir_daemon.records import EXTRACTOR
+from cbir_daemon.search import code_table
+from cbir_daemon.serving import server
+from cbir_daemon.serving.handlers.overview import CAPABILITIES
 from cbir_daemon.store import SCHEMA_VERSION
+from cbir_daemon.system.child import Child
 from tests import manual
 from tests.manual import DOCS, Section, section, sections
 from tests.test_architecture import DOORS, FLOORS, NAME
@@ -274,7 +274,7 @@ def test_every_process_is_described() -> None:
         if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
     }
     assert children == mains
-    assert Child.__module__ == "cbir_daemon.child"
+    assert Child.__module__ == "cbir_daemon.system.child"
 
 
 def test_versions() -> None:
@@ -285,7 +285,7 @@ def test_versions() -> None:
         "schema": str(SCHEMA_VERSION),
         "extractor": EXTRACTOR,
         "codes": CODE_VERSION,
-        "coarse codes": str(rows.LAYOUT),
+        "coarse codes": str(code_table.LAYOUT),
         "artifact": MODEL_VERSION,
     }
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cbir_daemon.daemon.service import INDEX_FILE
 from cbir_daemon.errors import BadRequestError, NotFoundError
-from cbir_daemon.handlers import Reply, Rooms, handle
-from cbir_daemon.handlers import drawing as drawing_handlers
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.service import INDEX_FILE
+from cbir_daemon.serving.handlers import Reply, Rooms, handle
+from cbir_daemon.serving.handlers import drawing as drawing_handlers
 from cbir_daemon.store import Placed
 from tests import rows
 from tests.process.daemon import living

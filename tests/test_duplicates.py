@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon import scan
 from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
+from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.records import Facts, FileState, Kind
 from cbir_daemon.resolving import State
-from cbir_daemon.searching import Searcher
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, NewTask, Pair, Store
-from cbir_daemon.watchlist import WatchList
+from cbir_daemon.watching import walk
 from tests.pictures import Picture, brighter, gamma, mirrored
 from tests.rows import all_images, digest, photographed
 
@@ -102,7 +102,7 @@ class Album:
 
 def state_of(path: Path) -> FileState:
     """Return the state of a file that is there."""
-    state = scan.state_at(bytes(path))
+    state = walk.state_at(bytes(path))
     assert state is not None
     return state
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir_daemon import filesystems
-from cbir_daemon.filesystems import UNKNOWN, Mount, lies_in, mount_of, mounts, mounts_below, parsed
+from cbir_daemon.system import filesystems
+from cbir_daemon.system.filesystems import UNKNOWN, Mount, lies_in, mount_of, mounts, mounts_below, parsed
 
 # As written by Linux 6 on machines that have such mounts.
 TABLE = rb"""
@@ -110,7 +110,7 @@ def test_a_path_lies_in_itself_and_in_what_is_above() -> None:
 
 
 NEWS = """
-from cbir_daemon.filesystems import MountNews
+from cbir_daemon.system.filesystems import MountNews
 news = MountNews()
 told = [news.come()]
 subprocess.run(["mount", "-t", "tmpfs", "none", sys.argv[1]], check=True)

@@ -22,16 +22,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from PIL import Image
 
-from cbir_daemon import config, ingest, scan
+from cbir_daemon import config
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, formats
 from cbir_daemon.errors import StorageError
-from cbir_daemon.ingest import MIN_LOSS_FILES, Ingest, reading_order
-from cbir_daemon.mailbox import Mailbox
+from cbir_daemon.indexing import line
+from cbir_daemon.indexing.line import MIN_LOSS_FILES, Ingest, reading_order
 from cbir_daemon.records import Facts, FileState, Unreadable
-from cbir_daemon.searching import Searcher
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Failed, Store
-from cbir_daemon.watch import Unheard
+from cbir_daemon.watching import walk
+from cbir_daemon.watching.events import Unheard
+from cbir_daemon.watching.mailbox import Mailbox
 from tests.fakes import FakeClock
 from tests.pictures import photograph
 from tests.rights import open_folder, ordinary_user
@@ -272,7 +274,7 @@ def test_a_content_that_went_while_its_twin_was_read_is_read_again(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its digest was known when the batch began and is no more when it is written: nothing of the batch is lost."""
-    monkeypatch.setattr(ingest, "BATCH_FILES", 1)
+    monkeypatch.setattr(line, "BATCH_FILES", 1)
     read = house.pool.read_files
     # The new bytes take longer to read than those that are known, and must be written first here.
     monkeypatch.setattr(house.pool, "read_files", lambda tasks: iter(sorted(read(tasks), key=lambda one: one[0].path)))
@@ -1016,7 +1018,7 @@ def test_an_equal_inode_on_another_disk_is_another_file(house: House) -> None:
 
 def polled(house: House) -> House:
     """Have the album polled, and walked through once, long after its folders were written to."""
-    house.ingest._now_ns = lambda: time.time_ns() + 10 * scan.YOUNG_NS
+    house.ingest._now_ns = lambda: time.time_ns() + 10 * walk.YOUNG_NS
     house.store.set_album_state(1, "polling")
     house.settle()
     return house
@@ -1074,7 +1076,7 @@ def test_a_polled_album_is_walked_as_often_as_it_may_cost(
     """One hundredth of the time, unless `poll_s` or `rescan_s` say otherwise."""
     polled(house)
     began_at = time.monotonic() - took_s
-    found = scan.walk(bytes(house.album), b"", house.ingest._rules)
+    found = walk.walk(bytes(house.album), b"", house.ingest._rules)
     house.ingest._plan(house.store.albums()[0], found, began_at)
     assert house.ingest._plans[1].walk_at - began_at == pytest.approx(pause_s, rel=0.05)
 
@@ -1084,7 +1086,7 @@ def test_only_what_is_not_heard_of_is_looked_at(house: House) -> None:
     house.write("heard/a.png", 1)
     house.write("unheard/b.png", 2)
     house.ingest.set_unheard(1, Unheard(frozenset([bytes(house.album / "unheard")])))
-    house.ingest._now_ns = lambda: time.time_ns() + 10 * scan.YOUNG_NS
+    house.ingest._now_ns = lambda: time.time_ns() + 10 * walk.YOUNG_NS
     house.settle()
     assert house.ingest._until_rescan() <= house.config.watch.poll_s
     house.write("heard/c.png", 3)
@@ -1129,13 +1131,13 @@ def test_what_went_where_nobody_looked_is_not_missing(large_house: House) -> Non
 def test_a_walk_asked_for_many_times_is_done_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of lost events must not become one of walks; who asked last knows when it is done."""
     walked: list[bytes] = []
-    real = scan.walk
+    walk_whole = walk.walk
 
-    def walk(root: bytes, below: bytes, rules: scan.Filter, *, now_ns: int | None = None) -> scan.Found:
+    def recorded(root: bytes, below: bytes, rules: walk.Filter, *, now_ns: int | None = None) -> walk.Found:
         walked.append(root)
-        return real(root, below, rules, now_ns=now_ns)
+        return walk_whole(root, below, rules, now_ns=now_ns)
 
-    monkeypatch.setattr(scan, "walk", walk)
+    monkeypatch.setattr(walk, "walk", recorded)
     tickets = [house.ingest.request_scan(bytes(house.album)) for _ in range(5)]
     house.step()
     assert walked == [bytes(house.album)]
@@ -1474,7 +1476,7 @@ def test_after_anything_the_index_equals_the_album(pool: DecodePool) -> None:
 def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a start with the package installed, by themselves, and once; while it is missing they are left alone."""
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5" height="9"/></svg>'
-    state = scan.state_at(bytes(house.write("drawing.png", drawing)))
+    state = walk.state_at(bytes(house.write("drawing.png", drawing)))
     assert state is not None
     (album,) = house.store.albums()
     failed = Unreadable("needs-extra", formats.EXTRAS["SVG"].words)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cbir_daemon.mailbox import Mailbox
+from cbir_daemon.watching.mailbox import Mailbox
 from tests.fakes import FakeClock
 
 QUIET_S = 2.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cbir_daemon import errors
 from cbir_daemon.errors import BadRequestError, CbirError, NotFoundError, ProtocolError
-from cbir_daemon.model import ArtifactRefusedError
+from cbir_daemon.map import ArtifactRefusedError
 from cbir_daemon.protocol.framing import FrameReader, encode
 from cbir_daemon.protocol.messages import (
     ERRORS,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cbir_daemon.errors import ModelError
-from cbir_daemon.model import ArtifactRefusedError, Fit, FitProgress, FitSettings, Projector
-from cbir_daemon.model.environment import child_environment
+from cbir_daemon.map import ArtifactRefusedError, Fit, FitProgress, FitSettings, Projector
+from cbir_daemon.map.environment import child_environment
 
 SETTINGS = FitSettings(n_components=8, seed=1, threads=1, code_version="test/1")
 
@@ -19,7 +19,7 @@ SETTINGS = FitSettings(n_components=8, seed=1, threads=1, code_version="test/1")
 def test_the_daemon_side_imports_no_heavy_library() -> None:
     """Umap alone would cost every start 2 s and 250 MB."""
     heavy = {"umap", "numba", "sklearn", "joblib", "scipy"}
-    program = f"import sys, cbir_daemon.model; assert not {heavy} & set(sys.modules), sys.modules"
+    program = f"import sys, cbir_daemon.map; assert not {heavy} & set(sys.modules), sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603 -- our own interpreter
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import ModelError, StorageError
-from cbir_daemon.model import ArtifactRefusedError, check_artifact, remove_artifacts
-from cbir_daemon.model import artifact as artifact_module
-from cbir_daemon.model.artifact import CODES_FILE, FLAT_FILE, MANIFEST_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.map import ArtifactRefusedError, check_artifact, remove_artifacts
+from cbir_daemon.map import artifact as artifact_module
+from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MANIFEST_FILE, MODEL_FILE, new_file, seal, start_folder
 
 WRITTEN = (MODEL_FILE, CODES_FILE, FLAT_FILE)
 FILES = (*WRITTEN, MANIFEST_FILE)

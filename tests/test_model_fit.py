@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cbir_daemon.model.fit import Previous
-from cbir_daemon.model.neighbors import Neighbors
-from cbir_daemon.model.sample import draw_rows
-from cbir_daemon.model.warm import WarmStart, carried_over
+from cbir_daemon.map.fit import Previous
+from cbir_daemon.map.neighbors import Neighbors
+from cbir_daemon.map.sample import draw_rows
+from cbir_daemon.map.warm import WarmStart, carried_over
 
 
 def test_a_sample_keeps_its_images_when_the_collection_grows() -> None:

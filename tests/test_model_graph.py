@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cbir_daemon.model import graph
-from cbir_daemon.model.graph import Graph, built, checksums, updated, width_of
-from cbir_daemon.model.neighbors import Neighbors, nearest_others, nearest_to_rows, to_points
+from cbir_daemon.map import graph
+from cbir_daemon.map.graph import Graph, built, checksums, updated, width_of
+from cbir_daemon.map.neighbors import Neighbors, nearest_others, nearest_to_rows, to_points
 
 FEATURES = 16
 POOL = 60
@@ -193,7 +193,7 @@ def test_nobody_is_left_with_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image far from all others, whose lists hold few, is compared with everybody."""
     pytest.importorskip("faiss")
     monkeypatch.setattr(graph, "EXACT_IMAGES", 100)
-    monkeypatch.setattr("cbir_daemon.model.inverted.PROBES", 1)
+    monkeypatch.setattr("cbir_daemon.map.inverted.PROBES", 1)
     points = np.concatenate([many(2000), -np.ones((1, 32), np.float32) / np.float32(np.sqrt(32))])
     near = built(np.arange(2001), points).neighbors()
     assert (near.ids >= 0).all()
@@ -215,7 +215,7 @@ def test_a_graph_that_was_not_exact_is_not_taken_for_one(monkeypatch: pytest.Mon
     points, ids = many(3000), np.arange(3000)
     with monkeypatch.context() as patch:
         patch.setattr(graph, "EXACT_IMAGES", 1000)
-        patch.setattr("cbir_daemon.model.inverted.PROBES", 1)
+        patch.setattr("cbir_daemon.map.inverted.PROBES", 1)
         old = built(ids, points)
     assert same(updated(old, ids[:-5], points[:-5]), built(ids[:-5], points[:-5]))
 

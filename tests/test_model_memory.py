@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cbir_daemon.model.memory import BASE_MIB, affordable_images, available_mib, needed_mib, peak_mib
+from cbir_daemon.map.memory import BASE_MIB, affordable_images, available_mib, needed_mib, peak_mib
 
 
 @pytest.mark.parametrize("images", [5, 10_000, 100_000, 1_000_000])
@@ -35,7 +35,7 @@ def test_the_system_tells_what_it_has() -> None:
 def test_the_peak_of_a_child_is_its_own() -> None:
     """A parent of 200 MB more does not count, as it would with `getrusage`."""
     ballast = b"x" * 200 * 2**20
-    program = "from cbir_daemon.model.memory import peak_mib; print(peak_mib())"
+    program = "from cbir_daemon.map.memory import peak_mib; print(peak_mib())"
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True).stdout  # noqa: S603 -- our own interpreter
     assert 5 < float(output) < 120
     assert peak_mib() > len(ballast) / 2**20

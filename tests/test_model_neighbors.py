@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.model import neighbors
-from cbir_daemon.model.neighbors import SMALLEST_DISTANCE, nearest, nearest_others, symmetric, to_points
+from cbir_daemon.map import neighbors
+from cbir_daemon.map.neighbors import SMALLEST_DISTANCE, nearest, nearest_others, symmetric, to_points
 
 FEATURES = 256
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import StorageError
-from cbir_daemon.model.artifact import remove_artifacts
-from cbir_daemon.model.stages import LIST_FILE, STAGES_FOLDER, Stages
+from cbir_daemon.map.artifact import remove_artifacts
+from cbir_daemon.map.stages import LIST_FILE, STAGES_FOLDER, Stages
 
 
 def test_the_same_fit_finds_what_it_finished(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.model import tuning
-from cbir_daemon.model.neighbors import nearest, nearest_others
-from cbir_daemon.model.tuning import (
+from cbir_daemon.map import tuning
+from cbir_daemon.map.neighbors import nearest, nearest_others
+from cbir_daemon.map.tuning import (
     MOST_RIVALS,
     RECALL_MARGIN,
     REPETITIONS,

@@ -13,10 +13,10 @@ from PIL import Image
 from cbir_daemon.duplicates import Pairing
 from cbir_daemon.duplicates import pairing as pairing_module
 from cbir_daemon.duplicates.pairing import _done, _reversed
+from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.records import Facts, FileState, Transform
-from cbir_daemon.searching import Searcher
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Indexed, Store
-from cbir_daemon.watchlist import WatchList
 from tests import pictures
 
 

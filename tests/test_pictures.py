@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 from cbir_daemon.cli.dots import dots
+from cbir_daemon.cli.drawing.curve import draw_curve
+from cbir_daemon.cli.drawing.curve_data import Curve, Point, curve_of
+from cbir_daemon.cli.drawing.page import as_data, page_of, readable
 from cbir_daemon.cli.model import picture_of
 from cbir_daemon.errors import UnavailableError
-from cbir_daemon.pictures.candidates import Curve, Point, curve_of
-from cbir_daemon.pictures.curve import draw_curve
-from cbir_daemon.pictures.page import as_data, page_of, readable
 from cbir_daemon.protocol.messages import path_to_json
 
 HOSTILE = "/album/</script><img src=x onerror=alert(1)><!--&amp;'\"\u2028.jpg"
@@ -112,7 +112,7 @@ def test_a_curve_as_a_picture(curve: Curve) -> None:
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture of the curve needs the extra, and whoever lacks it is told how to get it, or to do without."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "cbir_daemon.pictures.curve")
+    monkeypatch.delitem(sys.modules, "cbir_daemon.cli.drawing.curve")
     with pytest.raises(UnavailableError, match=r"needs matplotlib: pip install 'cbir-daemon\[plot\]'"):
         picture_of(CURVE, "png")
 

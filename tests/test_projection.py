@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from cbir_daemon.config import ModelConfig
-from cbir_daemon.model import ArtifactRefusedError
-from cbir_daemon.projection import Projection
+from cbir_daemon.map import ArtifactRefusedError
+from cbir_daemon.map.projection import Projection
 from cbir_daemon.records import Candidate, Facts, FileState, FitReport
-from cbir_daemon.searching import Searcher
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import FitBegun, Indexed, Placed, Store
 
 POSITION = np.array([1.0, 2.0], dtype="<f4").tobytes()

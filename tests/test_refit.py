@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon import matching, refit
+from cbir_daemon import matching
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import BadRequestError, ChildError, ModelError, StorageError, TimedOutError
-from cbir_daemon.model import ArtifactRefusedError
-from cbir_daemon.projection import BACK_OFF_S, Projection
+from cbir_daemon.map import ArtifactRefusedError, refit
+from cbir_daemon.map.projection import BACK_OFF_S, Projection
+from cbir_daemon.map.refit import Refit
+from cbir_daemon.map.refit_policy import FitDecision
 from cbir_daemon.records import Facts
-from cbir_daemon.refit import Refit
-from cbir_daemon.searching import Searcher, as_vectors
+from cbir_daemon.search.searcher import Searcher, as_vectors
 from cbir_daemon.store import Coverage, Gone, Indexed, Store
-from cbir_daemon.triggers import FitDecision
 from tests.fakes import FakeFits, FakeProjector, positions_of
 from tests.rows import digest, indexed, opened, photographed, state, vector
 
@@ -306,7 +306,7 @@ def test_what_is_added_is_measured(loft: Loft) -> None:
 def test_a_fit_that_hangs_is_ended(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that uses no processor time is recorded as failed, whatever it says, and holds back the next one."""
     loft.fit()
-    monkeypatch.setattr("cbir_daemon.refit.HUNG_S", 0.0)
+    monkeypatch.setattr("cbir_daemon.map.refit.HUNG_S", 0.0)
     loft.fits.endless = True
     assert loft.fit() == "failed"
     assert "did nothing" in loft.store.runs()[0].message
@@ -483,7 +483,7 @@ def placed(loft: Loft) -> Loft:
 
 def test_new_contents_are_placed_in_batches(placed: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the saved model, without a new fit; the thread ends when told."""
-    monkeypatch.setattr("cbir_daemon.projection.BATCH_CONTENTS", 1)
+    monkeypatch.setattr("cbir_daemon.map.projection.BATCH_CONTENTS", 1)
     thread = threading.Thread(target=placed.projection.run)
     thread.start()
     for _ in range(2):
@@ -518,7 +518,7 @@ def test_a_query_has_a_place_on_the_map_in_use(placed: Loft) -> None:
 def test_a_worker_that_fails_is_left_alone_for_a_while(placed: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for it meanwhile; then what had no place gets one."""
     now = itertools.count(1_000.0, BACK_OFF_S / 4)
-    monkeypatch.setattr("cbir_daemon.projection.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("cbir_daemon.map.projection.time.monotonic", lambda: next(now))
     placed.projectors[0].error = ChildError("killed")
     assert placed.projection._current is not None
     assert not placed.projection._place(*placed.projection._current)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon.sdnotify import READY, STOPPING, WATCHDOG, notify, reloading, status, watchdog_interval_s
+from cbir_daemon.system.sdnotify import READY, STOPPING, WATCHDOG, notify, reloading, status, watchdog_interval_s
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from cbir_daemon import server as server_module
 from cbir_daemon.client import Client
 from cbir_daemon.errors import BusyError, ConfigError, ForbiddenError, InUseError, NotFoundError
-from cbir_daemon.handlers import Reply
 from cbir_daemon.protocol.framing import MAX_LINE_BYTES, Frame, FrameReader, encode
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.server import Server
+from cbir_daemon.serving import server as server_module
+from cbir_daemon.serving.handlers import Reply
+from cbir_daemon.serving.server import Server
 from tests.rights import NOBODY, ordinary_user
 
 PATIENCE_S = 20.0

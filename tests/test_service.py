@@ -14,17 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon import config, pulse
+from cbir_daemon import config
+from cbir_daemon.daemon.service import RETRY_S, Service
 from cbir_daemon.decode import formats
-from cbir_daemon.handlers import problems as problems_module
-from cbir_daemon.handlers.problems import problems
-from cbir_daemon.handlers.rooms import Rooms
-from cbir_daemon.handlers.summary import reading, summary
-from cbir_daemon.ingest import Progress
+from cbir_daemon.indexing.line import Progress
+from cbir_daemon.map.refit import RefitState
 from cbir_daemon.records import FileState, Unreadable
-from cbir_daemon.refit import RefitState
-from cbir_daemon.service import RETRY_S, Service
+from cbir_daemon.serving.handlers import problems as problems_module
+from cbir_daemon.serving.handlers.problems import problems
+from cbir_daemon.serving.handlers.rooms import Rooms
+from cbir_daemon.serving.handlers.summary import reading, summary
 from cbir_daemon.store import Failed, FitBegun, NewTask, Store
+from cbir_daemon.system import heartbeat
 
 NOW = 1_767_225_600.0
 
@@ -62,7 +63,7 @@ def whats(rooms: Rooms) -> list[str]:
 
 def test_every_thread_of_the_daemon_has_a_pulse(service: Service) -> None:
     """Each thread that the daemon cannot do without promises when it is heard of again."""
-    names = {one.name for one in pulse.all_now()}
+    names = {one.name for one in heartbeat.all_now()}
     assert names == {thread.name for thread in service._threads} | {"writer", "server"}
     assert {"pairing", "projection", "refit", "ingest", "backups"} < names
     assert service._lives(time.monotonic())
@@ -70,18 +71,18 @@ def test_every_thread_of_the_daemon_has_a_pulse(service: Service) -> None:
 
 def test_a_thread_that_hangs_withholds_the_ping(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     """A broken promise means that the daemon does not live, and the log names the thread; a kept one heals that."""
-    with pulse.of("one"), caplog.at_level(logging.ERROR):
-        pulse.beat(-1.0)
+    with heartbeat.of("one"), caplog.at_level(logging.ERROR):
+        heartbeat.beat(-1.0)
         assert not service._lives(time.monotonic())
         assert "thread stuck name=one late_s=" in caplog.text
-        pulse.beat()
+        heartbeat.beat()
         assert service._lives(time.monotonic())
 
 
 def test_who_waits_for_a_file_system_is_alive(service: Service, rooms: Rooms) -> None:
     """A hung disk is no reason to start again, where the daemon would hang again: it is a problem to be told."""
-    with pulse.of("one"):
-        pulse.beat(-100.0, waits_for="the file system of /mnt/nas")
+    with heartbeat.of("one"):
+        heartbeat.beat(-100.0, waits_for="the file system of /mnt/nas")
         assert service._lives(time.monotonic())
         assert whats(rooms) == ["one has waited 220 s for the file system of /mnt/nas"]
 
@@ -106,17 +107,17 @@ def test_nothing_is_wrong_with_a_sound_daemon(rooms: Rooms) -> None:
 
 def test_a_thread_that_is_refused_says_why(rooms: Rooms) -> None:
     """Until its loop goes round again, a thread whose work the disk refused is the first problem."""
-    with pulse.of("pairing"):
-        pulse.refused("index.sqlite: database or disk is full", RETRY_S)
+    with heartbeat.of("pairing"):
+        heartbeat.refused("index.sqlite: database or disk is full", RETRY_S)
         assert whats(rooms) == ["pairing waits and tries again: index.sqlite: database or disk is full"]
-        pulse.rest(0.0)
+        heartbeat.rest(0.0)
         assert whats(rooms) == []
 
 
 def test_a_thread_that_hangs_is_told(rooms: Rooms) -> None:
     """A thread that broke its promise for no reason of the disk's is a fault of ours, and said so."""
-    with pulse.of("one"):
-        pulse.beat(-1.0)
+    with heartbeat.of("one"):
+        heartbeat.beat(-1.0)
         assert whats(rooms) == ["one has not been heard of in time"]
 
 

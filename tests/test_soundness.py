@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon.backups import Backups
+from cbir_daemon.daemon.backups import Backups
 from cbir_daemon.errors import SchemaTooNewError, StorageError
 from cbir_daemon.store import Gone, Pair, Store, anew, reindex, restore
 from tests.fakes import FakeClock

@@ -13,10 +13,10 @@ import pytest
 from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Pairing
+from cbir_daemon.duplicates.watchlist import COMPARED, WatchList
 from cbir_daemon.records import EXTRACTOR, Facts, FileState
-from cbir_daemon.searching import Searcher
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Gone, Indexed, NewWork, Sighted, Store, Work
-from cbir_daemon.watchlist import COMPARED, WatchList
 from tests.pictures import Picture, mirrored, photograph
 from tests.rows import digest, opened, photographed
 

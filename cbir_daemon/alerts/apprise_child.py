@@ -10,8 +10,8 @@ import logging
 
 import apprise
 
-from cbir_daemon.child import Channel, serve
 from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.system.child import Channel, serve
 
 UNKNOWN = "an address is of no kind that apprise knows, or incomplete"
 WHERE = "https://appriseit.com lists the addresses of every service"

@@ -23,7 +23,7 @@ from cbir_daemon.alerts.message import Message
 from cbir_daemon.alerts.sinks import LOG, Sink, log_sink, sink_of
 from cbir_daemon.config import AlertsConfig, SinkConfig, is_within
 from cbir_daemon.errors import CbirError, NotFoundError, SinkError
-from cbir_daemon.problems import Problem
+from cbir_daemon.records import Problem
 from cbir_daemon.store import SinkState, Store
 
 logger = logging.getLogger(__name__)

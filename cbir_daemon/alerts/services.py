@@ -12,8 +12,8 @@ import re
 
 from cbir_daemon.alerts.message import Message
 from cbir_daemon.alerts.secret import Secret
-from cbir_daemon.child import Child
 from cbir_daemon.errors import CbirError, SinkError
+from cbir_daemon.system.child import Child
 
 LIBRARY = "apprise"
 CHILD = "cbir_daemon.alerts.apprise_child"

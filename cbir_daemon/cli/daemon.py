@@ -10,13 +10,15 @@ from typing import TypedDict, Unpack
 import click
 from rich.console import Console
 
-from cbir_daemon import __version__, activation, config, doctor
+from cbir_daemon import __version__, config
 from cbir_daemon.cli.logs import log_to
 from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
-from cbir_daemon.service import INDEX_FILE, Service, locked_state
+from cbir_daemon.daemon import doctor
+from cbir_daemon.daemon.service import INDEX_FILE, Service, locked_state
 from cbir_daemon.store import Store, reindex
 from cbir_daemon.store import restore as restore_index
+from cbir_daemon.system import activation
 
 A_PATH = click.Path(path_type=Path)
 STATE = click.option("--state", type=A_PATH, help="Folder of the index and the models.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cbir_daemon.pictures.candidates import Curve, Point
+from cbir_daemon.cli.drawing.curve_data import Curve, Point
 
 MIN_PANEL = 12
 """Characters of a panel in the narrowest terminal."""

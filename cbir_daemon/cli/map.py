@@ -10,7 +10,7 @@ import click
 
 from cbir_daemon.cli import text
 from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, form_of, print_answer, write_file
-from cbir_daemon.pictures.page import page_of
+from cbir_daemon.cli.drawing.page import page_of
 from cbir_daemon.protocol.messages import Json, path_to_json
 
 FORMS = {".png": "png", ".html": "page", ".htm": "page"}

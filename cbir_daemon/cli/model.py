@@ -22,8 +22,8 @@ from cbir_daemon.cli.common import (
     write_file,
 )
 from cbir_daemon.cli.dots import dots
+from cbir_daemon.cli.drawing.curve_data import Curve, curve_of
 from cbir_daemon.errors import UnavailableError
-from cbir_daemon.pictures.candidates import Curve, curve_of
 from cbir_daemon.protocol.messages import Json
 
 PICTURES = {".png": "png", ".svg": "svg"}
@@ -126,7 +126,7 @@ def picture_of(curve: Curve, form: str) -> bytes:
     """Return the picture of a curve; raises `UnavailableError` where matplotlib is not installed."""
     try:
         # matplotlib takes half a second to load, and is an extra.
-        module = importlib.import_module("cbir_daemon.pictures.curve")
+        module = importlib.import_module("cbir_daemon.cli.drawing.curve")
     except ImportError as error:
         raise UnavailableError(
             "a picture of the curve needs matplotlib",

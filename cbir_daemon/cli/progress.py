@@ -12,7 +12,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from cbir_daemon.handlers import Rooms
+from cbir_daemon.serving.handlers import Rooms
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from cbir_daemon import pulse
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
 from cbir_daemon.decode.opening import Handle, open_file
 from cbir_daemon.decode.processes import (
@@ -32,6 +31,7 @@ from cbir_daemon.decode.processes import (
 )
 from cbir_daemon.errors import ChildError, TimedOutError, UnavailableError
 from cbir_daemon.records import Facts, FileState, Unreadable
+from cbir_daemon.system import heartbeat
 
 # Tasks in the pipe of one worker: many while much is left, so that a worker at 2 ms a file bridges a caller's pause of
 # 30 ms (a commit); few at the end, so that no worker sits on tasks while another has none.
@@ -207,7 +207,7 @@ class Crew:
 
     def _collect(self, waiting: deque[ReadTask]) -> list[Result]:
         """Wait for the first answers, or for the first deadline, and return what came of the tasks concerned."""
-        pulse.beat()
+        heartbeat.beat()
         busy = [worker for worker in self._workers if worker.tasks]
         if not busy:
             return []

@@ -15,9 +15,9 @@ import stat
 from dataclasses import dataclass
 from typing import Final
 
-from cbir_daemon import pulse
 from cbir_daemon.errors import ChildError
 from cbir_daemon.records import FileState, Unreadable
+from cbir_daemon.system import heartbeat
 
 # O_NONBLOCK: opening a pipe that nobody writes to must not wait.
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -81,7 +81,7 @@ def open_file(path: bytes, max_file_bytes: int, *, follow: bool = False) -> Hand
     -----
     A network server that does not answer keeps the caller waiting; the thread's pulse says for what.
     """
-    pulse.beat(waits_for=f"the file system of {os.fsdecode(path)}")
+    heartbeat.beat(waits_for=f"the file system of {os.fsdecode(path)}")
     try:
         descriptor = os.open(path, _OPEN_FLAGS if follow else _OPEN_FLAGS | os.O_NOFOLLOW)
     except OSError as error:
@@ -93,7 +93,7 @@ def open_file(path: bytes, max_file_bytes: int, *, follow: bool = False) -> Hand
         # A zero byte: no file has such a name.
         return Unreadable("vanished", "the file is gone")
     finally:
-        pulse.beat()
+        heartbeat.beat()
     refused = _refusal(descriptor, max_file_bytes)
     if isinstance(refused, Unreadable):
         os.close(descriptor)

@@ -11,11 +11,11 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
-from cbir_daemon.child import SINGLE_THREADED, Child
 from cbir_daemon.decode.formats import EXTRAS
 from cbir_daemon.decode.messages import FONTS, DecodeLimits, set_up_message
 from cbir_daemon.errors import ChildError
 from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.system.child import SINGLE_THREADED, Child
 
 WORKER_MODULE: Final = "cbir_daemon.decode.worker"
 

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cbir_daemon.child import Channel, serve
 from cbir_daemon.decode.formats import EXTRAS, format_of
 from cbir_daemon.decode.loading import load
 from cbir_daemon.decode.messages import FONTS, DecodeLimits, known_from, limits_from, result_message
@@ -24,6 +23,7 @@ from cbir_daemon.decode.sandbox import FONT_FOLDERS, allow_cpu_time, confine, si
 from cbir_daemon.decode.sheet import draw_sheet, panels_from
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, FileState, Unreadable
+from cbir_daemon.system.child import Channel, serve
 
 Answer = tuple[Mapping[str, Any], bytes]
 

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from cbir_daemon import matching, pulse, wording
+from cbir_daemon import matching, wording
+from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.records import Kind, Overlap, Transform
-from cbir_daemon.scan import state_at
-from cbir_daemon.searching import Found, Searcher, as_vectors
+from cbir_daemon.search.searcher import Found, Searcher, as_vectors
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
-from cbir_daemon.watchlist import WatchList
+from cbir_daemon.system import heartbeat
+from cbir_daemon.watching.walk import state_at
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Pairing:
 
     def _joined(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
         """Yield the copies of contents that are looked up among each other."""
-        pulse.beat()
+        heartbeat.beat()
         parts = [contents[start : start + JOINED_CONTENTS] for start in range(0, len(contents), JOINED_CONTENTS)]
         with ThreadPoolExecutor(THREADS, thread_name_prefix="joining", initializer=_be_nice) as threads:
             for found in threads.map(self._joined_part, parts):
@@ -138,7 +139,7 @@ class Pairing:
         for content_id, vector in contents:
             if self._stopping.is_set():
                 return
-            pulse.beat()
+            heartbeat.beat()
             yield self._searcher.copies(vector, without=content_id)
 
     def _put(self, contents: Sequence[tuple[int, bytes]], copies: Iterable[Sequence[Found]]) -> bool:

@@ -15,9 +15,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from cbir_daemon import pulse
 from cbir_daemon.errors import StorageError
 from cbir_daemon.store import backup, schema, soundness
+from cbir_daemon.system import heartbeat
 
 T = TypeVar("T")
 
@@ -175,7 +175,7 @@ class Database:
         return not os.access(folder, os.W_OK) and not log.exists()
 
     def _write_all(self) -> None:
-        with pulse.of("writer"):
+        with heartbeat.of("writer"):
             while (job := self._next_job()) is not None:
                 change, future = job
                 try:
@@ -187,9 +187,9 @@ class Database:
                     future.set_result(result)
 
     def _next_job(self) -> tuple[Callable[[sqlite3.Connection], object], Future[object]] | None:
-        pulse.rest(pulse.FOREVER_S)
+        heartbeat.rest(heartbeat.FOREVER_S)
         job = self._jobs.get()
-        pulse.beat()
+        heartbeat.beat()
         return job
 
     def _transact(self, change: Callable[[sqlite3.Connection], T]) -> T:

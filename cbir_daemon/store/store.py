@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from cbir_daemon import pulse
 from cbir_daemon.errors import StorageError
 from cbir_daemon.records import FileState, FitReport
 from cbir_daemon.store import albums, anew, backup, contents, duplicates, journal, outbox, runs, soundness, works
@@ -45,6 +44,7 @@ from cbir_daemon.store.records import (
     Waiting,
     Work,
 )
+from cbir_daemon.system import heartbeat
 
 T = TypeVar("T")
 
@@ -133,10 +133,10 @@ class Store:
 
     def wait_for_change(self, moment: int, timeout_s: float) -> None:
         """Return once there was a commit or a `wake` after `moment`, or after `timeout_s` seconds."""
-        pulse.rest(timeout_s)
+        heartbeat.rest(timeout_s)
         with self._changed:
             self._changed.wait_for(lambda: self._moment > moment, timeout_s)
-        pulse.beat()
+        heartbeat.beat()
 
     def wake(self) -> None:
         """Make all who wait for a change look again: something besides the index has changed."""

@@ -16,12 +16,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from sklearn.neighbors import NearestNeighbors
 
+from cbir_daemon.map import Fit, FitResult, FitSettings, Previous
+from cbir_daemon.map.memory import peak_mib
+from cbir_daemon.map.neighbors import NEAREST
+from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.map.tuning import neighbor_recall
 from cbir_daemon.matching.codes import CODE_VERSION
-from cbir_daemon.model import Fit, FitResult, FitSettings, Previous
-from cbir_daemon.model.memory import peak_mib
-from cbir_daemon.model.neighbors import NEAREST
-from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
-from cbir_daemon.model.tuning import neighbor_recall
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos"
 SEED = 1

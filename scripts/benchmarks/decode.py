@@ -29,10 +29,10 @@ from sklearn.datasets import load_sample_images
 from cbir_daemon import config
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.decode.pixels import DRAFT_SIZE, REDUCING_GAP, VECTOR_SIZE
-from cbir_daemon.ingest import Ingest
-from cbir_daemon.mailbox import Mailbox
-from cbir_daemon.searching import Searcher
+from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Store
+from cbir_daemon.watching.mailbox import Mailbox
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos" / "bsds"
 LIMITS = DecodeLimits(max_pixels=500_000_000, max_file_bytes=500_000_000, timeout_s=60.0)

@@ -23,8 +23,8 @@ import numpy as np
 from _daemon import Daemon
 from numpy.typing import NDArray
 
+from cbir_daemon.map import quality
 from cbir_daemon.matching.codes import codes
-from cbir_daemon.model import quality
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos"
 SUFFIXES = (".jpg", ".jpeg", ".png")

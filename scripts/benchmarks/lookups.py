@@ -25,10 +25,10 @@ from PIL import Image, ImageOps
 from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Pairing
+from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.records import Facts, FileState
-from cbir_daemon.searching import Searcher
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Indexed, Store
-from cbir_daemon.watchlist import WatchList
 
 SIZES = (10_000, 100_000)
 SAMPLE = 2_000

@@ -35,14 +35,14 @@ from scipy.spatial import procrustes
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
+from cbir_daemon.map import Previous, Projector, graph, layout
+from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
+from cbir_daemon.map.inverted import InvertedLists
+from cbir_daemon.map.memory import peak_mib
+from cbir_daemon.map.neighbors import NEAREST, Neighbors, nearest, nearest_to_rows, to_points
+from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.map.tuning import candidate_neighbors, neighbor_recall
 from cbir_daemon.matching.codes import codes
-from cbir_daemon.model import Previous, Projector, graph, layout
-from cbir_daemon.model.environment import CACHE_FOLDER, THREAD_VARIABLES
-from cbir_daemon.model.inverted import InvertedLists
-from cbir_daemon.model.memory import peak_mib
-from cbir_daemon.model.neighbors import NEAREST, Neighbors, nearest, nearest_to_rows, to_points
-from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
-from cbir_daemon.model.tuning import candidate_neighbors, neighbor_recall
 
 HELD_OUT = 500
 COMPONENTS = 16

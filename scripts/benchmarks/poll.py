@@ -15,12 +15,12 @@ from pathlib import Path
 
 import click
 
-from cbir_daemon import scan
 from cbir_daemon.config import WatchConfig
 from cbir_daemon.decode import IMAGE_SUFFIXES
-from cbir_daemon.ingest import WALK_SHARE
+from cbir_daemon.indexing.line import WALK_SHARE
 from cbir_daemon.records import FileState
-from cbir_daemon.scan import YOUNG_NS, Filter
+from cbir_daemon.watching import walk
+from cbir_daemon.watching.walk import YOUNG_NS, Filter
 
 MILLISECONDS = 1_000.0
 
@@ -55,9 +55,9 @@ def poll(files: int, folders: int, rounds: int, at: str | None) -> None:
         _filled(Path(name), files, folders)
         # As if all of it had been written long ago.
         now_ns = time.time_ns() + 10 * YOUNG_NS
-        walked = scan.walk(root, b"", rules, now_ns=now_ns)
-        look_s = _processor_s(lambda: scan.look(root, walked.folders, rules, now_ns=now_ns), rounds)
-        walk_s = _processor_s(lambda: scan.walk(root, b"", rules, now_ns=now_ns), rounds)
+        walked = walk.walk(root, b"", rules, now_ns=now_ns)
+        look_s = _processor_s(lambda: walk.look(root, walked.folders, rules, now_ns=now_ns), rounds)
+        walk_s = _processor_s(lambda: walk.walk(root, b"", rules, now_ns=now_ns), rounds)
         rows = {path: FileState(*state_of) for path, state_of in _as_rows(walked)}
         compare_s = _processor_s(lambda: [path for path, state in walked.files.items() if rows[path] != state], rounds)
     whole_s = walk_s + compare_s
@@ -70,5 +70,5 @@ def poll(files: int, folders: int, rounds: int, at: str | None) -> None:
     click.echo(f"largest memory of this process:  {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8.0f} MiB")
 
 
-def _as_rows(walked: scan.Found) -> list[tuple[bytes, tuple[int, int, int]]]:
+def _as_rows(walked: walk.Found) -> list[tuple[bytes, tuple[int, int, int]]]:
     return [(path, (state.size_bytes, state.mtime_ns, state.inode)) for path, state in walked.files.items()]

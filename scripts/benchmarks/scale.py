@@ -26,10 +26,10 @@ from _pieces import PHOTOS, SIDE_PX, Piece, Random, Source, Vectors, blended
 from numpy.typing import NDArray
 from PIL import Image
 
-from cbir_daemon.collection import Collection, Snapshot
 from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.records import Candidate, Facts, FileState, FitReport
-from cbir_daemon.searching import Searcher
+from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import FitBegun, Indexed, Placed, Store
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -47,7 +47,7 @@ OPENED = """
 import sys
 from pathlib import Path
 import numpy as np
-from cbir_daemon.collection import Collection
+from cbir_daemon.search import Collection
 collection = Collection(Path(sys.argv[1]))
 collection.open()
 for query in np.random.default_rng(0).integers(0, 256, (40, 4096), dtype=np.uint8):

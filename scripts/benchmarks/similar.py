@@ -23,12 +23,12 @@ from _maps import SEED, TIMEOUT_S, fit, random_crops
 from numpy.typing import NDArray
 from PIL import Image
 
+from cbir_daemon.map import Projector
+from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
+from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_to_rows, to_points
+from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.map.tuning import neighbor_recall
 from cbir_daemon.matching.codes import codes
-from cbir_daemon.model import Projector
-from cbir_daemon.model.environment import CACHE_FOLDER, THREAD_VARIABLES
-from cbir_daemon.model.neighbors import NEAREST, nearest, nearest_to_rows, to_points
-from cbir_daemon.model.quality import NEIGHBORHOOD_SHARE
-from cbir_daemon.model.tuning import neighbor_recall
 
 HELD_OUT_SHARE = 10
 MOST_HELD_OUT = 500

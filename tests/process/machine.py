@@ -28,8 +28,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from PIL import Image
 
-from cbir_daemon import config, doctor, matching
+from cbir_daemon import config, matching
 from cbir_daemon.client import Client
+from cbir_daemon.daemon import doctor
 from cbir_daemon.decode.pixels import read_picture
 from cbir_daemon.decode.reading import UnreadableError
 from cbir_daemon.store import Store

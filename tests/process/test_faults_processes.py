@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cbir_daemon.client import Client
-from cbir_daemon.ingest import BATCH_FILES
+from cbir_daemon.indexing.line import BATCH_FILES
 from tests import pictures
 from tests.process.daemon import Daemon, living
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.process
 SIZE_PX = (160, 112)
 IMAGES = 24
 WITH_MAPS = "min_images = 20\nn_components = 4\nrefit_min_interval_s = 0\n"
-FITTING = "cbir_daemon.model.fit_child"
+FITTING = "cbir_daemon.map.fit_child"
 DECODING = "cbir_daemon.decode.worker"
 GONE_S = 5.0
 """How soon children are gone after their daemon, and a daemon after it was asked to stop."""

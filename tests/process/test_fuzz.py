@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cbir_daemon.client import Client
-from cbir_daemon.handlers import METHODS
 from cbir_daemon.protocol.framing import encode
 from cbir_daemon.protocol.messages import ERRORS
+from cbir_daemon.serving.handlers import METHODS
 from tests import pictures
 from tests.process.daemon import Daemon, living
 

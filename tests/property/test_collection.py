@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cbir_daemon.collection import Collection, Snapshot
-from cbir_daemon.collection.rows import HEADER_BYTES, RECORD
 from cbir_daemon.matching import packed_codes
+from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search.code_table import HEADER_BYTES, RECORD
 from tests.test_collection import vectors_of
 
 # Every example makes a file, and the disk need not wait for each of them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from cbir_daemon.mailbox import Mailbox
+from cbir_daemon.watching.mailbox import Mailbox
 from tests.fakes import FakeClock
 
 paths = st.sampled_from([b"/a", b"/a/b", b"/c\n", b"/\xff"])

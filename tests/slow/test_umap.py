@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import ChildError, ModelError, TimedOutError
-from cbir_daemon.model import (
+from cbir_daemon.map import (
     ArtifactRefusedError,
     Fit,
     FitProgress,
@@ -29,10 +29,10 @@ from cbir_daemon.model import (
     check_artifact,
     remove_artifacts,
 )
-from cbir_daemon.model.artifact import CODES_FILE, MODEL_FILE, check_manifest
-from cbir_daemon.model.fit import FEWEST_IMAGES
-from cbir_daemon.model.memory import BASE_MIB
-from cbir_daemon.model.stages import STAGES_FOLDER
+from cbir_daemon.map.artifact import CODES_FILE, MODEL_FILE, check_manifest
+from cbir_daemon.map.fit import FEWEST_IMAGES
+from cbir_daemon.map.memory import BASE_MIB
+from cbir_daemon.map.stages import STAGES_FOLDER
 
 pytestmark = pytest.mark.slow
 

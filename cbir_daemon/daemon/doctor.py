@@ -1,0 +1,80 @@
+"""Whether the state is sound, and this machine allows what the daemon needs.
+
+In: a configuration.  Out: findings, a sentence each.  Never here: mending anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cbir_daemon import matching
+from cbir_daemon.config import Config
+from cbir_daemon.daemon.service import INDEX_FILE, MODELS_FOLDER
+from cbir_daemon.errors import CbirError
+from cbir_daemon.map import ArtifactRefusedError, check_artifact
+from cbir_daemon.store import Store, remedy
+
+WATCHES_FILE = Path("/proc/sys/fs/inotify/max_user_watches")
+FEWEST_WATCHES = 8_192
+"""Folders that can be watched on the smallest usual setting; fewer than that will not do for albums."""
+
+PRIVATE = 0o077
+"""Permission bits that nobody but the owner may have on the state."""
+
+
+def check(config: Config) -> list[str]:
+    """Return what is wrong, most important first; empty when all is sound."""
+    return [*_state(config), *_index(config), *_limits()]
+
+
+def _state(config: Config) -> Iterator[str]:
+    if not config.state_dir.is_dir():
+        yield f"state: {config.state_dir} is not there yet; the daemon makes it"
+        return
+    for path in (config.state_dir, config.state_dir / INDEX_FILE):
+        if path.exists() and path.stat().st_mode & PRIVATE:
+            yield f"state: {path} can be read by others; chmod go= {path}"
+
+
+def _index(config: Config) -> Iterator[str]:
+    path = config.state_dir / INDEX_FILE
+    if not path.exists():
+        return
+    store = Store(path)
+    try:
+        store.open_existing()
+    except CbirError as error:
+        yield f"index: {error}"
+        return
+    try:
+        found = store.check()
+        yield from (f"index: {finding}" for finding in found)
+        if found:
+            yield f"index: {remedy(path)}"
+        yield from _artifact(config, store)
+    except CbirError as error:
+        yield f"index: {error}"
+    finally:
+        store.close()
+
+
+def _artifact(config: Config, store: Store) -> Iterator[str]:
+    run = store.active_run()
+    if run is None or run.artifact is None or run.sha256 is None:
+        return
+    try:
+        models_dir = config.state_dir / MODELS_FOLDER
+        check_artifact(models_dir, run.artifact, run.sha256, code_version=matching.CODE_VERSION)
+    except ArtifactRefusedError as error:
+        yield f"model: {error}"
+
+
+def _limits() -> Iterator[str]:
+    try:
+        watches = int(WATCHES_FILE.read_text())
+    except (OSError, ValueError):
+        yield "watching: this kernel has no inotify; albums are polled"
+        return
+    if watches < FEWEST_WATCHES:
+        yield f"watching: fs.inotify.max_user_watches is {watches}; sysctl -w fs.inotify.max_user_watches=524288"

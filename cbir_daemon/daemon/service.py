@@ -1,0 +1,409 @@
+"""Who runs, and in which order things start and stop.
+
+In: a `Config`.  Out: a running daemon, until a signal.  Never here: formats, SQL, what a request means.
+
+Start: lock the state, open the store, remember the albums, load the searcher, take up the model, listen, start the
+threads, say READY, watch and walk.  Stop: the same in reverse, so that nobody is called who is gone already.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from cbir_daemon.alerts import Outbox, Policy
+from cbir_daemon.config import Config
+from cbir_daemon.daemon.backups import Backups
+from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
+from cbir_daemon.duplicates import Groups, Pairing
+from cbir_daemon.duplicates.watchlist import WatchList
+from cbir_daemon.errors import BadRequestError, CbirError, ChildError, InUseError, StorageError, UnavailableError
+from cbir_daemon.indexing.albums import Albums
+from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.map.projection import Projection
+from cbir_daemon.map.refit import Refit
+from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.serving import handlers
+from cbir_daemon.serving.handlers.summary import is_busy, summary
+from cbir_daemon.serving.server import Server
+from cbir_daemon.store import Store
+from cbir_daemon.system import heartbeat, sdnotify
+from cbir_daemon.watching.mailbox import Mailbox
+
+logger = logging.getLogger(__name__)
+
+INDEX_FILE = "index.sqlite"
+CODES_FILE = "codes.rows"
+MODELS_FOLDER = "models"
+LOCK_FILE = "lock"
+HOUSEKEEPING_S = 5.0
+"""Time between two looks at what costs nothing to look at: a tick takes 0.1 ms."""
+
+WATCH_CHECK_S = 30.0
+"""Time between two looks whether the kernel's events still come; the walks find what was missed meanwhile."""
+
+STOP_WAIT_S = 10.0
+FIRST_RETRY_S = 0.5
+RETRY_S = 30.0
+"""Wait before a thread whose work the disk refused (full, read-only) tries again: twice the last one, at most this."""
+
+DAY_S = 86_400.0
+CROWDED_FILES = 64
+"""With more files than this to read, reading goes first: both at once would take turns holding one interpreter."""
+
+
+class Service:
+    """A daemon on one state directory.
+
+    Parameters
+    ----------
+    config : Config
+    reload : callable
+        Reads the configuration again, for SIGHUP; raises `ConfigError`.
+    listener : socket.socket, optional
+        The socket of a service manager, to be used in place of one of our own.
+    """
+
+    def __init__(self, config: Config, reload: Callable[[], Config], listener: socket.socket | None = None) -> None:
+        self._config = config
+        self._reload = reload
+        self._listener = listener
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._reload_asked = False
+        self._failed = False
+        self._threads: list[threading.Thread] = []
+        self.rooms: handlers.Rooms | None = None
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT and return the exit status.
+
+        Raises
+        ------
+        CbirError
+            When it cannot start; nothing is left running then.
+        """
+        with ExitStack() as stack:
+            # All the time: unhandled it would end a daemon that starts or stops, and look like an end in good order.
+            stack.enter_context(_handling({signal.SIGHUP: self._on_reload}))
+            stack.enter_context(locked_state(self._config.state_dir))
+            self._start(stack)
+            # Not while it stops: a second one ends the process at once.
+            with _handling({signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop}):
+                sdnotify.notify(sdnotify.READY)
+                logger.info("ready socket=%s state=%s", self._socket_path, self._config.state_dir)
+                self._watch_albums(stack)
+                self._keep_house()
+            sdnotify.notify(sdnotify.STOPPING, sdnotify.status("stopping"))
+            logger.info("stopping")
+            self._stop_threads()
+        return 70 if self._failed else 0
+
+    def stop(self) -> None:
+        """Ask the daemon to stop."""
+        self._stop.set()
+        self._wake.set()
+
+    # -- start -------------------------------------------------------------------------------------------------------
+
+    def _start(self, stack: ExitStack) -> None:
+        config = self._config
+        sdnotify.notify(sdnotify.status("opening the index"))
+        store = Store(config.state_dir / INDEX_FILE)
+        store.open()
+        stack.callback(store.close)
+        store.end_interrupted_runs(time.time())
+        searcher = Searcher(store, config.match.copy_threshold, config.state_dir / CODES_FILE)
+        stack.callback(searcher.close)
+        albums = Albums(store, searcher, config.albums)
+        albums.remember(config.albums)
+        if not store.albums():
+            raise BadRequestError(
+                "no album is given and none is remembered", hint="name a folder: cbir-daemon run ~/Pictures"
+            )
+        sdnotify.notify(sdnotify.status("loading the vectors"))
+        searcher.load()
+        models_dir = config.state_dir / MODELS_FOLDER
+        projection = Projection(store, searcher, models_dir, config.model)
+        projection.open()
+        limits = DecodeLimits(config.decode.max_pixels, config.decode.max_file_bytes, config.decode.timeout_s)
+        pool = DecodePool(config.decode.workers, limits)
+        stack.callback(pool.close)
+        mailbox = Mailbox()
+        outbox = Outbox(store)
+        outbox.configure(config.alerts, config.sinks)
+        watchlist = WatchList(store, searcher, config.match.copy_threshold)
+        watchlist.load()
+        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums.changed)
+        self._policy = Policy(config.alerts, config.albums)
+        pairing = Pairing(
+            store,
+            searcher,
+            watchlist,
+            lambda *found: self._policy.wanted(*found),
+            lambda: ingest.pending > CROWDED_FILES,
+        )
+        groups = Groups(store, config)
+        refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)
+        self._backups = Backups(store, config.backup.every_days * DAY_S, lambda: ingest.started and ingest.idle)
+        self.rooms = handlers.Rooms(
+            config,
+            store,
+            searcher,
+            pool,
+            ingest,
+            pairing,
+            groups,
+            watchlist,
+            outbox,
+            projection,
+            refit,
+            albums,
+            self._stop,
+        )
+        self._listen(stack, self.rooms)
+        self._start_thread("outbox", outbox.run)
+        for name, room in (("pairing", pairing), ("projection", projection), ("refit", refit), ("ingest", ingest)):
+            self._start_thread(name, room.run)
+        self._start_thread("searching", searcher.run)
+        self._start_thread("backups", self._backups.run)
+
+    def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
+        server = Server(
+            self._socket_path,
+            lambda request: handlers.handle(rooms, request),
+            lambda: rooms.store.clock,
+            max_connections=self._config.server.max_connections,
+            max_blob_bytes=self._config.decode.max_file_bytes,
+            group=self._config.server.group,
+            listener=self._listener,
+        )
+        server.open()
+        stack.callback(server.close)
+        self._start_thread("server", server.run, joined=False)
+
+    @property
+    def _socket_path(self) -> Path:
+        return self._config.socket_path if self._listener is None else Path(self._listener.getsockname())
+
+    def _watch_albums(self, stack: ExitStack) -> None:
+        assert self.rooms is not None
+        stack.callback(self.rooms.albums.stop)
+        self.rooms.albums.start(self.rooms.ingest)
+
+    def _start_thread(self, name: str, target: Callable[[], None], *, joined: bool = True) -> None:
+        thread = threading.Thread(target=self._guarded, args=(name, target), name=name, daemon=not joined)
+        thread.start()
+        if joined:
+            self._threads.append(thread)
+
+    def _guarded(self, name: str, target: Callable[[], None]) -> None:
+        """Run a room's loop, again and again while disk or children refuse; a fault of our own ends the daemon."""
+        wait_s = FIRST_RETRY_S
+        with heartbeat.of(name):
+            while not self._stop.is_set():
+                began = time.monotonic()
+                try:
+                    target()
+                except (StorageError, ChildError, UnavailableError) as error:
+                    # What went well for so long has another reason now.
+                    wait_s = FIRST_RETRY_S if time.monotonic() - began > RETRY_S else min(2 * wait_s, RETRY_S)
+                    if not self._stop.is_set():
+                        logger.error("thread waits name=%s retry_s=%s reason=%s", name, wait_s, error)  # noqa: TRY400 -- no fault of ours
+                    heartbeat.refused(str(error), wait_s)
+                    self._stop.wait(wait_s)
+                # The top of a thread: a daemon that lost one is no daemon, so it says why and stops for its supervisor.
+                except Exception:
+                    logger.exception("thread died name=%s", name)
+                    self._failed = True
+                    self.stop()
+
+    # -- run ---------------------------------------------------------------------------------------------------------
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        self._reload_asked = True
+        self._wake.set()
+
+    def _keep_house(self) -> None:
+        """Tick until stopped.  An hour of ticks with nothing to do costs a tenth of a second."""
+        assert self.rooms is not None
+        watchdog_s = sdnotify.watchdog_interval_s(os.environ)
+        pings, checks = _Timer(watchdog_s or float("inf")), _Timer(WATCH_CHECK_S)
+        interval_s = min(HOUSEKEEPING_S, watchdog_s or HOUSEKEEPING_S)
+        news = _News(self.rooms)
+        while not self._stop.is_set():
+            news.tell()
+            self._wake.wait(interval_s)
+            self._wake.clear()
+            if self._reload_asked:
+                self._reload_asked = False
+                self._read_again()
+            now = time.monotonic()
+            self.rooms.pool.close_idle(now)
+            self.rooms.projection.close_if_idle(now)
+            if checks.is_due(now) | self.rooms.albums.is_remounted():
+                self.rooms.albums.check()
+            if pings.is_due(now) and self._lives(now):
+                sdnotify.notify(sdnotify.WATCHDOG)
+
+    def _lives(self, now: float) -> bool:
+        """Whether every thread goes round.  One that a file system keeps waiting would wait again after a restart."""
+        stuck = [one for one in heartbeat.late(now) if not one.waits_for]
+        for one in stuck:
+            logger.error("thread stuck name=%s late_s=%.0f", one.name, now - one.due)
+        return not stuck and all(thread.is_alive() for thread in self._threads)
+
+    def _read_again(self) -> None:
+        """Take what may change while running; what may not waits for a restart, and the log says so."""
+        assert self.rooms is not None
+        sdnotify.notify(*sdnotify.reloading())
+        try:
+            config = self._reload()
+            self.rooms.albums.remember(config.albums)
+        except CbirError as error:
+            logger.error("configuration refused, the old one stays error=%s", error)  # noqa: TRY400 -- the user's mistake
+        else:
+            for name in ("decode", "server", "match", "state_dir", "socket_path"):
+                if getattr(config, name) != getattr(self._config, name):
+                    logger.warning("setting changes at the next start section=%s", name)
+            self.rooms.ingest.configure(config)
+            self.rooms.refit.settings = config.model
+            self._backups.every_s = config.backup.every_days * DAY_S
+            self._policy = Policy(config.alerts, config.albums)
+            self.rooms.outbox.configure(config.alerts, config.sinks)
+            self.rooms.groups.configure(config)
+            logging.getLogger("cbir_daemon").setLevel(config.log.level.upper())
+            for album in self.rooms.store.albums():
+                self.rooms.albums.watch(album)
+            self.rooms.ingest.request_scan()
+            logger.info("configuration read again")
+        sdnotify.notify(sdnotify.READY)
+
+    # -- stop --------------------------------------------------------------------------------------------------------
+
+    def _stop_threads(self) -> None:
+        assert self.rooms is not None
+        rooms = self.rooms
+        for room in (
+            rooms.refit,
+            rooms.projection,
+            rooms.pairing,
+            rooms.ingest,
+            rooms.searcher,
+            rooms.outbox,
+            self._backups,
+        ):
+            room.stop()
+        rooms.store.wake()
+        deadline = time.monotonic() + STOP_WAIT_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                logger.warning("thread did not stop in time name=%s", thread.name)
+
+
+class _Timer:
+    """Says once in a while that it is time; the first time at once."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._next = 0.0 if interval_s < float("inf") else interval_s
+
+    def is_due(self, now: float) -> bool:
+        """Whether so much time has passed since the last yes; `now` is monotonic seconds."""
+        if now < self._next:
+            return False
+        # A tick is a little late each time; that must not add up to a ping left out.
+        self._next = now + self._interval_s - HOUSEKEEPING_S / 2
+        return True
+
+
+class _News:
+    """Tells the service manager what the daemon is at, when that may have changed."""
+
+    def __init__(self, rooms: handlers.Rooms) -> None:
+        self._rooms = rooms
+        self._moment = -1
+        self._was_busy = False
+        self._told = ""
+
+    def tell(self) -> None:
+        """Look, and send a line when it is another one than before."""
+        moment, busy = self._rooms.store.moment, is_busy(self._rooms)
+        if moment == self._moment and not (busy or self._was_busy):
+            return
+        self._moment, self._was_busy = moment, busy
+        try:
+            text = summary(self._rooms)
+        except StorageError as error:
+            text = f"the index cannot be read: {error}"
+        if text != self._told:
+            sdnotify.notify(sdnotify.status(text))
+            self._told = text
+
+
+@contextmanager
+def _handling(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
+    """Turn signals into calls while the block runs; only the main thread may do so."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def locked_state(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory for this process.
+
+    Raises
+    ------
+    InUseError
+        When another process holds it; the message has its id.
+    StorageError
+        When the directory cannot be made or written.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"{state_dir}: cannot be used for the state: {error.strerror}", hint="give another one with --state"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            raise InUseError(
+                f"{state_dir}: another daemon (process {holder}) uses this state",
+                hint="stop it first, or give another --state",
+            ) from error
+        _write_holder(descriptor, state_dir)
+        yield
+    finally:
+        # The file stays: removing it would let two processes lock two files of one name.
+        os.close(descriptor)
+
+
+def _write_holder(descriptor: int, state_dir: Path) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise StorageError(
+            f"{state_dir}: cannot be written: {error.strerror}", hint="free some space on that disk"
+        ) from error

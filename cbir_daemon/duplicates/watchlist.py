@@ -1,0 +1,163 @@
+"""The user's own works, and which contents contain one.
+
+In: vectors of works, vectors of contents.  Out: sightings.  Never here: who is told, files, how vectors are compared.
+
+A work is looked for in every content once, when that content is new; and a new work once in all contents there are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.records import Kind
+from cbir_daemon.search.searcher import Searcher, View, as_vectors
+from cbir_daemon.store import NewWork, Sighting, Store, Work
+
+COMPARED = 12
+"""Works that a content is compared with, at about a millisecond each; with more on the list, the likeliest by their
+codes."""
+
+SEARCHED_PARTS = 48
+"""Contents whose parts are compared with a new work, those with the likeliest windows, at some 20 ms each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Works:
+    """One state of the list, in order of id; never changed."""
+
+    ids: tuple[int, ...]
+    digests: tuple[bytes, ...]
+    vectors: NDArray[np.uint8]
+    codes: NDArray[np.float32]
+    view: View
+
+
+class WatchList:
+    """Holds the works and looks for them.
+
+    Parameters
+    ----------
+    store : Store
+    searcher : Searcher
+        Searches the contents for a work that is new.
+    copy_threshold : float or None
+        As for `Searcher`.
+
+    Notes
+    -----
+    Any thread may call any method.
+    """
+
+    def __init__(self, store: Store, searcher: Searcher, copy_threshold: float | None = None) -> None:
+        self._store = store
+        self._searcher = searcher
+        self._copy_threshold = copy_threshold
+        self._changes = threading.Lock()
+        self._works = self._listed(())
+
+    def load(self) -> None:
+        """Read the list from the store."""
+        self._works = self._listed(self._store.work_vectors())
+
+    def add(self, work: NewWork, now: float) -> tuple[Work, list[Sighting]] | None:
+        """Put a work on the list, and look for it in all contents; None when its bytes are on it already.
+
+        Returns
+        -------
+        Work, list of Sighting
+            Best first.
+        """
+        with self._changes:
+            added = self._store.add_work(work, now)
+            if added is None:
+                return None
+            self.load()
+        # Contents that come into view after this are looked up with the new list.
+        sightings = self._in_contents(added, work.vector)
+        self._store.put_sightings(sightings)
+        return added, sightings
+
+    def remove(self, work_id: int) -> bool:
+        """Take a work off the list; False when it is not on it."""
+        with self._changes:
+            removed = self._store.remove_work(work_id)
+            self.load()
+        return removed
+
+    def sightings(self, digest: bytes, vector: bytes) -> list[Sighting]:
+        """Return which works a content contains."""
+        works = self._works
+        exact = [i for i, one in enumerate(works.digests) if one == digest]
+        rows = [row for row in self._candidates(works, vector) if row not in exact]
+        found = {
+            row: score
+            for row, score in zip(rows, self._scores(vector, works.vectors[rows]), strict=True)
+            if score is not None
+        }
+        parts = self._parts(works, vector)
+        copies = {**parts, **found}
+        return [Sighting(works.ids[row], digest, Kind.EXACT, 1.0) for row in exact] + [
+            Sighting(works.ids[row], digest, Kind.COPY, score) for row, score in copies.items() if row not in exact
+        ]
+
+    def _parts(self, works: _Works, vector: bytes) -> dict[int, float]:
+        """Return the score of each work that a part of a content shows."""
+        if not works.ids:
+            return {}
+        query = as_vectors([vector])[0]
+        return matching.contained(query, works.vectors, works.codes, threshold=self._copy_threshold)
+
+    def _candidates(self, works: _Works, vector: bytes) -> list[int]:
+        if len(works.ids) <= COMPARED:
+            return list(range(len(works.ids)))
+        # Without a floor: a work that fills half of a picture has a lower score than a stranger may have.
+        ranked = works.view.collection.candidates(as_vectors([vector])[0], COMPARED)
+        return [works.ids.index(work_id) for work_id, _ in ranked]
+
+    def _in_contents(self, work: Work, vector: bytes) -> list[Sighting]:
+        same = self._store.content_by_digest(work.digest)
+        found = [] if same is None else [Sighting(work.id, work.digest, Kind.EXACT, 1.0)]
+        copies = self._searcher.copies(vector, without=None if same is None else same.id)
+        scores = {one.content_id: one.score for one in copies}
+        scores |= self._in_parts(vector, {*scores, *([] if same is None else [same.id])})
+        digests = {image.content.id: image.content.digest for image in self._store.images(list(scores))}
+        best = sorted(scores.items(), key=lambda one: (-one[1], one[0]))
+        return found + [
+            Sighting(work.id, digests[content_id], Kind.COPY, score)
+            for content_id, score in best
+            if content_id in digests
+        ]
+
+    def _in_parts(self, vector: bytes, known: set[int]) -> dict[int, float]:
+        """Return content id -> score of contents of which a part shows a new work."""
+        query = as_vectors([vector])
+        codes = matching.whole_codes(query)
+        likeliest = self._searcher.view.collection.copy_candidates(query[0], SEARCHED_PARTS)
+        stored = self._store.vectors([content_id for content_id, _ in likeliest if content_id not in known])
+        scores = {
+            content_id: matching.contained(as_vectors([row])[0], query, codes, threshold=self._copy_threshold)
+            for content_id, row in stored.items()
+        }
+        return {content_id: found[0] for content_id, found in scores.items() if found}
+
+    def _scores(self, vector: bytes, works: NDArray[np.uint8]) -> list[float | None]:
+        """Return the score of each work that a content contains; None for the others."""
+        if not len(works):
+            return []
+        content = as_vectors([vector])
+        judged = matching.judge(content[0], works, threshold=self._copy_threshold)
+        return [one.score if one.is_copy else None for one in judged]
+
+    def _listed(self, rows: Sequence[tuple[int, bytes, bytes]]) -> _Works:
+        ids, digests, vectors = zip(*rows, strict=True) if rows else ((), (), ())
+        # For its codes only: what it would read from the store are contents.
+        coded = Searcher(self._store)
+        coded.change(list(zip(ids, vectors, strict=True)), ())
+        stored = as_vectors(vectors)
+        return _Works(ids, digests, stored, matching.whole_codes(stored), coded.view)

@@ -1,0 +1,349 @@
+"""Which folders are watched, and how.
+
+In: folders from the command line, the configuration and clients.  Out: rows in the store, watches in the kernel, walks
+asked for.  Never here: what is in a folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cbir_daemon.config import AlbumConfig
+from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError
+from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.records import Problem
+from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.store import Album, Store
+from cbir_daemon.system import filesystems
+from cbir_daemon.system.filesystems import Mount, MountNews
+from cbir_daemon.watching import events
+from cbir_daemon.watching.events import Unheard, Watched, Watcher
+
+logger = logging.getLogger(__name__)
+
+RECENT_S = 3_600.0
+"""How long `cbir status` shows that events were lost, though a walk has found by then what they were about."""
+
+QUEUE_FILE = Path("/proc/sys/fs/inotify/max_queued_events")
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What an album was watched by, to see when that changes; and what befell it.
+
+    Parameters
+    ----------
+    mounts : tuple of Mount
+        The mount its root is on, first, and those below it.
+    limits : tuple of int
+        The kernel's limits when it was watched.
+    overflows, restarts : int
+        How often events were lost, and how often watching was begun anew because it had ended.
+    lost_at : float
+        Monotonic seconds at which events were last lost; below 0 for never.
+    """
+
+    mounts: tuple[Mount, ...] = ()
+    limits: tuple[int, ...] = ()
+    overflows: int = 0
+    restarts: int = 0
+    lost_at: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlbumReport:
+    """How an album is watched.
+
+    Parameters
+    ----------
+    file_system : str
+        Type of the file system it is on, as the kernel calls it.
+    unwatched_folders : int
+        Folders that the kernel would not watch: they are polled.
+    overflows, restarts : int
+        Since the daemon started: how often events were lost, how often watching was begun anew because it had ended.
+    out_of_reach : int
+        Files on a disk inside the album that is not mounted.
+    """
+
+    file_system: str
+    unwatched_folders: int
+    overflows: int
+    restarts: int
+    out_of_reach: int
+
+
+class Albums:
+    """Adds, removes and watches albums.  Thread-safe.
+
+    Parameters
+    ----------
+    store, searcher : Store, Searcher
+    settings : sequence of AlbumConfig
+        What the configuration says of single albums.
+    mounts : callable, optional
+        Returns what is mounted now; injected by tests.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        searcher: Searcher,
+        settings: Sequence[AlbumConfig],
+        mounts: Callable[[], tuple[Mount, ...]] = filesystems.mounts,
+    ) -> None:
+        self._store = store
+        self._searcher = searcher
+        self._settings = {_root(album.path): album for album in settings}
+        self._turn = threading.RLock()
+        self._watcher: Watcher | None = None
+        self._ingest: Ingest | None = None
+        self._mounts = mounts
+        self._mount_news: MountNews | None = None
+        self._watches: dict[bytes, _Watch] = {}
+
+    def remember(self, settings: Sequence[AlbumConfig]) -> None:
+        """Take up what the configuration says, and remember each album that it names.
+
+        Raises
+        ------
+        NotFoundError, NoAccessError, BadRequestError
+            When a new one cannot be watched.  One that is known may be missing: its disk may come back.
+        """
+        self._settings = {_root(album.path): album for album in settings}
+        known = {album.path for album in self._store.albums()}
+        for root in self._settings:
+            if root not in known:
+                self._add(root)
+
+    def start(self, ingest: Ingest) -> None:
+        """Begin to watch every album, and ask for the first walk."""
+        self._ingest = ingest
+        self._mount_news = MountNews()
+        self._watcher = Watcher(ingest.hint, self._lost, ingest.wants_folder)
+        for album in self._store.albums():
+            self.watch(album)
+        ingest.request_scan()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        with self._turn:
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
+            if self._mount_news is not None:
+                self._mount_news.close()
+                self._mount_news = None
+
+    def add(self, path: bytes) -> bool:
+        """Watch a folder from now on; False when it was watched already."""
+        with self._turn:
+            root = os.path.realpath(path)
+            if any(album.path == root for album in self._store.albums()):
+                return False
+            self._add(root)
+            for album in self._store.albums():
+                if album.path == root:
+                    self.watch(album)
+            if self._ingest is not None:
+                self._ingest.request_scan(root)
+            return True
+
+    def remove(self, path: bytes) -> None:
+        """Forget a folder and all that is known of its files; the files stay as they are.
+
+        Raises
+        ------
+        NotFoundError
+            When it is not watched.
+        """
+        with self._turn:
+            for album in self._store.albums():
+                if album.path in (path, os.path.realpath(path)):
+                    if self._watcher is not None:
+                        self._watcher.forget(album.path)
+                    self._watches.pop(album.path, None)
+                    self._searcher.change((), self._store.remove_album(album.id).gone)
+                    return
+            raise NotFoundError(f"{os.fsdecode(path)}: is no album", hint="`cbir album list` shows them")
+
+    def watch(self, album: Album) -> None:
+        """Watch or poll one album, as its settings and the kernel allow; stop watching it when it is missing."""
+        with self._turn:
+            if self._watcher is None or self._ingest is None:
+                return
+            one = self._watches.setdefault(album.path, _Watch())
+            one.mounts, one.limits = self._mounts_of(album.path), events.limits()
+            if album.state == "missing":
+                self._watcher.forget(album.path)
+                return
+            if self._watcher.stands(album.path) and not self._watcher.is_alive(album.path):
+                logger.warning("watch died album=%s", os.fsdecode(album.path))
+                one.restarts += 1
+                self._watcher.forget(album.path)
+            if not self._is_heard(album.path, one.mounts[0]):
+                self._watcher.forget(album.path)
+                self._store.set_album_state(album.id, "polling")
+            else:
+                watched = self._watcher.watch(album.path)
+                self._store.set_album_state(album.id, "watching" if watched else "polling")
+            self._ingest.set_unheard(album.id, self._unheard(album.path))
+
+    def _mounts_of(self, root: bytes) -> tuple[Mount, ...]:
+        table = self._mounts()
+        return (filesystems.mount_of(root, table), *filesystems.mounts_below(root, table))
+
+    def _is_heard(self, root: bytes, mount: Mount) -> bool:
+        """Whether events are to be had, as settings and file system say."""
+        settings = self._settings.get(root)
+        mode = "auto" if settings is None else settings.watch
+        return mode == "inotify" or (mode == "auto" and mount.tells)
+
+    def _unheard(self, root: bytes) -> Unheard:
+        """Return the folders of an album that are to be polled though it is watched."""
+        assert self._watcher is not None
+        if not self._watcher.stands(root):
+            return Unheard()
+        below = self._watches[root].mounts[1:]
+        trees = tuple(mount.point for mount in below if not self._is_heard(root, mount))
+        return Unheard(self._watcher.watched(root).refused, trees)
+
+    def _lost(self, root: bytes) -> None:
+        """Have an album walked whose events were lost; called by a watching thread, so it waits for nothing."""
+        one = self._watches.get(root)
+        if one is not None:
+            one.overflows += 1
+            one.lost_at = time.monotonic()
+        logger.warning("events lost album=%s hint=it is walked through now", os.fsdecode(root))
+        if self._ingest is not None:
+            self._ingest.request_scan(root)
+
+    def changed(self, album_id: int) -> None:
+        """Watch anew after an album became missing or came back."""
+        for album in self._store.albums():
+            if album.id == album_id:
+                self.watch(album)
+
+    def is_remounted(self) -> bool:
+        """Whether anything was mounted or unmounted since this was last asked: then `check`."""
+        with self._turn:
+            return self._mount_news is not None and self._mount_news.come()
+
+    def check(self) -> None:
+        """Begin anew where watching has ended or what is mounted has changed; what was missed is found by a walk."""
+        with self._turn:
+            if self._watcher is None or self._ingest is None:
+                return
+            limits = events.limits()
+            for album in self._store.albums():
+                if self._is_outdated(album, limits):
+                    self._begin_anew(album)
+                else:
+                    self._ingest.set_unheard(album.id, self._unheard(album.path))
+
+    def _is_outdated(self, album: Album, limits: tuple[int, ...]) -> bool:
+        assert self._watcher is not None
+        root, one = album.path, self._watches.setdefault(album.path, _Watch())
+        if one.mounts != self._mounts_of(root):
+            return True
+        if self._watcher.stands(root) and not self._watcher.is_alive(root):
+            return True
+        return one.limits != limits and bool(self._watcher.watched(root).refused)
+
+    def _begin_anew(self, album: Album) -> None:
+        assert self._watcher is not None
+        assert self._ingest is not None
+        # Its watches may be on what lies below a mount now, or on what is mounted no more.
+        if self._watcher.is_alive(album.path):
+            self._watcher.forget(album.path)
+        self.watch(album)
+        self._ingest.request_scan(album.path)
+
+    def report(self, album: Album) -> AlbumReport:
+        """Return how an album is watched."""
+        one = self._watches.get(album.path, _Watch())
+        out_of_reach = 0 if self._ingest is None else self._ingest.out_of_reach(album.id)
+        unwatched = len(self._watched(album.path).refused)
+        kind = one.mounts[0].type if one.mounts else filesystems.UNKNOWN.type
+        return AlbumReport(kind, unwatched, one.overflows, one.restarts, out_of_reach)
+
+    def _watched(self, root: bytes) -> Watched:
+        watcher = self._watcher
+        return events.NOT_WATCHED if watcher is None else watcher.watched(root)
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the albums now."""
+        albums = self._store.albums()
+        found = [problem for album in albums for problem in self._missing(album)]
+        found += [problem for album in albums for problem in self._unwatched(album)]
+        return found
+
+    def _missing(self, album: Album) -> Iterator[Problem]:
+        shown = os.fsdecode(album.path)
+        reason = "" if self._ingest is None else self._ingest.why_missing(album.id)
+        if album.state == "missing":
+            yield Problem(
+                f"album {shown} is missing: {reason or 'its files are out of reach'}; nothing is forgotten",
+                "mount the disk again, or accept the loss: cbir scan --accept-losses",
+            )
+        elif count := self.report(album).out_of_reach:
+            yield Problem(
+                f"album {shown}: {count} files are on a disk inside it that is not mounted; they are not forgotten",
+                "mount it again, or accept the loss: cbir scan --accept-losses",
+            )
+
+    def _unwatched(self, album: Album) -> Iterator[Problem]:
+        shown = os.fsdecode(album.path)
+        watched = self._watched(album.path)
+        closed = "let this user read them, or exclude them"
+        if album.path in watched.refused:
+            yield Problem(f"album {shown} is polled, not watched: {watched.why}", watched.advice or closed)
+        elif watched.refused:
+            count = len(watched.refused)
+            yield Problem(
+                f"album {shown}: {count} folders are polled, not watched: {watched.why}", watched.advice or closed
+            )
+        one = self._watches.get(album.path, _Watch())
+        if one.lost_at >= 0 and time.monotonic() - one.lost_at < RECENT_S:
+            yield Problem(
+                f"album {shown}: so much happened at once that the kernel lost events, {one.overflows} times since the"
+                " start; it was walked through instead",
+                f"to hear of more at once: {_larger_queue()}",
+            )
+
+    def _add(self, root: bytes) -> None:
+        shown = os.fsdecode(root)
+        if not os.path.lexists(root):
+            raise NotFoundError(f"{shown}: no such folder", hint="give the path of a folder of pictures")
+        if not Path(shown).is_dir():
+            raise BadRequestError(f"{shown}: is not a folder", hint="an album is a folder; `cbir query` takes a file")
+        if root == b"/":
+            raise BadRequestError("/: the whole machine is no album", hint="name the folders that hold pictures")
+        if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
+            raise NoAccessError(f"{shown}: cannot be read", hint="give this user the right to read it")
+        for album in self._store.albums():
+            inner, outer = sorted((root, album.path), key=len, reverse=True)
+            if inner.startswith(outer.rstrip(b"/") + b"/"):
+                raise BadRequestError(
+                    f"{shown}: lies in, or holds, the album {os.fsdecode(album.path)}",
+                    hint="an album holds all folders below it; remove the other one first with `cbir album remove`",
+                )
+        self._store.add_album(root)
+
+
+def _root(path: Path) -> bytes:
+    return os.fsencode(os.path.realpath(path))
+
+
+def _larger_queue() -> str:
+    try:
+        now = int(QUEUE_FILE.read_text())
+    except (OSError, ValueError):
+        now = 16_384
+    return f"sysctl -w fs.inotify.max_queued_events={4 * now}"

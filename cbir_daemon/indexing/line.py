@@ -1,0 +1,729 @@
+"""The line: hints in, rows and a new view out.
+
+In: hints from the mailbox, requests to scan.  Out: committed changes, and a searcher that knows them.  Never here: what
+pixels mean, SQL, who asked.
+
+One thread runs `Ingest.run`.  Created, modified, moved and deleted need no algebra: whatever a hint says, the path is
+looked at, compared with its row, and read when they differ.  Start-up, timer, `cbir scan` and overflow are the same
+walk over the same comparison.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cbir_daemon.config import Config
+from cbir_daemon.decode import DecodePool, ReadTask, missing_extras, missing_words
+from cbir_daemon.errors import CbirError
+from cbir_daemon.records import Facts, FileState, Unreadable
+from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.store import Album, Applied, Change, Failed, Gone, Indexed, Moved, NewAlert, Store
+from cbir_daemon.watching import walk
+from cbir_daemon.watching.events import Unheard
+from cbir_daemon.watching.mailbox import Mailbox
+
+logger = logging.getLogger(__name__)
+
+BATCH_FILES = 256
+"""Files committed together: at 500 a second, two commits a second; a kill costs at most these once more."""
+
+MANY_FILES = 64
+"""With so many paths to look at, workers are started at once, and load while it is found out what is to be read."""
+
+TASK_FILES = 2_048
+"""Files whose known digests are looked up at once."""
+
+MIN_LOSS_FILES = 20
+"""Fewer vanished files than this are never taken for a lost disk unless nothing is left at all."""
+
+WALK_SHARE = 100
+"""A polled album is walked whole, which finds what was written in place, after so many times what a walk takes, and at
+least every `rescan_s`; in between only its folders are looked at."""
+
+NEEDS_EXTRA = "needs-extra"
+"""Reason that goes when a package is installed, while the file stays as it is."""
+
+TRANSIENT = frozenset({"changed-while-reading"})
+"""Reasons that say nothing about the file as it is now: it is looked at again, nothing is recorded."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run through the line is; read by other threads without a lock, so only ever roughly consistent.
+
+    Parameters
+    ----------
+    found, done, errors : int
+        Files to read, read, and of those unreadable.
+    started : float
+        Monotonic seconds at which the run began.
+    """
+
+    found: int = 0
+    done: int = 0
+    errors: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def rate(self) -> float:
+        """Files a second."""
+        return self.done / max(time.monotonic() - self.started, 1e-3)
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds left at this rate; None before the first file is done."""
+        return (self.found - self.done) / self.rate if self.done else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A file to read, and the state at which it was noticed; `settled` when it has been left alone for long enough."""
+
+    album: Album
+    path: bytes
+    state: FileState
+    settled: bool = True
+
+    @property
+    def absolute(self) -> bytes:
+        return walk.joined(self.album.path, self.path)
+
+
+class Ingest:
+    """Keeps the index equal to the albums.
+
+    Parameters
+    ----------
+    config : Config
+    store, searcher, pool, mailbox
+        The rooms it moves things between.
+    suffixes : iterable of str
+        Lower-case suffixes of the files that are looked at.
+    album_changed : callable
+        Called with the id of an album that became missing or came back.
+    now_ns : callable, optional
+        Nanoseconds since the epoch, by which a file was just written; injected by tests.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        searcher: Searcher,
+        pool: DecodePool,
+        mailbox: Mailbox,
+        suffixes: Iterable[str],
+        album_changed: Callable[[int], None],
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self._searcher = searcher
+        self._pool = pool
+        self._mailbox = mailbox
+        self._suffixes = frozenset(suffixes)
+        self._album_changed = album_changed
+        self.configure(config)
+        self._scans = _ScanRequests()
+        self._stopping = False
+        self._busy = False
+        self._now_ns = now_ns
+        self._plans: dict[int, _Plan] = {}
+        self._unheard: dict[int, Unheard] = {}
+        self.progress = Progress()
+        self.started = False
+        # Albums whose losses the user has accepted, until those are forgotten.
+        self._accepted: set[int] = set()
+
+    def configure(self, config: Config) -> None:
+        """Take the settings that may change while it runs."""
+        self._watch = config.watch
+        self._rules = walk.Filter(config.watch.exclude, self._suffixes)
+
+    # -- asked from other threads ------------------------------------------------------------------------------------
+
+    def wants_folder(self, root: bytes, folder: bytes) -> bool:
+        """Whether what happens in the folder at an absolute path in an album matters."""
+        return not self._rules.excludes(folder[len(root) + 1 :])
+
+    def set_unheard(self, album_id: int, unheard: Unheard) -> None:
+        """Say from which folders of a watched album no events come: they are polled."""
+        if self._unheard.get(album_id, Unheard()) != unheard:
+            self._unheard[album_id] = unheard
+            self._mailbox.wake()
+
+    def why_missing(self, album_id: int) -> str:
+        """Return why an album is missing; empty while that is not found out, or when it is not."""
+        plan = self._plans.get(album_id)
+        return "" if plan is None else plan.missing
+
+    def out_of_reach(self, album_id: int) -> int:
+        """Return how many files of an album are on a disk inside it that is not mounted."""
+        plan = self._plans.get(album_id)
+        return 0 if plan is None else plan.out_of_reach
+
+    def hint(self, path: bytes) -> None:
+        """Say that something may have happened at an absolute path."""
+        self._mailbox.put([path], self._watch.settle_s)
+
+    def request_scan(self, path: bytes | None = None, *, accept_losses: bool = False) -> int:
+        """Ask for a walk of all albums, or at and below one path; return a ticket for `scanned`."""
+        ticket = self._scans.add(path, accept_losses)
+        self._mailbox.wake()
+        return ticket
+
+    def scanned(self, ticket: int) -> bool:
+        """Whether the walk of a ticket has ended; what it found may still be in the mailbox."""
+        return self._scans.done >= ticket
+
+    @property
+    def pending(self) -> int:
+        """Paths noticed and not yet committed."""
+        return len(self._mailbox) + max(0, self.progress.found - self.progress.done if self._busy else 0)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is asked for, held or under way."""
+        return not (self._busy or len(self._mailbox) or self._scans.waiting)
+
+    def stop(self) -> None:
+        """Ask the thread to end after the batch it is at."""
+        self._stopping = True
+        self._mailbox.wake()
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Look, read and commit until stopped.
+
+        Raises
+        ------
+        StorageError, ChildError
+            When the disk or the workers refuse; call it again later.
+        """
+        self._check_extras()
+        while not self._stopping:
+            self._mailbox.wait(self._until_rescan())
+            # Busy before anything is taken: an idle line means that nothing was lost in between.
+            self._busy = True
+            try:
+                self._run_once()
+            except CbirError:
+                # What was taken from the mailbox is found again by a walk, once `run` is called again.
+                self._scans.add(None, accept_losses=False)
+                self._mailbox.wake()
+                raise
+            finally:
+                self._busy = False
+                # A fit or a `settle` that waits for the end of a large copy need wait no longer.
+                self._store.wake()
+
+    def _check_extras(self) -> None:
+        """Let the files be read again for which an extra was missing that has been installed since."""
+        again = self._store.forget_states(NEEDS_EXTRA, missing_words())
+        if again or missing_extras():
+            logger.info("extras missing=%s files_to_read_again=%d", ",".join(missing_extras()) or "none", again)
+
+    def _run_once(self) -> None:
+        done: set[tuple[bytes | None, bool]] = set()
+        for request in self._scans.take():
+            # Asked for together, walked once: a flood of lost events must not become one of walks.
+            if (request.path, request.accept_losses) not in done:
+                self._scan(request.path, accept_losses=request.accept_losses)
+                done.add((request.path, request.accept_losses))
+            self._scans.finish(request)
+            self.started = True
+        self._scan_due_albums()
+        hints = self._mailbox.take()
+        if hints and not self._stopping:
+            self._look_at(hints)
+        if not len(self._mailbox) and not self._stopping:
+            self._accepted.clear()
+            self._finish_baselines()
+
+    def _until_rescan(self) -> float:
+        now = time.monotonic()
+        due = [min(plan.walk_at, self._look_at_s(album_id)) for album_id, plan in self._plans.items()]
+        return max(0.0, min(due, default=self._watch.rescan_s + now) - now)
+
+    def _look_at_s(self, album_id: int) -> float:
+        """Return when an album's folders are looked at next; never for one that is heard of whole."""
+        plan = self._plans[album_id]
+        polled = plan.polled or bool(self._unheard.get(album_id))
+        return plan.last_at + self._watch.poll_s if polled else math.inf
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _scan_due_albums(self) -> None:
+        now = time.monotonic()
+        albums = self._store.albums()
+        # An album that was removed would be due for ever.
+        self._plans = {one.id: self._plans[one.id] for one in albums if one.id in self._plans}
+        for album in albums:
+            plan = self._plans.get(album.id)
+            if plan is None or now >= plan.walk_at:
+                self._scan_album(album, accept_losses=False)
+            elif now >= self._look_at_s(album.id):
+                self._look_through(album, plan)
+
+    def _scan(self, path: bytes | None, *, accept_losses: bool) -> None:
+        for album in self._store.albums():
+            if path is None or path == album.path or album.path.startswith(path + b"/"):
+                self._scan_album(album, accept_losses=accept_losses)
+            elif path.startswith(album.path + b"/"):
+                self._mailbox.put([path], 0.0)
+
+    def _scan_album(self, album: Album, *, accept_losses: bool) -> None:
+        """Compare a walk of the whole album with its rows."""
+        before = time.monotonic()
+        found = walk.walk(album.path, b"", self._rules, now_ns=self._now_ns())
+        self._take(album, found, accept_losses=accept_losses, began_at=before)
+
+    def _look_through(self, album: Album, plan: _Plan) -> None:
+        """Compare what changed in the folders of a polled album, or in those that are not heard of, with its rows."""
+        before = time.monotonic()
+        if album.state == "missing" or b"" not in plan.folders or not self._is_in_place(album):
+            self._scan_album(album, accept_losses=False)
+            return
+        unheard = self._unheard.get(album.id, Unheard())
+        within = None if plan.polled else lambda folder: unheard.has(walk.joined(album.path, folder))
+        found = walk.look(album.path, plan.folders, self._rules, within=within, now_ns=self._now_ns())
+        plan.last_at, plan.folders = before, found.folders
+        if found.listed or b"" in found.unreadable:
+            self._take(album, found, accept_losses=False, began_at=before)
+
+    def _take(self, album: Album, found: walk.Found, *, accept_losses: bool, began_at: float) -> None:
+        """Compare what a walk or look found with the album's rows, unless it looks like a lost disk."""
+        rows = self._store.file_states(album.id)
+        if accept_losses and b"" not in found.unreadable:
+            self._accepted.add(album.id)
+        lost = self._why_lost(album, found, rows)
+        if lost and found.listed is not None:
+            # A look sees a part: what it misses may be in the other.
+            self._scan_album(album, accept_losses=False)
+            return
+        if lost and (album.id not in self._accepted or b"" in found.unreadable):
+            # It may be back at any moment.
+            walk_at = began_at + min(self._watch.poll_s, self._watch.rescan_s)
+            self._plans[album.id] = _Plan(walk_at, began_at, missing=lost)
+            self._turn_missing(album, lost)
+            return
+        self._turn_present(album, found)
+        self._plan(album, found, began_at)
+        self._renumber(album, rows, found)
+        differing, vanished = self._compare(album, rows, found)
+        logger.log(
+            logging.INFO if differing or vanished or found.unreadable else logging.DEBUG,
+            "scan album=%s files=%d differing=%d gone=%d unreadable_folders=%d whole=%s took_s=%.2f",
+            os.fsdecode(album.path),
+            len(found.files),
+            differing,
+            vanished,
+            len(found.unreadable),
+            found.listed is None,
+            time.monotonic() - began_at,
+        )
+
+    def _plan(self, album: Album, found: walk.Found, began_at: float) -> None:
+        """Decide when the album is walked next, and remember its folders when they are looked at until then."""
+        plan = self._plans.setdefault(album.id, _Plan())
+        plan.missing, plan.last_at = "", began_at
+        plan.polled = self._is_polled(album.id)
+        plan.folders = found.folders if plan.polled or self._unheard.get(album.id) else {}
+        if found.listed is None:
+            pause_s = self._watch.rescan_s
+            if plan.polled:
+                took_s = time.monotonic() - began_at
+                pause_s = min(pause_s, max(self._watch.poll_s, WALK_SHARE * took_s))
+            plan.walk_at = began_at + pause_s
+
+    def _is_polled(self, album_id: int) -> bool:
+        # Asked anew: it may have been taken under watch a moment ago, because it is back.
+        return any(album.id == album_id and album.state == "polling" for album in self._store.albums())
+
+    def _why_lost(self, album: Album, found: walk.Found, rows: Mapping[bytes, FileState]) -> str:
+        """Say why the album looks like a lost disk; empty when it does not."""
+        if b"" in found.unreadable:
+            return "its folder cannot be read" if walk.is_folder(album.path) else "its folder is not there"
+        if rows and not found.files and not walk.has_entries(album.path):
+            return "its folder is empty"
+        fraction = self._watch.missing_fraction
+        if album.device not in (0, found.folders[b""].device):
+            # Disks may change numbers, and files be restored to another disk: what counts is whether they are there.
+            there = sum(path in found.files and found.files[path].size_bytes == rows[path].size_bytes for path in rows)
+            return "another disk is there, without its files" if len(rows) - there > fraction * len(rows) else ""
+        # What was moved within the album, or is left out since the settings changed, is no loss.
+        moved = {state for path, state in found.files.items() if path not in rows}
+        gone = sum(
+            rows[path] not in moved and not self._rules.excludes(path)
+            for path in _vanished(rows, found)
+            if self._is_reached(rows[path], found.device_at(path))
+        )
+        if gone >= MIN_LOSS_FILES and gone > fraction * len(rows):
+            return f"{gone} of {len(rows)} files are gone"
+        return ""
+
+    def _is_in_place(self, album: Album) -> bool:
+        """Whether the album's root is on the disk on which it was walked."""
+        return album.device in (0, walk.device_at(album.path + b"/"))
+
+    @staticmethod
+    def _is_reached(row: FileState, device: int | None) -> bool:
+        """Whether the folder of a file that is gone is on the disk that the file was on: else that is not mounted."""
+        return device is not None and row.device in (0, device)
+
+    def _turn_missing(self, album: Album, why: str) -> None:
+        if album.state == "missing":
+            return
+        message = f"{why}; nothing is forgotten"
+        if self._store.turn_album(album.id, "missing", NewAlert(album.path, "missing", (), message), time.time()):
+            logger.warning(
+                "album missing path=%s reason=%s hint=nothing is forgotten; `cbir scan --accept-losses` accepts it",
+                os.fsdecode(album.path),
+                why,
+            )
+            self._album_changed(album.id)
+
+    def _turn_present(self, album: Album, found: walk.Found) -> None:
+        if found.folders[b""].device != album.device:
+            self._store.set_album_device(album.id, found.folders[b""].device)
+        if album.state == "missing":
+            message = "its losses are accepted" if album.id in self._accepted else "its files are there again"
+            logger.info("album back path=%s", os.fsdecode(album.path))
+            self._store.turn_album(album.id, "watching", NewAlert(album.path, "back", (), message), time.time())
+            self._album_changed(album.id)
+
+    def _renumber(self, album: Album, rows: dict[bytes, FileState], found: walk.Found) -> None:
+        """Write down the disks of files whose disk has another number than when they were read: in `rows` too."""
+        seen = {path: state.device for path, state in found.files.items() if rows.get(path) == state}
+        changed = {path: device for path, device in seen.items() if rows[path].device != device}
+        if not changed:
+            return
+        # What is gone from such a disk is gone from it by its new number.
+        numbers = {rows[path].device: device for path, device in changed.items() if rows[path].device}
+        for path in seen.keys() - changed.keys():
+            numbers.pop(rows[path].device, None)
+        lost = {path: row.device for path, row in rows.items() if path not in seen and row.device in numbers}
+        changed |= {path: numbers[device] for path, device in lost.items()}
+        self._store.put_devices(album.id, changed)
+        rows |= {path: replace(rows[path], device=device) for path, device in changed.items()}
+
+    def _look_at(self, hints: Sequence[bytes]) -> None:
+        """Bring the rows of some paths up to date."""
+        self.progress = Progress(found=len(hints))
+        if len(hints) >= MANY_FILES:
+            self._pool.warm()
+        albums = [album for album in self._store.albums() if self._stands(album, hints)]
+        targets: list[_Target] = []
+        gone: list[Gone] = []
+        # Of an album without rows none need be asked for, path by path.
+        indexed = self._store.counts_by_album() if len(hints) >= MANY_FILES else {album.id for album in albums}
+        for hint in hints:
+            album = _album_of(albums, hint)
+            if album is not None:
+                self._classify(album, hint, targets, gone, has_rows=album.id in indexed)
+        # What is gone comes last: a file that was moved is found at its new place while its old row still stands.
+        left = self._apply_moves({target.absolute: target for target in targets}.values())
+        self._mailbox.put([target.absolute for target in left if not target.settled], self._watch.settle_s)
+        self._read([target for target in left if target.settled])
+        self._forget(gone)
+
+    def _stands(self, album: Album, hints: Sequence[bytes]) -> bool:
+        """Whether hints say anything of the album: when its disk is away they are about what lies below its mount."""
+        if not any(_album_of([album], hint) for hint in hints):
+            return False
+        if album.state != "missing" and self._is_in_place(album):
+            return True
+        # Whether it is back is for a walk to say, which then finds all that the hints were about.
+        self._scan_album(album, accept_losses=False)
+        return False
+
+    def _classify(self, album: Album, hint: bytes, targets: list[_Target], gone: list[Gone], *, has_rows: bool) -> None:
+        path = hint[len(album.path) + 1 :]
+        if not path:
+            self._scan_album(album, accept_losses=False)
+            return
+        wanted = not self._rules.excludes(path)
+        try:
+            if wanted and walk.is_folder(hint):
+                self._compare_folder(album, path, targets, gone)
+                return
+            # Asked for whatever its name is: what cannot be looked at is not known to be gone.
+            state = walk.state_at(hint) if wanted else None
+        except OSError as error:
+            logger.debug("cannot look path=%s reason=%s", os.fsdecode(hint), error.strerror)
+            return
+        if state is None or not self._rules.is_image_name(path):
+            gone.append(Gone(album.id, path))
+            return
+        rows = self._store.file_states(album.id, path) if has_rows else {}
+        if rows.pop(path, None) != state:
+            # No event will tell that it goes on growing.
+            growing = self._is_unheard(album, hint) and bool(self._fresh([state]))
+            targets.append(_Target(album, path, state, settled=not growing))
+        # A file has taken the place of a folder.
+        gone += [Gone(album.id, below, below=False) for below in rows]
+
+    def _is_unheard(self, album: Album, path: bytes) -> bool:
+        return album.state == "polling" or self._unheard.get(album.id, Unheard()).has(walk.parent(path))
+
+    def _compare_folder(self, album: Album, folder: bytes, targets: list[_Target], gone: list[Gone]) -> None:
+        """Look below a folder that came or was moved: its files raised no events of their own, or too early."""
+        rows = self._store.file_states(album.id, folder)
+        if rows.pop(folder, None) is not None:
+            gone.append(Gone(album.id, folder, below=False))
+        found = walk.walk(album.path, folder, self._rules, now_ns=self._now_ns())
+        fresh = self._fresh(found.files.values())
+        targets += [
+            _Target(album, path, state, state not in fresh)
+            for path, state in found.files.items()
+            if rows.get(path) != state
+        ]
+        self._put(album, _vanished(rows, found), 0.0)
+
+    def _compare(self, album: Album, rows: Mapping[bytes, FileState], found: walk.Found) -> tuple[int, int]:
+        """Put what differs between rows and walk into the mailbox; return how many differ and how many are gone."""
+        differing = {path: state for path, state in found.files.items() if rows.get(path) != state}
+        vanished = _vanished(rows, found)
+        if album.id not in self._accepted:
+            reached = [path for path in vanished if self._may_forget(path, rows[path], found.device_at(path))]
+            self._count_out_of_reach(album, len(vanished) - len(reached))
+            vanished = reached
+        fresh_states = self._fresh(differing.values())
+        fresh = [path for path, state in differing.items() if state in fresh_states]
+        # A file that was just written is read when it has been quiet, an old one at once; what is gone is looked at no
+        # sooner, because it may have been moved to there.
+        self._put(album, differing.keys() - fresh, 0.0)
+        self._put(album, fresh, self._watch.settle_s)
+        self._put(album, vanished, self._watch.settle_s if fresh else 0.0)
+        return len(differing), len(vanished)
+
+    def _may_forget(self, path: bytes, row: FileState, device: int | None) -> bool:
+        return self._is_reached(row, device) or self._rules.excludes(path)
+
+    def _count_out_of_reach(self, album: Album, count: int) -> None:
+        plan = self._plans[album.id]
+        if count and not plan.out_of_reach:
+            logger.warning("files out of reach album=%s files=%d reason=not mounted", os.fsdecode(album.path), count)
+        plan.out_of_reach = count
+
+    def _fresh(self, states: Iterable[FileState]) -> set[FileState]:
+        """Return those states in which a file has not been for `settle_s` yet."""
+        now_ns = self._now_ns()
+        settled_before_ns = now_ns - int(self._watch.settle_s * 1e9)
+        return {state for state in states if settled_before_ns < state.mtime_ns <= now_ns}
+
+    def _put(self, album: Album, paths: Iterable[bytes], quiet_s: float) -> None:
+        self._mailbox.put([walk.joined(album.path, path) for path in paths], quiet_s)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _apply_moves(self, targets: Collection[_Target]) -> list[_Target]:
+        """Give the rows of files that merely have a new path that path, and return the targets left to read."""
+        left: list[_Target] = []
+        moves: list[Change] = []
+        claimed: set[int] = set()
+        # Asked for together: in a first index there are none.
+        inodes = self._store.indexed_inodes([target.state.inode for target in targets])
+        for target in targets:
+            old = self._vanished_twin(target, claimed) if target.state.inode in inodes else None
+            if old is None:
+                left.append(target)
+            else:
+                claimed.add(old)
+                moves.append(Moved(old, target.album.id, target.path))
+        if moves:
+            self._commit(moves)
+        return left
+
+    def _vanished_twin(self, target: _Target, claimed: set[int]) -> int | None:
+        for file_id, path in self._store.same_inode(target.state):
+            if file_id not in claimed and path != target.absolute and _has_left(path, target.state):
+                return file_id
+        return None
+
+    def _read(self, targets: Sequence[_Target]) -> None:
+        if not targets:
+            return
+        targets = sorted(targets, key=lambda target: reading_order(target.state))
+        self.progress = Progress(found=len(targets))
+        for start in range(0, len(targets), TASK_FILES):
+            if self._stopping:
+                return
+            self._read_some(targets[start : start + TASK_FILES])
+        took = time.monotonic() - self.progress.started
+        logger.info("read files=%d errors=%d took_s=%.2f", self.progress.done, self.progress.errors, took)
+
+    def _read_some(self, targets: Sequence[_Target]) -> None:
+        known = self._store.known_digests(list({target.state.size_bytes for target in targets}))
+        by_path = {target.absolute: target for target in targets}
+        tasks = [ReadTask(path, known.get(target.state.size_bytes, frozenset())) for path, target in by_path.items()]
+        changes: list[Change] = []
+        results = self._pool.read_files(tasks)
+        try:
+            for task, result in results:
+                changes.extend(self._change(by_path[task.path], result))
+                self.progress.done += 1
+                self.progress.errors += isinstance(result, Unreadable)
+                if len(changes) >= BATCH_FILES:
+                    self._commit(changes)
+                    changes = []
+                if self._stopping:
+                    break
+        finally:
+            _close(results)
+        if changes:
+            self._commit(changes)
+
+    def _change(self, target: _Target, result: Facts | Unreadable) -> Iterator[Change]:
+        state = replace(result.state or target.state, device=target.state.device)
+        if isinstance(result, Unreadable) and (result.code in TRANSIENT or result.code == "vanished"):
+            # Written to or taken away while it was read: the event of that is on its way, this look is not lost.
+            self.hint(target.absolute)
+        elif isinstance(result, Unreadable):
+            logger.debug("unreadable path=%s code=%s", os.fsdecode(target.absolute), result.code)
+            yield Failed(target.album.id, target.path, state, result)
+        else:
+            yield Indexed(target.album.id, target.path, state, result)
+
+    def _forget(self, gone: Sequence[Gone]) -> None:
+        """Drop the rows of what is gone, unless the whole album is: that is a lost disk, not a wish."""
+        by_album: dict[int, list[Gone]] = {}
+        suspect: set[int] = set()
+        roots = {album.id: album.path for album in self._store.albums()}
+        for one in gone:
+            rows = self._store.file_states(one.album_id, one.path)
+            if not rows or one.album_id not in roots:
+                continue
+            device = walk.device_at(walk.joined(roots[one.album_id], one.path))
+            if one.album_id in self._accepted or all(self._may_forget(*row, device) for row in rows.items()):
+                by_album.setdefault(one.album_id, []).append(one)
+            else:
+                suspect.add(one.album_id)
+        for album in self._store.albums():
+            if album.id in by_album and (album.id in self._accepted or walk.has_entries(album.path)):
+                self._commit(by_album[album.id])
+            elif album.id in by_album:
+                suspect.add(album.id)
+            if album.id in suspect:
+                self._scan_album(album, accept_losses=False)
+
+    def _commit(self, changes: Sequence[Change]) -> None:
+        applied = self._store.apply(changes)
+        self._publish(applied)
+        logger.debug("commit changes=%d clock=%d", len(changes), applied.clock)
+
+    def _publish(self, applied: Applied) -> None:
+        # A file whose content went with its last other file while this one was read is read for itself.
+        for change in applied.again:
+            self.hint(self._path_of(change))
+        if applied.added or applied.gone:
+            self._searcher.change(applied.added, applied.gone)
+            # The commit has woken who works on new contents; only now they are in view.
+            self._store.wake()
+
+    def _path_of(self, change: Indexed) -> bytes:
+        root = next((album.path for album in self._store.albums() if album.id == change.album_id), b"")
+        return walk.joined(root, change.path)
+
+    def _finish_baselines(self) -> None:
+        for album in self._store.albums():
+            if not album.baseline and album.id in self._plans and album.state != "missing":
+                self._store.finish_baseline(album.id)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """When an album is gone through next, and what is remembered of it until then; only the line's thread writes it.
+
+    Parameters
+    ----------
+    walk_at, last_at : float
+        Monotonic seconds of the next walk, and of the last walk or look.
+    polled : bool
+        Whether its folders are looked at between walks.
+    folders : dict
+        What the last walk or look knew of its folders.
+    missing : str
+        Why it is missing; empty when it is not.
+    out_of_reach : int
+        Files on a disk inside the album that is not mounted.
+    """
+
+    walk_at: float = 0.0
+    last_at: float = 0.0
+    polled: bool = False
+    folders: dict[bytes, walk.Folder] = field(default_factory=dict)
+    missing: str = ""
+    out_of_reach: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _ScanRequest:
+    ticket: int
+    path: bytes | None
+    accept_losses: bool
+
+
+class _ScanRequests:
+    """Walks asked for and not yet done, in order."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: list[_ScanRequest] = []
+        self._last = 0
+        self.done = 0
+
+    @property
+    def waiting(self) -> bool:
+        return self.done < self._last
+
+    def add(self, path: bytes | None, accept_losses: bool) -> int:
+        with self._lock:
+            self._last += 1
+            self._requests.append(_ScanRequest(self._last, path, accept_losses))
+            return self._last
+
+    def take(self) -> list[_ScanRequest]:
+        with self._lock:
+            taken, self._requests = self._requests, []
+            return taken
+
+    def finish(self, request: _ScanRequest) -> None:
+        self.done = request.ticket
+
+
+def reading_order(state: FileState) -> tuple[int, int]:
+    """Return by what files are sorted before they are read: disk by disk, as they most likely lie there.
+
+    On a disk that turns, inodes that follow each other lie near each other, and so do their files.  On one that does
+    not, the order costs nothing; and whether a disk turns is not known behind a RAID, a USB bridge or a network.
+    """
+    return state.device, state.inode
+
+
+def _vanished(rows: Mapping[bytes, FileState], found: walk.Found) -> list[bytes]:
+    return [path for path in rows if path not in found.files and found.would_have(path)]
+
+
+def _has_left(path: bytes, state: FileState) -> bool:
+    """Whether a file of this state is no longer at `path`: nothing is there, or another file that took its name."""
+    try:
+        return walk.state_at(path) != state
+    except OSError:
+        return False
+
+
+def _album_of(albums: Sequence[Album], path: bytes) -> Album | None:
+    return next((one for one in albums if path == one.path or path.startswith(one.path + b"/")), None)
+
+
+def _close(results: object) -> None:
+    close = getattr(results, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,105 @@
+"""Whether a new map is taken into use.
+
+In: codes, and the positions of the same contents on the map in use and on a new one.  Out: a verdict.  Never here:
+fitting, rows, threads.
+
+Both maps are asked for the same thing about the same contents: how many of their nearest by code are near on the map.
+These contents are held out of every fit, so that neither map has learnt them; a collection too small for that is
+compared on what there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.map import quality
+
+HELD_OUT_SHARE = 0.05
+FEWEST_HELD_OUT = 20
+MOST_HELD_OUT = 500
+"""A twentieth is held out, but no more than are needed: the mean of 500 shares is known to 0.015.  Where a twentieth is
+fewer than 20, nobody is held out: each image counts there."""
+
+TOLERANCE = 0.005
+"""A difference that nobody would notice: one neighbour in two hundred."""
+
+FEWEST_COVERED_FRACTION = 0.5
+"""A map that was fitted on less of the collection is replaced whatever it keeps."""
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_ALL = 2**64
+
+
+def held_out(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which contents no fit may see: a share of them that their ids alone decide.
+
+    Parameters
+    ----------
+    ids : (n,) ndarray of int64
+
+    Returns
+    -------
+    (n,) ndarray of bool
+        In a collection that grows, who is held out was so before.
+
+    Notes
+    -----
+    Ids are spread by Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4): neighbours land far apart.
+    """
+    if len(ids) * HELD_OUT_SHARE < FEWEST_HELD_OUT:
+        return np.zeros(len(ids), bool)
+    share = min(HELD_OUT_SHARE, MOST_HELD_OUT / len(ids))
+    return ids.astype(np.uint64) * np.uint64(_GOLDEN) < np.uint64(int(share * _ALL))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a new map compares with the one in use.
+
+    Parameters
+    ----------
+    compared : int
+        Contents asked about; 0 when there was nothing to compare.
+    kept, kept_before : float
+        Share of their true neighbours that are near on the new map and on the one in use, in [0, 1].
+    spread : float
+        Standard error of the difference.
+    """
+
+    compared: int = 0
+    kept: float = 0.0
+    kept_before: float = 0.0
+    spread: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the new map is not worse, as far as can be told: within two standard errors or `TOLERANCE`."""
+        return self.kept >= self.kept_before - max(TOLERANCE, 2 * self.spread)
+
+
+def compare(
+    codes: NDArray[np.float32],
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    rows: NDArray[np.intp],
+) -> Verdict:
+    """Compare two maps of the same contents.
+
+    Parameters
+    ----------
+    codes : (n, f) ndarray of float32
+        Of all contents.
+    before, after : (n, d) ndarray of float32
+        Their positions; the two maps may differ in d.
+    rows : (m,) ndarray of intp
+        The contents asked about.
+    """
+    if len(codes) <= quality.TRUE_NEIGHBORS or len(rows) == 0:
+        return Verdict()
+    true_ids = quality.true_neighbors(codes, rows)
+    kept, kept_before = quality.kept(after, rows, true_ids), quality.kept(before, rows, true_ids)
+    spread = float(np.std(kept - kept_before)) / len(rows) ** 0.5
+    return Verdict(len(rows), float(kept.mean()), float(kept_before.mean()), spread)

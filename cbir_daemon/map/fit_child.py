@@ -1,0 +1,39 @@
+"""The process that fits a map.
+
+In: one frame that names a folder with the codes and their ids, and carries the settings.  Out: frames of progress, then
+the report with rows, positions and what else was found, or the sentence that says why there is no map.  Never here: how
+a map is fitted (`fitting`), when.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cbir_daemon.errors import CbirError
+from cbir_daemon.map.fit import FitSettings, Stage
+from cbir_daemon.map.fitting import Fitting
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.system.child import Channel, serve
+
+NICE = 19
+
+
+def answer(frame: Frame, channel: Channel) -> None:
+    """Fit what the frame asks for; the daemon ends the process."""
+    settings = FitSettings(**frame.message["settings"])
+
+    def tell(stage: Stage, done: int, total: int, message: str) -> None:
+        channel.send({"stage": stage, "done": done, "total": total, "message": message})
+
+    try:
+        message, blob = Fitting(Path(frame.message["folder"]), settings, tell).run()
+    except CbirError as error:
+        channel.send({"failed": error.message, "hint": error.hint})
+    except MemoryError:
+        channel.send({"failed": "not enough memory to fit the map", "hint": "lower max_fit_images"})
+    else:
+        channel.send(message, blob)
+
+
+if __name__ == "__main__":
+    serve(answer, nice=NICE)

@@ -1,0 +1,281 @@
+"""A fit from codes to artifact: graph, tuning, map, flat map, files.
+
+In: a folder with codes and ids, settings.  Out: the artifact, and what the daemon wants to know of it.  Each stage
+leaves a file, and a fit that was broken off goes on behind the last (`stages`).  Never here: frames, when to fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import umap
+from numpy.typing import NDArray
+
+from cbir_daemon.errors import ModelError
+from cbir_daemon.map import artifact, graph, tuning
+from cbir_daemon.map.fit import FEWEST_IMAGES, NAMES_FILE, FitSettings, Previous, Stage
+from cbir_daemon.map.graph import Graph
+from cbir_daemon.map.layout import Recipe, fit_map, flatten, only_for_projecting, project
+from cbir_daemon.map.memory import affordable_images, available_mib, needed_mib, peak_mib
+from cbir_daemon.map.neighbors import NEAREST, Neighbors, to_points
+from cbir_daemon.map.sample import draw_rows
+from cbir_daemon.map.stages import Stages
+from cbir_daemon.map.trials import Trials
+from cbir_daemon.map.warm import WarmStart, carried_over
+from cbir_daemon.records import Candidate
+
+GRAPH_FILE = "graph"
+"""Below the folder of models: it outlives the fit."""
+
+TUNE_STAGE = "tune.json"
+MAP_STAGE = artifact.MODEL_FILE
+FLAT_STAGE = artifact.FLAT_FILE
+
+FIT_STEPS = 100
+"""Progress within a fit: one half is the map, the other the flat one."""
+
+CHANGE_NOTHING = ("threads", "max_memory_mib")
+"""Settings with which a fit comes out the same."""
+
+Tell = Callable[[Stage, int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What is fitted.
+
+    Parameters
+    ----------
+    rows : (n,) ndarray of intp
+        Of what was offered, ascending.
+    ids : (n,) ndarray of int64
+        Names of these rows.
+    points : (n, f) ndarray of float32
+        Their codes, as unit rows.
+    """
+
+    rows: NDArray[np.intp]
+    ids: NDArray[np.int64]
+    points: NDArray[np.float32]
+
+
+class Fitting:
+    """One fit.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the codes and their names; becomes the artifact.
+    settings : FitSettings
+        What to fit.
+    tell : callable
+        Gets stage, steps done, steps in all and a sentence.
+    """
+
+    def __init__(self, folder: Path, settings: FitSettings, tell: Tell) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._tell = tell
+        self._started_s = time.monotonic()
+
+    def run(self) -> tuple[dict[str, Any], bytes]:
+        """Return the message that ends the fit, and rows, positions and what else was found of them as bytes."""
+        ids, previous = _read_names(self._folder / NAMES_FILE)
+        images = self._load(ids)
+        warm = None if previous is None else WarmStart.of(previous, images.ids)
+        stages = Stages(self._folder.parent, self._key(images, previous if warm else None))
+        known = self._find_neighbors(images)
+        curve = () if warm else self._tune(images, known, stages)
+        recipe = self._recipe(warm or tuning.choose(curve)).with_care(len(images.rows))
+        # The wide lists are not needed any more.
+        neighbors = known.neighbors().first(max(NEAREST, recipe.n_neighbors)).copied()
+        del known
+        model = self._fit(images.points, neighbors, recipe, warm, stages)
+        flat = self._flatten(images.points, neighbors, model, warm, stages)
+        curve = curve or (self._judge(images.points, neighbors, model),)
+        name, digest = self._save(images.points, model, flat)
+        report = {
+            **asdict(tuning.choose(curve)),
+            "fitted_images": len(images.rows),
+            "seed": self._settings.seed,
+            "duration_s": time.monotonic() - self._started_s,
+            "peak_mib": peak_mib(),
+            "curve": [asdict(candidate) for candidate in curve],
+            "artifact": name,
+            "sha256": digest.hex(),
+        }
+        parts = (images.rows.astype(np.int64), model.embedding_, flat, neighbors.first(NEAREST).distances.mean(axis=1))
+        return {"report": report}, b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+
+    def _load(self, ids: NDArray[np.int64]) -> Collection:
+        """Return what will be fitted.  The files may be written over afterwards."""
+        codes = np.load(self._folder / artifact.CODES_FILE, mmap_mode="r")
+        images, features = codes.shape
+        most = min(self._settings.max_fit_images, self._affordable(features))
+        rows = draw_rows(ids, most, self._settings.seed)
+        if len(rows) == images:
+            return Collection(rows, ids, to_points(codes))
+        self._tell("graph", 0, 1, f"fitting a sample of {len(rows)} of {images} images")
+        return Collection(rows, ids[rows], to_points(codes[rows]))
+
+    def _affordable(self, features: int) -> int:
+        limit_mib = self._settings.max_memory_mib or available_mib()
+        images = affordable_images(limit_mib, features, max(tuning.N_NEIGHBORS))
+        if images < FEWEST_IMAGES:
+            needed = needed_mib(FEWEST_IMAGES, features, max(tuning.N_NEIGHBORS))
+            raise ModelError(
+                f"{limit_mib:.0f} MiB of memory are too few to fit a map",
+                hint=f"at least {math.ceil(needed)} MiB are needed",
+            )
+        return images
+
+    def _key(self, images: Collection, previous: Previous | None) -> str:
+        """Return what is equal for fits that must come out equal."""
+        settings = {name: value for name, value in asdict(self._settings).items() if name not in CHANGE_NOTHING}
+        facts = [artifact.MODEL_VERSION, artifact.running_versions(), settings, graph.is_exact(len(images.rows))]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        for part in (images.ids, images.points, *(astuple(previous) if previous else ())):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    def _find_neighbors(self, images: Collection) -> Graph:
+        """Bring the graph of the fit before up to date, and keep it."""
+        path = self._folder.parent / GRAPH_FILE
+        count = len(images.rows)
+        self._tell("graph", 0, 1, f"finding the neighbours of {count} images")
+
+        def told(done: int, total: int) -> None:
+            self._tell("graph", done, total, f"found the neighbours of {done} of {total} images that are new")
+
+        old = Graph.load(path)
+        seed, threads = self._settings.seed, self._settings.threads
+        known = graph.updated(old, images.ids, images.points, seed=seed, threads=threads, progress=told)
+        if old is None or not known.equals(old):
+            known.save(path)
+        return known
+
+    def _tune(self, images: Collection, known: Graph, stages: Stages) -> tuple[Candidate, ...]:
+        """Return the curve; each score is kept as soon as it is there."""
+        settings = self._settings
+        fitted = len(tuning.split(len(images.rows), settings.tune_images, settings.seed)[0])
+        scores: list[list[Any]] = json.loads(stages.load(TUNE_STAGE) or b"[]")
+        ready = {(row[0], row[1], row[2]): Candidate(row[0], row[1], row[3], row[4]) for row in scores}
+        trials: Trials | None = None
+
+        def trial(n_neighbors: int, n_components: int, repetition: int) -> Candidate:
+            nonlocal trials
+            trials = trials or Trials(known, images.points, settings)
+            found = trials.run(n_neighbors, n_components, repetition)
+            scores.append([n_neighbors, n_components, repetition, found.trustworthiness, found.neighbor_recall])
+            stages.keep(TUNE_STAGE, json.dumps(scores).encode())
+            return found
+
+        def told(done: int, total: int, message: str) -> None:
+            self._tell("tune", done, total, message)
+
+        dimensions = (settings.n_components,) if settings.n_components else tuning.N_COMPONENTS
+        return tuning.Search(tuning.candidate_neighbors(fitted), dimensions, trial, told, ready).run()
+
+    def _recipe(self, chosen: Candidate | WarmStart) -> Recipe:
+        return Recipe(chosen.n_neighbors, chosen.n_components, self._settings.seed, self._settings.min_dist)
+
+    def _fit(
+        self,
+        points: NDArray[np.float32],
+        neighbors: Neighbors,
+        recipe: Recipe,
+        warm: WarmStart | None,
+        stages: Stages,
+    ) -> umap.UMAP:
+        """Fit the chosen map of all images."""
+        if (kept := stages.load(MAP_STAGE)) is not None:
+            self._tell("fit", FIT_STEPS // 2, FIT_STEPS, "taking up the map of the fit that was broken off")
+            return joblib.load(io.BytesIO(kept))
+
+        def told(epochs: int, of: int) -> None:
+            steps = FIT_STEPS // 2 * epochs // of
+            self._tell("fit", steps, FIT_STEPS, f"fitting the map of {len(points)} images: {epochs} of {of} epochs")
+
+        start = None if warm is None else carried_over(warm.rows, warm.positions, neighbors, recipe.seed)
+        model = fit_map(points, neighbors, recipe, start=start, told=told)
+        stages.keep(MAP_STAGE, _pickled(model))
+        return model
+
+    def _flatten(
+        self,
+        points: NDArray[np.float32],
+        neighbors: Neighbors,
+        model: umap.UMAP,
+        warm: WarmStart | None,
+        stages: Stages,
+    ) -> NDArray[np.float32]:
+        """Fit the flat map of the same images."""
+        if (kept := stages.load(FLAT_STAGE)) is not None:
+            flat: NDArray[np.float32] = np.load(io.BytesIO(kept), allow_pickle=False)
+            return flat
+
+        def told(epochs: int, of: int) -> None:
+            steps = FIT_STEPS // 2 + FIT_STEPS // 2 * epochs // of
+            self._tell("fit", steps, FIT_STEPS, f"fitting the flat map: {epochs} of {of} epochs")
+
+        start = None if warm is None else carried_over(warm.rows, warm.flat, neighbors, self._settings.seed)
+        flat = flatten(model, points, start=start, told=told)
+        stages.keep(FLAT_STAGE, _saved(flat))
+        return flat
+
+    def _judge(self, points: NDArray[np.float32], neighbors: Neighbors, model: umap.UMAP) -> Candidate:
+        """Score a map on which nobody was held out: the sample is projected anew, each without itself."""
+        size, seed = self._settings.score_sample, self._settings.seed
+        judge = tuning.Judge.prepare(points, neighbors, None, size=size, seed=seed)
+        sampled = Neighbors(neighbors.ids[judge.sample], neighbors.distances[judge.sample])
+        projected = project(model, sampled.first(model.n_neighbors))
+        return judge.score(model.embedding_, projected, model.n_neighbors)
+
+    def _save(self, points: NDArray[np.float32], model: umap.UMAP, flat: NDArray[np.float32]) -> tuple[str, bytes]:
+        self._tell("save", 0, 1, "saving the map")
+        with artifact.new_file(self._folder / artifact.CODES_FILE) as file:
+            np.save(file, points)
+        with artifact.new_file(self._folder / artifact.FLAT_FILE) as file:
+            np.save(file, flat)
+        with artifact.new_file(self._folder / artifact.MODEL_FILE) as file:
+            joblib.dump(only_for_projecting(model), file)
+        parameters = {
+            "images": len(points),
+            "min_dist": model.min_dist,
+            "n_components": model.n_components,
+            "n_neighbors": model.n_neighbors,
+            "seed": self._settings.seed,
+        }
+        (self._folder / NAMES_FILE).unlink()
+        return artifact.seal(self._folder, self._settings.code_version, parameters)
+
+
+def _read_names(path: Path) -> tuple[NDArray[np.int64], Previous | None]:
+    with np.load(path, allow_pickle=False) as named:
+        if "previous_ids" not in named:
+            return named["ids"], None
+        numbers = (int(named[f"previous_{name}"]) for name in ("n_neighbors", "n_components"))
+        arrays = (named[f"previous_{name}"] for name in ("ids", "positions", "flat"))
+        return named["ids"], Previous(*arrays, *numbers)
+
+
+def _pickled(model: umap.UMAP) -> bytes:
+    stream = io.BytesIO()
+    joblib.dump(model, stream)
+    return stream.getvalue()
+
+
+def _saved(array: NDArray[np.float32]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()

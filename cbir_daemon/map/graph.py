@@ -1,0 +1,382 @@
+"""Who is nearest to whom among all that is fitted: kept from one fit to the next, and brought up to date.
+
+In: ids and points of what will be fitted, and the graph of the time before.  Out: the neighbours of each.  Never here:
+umap, what a map is.
+
+Up to `EXACT_IMAGES` the graph is exact: a graph that was brought up to date is, bit for bit, the one that would be made
+anew.  Above, inverted lists propose neighbours (`inverted`) when their library is installed, and only the distances are
+exact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.errors import StorageError
+from cbir_daemon.map.artifact import new_file
+from cbir_daemon.map.neighbors import (
+    Neighbors,
+    block_rows,
+    closer,
+    exact_distances,
+    nearest_to_rows,
+)
+
+try:
+    from cbir_daemon.map.inverted import InvertedLists
+except ImportError:
+    # The extra `index` is not installed: exact at any size.
+    InvertedLists = None  # type: ignore[assignment,misc]
+
+EXACT_IMAGES = 20_000
+"""Images up to which comparing all pairs is as quick as inverted lists (see docs/model.md)."""
+
+WIDTH = 100
+"""Neighbours known of each image: as many as the largest `n_neighbors` that is tried."""
+
+SPARE = 28
+"""More neighbours that are kept, so that an image that loses some to deletion still knows enough."""
+
+MOST_BYTES = 2**30
+"""For all lists: a collection of more than a million images knows fewer neighbours of each."""
+
+NEIGHBOR_BYTES = 8
+NOBODY = -1
+
+NEW_SHARE = 0.1
+"""With inverted lists a graph is made anew when more than this share is: that is quicker then."""
+
+MAGIC = b"cbirgraph2\n"
+DIGEST_BYTES = 32
+SUM_SEED = 20
+BLOCK_IMAGES = 4096
+
+Progress = Callable[[int, int], None]
+"""Gets images done and images in all."""
+
+
+def width_of(images: int) -> int:
+    """Return how many neighbours of each of so many images a graph is sure to know."""
+    return max(1, min(WIDTH, images - 1, MOST_BYTES // (NEIGHBOR_BYTES * images) - SPARE))
+
+
+def is_exact(images: int) -> bool:
+    """Return whether a graph of so many images is exact."""
+    return images <= EXACT_IMAGES or InvertedLists is None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The nearest others of each image.
+
+    Parameters
+    ----------
+    ids : (n,) ndarray of int64
+        Names of the images, ascending.
+    sums : (n,) ndarray of uint64
+        Checksums of their codes, so that an id that came to mean another image is noticed.
+    near : (n, w) ndarray of int32
+        Rows of their nearest others, nearest first, equals in order of row; `NOBODY` behind the last that is known.
+    distances : (n, w) ndarray of float32
+        To each of these; infinite behind the last.
+    exact : bool
+        Whether nobody nearer was left out.
+    """
+
+    ids: NDArray[np.int64]
+    sums: NDArray[np.uint64]
+    near: NDArray[np.int32]
+    distances: NDArray[np.float32]
+    exact: bool
+
+    def neighbors(self) -> Neighbors:
+        """Return as many neighbours as are known of every image."""
+        width = width_of(len(self.ids))
+        return Neighbors(self.near[:, :width], self.distances[:, :width]).tied()
+
+    def equals(self, other: Graph) -> bool:
+        """Say whether nothing has changed between two graphs."""
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in self.__slots__)
+
+    def save(self, path: Path) -> None:
+        """Write the graph to a file, whole or not at all.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses.
+        """
+        unfinished = path.with_name(path.name + ".new")
+        with new_file(unfinished) as file:
+            written = _Digested(file)
+            written.write(MAGIC)
+            for part in (self.ids, self.sums, self.near, self.distances, np.array(self.exact)):
+                np.save(written, part, allow_pickle=False)
+            file.write(written.digest)
+        try:
+            unfinished.replace(path)
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Graph | None:
+        """Return the graph of a file; None when there is none, or it is not what was written."""
+        try:
+            with path.open("rb") as file:
+                if not _is_whole(file):
+                    return None
+                ids, sums, near, distances, exact = (np.load(file, allow_pickle=False) for _ in range(5))
+        except (OSError, ValueError, EOFError):
+            return None
+        return cls(ids, sums, near, distances, bool(exact))
+
+
+def built(
+    ids: NDArray[np.int64],
+    points: NDArray[np.float32],
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    progress: Progress = lambda _done, _total: None,
+) -> Graph:
+    """Return the graph of `points`, made anew.
+
+    Parameters
+    ----------
+    ids : (n,) ndarray of int64
+        Names of the rows, ascending; at least two.
+    points : (n, f) ndarray of float32
+        Unit rows.
+    seed, threads : int
+        For inverted lists.
+    progress : callable, optional
+    """
+    count = len(ids)
+    near, distances = _empty(count)
+    _search(points, np.arange(count), near, distances, seed=seed, threads=threads, progress=progress)
+    return Graph(ids, checksums(points), near, distances, is_exact(count))
+
+
+def updated(
+    old: Graph | None,
+    ids: NDArray[np.int64],
+    points: NDArray[np.float32],
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    progress: Progress = lambda _done, _total: None,
+) -> Graph:
+    """Return the graph of `points`, with what is still true of the old one.
+
+    Images that stayed keep their lists, without those that went; new ones are looked up among all and take their places
+    in the lists of the others.  A list that became too short is made anew.
+
+    Parameters
+    ----------
+    old : Graph or None
+        Of the time before.
+    ids, points, seed, threads, progress
+        As for `built`.
+    """
+    count, exact = len(ids), is_exact(len(ids))
+    if old is None or (exact and not old.exact) or old.near.shape[1] != _columns(len(old.ids)):
+        return built(ids, points, seed=seed, threads=threads, progress=progress)
+    sums = checksums(points)
+    _, was, now = np.intersect1d(old.ids, ids, assume_unique=True, return_indices=True)
+    same = old.sums[was] == sums[now]
+    was, now = was[same], now[same]
+    if len(now) < 2 or (not exact and count - len(now) > NEW_SHARE * count):
+        return built(ids, points, seed=seed, threads=threads, progress=progress)
+    near, distances = _empty(count)
+    complete = _carry_over(old, was, now, near, distances)
+    new = np.setdiff1d(np.arange(count), now, assume_unique=True)
+    if len(new):
+        _insert(points, now, new, near, distances, complete)
+    short = now[np.count_nonzero(near[now] != NOBODY, axis=1) < width_of(count)]
+    fresh = np.union1d(new, short)
+    _search(points, fresh, near, distances, seed=seed, threads=threads, progress=progress)
+    return Graph(ids, sums, near, distances, exact)
+
+
+def checksums(points: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return a number for each row that another row has by a chance of 2**-32 at most.
+
+    References
+    ----------
+    D. Lemire, O. Kaser: Strongly universal string hashing is fast. Computer Journal 57 (2014), multilinear hashing.
+    """
+    factors = np.random.default_rng(SUM_SEED).integers(2**64, size=points.shape[1], dtype=np.uint64) | np.uint64(1)
+    sums = np.empty(len(points), np.uint64)
+    for start in range(0, len(points), BLOCK_IMAGES):
+        block = np.ascontiguousarray(points[start : start + BLOCK_IMAGES]).view(np.uint32)
+        sums[start : start + BLOCK_IMAGES] = block.astype(np.uint64) @ factors
+    return sums
+
+
+def _columns(images: int) -> int:
+    return min(width_of(images) + SPARE, images - 1)
+
+
+def _empty(images: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    shape = (images, _columns(images))
+    return np.full(shape, NOBODY, np.int32), np.full(shape, np.inf, np.float32)
+
+
+def _carry_over(
+    old: Graph,
+    was: NDArray[np.intp],
+    now: NDArray[np.intp],
+    near: NDArray[np.int32],
+    distances: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """Fill the rows `now` with what the old rows `was` know of those that stayed.
+
+    Returns
+    -------
+    (m,) ndarray of bool
+        Which of them know all that stayed.
+    """
+    # Both are in order of id, so that equals stay in order of row.
+    renamed = np.full(len(old.ids) + 1, NOBODY, np.int32)
+    renamed[was] = now
+    columns = min(near.shape[1], old.near.shape[1])
+    for start in range(0, len(was), BLOCK_IMAGES):
+        rows = slice(start, start + BLOCK_IMAGES)
+        # The last entry is for nobody.
+        stayed = renamed[old.near[was[rows]]]
+        order = np.argsort(stayed == NOBODY, axis=1, kind="stable")[:, :columns]
+        known = np.take_along_axis(stayed, order, axis=1)
+        near[now[rows], :columns] = known
+        far = np.take_along_axis(old.distances[was[rows]], order, axis=1)
+        distances[now[rows], :columns] = np.where(known == NOBODY, np.inf, far)
+    return np.asarray(np.count_nonzero(near[now] != NOBODY, axis=1) == len(now) - 1)
+
+
+def _insert(
+    points: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    new: NDArray[np.intp],
+    near: NDArray[np.int32],
+    distances: NDArray[np.float32],
+    complete: NDArray[np.bool_],
+) -> None:
+    """Put the new rows where they belong in the lists of `rows`, which are exact as far as they go."""
+    added = points[new]
+    step = min(BLOCK_IMAGES, block_rows(added))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        known = np.count_nonzero(near[block] != NOBODY, axis=1)
+        last = np.maximum(known - 1, 0), np.arange(len(block))
+        # Behind its last entry a list knows nothing, unless it has everybody.
+        free = complete[start : start + step]
+        horizon = np.where(free, np.inf, np.where(known > 0, distances[block][last[1], last[0]], -np.inf))
+        horizon_id = np.where(free, len(points), near[block][last[1], last[0]])
+        at, ids, apart = closer(added, points[block], horizon.astype(np.float32), near.shape[1])
+        ids = new[ids]
+        inside = (apart < horizon[at]) | ((apart == horizon[at]) & (ids < horizon_id[at]))
+        _merge(block, at[inside], ids[inside], apart[inside], near, distances)
+
+
+def _merge(
+    block: NDArray[np.intp],
+    at: NDArray[np.intp],
+    ids: NDArray[np.intp],
+    apart: NDArray[np.float32],
+    near: NDArray[np.int32],
+    distances: NDArray[np.float32],
+) -> None:
+    """Merge pairs, of which `at` says the place of the list's row in `block`, into the lists."""
+    touched, place = np.unique(at, return_inverse=True)
+    rows = block[touched]
+    columns = near.shape[1]
+    owner = np.concatenate([np.repeat(np.arange(len(rows)), columns), place])
+    who = np.concatenate([near[rows].ravel(), ids])
+    far = np.concatenate([distances[rows].ravel(), apart])
+    order = np.lexsort((who, far, owner))
+    best = order[np.searchsorted(owner[order], np.arange(len(rows)))[:, np.newaxis] + np.arange(columns)]
+    near[rows], distances[rows] = who[best], far[best]
+
+
+def _search(
+    points: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    near: NDArray[np.int32],
+    distances: NDArray[np.float32],
+    *,
+    seed: int,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Fill some rows anew."""
+    columns = near.shape[1]
+    if is_exact(len(points)):
+        found = nearest_to_rows(points, rows, columns, lambda done: progress(done, len(rows)))
+        near[rows], distances[rows] = found.ids, found.distances
+        return
+    lists = InvertedLists(points, seed=seed, threads=threads)
+    for start in range(0, len(rows), BLOCK_IMAGES):
+        block = rows[start : start + BLOCK_IMAGES]
+        # One more than is wanted: an image proposes itself.
+        proposed = lists.propose(points[block], columns + 1)
+        near[block], distances[block] = best_of(points, block, proposed, columns)
+        progress(start + len(block), len(rows))
+
+
+def best_of(
+    points: NDArray[np.float32], rows: NDArray[np.intp], proposed: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the `k` nearest of what was proposed for each row; what was proposed for few is found by comparing all."""
+    others = (proposed != NOBODY) & (proposed != rows[:, np.newaxis])
+    distances = np.full(proposed.shape, np.inf, np.float32)
+    at = np.nonzero(others)
+    distances[at] = exact_distances(points, proposed[at], points, rows[at[0]])
+    order = np.lexsort((proposed, distances), axis=1)[:, :k]
+    near = np.take_along_axis(proposed, order, axis=1).astype(np.int32)
+    distances = np.take_along_axis(distances, order, axis=1)
+    few = np.flatnonzero(np.isinf(distances[:, -1]))
+    if len(few):
+        found = nearest_to_rows(points, rows[few], k)
+        near[few], distances[few] = found.ids, found.distances
+    return near, distances
+
+
+class _Digested(io.RawIOBase):
+    """Writes to a file and digests what it writes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """Write and digest."""
+        self._sha256.update(data)
+        return self._file.write(data)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what was written."""
+        return self._sha256.digest()
+
+
+def _is_whole(file: BinaryIO) -> bool:
+    """Return whether a file is what was written; it then stands behind the magic."""
+    size = os.fstat(file.fileno()).st_size - DIGEST_BYTES
+    if size < len(MAGIC) or file.read(len(MAGIC)) != MAGIC:
+        return False
+    sha256, left = hashlib.sha256(MAGIC), size - len(MAGIC)
+    while left and (data := file.read(min(left, 2**20))):
+        sha256.update(data)
+        left -= len(data)
+    if left or file.read() != sha256.digest():
+        return False
+    file.seek(len(MAGIC))
+    return True

@@ -1,0 +1,322 @@
+"""The door to umap-learn: neighbours to a map, and new neighbours to positions on it.
+
+In: exact neighbours and hyper-parameters.  Out: a fitted model, and positions.  Never here: how neighbours were found,
+which hyper-parameters are good, files.
+
+Only child processes import this module: umap-learn and numba take seconds and 250 MB.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import umap
+import umap.layouts
+import umap.umap_
+from numpy.typing import NDArray
+
+from cbir_daemon.errors import ModelError
+from cbir_daemon.map.neighbors import Neighbors, symmetric
+from cbir_daemon.map.warm import INIT_NOISE
+
+FEW_IMAGES = 5_000
+"""Maps of so many images at most are made with more care; larger ones would gain little by it (see docs/model.md)."""
+
+EPOCHS, EPOCHS_OF_FEW = 200, 500
+"""Rounds of a fit.  `transform` takes a third of them; it must not choose by the number of rows it is given."""
+
+NEGATIVES, NEGATIVES_OF_FEW = 5, 30
+"""Images that push each image away, for each that pulls: umap-learn's own number, and what keeps more neighbours."""
+
+WARM_SHARE = 5
+WARM_ALPHA = 0.25
+"""A warm fit takes one in so many epochs, and steps of this share of a cold one's: it mends a map, and makes none."""
+
+TIED_SHARE = 2 / 3
+FEWEST_TIED = 2
+"""Share of its neighbours that each image is fully tied to in the fit, and how many at least (`local_connectivity`).
+
+In `transform` umap-learn takes one less.  With its default, 1, a projected image is fully tied to none.  Its weights
+are then scaled by the largest in the batch, and its bandwidth may be clamped by the batch's mean distance: an image
+lands elsewhere in company than alone.  With one full tie the largest weight of every row is 1 and the clamp is the
+row's own, so a batch is exactly the sum of its images (the random numbers are each row's own already).  Many full ties
+also keep more neighbours: see docs/model.md.
+"""
+
+INIT_RANGE = 10.0
+"""Range of the first positions in each dimension; umap-learn's own."""
+
+FLAT_COMPONENTS = 2
+
+TOLD_EACH_S = 1.0
+"""Time between two reports of progress within a layout."""
+
+INT32 = np.iinfo(np.int32)
+
+# umap-learn compiles these anew in every process, which costs seconds; numba keeps them on disk once told to.
+for _module, _name in (
+    (umap.umap_, "smooth_knn_dist"),
+    (umap.umap_, "compute_membership_strengths"),
+    (umap.layouts, "_nb_optimize_layout_euclidean_single_epoch"),
+):
+    if hasattr(_module, _name):
+        getattr(_module, _name).enable_caching()
+
+Told = Callable[[int, int], None]
+"""Gets epochs done and epochs in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a map is made with.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        Neighbours that pull at each image: few keep the finest structure, many the large one.
+    n_components : int
+        Dimensions of the map.
+    seed : int
+        Equal points and seeds give equal positions, bit for bit.
+    min_dist : float
+        How far apart the closest images are kept, 0 to 1.
+    epochs, negatives : int
+        Rounds, and images that push each image away for each that pulls: more keep more neighbours, and take longer.
+    """
+
+    n_neighbors: int
+    n_components: int
+    seed: int
+    min_dist: float = 0.0
+    epochs: int = EPOCHS
+    negatives: int = NEGATIVES
+
+    @property
+    def local_connectivity(self) -> int:
+        """Neighbours that each image is fully tied to."""
+        return max(FEWEST_TIED, math.floor(TIED_SHARE * self.n_neighbors))
+
+    def with_care(self, images: int) -> Recipe:
+        """Return the recipe for a map of so many images that is not made for a trial."""
+        if images > FEW_IMAGES:
+            return self
+        return replace(self, epochs=EPOCHS_OF_FEW, negatives=NEGATIVES_OF_FEW)
+
+
+def fit_map(
+    points: NDArray[np.float32],
+    neighbors: Neighbors,
+    recipe: Recipe,
+    *,
+    start: NDArray[np.float32] | None = None,
+    told: Told | None = None,
+) -> umap.UMAP:
+    """Fit a map.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows; they give the first positions.
+    neighbors : Neighbors
+        Of each of the points, at least `n_neighbors` wide.
+    recipe : Recipe
+        What it is made with.
+    start : (n, n_components) ndarray of float32, optional
+        Where to start a warm fit, which takes fewer and smaller steps; None starts cold.
+    told : callable, optional
+        Gets the progress.
+
+    Raises
+    ------
+    ModelError
+        When umap-learn cannot fit it.
+    """
+    model = umap.UMAP(
+        n_neighbors=recipe.n_neighbors,
+        n_components=recipe.n_components,
+        metric="precomputed",
+        min_dist=recipe.min_dist,
+        local_connectivity=recipe.local_connectivity,
+        negative_sample_rate=recipe.negatives,
+        n_epochs=recipe.epochs,
+        random_state=recipe.seed,
+        transform_seed=recipe.seed,
+        n_jobs=1,
+        # The positions are ours to find: umap-learn would stretch those of a warm start.
+        transform_mode="graph",
+    )
+    try:
+        model.fit(symmetric(neighbors.first(recipe.n_neighbors)))
+    except (ValueError, FloatingPointError) as error:
+        raise ModelError(f"no map with {recipe.n_neighbors} neighbours can be fitted: {error}") from error
+    first = first_positions(points, recipe.n_components, recipe.seed) if start is None else start
+    model.embedding_ = _laid_out(model, first, (model._a, model._b), warm=start is not None, told=told)
+    model.transform_mode = "embedding"
+    if not np.isfinite(model.embedding_).all():
+        raise ModelError(f"the map with {recipe.n_neighbors} neighbours has images without a position")
+    return model
+
+
+def flatten(
+    model: umap.UMAP,
+    points: NDArray[np.float32],
+    *,
+    start: NDArray[np.float32] | None = None,
+    told: Told | None = None,
+) -> NDArray[np.float32]:
+    """Return a map in two dimensions, packed as tightly as UMAP can, from the graph of a fitted one.
+
+    Parameters
+    ----------
+    model : umap.UMAP
+        As `fit_map` returned it.
+    points : (n, f) ndarray of float32
+        What it was fitted on.
+    start : (n, 2) ndarray of float32, optional
+        Where to start a warm fit; None starts cold.
+    told : callable, optional
+        Gets the progress.
+
+    Returns
+    -------
+    (n, 2) ndarray of float32
+    """
+    first = first_positions(points, FLAT_COMPONENTS, model.random_state) if start is None else start
+    curve = umap.umap_.find_ab_params(model.spread, 0.0)
+    return _laid_out(model, first, curve, warm=start is not None, told=told)
+
+
+def _laid_out(
+    model: umap.UMAP, first: NDArray[np.float32], curve: tuple[float, float], *, warm: bool, told: Told | None
+) -> NDArray[np.float32]:
+    """Return where the graph of a model pulls `first`.
+
+    References
+    ----------
+    umap-learn, `umap_.py`: the end of `simplicial_set_embedding`.
+    """
+    epochs = model.n_epochs // WARM_SHARE if warm else model.n_epochs
+    graph = model.graph_.tocoo(copy=True)
+    graph.sum_duplicates()
+    # Ties too weak to pull once.
+    graph.data[graph.data < graph.data.max() / epochs] = 0.0
+    graph.eliminate_zeros()
+    positions = np.array(first, dtype=np.float32, order="C")
+    states = np.random.RandomState(model.random_state).randint(INT32.min, INT32.max, 3)
+    return np.asarray(
+        umap.layouts.optimize_layout_euclidean(
+            positions,
+            positions,
+            graph.row,
+            graph.col,
+            epochs,
+            len(positions),
+            umap.umap_.make_epochs_per_sample(graph.data, epochs),
+            *curve,
+            states.astype(np.int64),
+            model.repulsion_strength,
+            model.learning_rate * (WARM_ALPHA if warm else 1.0),
+            model.negative_sample_rate,
+            tqdm_kwds=_watched(epochs, told),
+            move_other=True,
+        ),
+        dtype=np.float32,
+    )
+
+
+def _watched(epochs: int, told: Told | None) -> dict[str, Any]:
+    """Return arguments for the progress bar of umap-learn, with which it tells us instead of drawing."""
+    if told is None:
+        return {"disable": True}
+    # tqdm's second thread never writes while `miniters` is 1.
+    return {
+        "disable": False,
+        "file": _Bar(epochs, told),
+        "bar_format": "{n_fmt}",
+        "mininterval": TOLD_EACH_S,
+        "miniters": 1,
+    }
+
+
+class _Bar:
+    """What a progress bar is drawn on: a number at a time."""
+
+    def __init__(self, epochs: int, told: Told) -> None:
+        self._epochs = epochs
+        self._told = told
+
+    def write(self, text: str) -> None:
+        """Pass a number on; returns and blanks are nothing."""
+        if text.strip().isdigit():
+            self._told(int(text), self._epochs)
+
+    def flush(self) -> None:
+        """Do nothing: there is no buffer."""
+
+
+def only_for_projecting(model: umap.UMAP) -> umap.UMAP:
+    """Return a model with nothing but what `project` needs: neither its graph nor the distances it was made of.
+
+    Those are three quarters of it, and the worker would hold them for nothing.
+    """
+    lean = copy.copy(model)
+    # `transform` only asks for the shape of this.
+    lean._raw_data = scipy.sparse.csr_matrix(model._raw_data.shape, dtype=np.float32)
+    for name in ("graph_", "graph_dists_", "_knn_indices", "_knn_dists", "_sigmas", "_rhos"):
+        setattr(lean, name, None)
+    return lean
+
+
+def first_positions(points: NDArray[np.float32], n_components: int, seed: int) -> NDArray[np.float32]:
+    """Return where a cold fit starts: the leading principal components, with a little noise.
+
+    Notes
+    -----
+    umap-learn's own start, eigenvectors of the graph, may fail to converge, and for a graph in many parts it compares
+    every part with every other.  Principal components cannot fail and keep the large structure as well.
+
+    References
+    ----------
+    D. Kobak, G. C. Linderman: Initialization is critical for preserving global data structure in both t-SNE and UMAP.
+    Nature Biotechnology 39 (2021).
+    """
+    centred = points - points.mean(axis=0)
+    _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    leading = vectors[:, ::-1][:, :n_components]
+    # The sign of an eigenvector is arbitrary: the largest entry is made positive.
+    largest = leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])]
+    start = np.zeros((len(points), n_components), np.float32)
+    start[:, : leading.shape[1]] = centred @ (leading * np.where(largest < 0, -1.0, 1.0)).astype(np.float32)
+    noise = np.random.default_rng(seed).normal(scale=INIT_NOISE, size=start.shape)
+    start += (noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
+    return np.asarray(INIT_RANGE * (start - start.min(axis=0)) / np.ptp(start, axis=0), dtype=np.float32)
+
+
+def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
+    """Return positions of new images, from their neighbours among the fitted ones.
+
+    Parameters
+    ----------
+    model : umap.UMAP
+        As `fit_map` returned it.
+    neighbors : Neighbors
+        Of m new images; exactly `model.n_neighbors` wide.
+
+    Returns
+    -------
+    (m, n_components) ndarray of float32
+        The same for an image alone and in any company: see `TIED_SHARE`.
+    """
+    rows, k = neighbors.ids.shape
+    if not rows:
+        return np.empty((0, model.n_components), np.float32)
+    starts = np.arange(0, rows * k + 1, k)
+    parts = (neighbors.distances.ravel(), neighbors.ids.ravel(), starts)
+    positions = model.transform(scipy.sparse.csr_matrix(parts, shape=(rows, len(model.embedding_))))
+    return np.asarray(positions, dtype=np.float32)

@@ -1,0 +1,57 @@
+"""How much memory a fit takes, how much there is, and how much was taken.
+
+In: sizes, and what Linux says below `/proc`.  Out: numbers in MiB, and how many images can be afforded.  Never here:
+taking any.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cbir_daemon.map.graph import SPARE, WIDTH
+
+BASE_MIB = 450
+"""A process that has imported umap-learn (measured: 260; 425 when all of it was compiled anew)."""
+
+CODE_BYTES = 12
+"""For each number of each code: the points, the sample or the file's pages, and what the first positions need."""
+
+GRAPH_BYTES = 16
+"""For each neighbour that the graph knows of each image: that of the fit before is there while the next is made."""
+
+NEIGHBOR_BYTES = 160
+"""For each neighbour of each image, in umap-learn's copies of the graph (measured: 115 to 130, at 30 000 images)."""
+
+BYTES_PER_MIB = 2**20
+KIB_PER_MIB = 1024
+
+
+def needed_mib(images: int, features: int, n_neighbors: int) -> float:
+    """Return an upper estimate of the memory that fitting so many codes takes."""
+    graph_bytes = (WIDTH + SPARE) * GRAPH_BYTES
+    return BASE_MIB + images * (features * CODE_BYTES + graph_bytes + n_neighbors * NEIGHBOR_BYTES) / BYTES_PER_MIB
+
+
+def affordable_images(limit_mib: float, features: int, n_neighbors: int) -> int:
+    """Return how many codes can be fitted within `limit_mib`; 0 when not even the libraries fit."""
+    per_image_mib = needed_mib(1, features, n_neighbors) - BASE_MIB
+    return max(0, int((limit_mib - BASE_MIB) / per_image_mib))
+
+
+def available_mib(meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Return what the kernel thinks a new process could get without swapping."""
+    return _field_mib(meminfo, "MemAvailable")
+
+
+def peak_mib(status: Path = Path("/proc/self/status")) -> float:
+    """Return the largest resident memory of this process so far.
+
+    Not `getrusage`: its maximum begins with that of the process which started this one.
+    """
+    return _field_mib(status, "VmHWM")
+
+
+def _field_mib(path: Path, name: str) -> float:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields[name].split()[0]) / KIB_PER_MIB

@@ -1,0 +1,127 @@
+"""The model worker: one loaded map, and positions for the codes it is sent.
+
+In: first a frame that names an artifact and its digest, then frames of codes.  Out: positions, or a sentence that says
+why not.  Never here: fitting; loading anything that was not checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.errors import ModelError
+from cbir_daemon.map.artifact import (
+    CODES_FILE,
+    FLAT_FILE,
+    MODEL_FILE,
+    ArtifactRefusedError,
+    check_artifact,
+    check_manifest,
+)
+from cbir_daemon.map.layout import project
+from cbir_daemon.map.neighbors import NEAREST, nearest, to_points
+from cbir_daemon.map.projector import Placement
+from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.map.tuning import neighbor_recall
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.system.child import Channel, serve
+
+
+class Map:
+    """A loaded map.
+
+    Parameters
+    ----------
+    message : dict
+        Names the artifact: `models_dir`, `artifact`, `sha256`, `code_version`.
+
+    Raises
+    ------
+    ArtifactRefusedError
+        When it may not be loaded.
+    """
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        models_dir, name, sha256 = Path(message["models_dir"]), message["artifact"], bytes.fromhex(message["sha256"])
+        check_artifact(models_dir, name, sha256, code_version=message["code_version"])
+        manifest = check_manifest(models_dir, name, sha256)
+        # The very bytes that are unpickled are checked, not a file that may be another by then.
+        pickled = (models_dir / name / MODEL_FILE).read_bytes()
+        if hashlib.sha256(pickled).hexdigest() != manifest.files[MODEL_FILE]:
+            raise ArtifactRefusedError(f"{MODEL_FILE} of {name!r} changed while it was read")
+        self._model = joblib.load(io.BytesIO(pickled))
+        self._points = np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False)
+        self._flat = np.load(models_dir / name / FLAT_FILE, allow_pickle=False)
+
+    def place(self, codes: NDArray[np.float32], *, measured: bool) -> Placement:
+        """Return where `codes` lie, and how far from what was fitted."""
+        if codes.shape[1] != self._points.shape[1] or not np.isfinite(codes).all():
+            raise ModelError(f"the map takes codes of {self._points.shape[1]} finite numbers")
+        width = max(self._model.n_neighbors, min(NEAREST, len(self._points)))
+        found = nearest(self._points, to_points(codes), width)
+        positions = project(self._model, found.first(self._model.n_neighbors))
+        near = found.first(NEAREST)
+        # float64: a mean must not depend on the size of the batch.
+        weights = 1.0 / near.distances.astype(np.float64)
+        flat = np.einsum("mk,mkd->md", weights / weights.sum(axis=1, keepdims=True), self._flat[near.ids])
+        kept = self._kept(positions, near.ids) if measured else np.full(len(codes), np.nan)
+        return Placement(
+            positions,
+            flat.astype(np.float32),
+            near.distances.mean(axis=1, dtype=np.float64).astype(np.float32),
+            kept.astype(np.float32),
+        )
+
+    def _kept(self, positions: NDArray[np.float32], true_ids: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return the share of the true nearest of each image that are among the map's nearest."""
+        fitted = self._model.embedding_
+        width = max(true_ids.shape[1], round(NEIGHBORHOOD_SHARE * len(fitted)))
+        return np.array(
+            [
+                neighbor_recall(fitted, position[np.newaxis], true_row[np.newaxis], width=width)
+                for position, true_row in zip(positions, true_ids, strict=True)
+            ]
+        )
+
+
+class Worker:
+    """Answers frames: the first opens the map, the others project."""
+
+    def __init__(self) -> None:
+        self._map: Map | None = None
+
+    def answer(self, frame: Frame, channel: Channel) -> None:
+        """Answer one frame."""
+        if self._map is None:
+            self._open(frame, channel)
+        else:
+            self._project(self._map, frame, channel)
+
+    def _open(self, frame: Frame, channel: Channel) -> None:
+        try:
+            self._map = Map(frame.message)
+        except ArtifactRefusedError as error:
+            channel.send({"refused": error.message, "hint": error.hint})
+        else:
+            channel.send({"opened": True})
+
+    def _project(self, loaded: Map, frame: Frame, channel: Channel) -> None:
+        shape = (frame.message["rows"], frame.message["columns"])
+        try:
+            codes = np.frombuffer(frame.blob, np.float32).reshape(shape)
+            placed = loaded.place(codes, measured=frame.message["measured"])
+        except ModelError as error:
+            channel.send({"failed": error.message})
+        else:
+            parts = (placed.positions, placed.flat, placed.distances, placed.kept)
+            channel.send({"columns": placed.positions.shape[1]}, b"".join(part.tobytes() for part in parts))
+
+
+if __name__ == "__main__":
+    serve(Worker().answer)

@@ -1,0 +1,230 @@
+"""Places on the map in use: of contents that came after the fit, and of queries.
+
+In: vectors.  Out: positions.  Never here: fitting, when to fit, umap itself (a worker process has it).
+
+One thread runs `Projection.run`; `position` is asked by any.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.config import ModelConfig
+from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
+from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_artifact
+from cbir_daemon.search.searcher import Searcher, as_vectors
+from cbir_daemon.store import ModelRun, Placed, Store
+from cbir_daemon.system import heartbeat
+
+logger = logging.getLogger(__name__)
+
+BATCH_CONTENTS = 1_024
+BATCH_TIMEOUT_S = 120.0
+QUERY_TIMEOUT_S = 30.0
+"""A query on a map whose worker does not answer goes on without the map after this."""
+
+BACK_OFF_S = 60.0
+"""Wait after a projection failed before the next batch is tried."""
+
+POLL_S = 60.0
+
+
+class Projection:
+    """Keeps every content placed on the map in use.
+
+    Parameters
+    ----------
+    store : Store
+    searcher : Searcher
+    models_dir : Path
+        Folder of the artifacts.
+    settings : ModelConfig
+
+    Attributes
+    ----------
+    failing : str
+        Why new contents are not placed at the moment; empty when they are.
+    """
+
+    def __init__(self, store: Store, searcher: Searcher, models_dir: Path, settings: ModelConfig) -> None:
+        self._store = store
+        self._searcher = searcher
+        self._models_dir = models_dir
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._current: tuple[int, Projector] | None = None
+        self._retry_at = 0.0
+        self.failing = ""
+        self._stopping = threading.Event()
+
+    # -- asked from other threads ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Take up the active run, or set it aside when its artifact cannot be used any more."""
+        run = self._store.active_run()
+        if run is None or run.artifact is None or run.sha256 is None:
+            return
+        try:
+            check_artifact(self._models_dir, run.artifact, run.sha256, code_version=matching.CODE_VERSION)
+        except ArtifactRefusedError as error:
+            self._set_aside(run.id, error)
+        else:
+            self.adopt(run)
+
+    def projector(self, artifact: str, sha256: bytes) -> Projector:
+        """Return a projector onto an artifact; its process starts when it is first asked."""
+        return Projector(
+            self._models_dir,
+            artifact,
+            sha256,
+            idle_s=self._settings.model_idle_s,
+            threads=self._settings.threads,
+            code_version=matching.CODE_VERSION,
+        )
+
+    def adopt(self, run: ModelRun, projector: Projector | None = None) -> None:
+        """Place on the map of `run` from now on."""
+        assert run.artifact is not None
+        assert run.sha256 is not None
+        projector = projector or self.projector(run.artifact, run.sha256)
+        with self._lock:
+            before, self._current = self._current, (run.id, projector)
+            self._retry_at = 0.0
+            self.failing = ""
+        if before is not None:
+            before[1].close()
+        # What came during the fit has no place on this map yet.
+        self._store.wake()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every content is placed, or placing is not possible at the moment."""
+        return self._current is None or time.monotonic() < self._retry_at or self._store.coverage().unplaced == 0
+
+    @property
+    def worker_running(self) -> bool:
+        """Whether the model worker lives at the moment."""
+        current = self._current
+        return current is not None and current[1].running
+
+    def position(self, vector: bytes, run_id: int) -> NDArray[np.float32] | None:
+        """Return where a vector lies on the map of `run_id`; None when that cannot be told."""
+        current = self._current
+        if current is None or current[0] != run_id:
+            return None
+        codes = matching.codes(as_vectors([vector]))
+        try:
+            return np.asarray(current[1].project(codes, QUERY_TIMEOUT_S)[0], dtype=np.float32)
+        except ArtifactRefusedError as error:
+            self._set_aside(run_id, error)
+        except (ModelError, ChildError, TimedOutError) as error:
+            logger.warning("query not placed on the map run=%d error=%s", run_id, error)
+        return None
+
+    def places(self, codes: NDArray[np.float32], run_id: int) -> NDArray[np.float32] | None:
+        """Return the (n, n_components) positions of a batch on the map of `run_id`; None when they cannot be told."""
+        current = self._current
+        if current is None or current[0] != run_id:
+            return None
+        heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
+        try:
+            return current[1].project(codes, BATCH_TIMEOUT_S)
+        except (ModelError, ChildError, TimedOutError) as error:
+            logger.warning("contents not placed on the map run=%d error=%s", run_id, error)
+        return None
+
+    def close_if_idle(self, now: float) -> None:
+        """Let the worker go when it has had nothing to do for long; `now` is monotonic seconds."""
+        current = self._current
+        if current is not None:
+            current[1].close_if_idle(now)
+
+    def stop(self) -> None:
+        """End the worker and ask the thread to end."""
+        self._stopping.set()
+        current = self._current
+        if current is not None:
+            current[1].close()
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Place what has no place until stopped."""
+        while not self._stopping.is_set():
+            moment = self._store.moment
+            current = self._current
+            if current is None or time.monotonic() < self._retry_at or not self._place(*current):
+                self._store.wait_for_change(moment, POLL_S)
+
+    def _place(self, run_id: int, projector: Projector) -> bool:
+        """Place the next contents; False when all have a place."""
+        contents = self._store.unplaced(run_id, BATCH_CONTENTS)
+        if not contents:
+            return False
+        heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
+        try:
+            codes = matching.codes(as_vectors([row for _, row in contents]))
+            placement = projector.place(codes, BATCH_TIMEOUT_S, measured=True)
+        except ArtifactRefusedError as error:
+            self._set_aside(run_id, error)
+            return False
+        except (ModelError, ChildError, TimedOutError) as error:
+            return self._retry_later(run_id, error)
+        placed = as_placed([content_id for content_id, _ in contents], "added", placement)
+        self._store.put_positions(run_id, placed)
+        self._searcher.place(run_id, [(place.content_id, place.coordinates) for place in placed])
+        self.failing = ""
+        logger.debug("projected contents=%d run=%d", len(placed), run_id)
+        return True
+
+    def _retry_later(self, run_id: int, error: CbirError) -> bool:
+        """Hold back after a failure; True when another map took this one's place, which may be tried at once."""
+        with self._lock:
+            if self._stopping.is_set() or (self._current is not None and self._current[0] != run_id):
+                return True
+            self._retry_at = time.monotonic() + BACK_OFF_S
+            self.failing = str(error)
+        logger.warning("projection failed run=%d retry_s=%s error=%s", run_id, BACK_OFF_S, error)
+        return False
+
+    def _set_aside(self, run_id: int, error: ModelError) -> None:
+        with self._lock:
+            active = self._store.active_run()
+            if active is None or active.id != run_id:
+                # A fit has replaced this map meanwhile, and its artifact went with it: nothing is wrong.
+                return
+            if self._current is not None and self._current[0] == run_id:
+                self._current[1].close()
+                self._current = None
+        logger.warning("model set aside run=%d reason=%s", run_id, error)
+        self._store.end_run(run_id, "set-aside", error.message, time.time())
+        self._searcher.drop_map()
+
+
+def as_placed(ids: Sequence[int], origin: str, placement: Placement) -> list[Placed]:
+    """Return what was projected as the rows that are stored.
+
+    Parameters
+    ----------
+    ids : sequence of int
+        Content ids, one for each row of the placement.
+    origin : str
+        "present" or "added".
+    placement : Placement
+        From `Projector.place`, measured.
+    """
+    coordinates, flat = placement.positions.astype("<f4"), placement.flat.astype("<f4")
+    return [
+        Placed(content_id, origin, coordinates[row].tobytes(), flat[row].tobytes(), distance, kept)
+        for row, (content_id, distance, kept) in enumerate(
+            zip(ids, placement.distances.tolist(), placement.kept.tolist(), strict=True)
+        )
+    ]

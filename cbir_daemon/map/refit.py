@@ -1,0 +1,445 @@
+"""How a map that is old is replaced.
+
+In: the decision that one is due.  Out: a new active run with all its positions, or a refused one.  Never here: when a
+fit is due (`triggers`), how a map is fitted (a child process of `model`), which of two is better (`gate`).
+
+One thread runs `Refit.run`.  Queries are answered from the old map until the new one, its artifact complete on disk, is
+written together with every position in one commit (invariant I2) and swapped into the searcher.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.config import ModelConfig
+from cbir_daemon.errors import BadRequestError, CbirError, ChildError, ModelError, StorageError, TimedOutError
+from cbir_daemon.map import (
+    Fit,
+    FitProgress,
+    FitResult,
+    FitSettings,
+    Placement,
+    Previous,
+    Projector,
+    acceptance,
+    refit_policy,
+    remove_artifacts,
+)
+from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
+from cbir_daemon.map.refit_policy import FitDecision
+from cbir_daemon.records import FitReport
+from cbir_daemon.search.searcher import Searcher, as_vectors
+from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
+from cbir_daemon.system import heartbeat
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.2
+"""How often a running fit is asked for news and whether it is to stop."""
+
+HUNG_S = 600.0
+"""A fit that has used no processor time for so long hangs.  A stage may be silent for as long as it likes."""
+
+NEAR_SHARE = 0.95
+"""Of the images fitted, so many count as near to the others."""
+
+CANCELLED = "a user cancelled it"
+
+CHECK_S = 60.0
+"""How often it is asked whether a fit is due when nothing changes: the shortest interval and quiet hours pass too."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefitState:
+    """What a running fit is at; `fraction` in [0, 1]."""
+
+    run_id: int
+    stage: str
+    fraction: float
+    message: str
+    started: float
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the fit began."""
+        return time.monotonic() - self.started
+
+
+class Refit:
+    """Fits a new map when the old one no longer covers the collection.
+
+    Parameters
+    ----------
+    store, searcher, projection
+        The rooms it moves a map between.
+    models_dir : Path
+        Folder of the artifacts.
+    settings : ModelConfig
+    quiet : callable
+        Whether nothing is being indexed: a fit waits for the end of a large copy.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        searcher: Searcher,
+        projection: Projection,
+        models_dir: Path,
+        settings: ModelConfig,
+        quiet: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._searcher = searcher
+        self._projection = projection
+        self._models_dir = models_dir
+        self._quiet = quiet
+        self.settings = settings
+        self._said = ("", "")
+        self._stopping = threading.Event()
+        self._cancelled = threading.Event()
+        self._changed = threading.Condition()
+        self._asked_for = 0
+        self._ended = 0
+        self._ended_run: int | None = None
+        self.state: RefitState | None = None
+
+    # -- asked from other threads ------------------------------------------------------------------------------------
+
+    def decision(self) -> FitDecision:
+        """Return whether a fit is wanted now, why, and what it waits for."""
+        runs = self._store.runs()
+        active = next((run for run in runs if run.outcome == "active"), None)
+        drift = Drift() if active is None else self._store.drift(active.id)
+        return refit_policy.decide(self._store.coverage(), drift, runs, self.settings, datetime.now().astimezone())
+
+    @property
+    def idle(self) -> bool:
+        """Whether no fit runs, is asked for or is due."""
+        return self.state is None and self._asked_for <= self._ended and not self.decision().due
+
+    def request(self) -> int:
+        """Ask for a fit now, and return a ticket for `outcome`.
+
+        Raises
+        ------
+        BadRequestError
+            When the collection is too small for a map.
+        """
+        contents = self._store.coverage().contents
+        if contents < self.settings.min_images:
+            raise BadRequestError(
+                f"{contents} contents are too few for a map",
+                hint=f"the least is {self.settings.min_images} (model.min_images); queries work without a map",
+            )
+        with self._changed:
+            self._asked_for = self._ended + 1 if self.state is None else self._ended + 2
+            ticket = self._asked_for
+        self._store.wake()
+        return ticket
+
+    def outcome(self, ticket: int, timeout_s: float) -> ModelRun | None:
+        """Return the run that answered a ticket, or None when it has not ended within `timeout_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended >= ticket or self._stopping.is_set(), timeout_s)
+            run_id = self._ended_run if self._ended >= ticket else None
+        return next((run for run in self._store.runs() if run.id == run_id), None)
+
+    def cancel(self) -> bool:
+        """Ask the running fit to end, and return whether there was one; the next waits for more changes."""
+        with self._changed:
+            if self.state is None:
+                return False
+            self._cancelled.set()
+        return True
+
+    def stop(self) -> None:
+        """Ask the thread to end; a running fit is cancelled."""
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Fit whenever it is due or asked for, until stopped.
+
+        Raises
+        ------
+        StorageError
+            When the index cannot be read or written; call it again later.
+        """
+        # When the disk refused the end of a run, too, this comes before the next one, which must keep its distance.
+        self._store.end_interrupted_runs(time.time(), "failed", "its end could not be written")
+        while not self._stopping.is_set():
+            moment = self._store.moment
+            decision = self._next()
+            if decision.due:
+                self._replace_map(decision)
+            else:
+                self._store.wait_for_change(moment, CHECK_S)
+
+    def _next(self) -> FitDecision:
+        decision = self.decision()
+        if self._asked_for > self._ended:
+            return replace(decision, reason="asked for", waits_for="", kind="tuned")
+        if decision.reason and not self._quiet():
+            decision = replace(decision, waits_for="the end of indexing")
+        if (decision.reason, decision.waits_for) != self._said:
+            self._said = (decision.reason, decision.waits_for)
+            if decision.waits_for:
+                waits_for, numbers = decision.waits_for, _logged(decision.numbers)
+                logger.info("fit wanted reason=%s waits_for=%s %s", decision.reason, waits_for, numbers)
+        return decision
+
+    def _replace_map(self, decision: FitDecision) -> None:
+        ids, codes = self._codes()
+        begun = FitBegun(decision.reason, matching.CODE_VERSION, len(ids), decision.kind, decision.numbers)
+        run_id = self._store.start_run(begun, time.time())
+        self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
+        numbers = _logged(decision.numbers)
+        logger.info("fit starts run=%d kind=%s reason=%s %s", run_id, decision.kind, decision.reason, numbers)
+        try:
+            self._fit(run_id, decision.kind, ids, codes)
+        except (ModelError, ChildError, TimedOutError, StorageError) as error:
+            outcome = "cancelled" if self._stopping.is_set() or self._cancelled.is_set() else "failed"
+            if self._cancelled.is_set():
+                self._store.add_run_numbers(run_id, {refit_policy.BY_USER: 1})
+            logger.warning("fit %s run=%d error=%s", outcome, run_id, error)
+            self._store.end_run(run_id, outcome, str(error), time.time())
+        finally:
+            with self._changed:
+                self._ended += 1
+                self._ended_run = run_id
+                self.state = None
+                self._cancelled.clear()
+                self._changed.notify_all()
+
+    def _fit(self, run_id: int, kind: str, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
+        started = time.monotonic()
+        offered = np.flatnonzero(~acceptance.held_out(ids))
+        previous = self._previous() if kind == "warm" else None
+        fit = Fit.start(codes[offered], self._models_dir, self._fit_settings(), ids=ids[offered], previous=previous)
+        result = self._followed(fit, run_id)
+        # What a user waited for, with the start of the process.
+        report = replace(result.report, duration_s=time.monotonic() - started)
+        projector = self._projection.projector(report.artifact, report.sha256)
+        try:
+            new = self._whole_map(ids, codes, offered[result.rows], result, projector)
+            self._take_into_use(run_id, report, projector, new, codes)
+        except CbirError:
+            projector.close()
+            # Nobody will ever ask for this artifact.
+            remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
+            raise
+
+    def _fit_settings(self) -> FitSettings:
+        return FitSettings(
+            n_components=self.settings.n_components,
+            seed=self.settings.seed,
+            threads=self.settings.threads,
+            code_version=matching.CODE_VERSION,
+            max_fit_images=self.settings.max_fit_images,
+            min_dist=self.settings.min_dist,
+        )
+
+    def _previous(self) -> Previous | None:
+        """Return the map in use, for a warm fit; None when it has gone meanwhile."""
+        run = self._store.active_run()
+        if run is None or run.n_neighbors is None or run.n_components is None:
+            return None
+        rows, flat = self._store.positions(run.id), dict(self._store.flat(run.id))
+        ids = np.array([content_id for content_id, _ in rows if content_id in flat], dtype=np.int64)
+        if len(ids) == 0:
+            return None
+        positions = np.frombuffer(b"".join(row for content_id, row in rows if content_id in flat), "<f4")
+        picture = np.frombuffer(b"".join(flat[content_id] for content_id in ids.tolist()), "<f4")
+        return Previous(
+            ids, positions.reshape(len(ids), -1), picture.reshape(len(ids), 2), run.n_neighbors, run.n_components
+        )
+
+    def _whole_map(
+        self,
+        ids: NDArray[np.int64],
+        codes: NDArray[np.float32],
+        fitted: NDArray[np.intp],
+        result: FitResult,
+        projector: Projector,
+    ) -> NewMap:
+        """Return the places of everything: as fitted, or projected when it was held out or not in the sample."""
+        new = NewMap(ids, np.empty((len(ids), result.positions.shape[1]), np.float32))
+        new.put_fitted(fitted, result)
+        left = np.setdiff1d(np.arange(len(ids)), fitted)
+        for start in range(0, len(left), BATCH_CONTENTS):
+            heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
+            rows = left[start : start + BATCH_CONTENTS]
+            new.put_projected(rows, projector.place(codes[rows], BATCH_TIMEOUT_S, measured=True))
+        return new
+
+    def _take_into_use(
+        self, run_id: int, report: FitReport, projector: Projector, new: NewMap, codes: NDArray[np.float32]
+    ) -> None:
+        """Swap the new map in, or refuse it."""
+        verdict = self._verdict(new, codes)
+        if verdict.compared:
+            numbers = {"kept_before": round(verdict.kept_before, 4), "kept_after": round(verdict.kept, 4)}
+            self._store.add_run_numbers(run_id, numbers | {"compared": verdict.compared})
+        if self._cancelled.is_set():
+            raise ModelError(CANCELLED)
+        if verdict.accepted:
+            self._activate(run_id, self._with_curve(report), projector, new)
+        else:
+            self._refuse(run_id, projector, verdict)
+
+    def _refuse(self, run_id: int, projector: Projector, verdict: acceptance.Verdict) -> None:
+        projector.close()
+        why = (
+            f"the new map keeps {verdict.kept:.3f} of the neighbours of {verdict.compared} images,"
+            f" the one in use {verdict.kept_before:.3f}"
+        )
+        logger.info("fit refused run=%d reason=%s", run_id, why)
+        self._store.end_run(run_id, "refused", why, time.time())
+        remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
+
+    def _activate(self, run_id: int, report: FitReport, projector: Projector, new: NewMap) -> None:
+        self._store.activate_run(run_id, report, new.placed, time.time(), new.baseline())
+        run = self._store.active_run()
+        assert run is not None
+        self._searcher.replace_map(run_id, self._store.positions(run_id))
+        self._projection.adopt(run, projector)
+        remove_artifacts(self._models_dir, keep={report.artifact})
+        logger.info(
+            "fit done run=%d n_neighbors=%d n_components=%d trustworthiness=%.4f neighbor_recall=%.4f took_s=%.1f",
+            run_id,
+            report.n_neighbors,
+            report.n_components,
+            report.trustworthiness,
+            report.neighbor_recall,
+            report.duration_s,
+        )
+
+    def _with_curve(self, report: FitReport) -> FitReport:
+        """Return the report of a warm fit with the curve its hyper-parameters were chosen by."""
+        active = self._store.active_run()
+        return report if report.curve or active is None else replace(report, curve=active.curve)
+
+    def _verdict(self, new: NewMap, codes: NDArray[np.float32]) -> acceptance.Verdict:
+        """Compare a new map with the one in use on all contents; accepted when there is nothing to keep."""
+        active, coverage = self._store.active_run(), self._store.coverage()
+        if active is None or active.numbers.get("min_dist", 0.0) != self.settings.min_dist:
+            return acceptance.Verdict()
+        if coverage.fitted < acceptance.FEWEST_COVERED_FRACTION * len(new.ids):
+            return acceptance.Verdict()
+        before = self._places_on(active.id, new.ids, codes)
+        if before is None:
+            return acceptance.Verdict()
+        rows = np.flatnonzero(acceptance.held_out(new.ids))
+        if len(rows) < acceptance.FEWEST_HELD_OUT:
+            rows = np.random.default_rng(self.settings.seed).permutation(len(new.ids))[: acceptance.MOST_HELD_OUT]
+        return acceptance.compare(codes, before, new.positions, rows)
+
+    def _places_on(self, run_id: int, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Return the (n, d) positions of contents on the map in use; None when it cannot tell them all."""
+        known = self._store.positions(run_id)
+        known_ids = np.array([content_id for content_id, _ in known], dtype=np.int64)
+        known_places = np.frombuffer(b"".join(row for _, row in known), "<f4").reshape(len(known), -1)
+        _, wanted, found = np.intersect1d(ids, known_ids, return_indices=True)
+        places = np.zeros((len(ids), known_places.shape[1]), np.float32)
+        places[wanted] = known_places[found]
+        # On the contents that the map was fitted on alone, it would be compared where it is best.
+        missing = np.setdiff1d(np.arange(len(ids)), wanted)
+        for start in range(0, len(missing), BATCH_CONTENTS):
+            some = missing[start : start + BATCH_CONTENTS]
+            placed = self._projection.places(codes[some], run_id)
+            if placed is None:
+                return None
+            places[some] = placed
+        return places
+
+    def _artifacts_in_use(self) -> set[str]:
+        active = self._store.active_run()
+        return set() if active is None or active.artifact is None else {active.artifact}
+
+    def _followed(self, fit: Fit, run_id: int) -> FitResult:
+        assert self.state is not None
+        started = alive = self.state.started
+        cpu_s = 0.0
+        while not self._stopping.is_set() and not self._cancelled.is_set():
+            heartbeat.beat()
+            news = fit.poll(POLL_S)
+            if isinstance(news, FitResult):
+                return news
+            if isinstance(news, FitProgress):
+                self.state = RefitState(run_id, news.stage, news.fraction, news.message, started)
+            if fit.cpu_s > cpu_s:
+                alive, cpu_s = time.monotonic(), fit.cpu_s
+            elif time.monotonic() - alive > HUNG_S:
+                fit.cancel()
+                raise ModelError(f"the fit did nothing for {HUNG_S:g} s and was ended")
+        fit.cancel()
+        raise ModelError("the daemon stopped during the fit" if self._stopping.is_set() else CANCELLED)
+
+    def _codes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        ids: list[int] = []
+        parts = [np.empty((0, matching.CODE_SIZE), dtype=np.float32)]
+        for piece_ids, vectors in self._pieces():
+            heartbeat.beat()
+            ids += piece_ids
+            parts.append(matching.codes(as_vectors(vectors)))
+        return np.array(ids, dtype=np.int64), np.concatenate(parts)
+
+    def _pieces(self) -> Iterator[tuple[list[int], list[bytes]]]:
+        for rows in self._store.all_vectors():
+            yield [content_id for content_id, _ in rows], [vector for _, vector in rows]
+
+
+class NewMap:
+    """The places of all contents on a map that is not in use yet.
+
+    Parameters
+    ----------
+    ids : (n,) ndarray of int64
+    positions : (n, d) ndarray of float32
+        Filled as contents are put.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], positions: NDArray[np.float32]) -> None:
+        self.ids = ids
+        self.positions = positions
+        self.placed: list[Placed] = []
+        self._distances = np.empty(0, np.float32)
+        self._kept: list[float] = []
+
+    def put_fitted(self, rows: NDArray[np.intp], result: FitResult) -> None:
+        """Take the places of what was fitted."""
+        self.positions[rows] = result.positions
+        self._distances = result.distances
+        for row, place, flat in zip(rows, result.positions.astype("<f4"), result.flat.astype("<f4"), strict=True):
+            self.placed.append(Placed(int(self.ids[row]), "fitted", place.tobytes(), flat.tobytes()))
+
+    def put_projected(self, rows: NDArray[np.intp], placement: Placement) -> None:
+        """Take the places of what was there but not fitted."""
+        self.positions[rows] = placement.positions
+        self.placed += as_placed(self.ids[rows].tolist(), "present", placement)
+        self._kept += placement.kept.tolist()
+
+    def baseline(self) -> Baseline:
+        """Return how far the fitted lie from each other, and what those not fitted keep, if there are enough."""
+        # Each image to the others is what a new image of the same kind is to all of them.
+        far_distance = float(np.quantile(self._distances, NEAR_SHARE))
+        return Baseline(
+            far_distance, float(np.mean(self._kept)) if len(self._kept) >= acceptance.FEWEST_HELD_OUT else None
+        )
+
+
+def _logged(numbers: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={number:g}" for name, number in numbers.items())

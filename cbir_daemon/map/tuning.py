@@ -1,0 +1,328 @@
+"""Which hyper-parameters give the best map of this collection.
+
+In: codes, their exact neighbours, positions.  Out: what is tried, its scores, the choice.  Never here: umap, files,
+processes.
+
+All candidates are scored with the same k on the same images, some fitted and some held out and then projected.
+(Scoring each with its own `n_neighbors` lets small ones win by construction; scoring only fitted images hides what
+users meet, for every query is projected.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.manifold import trustworthiness
+
+from cbir_daemon.map.neighbors import NEAREST, Neighbors
+from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.records import Candidate
+
+N_NEIGHBORS = (5, 10, 15, 30, 50, 100)
+N_COMPONENTS = (16, 8, 32)
+"""Dimensions: `n_neighbors` is tuned at the first; only then are the others tried, with the winner."""
+
+SMALLEST_SHARE = 3
+"""`n_neighbors` is at most one in this many of the images: half the collection is no neighbourhood."""
+
+SCORING_K = NEAREST
+"""Neighbours looked at by both scores."""
+
+TIE_MARGIN = 0.004
+"""Trustworthiness this close to the best counts as equal to it: other seeds and another sample move it by as much."""
+
+RECALL_TIE = 0.004
+"""Recall this close to the best counts as equal to it: another seed moves it by as much."""
+
+RECALL_MARGIN = 0.01
+"""Recall this close counts as equal before other seeds were tried."""
+
+FALLING = 2
+"""Larger values of `n_neighbors` in a row that must be worse in both scores before still larger ones are left out."""
+
+REPETITIONS = 3
+MOST_RIVALS = 3
+"""At most so many candidates that lie closer than another seed moves them are tried with so many seeds."""
+
+Trial = Callable[[int, int, int], Candidate]
+
+HELD_OUT_SHARE = 10
+MOST_HELD_OUT = 500
+"""One in so many images is held out while tuning, and at most so many."""
+
+
+def candidate_neighbors(images: int) -> tuple[int, ...]:
+    """Return the values of `n_neighbors` worth trying for so many images, ascending; at least one."""
+    limit = max(2, images // SMALLEST_SHARE)
+    return tuple(n for n in N_NEIGHBORS if n <= limit) or (limit,)
+
+
+def scoring_k(images: int) -> int:
+    """Return the k of both scores: `SCORING_K`, or what trustworthiness allows, less than half of the images."""
+    return max(1, min(SCORING_K, (images - 1) // 2))
+
+
+def split(images: int, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Draw at most `most` rows for tuning.
+
+    Returns
+    -------
+    fitted, held_out : ndarray of intp
+        Rows, each ascending, none in both.
+    """
+    drawn = np.random.default_rng(seed).permutation(images)[:most]
+    held_out = max(1, min(MOST_HELD_OUT, len(drawn) // HELD_OUT_SHARE))
+    return np.sort(drawn[held_out:]), np.sort(drawn[:held_out])
+
+
+def choose(curve: Iterable[Candidate]) -> Candidate:
+    """Return the best of `curve`.
+
+    Among those whose trustworthiness is within `TIE_MARGIN` of the best, those that keep most of the true neighbours,
+    as far as `RECALL_TIE` can tell; among these the one with fewer neighbours, then fewer dimensions: it is cheaper.
+    """
+    curve = tuple(curve)
+    best = max(candidate.trustworthiness for candidate in curve)
+    finalists = [candidate for candidate in curve if candidate.trustworthiness >= best - TIE_MARGIN]
+    most = max(found.neighbor_recall for found in finalists)
+    equals = [found for found in finalists if found.neighbor_recall >= most - RECALL_TIE]
+    return min(equals, key=lambda found: (found.n_neighbors, found.n_components, -found.neighbor_recall))
+
+
+def cannot_win(curve: Sequence[Candidate]) -> bool:
+    """Say whether larger `n_neighbors` than the last can be left out.
+
+    They can when the last `FALLING` values of the curve, which ascends, were each lower in both scores than the best
+    one before them.
+    """
+    if len(curve) <= FALLING:
+        return False
+    best = choose(curve[:-FALLING])
+    return all(
+        later.trustworthiness < best.trustworthiness and later.neighbor_recall < best.neighbor_recall
+        for later in curve[-FALLING:]
+    )
+
+
+def rivals(curve: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Return the best of `curve` and those that another seed might put before it, at most `MOST_RIVALS`.
+
+    Those lie within `TIE_MARGIN` of its trustworthiness and within `RECALL_MARGIN` of its recall.
+    """
+    curve = tuple(curve)
+    best = choose(curve)
+    near = [
+        found
+        for found in curve
+        if abs(found.trustworthiness - best.trustworthiness) <= TIE_MARGIN
+        and abs(found.neighbor_recall - best.neighbor_recall) <= RECALL_MARGIN
+    ]
+    return tuple(sorted(near, key=lambda found: -found.neighbor_recall)[:MOST_RIVALS])
+
+
+class Search:
+    """Looks for the best hyper-parameters.
+
+    Parameters
+    ----------
+    neighbors : sequence of int
+        Values of `n_neighbors`, ascending.
+    dimensions : sequence of int
+        Values of `n_components`; the first is used for all `n_neighbors`, the others with the winner only.
+    trial : callable
+        Gets `n_neighbors`, `n_components` and the number of the repetition, of which each has a seed of its own;
+        returns the scores.
+    told : callable
+        Gets trials done, the most that there may be, and a sentence.
+    ready : mapping, optional
+        Scores that are known already, by the three numbers that a trial gets.
+    """
+
+    def __init__(
+        self,
+        neighbors: Sequence[int],
+        dimensions: Sequence[int],
+        trial: Trial,
+        told: Callable[[int, int, str], None],
+        ready: Mapping[tuple[int, int, int], Candidate] | None = None,
+    ) -> None:
+        self._neighbors = neighbors
+        self._dimensions = dimensions
+        self._trial = trial
+        self._told = told
+        self._ready = ready or {}
+        self._scores: dict[tuple[int, int], list[Candidate]] = {}
+
+    def run(self) -> tuple[Candidate, ...]:
+        """Return the whole curve; scores are means where a candidate was tried with several seeds."""
+        first, *others = self._dimensions
+        repeated = MOST_RIVALS * (REPETITIONS - 1)
+        for place, n_neighbors in enumerate(self._neighbors):
+            if cannot_win(self._curve()):
+                break
+            self._try(n_neighbors, first, 0, len(self._neighbors) - place + len(others) + repeated)
+        winner = choose(self._curve()).n_neighbors
+        for place, n_components in enumerate(others):
+            self._try(winner, n_components, 0, len(others) - place + repeated)
+        self._settle()
+        return self._curve()
+
+    def _settle(self) -> None:
+        """Try those again, with other seeds, between which one seed cannot decide."""
+        close = rivals(self._curve())
+        if len(close) == 1:
+            return
+        left = len(close) * (REPETITIONS - 1)
+        for repetition in range(1, REPETITIONS):
+            for candidate in close:
+                self._try(candidate.n_neighbors, candidate.n_components, repetition, left)
+                left -= 1
+
+    def _try(self, n_neighbors: int, n_components: int, repetition: int, left: int) -> None:
+        scores = self._ready.get((n_neighbors, n_components, repetition))
+        if scores is None:
+            done = sum(len(scores) for scores in self._scores.values())
+            again = f", seed {repetition + 1}" if repetition else ""
+            self._told(done, done + left, f"trying n_neighbors={n_neighbors}, n_components={n_components}{again}")
+            scores = self._trial(n_neighbors, n_components, repetition)
+        self._scores.setdefault((n_neighbors, n_components), []).append(scores)
+
+    def _curve(self) -> tuple[Candidate, ...]:
+        return tuple(_mean(scores) for scores in self._scores.values())
+
+
+def _mean(scores: Sequence[Candidate]) -> Candidate:
+    return Candidate(
+        scores[0].n_neighbors,
+        scores[0].n_components,
+        fmean(found.trustworthiness for found in scores),
+        fmean(found.neighbor_recall for found in scores),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Scores maps of one collection, each by the same measure.
+
+    Parameters
+    ----------
+    sample : (s,) ndarray of intp
+        Fitted rows that are looked at, ascending.
+    distances : (s, s) ndarray of float32
+        Cosine distances between the codes of the sample.
+    true_ids : (s, k) ndarray of int32
+        The k fitted rows nearest to each of the sample.
+    held_out_ids : (h, k) ndarray of int32
+        The k fitted rows nearest to each held-out image.
+    width : int
+        How many nearest on the map are looked at.
+    held_out_own : (h,) ndarray of intp or None
+        The rows that the held-out images are themselves, when none was really held out.
+    """
+
+    sample: NDArray[np.intp]
+    distances: NDArray[np.float32]
+    true_ids: NDArray[np.int32]
+    held_out_ids: NDArray[np.int32]
+    width: int
+    held_out_own: NDArray[np.intp] | None = None
+
+    @classmethod
+    def prepare(
+        cls, points: NDArray[np.float32], neighbors: Neighbors, held_out: Neighbors | None, *, size: int, seed: int
+    ) -> Judge:
+        """Draw a sample of at most `size` fitted rows, and keep what every score needs.
+
+        Parameters
+        ----------
+        points : (n, f) ndarray of float32
+            Unit rows that will be fitted.
+        neighbors : Neighbors
+            Of each of them among the others.
+        held_out : Neighbors or None
+            Of the held-out images among `points`; None lets the sample stand in for them.
+        size : int
+            Time and memory of a score grow with its square.
+        seed : int
+            Of the draw.
+        """
+        rows = np.arange(len(points))
+        if len(rows) > size:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
+        distances = np.maximum(1.0 - points[rows] @ points[rows].T, 0.0)
+        k = scoring_k(len(rows))
+        width = max(k, round(NEIGHBORHOOD_SHARE * len(points)))
+        true_ids = neighbors.ids[rows, :k]
+        if held_out is None:
+            return cls(rows, distances, true_ids, true_ids, width, rows)
+        return cls(rows, distances, true_ids, held_out.ids[:, :k], width)
+
+    def score(
+        self, positions: NDArray[np.float32], held_out_positions: NDArray[np.float32], n_neighbors: int
+    ) -> Candidate:
+        """Return the scores of a map.
+
+        Parameters
+        ----------
+        positions : (n, d) ndarray of float32
+            Of all fitted rows.
+        held_out_positions : (h, d) ndarray of float32
+            Of the held-out images, projected.
+        n_neighbors : int
+            What the map was fitted with.
+
+        Returns
+        -------
+        Candidate
+            Trustworthiness of the sample; neighbour recall in the part of the map that `similar` looks at, the mean of
+            that of the sample and that of the held-out images.
+
+        References
+        ----------
+        J. Venna, S. Kaski: Neighborhood preservation in nonlinear projection methods. ICANN 2001 (trustworthiness).
+        """
+        k = self.true_ids.shape[1]
+        trust = trustworthiness(self.distances, positions[self.sample], n_neighbors=k, metric="precomputed")
+        fitted = neighbor_recall(positions, positions[self.sample], self.true_ids, own=self.sample, width=self.width)
+        projected = neighbor_recall(
+            positions, held_out_positions, self.held_out_ids, own=self.held_out_own, width=self.width
+        )
+        return Candidate(n_neighbors, positions.shape[1], float(trust), (fitted + projected) / 2)
+
+
+def neighbor_recall(
+    positions: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    true_ids: NDArray[np.int32],
+    *,
+    own: NDArray[np.intp] | None = None,
+    width: int | None = None,
+) -> float:
+    """Return the share of the true k nearest that are among the nearest on the map.
+
+    Parameters
+    ----------
+    positions : (n, d) ndarray of float32
+        The map.
+    queries : (m, d) ndarray of float32
+        Positions whose neighbourhood is looked at.
+    true_ids : (m, k) ndarray of int32
+        Rows of `positions` that should be found there.
+    own : (m,) ndarray of intp, optional
+        The rows of `positions` that the queries are themselves: never their own neighbours.
+    width : int, optional
+        How many nearest on the map are looked at; k when not given.
+    """
+    looked_at = width or true_ids.shape[1]
+    squares = np.einsum("ij,ij->i", positions, positions)
+    kept = 0
+    for row, true_row in enumerate(true_ids):
+        distances = squares - 2.0 * (positions @ queries[row])
+        if own is not None:
+            distances[own[row]] = np.inf
+        kept += len(np.intersect1d(np.argpartition(distances, looked_at - 1)[:looked_at], true_row))
+    return kept / true_ids.size

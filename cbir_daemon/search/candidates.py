@@ -1,0 +1,189 @@
+"""When inverted lists are made, grow and are saved, and what is used of them in the meantime.
+
+In: rows that grow.  Out: rows worth scoring exactly, or None: score all.  Never here: scores, what a list is (`lists`).
+
+One background thread calls `step`; any thread asks.  What the lists do not cover yet is proposed as a whole, so they
+may lag as far as they like.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.matching import CoarseViews, JoinViews
+from cbir_daemon.search.code_table import FrozenRows, Rows
+
+if TYPE_CHECKING:
+    from cbir_daemon.search.inverted_lists import Lists
+
+logger = logging.getLogger(__name__)
+
+LISTED_ABOVE = 25_000
+"""Living rows from which lists pay: scoring all of them exactly takes as long as asking the lists."""
+
+SAMPLE_ROWS = 25_000
+"""Rows that lists are trained with, at most."""
+
+STEP_ROWS = 256
+"""Rows added in one step, some 40 ms of work."""
+
+LAG_ROWS = 1024
+"""Rows that lists may lag behind before they are brought up: scoring these exactly takes 2 ms."""
+
+SAVE_SHARE = 0.1
+"""Share of the rows by which the saved lists lag before they are saved again; a start adds what is missing."""
+
+EXTRA = "cbir-daemon[index]"
+
+
+class Proposals:
+    """The lists of one generation of rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    path : Path or None
+        Where the lists are saved; None does not save them.
+    listed_above : int
+        Living rows from which lists are made.
+    """
+
+    def __init__(self, rows: Rows, path: Path | None = None, listed_above: int = LISTED_ABOVE) -> None:
+        self._rows = rows
+        self._path = path
+        self._listed_above = listed_above
+        self._lists: Lists | None = None
+        self._growing: Lists | None = None
+        self._saved = 0
+        self._began_s = 0.0
+        self._missing = False
+
+    # -- asked from any thread ---------------------------------------------------------------------------------------
+
+    def rows(self, views: CoarseViews, wanted: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
+        """Return the living rows that may score highest, each once, ascending; None when it may be any.
+
+        Parameters
+        ----------
+        views : CoarseViews
+        wanted : int
+            Rows that will be used.
+        frozen : FrozenRows
+        """
+        lists = self._lists
+        if lists is None:
+            return None
+        # Before asking: what is covered while it is asked is proposed twice, not never.
+        covered = lists.covered
+        return _with_uncovered(lists.propose(views, wanted), covered, frozen)
+
+    def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
+        """Return the same for each of some images that are looked up among each other."""
+        lists = self._lists
+        if lists is None:
+            return None
+        covered = lists.covered
+        return [_with_uncovered(proposed, covered, frozen) for proposed in lists.propose_joined(views)]
+
+    @property
+    def covered(self) -> int:
+        """Rows that lists in use cover."""
+        return 0 if self._lists is None else self._lists.covered
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Take up the saved lists, when they are those of these rows."""
+        if self._path is None or not self._path.exists() or not self._can_list():
+            return
+        try:
+            lists = _library().load(self._path, self._rows.generation)
+        except (OSError, RuntimeError) as error:
+            logger.warning("lists are made anew path=%s reason=%s", self._path, error)
+            return
+        if lists is None or lists.covered > self._rows.count:
+            logger.info("lists are made anew path=%s reason=damaged-or-of-other-codes", self._path)
+            return
+        self._lists, self._saved = lists, lists.covered
+
+    def step(self) -> bool:
+        """Do some of what is to be done; False when nothing is left."""
+        frozen = self._rows.frozen()
+        if self._lists is None and self._growing is None:
+            return self._begin(frozen)
+        lists = self._growing or self._lists
+        assert lists is not None
+        behind = len(frozen.ids) - lists.covered
+        if behind >= LAG_ROWS or (behind and lists is self._growing):
+            self._extend(lists, frozen)
+            return True
+        if lists is self._growing:
+            self._lists, self._growing = lists, None
+            logger.info("lists made rows=%d seconds=%.1f", lists.covered, time.monotonic() - self._began_s)
+        if lists.covered - self._saved > SAVE_SHARE * lists.covered:
+            self.save()
+        return False
+
+    def save(self) -> None:
+        """Write the lists to their file, so that the next start need not make them."""
+        lists = self._lists
+        if lists is None or self._path is None or not self._rows.in_file or lists.covered == self._saved:
+            return
+        try:
+            # A power cut must not take rows that the lists would then name wrongly.
+            self._rows.sync()
+            lists.save(self._path, self._rows.generation)
+        except OSError as error:
+            logger.warning("lists not saved path=%s reason=%s", self._path, error)
+        # Not tried again at every step when it failed.
+        self._saved = lists.covered
+
+    def _begin(self, frozen: FrozenRows) -> bool:
+        """Train lists when there are rows enough."""
+        living = np.flatnonzero(frozen.alive)
+        if len(living) < self._listed_above or not self._can_list():
+            return False
+        self._began_s = time.monotonic()
+        random = np.random.default_rng(0)
+        some = np.sort(random.choice(living, min(len(living), SAMPLE_ROWS), replace=False))
+        self._growing = _library().trained(frozen.take(some))
+        frozen.release()
+        return True
+
+    def _extend(self, lists: Lists, frozen: FrozenRows) -> None:
+        end = min(len(frozen.ids), lists.covered + STEP_ROWS)
+        rows = np.arange(lists.covered, end)[frozen.alive[lists.covered : end]]
+        lists.add(rows, frozen.take(rows), end)
+        frozen.release()
+
+    def _can_list(self) -> bool:
+        """Return whether lists can be made; says once when not."""
+        if self._missing:
+            return False
+        try:
+            _library()
+        except ImportError:
+            self._missing = True
+            logger.info("large collection is searched exactly hint=install-%s", EXTRA)
+        return not self._missing
+
+
+def _with_uncovered(proposed: NDArray[np.int64], covered: int, frozen: FrozenRows) -> NDArray[np.int64]:
+    """Return the living ones of proposed rows and of those that lists do not cover yet, each once, ascending."""
+    count = len(frozen.ids)
+    rows = np.union1d(proposed[proposed < count], np.arange(min(covered, count), count))
+    return rows[frozen.alive[rows]]
+
+
+def _library() -> type[Lists]:
+    """Return the class behind the door to faiss, which takes half a second and 40 MB to open and which few need."""
+    lists: type[Lists] = importlib.import_module("cbir_daemon.search.inverted_lists").Lists
+    return lists

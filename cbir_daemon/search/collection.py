@@ -1,0 +1,251 @@
+"""The codes of all contents that are searched: one writer changes them, any thread searches frozen snapshots.
+
+In: ids and vectors, then queries.  Out: ids with coarse scores, best first.  Never here: verdicts, the vectors
+themselves, threads of its own.
+
+While there are few, a query is compared with all of them.  When there are many, inverted lists propose some thousand
+rows, and these are compared: the scores are the same, and only what no list proposed is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.search.candidates import LISTED_ABOVE, Proposals
+from cbir_daemon.search.code_table import FrozenRows, Ids, Rows
+
+logger = logging.getLogger(__name__)
+
+SLACK_ROWS = 1024
+"""Dead rows that are borne beside as many dead as living ones."""
+
+JOINT_ROWS = 128
+"""Rows of which it is told where an alignment starts, at most."""
+
+_PASS_ROWS = 4096
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a collection held at one moment; any thread may search it."""
+
+    _rows: FrozenRows
+    _proposals: Proposals
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._rows.alive))
+
+    @property
+    def ids(self) -> Ids:
+        """The ids of all contents, in no order."""
+        return self._rows.ids[self._rows.alive]
+
+    def candidates(self, query: NDArray[np.uint8], limit: int, *, floor: float = 0.0) -> list[tuple[int, float]]:
+        """Return the contents most likely to show what the query shows, under all views.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        limit : int
+            Contents wanted at most.
+        floor : float
+            Coarse score below which a content is left out.
+
+        Returns
+        -------
+        list of (content id, coarse score)
+            Best first; equal scores in order of id.  Of a large collection some of the lower ones may be missing.
+        """
+        if limit <= 0:
+            return []
+        views = matching.coarse_views(query)
+        rows = self._proposals.rows(views, limit, self._rows)
+        if rows is None:
+            ids, scores = self.ids, self._all_scores(views)
+        else:
+            ids, scores = self._rows.ids[rows], matching.best_scores(self._rows.take(rows), views)
+            self._rows.release()
+        return _best(ids, scores, limit, floor)
+
+    def copy_candidates(self, query: NDArray[np.uint8], limit: int) -> list[tuple[int, float]]:
+        """Return the candidates that may be copies at all: none means that there is nothing to verify."""
+        return self.candidates(query, limit, floor=matching.COPY_FLOOR)
+
+    def joint_candidates(self, queries: NDArray[np.uint8], limit: int) -> list[tuple[Ids, matching.Guesses]]:
+        """Return for each of some contents which others may be its copies, when those are asked for theirs as well.
+
+        Parameters
+        ----------
+        queries : (n, 4096) ndarray of uint8
+        limit : int
+            Contents wanted at most, for each.
+
+        Returns
+        -------
+        list of (ids, Guesses)
+            Best first, with where an alignment starts.
+        """
+        views = [matching.join_views(query) for query in queries]
+        proposed = self._proposals.joined_rows(views, self._rows)
+        if proposed is None:
+            proposed = [self._likeliest(one.coarse) for one in views]
+        found = [self._joint(rows, one, limit) for rows, one in zip(proposed, views, strict=True)]
+        self._rows.release()
+        return found
+
+    def _likeliest(self, views: matching.CoarseViews) -> Ids:
+        """Return the living rows that score highest when all are compared."""
+        blocks = [matching.best_scores(block, views) for block in self._rows.blocks()]
+        scores = np.concatenate([np.zeros(0, dtype=np.float32), *blocks])
+        scores[~self._rows.alive] = -1
+        kept = np.argpartition(-scores, JOINT_ROWS)[:JOINT_ROWS] if len(scores) > JOINT_ROWS else np.arange(len(scores))
+        return kept[scores[kept] >= matching.COPY_FLOOR]
+
+    def _joint(self, rows: Ids, views: matching.JoinViews, limit: int) -> tuple[Ids, matching.Guesses]:
+        scores, guesses = matching.best_guesses(self._rows.take(rows), views)
+        ids = self._rows.ids[rows]
+        order = np.lexsort((ids, -scores))[:limit]
+        order = order[scores[order] >= matching.COPY_FLOOR]
+        return ids[order], guesses.some(order)
+
+    def scores(self, query: NDArray[np.uint8]) -> Floats:
+        """Return the best correlation over all pairs of views, for each of `ids`, in [0, 1]; compares with all."""
+        return self._all_scores(matching.coarse_views(query))
+
+    def _all_scores(self, views: matching.CoarseViews) -> Floats:
+        blocks = [matching.best_scores(block, views) for block in self._rows.blocks()]
+        return np.concatenate([np.zeros(0, dtype=np.float32), *blocks])[self._rows.alive]
+
+
+def _best(ids: Ids, scores: Floats, limit: int, floor: float) -> list[tuple[int, float]]:
+    count = min(limit, len(scores))
+    if not count:
+        return []
+    kept = np.argpartition(-scores, count - 1)[:count]
+    kept = kept[scores[kept] >= floor]
+    kept = kept[np.lexsort((ids[kept], -scores[kept]))]
+    return list(zip(ids[kept].tolist(), scores[kept].tolist(), strict=True))
+
+
+class Collection:
+    """The codes of all contents that are searched.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file that keeps them between two runs; the lists lie beside it.  Without one all is in memory.
+    listed_above : int
+        Contents from which a query asks inverted lists.
+
+    Notes
+    -----
+    One thread changes a collection at a time; another one may call `tend` all along.
+    """
+
+    def __init__(self, path: Path | None = None, listed_above: int = LISTED_ABOVE) -> None:
+        self._path = path
+        self._listed_above = listed_above
+        self._rows = Rows()
+        self._take(self._rows)
+
+    def open(self) -> None:
+        """Take up what the file has; one that is missing, damaged or of other codes is made anew."""
+        self._take(Rows.open(self._path))
+        if len(self) >= self._listed_above:
+            self._proposals.load()
+
+    def close(self) -> None:
+        """Save the lists and let the files go; snapshots stay readable."""
+        self._proposals.save()
+        self._rows.close()
+
+    def __len__(self) -> int:
+        return self._rows.living
+
+    @property
+    def ids(self) -> Ids:
+        """The ids of all contents, in no order."""
+        return self.snapshot().ids
+
+    @property
+    def listed(self) -> int:
+        """Rows for which lists are asked."""
+        return self._proposals.covered
+
+    def add(self, ids: Sequence[int], vectors: NDArray[np.uint8]) -> None:
+        """Add contents; an id that is there already gets the new vector.
+
+        Parameters
+        ----------
+        ids : sequence of int
+            Each once, none negative.
+        vectors : (len(ids), 4096) ndarray of uint8
+        """
+        self._kill(np.asarray(ids, dtype=np.int64))
+        self._rows.append(np.asarray(ids, dtype=np.int64), matching.packed_codes(vectors))
+
+    def remove(self, ids: Iterable[int]) -> None:
+        """Take contents out; unknown ids are ignored."""
+        self._kill(np.fromiter(ids, dtype=np.int64))
+        # Half of the rows dead: moving the living ones costs a fixed share of what adding them did.
+        if self._rows.count > 2 * len(self) + SLACK_ROWS:
+            self._compact()
+
+    def agrees(self, ids: Sequence[int], vectors: NDArray[np.uint8]) -> bool:
+        """Return whether these contents have the codes that their vectors give; each must be there."""
+        rows, frozen = self._rows.find(np.asarray(ids, dtype=np.int64)), self._rows.frozen()
+        place = {content_id: number for number, content_id in enumerate(ids)}
+        order = [place[content_id] for content_id in frozen.ids[rows].tolist()]
+        codes = matching.packed_codes(vectors)[order].astype(np.int16)
+        # Rounding may differ by a step between one processor and another.
+        return len(rows) == len(ids) and bool((np.abs(codes - frozen.take(rows)) <= 1).all())
+
+    def clear(self) -> None:
+        """Forget all contents."""
+        self._take(self._made())
+
+    def snapshot(self) -> Snapshot:
+        """Return what is there now, for any thread; copies nothing."""
+        return Snapshot(self._rows.frozen(), self._proposals)
+
+    def tend(self) -> bool:
+        """Do a little of what the lists need, for less than a second; False when there is nothing to do.
+
+        Notes
+        -----
+        For one background thread.  Training the lists, once in the life of a collection, takes some seconds.
+        """
+        return self._proposals.step()
+
+    def _kill(self, ids: Ids) -> None:
+        rows = self._rows.find(ids)
+        if len(rows):
+            self._rows.kill(rows)
+
+    def _compact(self) -> None:
+        """Move the living rows to new ones; snapshots keep the old."""
+        frozen, rows = self._rows.frozen(), self._made()
+        living = np.flatnonzero(frozen.alive)
+        for start in range(0, len(living), _PASS_ROWS):
+            some = living[start : start + _PASS_ROWS]
+            rows.append(frozen.ids[some], frozen.take(some))
+        self._take(rows)
+
+    def _made(self) -> Rows:
+        # A disk that refused once has half of the rows; it is tried again at the next start.
+        return Rows.make(self._path if self._rows.in_file else None)
+
+    def _take(self, rows: Rows) -> None:
+        self._rows.close()
+        self._rows = rows
+        beside = None if self._path is None else self._path.with_suffix(".lists")
+        self._proposals = Proposals(rows, beside, self._listed_above)

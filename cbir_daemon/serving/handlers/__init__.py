@@ -1,0 +1,70 @@
+"""What each method of the socket means.
+
+In: a request.  Out: one reply, or a stream of them.  Never here: sockets, framing, SQL, pixels.
+
+A handler is a function of the `Rooms` and the request; `METHODS` is the list that `hello` gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from cbir_daemon.errors import UnknownMethodError
+from cbir_daemon.protocol.messages import Request
+from cbir_daemon.serving.handlers import alerts, drawing, duplicates, model, overview, queries, resolving, upkeep
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms
+
+__all__ = ["METHODS", "Reply", "Rooms", "handle"]
+
+Handler = Callable[[Rooms, Request], Reply | Iterator[Reply]]
+
+METHODS: Mapping[str, Handler] = {
+    "query": queries.query,
+    "sheet": queries.sheet,
+    "status": overview.status,
+    "errors": overview.errors,
+    "settle": upkeep.settle,
+    "scan": upkeep.scan,
+    "album_add": upkeep.album_add,
+    "album_remove": upkeep.album_remove,
+    "album_list": upkeep.album_list,
+    "backup": upkeep.backup,
+    "duplicates": duplicates.duplicates,
+    "dismiss": duplicates.dismiss,
+    "undismiss": duplicates.undismiss,
+    "decisions": duplicates.decisions,
+    "decisions_import": duplicates.decisions_import,
+    "resolve_start": resolving.resolve_start,
+    "resolve_note": resolving.resolve_note,
+    "resolve_tasks": resolving.resolve_tasks,
+    "resolve_runs": resolving.resolve_runs,
+    "alerts": alerts.alerts,
+    "alerts_test": alerts.alerts_test,
+    "watch_add": alerts.watch_add,
+    "watch_remove": alerts.watch_remove,
+    "watch_list": alerts.watch_list,
+    "model_show": model.model_show,
+    "model_cancel": model.model_cancel,
+    "model_fit": model.model_fit,
+    "model_history": model.model_history,
+    "map": drawing.draw_map,
+    "hello": lambda rooms, _: overview.hello(rooms, METHODS),
+}
+
+
+def handle(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Yield the replies to a request.
+
+    Raises
+    ------
+    CbirError
+        When it cannot be answered.
+    """
+    handler = METHODS.get(request.method)
+    if handler is None:
+        raise UnknownMethodError(f"unknown method {request.method!r}", hint="`hello` lists the methods")
+    reply = handler(rooms, request)
+    if isinstance(reply, Reply):
+        yield reply
+    else:
+        yield from reply

@@ -1,0 +1,111 @@
+"""Methods about what is told: `alerts`, `alerts_test`, `watch_*`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cbir_daemon import matching
+from cbir_daemon.alerts import alert_to_json
+from cbir_daemon.errors import BadRequestError, NotFoundError, TooPlainError, UnavailableError
+from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.store import NewWork, Sighting, Work
+
+FOLLOW_POLL_S = 60.0
+ALERTS_PAGE = 200
+MAX_NAME_CHARACTERS = 200
+
+
+def alerts(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Past alerts, and with `follow` the coming ones as they are written."""
+    params = Params(request.params)
+    last, follow = params.integer("since", 0), params.flag("follow")
+    while not rooms.stopping.is_set():
+        moment = rooms.store.moment
+        page = rooms.store.alerts(last, ALERTS_PAGE)
+        last = page[-1].id if page else last
+        more = follow or len(page) == ALERTS_PAGE
+        if page or not follow:
+            yield Reply({"alerts": [alert_to_json(alert) for alert in page]}, more=more)
+        if not more:
+            return
+        if not page:
+            # An empty answer now and then tells a follower who is gone from one who merely waits.
+            rooms.store.wait_for_change(moment, FOLLOW_POLL_S)
+            yield Reply({"alerts": []}, more=True)
+    raise UnavailableError("the daemon is stopping")
+
+
+def alerts_test(rooms: Rooms, request: Request) -> Reply:
+    """Send a test message through one place."""
+    name = Params(request.params).text("sink")
+    if not name:
+        raise BadRequestError("parameter 'sink' is missing")
+    took_s = rooms.outbox.test(name)
+    return Reply({"sink": name, "took_ms": round(took_s * 1e3, 1), "used": rooms.outbox.is_used(name)})
+
+
+# -- the watch list ----------------------------------------------------------------------------------------------------
+
+
+def watch_add(rooms: Rooms, request: Request) -> Reply:
+    """Put a picture on the watch list, and say in which files of the albums it is now."""
+    params = Params(request.params)
+    path, name = params.maybe_path("path"), params.text("name").strip()
+    if path is None and not request.blob:
+        raise BadRequestError("neither 'path' nor bytes are given", hint="name an image file")
+    if path is None and not name:
+        raise BadRequestError("parameter 'name' is missing", hint="bytes have no name of their own")
+    name = (name or os.fsdecode(path or b"").rpartition("/")[2]).encode(errors="replace").decode()
+    if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
+        raise BadRequestError("parameter 'name' must be one line of at most 200 characters", hint="give another one")
+    facts = rooms.pool.read_image(request.blob or Path(os.fsdecode(path or b"")))
+    assert facts.vector is not None
+    if matching.is_plain(np.frombuffer(facts.vector, dtype=np.uint8)):
+        raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
+    added = rooms.watchlist.add(NewWork(facts.digest, facts.vector, name, path or b""), time.time())
+    if added is None:
+        known = next(work for work in rooms.store.works() if work.digest == facts.digest)
+        return Reply({"added": False, "work": work_to_json(known), "found": []})
+    work, sightings = added
+    return Reply({"added": True, "work": work_to_json(work), "found": list(_found(rooms, sightings))})
+
+
+def _found(rooms: Rooms, sightings: Sequence[Sighting]) -> Iterator[Json]:
+    """Yield the files in which a work was seen, best first."""
+    for one in sightings:
+        content = rooms.store.content_by_digest(one.digest)
+        for image in rooms.store.images([content.id]) if content is not None else ():
+            yield {"path": path_to_json(image.path), "kind": one.kind, "score": round(one.score, 4)}
+
+
+def watch_remove(rooms: Rooms, request: Request) -> Reply:
+    """Take a work off the watch list, by its name."""
+    name = Params(request.params).text("name")
+    if not name:
+        raise BadRequestError("parameter 'name' is missing")
+    found = next((work for work in rooms.store.works() if work.name == name), None)
+    if found is None or not rooms.watchlist.remove(found.id):
+        raise NotFoundError(f"{name}: is not on the watch list", hint="`cbir watch list` shows what is")
+    return Reply({"removed": True, "work": work_to_json(found)})
+
+
+def watch_list(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Return the watch list, oldest first."""
+    return paged("works", map(work_to_json, rooms.store.works()))
+
+
+def work_to_json(work: Work) -> Json:
+    """Return a work on the watch list."""
+    return {
+        "name": work.name,
+        "path": path_to_json(work.path) if work.path else None,
+        "digest": work.digest.hex(),
+        "added_at": when(work.added_at),
+        "found": work.sightings,
+    }

@@ -1,0 +1,209 @@
+"""The method `map`: the collection as a picture, or as the parts of a page."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.errors import NotFoundError
+from cbir_daemon.map.grid import (
+    FILL,
+    VECTOR_SIDE,
+    Colour,
+    Drawing,
+    Grid,
+    Shown,
+    along_curve,
+    arrange,
+    atlas,
+    atlas_columns,
+    cell_side,
+    picture,
+    sample,
+    shrunk,
+    square_side,
+)
+from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
+from cbir_daemon.serving.handlers.overview import why_no_model
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.store import Image
+
+PAGE = "page"
+PICTURE = "png"
+
+MAX_IMAGES = 20_000
+"""Images on a map; of more, as many of each region are shown as its share."""
+
+DEFAULT_SIZE_PX = 2400
+MIN_SIZE_PX = 64
+MAX_SIZE_PX = 8_192
+MIN_CELL_PX = 10
+"""A smaller cell of a picture shows nothing: fewer images are shown then."""
+
+SMALL_SIDE_PX = 16
+ATLAS_TILES = 1024
+"""Squares of 64 pixels in one atlas: 2048 x 2048 pixels, 16 MiB once a browser has decoded it."""
+
+GOLDEN_RATIO = 0.618034
+"""Steps of hue by this share of the circle are far from each other, however many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A content on the map: its files, and the number of its group of duplicates."""
+
+    images: tuple[Image, ...]
+    group: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """What is shown, in order of place along a curve through the grid."""
+
+    places: list[_Place]
+    grid: Grid
+    total: int
+
+    @property
+    def groups(self) -> int:
+        """Groups of duplicates of which something is shown."""
+        return len({place.group for place in self.places if place.group is not None})
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What every answer tells."""
+        return {
+            "images": self.total,
+            "shown": len(self.places),
+            "groups": self.groups,
+            "grid_columns": self.grid.columns,
+            "grid_rows": self.grid.rows,
+        }
+
+
+def draw_map(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Draw the collection by the two-dimensional map: one PNG, or rows and atlases for a page."""
+    params = Params(request.params)
+    form = params.choice("form", (PICTURE, PAGE)) or PICTURE
+    size_px = params.integer("size_px", DEFAULT_SIZE_PX, least=MIN_SIZE_PX, most=MAX_SIZE_PX)
+    fitting = int(FILL * (size_px / MIN_CELL_PX) ** 2) if form == PICTURE else MAX_IMAGES
+    shown = _arranged(rooms, max(1, min(MAX_IMAGES, fitting)))
+    counts = {"clock": rooms.store.clock, **shown.counts}
+    if form == PICTURE:
+        yield Reply(counts, _drawn(rooms, _picture(rooms, shown, size_px)))
+        return
+    for reply in paged("places", map(_place_to_json, shown.places, shown.grid.cells.tolist()), **counts):
+        yield replace(reply, more=True)
+    for reply in _atlases(rooms, shown):
+        yield replace(reply, ok={**counts, **reply.ok})
+
+
+def _arranged(rooms: Rooms, most: int) -> _Map:
+    run = rooms.store.active_run()
+    if run is None:
+        raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.coverage().contents))
+    ids, xy = _flat(rooms, run.id)
+    rows = sample(xy, most)
+    by_content = _images(rooms, ids[rows])
+    # A content may have gone since.
+    rows = rows[np.isin(ids[rows], list(by_content))]
+    if not len(rows):
+        raise NotFoundError("the map in use has no picture", hint="`cbir model fit` makes one that has")
+    grid = arrange(xy[rows])
+    order = np.argsort(along_curve(grid.cells), kind="stable")
+    groups = _groups(rooms)
+    places = [_Place(tuple(by_content[one]), groups.get(one)) for one in ids[rows][order].tolist()]
+    return _Map(places, replace(grid, cells=grid.cells[order]), len(ids))
+
+
+def _flat(rooms: Rooms, run_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the contents with a place on the two-dimensional map, and the (n, 2) places."""
+    flat = rooms.store.flat(run_id)
+    ids = np.array([content_id for content_id, _ in flat], dtype=np.int64)
+    xy = np.frombuffer(b"".join(place for _, place in flat), dtype="<f4").reshape(-1, 2)
+    # UMAP gives no place to what has no neighbours.
+    placed = np.isfinite(xy).all(axis=1)
+    return ids[placed], xy[placed]
+
+
+def _images(rooms: Rooms, ids: NDArray[np.int64]) -> dict[int, list[Image]]:
+    by_content: dict[int, list[Image]] = {}
+    for image in rooms.store.images(ids.tolist()):
+        by_content.setdefault(image.content.id, []).append(image)
+    return by_content
+
+
+def _groups(rooms: Rooms) -> dict[int, int]:
+    """Return content id -> number of its group; a content that is in two is in that of copies."""
+    found = sorted(rooms.groups.found(), key=lambda group: group.kind.value)
+    numbers: dict[int, int] = {}
+    for number, group in enumerate(found):
+        for member in group.members:
+            numbers.setdefault(member.image.content.id, number)
+    return numbers
+
+
+def _place_to_json(place: _Place, cell: Sequence[int]) -> Json:
+    first, *others = place.images
+    return {
+        "column": cell[0],
+        "row": cell[1],
+        "path": path_to_json(first.path),
+        "names": [path_to_json(one.path) for one in others],
+        "width": first.content.width_px,
+        "height": first.content.height_px,
+        "size": first.content.size_bytes,
+        "taken": first.content.taken or None,
+        "group": place.group,
+    }
+
+
+def _picture(rooms: Rooms, shown: _Map, size_px: int) -> Drawing:
+    side = square_side(cell_side(shown.grid, size_px))
+    pieces = [shrunk(vectors, side) for vectors in _vectors(rooms, shown.places)]
+    tiles = [
+        Shown(content.width_px, content.height_px, None if place.group is None else _colour(place.group))
+        for place in shown.places
+        for content in (place.images[0].content,)
+    ]
+    return picture(shown.grid, np.concatenate(pieces), tiles, size_px)
+
+
+def _colour(group: int) -> Colour:
+    red, green, blue = colorsys.hsv_to_rgb(group * GOLDEN_RATIO % 1.0, 0.85, 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _atlases(rooms: Rooms, shown: _Map) -> Iterator[Reply]:
+    """Yield an atlas of 64 pixels a square for each so many places, and last a small one of all."""
+    small: list[NDArray[np.uint8]] = []
+    for number, vectors in enumerate(_vectors(rooms, shown.places)):
+        small.append(shrunk(vectors, SMALL_SIDE_PX))
+        squares = shrunk(vectors, VECTOR_SIDE)
+        yield Reply(_atlas_to_json(number * ATLAS_TILES, squares), _drawn(rooms, atlas(squares)), more=True)
+    squares = np.concatenate(small)
+    yield Reply(_atlas_to_json(0, squares), _drawn(rooms, atlas(squares)))
+
+
+def _atlas_to_json(first: int, squares: NDArray[np.uint8]) -> Json:
+    count, side = squares.shape[:2]
+    columns = atlas_columns(count)
+    return {"atlas": {"first": first, "count": count, "side_px": side, "columns": columns}}
+
+
+def _vectors(rooms: Rooms, places: Sequence[_Place]) -> Iterator[NDArray[np.uint8]]:
+    """Yield (n, 4096) vectors of the places, so many at a time that one atlas holds them; grey when one has gone."""
+    for start in range(0, len(places), ATLAS_TILES):
+        ids = [place.images[0].content.id for place in places[start : start + ATLAS_TILES]]
+        found = rooms.store.vectors(ids)
+        gone = bytes([128]) * VECTOR_SIDE**2
+        joined = b"".join(found.get(content_id, gone) for content_id in ids)
+        yield np.frombuffer(joined, dtype=np.uint8).reshape(len(ids), -1)
+
+
+def _drawn(rooms: Rooms, drawing: Drawing) -> bytes:
+    return rooms.pool.draw_mosaic(drawing.canvas, drawing.tiles, drawing.squares)

@@ -1,0 +1,126 @@
+"""Methods about copies inside the albums: `duplicates`, `dismiss`, `undismiss`, `decisions*`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from cbir_daemon.duplicates import Group, Member
+from cbir_daemon.errors import BadRequestError, NotFoundError
+from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
+from cbir_daemon.records import DIGEST_BYTES, Kind
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.store import Content, Decision
+
+
+def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Return groups of images that show the same, each with the one to keep."""
+    params = Params(request.params)
+    kind = params.choice("kind", (Kind.EXACT.value, Kind.COPY.value))
+    below, across = params.maybe_path("album"), params.flag("across")
+    clock = rooms.store.clock
+    groups = rooms.groups.found(None if kind is None else Kind(kind), below, across=across)
+    # A file may be in a group of each kind, and wins its space once.
+    spare = {one.image.path: one.image.state.size_bytes for group in groups for one in group.members if not one.keep}
+    return paged("groups", map(_group_to_json, groups), clock=clock, saves=sum(spare.values()))
+
+
+def _group_to_json(group: Group) -> Json:
+    return {
+        "kind": group.kind.value,
+        "saves": group.saves_bytes,
+        "images": [_member_to_json(member) for member in group.members],
+    }
+
+
+def _member_to_json(member: Member) -> Json:
+    image, content = member.image, member.image.content
+    return {
+        "path": path_to_json(image.path),
+        "width": content.width_px,
+        "height": content.height_px,
+        "size": content.size_bytes,
+        "keep": member.keep,
+        "why": member.why,
+        "score": round(member.score, 4),
+        "format": content.format,
+        "taken": content.taken or None,
+        "mtime_ns": image.state.mtime_ns,
+        "digest": content.digest.hex(),
+        "names": [path_to_json(path) for path in member.names],
+    }
+
+
+def dismiss(rooms: Rooms, request: Request) -> Reply:
+    """Remember that two images are no duplicates."""
+    first, other = _two_contents(rooms, request)
+    return Reply({"changed": rooms.store.dismiss(first.digest, other.digest, time.time())})
+
+
+def undismiss(rooms: Rooms, request: Request) -> Reply:
+    """Forget that two images are no duplicates."""
+    first, other = _two_contents(rooms, request)
+    return Reply({"changed": rooms.store.undismiss(first.digest, other.digest)})
+
+
+def decisions(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Return what was dismissed, oldest first, with the files that it is about now."""
+    decided = rooms.store.decisions()
+    digests = {digest for one in decided for digest in (one.digest, one.other_digest)}
+    found = {digest: rooms.store.content_by_digest(digest) for digest in digests}
+    images = rooms.store.images([content.id for content in found.values() if content is not None])
+    paths: dict[bytes, list[bytes]] = {}
+    for image in images:
+        paths.setdefault(image.content.digest, []).append(image.path)
+    return paged("decisions", (_decision_to_json(one, paths) for one in decided))
+
+
+def _decision_to_json(one: Decision, paths: Mapping[bytes, Sequence[bytes]]) -> Json:
+    return {
+        "digest": one.digest.hex(),
+        "other_digest": one.other_digest.hex(),
+        "decided_at": when(one.decided_at),
+        "paths": [path_to_json(path) for path in paths.get(one.digest, ())],
+        "other_paths": [path_to_json(path) for path in paths.get(one.other_digest, ())],
+    }
+
+
+def decisions_import(rooms: Rooms, request: Request) -> Reply:
+    """Remember what the JSON lines in the blob say; what is known already stays as it is."""
+    lines = [line for line in request.blob.split(b"\n") if line.strip()]
+    decided = [_decision_from(line, number) for number, line in enumerate(lines, 1)]
+    return Reply({"read": len(decided), "added": rooms.store.put_decisions(decided)})
+
+
+def _decision_from(line: bytes, number: int) -> Decision:
+    try:
+        read = json.loads(line)
+        digest, other = bytes.fromhex(read["digest"]), bytes.fromhex(read["other_digest"])
+        decided_at = datetime.fromisoformat(read["decided_at"]).timestamp()
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadRequestError(
+            f"decision {number} cannot be read ({type(error).__name__}: {error})",
+            hint="each line is a document as `cbir decisions list --json` prints them",
+        ) from error
+    if len(digest) != DIGEST_BYTES or len(other) != DIGEST_BYTES:
+        raise BadRequestError(f"decision {number}: a digest is no SHA-256", hint="64 hexadecimal digits")
+    return Decision(min(digest, other), max(digest, other), decided_at)
+
+
+def _two_contents(rooms: Rooms, request: Request) -> tuple[Content, Content]:
+    params = Params(request.params)
+    paths = [params.path(name) for name in ("first", "other")]
+    first, other = (_content_at(rooms, path) for path in paths)
+    if paths[0] == paths[1]:
+        raise BadRequestError("the same file is named twice", hint="a decision is about two files")
+    return first, other
+
+
+def _content_at(rooms: Rooms, path: bytes) -> Content:
+    content = rooms.store.content_at(path) or rooms.store.content_at(os.path.realpath(path))
+    if content is None:
+        raise NotFoundError(f"{os.fsdecode(path)}: is not indexed", hint="name two images of your albums")
+    return content

@@ -1,0 +1,159 @@
+"""Methods that say what is there: `hello`, `status`, `errors`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from cbir_daemon import __version__
+from cbir_daemon.decode import missing_extras
+from cbir_daemon.map.refit import RefitState
+from cbir_daemon.protocol.messages import VERSION, Json, Request, path_to_json, when
+from cbir_daemon.serving.handlers.problems import problems
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
+
+CAPABILITIES = ("settle", "streams", "bytes", "sheet")
+MIB = 1024 * 1024
+STARTED_AT = time.time()
+"""Seconds since the epoch at which this process imported its handlers: within its first second."""
+
+
+def hello(rooms: Rooms, methods: Iterable[str]) -> Reply:
+    """Return versions, methods, capabilities."""
+    return Reply(
+        {
+            "version": __version__,
+            "protocol": VERSION,
+            "schema": SCHEMA_VERSION,
+            "methods": sorted(methods),
+            "capabilities": list(CAPABILITIES),
+            "max_file_bytes": rooms.config.decode.max_file_bytes,
+            "pid": os.getpid(),
+        }
+    )
+
+
+def status(rooms: Rooms, request: Request) -> Reply:
+    """Return albums, counts, what is pending, the model, and how far it is from its next fit."""
+    counts, coverage, run = rooms.store.counts(), rooms.store.coverage(), rooms.store.active_run()
+    return Reply(
+        {
+            "version": __version__,
+            "clock": rooms.store.clock,
+            "state": _state(rooms),
+            "started_at": when(STARTED_AT),
+            "problems": [{"what": one.what, "do": one.do} for one in problems(rooms)],
+            "albums": albums_to_json(rooms),
+            "images": counts.images,
+            "errors": counts.errors,
+            "contents": counts.contents,
+            "pending": rooms.ingest.pending,
+            "decoded": rooms.pool.decoded,
+            "decode_peak_mib": round(rooms.pool.peak_memory_bytes() / MIB, 1),
+            "missing_extras": list(missing_extras()),
+            "progress": _progress(rooms),
+            "duplicates_pending": counts.unmatched + counts.alerts_due,
+            "model": None if run is None else _model(run, coverage),
+            "model_reason": "" if run is not None else why_no_model(rooms, coverage.contents),
+            "model_worker_running": rooms.projection.worker_running,
+            "refit": _refit(rooms, None if run is None else coverage.changed_fraction),
+        }
+    )
+
+
+def _model(run: ModelRun, coverage: Coverage) -> Json:
+    return {
+        "n_neighbors": run.n_neighbors,
+        "n_components": run.n_components,
+        "trustworthiness": run.trustworthiness,
+        "fitted_images": run.fitted_images,
+        "projected_images": coverage.present + coverage.added,
+        "fitted_at": when(run.finished_at),
+    }
+
+
+def _refit(rooms: Rooms, changed_fraction: float | None) -> Json:
+    state, decision = rooms.refit.state, rooms.refit.decision()
+    return {
+        "running": state is not None,
+        "reason": decision.reason,
+        "waits_for": decision.waits_for,
+        "changed_fraction": None if changed_fraction is None else round(changed_fraction, 4),
+        "threshold": rooms.refit.settings.refit_changed_fraction,
+        "far_fraction": decision.numbers.get("far_fraction"),
+        "kept": decision.numbers.get("kept"),
+        "kept_at_fit": decision.numbers.get("kept_at_fit"),
+        "progress": None if state is None else {**fit_news(state), "elapsed_s": round(state.elapsed_s, 1)},
+    }
+
+
+def fit_news(state: RefitState) -> Json:
+    """Return how far a running fit is."""
+    return {"stage": state.stage, "fraction": round(state.fraction, 3), "message": state.message}
+
+
+def albums_to_json(rooms: Rooms) -> list[Json]:
+    """Return every album with its state and counts, and how it is watched."""
+    counts = rooms.store.counts_by_album()
+    listed: list[Json] = []
+    for album in rooms.store.albums():
+        images, errors = counts.get(album.id, (0, 0))
+        watching = rooms.albums.report(album)
+        listed.append(
+            {
+                "path": path_to_json(album.path),
+                "state": album.state,
+                "images": images,
+                "errors": errors,
+                "file_system": watching.file_system,
+                "unwatched_folders": watching.unwatched_folders,
+                "out_of_reach": watching.out_of_reach,
+                "events_lost": watching.overflows,
+                "watch_restarts": watching.restarts,
+            }
+        )
+    return listed
+
+
+def _state(rooms: Rooms) -> str:
+    if not rooms.ingest.started:
+        return "starting"
+    return "indexing" if rooms.ingest.pending else "ready"
+
+
+def _progress(rooms: Rooms) -> Json | None:
+    if not rooms.ingest.pending:
+        return None
+    progress = rooms.ingest.progress
+    remaining_s = progress.remaining_s
+    return {
+        "found": progress.found,
+        "done": progress.done,
+        "errors": progress.errors,
+        "rate": round(progress.rate, 1),
+        "remaining_s": None if remaining_s is None else round(remaining_s, 1),
+    }
+
+
+def why_no_model(rooms: Rooms, contents: int) -> str:
+    """Return, as a sentence, why no map is in use."""
+    least = rooms.refit.settings.min_images
+    if contents < least:
+        return f"{contents} contents are too few for a map (model.min_images is {least}); vectors answer without it"
+    if rooms.refit.state is not None:
+        return "the first map is being fitted; vectors answer until it is there"
+    failed = next((run for run in rooms.store.runs() if run.outcome in ("failed", "set-aside")), None)
+    return failed.message if failed is not None else "no map was fitted yet; vectors answer without it"
+
+
+def errors(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Return the files that could not be read, and why."""
+    return paged(
+        "errors",
+        (
+            {"path": path_to_json(path), "code": code, "message": message}
+            for path, code, message in rooms.store.errors()
+        ),
+    )

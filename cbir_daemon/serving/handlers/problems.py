@@ -1,0 +1,118 @@
+"""What is wrong with the daemon and its albums, worst first, from every room that can tell.
+
+In: the rooms.  Out: `Problem`s.  Never here: mending anything; how they are shown.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+
+from cbir_daemon.decode import needed_extras
+from cbir_daemon.indexing.line import NEEDS_EXTRA
+from cbir_daemon.records import Problem
+from cbir_daemon.serving.handlers.rooms import Rooms
+from cbir_daemon.system import heartbeat
+
+LEAST_FREE_BYTES = 256 * 1024 * 1024
+"""A fit of 100 000 images writes 100 MB beside the old one, and SQLite needs room for its log."""
+
+BROKEN_OFF_S = 60.0
+"""A resolve that has noted nothing for so long is no longer under way: a large file may take some seconds."""
+
+MIB = 1024 * 1024
+
+
+def problems(rooms: Rooms) -> list[Problem]:
+    """Return what is wrong now, worst first; empty when all is well."""
+    return [
+        *_threads(time.monotonic()),
+        *_disk(rooms),
+        *rooms.albums.problems(),
+        *rooms.outbox.problems(),
+        *_resolves(rooms, time.time()),
+        *_map(rooms),
+        *_files(rooms),
+    ]
+
+
+def _threads(now: float) -> Iterator[Problem]:
+    for one in heartbeat.all_now():
+        if one.trouble:
+            yield Problem(f"{one.name} waits and tries again: {one.trouble}", "mend that; nothing committed is lost")
+        elif one.due < now and one.waits_for:
+            since_s = now - one.due + heartbeat.STALLED_S
+            yield Problem(
+                f"{one.name} has waited {since_s:.0f} s for {one.waits_for}",
+                "see whether that disk or server answers (dmesg, mount); the daemon goes on when it does",
+            )
+        elif one.due < now:
+            yield Problem(f"{one.name} has not been heard of in time", "restart the daemon, and report its log")
+
+
+def _disk(rooms: Rooms) -> Iterator[Problem]:
+    free_bytes = shutil.disk_usage(rooms.config.state_dir).free
+    if free_bytes < LEAST_FREE_BYTES:
+        yield Problem(
+            f"the disk of {rooms.config.state_dir} is nearly full: {free_bytes // MIB} MiB free",
+            f"free at least {LEAST_FREE_BYTES // MIB} MiB there; what was committed is safe",
+        )
+
+
+def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
+    for run in rooms.store.resolve_runs():
+        if run.is_open and now - run.changed_at > BROKEN_OFF_S:
+            left = run.states.get("planned", 0) + run.states.get("begun", 0)
+            yield Problem(
+                f"resolve {run.id} was broken off, with {left} {'file' if left == 1 else 'files'} to go",
+                f"`cbir resolve --continue {run.id}` goes on, `cbir resolve --undo {run.id}` takes it back;"
+                " until then no other one starts",
+            )
+
+
+def _map(rooms: Rooms) -> Iterator[Problem]:
+    last = next((run for run in rooms.store.runs() if run.outcome in ("active", "failed")), None)
+    if last is not None and last.outcome == "failed" and rooms.refit.state is None:
+        yield Problem(
+            f"the last fit of the map failed: {last.message}",
+            "it is tried again by itself; cbir model fit tries now, cbir model history lists all",
+        )
+    if rooms.projection.failing:
+        yield Problem(
+            f"new images are not placed on the map: {rooms.projection.failing}",
+            "it is tried again by itself; queries go on, without `similar` for those images",
+        )
+
+
+def _files(rooms: Rooms) -> Iterator[Problem]:
+    reasons = rooms.store.error_counts()
+    waiting = reasons.pop(NEEDS_EXTRA, 0)
+    if waiting:
+        yield _needs_extra(rooms, waiting)
+    if reasons:
+        most = ", ".join(
+            f"{count} {code}" for code, count in sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
+        )
+        total = sum(reasons.values())
+        yield Problem(
+            f"{total} {'file' if total == 1 else 'files'} could not be read: {most}",
+            "cbir errors lists them, with reasons",
+        )
+
+
+def _needs_extra(rooms: Rooms, waiting: int) -> Problem:
+    extras = ",".join(needed_extras(rooms.store.error_messages(NEEDS_EXTRA)))
+    if not extras:
+        return Problem(
+            f"{_files_are(waiting)} of a kind for which a package was installed since the daemon started",
+            "restart the daemon; it reads them again by itself",
+        )
+    return Problem(
+        f"{_files_are(waiting)} of a kind that no installed package reads; missing: {extras}",
+        f"pip install 'cbir-daemon[{extras}]', then restart the daemon; it reads them again by itself",
+    )
+
+
+def _files_are(count: int) -> str:
+    return f"{count} file is" if count == 1 else f"{count} files are"

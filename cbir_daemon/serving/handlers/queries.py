@@ -1,0 +1,174 @@
+"""Methods that take an image: `query`, `sheet`."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.decode import SheetCell
+from cbir_daemon.errors import BadRequestError, TooPlainError
+from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
+from cbir_daemon.records import Facts, Judgement, Kind
+from cbir_daemon.search.searcher import Found, Map
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms
+from cbir_daemon.store import Content, Image
+
+MAX_MATCHES = 1_000
+DEFAULT_MATCHES = 10
+MAX_SHEET_MATCHES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """An image in an answer; how it was verified is there when that was asked."""
+
+    image: Image
+    found: Found
+    judgement: Judgement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a query found."""
+
+    facts: Facts
+    matches: list[_Match] = field(default_factory=list)
+
+
+def query(rooms: Rooms, request: Request) -> Reply:
+    """Return what in the albums is, copies or resembles an image."""
+    before = time.perf_counter()
+    clock = rooms.store.clock
+    explain = Params(request.params).flag("explain")
+    answer = _find(rooms, request)
+    if explain:
+        answer = _explained(rooms, answer)
+    return Reply(
+        {
+            "clock": clock,
+            "took_ms": round((time.perf_counter() - before) * 1e3, 1),
+            "query": {
+                "digest": answer.facts.digest.hex(),
+                "width": answer.facts.width_px,
+                "height": answer.facts.height_px,
+            },
+            "matches": [_match_to_json(match) for match in answer.matches],
+        }
+    )
+
+
+def sheet(rooms: Rooms, request: Request) -> Reply:
+    """Draw the query and its best matches, each with kind and score."""
+    answer = _find(rooms, request)
+    cells = [SheetCell(match.image.path, _caption(match)) for match in answer.matches[:MAX_SHEET_MATCHES]]
+    facts = answer.facts
+    caption = ("query", f"{facts.width_px} x {facts.height_px} {facts.format}")
+    picture = rooms.pool.draw_sheet(_source(request), caption, cells)
+    return Reply({"clock": rooms.store.clock, "matches": len(cells)}, picture)
+
+
+def _find(rooms: Rooms, request: Request) -> _Answer:
+    params = Params(request.params)
+    limit = params.integer("limit", DEFAULT_MATCHES, least=1, most=MAX_MATCHES)
+    kind = params.choice("kind", tuple(Kind))
+    min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
+    facts = rooms.pool.read_image(_source(request))
+    found = _search(rooms, facts, kind, limit)
+    by_content: dict[int, list[Image]] = {}
+    for image in rooms.store.images([one.content_id for one in found]):
+        by_content.setdefault(image.content.id, []).append(image)
+    matches = [
+        _Match(image, one)
+        for one in found
+        if one.score >= min_score and kind in (None, one.kind)
+        for image in by_content.get(one.content_id, ())
+    ]
+    return _Answer(facts, matches[:limit])
+
+
+def _explained(rooms: Rooms, answer: _Answer) -> _Answer:
+    assert answer.facts.vector is not None
+    ids = list(dict.fromkeys(match.found.content_id for match in answer.matches))
+    judgements = rooms.searcher.judgements(answer.facts.vector, ids)
+    matches = [replace(match, judgement=judgements.get(match.found.content_id)) for match in answer.matches]
+    return replace(answer, matches=matches)
+
+
+def _source(request: Request) -> Path | bytes:
+    if request.blob:
+        return request.blob
+    if "path" not in request.params:
+        raise BadRequestError("a query needs a 'path' or the bytes of an image", hint="the image sent may be empty")
+    return Path(os.fsdecode(Params(request.params).path("path")))
+
+
+def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Found]:
+    """Return exact, then copies, then what resembles, each content once."""
+    assert facts.vector is not None
+    same = rooms.store.content_by_digest(facts.digest)
+    exact = [] if same is None else [Found(same.id, Kind.EXACT, 1.0, 0.0)]
+    if matching.is_plain(np.frombuffer(facts.vector, dtype=np.uint8)):
+        if not exact:
+            raise TooPlainError(
+                "too plain to match: the image shows almost nothing but one tone",
+                hint="only a file with the very same bytes would be found",
+            )
+        return exact
+    if kind == Kind.EXACT:
+        return exact
+    view = rooms.searcher.view
+    position = None if kind == Kind.COPY else _position(rooms, view.map, facts, same)
+    if position is None:
+        exact = [Found(one.content_id, one.kind, one.score, None) for one in exact]
+    others = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit, view)
+    return exact + [one for one in others if same is None or one.content_id != same.id]
+
+
+def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:
+    if current is None or facts.vector is None:
+        return None
+    stored = None if same is None else current.position_of(same.id)
+    return stored if stored is not None else rooms.projection.position(facts.vector, current.run_id)
+
+
+def _match_to_json(match: _Match) -> Json:
+    image, found = match.image, match.found
+    described = {
+        "path": path_to_json(image.path),
+        "kind": found.kind.value,
+        "score": round(found.score, 4),
+        "map_distance": None if found.map_distance is None else round(found.map_distance, 4),
+        "transform": asdict(found.transform),
+        "overlap": {"query": round(found.overlap.query, 3), "match": round(found.overlap.match, 3)},
+        "tone": asdict(found.tone),
+        "around": found.around.value,
+        "width": image.content.width_px,
+        "height": image.content.height_px,
+        "size": image.content.size_bytes,
+    }
+    if match.judgement is not None:
+        described["explanation"] = _explanation_to_json(match.judgement)
+    return {**described, "missing": True} if image.missing else described
+
+
+def _explanation_to_json(judgement: Judgement) -> Json:
+    """Return how a match was verified; `score` is what the verification gave, whatever ranked the match."""
+    return {"score": judgement.score, **_rounded(asdict(judgement.explanation))}
+
+
+def _rounded(described: Json) -> Json:
+    return {
+        name: _rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
+        for name, value in described.items()
+    }
+
+
+def _caption(match: _Match) -> tuple[str, ...]:
+    found = match.found
+    return (f"{found.kind} {found.score:.3f}", os.fsdecode(match.image.path.rpartition(b"/")[2]))

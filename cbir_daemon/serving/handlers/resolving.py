@@ -1,0 +1,107 @@
+"""Methods of the journal of what is done to duplicates: `resolve_*`.
+
+The client acts and this daemon remembers: see `cbir_daemon.resolving`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+
+from cbir_daemon.duplicates import planned
+from cbir_daemon.errors import BadRequestError, InUseError, NotFoundError
+from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
+from cbir_daemon.resolving import Line, State, parsed
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.store import ResolveRun, ResolveTask
+from cbir_daemon.watching import walk
+
+
+def resolve_start(rooms: Rooms, request: Request) -> Reply:
+    """Write the tasks of the plan in the blob into the journal, those that may not be done as skipped."""
+    for run in rooms.store.resolve_runs():
+        if run.is_open:
+            raise InUseError(
+                f"resolve {run.id} was not finished",
+                hint=f"`cbir resolve --continue {run.id}` goes on, `cbir resolve --undo {run.id}` takes it back",
+            )
+    try:
+        lines = parsed(request.blob.decode())
+    except UnicodeDecodeError as error:
+        raise BadRequestError("the plan is not UTF-8", hint="save it as UTF-8") from error
+    _check_folders(rooms, lines)
+    tasks = planned(lines, rooms.store, rooms.groups)
+    if not tasks:
+        raise BadRequestError("nothing is to be done in this plan", hint='lines with "action": "keep" change nothing')
+    return Reply({"run": rooms.store.start_resolve(tasks, time.time())})
+
+
+def _check_folders(rooms: Rooms, lines: Sequence[Line]) -> None:
+    """Refuse to move files to where they would be found as duplicates again."""
+    rules = walk.Filter(rooms.config.watch.exclude, ())
+    roots = [album.path + b"/" for album in rooms.store.albums()]
+    for folder in {os.path.realpath(line.folder) + b"/" for line in lines if line.folder is not None}:
+        for root in roots:
+            if folder.startswith(root) and not rules.excludes(folder[len(root) :].rstrip(b"/")):
+                raise BadRequestError(
+                    f"{os.fsdecode(folder)}: lies in an album, where the files would be duplicates again",
+                    hint="name a folder outside of every album, or a hidden one such as .duplicates",
+                )
+
+
+def resolve_note(rooms: Rooms, request: Request) -> Reply:
+    """Write a task of the journal as it is from now on; when its file has changed, look at it."""
+    params = Params(request.params)
+    task_id, target, reason = params.integer("task", 0), params.maybe_path("target"), params.text("reason")
+    state = params.choice("state", tuple(State))
+    if state is None:
+        raise BadRequestError("parameter 'state' is missing")
+    task = rooms.store.note_task(task_id, state, target, reason, time.time())
+    if task is None:
+        raise NotFoundError(f"task {task_id} is in no journal", hint="`cbir resolve --list` shows the journals")
+    if state in (State.DONE, State.UNDONE):
+        # The watch would notice, where there is one; asked for, it is also what `settle` waits for.
+        rooms.ingest.request_scan(task.path)
+    return Reply({"task": _task_to_json(task)})
+
+
+def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Return the tasks of a run, in the order of its plan."""
+    run_id = Params(request.params).integer("run", 0)
+    tasks = rooms.store.resolve_tasks(run_id)
+    if not tasks:
+        raise NotFoundError(f"there is no resolve {run_id}", hint="`cbir resolve --list` shows them")
+    return paged("tasks", map(_task_to_json, tasks), run=run_id)
+
+
+def _task_to_json(task: ResolveTask) -> Json:
+    return {
+        "task": task.id,
+        "action": task.action,
+        "kind": task.kind,
+        "path": path_to_json(task.path),
+        "keep": path_to_json(task.keep) if task.keep else None,
+        "digest": task.digest.hex(),
+        "keep_digest": task.keep_digest.hex(),
+        "size": task.size_bytes,
+        "mtime_ns": task.mtime_ns,
+        "to": None if task.folder is None else path_to_json(task.folder),
+        "state": task.state,
+        "target": None if task.target is None else path_to_json(task.target),
+        "reason": task.reason,
+    }
+
+
+def resolve_runs(rooms: Rooms, request: Request) -> Iterator[Reply]:
+    """Return every run, newest first."""
+    return paged("runs", map(_run_to_json, rooms.store.resolve_runs()))
+
+
+def _run_to_json(run: ResolveRun) -> Json:
+    return {
+        "run": run.id,
+        "started_at": when(run.started_at),
+        "open": run.is_open,
+        **{state.value: run.states.get(state, 0) for state in State},
+    }

@@ -1,0 +1,47 @@
+"""What the daemon is at, in one line for `systemctl status`.
+
+In: the rooms.  Out: a sentence or a few.  Never here: the whole of `cbir status`.
+"""
+
+from __future__ import annotations
+
+from cbir_daemon.indexing.line import Progress
+from cbir_daemon.serving.handlers.problems import problems
+from cbir_daemon.serving.handlers.rooms import Rooms
+
+
+def is_busy(rooms: Rooms) -> bool:
+    """Whether files are being read or a map fitted; costs nothing to ask."""
+    return rooms.ingest.pending > 0 or rooms.refit.state is not None
+
+
+def summary(rooms: Rooms) -> str:
+    """Return what is being done, or else what there is; and how many problems `cbir status` tells of."""
+    counts = rooms.store.counts()
+    parts = []
+    if rooms.ingest.pending:
+        parts.append(reading(rooms.ingest.progress) or f"{rooms.ingest.pending} paths to look at")
+    if counts.unmatched:
+        parts.append(f"looking for copies of {counts.unmatched} contents")
+    fit = rooms.refit.state
+    if fit is not None:
+        parts.append(f"fitting the map: {fit.fraction:.0%}, {fit.stage}")
+    if not parts:
+        parts.append(f"{counts.images} images, {counts.errors} errors, {_map(rooms)}")
+    found = len(problems(rooms))
+    if found:
+        parts.append(f"{found} {'problem' if found == 1 else 'problems'}, see `cbir status`")
+    return "; ".join(parts)
+
+
+def reading(progress: Progress) -> str:
+    """Return how far reading is: found, done, errors, rate, time left; empty when it is not known how much there is."""
+    if not progress.found:
+        return ""
+    left = "" if progress.remaining_s is None else f", {progress.remaining_s:.0f} s left"
+    return f"indexing: {progress.done} of {progress.found} files, {progress.errors} errors, {progress.rate:.0f}/s{left}"
+
+
+def _map(rooms: Rooms) -> str:
+    run = rooms.store.active_run()
+    return "no map" if run is None else f"map of {run.fitted_images}, trustworthiness {run.trustworthiness:.3f}"

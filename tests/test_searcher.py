@@ -1,0 +1,374 @@
+"""A search finds the copies and what lies near, over one frozen view, whatever changes meanwhile."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.errors import StorageError
+from cbir_daemon.records import Facts, Kind
+from cbir_daemon.search import searcher as searcher_module
+from cbir_daemon.search.searcher import Found, Map, Searcher, as_vectors
+from cbir_daemon.store import FitBegun, Gone, Indexed, Placed, Store
+from tests.pictures import brighter, mirrored
+from tests.rows import digest, opened, photographed, position, report, state
+
+COUNT = 12
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An index of twelve unrelated photographs; content n is the photograph of seed n - 1."""
+    with opened(tmp_path / "index.sqlite") as store:
+        album = store.albums()[0].id
+        store.apply(
+            [
+                Indexed(album, b"%d.jpg" % n, state(n), Facts(digest(n), photographed(n), 240, 160, "JPEG"))
+                for n in range(COUNT)
+            ]
+        )
+        yield store
+
+
+@pytest.fixture
+def searcher(store: Store) -> Searcher:
+    """A searcher that holds them all, without a map."""
+    searcher = Searcher(store)
+    searcher.load()
+    return searcher
+
+
+def line(*content_ids: int) -> list[tuple[int, bytes]]:
+    """Place contents on a line, each at its id."""
+    return [(content_id, position(content_id, 0)) for content_id in content_ids]
+
+
+def at(x: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Return a place on that line."""
+    return np.array([x, 0], dtype=np.float32)
+
+
+def ids_of(found: list[Found], kind: Kind) -> list[int]:
+    """Return the contents found, best first."""
+    return [one.content_id for one in found if one.kind == kind]
+
+
+def map_ids(searcher: Searcher) -> list[int] | None:
+    """Return the contents placed on the map in use, if there is one."""
+    current = searcher.view.map
+    return None if current is None else current.ids.tolist()
+
+
+def test_a_copy_is_found_and_nothing_else(searcher: Searcher) -> None:
+    """With what was done to the stored image."""
+    (found,) = searcher.copies(photographed(4, mirrored))
+    assert (found.content_id, found.kind, found.transform.flip) == (5, Kind.COPY, True)
+    assert found.score > 0.9
+    assert searcher.copies(photographed(100)) == []
+
+
+def test_a_content_is_no_copy_of_itself(searcher: Searcher) -> None:
+    """The lookup of a content leaves it out, and finds its copies."""
+    assert [one.content_id for one in searcher.copies(photographed(4))] == [5]
+    assert searcher.copies(photographed(4), without=5) == []
+    searcher.change([(99, photographed(4, brighter))], ())
+    # What the store does not have is no match, even when the view still has it.
+    assert searcher.copies(photographed(4), without=5) == []
+
+
+def test_copies_come_before_what_resembles(searcher: Searcher) -> None:
+    """Each content once, best first, no more of those that resemble than asked for."""
+    found = searcher.search(photographed(4, brighter), None, 3)
+    assert ids_of(found, Kind.COPY) == [5]
+    similar = [one for one in found if one.kind == Kind.SIMILAR]
+    assert len(similar) == 3
+    assert [one.score for one in similar] == sorted((one.score for one in similar), reverse=True)
+    assert len({one.content_id for one in found}) == len(found)
+    assert all(one.map_distance is None for one in found)
+    assert ids_of(searcher.search(photographed(4), None, 0), Kind.SIMILAR) == []
+
+
+def test_with_a_map_what_lies_near_is_ranked_by_likeness(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the neighbourhood is looked at, and each match says how far it lies."""
+    monkeypatch.setattr("cbir_daemon.search.searcher.MIN_NEAR", 3)
+    searcher.replace_map(1, line(*range(1, 10)))
+    found = searcher.search(photographed(100), at(4.0), 3)
+    assert sorted(ids_of(found, Kind.SIMILAR)) == [3, 4, 5]
+    assert {one.content_id: one.map_distance for one in found} == {3: 1.0, 4: 0.0, 5: 1.0}
+    # A copy far away on the map, and one without a place, are found by the codes.
+    assert ids_of(searcher.search(photographed(8), at(1.0), 3), Kind.COPY) == [9]
+    (without_place,) = [one for one in searcher.search(photographed(11), at(1.0), 3) if one.kind == Kind.COPY]
+    assert (without_place.content_id, without_place.map_distance) == (12, None)
+
+
+def test_a_search_without_a_place_goes_by_the_codes(searcher: Searcher) -> None:
+    """When the model worker does not answer there are matches all the same."""
+    searcher.replace_map(1, line(*range(1, 10)))
+    found = searcher.search(photographed(100), None, 5)
+    assert len(found) == 5
+    assert all(one.map_distance is None for one in found)
+
+
+def test_an_empty_collection_has_no_matches(tmp_path: Path) -> None:
+    """With and without a place on a map."""
+    with opened(tmp_path / "index.sqlite") as store:
+        searcher = Searcher(store)
+        searcher.load()
+        assert searcher.copies(photographed(1)) == []
+        assert searcher.search(photographed(1), None, 5) == []
+        assert searcher.search(photographed(1), at(1.0), 5) == []
+
+
+def test_a_plain_image_has_no_copies(searcher: Searcher, store: Store) -> None:
+    """One tone agrees with every other one."""
+    plain = bytes([200]) * 4096
+    album = store.albums()[0].id
+    searcher.change(store.apply([Indexed(album, b"p.png", state(90), Facts(digest(90), plain, 9, 9, "PNG"))]).added, ())
+    assert searcher.copies(plain) == []
+    assert searcher.copies(bytes([190]) * 4096) == []
+
+
+def test_what_is_gone_is_not_found(searcher: Searcher, store: Store) -> None:
+    """Neither by its codes nor by its place; the view from before still has it, and finds nothing in the store."""
+    searcher.replace_map(1, line(*range(1, COUNT + 1)))
+    before = searcher.view
+    applied = store.apply([Gone(store.albums()[0].id, b"4.jpg")])
+    assert searcher.copies(photographed(4)) == []
+    searcher.change(applied.added, applied.gone)
+    assert 5 not in {one.content_id for one in searcher.search(photographed(4), at(5.0), COUNT)}
+    assert (len(before.collection), len(searcher.view.collection)) == (COUNT, COUNT - 1)
+    assert before.map is not None
+    assert before.map.position_of(5) is not None
+
+
+def test_the_newest_in_view_is_known(searcher: Searcher) -> None:
+    """Whoever works on new contents waits for them to be in view; it never goes back."""
+    assert searcher.newest_id == COUNT
+    searcher.change([(40, photographed(40))], [COUNT])
+    searcher.change((), [40])
+    assert searcher.newest_id == 40
+
+
+def test_load_takes_up_the_active_map(store: Store) -> None:
+    """With the places of its contents."""
+    run = store.start_run(FitBegun("asked for", "code/1", COUNT), NOW)
+    placed = [Placed(content_id, "fitted", row) for content_id, row in line(*range(1, COUNT + 1))]
+    store.activate_run(run, report(), placed, NOW)
+    searcher = Searcher(store)
+    searcher.load()
+    assert searcher.view.map is not None
+    assert searcher.view.map.run_id == run
+    assert searcher.view.map.ids.tolist() == list(range(1, COUNT + 1))
+    assert searcher.search(photographed(100), at(3.0), COUNT)[0].map_distance is not None
+
+
+@pytest.fixture
+def coded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many codes were made each time some were."""
+    made: list[int] = []
+    real = matching.packed_codes
+
+    def packed_codes(vectors: NDArray[np.uint8]) -> matching.Codes:
+        made.append(len(vectors))
+        return real(vectors)
+
+    monkeypatch.setattr(matching, "packed_codes", packed_codes)
+    return made
+
+
+def loaded(store: Store, path: Path) -> Searcher:
+    """Return a searcher that keeps its codes in a file."""
+    searcher = Searcher(store, codes_path=path)
+    searcher.load()
+    return searcher
+
+
+def run_to_end(searcher: Searcher) -> None:
+    """Run the thread that tends the collection: it makes itself nicer, which no thread can undo."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(searcher.run).result(30)
+
+
+def added(store: Store, number: int) -> list[tuple[int, bytes]]:
+    """Bring a photograph into the store alone, as if the daemon were killed before its view has it."""
+    facts = Facts(digest(number), photographed(number), 240, 160, "JPEG")
+    return list(store.apply([Indexed(store.albums()[0].id, b"%d.jpg" % number, state(number), facts)]).added)
+
+
+def test_codes_are_made_once(store: Store, tmp_path: Path, coded: list[int]) -> None:
+    """A restart makes none but the few that it compares, and finds the same."""
+    path = tmp_path / "codes.rows"
+    before = loaded(store, path).copies(photographed(4, mirrored))
+    assert coded == [COUNT]
+    searcher = loaded(store, path)
+    assert coded == [COUNT, COUNT]
+    assert searcher.copies(photographed(4, mirrored)) == before
+    assert searcher.newest_id == COUNT
+
+
+def test_a_start_compares_a_few_codes_only(
+    store: Store, tmp_path: Path, coded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are; the newest is one of them."""
+    path = tmp_path / "codes.rows"
+    loaded(store, path)
+    monkeypatch.setattr(searcher_module, "PROBED_CONTENTS", 3)
+    loaded(store, path)
+    assert coded == [COUNT, 4]
+
+
+def test_a_start_completes_and_clears_the_codes(store: Store, tmp_path: Path, coded: list[int]) -> None:
+    """What the store has and the file has not is made, what the file has and the store has not goes."""
+    path = tmp_path / "codes.rows"
+    loaded(store, path)
+    added(store, 20)
+    store.apply([Gone(store.albums()[0].id, b"3.jpg")])
+    searcher = loaded(store, path)
+    assert coded[-1] == 1
+    assert sorted(searcher.view.collection.ids.tolist()) == [1, 2, 3, *range(5, COUNT + 1), COUNT + 1]
+    assert ids_of(searcher.copies(photographed(20)), Kind.COPY) == [COUNT + 1]
+    assert searcher.copies(photographed(3)) == []
+    assert searcher.newest_id == COUNT + 1
+
+
+def test_codes_of_another_index_are_not_believed(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where an index was put in the place of another, its contents have the ids of others."""
+    path = tmp_path / "codes.rows"
+    with opened(tmp_path / "other.sqlite") as other:
+        for number in range(30, 30 + COUNT):
+            added(other, number)
+        loaded(other, path)
+    searcher = loaded(store, path)
+    assert ids_of(searcher.copies(photographed(4)), Kind.COPY) == [5]
+    assert searcher.copies(photographed(34)) == []
+    assert len([one for one in caplog.records if "not those of the index" in one.message]) == 1
+
+
+def test_codes_of_an_index_that_was_put_back_are_not_believed(store: Store, tmp_path: Path) -> None:
+    """The newest id may have been given twice: to a content before the backup was put back, and to another after."""
+    path = tmp_path / "codes.rows"
+    searcher = loaded(store, path)
+    searcher.change([(COUNT + 1, photographed(50))], ())
+    searcher.close()
+    added(store, 51)
+    searcher = loaded(store, path)
+    assert ids_of(searcher.copies(photographed(51)), Kind.COPY) == [COUNT + 1]
+    assert searcher.copies(photographed(50)) == []
+
+
+def test_the_thread_tends_what_changes_until_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes round as long as there is something to do, rests, wakes at a change, and ends when asked."""
+    searcher = Searcher(store)
+    steps: queue.SimpleQueue[int] = queue.SimpleQueue()
+    left = iter([True, True])
+
+    def tend() -> bool:
+        steps.put(len(searcher.view.collection))
+        return next(left, False)
+
+    monkeypatch.setattr(searcher, "tend", tend)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(searcher.run)
+        assert [steps.get(timeout=30) for _ in range(3)] == [0, 0, 0]
+        searcher.load()
+        while steps.get(timeout=30) < COUNT:
+            pass
+        searcher.stop()
+        running.result(30)
+        # Asked before it began, it does not begin.
+        pool.submit(searcher.run).result(30)
+
+
+def test_a_damaged_vector_is_noticed_though_its_code_is_cached(store: Store, tmp_path: Path) -> None:
+    """A start that makes no codes reads no vectors, so the thread does, once."""
+    path = tmp_path / "codes.rows"
+    loaded(store, path)
+    with store._database.read() as connection:
+        file = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+    store._database.write(
+        lambda connection: connection.execute("UPDATE content SET vector = zeroblob(4096) WHERE id = 4")
+    )
+    searcher = loaded(store, path)
+    with pytest.raises(StorageError, match=f"{file}.*the vector of content 4 is not what was written"):
+        run_to_end(searcher)
+
+
+def test_places_are_added_to_the_map_in_use(searcher: Searcher) -> None:
+    """New ones beside the others, known ones moved; those of another map are passed over."""
+    searcher.replace_map(7, line(3, 1))
+    searcher.place(7, [(2, position(20, 0)), (3, position(30, 0))])
+    searcher.place(6, [(4, position(40, 0))])
+    current = searcher.view.map
+    assert current is not None
+    assert current.ids.tolist() == [1, 2, 3]
+    assert current.positions.tolist() == [[1, 0], [20, 0], [30, 0]]
+    place = current.position_of(3)
+    assert place is not None
+    assert place.tolist() == [30, 0]
+    assert current.position_of(4) is None
+    assert [current.distance(one, at(20)) for one in (1, 2, 3, 4)] == [19, 0, 10, None]
+    assert current.nearest(at(20), 2) == [2, 3]
+
+
+def test_a_map_is_swapped_whole(searcher: Searcher) -> None:
+    """One with other dimensions, one of a collection that has gone, and none at all."""
+    searcher.replace_map(1, line(1, 2))
+    searcher.replace_map(2, [(1, position(1, 2, 3))])
+    assert searcher.view.map is not None
+    assert searcher.view.map.positions.shape == (1, 3)
+    searcher.replace_map(3, [])
+    assert map_ids(searcher) is None
+    searcher.place(3, line(1))
+    assert map_ids(searcher) == [1]
+    searcher.drop_map()
+    assert map_ids(searcher) is None
+
+
+def test_a_map_may_lose_every_place(searcher: Searcher) -> None:
+    """When all that was placed has gone, a search finds nothing near and does not fail."""
+    searcher.replace_map(1, line(1, 2))
+    searcher.change((), [1, 2])
+    assert isinstance(searcher.view.map, Map)
+    assert all(one.map_distance is None for one in searcher.search(photographed(100), at(1.0), 3))
+    searcher.place(1, line(3))
+    assert searcher.view.map.run_id == 1
+    assert searcher.view.map.ids.tolist() == [3]
+
+
+def test_searches_and_changes_at_once(searcher: Searcher, store: Store) -> None:
+    """Every search sees a whole state: the copy that stays is always found, and no search fails."""
+    searcher.replace_map(1, line(*range(1, COUNT + 1)))
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            searcher.change((), [6, 7])
+            searcher.change([(6, photographed(5)), (7, photographed(6))], ())
+            searcher.place(1, line(6, 7))
+
+    def search(_: int) -> list[int]:
+        return ids_of(searcher.search(photographed(4), at(5.0), 3), Kind.COPY)
+
+    with ThreadPoolExecutor(4) as pool:
+        changing = pool.submit(change)
+        found = list(pool.map(search, range(10)))
+        stop.set()
+        changing.result(30)
+    assert found == [[5]] * 10
+
+
+def test_no_vectors_are_a_table_without_rows() -> None:
+    """So that nothing must be told apart before comparing."""
+    assert as_vectors([]).shape == (0, 4096)
+    assert as_vectors([photographed(1)]).tobytes() == photographed(1)
