@@ -38,7 +38,7 @@ except ImportError:
     InvertedLists = None  # type: ignore[assignment,misc]
 
 EXACT_IMAGES = 20_000
-"""Images up to which comparing all pairs is as quick as inverted lists (see docs/model.md)."""
+"""Images up to which comparing all pairs is as quick as inverted lists (see docs/model-figures.md)."""
 
 WIDTH = 100
 """Neighbours known of each image: as many as the largest `n_neighbors` that is tried."""

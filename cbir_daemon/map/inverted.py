@@ -19,7 +19,7 @@ LISTS_A_ROOT = 4
 """Lists for each unit of the square root of the number of rows; faiss's own advice."""
 
 PROBES = 48
-"""Lists that a query looks into (see docs/model.md for what more and fewer find)."""
+"""Lists that a query looks into (see docs/model-figures.md for what more and fewer find)."""
 
 _ROUNDS = 10
 _POINTS_A_LIST = 50

@@ -26,7 +26,7 @@ from cbir_daemon.map.neighbors import Neighbors, symmetric
 from cbir_daemon.map.warm import INIT_NOISE
 
 FEW_IMAGES = 5_000
-"""Maps of so many images at most are made with more care; larger ones would gain little by it (see docs/model.md)."""
+"""Maps of so many images at most are made with more care; larger ones gain little (see docs/model-figures.md)."""
 
 EPOCHS, EPOCHS_OF_FEW = 200, 500
 """Rounds of a fit.  `transform` takes a third of them; it must not choose by the number of rows it is given."""
@@ -46,7 +46,7 @@ In `transform` umap-learn takes one less.  With its default, 1, a projected imag
 are then scaled by the largest in the batch, and its bandwidth may be clamped by the batch's mean distance: an image
 lands elsewhere in company than alone.  With one full tie the largest weight of every row is 1 and the clamp is the
 row's own, so a batch is exactly the sum of its images (the random numbers are each row's own already).  Many full ties
-also keep more neighbours: see docs/model.md.
+also keep more neighbours: see docs/model-figures.md.
 """
 
 INIT_RANGE = 10.0
