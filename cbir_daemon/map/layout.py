@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError
 from cbir_daemon.map.neighbors import Neighbors, symmetric
-from cbir_daemon.map.warm import INIT_NOISE
+from cbir_daemon.map.start import first_positions
 
 FEW_IMAGES = 5_000
 """Maps of so many images at most are made with more care; larger ones gain little (see docs/model-figures.md)."""
@@ -48,9 +48,6 @@ lands elsewhere in company than alone.  With one full tie the largest weight of 
 row's own, so a batch is exactly the sum of its images (the random numbers are each row's own already).  Many full ties
 also keep more neighbours: see docs/model-figures.md.
 """
-
-INIT_RANGE = 10.0
-"""Range of the first positions in each dimension; umap-learn's own."""
 
 FLAT_COMPONENTS = 2
 
@@ -271,31 +268,6 @@ def only_for_projecting(model: umap.UMAP) -> umap.UMAP:
     for name in ("graph_", "graph_dists_", "_knn_indices", "_knn_dists", "_sigmas", "_rhos"):
         setattr(lean, name, None)
     return lean
-
-
-def first_positions(points: NDArray[np.float32], n_components: int, seed: int) -> NDArray[np.float32]:
-    """Return where a cold fit starts: the leading principal components, with a little noise.
-
-    Notes
-    -----
-    umap-learn's own start, eigenvectors of the graph, may fail to converge, and for a graph in many parts it compares
-    every part with every other.  Principal components cannot fail and keep the large structure as well.
-
-    References
-    ----------
-    D. Kobak, G. C. Linderman: Initialization is critical for preserving global data structure in both t-SNE and UMAP.
-    Nature Biotechnology 39 (2021).
-    """
-    centred = points - points.mean(axis=0)
-    _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    leading = vectors[:, ::-1][:, :n_components]
-    # The sign of an eigenvector is arbitrary: the largest entry is made positive.
-    largest = leading[np.abs(leading).argmax(axis=0), np.arange(leading.shape[1])]
-    start = np.zeros((len(points), n_components), np.float32)
-    start[:, : leading.shape[1]] = centred @ (leading * np.where(largest < 0, -1.0, 1.0)).astype(np.float32)
-    noise = np.random.default_rng(seed).normal(scale=INIT_NOISE, size=start.shape)
-    start += (noise * max(1e-6, float(np.ptp(start)))).astype(np.float32)
-    return np.asarray(INIT_RANGE * (start - start.min(axis=0)) / np.ptp(start, axis=0), dtype=np.float32)
 
 
 def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
