@@ -5,6 +5,7 @@ Nothing here imports another room, numpy or PIL: the client reads this module to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -89,6 +90,69 @@ class Unreadable:
     code: str
     message: str
     state: FileState | None = None
+
+
+class Heals(StrEnum):
+    """By what a file that could not be read is read again, besides a start with another extractor."""
+
+    CHANGE = "change"
+    """By a change of its size, mtime or inode."""
+
+    EXTRA = "extra"
+    """By a start of the daemon with the extra that reads its format."""
+
+    RIGHTS = "rights"
+    """By a right given back, which changes nothing of the file: each walk tries it."""
+
+    PAUSE = "pause"
+    """By itself: it is tried again after a pause that grows."""
+
+    AT_ONCE = "at-once"
+    """Nothing is recorded, for nothing is known of the file as it is now: it is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why files cannot be read.
+
+    Parameters
+    ----------
+    meaning : str
+        For people.
+    heals : Heals
+    """
+
+    meaning: str
+    heals: Heals = Heals.CHANGE
+
+
+REASONS: Mapping[str, Reason] = {
+    "empty": Reason("the file has no bytes"),
+    "not-an-image": Reason("the bytes are in no format that is read here"),
+    "needs-extra": Reason("the format is read by an extra that is not installed", Heals.EXTRA),
+    "truncated": Reason("the file ends before the picture does"),
+    "damaged": Reason("the format is known, but this file is damaged, or a variant of it that is not read"),
+    "too-many-pixels": Reason("width x height is above `max_pixels`"),
+    "too-large": Reason("the file is above `max_file_bytes`"),
+    # A file that takes too long mostly does so each time, and each try costs a worker `timeout_s`.
+    "timed-out": Reason("reading took longer than `timeout_s`"),
+    "crashed": Reason("two worker processes in a row died while they read this file"),
+    "out-of-memory": Reason("reading needs more memory than a worker may have"),
+    "no-access": Reason("permission denied", Heals.RIGHTS),
+    "vanished": Reason("the file was gone when it was opened", Heals.AT_ONCE),
+    "changed-while-reading": Reason("the file was written to while it was read", Heals.AT_ONCE),
+    "not-a-file": Reason("a folder, link, pipe or device"),
+    "read-failed": Reason("the disk or the network share reported an error", Heals.PAUSE),
+}
+"""Every word that an `Unreadable.code` can be.  Store, indexing and `docs/decoding.md` go by this table."""
+
+SIZE_UNKNOWN = -1
+"""Size in the state of a row whose file is to be read whatever it is now: it equals no file's."""
+
+
+def reasons_healed_by(*ways: Heals) -> frozenset[str]:
+    """Return the codes of the reasons that heal in one of these ways."""
+    return frozenset(code for code, reason in REASONS.items() if reason.heals in ways)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from cbir_daemon.decode.extras import jxl_header
 from cbir_daemon.decode.opening import open_file, state_from
 from cbir_daemon.decode.pixels import read_colour, read_picture
 from cbir_daemon.decode.reading import UnreadableError, read_whole
-from cbir_daemon.records import FileState, Unreadable
+from cbir_daemon.records import FileState, Heals, Unreadable
 from tests.pictures import photograph
 
 MAX_PIXELS = 50_000_000
@@ -694,7 +694,9 @@ def test_the_daemon_imports_neither_pillow_nor_numpy() -> None:
 def test_every_reason_is_described_in_the_documentation() -> None:
     """What `cbir errors` prints can be looked up."""
     text = (Path(decode.__file__).parents[1] / "docs" / "decoding.md").read_text()
-    assert [code for code in REASONS if f"`{code}`" not in text] == []
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| `([a-z-]+)` \|$", text, re.MULTILINE)
+    assert rows == [(code, reason.meaning, reason.heals) for code, reason in REASONS.items()]
+    assert re.findall(r"^\| `([a-z-]+)` \| (?:and|when) ", text, re.MULTILINE) == list(Heals)
     assert [name for name in formats.PILLOW_FORMATS if name not in text] == []
 
 

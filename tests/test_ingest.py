@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -28,7 +29,8 @@ from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, formats
 from cbir_daemon.errors import StorageError
 from cbir_daemon.indexing import line
 from cbir_daemon.indexing.line import MIN_LOSS_FILES, Ingest, reading_order
-from cbir_daemon.records import Facts, FileState, Unreadable
+from cbir_daemon.indexing.retries import FIRST_PAUSE_S
+from cbir_daemon.records import REASONS, Facts, FileState, Heals, Unreadable
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Failed, Store
 from cbir_daemon.watching import walk
@@ -97,7 +99,14 @@ class House:
         self.searcher.load()
         self.mailbox = Mailbox(self.clock)
         self.ingest = Ingest(
-            self.config, self.store, self.searcher, self.pool, self.mailbox, SUFFIXES, self.changed.append
+            self.config,
+            self.store,
+            self.searcher,
+            self.pool,
+            self.mailbox,
+            SUFFIXES,
+            self.changed.append,
+            clock=self.clock,
         )
 
     def write(self, name: str, data: int | bytes, *, old: bool = True) -> Path:
@@ -701,6 +710,96 @@ def test_a_file_without_access_is_looked_at_each_time(house: House, monkeypatch:
     assert house.rows() == {"album/a.png": "no-access"}
     house.settle()
     house.holds()
+
+
+@contextmanager
+def failing_disk(path: Path, opened: list[bytes]) -> Iterator[None]:
+    """Let the kernel refuse to open one file as a network share does that was exported anew; note each try."""
+    real = os.open
+
+    def open_file(name: bytes, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if name == bytes(path):
+            opened.append(name)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return real(name, flags, mode, dir_fd=dir_fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", open_file)
+        yield
+
+
+def test_a_file_that_its_disk_failed_to_give_heals_by_itself(house: House) -> None:
+    """No walk tries it before its pause has ended; then it is read, without a walk and though it never changed."""
+    path = house.write("a.png", 1)
+    tries: list[bytes] = []
+    with failing_disk(path, tries):
+        for pause_s in (FIRST_PAUSE_S, 2 * FIRST_PAUSE_S):
+            house.settle()
+            before = len(tries)
+            assert house.rows() == {"album/a.png": "read-failed"}
+            for _ in range(3):
+                house.settle()
+                house.hint("a.png")
+            assert len(tries) == before
+            house.time.advance(pause_s)
+    assert len(tries) == 2
+    house.settle(scan=False)
+    house.holds()
+
+
+def test_a_file_that_its_disk_failed_to_give_is_tried_at_each_start(house: House) -> None:
+    """Pauses are not remembered: the first walk tries it once, and reads it when the disk is well."""
+    path = house.write("a.png", 1)
+    tries: list[bytes] = []
+    with failing_disk(path, tries):
+        house.settle()
+        house.start()
+        house.settle()
+    assert len(tries) == 2
+    house.start()
+    house.settle()
+    house.holds()
+
+
+@pytest.mark.parametrize("code", sorted(REASONS))
+def test_each_reason_heals_as_the_table_says(house: House, code: str) -> None:
+    """Without a change of the file: at the next look, at each walk, after a pause, with an extra, or not at all."""
+    house.write("a.png", 1)
+    asked: list[bytes] = []
+
+    def fail(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+        asked.extend(task.path for task in tasks)
+        return iter([(task, Unreadable(code, "failed")) for task in tasks])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.pool, "read_files", fail)
+        house.ingest.request_scan()
+        house.step()
+    heals, first = REASONS[code].heals, len(asked)
+    assert first == 1
+    assert house.rows() == ({} if heals == Heals.AT_ONCE else {"album/a.png": code})
+    house.settle()
+    assert (house.rows() == house.truth()) == (heals in (Heals.AT_ONCE, Heals.RIGHTS))
+    house.time.advance(FIRST_PAUSE_S)
+    house.settle(scan=False)
+    assert (house.rows() == house.truth()) == (heals in (Heals.AT_ONCE, Heals.RIGHTS, Heals.PAUSE))
+    house.start()
+    house.ingest._check_extras()
+    house.settle()
+    assert (house.rows() == house.truth()) == (heals != Heals.CHANGE)
+    house.write("a.png", 2)
+    house.settle()
+    house.holds()
+
+
+def test_a_disk_that_failed_and_has_another_number_is_not_missing(house: House) -> None:
+    """As a share that is mounted anew after an error: the sizes of what failed are not known, its names are there."""
+    path = house.write("a.png", 1)
+    with failing_disk(path, []):
+        house.settle()
+    put_elsewhere(house)
+    house.settle()
+    assert house.state() == "watching"
 
 
 # Albums that are missing.

@@ -7,9 +7,10 @@ Only worker processes import Pillow: what the daemon imports from here is names,
 `Unreadable.code` and of `UnreadableImageError.reason` are listed, with what they mean, in `REASONS`.
 """
 
-from cbir_daemon.decode.formats import IMAGE_SUFFIXES, REASONS, missing_extras, missing_words, needed_extras
+from cbir_daemon.decode.formats import IMAGE_SUFFIXES, missing_extras, missing_words, needed_extras
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask
 from cbir_daemon.decode.pool import DecodePool, SheetCell
+from cbir_daemon.records import REASONS
 
 __all__ = [
     "IMAGE_SUFFIXES",

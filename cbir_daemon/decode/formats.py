@@ -1,4 +1,4 @@
-"""The names of things: suffixes looked at, formats read, and the words for what cannot be read.
+"""The names of things: suffixes looked at, formats read, and the extras that some need.
 
 In: nothing.  Out: constants.  Never here: Pillow; the daemon imports this.
 """
@@ -6,7 +6,7 @@ In: nothing.  Out: constants.  Never here: Pillow; the daemon imports this.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final, Literal
@@ -35,25 +35,6 @@ PILLOW_FORMATS: Final = (
     "TGA",
 )
 """Formats that Pillow may try, and nothing else of what it has: see `docs/decoding.md` for what is left out and why."""
-
-REASONS: Final[Mapping[str, str]] = {
-    "empty": "the file has no bytes",
-    "not-an-image": "the bytes are in no format that is read here",
-    "needs-extra": "the format is read by an extra that is not installed",
-    "truncated": "the file ends before the picture does",
-    "damaged": "the format is known, but this file is damaged, or a variant of it that is not read",
-    "too-many-pixels": "width x height is above max_pixels",
-    "too-large": "the file is above max_file_bytes",
-    "timed-out": "reading took longer than timeout_s",
-    "crashed": "two worker processes in a row died while they read this file",
-    "out-of-memory": "reading needs more memory than a worker may have",
-    "no-access": "permission denied",
-    "vanished": "the file was gone when it was opened",
-    "changed-while-reading": "the file was written to while it was read",
-    "not-a-file": "a folder, link, pipe or device",
-    "read-failed": "the disk or the network share reported an error",
-}
-"""Every word that an `Unreadable.code` can be, and what it means."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cbir_daemon.decode.formats import REASONS
 from cbir_daemon.errors import ChildError
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.records import DIGEST_BYTES, VECTOR_BYTES, Facts, FileState, Unreadable
+from cbir_daemon.records import DIGEST_BYTES, REASONS, VECTOR_BYTES, Facts, FileState, Unreadable
 
 MEBIBYTE = 1024 * 1024
 

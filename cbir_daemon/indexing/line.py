@@ -21,7 +21,16 @@ from dataclasses import dataclass, field, replace
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodePool, ReadTask, missing_extras, missing_words
 from cbir_daemon.errors import CbirError
-from cbir_daemon.records import Facts, FileState, Unreadable
+from cbir_daemon.indexing.retries import Retries
+from cbir_daemon.records import (
+    REASONS,
+    SIZE_UNKNOWN,
+    Facts,
+    FileState,
+    Heals,
+    Unreadable,
+    reasons_healed_by,
+)
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, Applied, Change, Failed, Gone, Indexed, Moved, NewAlert, Store
 from cbir_daemon.watching import walk
@@ -45,12 +54,6 @@ MIN_LOSS_FILES = 20
 WALK_SHARE = 100
 """A polled album is walked whole, which finds what was written in place, after so many times what a walk takes, and at
 least every `rescan_s`; in between only its folders are looked at."""
-
-NEEDS_EXTRA = "needs-extra"
-"""Reason that goes when a package is installed, while the file stays as it is."""
-
-TRANSIENT = frozenset({"changed-while-reading"})
-"""Reasons that say nothing about the file as it is now: it is looked at again, nothing is recorded."""
 
 
 @dataclass(slots=True)
@@ -109,6 +112,8 @@ class Ingest:
         Called with the id of an album that became missing or came back.
     now_ns : callable, optional
         Nanoseconds since the epoch, by which a file was just written; injected by tests.
+    clock : callable, optional
+        Monotonic seconds, by which a file whose disk failed is tried again; injected by tests.
     """
 
     def __init__(
@@ -121,6 +126,7 @@ class Ingest:
         suffixes: Iterable[str],
         album_changed: Callable[[int], None],
         now_ns: Callable[[], int] = time.time_ns,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._searcher = searcher
@@ -133,6 +139,7 @@ class Ingest:
         self._stopping = False
         self._busy = False
         self._now_ns = now_ns
+        self._retries = Retries(clock)
         self._plans: dict[int, _Plan] = {}
         self._unheard: dict[int, Unheard] = {}
         self.progress = Progress()
@@ -225,7 +232,7 @@ class Ingest:
 
     def _check_extras(self) -> None:
         """Let the files be read again for which an extra was missing that has been installed since."""
-        again = self._store.forget_states(NEEDS_EXTRA, missing_words())
+        again = sum(self._store.forget_states(code, missing_words()) for code in reasons_healed_by(Heals.EXTRA))
         if again or missing_extras():
             logger.info("extras missing=%s files_to_read_again=%d", ",".join(missing_extras()) or "none", again)
 
@@ -239,6 +246,7 @@ class Ingest:
             self._scans.finish(request)
             self.started = True
         self._scan_due_albums()
+        self._mailbox.put(self._retries.take_due(), 0.0)
         hints = self._mailbox.take()
         if hints and not self._stopping:
             self._look_at(hints)
@@ -249,7 +257,7 @@ class Ingest:
     def _until_rescan(self) -> float:
         now = time.monotonic()
         due = [min(plan.walk_at, self._look_at_s(album_id)) for album_id, plan in self._plans.items()]
-        return max(0.0, min(due, default=self._watch.rescan_s + now) - now)
+        return min(max(0.0, min(due, default=self._watch.rescan_s + now) - now), self._retries.due_in_s())
 
     def _look_at_s(self, album_id: int) -> float:
         """Return when an album's folders are looked at next; never for one that is heard of whole."""
@@ -355,7 +363,10 @@ class Ingest:
         fraction = self._watch.missing_fraction
         if album.device not in (0, found.folders[b""].device):
             # Disks may change numbers, and files be restored to another disk: what counts is whether they are there.
-            there = sum(path in found.files and found.files[path].size_bytes == rows[path].size_bytes for path in rows)
+            there = sum(
+                path in found.files and row.size_bytes in (found.files[path].size_bytes, SIZE_UNKNOWN)
+                for path, row in rows.items()
+            )
             return "another disk is there, without its files" if len(rows) - there > fraction * len(rows) else ""
         # What was moved within the album, or is left out since the settings changed, is no loss.
         moved = {state for path, state in found.files.items() if path not in rows}
@@ -459,15 +470,20 @@ class Ingest:
             logger.debug("cannot look path=%s reason=%s", os.fsdecode(hint), error.strerror)
             return
         if state is None or not self._rules.is_image_name(path):
+            self._retries.forget(hint)
             gone.append(Gone(album.id, path))
             return
         rows = self._store.file_states(album.id, path) if has_rows else {}
-        if rows.pop(path, None) != state:
+        if self._is_to_read(album, path, state, rows.pop(path, None)):
             # No event will tell that it goes on growing.
             growing = self._is_unheard(album, hint) and bool(self._fresh([state]))
             targets.append(_Target(album, path, state, settled=not growing))
         # A file has taken the place of a folder.
         gone += [Gone(album.id, below, below=False) for below in rows]
+
+    def _is_to_read(self, album: Album, path: bytes, state: FileState, row: FileState | None) -> bool:
+        """Whether a file differs from its row, and its disk is not left in peace for a while."""
+        return row != state and not self._retries.holds_back(walk.joined(album.path, path), state)
 
     def _is_unheard(self, album: Album, path: bytes) -> bool:
         return album.state == "polling" or self._unheard.get(album.id, Unheard()).has(walk.parent(path))
@@ -482,13 +498,15 @@ class Ingest:
         targets += [
             _Target(album, path, state, state not in fresh)
             for path, state in found.files.items()
-            if rows.get(path) != state
+            if self._is_to_read(album, path, state, rows.get(path))
         ]
         self._put(album, _vanished(rows, found), 0.0)
 
     def _compare(self, album: Album, rows: Mapping[bytes, FileState], found: walk.Found) -> tuple[int, int]:
         """Put what differs between rows and walk into the mailbox; return how many differ and how many are gone."""
-        differing = {path: state for path, state in found.files.items() if rows.get(path) != state}
+        differing = {
+            path: state for path, state in found.files.items() if self._is_to_read(album, path, state, rows.get(path))
+        }
         vanished = _vanished(rows, found)
         if album.id not in self._accepted:
             reached = [path for path in vanished if self._may_forget(path, rows[path], found.device_at(path))]
@@ -582,7 +600,12 @@ class Ingest:
 
     def _change(self, target: _Target, result: Facts | Unreadable) -> Iterator[Change]:
         state = replace(result.state or target.state, device=target.state.device)
-        if isinstance(result, Unreadable) and (result.code in TRANSIENT or result.code == "vanished"):
+        heals = REASONS[result.code].heals if isinstance(result, Unreadable) else None
+        if heals == Heals.PAUSE:
+            self._retries.failed(target.absolute, state)
+        else:
+            self._retries.forget(target.absolute)
+        if heals == Heals.AT_ONCE:
             # Written to or taken away while it was read: the event of that is on its way, this look is not lost.
             self.hint(target.absolute)
         elif isinstance(result, Unreadable):

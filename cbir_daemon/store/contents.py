@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from cbir_daemon.records import EXTRACTOR, FileState
+from cbir_daemon.records import EXTRACTOR, SIZE_UNKNOWN, FileState, Heals, reasons_healed_by
 from cbir_daemon.store import soundness
 from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, Gone, Image, Indexed, Moved
 
@@ -15,8 +15,10 @@ T = TypeVar("T")
 # SQLite's default limit is 32 766 bound variables in one statement.
 VARIABLES = 10_000
 
-# Giving back the right to read a file changes no mtime: such a file differs from its row until it was read.
-_STATE = "iif(error_code = 'no-access', -1, size_bytes), mtime_ns, inode, device"
+# Of what heals without a change of the file, size, mtime and inode say nothing: it differs from its row until it was
+# read.  Only the words of our own table become part of the statement.
+_HEALS_UNCHANGED = ", ".join(f"'{code}'" for code in sorted(reasons_healed_by(Heals.RIGHTS, Heals.PAUSE)))
+_STATE = f"iif(error_code IN ({_HEALS_UNCHANGED}), {SIZE_UNKNOWN}, size_bytes), mtime_ns, inode, device"
 
 _IMAGE_SQL = """
 SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
@@ -377,6 +379,6 @@ def forget_states(connection: sqlite3.Connection, code: str, but: Iterable[str])
     messages = list(but)
     marks = placeholders(len(messages))
     return connection.execute(
-        f"UPDATE file SET size_bytes = -1 WHERE error_code = ? AND error_message NOT IN ({marks})",  # noqa: S608 -- marks
+        f"UPDATE file SET size_bytes = {SIZE_UNKNOWN} WHERE error_code = ? AND error_message NOT IN ({marks})",  # noqa: S608 -- marks
         (code, *messages),
     ).rowcount

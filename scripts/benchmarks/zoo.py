@@ -57,7 +57,7 @@ def zoo(folder: Path) -> None:
         f"{len(paths)} files in {seconds:.1f} s, {len(read)} read; most memory of a worker: {peak_bytes >> 20} MiB"
     )
     click.echo("read: " + ", ".join(f"{name} {count}" for name, count in formats))
-    for code, meaning in REASONS.items():
+    for code, reason in REASONS.items():
         concerned = [path for path, result in results.items() if isinstance(result, Unreadable) and result.code == code]
         if concerned:
-            click.echo(f"{code:<22} {len(concerned):5}  {meaning} ({by_suffix(concerned)})")
+            click.echo(f"{code:<22} {len(concerned):5}  {reason.meaning} ({by_suffix(concerned)})")
