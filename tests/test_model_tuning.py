@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon.map import tuning
-from cbir_daemon.map.neighbors import nearest, nearest_others
+from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_others
+from cbir_daemon.map.quality import recall
 from cbir_daemon.map.tuning import (
     MOST_RIVALS,
     RECALL_MARGIN,
@@ -17,12 +18,12 @@ from cbir_daemon.map.tuning import (
     candidate_neighbors,
     cannot_win,
     choose,
-    neighbor_recall,
     rivals,
     scoring_k,
     split,
 )
 from cbir_daemon.records import Candidate
+from cbir_daemon.search.neighborhood import neighborhood_width
 
 
 def points_on_a_sphere(rows: int, seed: int = 0, features: int = 8) -> NDArray[np.float32]:
@@ -46,7 +47,7 @@ def test_both_scores_are_defined_for_every_small_collection(images: int) -> None
     """scikit-learn refuses k of half of the images and more; the map must have k others to choose from."""
     k = scoring_k(images)
     assert 1 <= k < images / 2
-    assert k <= tuning.SCORING_K
+    assert k <= NEAREST
 
 
 def test_split_holds_out_a_tenth_and_samples_large_collections() -> None:
@@ -239,6 +240,19 @@ def test_recall_counts_what_a_plain_search_counts() -> None:
     """Three true neighbours of which the map has two nearest."""
     positions = np.array([[0.0], [1.0], [2.0], [3.0], [10.0]], np.float32)
     query = np.array([[0.1]], np.float32)
-    assert neighbor_recall(positions, query, np.array([[0, 1, 4]], np.int32)) == pytest.approx(2 / 3)
+    assert recall(positions, query, np.array([[0, 1, 4]], np.int32), width=3) == pytest.approx(2 / 3)
     own = np.array([0])
-    assert neighbor_recall(positions, positions[:1], np.array([[1, 2]], np.int32), own=own) == 1.0
+    assert recall(positions, positions[:1], np.array([[1, 2]], np.int32), own=own, width=2) == 1.0
+
+
+def test_every_measure_looks_at_the_same_neighbourhood() -> None:
+    """Of 1 249 images 13 are looked at: by a trial's scores, for a projected image, and when two maps are compared."""
+    images = 1_249
+    positions = np.arange(images, dtype=np.float32)[:, None]
+    # The tenth is the 13th nearest to the first image: in the neighbourhood, unless its width is rounded down.
+    true_ids = np.array([[*range(1, 10), 13]], np.int32)
+    assert neighborhood_width(images, NEAREST) == 13
+    assert recall(positions, positions[:1], true_ids, own=np.array([0])) == 1.0
+    assert recall(positions, positions[:1] - 1, true_ids - 1) == 1.0
+    points = points_on_a_sphere(images)
+    assert judge_of(points, points[:20], size=100).width == 13

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.map import quality
+from cbir_daemon.map.neighbors import NEAREST
 
 HELD_OUT_SHARE = 0.05
 FEWEST_HELD_OUT = 20
@@ -97,9 +98,9 @@ def compare(
     rows : (m,) ndarray of intp
         The contents asked about.
     """
-    if len(codes) <= quality.TRUE_NEIGHBORS or len(rows) == 0:
+    if len(codes) <= NEAREST or len(rows) == 0:
         return Verdict()
     true_ids = quality.true_neighbors(codes, rows)
-    kept, kept_before = quality.kept(after, rows, true_ids), quality.kept(before, rows, true_ids)
+    kept, kept_before = (quality.recall(places, places[rows], true_ids, own=rows) for places in (after, before))
     spread = float(np.std(kept - kept_before)) / len(rows) ** 0.5
     return Verdict(len(rows), float(kept.mean()), float(kept_before.mean()), spread)

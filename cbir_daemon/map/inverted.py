@@ -25,9 +25,6 @@ _ROUNDS = 10
 _POINTS_A_LIST = 50
 """Rows a list is trained with at most; faiss asks for 39 at least."""
 
-_QUERIES = 4096
-"""Asked at once: progress is told in between."""
-
 
 class InvertedLists:
     """Lists of rows that lie around the same centre.

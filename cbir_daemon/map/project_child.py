@@ -27,8 +27,7 @@ from cbir_daemon.map.artifact import (
 from cbir_daemon.map.layout import project
 from cbir_daemon.map.neighbors import NEAREST, nearest, to_points
 from cbir_daemon.map.projector import Placement
-from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
-from cbir_daemon.map.tuning import neighbor_recall
+from cbir_daemon.map.quality import recall
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import Channel, serve
 
@@ -70,23 +69,12 @@ class Map:
         # float64: a mean must not depend on the size of the batch.
         weights = 1.0 / near.distances.astype(np.float64)
         flat = np.einsum("mk,mkd->md", weights / weights.sum(axis=1, keepdims=True), self._flat[near.ids])
-        kept = self._kept(positions, near.ids) if measured else np.full(len(codes), np.nan)
+        kept = recall(self._model.embedding_, positions, near.ids) if measured else np.full(len(codes), np.nan)
         return Placement(
             positions,
             flat.astype(np.float32),
             near.distances.mean(axis=1, dtype=np.float64).astype(np.float32),
             kept.astype(np.float32),
-        )
-
-    def _kept(self, positions: NDArray[np.float32], true_ids: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return the share of the true nearest of each image that are among the map's nearest."""
-        fitted = self._model.embedding_
-        width = max(true_ids.shape[1], round(NEIGHBORHOOD_SHARE * len(fitted)))
-        return np.array(
-            [
-                neighbor_recall(fitted, position[np.newaxis], true_row[np.newaxis], width=width)
-                for position, true_row in zip(positions, true_ids, strict=True)
-            ]
         )
 
 

@@ -2,24 +2,21 @@
 
 In: codes and positions of the same images.  Out: shares.  Never here: umap, fitting, files.
 
-`kept` of an image is the share of its 10 nearest by code that are among the nearest 1 % on the map: what `similar`
-proposes can hold no more of them.
+The recall of an image is the share of its 10 nearest by code that are among the nearest 1 % on the map: what `similar`
+proposes can hold no more of them.  It is measured here for the trials of a fit, for a new map beside the one in use,
+and for each image that is projected.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.map.neighbors import nearest, to_points
-
-TRUE_NEIGHBORS = 10
-NEIGHBORHOOD_SHARE = 0.01
+from cbir_daemon.map.neighbors import NEAREST, nearest, to_points
+from cbir_daemon.search.neighborhood import neighborhood_width
 
 
-def true_neighbors(codes: NDArray[np.float32], rows: NDArray[np.intp], k: int = TRUE_NEIGHBORS) -> NDArray[np.int32]:
+def true_neighbors(codes: NDArray[np.float32], rows: NDArray[np.intp], k: int = NEAREST) -> NDArray[np.int32]:
     """Return the `k` nearest other rows of some rows.
 
     Parameters
@@ -44,28 +41,42 @@ def true_neighbors(codes: NDArray[np.float32], rows: NDArray[np.intp], k: int = 
     return np.asarray(ids[others].reshape(len(rows), k), dtype=np.int32)
 
 
-def kept(positions: NDArray[np.float32], rows: NDArray[np.intp], true_ids: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the share of true neighbours of each of some rows that are near on the map.
+def recall(
+    positions: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    true_ids: NDArray[np.int32],
+    *,
+    own: NDArray[np.intp] | None = None,
+    width: int | None = None,
+) -> NDArray[np.float64]:
+    """Return the neighbour recall of each query: the share of its true neighbours that are near it on the map.
 
     Parameters
     ----------
     positions : (n, d) ndarray of float32
         The map.
-    rows : (m,) ndarray of intp
-        Those asked about.
+    queries : (m, d) ndarray of float32
+        Positions whose neighbourhood is looked at.
     true_ids : (m, k) ndarray of int32
-        From `true_neighbors`.
+        Rows of `positions` that should be found there.
+    own : (m,) ndarray of intp, optional
+        The rows of `positions` that the queries are themselves: never their own neighbours.
+    width : int, optional
+        How many nearest on the map are looked at; by default the neighbourhood that `similar` looks at, k at least.
 
     Returns
     -------
     (m,) ndarray of float64
         In [0, 1].
     """
-    count = min(len(positions) - 1, max(true_ids.shape[1], math.ceil(NEIGHBORHOOD_SHARE * len(positions))))
-    shares = np.empty(len(rows))
-    for index, (row, true_row) in enumerate(zip(rows, true_ids, strict=True)):
-        distances = np.linalg.norm(positions - positions[row], axis=1)
-        distances[row] = np.inf
-        near = np.argpartition(distances, count - 1)[:count]
-        shares[index] = np.isin(true_row, near).mean()
+    most = len(positions) - (own is not None)
+    width = min(most, width or neighborhood_width(len(positions), true_ids.shape[1]))
+    shares = np.empty(len(queries))
+    for index, (query, true_row) in enumerate(zip(queries, true_ids, strict=True)):
+        # Differences, not a matrix product: the sums of BLAS depend on its threads and on the processor.
+        differences = positions - query
+        distances = np.einsum("ij,ij->i", differences, differences)
+        if own is not None:
+            distances[own[index]] = np.inf
+        shares[index] = np.isin(true_row, np.argpartition(distances, width - 1)[:width]).mean()
     return shares

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 
 from cbir_daemon.map.neighbors import NEAREST, Neighbors
-from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
+from cbir_daemon.map.quality import recall
 from cbir_daemon.records import Candidate
+from cbir_daemon.search.neighborhood import neighborhood_width
 
 N_NEIGHBORS = (5, 10, 15, 30, 50, 100)
 N_COMPONENTS = (16, 8, 32)
@@ -28,9 +29,6 @@ N_COMPONENTS = (16, 8, 32)
 
 SMALLEST_SHARE = 3
 """`n_neighbors` is at most one in this many of the images: half the collection is no neighbourhood."""
-
-SCORING_K = NEAREST
-"""Neighbours looked at by both scores."""
 
 TIE_MARGIN = 0.004
 """Trustworthiness this close to the best counts as equal to it: other seeds and another sample move it by as much."""
@@ -62,8 +60,8 @@ def candidate_neighbors(images: int) -> tuple[int, ...]:
 
 
 def scoring_k(images: int) -> int:
-    """Return the k of both scores: `SCORING_K`, or what trustworthiness allows, less than half of the images."""
-    return max(1, min(SCORING_K, (images - 1) // 2))
+    """Return the k of both scores: `NEAREST`, or what trustworthiness allows, less than half of the images."""
+    return max(1, min(NEAREST, (images - 1) // 2))
 
 
 def split(images: int, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -255,7 +253,7 @@ class Judge:
             rows = np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
         distances = np.maximum(1.0 - points[rows] @ points[rows].T, 0.0)
         k = scoring_k(len(rows))
-        width = max(k, round(NEIGHBORHOOD_SHARE * len(points)))
+        width = neighborhood_width(len(points), k)
         true_ids = neighbors.ids[rows, :k]
         if held_out is None:
             return cls(rows, distances, true_ids, true_ids, width, rows)
@@ -287,42 +285,6 @@ class Judge:
         """
         k = self.true_ids.shape[1]
         trust = trustworthiness(self.distances, positions[self.sample], n_neighbors=k, metric="precomputed")
-        fitted = neighbor_recall(positions, positions[self.sample], self.true_ids, own=self.sample, width=self.width)
-        projected = neighbor_recall(
-            positions, held_out_positions, self.held_out_ids, own=self.held_out_own, width=self.width
-        )
-        return Candidate(n_neighbors, positions.shape[1], float(trust), (fitted + projected) / 2)
-
-
-def neighbor_recall(
-    positions: NDArray[np.float32],
-    queries: NDArray[np.float32],
-    true_ids: NDArray[np.int32],
-    *,
-    own: NDArray[np.intp] | None = None,
-    width: int | None = None,
-) -> float:
-    """Return the share of the true k nearest that are among the nearest on the map.
-
-    Parameters
-    ----------
-    positions : (n, d) ndarray of float32
-        The map.
-    queries : (m, d) ndarray of float32
-        Positions whose neighbourhood is looked at.
-    true_ids : (m, k) ndarray of int32
-        Rows of `positions` that should be found there.
-    own : (m,) ndarray of intp, optional
-        The rows of `positions` that the queries are themselves: never their own neighbours.
-    width : int, optional
-        How many nearest on the map are looked at; k when not given.
-    """
-    looked_at = width or true_ids.shape[1]
-    squares = np.einsum("ij,ij->i", positions, positions)
-    kept = 0
-    for row, true_row in enumerate(true_ids):
-        distances = squares - 2.0 * (positions @ queries[row])
-        if own is not None:
-            distances[own[row]] = np.inf
-        kept += len(np.intersect1d(np.argpartition(distances, looked_at - 1)[:looked_at], true_row))
-    return kept / true_ids.size
+        fitted = recall(positions, positions[self.sample], self.true_ids, own=self.sample, width=self.width)
+        projected = recall(positions, held_out_positions, self.held_out_ids, own=self.held_out_own, width=self.width)
+        return Candidate(n_neighbors, positions.shape[1], float(trust), float(fitted.mean() + projected.mean()) / 2)

@@ -10,7 +10,6 @@ are read from the store.  A search runs over one frozen `View`; whoever changes 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 from collections.abc import Container, Iterable, Sequence
@@ -23,13 +22,11 @@ from numpy.typing import NDArray
 from cbir_daemon import matching
 from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, Overlap, Tone, Transform
 from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search.neighborhood import neighborhood_width
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
 
 logger = logging.getLogger(__name__)
-
-MAP_SHARE = 0.01
-"""Share of the map around a query that is looked at; the true image is in it in 96 to 100 % of queries."""
 
 MAX_NEAR = 300
 """Most contents taken from the map, so that a large collection costs no more: reading and ranking these takes 10 ms."""
@@ -325,7 +322,7 @@ class Searcher:
         """
         query = as_vectors([vector])[0]
         view = view or self.view
-        count = max(limit, MIN_NEAR, min(MAX_NEAR, math.ceil(MAP_SHARE * len(view.collection))))
+        count = max(limit, min(MAX_NEAR, neighborhood_width(len(view.collection), MIN_NEAR)))
         near = [] if view.map is None or position is None else view.map.nearest(position, count)
         ranked = [content_id for content_id, _ in view.collection.candidates(query, max(MAX_CANDIDATES, limit))]
         # Those that are near on the map come right after the likeliest ones.

@@ -19,8 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 from cbir_daemon.map import Fit, FitResult, FitSettings, Previous
 from cbir_daemon.map.memory import peak_mib
 from cbir_daemon.map.neighbors import NEAREST
-from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
-from cbir_daemon.map.tuning import neighbor_recall
+from cbir_daemon.map.quality import recall
 from cbir_daemon.matching.codes import CODE_VERSION
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos"
@@ -91,14 +90,13 @@ def kept(
 ) -> tuple[float, float]:
     """Return the share of the true nearest in the map's neighbourhood, for fitted and for held-out images."""
     own = np.arange(0, len(points), max(1, len(points) // LOOKED_AT))
-    width = max(NEAREST, round(NEIGHBORHOOD_SHARE * len(points)))
     search = NearestNeighbors(n_neighbors=NEAREST + 1, algorithm="brute").fit(points)
     others = search.kneighbors(points[own], return_distance=False)
     true_ids = np.array([row[row != me][:NEAREST] for row, me in zip(others, own, strict=True)], np.int32)
     held_out_ids = search.kneighbors(held_out, NEAREST, return_distance=False).astype(np.int32)
     return (
-        neighbor_recall(positions, positions[own], true_ids, own=own, width=width),
-        neighbor_recall(positions, projected, held_out_ids, width=width),
+        float(recall(positions, positions[own], true_ids, own=own).mean()),
+        float(recall(positions, projected, held_out_ids).mean()),
     )
 
 

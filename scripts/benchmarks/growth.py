@@ -108,7 +108,7 @@ def kept_by_origin(index: Path) -> dict[str, float]:
 def kept(numbers: NDArray[np.float32], positions: NDArray[np.float32], rows: NDArray[np.intp]) -> float:
     """Return the mean over some of the rows."""
     some = np.random.default_rng(SEED).permutation(rows)[:ASKED_ABOUT]
-    return float(quality.kept(positions, some, quality.true_neighbors(numbers, some)).mean())
+    return float(quality.recall(positions, positions[some], quality.true_neighbors(numbers, some), own=some).mean())
 
 
 def show(line: Line) -> None:

@@ -40,9 +40,10 @@ from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
 from cbir_daemon.map.inverted import InvertedLists
 from cbir_daemon.map.memory import peak_mib
 from cbir_daemon.map.neighbors import NEAREST, Neighbors, nearest, nearest_to_rows, to_points
-from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
-from cbir_daemon.map.tuning import candidate_neighbors, neighbor_recall
+from cbir_daemon.map.quality import recall
+from cbir_daemon.map.tuning import candidate_neighbors
 from cbir_daemon.matching.codes import codes
+from cbir_daemon.search.neighborhood import NEIGHBORHOOD_SHARE
 
 HELD_OUT = 500
 COMPONENTS = 16
@@ -342,10 +343,9 @@ class Choices:
         positions = fitted.embedding_
         projected = layout.project(fitted, euclidean(points, queries, CHOICE_NEIGHBORS))
         own = np.arange(len(points))
-        width = max(NEAREST, round(NEIGHBORHOOD_SHARE * len(points)))
         shares = (
-            neighbor_recall(positions, positions, self._true.ids, own=own, width=width),
-            neighbor_recall(positions, projected, self._true_held_out.ids, width=width),
+            float(recall(positions, positions, self._true.ids, own=own).mean()),
+            float(recall(positions, projected, self._true_held_out.ids).mean()),
         )
         click.echo(f"{metric:<22}{n_components:>11}{epochs:>8}{shares[0]:>8.3f}{shares[1]:>10.3f}{seconds:>9.1f}")
 

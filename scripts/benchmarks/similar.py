@@ -26,9 +26,9 @@ from PIL import Image
 from cbir_daemon.map import Projector
 from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
 from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_to_rows, to_points
-from cbir_daemon.map.quality import NEIGHBORHOOD_SHARE
-from cbir_daemon.map.tuning import neighbor_recall
+from cbir_daemon.map.quality import recall
 from cbir_daemon.matching.codes import codes
+from cbir_daemon.search.neighborhood import neighborhood_width
 
 HELD_OUT_SHARE = 10
 MOST_HELD_OUT = 500
@@ -101,8 +101,8 @@ class Views:
                 ("10 nearest of the map", positions, projected),
             ):
                 looked_at = NEAREST if where.startswith("10") else width
-                fitted_share = neighbor_recall(places, places[own], true.ids, own=own, width=looked_at)
-                share = neighbor_recall(places, asked, true_held_out.ids, width=looked_at)
+                fitted_share = float(recall(places, places[own], true.ids, own=own, width=looked_at).mean())
+                share = float(recall(places, asked, true_held_out.ids, width=looked_at).mean())
                 click.echo(f"{truth:<22}{where:<26}{fitted_share:>8.3f}{share:>10.3f}")
 
 
@@ -149,7 +149,7 @@ def holds(
 
 def width_of(images: int) -> int:
     """Return how many images `similar` looks at."""
-    return max(NEAREST, round(NEIGHBORHOOD_SHARE * images))
+    return neighborhood_width(images, NEAREST)
 
 
 def whole(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
