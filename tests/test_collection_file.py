@@ -6,6 +6,8 @@ import errno
 import logging
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +263,82 @@ def test_rows_in_memory_have_no_file() -> None:
     kept.sync()
     kept.close()
     assert not kept.in_file
+
+
+# -- read by another process -----------------------------------------------------------------------------------------
+
+READER = """
+import sys
+from pathlib import Path
+import numpy as np
+from cbir_daemon.search.candidates import Proposals
+from cbir_daemon.search.code_table import Rows
+from cbir_daemon.search.collection import Snapshot
+
+for line in sys.stdin:
+    rows = Rows.open_read_only(Path(sys.argv[1]))
+    query = np.frombuffer(bytes.fromhex(line), np.uint8)
+    found = [] if rows is None else Snapshot(rows, Proposals(Rows())).candidates(query, 1)
+    print(rows is not None, 0 if rows is None else int(rows.alive.sum()), *(found[:1] and found[0][:1]), flush=True)
+"""
+
+
+def test_another_process_reads_while_the_writer_changes(path: Path) -> None:
+    """It sees all that was written so far, searches it, and changes neither the file nor what the writer does."""
+    collection = opened(path)
+    command = [sys.executable, "-c", READER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:  # noqa: S603 -- our own interpreter
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+
+        def asked(row: int) -> str:
+            before = path.read_bytes()
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            print(VECTORS[row].tobytes().hex(), file=reader.stdin, flush=True)
+            answer = reader.stdout.readline().strip()
+            assert path.read_bytes() == before
+            return answer
+
+        assert asked(7) == f"True {COUNT} 7"
+        collection.add([100], VECTORS[7:8])
+        collection.remove([7])
+        assert asked(7) == f"True {COUNT} 100"
+        collection._compact()
+        assert asked(8) == f"True {COUNT} 8"
+        collection.add([7], VECTORS[7:8])
+        collection.remove([100])
+        assert asked(7) == f"True {COUNT} 7"
+        reader.stdin.close()
+        assert reader.wait(timeout=60) == 0
+    assert ids_of(path) == list(range(COUNT))
+
+
+def test_a_reader_passes_over_rows_that_are_being_written(path: Path) -> None:
+    """A row that does not fit its checksum yet is not there; one that was written twice is there once, as it is now."""
+    records = np.fromfile(path, RECORD, count=COUNT, offset=HEADER_BYTES)
+    put(path, place(COUNT - 1) + 500, bytes([*[85] * 20]))
+    put(path, place(COUNT), records[4:5].tobytes())
+    rows = Rows.open_read_only(path)
+    assert rows is not None
+    assert rows.ids[rows.alive].tolist() == [*(i for i in range(COUNT - 1) if i != 4), 4]
+    assert not rows.alive[4]
+
+
+def test_a_reader_makes_no_file(tmp_path: Path, path: Path) -> None:
+    """Without a file, or with one of another version, there are no rows, and the folder stays as it is."""
+    assert Rows.open_read_only(tmp_path / "none.rows") is None
+    put(path, 0, b"another!")
+    before = path.read_bytes()
+    assert Rows.open_read_only(path) is None
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["codes.rows"]
+
+
+def test_a_reader_keeps_to_whole_extents(path: Path) -> None:
+    """A file that was cut short has no rows for a reader, which may not map what is not there."""
+    os.truncate(path, place(COUNT))
+    rows = Rows.open_read_only(path)
+    assert rows is not None
+    assert not len(rows.ids)
+    assert path.stat().st_size == place(COUNT)

@@ -147,8 +147,52 @@ class Rows:
             logger.info("codes are made anew path=%s reason=of-another-version-or-damaged", path)
             return cls.make(path)
         rows = cls(path, descriptor, generation)
-        rows._read()
+        damaged = rows._read()
+        if damaged:
+            logger.warning("damaged codes are made anew path=%s rows=%d of=%d", path, damaged, rows.count)
         return rows
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> FrozenRows | None:
+        """Return what the rows of a file are now, for a process that is not their writer.
+
+        Parameters
+        ----------
+        path : Path
+            May be held, and changed, by a writer in another process.
+
+        Returns
+        -------
+        FrozenRows or None
+            The rows that are whole, each content once; None when there is no such file, or its codes are of another
+            version.  What the writer does later is not seen: open again for that.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be read.
+
+        Notes
+        -----
+        Reads the file once, about a second for a gigabyte, and writes nothing.  The file itself says which rows are
+        valid: a row that the writer is at does not fit its checksum yet.  A file that the writer replaces meanwhile
+        stays readable.  A writer whose disk was full goes on in memory, and its later rows are not in the file.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            generation = _generation_of(os.pread(descriptor, HEADER_BYTES, 0))
+            if generation is None:
+                return None
+            rows = cls(path, descriptor, generation)
+            # A row outside of a whole extent could not be mapped: a writer adds extents before it writes rows.
+            rows._read(_room(descriptor) // EXTENT_ROWS * EXTENT_ROWS)
+        finally:
+            os.close(descriptor)
+        rows._alive &= _is_last(rows._ids, rows._alive)
+        return rows.frozen()
 
     @classmethod
     def make(cls, path: Path | None) -> Rows:
@@ -282,23 +326,20 @@ class Rows:
         first = self.count // EXTENT_ROWS
         self._extents[first:] = [np.array(extent) for extent in self._extents[first:]]
 
-    def _read(self) -> None:
-        """Take up the rows of the file, those that fit their checksums."""
+    def _read(self, most: int | None = None) -> int:
+        """Take up the rows of the file, `most` at most, and return how many of them are damaged."""
         assert self._descriptor is not None
-        heads, whole = self._heads(self._descriptor)
+        heads, whole = self._heads(self._descriptor, _room(self._descriptor) if most is None else most)
         written = np.flatnonzero((heads["id"] != 0) | (heads["checksum"] != 0))
         count = int(written[-1]) + 1 if len(written) else 0
         self._reserve(count)
         self._ids[:count], self._alive[:count] = heads["id"][:count], whole[:count]
         self._highest = int(self._ids[:count].max(initial=DEAD))
         self.count = count
-        damaged = int(np.count_nonzero(~whole[:count] & (heads["id"][:count] != DEAD)))
-        if damaged:
-            logger.warning("damaged codes are made anew path=%s rows=%d of=%d", self.path, damaged, count)
+        return int(np.count_nonzero(~whole[:count] & (heads["id"][:count] != DEAD)))
 
-    def _heads(self, descriptor: int) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
-        """Return id and checksum of all rows there is room for, and which rows fit theirs."""
-        room = max(0, (os.fstat(descriptor).st_size - HEADER_BYTES) // RECORD.itemsize)
+    def _heads(self, descriptor: int, room: int) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
+        """Return id and checksum of `room` rows, and which rows fit theirs."""
         heads, whole = np.zeros(room, dtype=[("id", "<i8"), ("checksum", "<u4")]), np.zeros(room, dtype=np.bool_)
         for start in range(0, room, _READ_ROWS):
             # Read, not mapped: what is only checked need not stay in this process's memory.
@@ -309,6 +350,20 @@ class Rows:
             if some["checksum"].any():
                 whole[start:end] = _checksums(some, self._seed) == some["checksum"]
         return heads, whole
+
+
+def _room(descriptor: int) -> int:
+    """Return for how many rows a file has room."""
+    return max(0, (os.fstat(descriptor).st_size - HEADER_BYTES) // RECORD.itemsize)
+
+
+def _is_last(ids: Ids, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which rows are the last living ones of their content: a writer may replace a row between two reads."""
+    living = np.flatnonzero(alive)[::-1]
+    _, first = np.unique(ids[living], return_index=True)
+    last = np.zeros(len(ids), dtype=np.bool_)
+    last[living[first]] = True
+    return last
 
 
 def _offset(row: int) -> int:
