@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ from cbir_daemon.matching import CODE_VERSION
 from cbir_daemon.protocol import framing, messages
 from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.search import code_table
-from cbir_daemon.serving import server
+from cbir_daemon.serving import handlers, server
 from cbir_daemon.serving.handlers.overview import CAPABILITIES
 from cbir_daemon.store import SCHEMA_VERSION
 from cbir_daemon.system.child import Child
@@ -205,11 +206,64 @@ def test_messages_have_the_documented_fields() -> None:
 
 
 def test_messages_that_are_shown_are_messages() -> None:
-    """Every message in the text is JSON, and of the version that it shows."""
+    """Every message in the text is JSON, of the version that it shows, and has the fields of its tables."""
     source = (DOCS / "protocol.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^    (?:\$ echo ')?(\{.*?\})(?:'.*)?$", source, re.MULTILINE)
+    shown = [json.loads(line) for line in re.findall(r"^    (?:\$ echo ')?(\{.*?\})(?:'.*)?$", source, re.MULTILINE)]
     assert len(shown) == 5
-    assert {json.loads(line)["v"] for line in shown} == {messages.VERSION}
+    assert {message["v"] for message in shown} == {messages.VERSION}
+    request_fields, answer_fields = (
+        {manual.code(row[0]): row[1] for row in rows} for _, *rows in section("protocol.md", "Messages").tables()
+    )
+    asked = {message["id"]: message for message in shown if "method" in message}
+    for message in shown:
+        tables = request_fields if "method" in message else answer_fields
+        plain = {name: {} if isinstance(value, dict) else value for name, value in message.items()}
+        assert not list(manual.faults(tables, plain)), message
+        parameters = {manual.code(row[0]) for row in _parameters(message["method"])} if "method" in message else set()
+        assert message.get("params", {}).keys() <= parameters
+        if "ok" in message:
+            table = _answer_fields(asked[message["id"]]["method"])
+            assert not list(manual.faults(table, message["ok"])), message
+
+
+def _parameters(method: str) -> list[list[str]]:
+    return section("protocol.md", method).table("parameter")
+
+
+def _answer_fields(method: str) -> dict[str, str]:
+    """Return the table of a method's answer: its own, or that of the command whose document it is."""
+    answered = section("protocol.md", method)
+    command = re.search(r"Answer: the document of \[`(cbir [a-z ]+)`\]", "\n".join(answered.lines))
+    return section("commands.md", command[1]).fields if command else answered.fields
+
+
+def test_methods_that_stream_are_listed() -> None:
+    """The table of streams has the methods whose handlers give more than one answer, and what comes in pages."""
+    listed = {manual.code(row[0]): row[1] for row in section("protocol.md", "Streams").table("method")}
+    calls = {name: _calls_of(handler) for name, handler in handlers.METHODS.items()}
+    streams = {name for name, found in calls.items() if any(_is_stream(call) for call in found)}
+    assert listed.keys() == streams
+    pages = {name: call.args[0] for name, found in calls.items() for call in found if _is_paged(call)}
+    assert len(pages) >= 8
+    for name, field in pages.items():
+        assert isinstance(field, ast.Constant)
+        assert f"{field.value}" in listed[name], name
+
+
+def _calls_of(handler: Callable[..., object]) -> list[ast.Call]:
+    """Return the calls in a handler; a lambda, which can yield nothing, has none of its own."""
+    tree = ast.parse(Path(inspect.getfile(handler)).read_text(encoding="utf-8"))
+    named = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    found = named.get(handler.__name__)
+    return [] if found is None else [node for node in ast.walk(found) if isinstance(node, ast.Call)]
+
+
+def _is_paged(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id == "paged"
+
+
+def _is_stream(call: ast.Call) -> bool:
+    return _is_paged(call) or any(keyword.arg == "more" for keyword in call.keywords)
 
 
 # -- reliability -------------------------------------------------------------------------------------------------------
