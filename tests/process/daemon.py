@@ -37,15 +37,18 @@ class Daemon:
         A folder with a short name: socket paths end at 107 bytes.
     model : str
         Lines for the [model] section of the configuration.
+    commands : Path
+        The folder of `cbir` and `cbir-daemon`: those beside this Python, or another installation's.
     """
 
-    def __init__(self, home: Path, model: str = NO_MAP) -> None:
+    def __init__(self, home: Path, model: str = NO_MAP, commands: Path = COMMANDS) -> None:
         self.home = home
+        self.commands = commands
         self.album = home / "album"
         self.state = home / "state"
         self.config = home / "config.toml"
         self.log = home / "log"
-        self.album.mkdir()
+        self.album.mkdir(exist_ok=True)
         self.config.write_text(f"[watch]\nsettle_s = {SETTLE_S}\n[model]\n{model}\n[log]\nlevel = 'debug'\n")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CBIR_"))}
         self.environ = {
@@ -68,7 +71,7 @@ class Daemon:
             manager.bind(str(notify))
             manager.settimeout(START_TIMEOUT_S)
             with self.log.open("ab") as log:
-                command = [*self.before, COMMANDS / "cbir-daemon", "run", "--quiet", *(argv or (self.album,))]
+                command = [*self.before, self.commands / "cbir-daemon", "run", "--quiet", *(argv or (self.album,))]
                 self.process = subprocess.Popen(command, env=self.environ, stderr=log, stdout=log)  # noqa: S603 -- ours
             while b"READY=1" not in manager.recv(4096).split(b"\n"):
                 pass
@@ -100,7 +103,7 @@ class Daemon:
         # What a user starts has no service manager.
         environ = {name: value for name, value in self.environ.items() if name != "NOTIFY_SOCKET"}
         return subprocess.run(  # noqa: S603 -- our own commands
-            [COMMANDS / command, *argv],
+            [self.commands / command, *argv],
             env=environ,
             input=stdin,
             capture_output=True,
@@ -110,7 +113,7 @@ class Daemon:
 
     def popen(self, *argv: str | Path) -> subprocess.Popen[bytes]:
         """Start `cbir` and return at once; its output is a pipe."""
-        return subprocess.Popen([COMMANDS / "cbir", *argv], env=self.environ, stdout=subprocess.PIPE)  # noqa: S603 -- ours
+        return subprocess.Popen([self.commands / "cbir", *argv], env=self.environ, stdout=subprocess.PIPE)  # noqa: S603 -- ours
 
     def json(self, *argv: str | Path) -> Any:  # noqa: ANN401 -- JSON
         """Run `cbir ... --json`, which must find something, and return the document."""
