@@ -10,8 +10,7 @@ import time
 from collections.abc import Iterator
 
 from cbir_daemon.decode import needed_extras
-from cbir_daemon.indexing.line import NEEDS_EXTRA
-from cbir_daemon.records import Problem
+from cbir_daemon.records import Heals, Problem, reasons_healed_by
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.system import heartbeat
 
@@ -87,7 +86,7 @@ def _map(rooms: Rooms) -> Iterator[Problem]:
 
 def _files(rooms: Rooms) -> Iterator[Problem]:
     reasons = rooms.store.error_counts()
-    waiting = reasons.pop(NEEDS_EXTRA, 0)
+    waiting = sum(reasons.pop(code, 0) for code in reasons_healed_by(Heals.EXTRA))
     if waiting:
         yield _needs_extra(rooms, waiting)
     if reasons:
@@ -102,7 +101,8 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
 
 
 def _needs_extra(rooms: Rooms, waiting: int) -> Problem:
-    extras = ",".join(needed_extras(rooms.store.error_messages(NEEDS_EXTRA)))
+    messages = [rooms.store.error_messages(code) for code in reasons_healed_by(Heals.EXTRA)]
+    extras = ",".join(needed_extras([message for counted in messages for message in counted]))
     if not extras:
         return Problem(
             f"{_files_are(waiting)} of a kind for which a package was installed since the daemon started",
