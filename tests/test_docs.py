@@ -247,7 +247,7 @@ def test_methods_that_stream_are_listed() -> None:
     assert len(pages) >= 8
     for name, field in pages.items():
         assert isinstance(field, ast.Constant)
-        assert f"{field.value}" in listed[name], name
+        assert str(field.value) in listed[name], name
 
 
 def _calls_of(handler: Callable[..., object]) -> list[ast.Call]:
