@@ -16,9 +16,10 @@ from cbir_daemon.matching.coarse import (
 )
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness, structure
 from cbir_daemon.matching.joining import JoinViews, best_guesses, join_views
+from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, Look, Seen, compared
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.registration import Guesses
-from cbir_daemon.matching.verdict import COPY_THRESHOLD, judge
+from cbir_daemon.matching.verdict import COPY_THRESHOLD, affine_between, judge
 from cbir_daemon.matching.views import TERMS
 
 __all__ = [
@@ -26,16 +27,22 @@ __all__ = [
     "CODE_VERSION",
     "COPY_FLOOR",
     "COPY_THRESHOLD",
+    "LOOK_SIDE_PX",
+    "LOOK_VERSION",
     "TERMS",
     "WINDOWS",
     "CoarseViews",
     "Codes",
     "Guesses",
     "JoinViews",
+    "Look",
+    "Seen",
+    "affine_between",
     "best_guesses",
     "best_scores",
     "coarse_views",
     "codes",
+    "compared",
     "contained",
     "is_plain",
     "join_views",

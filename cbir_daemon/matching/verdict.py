@@ -164,6 +164,20 @@ def align(image: Floats, others: Floats, box: Windows, given: Guesses | None = N
     return found
 
 
+def affine_between(query: NDArray[np.uint8], stored: NDArray[np.uint8]) -> tuple[Floats, bool]:
+    """Return the affine transform from a query to a stored image, (2, 3), and whether they agree as negatives.
+
+    Parameters
+    ----------
+    query, stored : (4096,) ndarray of uint8
+    """
+    image, other = (
+        np.asarray(vector, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX) for vector in (query, stored)
+    )
+    lies = align(image, other[None], content_box(image)).lies
+    return lies.maps[0], bool(lies.signs[0] < 0)
+
+
 def area_ratios(maps: Floats) -> Floats:
     """Return how many times larger one image would be than the other at one scale, at least 1."""
     areas = np.abs(np.linalg.det(maps[:, :, :2]))

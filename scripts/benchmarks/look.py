@@ -1,0 +1,95 @@
+"""The second look: how many different shots pass as copies, how many copies are lost, and what a look costs.
+
+In: folders of photographs.  Out: what a look at two pictures says of bursts and of edited copies.  Never here: which
+pairs are found (`accuracy`).
+
+Bursts are the pairs of different files of a folder that the vectors alone call copies; by default those of `shots`,
+of which no two are copies.  Copies are photographs of all folders under each edit, those that the vectors call copies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from _album import PHOTOS, SEED, Album, vector_of
+from _edits import EDITS, HARDER, Edit
+from numpy.typing import NDArray
+from PIL import Image
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+
+from cbir_daemon import matching
+from cbir_daemon.matching import Look, Seen
+from cbir_daemon.search import Collection
+
+CANDIDATES = 60
+
+
+def grey_of(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the grey picture that is looked at."""
+    grey = image.convert("L")
+    grey.thumbnail((matching.LOOK_SIDE_PX, matching.LOOK_SIDE_PX), Image.Resampling.LANCZOS)
+    return np.asarray(grey, dtype=np.uint8)
+
+
+def looked(query: Image.Image, stored: Image.Image) -> tuple[Look, float]:
+    """Return what a look at two pictures says, and its processor time in seconds."""
+    affine, invert = matching.affine_between(vector_of(query), vector_of(stored))
+    pictures = grey_of(query), grey_of(stored)
+    before = time.process_time()
+    look = matching.compared(*pictures, affine, invert=invert)
+    return look, time.process_time() - before
+
+
+def bursts(album: Album) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of rows of an album that the vectors alone call copies."""
+    collection = Collection()
+    collection.add(range(len(album)), album.vectors)
+    snapshot = collection.snapshot()
+    for row, vector in enumerate(album.vectors):
+        others = [other for other, _ in snapshot.copy_candidates(vector, CANDIDATES) if other > row]
+        judgements = matching.judge(vector, album.vectors[others])
+        yield from ((row, other) for other, one in zip(others, judgements, strict=True) if one.is_copy)
+
+
+def told(title: str, looks: Sequence[tuple[Look, float]]) -> None:
+    """Print one row of the table."""
+    counts = Counter(look.seen for look, _ in looks)
+    cost_ms = 1e3 * float(np.median([seconds for _, seconds in looks])) if looks else 0.0
+    cells = " | ".join(str(counts[seen]) for seen in Seen)
+    click.echo(f"| {title} | {len(looks)} | {cells} | {cost_ms:.0f} |")
+
+
+@click.command()
+@click.option("--shots", type=click.Path(exists=True, file_okay=False, path_type=Path), default=PHOTOS / "shots")
+@click.option("--photographs", default=24, show_default=True, help="To edit, from all folders.")
+def look(shots: Path, photographs: int) -> None:
+    """Print what a second look says of bursts and of edited copies."""
+    click.echo(
+        "| pairs | that the vectors call copies | copy | shot | unclear | processor ms |\n|---|---|---|---|---|---|"
+    )
+    album = Album.open([shots])
+    with threadpool_limits(1):
+        told("different shots", [looked(album.image(row), album.image(other)) for row, other in bursts(album)])
+        everything = Album.open([PHOTOS / name for name in ("bsds", "clothing", "shots")])
+        rows = np.random.default_rng(SEED).choice(len(everything), photographs, replace=False).tolist()
+        for title, edits in (("copies, mild edits", EDITS), ("copies, harder edits", HARDER)):
+            told(title, list(copies(everything, rows, edits)))
+
+
+def copies(album: Album, rows: Sequence[int], edits: dict[str, Edit]) -> Iterator[tuple[Look, float]]:
+    """Yield the looks at photographs and their edited copies, those that the vectors call copies."""
+    for number, (name, edit) in enumerate(edits.items()):
+        for row in rows:
+            stored = album.image(row)
+            query = edit(stored, np.random.default_rng([SEED, row, number])).convert("RGB")
+            (judgement,) = matching.judge(vector_of(query), vector_of(stored)[None])
+            if judgement.is_copy:
+                answer = looked(query, stored)
+                if answer[0].seen is Seen.SHOT:
+                    click.echo(f"lost: {name} {album.files[row].name} {answer[0]}", err=True)
+                yield answer
