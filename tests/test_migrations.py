@@ -69,7 +69,7 @@ def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path]
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 6
+    assert version(index) == SCHEMA_VERSION == 7
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -101,7 +101,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 6: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 7: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
@@ -245,7 +245,7 @@ def test_maps_of_an_older_schema_stay(tmp_path: Path) -> None:
 
 
 def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
-    """They stay, without overlap, and so do decisions; contents without a pair are not looked up anew."""
+    """No file was compared for them: they go, and all contents are looked up among each other; decisions stay."""
     index = tmp_path / "index.sqlite"
     with closing(sqlite3.connect(index, isolation_level=None)) as connection:
         for script in schema.MIGRATIONS[:2]:
@@ -259,8 +259,9 @@ def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
         connection.execute("INSERT INTO pair VALUES (1, 2, 0.95)")
         connection.execute("INSERT INTO decision VALUES (?, ?, 1.5)", sorted((digest(1), digest(3))))
     with opened(index) as store:
-        assert store.pairs() == [Pair(1, 2, 0.95)]
-        assert [content_id for content_id, _ in store.unmatched(10)] == [1, 2]
+        assert store.pairs() == []
+        assert [content_id for content_id, _ in store.unmatched(10)] == [1, 2, 3]
+        assert store.pass_bound() == 3
         first, other = sorted((digest(1), digest(3)))
         assert store.decisions() == [Decision(first, other, 1.5)]
         pair = Pair(1, 2, 0.97, 1.0, 0.5, Transform(flip=True, turn=90, angle=1.5))

@@ -292,6 +292,13 @@ class MatchConfig:
             "Score from which a match is called a copy; `auto` is the measured default.",
         ),
     )
+    look: bool = field(
+        default=True,
+        metadata=_about(
+            checks.flag(),
+            "Whether the files of copies inside the albums are compared, which tells copies from shots of one scene.",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

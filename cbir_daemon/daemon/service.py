@@ -24,7 +24,7 @@ from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
 from cbir_daemon.daemon.backups import Backups
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
-from cbir_daemon.duplicates import Groups, Pairing
+from cbir_daemon.duplicates import Groups, Looks, Pairing
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.errors import BadRequestError, CbirError, ChildError, InUseError, StorageError, UnavailableError
 from cbir_daemon.indexing.albums import Albums
@@ -151,6 +151,7 @@ class Service:
             watchlist,
             lambda *found: self._policy.wanted(*found),
             lambda: ingest.pending > CROWDED_FILES,
+            Looks(store, pool) if config.match.look else None,
         )
         groups = Groups(store, config)
         refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)

@@ -9,7 +9,7 @@ Only worker processes import Pillow: what the daemon imports from here is names,
 
 from cbir_daemon.decode.formats import IMAGE_SUFFIXES, missing_extras, missing_words, needed_extras
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask
-from cbir_daemon.decode.pool import DecodePool, SheetCell
+from cbir_daemon.decode.pool import DecodePool, Grey, SheetCell
 from cbir_daemon.records import REASONS
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "REASONS",
     "DecodeLimits",
     "DecodePool",
+    "Grey",
     "ReadTask",
     "SheetCell",
     "missing_extras",

@@ -148,6 +148,17 @@ def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
     return _upright(small, orientation)
 
 
+def read_grey(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
+    """Return an upright grey picture of an image, at most `side_px` wide and high; never enlarged.
+
+    Raises
+    ------
+    UnreadableError
+        As `read_picture`.
+    """
+    return read_colour(data, max_pixels, side_px).convert("L")
+
+
 def _open(data: bytes, max_pixels: int) -> Opened:
     # Pillow compares the header's size with this before it takes memory, also for pictures inside pictures.
     Image.MAX_IMAGE_PIXELS = max_pixels

@@ -44,6 +44,15 @@ class SheetCell:
     caption: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Grey:
+    """A small upright grey picture: `height_px` rows of `width_px` bytes."""
+
+    width_px: int
+    height_px: int
+    pixels: bytes
+
+
 class DecodePool:
     """Worker processes that read images.
 
@@ -124,6 +133,31 @@ class DecodePool:
         if isinstance(result, Unreadable):
             raise _refusal(source, result)
         return result
+
+    def read_grey(self, source: Path | bytes, side_px: int) -> Grey | None:
+        """Return a small upright grey picture of an image; None when it cannot be read.
+
+        Parameters
+        ----------
+        source : Path or bytes
+            A file, links followed, or the bytes of one.
+        side_px : int
+            Width and height at most; a smaller image keeps its size.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        answer = self._ask({"do": "grey", "side_px": side_px}, source)
+        if isinstance(answer, Unreadable) or "code" in answer.message:
+            return None
+        width_px, height_px = answer.message["width_px"], answer.message["height_px"]
+        # A worker's answer is checked as a stranger's would be.
+        is_whole = 0 < width_px <= side_px and 0 < height_px <= side_px and len(answer.blob) == width_px * height_px
+        return Grey(width_px, height_px, answer.blob) if is_whole else None
 
     def draw_sheet(self, query: Path | bytes, query_caption: tuple[str, ...], cells: Sequence[SheetCell]) -> bytes:
         """Return a PNG of the query, large, and of the matches beside it, each with its caption.

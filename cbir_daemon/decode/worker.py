@@ -13,11 +13,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from PIL import Image
+
 from cbir_daemon.decode.formats import EXTRAS, format_of
 from cbir_daemon.decode.loading import load
 from cbir_daemon.decode.messages import FONTS, DecodeLimits, known_from, limits_from, result_message
 from cbir_daemon.decode.mosaic import draw_mosaic
-from cbir_daemon.decode.pixels import read_colour, read_picture
+from cbir_daemon.decode.pixels import read_colour, read_grey, read_picture
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
 from cbir_daemon.decode.sandbox import FONT_FOLDERS, allow_cpu_time, confine, silence_libraries
 from cbir_daemon.decode.sheet import draw_sheet, panels_from
@@ -54,6 +56,7 @@ class Worker:
             "set-up": self._set_up,
             "read": self.read,
             "colour": self._colour,
+            "grey": self._grey,
             "sheet": self._sheet,
             "mosaic": self._mosaic,
         }
@@ -106,13 +109,22 @@ class Worker:
             raise _NotLoadedError(extra.name)
 
     def _colour(self, frame: Frame, descriptor: int | None) -> Answer:
+        return self._small(frame, descriptor, read_colour)
+
+    def _grey(self, frame: Frame, descriptor: int | None) -> Answer:
+        return self._small(frame, descriptor, read_grey)
+
+    def _small(self, frame: Frame, descriptor: int | None, read: Callable[[bytes, int, int], Image.Image]) -> Answer:
+        """Return the pixels of a small upright picture of an image."""
         allow_cpu_time(self._limits.timeout_s)
         try:
             data, _ = self._bytes_of(frame, descriptor)
             self._check_loaded(data)
-            image = read_colour(data, self._limits.max_pixels, frame.message["side_px"])
+            image = read(data, self._limits.max_pixels, frame.message["side_px"])
         except UnreadableError as error:
             return result_message(error.unreadable)
+        except MemoryError:
+            return result_message(Unreadable("out-of-memory", OUT_OF_MEMORY))
         return {"width_px": image.width, "height_px": image.height}, image.tobytes()
 
     def _sheet(self, frame: Frame, _: int | None) -> Answer:

@@ -4,11 +4,12 @@ In: pairs, images, plans.  Out: groups; pairs and alerts committed; tasks for th
 are compared, who is told, touching a file of an album.
 
 `keeping` has the rules for the one to keep, `groups` puts images together, `pairing` looks the copies of new contents
-up in the background, `planning` holds a plan against the index.
+up in the background, `looks` compares the files of what is found, `planning` holds a plan against the index.
 """
 
 from cbir_daemon.duplicates.groups import Group, Groups, Member, copy_groups, exact_groups
 from cbir_daemon.duplicates.keeping import RULES, Folders, Keeping
+from cbir_daemon.duplicates.looks import Looks
 from cbir_daemon.duplicates.pairing import Pairing
 from cbir_daemon.duplicates.planning import planned
 
@@ -18,6 +19,7 @@ __all__ = [
     "Group",
     "Groups",
     "Keeping",
+    "Looks",
     "Member",
     "Pairing",
     "copy_groups",

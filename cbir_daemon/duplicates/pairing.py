@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from cbir_daemon import matching, wording
+from cbir_daemon.duplicates.looks import Looks
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.records import Kind, Overlap, Transform
 from cbir_daemon.search.searcher import Found, Searcher, as_vectors
@@ -43,6 +44,9 @@ JOINED_CONTENTS = 32
 THREADS = 2
 """Of a pass over all contents: numpy and faiss let other threads run while they calculate."""
 
+LOOKS_S = 600.0
+"""Comparing the files of one content with those of all its copies, 120 at most, takes no longer on a slow disk."""
+
 BATCH_ALERTS = 256
 NICENESS = 10
 POLL_S = 60.0
@@ -60,6 +64,8 @@ class Pairing:
         Takes an image, its matches and the works it contains, and says which alert is wanted, if any (`alerts.Policy`).
     crowded : callable
         Whether so much is being indexed that looking up copies must wait.
+    looks : Looks, optional
+        Compares the files of what the vectors call copies; without it the vectors decide alone.
     """
 
     def __init__(
@@ -69,12 +75,14 @@ class Pairing:
         watchlist: WatchList,
         wanted: Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None],
         crowded: Callable[[], bool],
+        looks: Looks | None = None,
     ) -> None:
         self._store = store
         self._searcher = searcher
         self._watchlist = watchlist
         self._wanted = wanted
         self._crowded = crowded
+        self._looks = looks
         self._stopping = threading.Event()
 
     @property
@@ -153,6 +161,9 @@ class Pairing:
             # A content may have gone meanwhile.
             if content_id not in digests:
                 continue
+            if self._looks is not None:
+                heartbeat.beat(LOOKS_S)
+                found = self._looks.without_shots(content_id, vector, found)
             pairs += [_pair(content_id, one) for one in found]
             pictures |= self._pictures(content_id, vector, found)
             sightings += self._watchlist.sightings(digests[content_id], vector)

@@ -335,7 +335,14 @@ CREATE TABLE pass (
 INSERT INTO pass VALUES (1, 0);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS)
+_LOOKS = """
+-- Copies were told by their vectors alone, which call two shots of one scene a copy: all are looked up again.
+DELETE FROM pair;
+UPDATE content SET matched = 0;
+UPDATE pass SET bound = coalesce((SELECT max(id) FROM content), 0);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
