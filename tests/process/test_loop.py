@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from tests import pictures
 from tests.process.daemon import Daemon
+from tests.test_matching_look import stepped_aside
 
 pytestmark = pytest.mark.process
 
@@ -314,3 +315,14 @@ def test_backup_while_running_and_restore(indexed: Daemon) -> None:
     indexed.start()
     status = indexed.settle()
     assert (status["images"], status["decoded"]) == (IMAGES, 0)
+
+
+def test_a_burst_is_no_duplicate(indexed: Daemon) -> None:
+    """A shot a step aside is in no group and raises no alert; a smaller copy beside it is and does."""
+    photograph = pictures.real_photographs()[0]
+    pictures.save(stepped_aside(photograph, 5.0), indexed.album / "shot.jpg", quality=92)
+    pictures.save(pictures.resized(photograph, 0.8), indexed.album / "small.jpg", quality=80)
+    indexed.settle()
+    (group,) = indexed.json("duplicates")["groups"]
+    assert sorted(Path(image["path"]).name for image in group["images"]) == ["real-0.jpg", "small.jpg"]
+    assert [Path(alert["path"]).name for alert in indexed.alerts()] == ["small.jpg"]
