@@ -47,7 +47,7 @@ class Wardrobe:
         self.mailbox = Mailbox()
         configured = config.load(state=folder / "state", environ={}, albums=[])
         self.albums = Albums(self.store, self.searcher, settings, lambda: self.mounts)
-        self.ingest = Ingest(configured, self.store, self.searcher, pool, self.mailbox, (".jpg",), self.albums.changed)
+        self.ingest = Ingest(configured, self.store, self.searcher, pool, self.mailbox, (".jpg",), self.albums)
 
     def close(self) -> None:
         """Stop watching and close the store."""
@@ -258,15 +258,12 @@ def test_a_missing_album_is_not_watched_and_one_that_is_back_is(wardrobe: Wardro
     wardrobe.albums.start(wardrobe.ingest)
     watcher = wardrobe.albums._watcher
     assert watcher is not None
-    album_id = wardrobe.album(album).id
-    wardrobe.store.set_album_state(album_id, "missing")
-    wardrobe.albums.changed(album_id)
+    wardrobe.albums.lost(wardrobe.album(album), "its folder is not there")
     assert not watcher.stands(bytes(album))
     assert wardrobe.listed() == {str(album): "missing"}
     shutil.rmtree(album)
     album.mkdir()
-    wardrobe.store.set_album_state(album_id, "watching")
-    wardrobe.albums.changed(album_id)
+    assert wardrobe.albums.found(wardrobe.album(album)) == "watching"
     assert wardrobe.listed() == {str(album): "watching"}
     wardrobe.hears(album / "new.jpg")
 
@@ -407,8 +404,8 @@ def test_lost_events_are_told_and_made_up_for(wardrobe: Wardrobe) -> None:
     wardrobe.albums.add(bytes(album))
     wardrobe.albums.start(wardrobe.ingest)
     wardrobe.scans()
-    wardrobe.albums._lost(bytes(album))
-    wardrobe.albums._lost(bytes(album))
+    wardrobe.albums._events_lost(bytes(album))
+    wardrobe.albums._events_lost(bytes(album))
     assert wardrobe.scans() == [bytes(album), bytes(album)]
     assert wardrobe.albums.report(wardrobe.album(album)).overflows == 2
     (problem,) = wardrobe.albums.problems()
@@ -465,8 +462,7 @@ def test_an_album_that_cannot_be_watched_says_why(wardrobe: Wardrobe, monkeypatc
     (problem,) = wardrobe.albums.problems()
     assert "is polled, not watched" in problem.what
     assert "max_user_instances=" in problem.do
-    wardrobe.store.set_album_state(wardrobe.album(album).id, "missing")
-    wardrobe.albums.changed(wardrobe.album(album).id)
+    wardrobe.albums.lost(wardrobe.album(album), "its folder is empty")
     assert "nothing is forgotten" in wardrobe.albums.problems()[0].what
 
 

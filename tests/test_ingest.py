@@ -28,7 +28,9 @@ from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, formats
 from cbir_daemon.errors import StorageError
 from cbir_daemon.indexing import line
-from cbir_daemon.indexing.line import MIN_LOSS_FILES, Ingest, reading_order
+from cbir_daemon.indexing.albums import Albums
+from cbir_daemon.indexing.line import Ingest, reading_order
+from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.retries import FIRST_PAUSE_S
 from cbir_daemon.records import REASONS, Facts, FileState, Heals, Unreadable
 from cbir_daemon.search.searcher import Searcher
@@ -89,7 +91,6 @@ class House:
             (folder / name).mkdir()
             self.store.add_album(bytes(folder / name))
         self.album = folder / (names[0] if names else "album")
-        self.changed: list[int] = []
         self.ticks = 0
         self.start()
 
@@ -98,6 +99,7 @@ class House:
         self.searcher = Searcher(self.store)
         self.searcher.load()
         self.mailbox = Mailbox(self.clock)
+        self.albums = Albums(self.store, self.searcher, ())
         self.ingest = Ingest(
             self.config,
             self.store,
@@ -105,7 +107,7 @@ class House:
             self.pool,
             self.mailbox,
             SUFFIXES,
-            self.changed.append,
+            self.albums,
             clock=self.clock,
         )
 
@@ -168,6 +170,10 @@ class House:
     def state(self) -> str:
         """Return the state of the first album."""
         return next(album.state for album in self.store.albums() if album.path == bytes(self.album))
+
+    def why_missing(self) -> str:
+        """Return why the first album is missing."""
+        return next(self.albums.why_missing(album) for album in self.store.albums() if album.path == bytes(self.album))
 
 
 def settings_for(folder: Path) -> Config:
@@ -846,14 +852,13 @@ def test_a_lost_disk_costs_no_rows(large_house: House, lose: Callable[[House], N
         large_house.settle(scan=False)
     assert large_house.rows() == before
     assert large_house.state() == "missing"
-    assert large_house.changed == [1]
     assert all(image.missing for image in all_images(large_house.store))
     if large_house.album.exists():
         shutil.rmtree(large_house.album)
     large_house.album.with_name("disk").rename(large_house.album)
     moved_without_reading(large_house, scan=True)
     assert large_house.state() == "watching"
-    assert large_house.changed == [1, 1]
+    assert [alert.kind for alert in large_house.store.alerts(0, 10)] == ["missing", "back"]
 
 
 def test_even_a_handful_of_files_is_not_lost_with_their_disk(house: House) -> None:
@@ -973,16 +978,16 @@ def test_an_alert_says_that_an_album_is_missing_and_that_it_is_back(large_house:
     """Each once, however often it is looked for and over a restart; the reason is there while it lasts."""
     unmount(large_house)
     large_house.settle()
-    assert large_house.ingest.why_missing(1) == "its folder is empty"
+    assert large_house.why_missing() == "its folder is empty"
     large_house.start()
     large_house.settle()
     large_house.album.rmdir()
     large_house.settle()
-    assert large_house.ingest.why_missing(1) == "its folder is not there"
+    assert large_house.why_missing() == "its folder is not there"
     large_house.album.with_name("disk").rename(large_house.album)
     large_house.settle()
     large_house.settle()
-    assert large_house.ingest.why_missing(1) == ""
+    assert large_house.why_missing() == ""
     root = bytes(large_house.album)
     assert [(one.kind, one.path, one.message) for one in large_house.store.alerts(0, 10)] == [
         ("missing", root, "its folder is empty; nothing is forgotten"),
@@ -1022,7 +1027,7 @@ def test_what_lies_below_a_mount_is_not_the_album(house: House) -> None:
     house.hint("0.png", "1.png", "new.png")
     house.settle(scan=False)
     assert (house.state(), house.rows()) == ("missing", before)
-    assert house.ingest.why_missing(1) == "another disk is there, without its files"
+    assert house.why_missing() == "another disk is there, without its files"
     house.hint("0.png", "1.png", "new.png")
     house.settle(scan=False)
     house.settle()

@@ -143,7 +143,7 @@ class Service:
         outbox.configure(config.alerts, config.sinks)
         watchlist = WatchList(store, searcher, config.match.copy_threshold)
         watchlist.load()
-        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums.changed)
+        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums)
         self._policy = Policy(config.alerts, config.albums)
         pairing = Pairing(
             store,

@@ -11,15 +11,15 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from cbir_daemon.config import AlbumConfig
 from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError
-from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.records import Problem
 from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Album, Store
+from cbir_daemon.store import Album, NewAlert, Store
 from cbir_daemon.system import filesystems
 from cbir_daemon.system.filesystems import Mount, MountNews
 from cbir_daemon.watching import events
@@ -79,8 +79,27 @@ class AlbumReport:
     out_of_reach: int
 
 
+class Line(Protocol):
+    """What takes the hints: see `cbir_daemon.indexing.line.Ingest`."""
+
+    def hint(self, path: bytes) -> None:
+        """Say that something may have happened at an absolute path."""
+
+    def wants_folder(self, root: bytes, folder: bytes) -> bool:
+        """Whether what happens in a folder of an album matters."""
+
+    def set_unheard(self, album_id: int, unheard: Unheard) -> None:
+        """Say from which folders of a watched album no events come."""
+
+    def request_scan(self, path: bytes | None = None) -> int:
+        """Ask for a walk of all albums, or at and below one path."""
+
+    def out_of_reach(self, album_id: int) -> int:
+        """Return how many files of an album are on a disk inside it that is not mounted."""
+
+
 class Albums:
-    """Adds, removes and watches albums.  Thread-safe.
+    """Adds, removes and watches albums, and alone writes their states.  Thread-safe.
 
     Parameters
     ----------
@@ -103,10 +122,11 @@ class Albums:
         self._settings = {_root(album.path): album for album in settings}
         self._turn = threading.RLock()
         self._watcher: Watcher | None = None
-        self._ingest: Ingest | None = None
+        self._line: Line | None = None
         self._mounts = mounts
         self._mount_news: MountNews | None = None
         self._watches: dict[bytes, _Watch] = {}
+        self._why_missing: dict[int, str] = {}
 
     def remember(self, settings: Sequence[AlbumConfig]) -> None:
         """Take up what the configuration says, and remember each album that it names.
@@ -122,14 +142,14 @@ class Albums:
             if root not in known:
                 self._add(root)
 
-    def start(self, ingest: Ingest) -> None:
+    def start(self, line: Line) -> None:
         """Begin to watch every album, and ask for the first walk."""
-        self._ingest = ingest
+        self._line = line
         self._mount_news = MountNews()
-        self._watcher = Watcher(ingest.hint, self._lost, ingest.wants_folder)
+        self._watcher = Watcher(line.hint, self._events_lost, line.wants_folder)
         for album in self._store.albums():
             self.watch(album)
-        ingest.request_scan()
+        line.request_scan()
 
     def stop(self) -> None:
         """Stop watching."""
@@ -151,8 +171,8 @@ class Albums:
             for album in self._store.albums():
                 if album.path == root:
                     self.watch(album)
-            if self._ingest is not None:
-                self._ingest.request_scan(root)
+            if self._line is not None:
+                self._line.request_scan(root)
             return True
 
     def remove(self, path: bytes) -> None:
@@ -169,31 +189,36 @@ class Albums:
                     if self._watcher is not None:
                         self._watcher.forget(album.path)
                     self._watches.pop(album.path, None)
+                    self._why_missing.pop(album.id, None)
                     self._searcher.change((), self._store.remove_album(album.id).gone)
                     return
             raise NotFoundError(f"{os.fsdecode(path)}: is no album", hint="`cbir album list` shows them")
 
-    def watch(self, album: Album) -> None:
-        """Watch or poll one album, as its settings and the kernel allow; stop watching it when it is missing."""
+    def watch(self, album: Album) -> str:
+        """Watch or poll one album, as its settings and the kernel allow; stop watching it when it is missing.
+
+        Return its state then.
+        """
         with self._turn:
-            if self._watcher is None or self._ingest is None:
-                return
+            if self._watcher is None or self._line is None:
+                return album.state
             one = self._watches.setdefault(album.path, _Watch())
             one.mounts, one.limits = self._mounts_of(album.path), events.limits()
             if album.state == "missing":
                 self._watcher.forget(album.path)
-                return
+                return album.state
             if self._watcher.stands(album.path) and not self._watcher.is_alive(album.path):
                 logger.warning("watch died album=%s", os.fsdecode(album.path))
                 one.restarts += 1
                 self._watcher.forget(album.path)
+            state = "polling"
             if not self._is_heard(album.path, one.mounts[0]):
                 self._watcher.forget(album.path)
-                self._store.set_album_state(album.id, "polling")
-            else:
-                watched = self._watcher.watch(album.path)
-                self._store.set_album_state(album.id, "watching" if watched else "polling")
-            self._ingest.set_unheard(album.id, self._unheard(album.path))
+            elif self._watcher.watch(album.path):
+                state = "watching"
+            self._store.set_album_state(album.id, state)
+            self._line.set_unheard(album.id, self._unheard(album.path))
+            return state
 
     def _mounts_of(self, root: bytes) -> tuple[Mount, ...]:
         table = self._mounts()
@@ -214,21 +239,43 @@ class Albums:
         trees = tuple(mount.point for mount in below if not self._is_heard(root, mount))
         return Unheard(self._watcher.watched(root).refused, trees)
 
-    def _lost(self, root: bytes) -> None:
+    def _events_lost(self, root: bytes) -> None:
         """Have an album walked whose events were lost; called by a watching thread, so it waits for nothing."""
         one = self._watches.get(root)
         if one is not None:
             one.overflows += 1
             one.lost_at = time.monotonic()
         logger.warning("events lost album=%s hint=it is walked through now", os.fsdecode(root))
-        if self._ingest is not None:
-            self._ingest.request_scan(root)
+        if self._line is not None:
+            self._line.request_scan(root)
 
-    def changed(self, album_id: int) -> None:
-        """Watch anew after an album became missing or came back."""
-        for album in self._store.albums():
-            if album.id == album_id:
-                self.watch(album)
+    def lost(self, album: Album, why: str) -> None:
+        """Note that an album looks like a lost disk: it is missing from now on, and watched no more."""
+        with self._turn:
+            self._why_missing[album.id] = why
+            alert = NewAlert(album.path, "missing", (), f"{why}; nothing is forgotten")
+            if self._store.turn_album(album.id, "missing", alert, time.time()):
+                logger.warning(
+                    "album missing path=%s reason=%s hint=nothing is forgotten; `cbir scan --accept-losses` accepts it",
+                    os.fsdecode(album.path),
+                    why,
+                )
+                self.watch(replace(album, state="missing"))
+
+    def found(self, album: Album, *, losses_accepted: bool = False) -> str:
+        """Note that an album is where it should be, and return its state: one that was missing is watched again."""
+        with self._turn:
+            self._why_missing.pop(album.id, None)
+            if album.state != "missing":
+                return album.state
+            logger.info("album back path=%s", os.fsdecode(album.path))
+            message = "its losses are accepted" if losses_accepted else "its files are there again"
+            self._store.turn_album(album.id, "watching", NewAlert(album.path, "back", (), message), time.time())
+            return self.watch(replace(album, state="watching"))
+
+    def why_missing(self, album: Album) -> str:
+        """Return why an album is missing; empty while that is not found out, or when it is not."""
+        return self._why_missing.get(album.id, "")
 
     def is_remounted(self) -> bool:
         """Whether anything was mounted or unmounted since this was last asked: then `check`."""
@@ -238,14 +285,14 @@ class Albums:
     def check(self) -> None:
         """Begin anew where watching has ended or what is mounted has changed; what was missed is found by a walk."""
         with self._turn:
-            if self._watcher is None or self._ingest is None:
+            if self._watcher is None or self._line is None:
                 return
             limits = events.limits()
             for album in self._store.albums():
                 if self._is_outdated(album, limits):
                     self._begin_anew(album)
                 else:
-                    self._ingest.set_unheard(album.id, self._unheard(album.path))
+                    self._line.set_unheard(album.id, self._unheard(album.path))
 
     def _is_outdated(self, album: Album, limits: tuple[int, ...]) -> bool:
         assert self._watcher is not None
@@ -258,17 +305,17 @@ class Albums:
 
     def _begin_anew(self, album: Album) -> None:
         assert self._watcher is not None
-        assert self._ingest is not None
+        assert self._line is not None
         # Its watches may be on what lies below a mount now, or on what is mounted no more.
         if self._watcher.is_alive(album.path):
             self._watcher.forget(album.path)
         self.watch(album)
-        self._ingest.request_scan(album.path)
+        self._line.request_scan(album.path)
 
     def report(self, album: Album) -> AlbumReport:
         """Return how an album is watched."""
         one = self._watches.get(album.path, _Watch())
-        out_of_reach = 0 if self._ingest is None else self._ingest.out_of_reach(album.id)
+        out_of_reach = 0 if self._line is None else self._line.out_of_reach(album.id)
         unwatched = len(self._watched(album.path).refused)
         kind = one.mounts[0].type if one.mounts else filesystems.UNKNOWN.type
         return AlbumReport(kind, unwatched, one.overflows, one.restarts, out_of_reach)
@@ -286,7 +333,7 @@ class Albums:
 
     def _missing(self, album: Album) -> Iterator[Problem]:
         shown = os.fsdecode(album.path)
-        reason = "" if self._ingest is None else self._ingest.why_missing(album.id)
+        reason = self.why_missing(album)
         if album.state == "missing":
             yield Problem(
                 f"album {shown} is missing: {reason or 'its files are out of reach'}; nothing is forgotten",

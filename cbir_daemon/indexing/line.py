@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,10 +20,12 @@ from dataclasses import dataclass, field, replace
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodePool, ReadTask, missing_extras, missing_words
 from cbir_daemon.errors import CbirError
+from cbir_daemon.indexing import losses
+from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.retries import Retries
+from cbir_daemon.indexing.tickets import ScanRequests
 from cbir_daemon.records import (
     REASONS,
-    SIZE_UNKNOWN,
     Facts,
     FileState,
     Heals,
@@ -32,7 +33,7 @@ from cbir_daemon.records import (
     reasons_healed_by,
 )
 from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Album, Applied, Change, Failed, Gone, Indexed, Moved, NewAlert, Store
+from cbir_daemon.store import Album, Applied, Change, Failed, Gone, Indexed, Moved, Store
 from cbir_daemon.watching import walk
 from cbir_daemon.watching.events import Unheard
 from cbir_daemon.watching.mailbox import Mailbox
@@ -47,9 +48,6 @@ MANY_FILES = 64
 
 TASK_FILES = 2_048
 """Files whose known digests are looked up at once."""
-
-MIN_LOSS_FILES = 20
-"""Fewer vanished files than this are never taken for a lost disk unless nothing is left at all."""
 
 WALK_SHARE = 100
 """A polled album is walked whole, which finds what was written in place, after so many times what a walk takes, and at
@@ -108,8 +106,8 @@ class Ingest:
         The rooms it moves things between.
     suffixes : iterable of str
         Lower-case suffixes of the files that are looked at.
-    album_changed : callable
-        Called with the id of an album that became missing or came back.
+    albums : Albums
+        Told which album is lost and which is found; writes their states.
     now_ns : callable, optional
         Nanoseconds since the epoch, by which a file was just written; injected by tests.
     clock : callable, optional
@@ -124,7 +122,7 @@ class Ingest:
         pool: DecodePool,
         mailbox: Mailbox,
         suffixes: Iterable[str],
-        album_changed: Callable[[int], None],
+        albums: Albums,
         now_ns: Callable[[], int] = time.time_ns,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -133,9 +131,9 @@ class Ingest:
         self._pool = pool
         self._mailbox = mailbox
         self._suffixes = frozenset(suffixes)
-        self._album_changed = album_changed
+        self._albums = albums
         self.configure(config)
-        self._scans = _ScanRequests()
+        self._scans = ScanRequests()
         self._stopping = False
         self._busy = False
         self._now_ns = now_ns
@@ -164,11 +162,6 @@ class Ingest:
             self._unheard[album_id] = unheard
             self._mailbox.wake()
 
-    def why_missing(self, album_id: int) -> str:
-        """Return why an album is missing; empty while that is not found out, or when it is not."""
-        plan = self._plans.get(album_id)
-        return "" if plan is None else plan.missing
-
     def out_of_reach(self, album_id: int) -> int:
         """Return how many files of an album are on a disk inside it that is not mounted."""
         plan = self._plans.get(album_id)
@@ -180,7 +173,7 @@ class Ingest:
 
     def request_scan(self, path: bytes | None = None, *, accept_losses: bool = False) -> int:
         """Ask for a walk of all albums, or at and below one path; return a ticket for `scanned`."""
-        ticket = self._scans.add(path, accept_losses)
+        ticket = self._scans.add(path, accept_losses=accept_losses)
         self._mailbox.wake()
         return ticket
 
@@ -222,7 +215,7 @@ class Ingest:
                 self._run_once()
             except CbirError:
                 # What was taken from the mailbox is found again by a walk, once `run` is called again.
-                self._scans.add(None, accept_losses=False)
+                self._scans.add(None)
                 self._mailbox.wake()
                 raise
             finally:
@@ -318,11 +311,13 @@ class Ingest:
         if lost and (album.id not in self._accepted or b"" in found.unreadable):
             # It may be back at any moment.
             walk_at = began_at + min(self._watch.poll_s, self._watch.rescan_s)
-            self._plans[album.id] = _Plan(walk_at, began_at, missing=lost)
-            self._turn_missing(album, lost)
+            self._plans[album.id] = _Plan(walk_at, began_at)
+            self._albums.lost(album, lost)
             return
-        self._turn_present(album, found)
-        self._plan(album, found, began_at)
+        if found.folders[b""].device != album.device:
+            self._store.set_album_device(album.id, found.folders[b""].device)
+        state = self._albums.found(album, losses_accepted=album.id in self._accepted)
+        self._plan(replace(album, state=state), found, began_at)
         self._renumber(album, rows, found)
         differing, vanished = self._compare(album, rows, found)
         logger.log(
@@ -340,8 +335,8 @@ class Ingest:
     def _plan(self, album: Album, found: walk.Found, began_at: float) -> None:
         """Decide when the album is walked next, and remember its folders when they are looked at until then."""
         plan = self._plans.setdefault(album.id, _Plan())
-        plan.missing, plan.last_at = "", began_at
-        plan.polled = self._is_polled(album.id)
+        plan.last_at = began_at
+        plan.polled = album.state == "polling"
         plan.folders = found.folders if plan.polled or self._unheard.get(album.id) else {}
         if found.listed is None:
             pause_s = self._watch.rescan_s
@@ -350,79 +345,23 @@ class Ingest:
                 pause_s = min(pause_s, max(self._watch.poll_s, WALK_SHARE * took_s))
             plan.walk_at = began_at + pause_s
 
-    def _is_polled(self, album_id: int) -> bool:
-        # Asked anew: it may have been taken under watch a moment ago, because it is back.
-        return any(album.id == album_id and album.state == "polling" for album in self._store.albums())
-
     def _why_lost(self, album: Album, found: walk.Found, rows: Mapping[bytes, FileState]) -> str:
-        """Say why the album looks like a lost disk; empty when it does not."""
-        if b"" in found.unreadable:
-            return "its folder cannot be read" if walk.is_folder(album.path) else "its folder is not there"
-        if rows and not found.files and not walk.has_entries(album.path):
-            return "its folder is empty"
-        fraction = self._watch.missing_fraction
-        if album.device not in (0, found.folders[b""].device):
-            # Disks may change numbers, and files be restored to another disk: what counts is whether they are there.
-            there = sum(
-                path in found.files and row.size_bytes in (found.files[path].size_bytes, SIZE_UNKNOWN)
-                for path, row in rows.items()
-            )
-            return "another disk is there, without its files" if len(rows) - there > fraction * len(rows) else ""
-        # What was moved within the album, or is left out since the settings changed, is no loss.
-        moved = {state for path, state in found.files.items() if path not in rows}
-        gone = sum(
-            rows[path] not in moved and not self._rules.excludes(path)
-            for path in _vanished(rows, found)
-            if self._is_reached(rows[path], found.device_at(path))
+        root = losses.Root(
+            is_folder=b"" not in found.unreadable or walk.is_folder(album.path),
+            has_entries=bool(found.files) or walk.has_entries(album.path),
         )
-        if gone >= MIN_LOSS_FILES and gone > fraction * len(rows):
-            return f"{gone} of {len(rows)} files are gone"
-        return ""
+        return losses.why_lost(album, root, found, rows, self._rules, self._watch.missing_fraction)
 
     def _is_in_place(self, album: Album) -> bool:
         """Whether the album's root is on the disk on which it was walked."""
         return album.device in (0, walk.device_at(album.path + b"/"))
 
-    @staticmethod
-    def _is_reached(row: FileState, device: int | None) -> bool:
-        """Whether the folder of a file that is gone is on the disk that the file was on: else that is not mounted."""
-        return device is not None and row.device in (0, device)
-
-    def _turn_missing(self, album: Album, why: str) -> None:
-        if album.state == "missing":
-            return
-        message = f"{why}; nothing is forgotten"
-        if self._store.turn_album(album.id, "missing", NewAlert(album.path, "missing", (), message), time.time()):
-            logger.warning(
-                "album missing path=%s reason=%s hint=nothing is forgotten; `cbir scan --accept-losses` accepts it",
-                os.fsdecode(album.path),
-                why,
-            )
-            self._album_changed(album.id)
-
-    def _turn_present(self, album: Album, found: walk.Found) -> None:
-        if found.folders[b""].device != album.device:
-            self._store.set_album_device(album.id, found.folders[b""].device)
-        if album.state == "missing":
-            message = "its losses are accepted" if album.id in self._accepted else "its files are there again"
-            logger.info("album back path=%s", os.fsdecode(album.path))
-            self._store.turn_album(album.id, "watching", NewAlert(album.path, "back", (), message), time.time())
-            self._album_changed(album.id)
-
     def _renumber(self, album: Album, rows: dict[bytes, FileState], found: walk.Found) -> None:
         """Write down the disks of files whose disk has another number than when they were read: in `rows` too."""
-        seen = {path: state.device for path, state in found.files.items() if rows.get(path) == state}
-        changed = {path: device for path, device in seen.items() if rows[path].device != device}
-        if not changed:
-            return
-        # What is gone from such a disk is gone from it by its new number.
-        numbers = {rows[path].device: device for path, device in changed.items() if rows[path].device}
-        for path in seen.keys() - changed.keys():
-            numbers.pop(rows[path].device, None)
-        lost = {path: row.device for path, row in rows.items() if path not in seen and row.device in numbers}
-        changed |= {path: numbers[device] for path, device in lost.items()}
-        self._store.put_devices(album.id, changed)
-        rows |= {path: replace(rows[path], device=device) for path, device in changed.items()}
+        changed = losses.renumbered(rows, found)
+        if changed:
+            self._store.put_devices(album.id, changed)
+            rows |= {path: replace(rows[path], device=device) for path, device in changed.items()}
 
     def _look_at(self, hints: Sequence[bytes]) -> None:
         """Bring the rows of some paths up to date."""
@@ -500,16 +439,18 @@ class Ingest:
             for path, state in found.files.items()
             if self._is_to_read(album, path, state, rows.get(path))
         ]
-        self._put(album, _vanished(rows, found), 0.0)
+        self._put(album, losses.vanished(rows, found), 0.0)
 
     def _compare(self, album: Album, rows: Mapping[bytes, FileState], found: walk.Found) -> tuple[int, int]:
         """Put what differs between rows and walk into the mailbox; return how many differ and how many are gone."""
         differing = {
             path: state for path, state in found.files.items() if self._is_to_read(album, path, state, rows.get(path))
         }
-        vanished = _vanished(rows, found)
+        vanished = list(losses.vanished(rows, found))
         if album.id not in self._accepted:
-            reached = [path for path in vanished if self._may_forget(path, rows[path], found.device_at(path))]
+            reached = [
+                path for path in vanished if losses.may_forget(path, rows[path], found.device_at(path), self._rules)
+            ]
             self._count_out_of_reach(album, len(vanished) - len(reached))
             vanished = reached
         fresh_states = self._fresh(differing.values())
@@ -520,9 +461,6 @@ class Ingest:
         self._put(album, fresh, self._watch.settle_s)
         self._put(album, vanished, self._watch.settle_s if fresh else 0.0)
         return len(differing), len(vanished)
-
-    def _may_forget(self, path: bytes, row: FileState, device: int | None) -> bool:
-        return self._is_reached(row, device) or self._rules.excludes(path)
 
     def _count_out_of_reach(self, album: Album, count: int) -> None:
         plan = self._plans[album.id]
@@ -624,7 +562,9 @@ class Ingest:
             if not rows or one.album_id not in roots:
                 continue
             device = walk.device_at(walk.joined(roots[one.album_id], one.path))
-            if one.album_id in self._accepted or all(self._may_forget(*row, device) for row in rows.items()):
+            if one.album_id in self._accepted or all(
+                losses.may_forget(path, row, device, self._rules) for path, row in rows.items()
+            ):
                 by_album.setdefault(one.album_id, []).append(one)
             else:
                 suspect.add(one.album_id)
@@ -672,8 +612,6 @@ class _Plan:
         Whether its folders are looked at between walks.
     folders : dict
         What the last walk or look knew of its folders.
-    missing : str
-        Why it is missing; empty when it is not.
     out_of_reach : int
         Files on a disk inside the album that is not mounted.
     """
@@ -682,43 +620,7 @@ class _Plan:
     last_at: float = 0.0
     polled: bool = False
     folders: dict[bytes, walk.Folder] = field(default_factory=dict)
-    missing: str = ""
     out_of_reach: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _ScanRequest:
-    ticket: int
-    path: bytes | None
-    accept_losses: bool
-
-
-class _ScanRequests:
-    """Walks asked for and not yet done, in order."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: list[_ScanRequest] = []
-        self._last = 0
-        self.done = 0
-
-    @property
-    def waiting(self) -> bool:
-        return self.done < self._last
-
-    def add(self, path: bytes | None, accept_losses: bool) -> int:
-        with self._lock:
-            self._last += 1
-            self._requests.append(_ScanRequest(self._last, path, accept_losses))
-            return self._last
-
-    def take(self) -> list[_ScanRequest]:
-        with self._lock:
-            taken, self._requests = self._requests, []
-            return taken
-
-    def finish(self, request: _ScanRequest) -> None:
-        self.done = request.ticket
 
 
 def reading_order(state: FileState) -> tuple[int, int]:
@@ -728,10 +630,6 @@ def reading_order(state: FileState) -> tuple[int, int]:
     not, the order costs nothing; and whether a disk turns is not known behind a RAID, a USB bridge or a network.
     """
     return state.device, state.inode
-
-
-def _vanished(rows: Mapping[bytes, FileState], found: walk.Found) -> list[bytes]:
-    return [path for path in rows if path not in found.files and found.would_have(path)]
 
 
 def _has_left(path: bytes, state: FileState) -> bool:

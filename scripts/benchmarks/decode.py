@@ -29,6 +29,7 @@ from sklearn.datasets import load_sample_images
 from cbir_daemon import config
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.decode.pixels import DRAFT_SIZE, REDUCING_GAP, VECTOR_SIZE
+from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Store
@@ -152,7 +153,7 @@ def index(album: Path, pool: DecodePool) -> int:
             searcher = Searcher(store)
             searcher.load()
             settings = config.load(state=Path(state), albums=(album,), environ={"HOME": state})
-            line = Ingest(settings, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, lambda _: None)
+            line = Ingest(settings, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, Albums(store, searcher, ()))
             line.request_scan()
             while not line.idle:
                 line._run_once()
