@@ -106,7 +106,9 @@ def test_a_damaged_index_gets_no_copy(index: Path) -> None:
     store = Store(index)
     store.open()
     with closing(store):
-        store._write(lambda connection: connection.execute("UPDATE content SET vector = zeroblob(4096) WHERE id = 2"))
+        store._database.write(
+            lambda connection: connection.execute("UPDATE content SET vector = zeroblob(4096) WHERE id = 2")
+        )
         copy = store.backup_path.read_bytes()
         with pytest.raises(StorageError, match="1 vectors are not what was written"):
             store.keep_backup()

@@ -110,7 +110,7 @@ def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
     assert index.watch(3, "other")[1] == []
     assert [work.sightings for work in index.store.works()] == [2, 0]
     # Looked up once more, as after an update: it was told by then.
-    index.store._write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
+    index.store._database.write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
     index.settle()
     assert index.told() == before
 
@@ -137,7 +137,7 @@ def test_what_is_known_is_not_told_again(index: Index) -> None:
     assert len(index.told()) == 1
     with index.store._database.read() as connection:
         assert connection.execute("SELECT extractor FROM work").fetchall() == [(EXTRACTOR,)]
-    index.store._write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
+    index.store._database.write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
     index.settle()
     assert len(index.told()) == 1
     applied = index.store.apply([Gone(1, b"101.jpg")])

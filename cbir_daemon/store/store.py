@@ -1,7 +1,7 @@
 """`Store`: the index as other rooms see it, one method a question or a change.
 
-Reads may be called from any thread.  Changes run on the writer thread, one transaction each, and raise the clock when
-they can change an answer.
+Reads may be called from any thread.  Changes run on the writer thread, one transaction each, and raise the clock, but
+for those that no answer shows (`_write_unseen`).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def reindex(index: Path) -> tuple[str, ...]:
     store = Store(index)
     store.open()
     try:
-        store._write(lambda connection: anew.put_back(connection, kept))
+        store._write_unseen(lambda connection: anew.put_back(connection, kept))
     finally:
         store.close()
     return kept.lost
@@ -168,15 +168,15 @@ class Store:
 
     def set_album_device(self, album_id: int, device: int) -> None:
         """Write on which disk an album's root is."""
-        self._write(lambda connection: albums.set_device(connection, album_id, device))
+        self._write_unseen(lambda connection: albums.set_device(connection, album_id, device))
 
     def put_devices(self, album_id: int, devices: Mapping[bytes, int]) -> None:
         """Write on which disk some of an album's files are, by relative path."""
-        self._write(lambda connection: contents.put_devices(connection, album_id, devices))
+        self._change(lambda connection: contents.put_devices(connection, album_id, devices))
 
     def finish_baseline(self, album_id: int) -> None:
         """Write that the album's first scan is indexed: files that come from now on may raise alerts."""
-        self._write(lambda connection: albums.set_baseline(connection, album_id))
+        self._write_unseen(lambda connection: albums.set_baseline(connection, album_id))
 
     # -- files and contents ------------------------------------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class Store:
 
     def forget_states(self, code: str, but: Iterable[str]) -> int:
         """Let the next walk read files again that failed by `code`, with other messages than these; return how many."""
-        return self._write(lambda connection: contents.forget_states(connection, code, but))
+        return self._write_unseen(lambda connection: contents.forget_states(connection, code, but))
 
     # -- pairs, decisions, alerts ------------------------------------------------------------------------------------
 
@@ -282,7 +282,7 @@ class Store:
 
     def start_pass(self, newest_id: int) -> None:
         """Have all contents up to `newest_id` looked up among each other, also those that were looked up before."""
-        self._write(lambda connection: duplicates.start_pass(connection, newest_id))
+        self._change(lambda connection: duplicates.start_pass(connection, newest_id))
 
     def put_matched(
         self,
@@ -350,7 +350,7 @@ class Store:
 
     def open_sinks(self, names: Sequence[str]) -> None:
         """Forget the sinks that are not in use any more; one that is new has the alerts from now on."""
-        self._write(lambda connection: outbox.open_sinks(connection, names))
+        self._change(lambda connection: outbox.open_sinks(connection, names))
 
     def sinks(self) -> dict[str, SinkState]:
         """Return name -> how far it is, of every sink in use."""
@@ -358,21 +358,21 @@ class Store:
 
     def begin_message(self, name: str, last_id: int) -> None:
         """Write that a message to a sink is under way that ends with this alert."""
-        self._write(lambda connection: outbox.begin_message(connection, name, last_id))
+        self._write_unseen(lambda connection: outbox.begin_message(connection, name, last_id))
 
     def end_message(self, name: str, last_id: int, now: float) -> None:
         """Write that a sink has had the message that ends with this alert."""
-        self._write(lambda connection: outbox.end_message(connection, name, last_id, now))
+        self._change(lambda connection: outbox.end_message(connection, name, last_id, now))
 
     # -- the watch list ----------------------------------------------------------------------------------------------
 
     def add_work(self, work: NewWork, now: float) -> Work | None:
         """Put a picture on the watch list; None when its bytes are on it already."""
-        return self._write(lambda connection: works.add(connection, work, now))
+        return self._change(lambda connection: works.add(connection, work, now))
 
     def remove_work(self, work_id: int) -> bool:
         """Take a work off the watch list; False when it is not on it."""
-        return self._write(lambda connection: works.remove(connection, work_id))
+        return self._change(lambda connection: works.remove(connection, work_id))
 
     def works(self) -> list[Work]:
         """Return the watch list, in order of id."""
@@ -384,7 +384,7 @@ class Store:
 
     def put_sightings(self, sightings: Sequence[Sighting]) -> None:
         """Write in which contents works were seen by somebody who is told of it at once."""
-        self._write(lambda connection: works.put_sightings(connection, sightings, tell=False))
+        self._change(lambda connection: works.put_sightings(connection, sightings, tell=False))
 
     def sighted(self, digests: Sequence[bytes]) -> dict[bytes, list[Sighted]]:
         """Return digest -> the works that the content contains, best first, for those that contain any."""
@@ -394,11 +394,11 @@ class Store:
 
     def start_resolve(self, tasks: Sequence[NewTask], now: float) -> int:
         """Write a run with its tasks and return its id."""
-        return self._write(lambda connection: journal.start(connection, tasks, now))
+        return self._change(lambda connection: journal.start(connection, tasks, now))
 
     def note_task(self, task_id: int, state: str, target: bytes | None, reason: str, now: float) -> ResolveTask | None:
         """Write a task as it is from now on, and return it; None when there is no such task."""
-        return self._write(lambda connection: journal.note(connection, task_id, state, target, reason, now))
+        return self._change(lambda connection: journal.note(connection, task_id, state, target, reason, now))
 
     def resolve_tasks(self, run_id: int) -> list[ResolveTask]:
         """Return the tasks of a run, in the order of its plan."""
@@ -420,11 +420,11 @@ class Store:
 
     def start_run(self, begun: FitBegun, now: float) -> int:
         """Write that a fit began and return its id."""
-        return self._write(lambda connection: runs.start(connection, begun, now))
+        return self._change(lambda connection: runs.start(connection, begun, now))
 
     def add_run_numbers(self, run_id: int, numbers: Mapping[str, float]) -> None:
         """Write more of the numbers by which was decided about a run."""
-        self._write(lambda connection: runs.add_numbers(connection, run_id, numbers))
+        self._change(lambda connection: runs.add_numbers(connection, run_id, numbers))
 
     def end_run(self, run_id: int, outcome: str, message: str, now: float) -> None:
         """Write that a fit ended without a map, or that its map is set aside."""
@@ -434,7 +434,7 @@ class Store:
         self, now: float, outcome: str = "cancelled", message: str = "the daemon stopped during the fit"
     ) -> None:
         """Close a run that was left open: by a killed daemon, or because its end could not be written."""
-        self._write(lambda connection: runs.interrupted(connection, outcome, message, now))
+        self._change(lambda connection: runs.interrupted(connection, outcome, message, now))
 
     def activate_run(
         self, run_id: int, report: FitReport, placed: Sequence[Placed], now: float, baseline: Baseline | None = None
@@ -511,7 +511,8 @@ class Store:
         with self._database.read() as connection:
             return question(connection)
 
-    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+    def _write_unseen(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Write what no answer shows: the clock stays."""
         return self._database.write(change)
 
     def _change(self, change: Callable[[sqlite3.Connection], T]) -> T:
