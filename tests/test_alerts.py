@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from cbir_daemon import config
 from cbir_daemon.alerts import Message, Outbox, Policy, outbox, sinks
 from cbir_daemon.alerts.message import sentence
 from cbir_daemon.alerts.outbox import Clocks, _Line
 from cbir_daemon.alerts.policy import MAX_MATCHES
 from cbir_daemon.alerts.sinks import BUNDLED, Sink
-from cbir_daemon.config import AlbumConfig, AlertsConfig, SinkConfig
+from cbir_daemon.config import AlbumConfig, AlertsConfig, Config, SinkConfig
 from cbir_daemon.errors import NotFoundError, SinkError
 from cbir_daemon.records import Kind
 from cbir_daemon.store import AlertMatch, AlertRecord, Content, Image, NewAlert, Sighted, SinkState, Store
@@ -27,6 +28,12 @@ EXACT = AlertMatch(b"/album/same.jpg", Kind.EXACT, 1.0)
 COPY = AlertMatch(b"/album/copy.jpg", Kind.COPY, 0.95)
 WORK = Sighted("harbour.tif", Kind.COPY, 0.9)
 PATIENCE_S = 30.0
+
+
+def configured(alerts: AlertsConfig, *sinks: str) -> Config:
+    """Return a configuration with these alerts and sinks, and the defaults for the rest."""
+    plain = config.load(environ={"HOME": "/nowhere"})
+    return replace(plain, alerts=alerts, sinks=tuple(SinkConfig(name, "command") for name in sinks))
 
 
 def image(path: bytes = b"/album/new.jpg") -> Image:
@@ -199,13 +206,13 @@ class Post:
     def opened(self) -> Outbox:
         """Return the outbox as it is after a start."""
         made = Outbox(self.store, self.time.clocks())
-        made.configure(self.settings, [SinkConfig(name, "command") for name in ("phone", "other")])
+        made.configure(configured(self.settings, "phone", "other"))
         return made
 
     def configure(self, settings: AlertsConfig) -> None:
         """Change the settings of the running one."""
         self.settings = settings
-        self.outbox.configure(settings, [SinkConfig(name, "command") for name in ("phone", "other")])
+        self.outbox.configure(configured(settings, "phone", "other"))
 
     def write(self, *numbers: int) -> None:
         """Write alerts at this moment."""
@@ -457,7 +464,7 @@ def test_a_running_outbox_delivers_what_is_written_and_stops(post: Post) -> None
 def test_without_a_place_they_are_kept_all_the_same(store: Store) -> None:
     """`cbir alerts` reads them from the index."""
     alone = Outbox(store)
-    alone.configure(AlertsConfig(sinks=()), ())
+    alone.configure(configured(AlertsConfig(sinks=())))
     store.put_alerts([], [alert(1)], NOW)
     assert alone.step() == float("inf")
     assert [one.path for one in store.alerts(0, 10)] == [b"/album/1.jpg"]
@@ -488,7 +495,7 @@ def test_the_log_has_a_line_for_each(
 ) -> None:
     """With id, kind and what else there is; nothing waits for more."""
     log = Outbox(store)
-    log.configure(AlertsConfig(), ())
+    log.configure(configured(AlertsConfig()))
     store.put_alerts([], [written], NOW)
     with caplog.at_level(logging.WARNING):
         log.step()

@@ -7,14 +7,18 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from datetime import time as clock_time
 from pathlib import Path
 
 import pytest
 
 from cbir_daemon import config
+from cbir_daemon.alerts import Policy
+from cbir_daemon.config.settings import SECTIONS
+from cbir_daemon.daemon.backups import Backups
 from cbir_daemon.daemon.service import RETRY_S, Service
 from cbir_daemon.decode import formats
 from cbir_daemon.indexing.line import Progress
@@ -237,3 +241,137 @@ def test_a_given_socket_is_the_one_that_answers(tmp_path: Path) -> None:
         stack.close()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(str(tmp_path / "given"))
+
+
+HOURS = (clock_time(1), clock_time(5))
+
+
+@dataclass(frozen=True)
+class Reload:
+    """A new value of a setting, and what shows that it is in force: another value after the reload than before."""
+
+    value: object
+    effect: Callable[[Service, Rooms], object]
+
+
+def of_ingest(name: str, value: object) -> Reload:
+    """Return the reload of a setting of [watch] that `Ingest` reads when it needs it."""
+    return Reload(value, lambda service, rooms: getattr(rooms.ingest._watch, name))
+
+
+def of_refit(name: str, value: object) -> Reload:
+    """Return the reload of a setting of [model] that decides when and how the next fit runs."""
+    return Reload(value, lambda service, rooms: getattr(rooms.refit.settings, name))
+
+
+def of_outbox(name: str, value: object) -> Reload:
+    """Return the reload of a setting of [alerts] by which messages are sent."""
+    return Reload(value, lambda service, rooms: getattr(rooms.outbox._settings, name))
+
+
+def of_policy(name: str, value: object) -> Reload:
+    """Return the reload of a setting of [alerts] by which alerts are raised."""
+    return Reload(value, lambda service, rooms: getattr(policy(service)._settings, name))
+
+
+def policy(service: Service) -> Policy:
+    """Return the policy of a service."""
+    return next(room for room in service._configurable if isinstance(room, Policy))
+
+
+def backups(service: Service) -> Backups:
+    """Return the backups of a service."""
+    return next(room for room in service._configurable if isinstance(room, Backups))
+
+
+RELOADS = {
+    "watch.settle_s": of_ingest("settle_s", 3.0),
+    "watch.rescan_s": of_ingest("rescan_s", 10.0),
+    "watch.poll_s": of_ingest("poll_s", 10.0),
+    "watch.missing_fraction": of_ingest("missing_fraction", 0.9),
+    "watch.exclude": Reload(
+        ("drafts",), lambda service, rooms: (rooms.ingest.wants_folder(b"/a", b"/a/drafts"), rooms.config.watch.exclude)
+    ),
+    "model.n_components": of_refit("n_components", 3),
+    "model.min_dist": of_refit("min_dist", 0.8),
+    "model.min_images": of_refit("min_images", 50),
+    "model.max_fit_images": of_refit("max_fit_images", 50),
+    "model.refit_changed_fraction": of_refit("refit_changed_fraction", 0.9),
+    "model.refit_min_changes": of_refit("refit_min_changes", 5),
+    "model.refit_far_fraction": of_refit("refit_far_fraction", 0.9),
+    "model.refit_min_interval_s": of_refit("refit_min_interval_s", 5.0),
+    "model.fit_hours": of_refit("fit_hours", HOURS),
+    "model.seed": of_refit("seed", 7),
+    "model.threads": Reload(
+        200,
+        lambda service, rooms: (rooms.refit.settings.threads, rooms.projection.projector("map", b"")._threads),
+    ),
+    "model.model_idle_s": Reload(5.0, lambda service, rooms: rooms.projection.projector("map", b"")._idle_s),
+    "duplicates.keep": Reload(("oldest",), lambda service, rooms: len(rooms.groups._keeping._rules)),
+    "duplicates.prefer": Reload(("best",), lambda service, rooms: rooms.groups.folders.rank(b"/a/1.jpg")),
+    "duplicates.protect": Reload(("raw",), lambda service, rooms: rooms.groups.folders.is_protected(b"/a/raw/1.jpg")),
+    "alerts.min_kind": of_policy("min_kind", "exact"),
+    "alerts.min_score": of_policy("min_score", 0.9),
+    "alerts.sinks": of_outbox("sinks", ()),
+    "alerts.bundle_s": of_outbox("bundle_s", 1.0),
+    "alerts.interval_s": of_outbox("interval_s", 1.0),
+    "alerts.quiet_hours": of_outbox("quiet_hours", HOURS),
+    "alerts.retry_s": of_outbox("retry_s", 1.0),
+    "backup.every_days": Reload(1.0, lambda service, rooms: backups(service).every_s),
+    "log.level": Reload("error", lambda service, rooms: logging.getLogger("cbir_daemon").level),
+}
+"""Setting -> what a reload does to it."""
+
+RESTARTS = {
+    "decode.workers": 200,
+    "decode.max_pixels": 5_000,
+    "decode.max_file_bytes": 5_000,
+    "decode.timeout_s": 5.0,
+    "match.copy_threshold": 0.9,
+    "server.group": "users",
+    "server.max_connections": 5,
+}
+"""Setting -> a value that waits for a restart."""
+
+
+def reload_with(service: Service, setting: str, value: object) -> None:
+    """Let a service read a configuration in which one setting is another."""
+    section, name = setting.split(".")
+    changed = replace(service._config, **{section: replace(getattr(service._config, section), **{name: value})})
+    service._reload = lambda: changed
+    service._read_again()
+
+
+def test_every_setting_is_taken_up_by_a_reload_or_needs_a_restart(
+    service: Service, rooms: Rooms, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every field of every section has an effect, or the log names it and the value before stays in force."""
+    names = {f"{section}.{one.name}" for section, declared in SECTIONS.items() for one in fields(declared)}
+    assert names == RELOADS.keys() | RESTARTS.keys()
+    level = logging.getLogger("cbir_daemon").level
+    for setting, reload in RELOADS.items():
+        before = reload.effect(service, rooms)
+        reload_with(service, setting, reload.value)
+        assert reload.effect(service, rooms) != before, setting
+    logging.getLogger("cbir_daemon").setLevel(level)
+    assert "needs a restart" not in caplog.text
+    reload_with(service, "log.level", "info")
+    for setting, value in RESTARTS.items():
+        caplog.clear()
+        before_reload = rooms.config
+        reload_with(service, setting, value)
+        assert f"needs a restart setting={setting}" in caplog.messages
+        assert rooms.config == before_reload, setting
+    logging.getLogger("cbir_daemon").setLevel(level)
+
+
+def test_another_state_or_socket_needs_a_restart(
+    service: Service, rooms: Rooms, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names them as the file does; answers go on about the folder in use."""
+    before = rooms.config
+    moved = replace(before, state_dir=Path("/nowhere/state"), socket_path=Path("/nowhere/socket"))
+    service._reload = lambda: moved
+    service._read_again()
+    assert {"needs a restart setting=state", "needs a restart setting=socket"} <= set(caplog.messages)
+    assert (rooms.config.state_dir, rooms.config.socket_path) == (before.state_dir, before.socket_path)

@@ -15,13 +15,13 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from cbir_daemon.alerts.message import Message
 from cbir_daemon.alerts.sinks import LOG, Sink, log_sink, sink_of
-from cbir_daemon.config import AlertsConfig, SinkConfig, is_within
+from cbir_daemon.config import AlertsConfig, Config, is_within
 from cbir_daemon.errors import CbirError, NotFoundError, SinkError
 from cbir_daemon.records import Problem
 from cbir_daemon.store import SinkState, Store
@@ -99,8 +99,9 @@ class Outbox:
         # Held while a decision is taken, never while something is delivered.
         self._turn = threading.Lock()
 
-    def configure(self, settings: AlertsConfig, sinks: Sequence[SinkConfig]) -> None:
+    def configure(self, config: Config) -> None:
         """Take up settings; what failed before is tried at once, what is under way comes to its end."""
+        settings, sinks = config.alerts, config.sinks
         with self._turn:
             self._settings = settings
             self._sinks = {LOG: log_sink(), **{one.name: sink_of(one, self._stopping) for one in sinks}}

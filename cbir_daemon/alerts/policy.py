@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from cbir_daemon.config import AlbumConfig, AlertsConfig
+from cbir_daemon.config import AlbumConfig, AlertsConfig, Config
 from cbir_daemon.records import Kind
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Sighted
 
@@ -29,8 +29,11 @@ class Policy:
 
     def __init__(self, settings: AlertsConfig, albums: Sequence[AlbumConfig]) -> None:
         self._settings = settings
-        # Images have the path that leads to them without symbolic links.
-        self._silent = tuple(os.fsencode(os.path.realpath(album.path)) + b"/" for album in albums if not album.alerts)
+        self._silent = _silent(albums)
+
+    def configure(self, config: Config) -> None:
+        """Take the settings that may change while it runs."""
+        self._settings, self._silent = config.alerts, _silent(config.albums)
 
     def wanted(self, image: Image, matches: Sequence[AlertMatch], watched: Sequence[Sighted] = ()) -> NewAlert | None:
         """Return the alert that a new image raises, or None."""
@@ -43,3 +46,9 @@ class Policy:
             return None
         best = Kind.EXACT if Kind.EXACT in found else Kind.COPY
         return NewAlert(image.path, best, tuple(worth[:MAX_MATCHES]), watched=tuple(watched[:MAX_MATCHES]))
+
+
+def _silent(albums: Sequence[AlbumConfig]) -> tuple[bytes, ...]:
+    """Return the roots, each with a slash behind it, of the albums that have alerts switched off."""
+    # Images have the path that leads to them without symbolic links.
+    return tuple(os.fsencode(os.path.realpath(album.path)) + b"/" for album in albums if not album.alerts)

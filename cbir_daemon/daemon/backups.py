@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from cbir_daemon.config import Config
 from cbir_daemon.errors import StorageError
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
 
 logger = logging.getLogger(__name__)
 
+DAY_S = 86_400.0
 CHECK_S = 3600.0
 RETRY_S = 3600.0
 """Wait after a copy failed: looking at all of a large index costs a minute, and a full disk is seldom mended sooner."""
@@ -50,6 +52,10 @@ class Backups:
         self._quiet = quiet
         self._now = now
         self._stopping = threading.Event()
+
+    def configure(self, config: Config) -> None:
+        """Take the settings that may change while it runs."""
+        self.every_s = config.backup.every_days * DAY_S
 
     def due(self) -> bool:
         """Whether there is something to copy and the copy is too old, or of a time that is still to come."""

@@ -15,14 +15,16 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
-from cbir_daemon.daemon.backups import Backups
+from cbir_daemon.daemon.backups import DAY_S, Backups
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
 from cbir_daemon.duplicates import Groups, Looks, Pairing
 from cbir_daemon.duplicates.watchlist import WatchList
@@ -56,9 +58,21 @@ FIRST_RETRY_S = 0.5
 RETRY_S = 30.0
 """Wait before a thread whose work the disk refused (full, read-only) tries again: twice the last one, at most this."""
 
-DAY_S = 86_400.0
 CROWDED_FILES = 64
 """With more files than this to read, reading goes first: both at once would take turns holding one interpreter."""
+
+FIXED_SECTIONS = ("decode", "server", "match")
+"""Sections that are read once: the pool, the socket and the searcher are made with them."""
+
+FIXED_PLACES = {"state_dir": "state", "socket_path": "socket"}
+"""Field of `Config` -> key of the file; both are in use until the daemon ends."""
+
+
+class Configurable(Protocol):
+    """A room that keeps settings."""
+
+    def configure(self, config: Config) -> None:
+        """Take the settings that may change while it runs."""
 
 
 class Service:
@@ -81,6 +95,7 @@ class Service:
         self._wake = threading.Event()
         self._reload_asked = False
         self._failed = False
+        self._configurable: Sequence[Configurable] = ()
         self._threads: list[threading.Thread] = []
         self.rooms: handlers.Rooms | None = None
 
@@ -140,36 +155,38 @@ class Service:
         stack.callback(pool.close)
         mailbox = Mailbox()
         outbox = Outbox(store)
-        outbox.configure(config.alerts, config.sinks)
+        outbox.configure(config)
         watchlist = WatchList(store, searcher, config.match.copy_threshold)
         watchlist.load()
         ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums)
-        self._policy = Policy(config.alerts, config.albums)
+        policy = Policy(config.alerts, config.albums)
         pairing = Pairing(
             store,
             searcher,
             watchlist,
-            lambda *found: self._policy.wanted(*found),
+            policy.wanted,
             lambda: ingest.pending > CROWDED_FILES,
             Looks(store, pool) if config.match.look else None,
         )
         groups = Groups(store, config)
         refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)
         self._backups = Backups(store, config.backup.every_days * DAY_S, lambda: ingest.started and ingest.idle)
+        # `albums` first: only it may refuse, and nothing has changed then.
+        self._configurable = (albums, ingest, projection, refit, self._backups, policy, outbox, groups, _Logging())
         self.rooms = handlers.Rooms(
-            config,
-            store,
-            searcher,
-            pool,
-            ingest,
-            pairing,
-            groups,
-            watchlist,
-            outbox,
-            projection,
-            refit,
-            albums,
-            self._stop,
+            settings=lambda: self._config,
+            store=store,
+            searcher=searcher,
+            pool=pool,
+            ingest=ingest,
+            pairing=pairing,
+            groups=groups,
+            watchlist=watchlist,
+            outbox=outbox,
+            projection=projection,
+            refit=refit,
+            albums=albums,
+            stopping=self._stop,
         )
         self._listen(stack, self.rooms)
         self._start_thread("outbox", outbox.run)
@@ -271,21 +288,13 @@ class Service:
         assert self.rooms is not None
         sdnotify.notify(*sdnotify.reloading())
         try:
-            config = self._reload()
-            self.rooms.albums.remember(config.albums)
+            config = _changed(self._config, self._reload())
+            for room in self._configurable:
+                room.configure(config)
         except CbirError as error:
             logger.error("configuration refused, the old one stays error=%s", error)  # noqa: TRY400 -- the user's mistake
         else:
-            for name in ("decode", "server", "match", "state_dir", "socket_path"):
-                if getattr(config, name) != getattr(self._config, name):
-                    logger.warning("setting changes at the next start section=%s", name)
-            self.rooms.ingest.configure(config)
-            self.rooms.refit.settings = config.model
-            self._backups.every_s = config.backup.every_days * DAY_S
-            self._policy = Policy(config.alerts, config.albums)
-            self.rooms.outbox.configure(config.alerts, config.sinks)
-            self.rooms.groups.configure(config)
-            logging.getLogger("cbir_daemon").setLevel(config.log.level.upper())
+            self._config = config
             for album in self.rooms.store.albums():
                 self.rooms.albums.watch(album)
             self.rooms.ingest.request_scan()
@@ -313,6 +322,27 @@ class Service:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 logger.warning("thread did not stop in time name=%s", thread.name)
+
+
+class _Logging:
+    """The logger, as a room that keeps a setting."""
+
+    def configure(self, config: Config) -> None:
+        """Take the level."""
+        logging.getLogger("cbir_daemon").setLevel(config.log.level.upper())
+
+
+def _changed(before: Config, after: Config) -> Config:
+    """Return `after` with what cannot change while running as it was before, and log each such setting."""
+    for section in FIXED_SECTIONS:
+        old, new = getattr(before, section), getattr(after, section)
+        for field in fields(old):
+            if getattr(old, field.name) != getattr(new, field.name):
+                logger.warning("needs a restart setting=%s.%s", section, field.name)
+    for name, key in FIXED_PLACES.items():
+        if getattr(before, name) != getattr(after, name):
+            logger.warning("needs a restart setting=%s", key)
+    return replace(after, **{name: getattr(before, name) for name in (*FIXED_SECTIONS, *FIXED_PLACES)})
 
 
 class _Timer:

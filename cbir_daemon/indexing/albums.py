@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from cbir_daemon.config import AlbumConfig
-from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError
+from cbir_daemon.config import AlbumConfig, Config
+from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFoundError
 from cbir_daemon.records import Problem
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, NewAlert, Store
@@ -141,6 +141,15 @@ class Albums:
         for root in self._settings:
             if root not in known:
                 self._add(root)
+
+    def configure(self, config: Config) -> None:
+        """Take the settings that may change while it runs; raises what `remember` raises, and then takes none."""
+        before = self._settings
+        try:
+            self.remember(config.albums)
+        except CbirError:
+            self._settings = before
+            raise
 
     def start(self, line: Line) -> None:
         """Begin to watch every album, and ask for the first walk."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon import matching
-from cbir_daemon.config import ModelConfig
+from cbir_daemon.config import Config, ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_artifact
 from cbir_daemon.search.searcher import Searcher, as_vectors
@@ -65,6 +65,14 @@ class Projection:
         self.failing = ""
         self._stopping = threading.Event()
 
+    def configure(self, config: Config) -> None:
+        """Take the settings that may change while it runs, for the map in use too."""
+        # Held so that `adopt` does not take up a projector that was made with the settings before.
+        with self._lock:
+            self._settings = config.model
+            if self._current is not None:
+                self._current[1].configure(idle_s=config.model.model_idle_s, threads=config.model.threads)
+
     # -- asked from other threads ------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -96,6 +104,8 @@ class Projection:
         assert run.sha256 is not None
         projector = projector or self.projector(run.artifact, run.sha256)
         with self._lock:
+            # A fit made it, maybe before the settings changed.
+            projector.configure(idle_s=self._settings.model_idle_s, threads=self._settings.threads)
             before, self._current = self._current, (run.id, projector)
             self._retry_at = 0.0
             self.failing = ""

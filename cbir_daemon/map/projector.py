@@ -180,6 +180,11 @@ class Projector:
             self._closings += 1
             self._close()
 
+    def configure(self, *, idle_s: float, threads: int) -> None:
+        """Take settings that may change while it runs: `idle_s` from now on, `threads` for the next process."""
+        self._idle_s = idle_s
+        self._threads = threads
+
     def close_if_idle(self, now: float) -> None:
         """End the process when nothing was projected for `idle_s` before `now` (of the monotonic clock)."""
         # A call that holds the lock is at work: not idle, and not worth waiting for.

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon import matching
-from cbir_daemon.config import ModelConfig
+from cbir_daemon.config import Config, ModelConfig
 from cbir_daemon.errors import BadRequestError, CbirError, ChildError, ModelError, StorageError, TimedOutError
 from cbir_daemon.map import (
     Fit,
@@ -112,6 +112,10 @@ class Refit:
         self._ended = 0
         self._ended_run: int | None = None
         self.state: RefitState | None = None
+
+    def configure(self, config: Config) -> None:
+        """Take the settings that may change while it runs: the next fit has them."""
+        self.settings = config.model
 
     # -- asked from other threads ------------------------------------------------------------------------------------
 

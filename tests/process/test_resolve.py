@@ -176,6 +176,21 @@ def test_nothing_protected_is_touched(home: Home) -> None:
         home.daemon.log.write_text("")
 
 
+def test_a_folder_excluded_by_a_reload_takes_what_is_moved(home: Home) -> None:
+    """SIGHUP changes `watch.exclude` for `resolve` too: a folder in the album is refused, then accepted."""
+    folder = home.daemon.album / "aside"
+    lines = home.planned()
+    home.write([line | {"action": "move", "to": str(folder)} if line["action"] != "keep" else line for line in lines])
+    refused = home.daemon.run("resolve", "--plan", home.plan, "--apply")
+    assert (refused.returncode, b"lies in an album" in refused.stderr) == (64, True), refused.stderr
+    text = home.daemon.config.read_text()
+    home.daemon.config.write_text(text.replace("[watch]\n", "[watch]\nexclude = ['aside']\n"))
+    home.daemon.signal(signal.SIGHUP)
+    home.daemon.settled_until_log_says("configuration read again")
+    assert {state for state, _ in home.apply().values()} == {"done"}
+    assert list(folder.iterdir())
+
+
 def test_content_that_was_resolved_away_and_comes_back_is_told(home: Home) -> None:
     """Its alert has the time at which it went; another new copy's has none."""
     small = home.path("small.jpg").read_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from cbir_daemon.alerts import Outbox
@@ -23,9 +23,17 @@ from cbir_daemon.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """Everything a handler may ask."""
+    """Everything a handler may ask.
 
-    config: Config
+    Parameters
+    ----------
+    settings : callable
+        Returns the configuration in force, which SIGHUP changes.
+    stopping : threading.Event
+        Set when the daemon stops.
+    """
+
+    settings: Callable[[], Config]
     store: Store
     searcher: Searcher
     pool: DecodePool
@@ -38,6 +46,11 @@ class Rooms:
     refit: Refit
     albums: Albums
     stopping: threading.Event
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force now."""
+        return self.settings()
 
 
 @dataclass(frozen=True, slots=True)
