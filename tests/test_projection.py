@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cbir_daemon import config
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.map import ArtifactRefusedError
 from cbir_daemon.map.projection import Projection
@@ -61,3 +63,17 @@ def test_the_map_in_use_is_set_aside_when_its_artifact_is_damaged(store: Store, 
     assert [run.outcome for run in store.runs()] == ["set-aside", "replaced"]
     assert projection.position(bytes(4096), 2) is None
     assert projection.idle
+
+
+def test_settings_reach_the_map_in_use_and_one_that_was_fitted_under_those_before(store: Store, tmp_path: Path) -> None:
+    """Neither keeps the seconds after which its process leaves, or the threads, with which it was made."""
+    plain = config.load(environ={"HOME": str(tmp_path)})
+    changed = replace(plain, model=replace(plain.model, model_idle_s=7.0, threads=3))
+    projection = Projection(store, Searcher(store), tmp_path / "models", plain.model)
+    run = store.runs()[0]
+    in_use, fitted = projection.projector("map-new", b""), projection.projector("map-new", b"")
+    projection.adopt(run, in_use)
+    projection.configure(changed)
+    assert (in_use._idle_s, in_use._threads) == (7.0, 3)
+    projection.adopt(run, fitted)
+    assert (fitted._idle_s, fitted._threads) == (7.0, 3)

@@ -328,6 +328,7 @@ RESTARTS = {
     "decode.max_file_bytes": 5_000,
     "decode.timeout_s": 5.0,
     "match.copy_threshold": 0.9,
+    "match.look": False,
     "server.group": "users",
     "server.max_connections": 5,
 }
