@@ -236,7 +236,7 @@ def test_an_album_is_forgotten_with_all_that_is_known_of_it(wardrobe: Wardrobe, 
     assert not watcher.stands(bytes(album))
     assert wardrobe.listed() == {}
     assert all_images(wardrobe.store) == []
-    assert len(wardrobe.searcher.view.collection) == 0
+    assert len(wardrobe.searcher.snapshot.collection) == 0
     assert (album / "a.jpg").exists()
     with pytest.raises(NotFoundError, match="album: is no album"):
         wardrobe.albums.remove(bytes(album))

@@ -271,14 +271,14 @@ READER = """
 import sys
 from pathlib import Path
 import numpy as np
-from cbir_daemon.search.candidates import Proposals
+from cbir_daemon.search.candidates import ExactScan
 from cbir_daemon.search.code_table import Rows
 from cbir_daemon.search.collection import Snapshot
 
 for line in sys.stdin:
     rows = Rows.open_read_only(Path(sys.argv[1]))
     query = np.frombuffer(bytes.fromhex(line), np.uint8)
-    found = [] if rows is None else Snapshot(rows, Proposals(Rows())).candidates(query, 1)
+    found = [] if rows is None else Snapshot(rows, ExactScan()).candidates(query, 1)
     print(rows is not None, 0 if rows is None else int(rows.alive.sum()), *(found[:1] and found[0][:1]), flush=True)
 """
 

@@ -164,7 +164,7 @@ class House:
         """Index, searcher and disk agree, and the index is sound."""
         assert self.rows() == self.truth()
         in_store = sorted(content_id for rows in self.store.all_vectors() for content_id, _ in rows)
-        assert sorted(self.searcher.view.collection.ids.tolist()) == in_store
+        assert sorted(self.searcher.snapshot.collection.ids.tolist()) == in_store
         assert self.store.check() == []
 
     def state(self) -> str:

@@ -43,7 +43,7 @@ def test_a_replaced_map_that_cannot_be_loaded_takes_nothing_with_it(store: Store
     searcher.load()
     projection = Projection(store, searcher, tmp_path / "models", ModelConfig())
     projection._set_aside(1, ArtifactRefusedError("manifest.json cannot be read"))
-    assert searcher.view.map is not None
+    assert searcher.snapshot.map is not None
     assert [run.outcome for run in store.runs()] == ["active", "replaced"]
 
 
@@ -59,7 +59,7 @@ def test_the_map_in_use_is_set_aside_when_its_artifact_is_damaged(store: Store, 
     searcher.load()
     projection = Projection(store, searcher, tmp_path / "models", ModelConfig())
     projection.open()
-    assert searcher.view.map is None
+    assert searcher.snapshot.map is None
     assert [run.outcome for run in store.runs()] == ["set-aside", "replaced"]
     assert projection.position(bytes(4096), 2) is None
     assert projection.idle

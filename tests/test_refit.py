@@ -20,7 +20,8 @@ from cbir_daemon.map.projection import BACK_OFF_S, Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.map.refit_policy import FitDecision
 from cbir_daemon.records import Facts
-from cbir_daemon.search.searcher import Searcher, as_vectors
+from cbir_daemon.search.search import as_vectors
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Coverage, Gone, Indexed, Store
 from tests.fakes import FakeFits, FakeProjector, positions_of
 from tests.rows import digest, indexed, opened, photographed, state, vector
@@ -100,7 +101,7 @@ class Loft:
 
     def map_ids(self) -> list[int] | None:
         """Return the contents on the map in use."""
-        current = self.searcher.view.map
+        current = self.searcher.snapshot.map
         return None if current is None else current.ids.tolist()
 
     def artifacts(self) -> list[str]:
@@ -110,7 +111,7 @@ class Loft:
     def placed_truly(self) -> None:
         """Every position in the store and in the searcher is that of its vector."""
         run = self.store.active_run()
-        current = self.searcher.view.map
+        current = self.searcher.snapshot.map
         assert run is not None
         assert current is not None
         assert (current.run_id, current.ids.tolist()) == (run.id, [row[0] for row in self.store.positions(run.id)])

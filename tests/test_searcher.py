@@ -16,7 +16,9 @@ from cbir_daemon import matching
 from cbir_daemon.errors import StorageError
 from cbir_daemon.records import Facts, Kind
 from cbir_daemon.search import searcher as searcher_module
-from cbir_daemon.search.searcher import Found, Map, Searcher, as_vectors
+from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.search.snapshot import Map
 from cbir_daemon.store import FitBegun, Gone, Indexed, Placed, Store
 from tests.pictures import brighter, mirrored
 from tests.rows import digest, opened, photographed, position, report, state
@@ -64,7 +66,7 @@ def ids_of(found: list[Found], kind: Kind) -> list[int]:
 
 def map_ids(searcher: Searcher) -> list[int] | None:
     """Return the contents placed on the map in use, if there is one."""
-    current = searcher.view.map
+    current = searcher.snapshot.map
     return None if current is None else current.ids.tolist()
 
 
@@ -99,7 +101,7 @@ def test_copies_come_before_what_resembles(searcher: Searcher) -> None:
 
 def test_with_a_map_what_lies_near_is_ranked_by_likeness(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the neighbourhood is looked at, and each match says how far it lies."""
-    monkeypatch.setattr("cbir_daemon.search.searcher.MIN_NEAR", 3)
+    monkeypatch.setattr("cbir_daemon.search.search.MIN_NEAR", 3)
     searcher.replace_map(1, line(*range(1, 10)))
     found = searcher.search(photographed(100), at(4.0), 3)
     assert sorted(ids_of(found, Kind.SIMILAR)) == [3, 4, 5]
@@ -140,12 +142,12 @@ def test_a_plain_image_has_no_copies(searcher: Searcher, store: Store) -> None:
 def test_what_is_gone_is_not_found(searcher: Searcher, store: Store) -> None:
     """Neither by its codes nor by its place; the view from before still has it, and finds nothing in the store."""
     searcher.replace_map(1, line(*range(1, COUNT + 1)))
-    before = searcher.view
+    before = searcher.snapshot
     applied = store.apply([Gone(store.albums()[0].id, b"4.jpg")])
     assert searcher.copies(photographed(4)) == []
     searcher.change(applied.added, applied.gone)
     assert 5 not in {one.content_id for one in searcher.search(photographed(4), at(5.0), COUNT)}
-    assert (len(before.collection), len(searcher.view.collection)) == (COUNT, COUNT - 1)
+    assert (len(before.collection), len(searcher.snapshot.collection)) == (COUNT, COUNT - 1)
     assert before.map is not None
     assert before.map.position_of(5) is not None
 
@@ -165,9 +167,9 @@ def test_load_takes_up_the_active_map(store: Store) -> None:
     store.activate_run(run, report(), placed, NOW)
     searcher = Searcher(store)
     searcher.load()
-    assert searcher.view.map is not None
-    assert searcher.view.map.run_id == run
-    assert searcher.view.map.ids.tolist() == list(range(1, COUNT + 1))
+    assert searcher.snapshot.map is not None
+    assert searcher.snapshot.map.run_id == run
+    assert searcher.snapshot.map.ids.tolist() == list(range(1, COUNT + 1))
     assert searcher.search(photographed(100), at(3.0), COUNT)[0].map_distance is not None
 
 
@@ -234,7 +236,7 @@ def test_a_start_completes_and_clears_the_codes(store: Store, tmp_path: Path, co
     store.apply([Gone(store.albums()[0].id, b"3.jpg")])
     searcher = loaded(store, path)
     assert coded[-1] == 1
-    assert sorted(searcher.view.collection.ids.tolist()) == [1, 2, 3, *range(5, COUNT + 1), COUNT + 1]
+    assert sorted(searcher.snapshot.collection.ids.tolist()) == [1, 2, 3, *range(5, COUNT + 1), COUNT + 1]
     assert ids_of(searcher.copies(photographed(20)), Kind.COPY) == [COUNT + 1]
     assert searcher.copies(photographed(3)) == []
     assert searcher.newest_id == COUNT + 1
@@ -274,7 +276,7 @@ def test_the_thread_tends_what_changes_until_stopped(store: Store, monkeypatch: 
     left = iter([True, True])
 
     def tend() -> bool:
-        steps.put(len(searcher.view.collection))
+        steps.put(len(searcher.snapshot.collection))
         return next(left, False)
 
     monkeypatch.setattr(searcher, "tend", tend)
@@ -309,7 +311,7 @@ def test_places_are_added_to_the_map_in_use(searcher: Searcher) -> None:
     searcher.replace_map(7, line(3, 1))
     searcher.place(7, [(2, position(20, 0)), (3, position(30, 0))])
     searcher.place(6, [(4, position(40, 0))])
-    current = searcher.view.map
+    current = searcher.snapshot.map
     assert current is not None
     assert current.ids.tolist() == [1, 2, 3]
     assert current.positions.tolist() == [[1, 0], [20, 0], [30, 0]]
@@ -325,8 +327,8 @@ def test_a_map_is_swapped_whole(searcher: Searcher) -> None:
     """One with other dimensions, one of a collection that has gone, and none at all."""
     searcher.replace_map(1, line(1, 2))
     searcher.replace_map(2, [(1, position(1, 2, 3))])
-    assert searcher.view.map is not None
-    assert searcher.view.map.positions.shape == (1, 3)
+    assert searcher.snapshot.map is not None
+    assert searcher.snapshot.map.positions.shape == (1, 3)
     searcher.replace_map(3, [])
     assert map_ids(searcher) is None
     searcher.place(3, line(1))
@@ -339,11 +341,11 @@ def test_a_map_may_lose_every_place(searcher: Searcher) -> None:
     """When all that was placed has gone, a search finds nothing near and does not fail."""
     searcher.replace_map(1, line(1, 2))
     searcher.change((), [1, 2])
-    assert isinstance(searcher.view.map, Map)
+    assert isinstance(searcher.snapshot.map, Map)
     assert all(one.map_distance is None for one in searcher.search(photographed(100), at(1.0), 3))
     searcher.place(1, line(3))
-    assert searcher.view.map.run_id == 1
-    assert searcher.view.map.ids.tolist() == [3]
+    assert searcher.snapshot.map.run_id == 1
+    assert searcher.snapshot.map.ids.tolist() == [3]
 
 
 def test_searches_and_changes_at_once(searcher: Searcher, store: Store) -> None:

@@ -21,7 +21,8 @@ from cbir_daemon import matching, wording
 from cbir_daemon.duplicates.looks import Looks
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.records import Kind, Overlap, Transform
-from cbir_daemon.search.searcher import Found, Searcher, as_vectors
+from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
 from cbir_daemon.system import heartbeat
 from cbir_daemon.watching.walk import state_at

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from cbir_daemon import matching
 from cbir_daemon.records import Kind
-from cbir_daemon.search.searcher import Searcher, View, as_vectors
+from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search.search import as_vectors
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import NewWork, Sighting, Store, Work
 
 COMPARED = 12
@@ -35,7 +37,7 @@ class _Works:
     digests: tuple[bytes, ...]
     vectors: NDArray[np.uint8]
     codes: NDArray[np.float32]
-    view: View
+    snapshot: Snapshot
 
 
 class WatchList:
@@ -59,11 +61,11 @@ class WatchList:
         self._searcher = searcher
         self._copy_threshold = copy_threshold
         self._changes = threading.Lock()
-        self._works = self._listed(())
+        self._works = _listed(())
 
     def load(self) -> None:
         """Read the list from the store."""
-        self._works = self._listed(self._store.work_vectors())
+        self._works = _listed(self._store.work_vectors())
 
     def add(self, work: NewWork, now: float) -> tuple[Work, list[Sighting]] | None:
         """Put a work on the list, and look for it in all contents; None when its bytes are on it already.
@@ -117,7 +119,7 @@ class WatchList:
         if len(works.ids) <= COMPARED:
             return list(range(len(works.ids)))
         # Without a floor: a work that fills half of a picture has a lower score than a stranger may have.
-        ranked = works.view.collection.candidates(as_vectors([vector])[0], COMPARED)
+        ranked = works.snapshot.candidates(as_vectors([vector])[0], COMPARED)
         return [works.ids.index(work_id) for work_id, _ in ranked]
 
     def _in_contents(self, work: Work, vector: bytes) -> list[Sighting]:
@@ -138,7 +140,7 @@ class WatchList:
         """Return content id -> score of contents of which a part shows a new work."""
         query = as_vectors([vector])
         codes = matching.whole_codes(query)
-        likeliest = self._searcher.view.collection.copy_candidates(query[0], SEARCHED_PARTS)
+        likeliest = self._searcher.snapshot.collection.copy_candidates(query[0], SEARCHED_PARTS)
         stored = self._store.vectors([content_id for content_id, _ in likeliest if content_id not in known])
         scores = {
             content_id: matching.contained(as_vectors([row])[0], query, codes, threshold=self._copy_threshold)
@@ -154,10 +156,9 @@ class WatchList:
         judged = matching.judge(content[0], works, threshold=self._copy_threshold)
         return [one.score if one.is_copy else None for one in judged]
 
-    def _listed(self, rows: Sequence[tuple[int, bytes, bytes]]) -> _Works:
-        ids, digests, vectors = zip(*rows, strict=True) if rows else ((), (), ())
-        # For its codes only: what it would read from the store are contents.
-        coded = Searcher(self._store)
-        coded.change(list(zip(ids, vectors, strict=True)), ())
-        stored = as_vectors(vectors)
-        return _Works(ids, digests, stored, matching.whole_codes(stored), coded.view)
+
+def _listed(rows: Sequence[tuple[int, bytes, bytes]]) -> _Works:
+    ids, digests, vectors = zip(*rows, strict=True) if rows else ((), (), ())
+    stored, coded = as_vectors(vectors), Collection()
+    coded.add(ids, stored)
+    return _Works(ids, digests, stored, matching.whole_codes(stored), coded.snapshot())

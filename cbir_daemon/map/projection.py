@@ -20,7 +20,8 @@ from cbir_daemon import matching
 from cbir_daemon.config import Config, ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_artifact
-from cbir_daemon.search.searcher import Searcher, as_vectors
+from cbir_daemon.search.search import as_vectors
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
 

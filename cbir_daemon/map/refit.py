@@ -38,7 +38,8 @@ from cbir_daemon.map import (
 from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
 from cbir_daemon.map.refit_policy import FitDecision
 from cbir_daemon.records import FitReport
-from cbir_daemon.search.searcher import Searcher, as_vectors
+from cbir_daemon.search.search import as_vectors
+from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
 

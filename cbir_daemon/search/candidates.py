@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,36 @@ SAVE_SHARE = 0.1
 EXTRA = "cbir-daemon[index]"
 
 
+class CandidateSource(Protocol):
+    """Who generates candidates: which rows a query is compared with."""
+
+    def rows(self, views: CoarseViews, wanted: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
+        """Return the living rows that may score highest, each once, ascending; None when it may be any.
+
+        Parameters
+        ----------
+        views : CoarseViews
+        wanted : int
+            Rows that will be used.
+        frozen : FrozenRows
+        """
+        ...
+
+    def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
+        """Return such rows for each of some images that are looked up among each other; None when it may be any."""
+        ...
+
+
+class ExactScan:
+    """Compares a query with all rows."""
+
+    def rows(self, views: CoarseViews, wanted: int, frozen: FrozenRows) -> None:
+        """Say that any row may score highest."""
+
+    def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> None:
+        """Say that any row may score highest for any of the images."""
+
+
 class Proposals:
     """The lists of one generation of rows.
 
@@ -69,15 +99,7 @@ class Proposals:
     # -- asked from any thread ---------------------------------------------------------------------------------------
 
     def rows(self, views: CoarseViews, wanted: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
-        """Return the living rows that may score highest, each once, ascending; None when it may be any.
-
-        Parameters
-        ----------
-        views : CoarseViews
-        wanted : int
-            Rows that will be used.
-        frozen : FrozenRows
-        """
+        """Return the living rows that the lists propose, and those they do not cover; None before there are lists."""
         lists = self._lists
         if lists is None:
             return None
@@ -86,7 +108,7 @@ class Proposals:
         return _with_uncovered(lists.propose(views, wanted), covered, frozen)
 
     def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
-        """Return the same for each of some images that are looked up among each other."""
+        """Return such rows for each of some images that are looked up among each other; None before there are lists."""
         lists = self._lists
         if lists is None:
             return None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon import matching
-from cbir_daemon.search.candidates import LISTED_ABOVE, Proposals
+from cbir_daemon.search.candidates import LISTED_ABOVE, CandidateSource, Proposals
 from cbir_daemon.search.code_table import FrozenRows, Ids, Rows
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Snapshot:
     """What a collection held at one moment; any thread may search it."""
 
     _rows: FrozenRows
-    _proposals: Proposals
+    _candidates: CandidateSource
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._rows.alive))
@@ -68,7 +68,7 @@ class Snapshot:
         if limit <= 0:
             return []
         views = matching.coarse_views(query)
-        rows = self._proposals.rows(views, limit, self._rows)
+        rows = self._candidates.rows(views, limit, self._rows)
         if rows is None:
             ids, scores = self.ids, self._all_scores(views)
         else:
@@ -95,7 +95,7 @@ class Snapshot:
             Best first, with where an alignment starts.
         """
         views = [matching.join_views(query) for query in queries]
-        proposed = self._proposals.joined_rows(views, self._rows)
+        proposed = self._candidates.joined_rows(views, self._rows)
         if proposed is None:
             proposed = [self._likeliest(one.coarse) for one in views]
         found = [self._joint(rows, one, limit) for rows, one in zip(proposed, views, strict=True)]

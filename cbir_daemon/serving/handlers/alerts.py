@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cbir_daemon import matching
 from cbir_daemon.alerts import alert_to_json
 from cbir_daemon.errors import BadRequestError, NotFoundError, TooPlainError, UnavailableError
 from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
+from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import NewWork, Sighting, Work
 
@@ -66,7 +65,7 @@ def watch_add(rooms: Rooms, request: Request) -> Reply:
         raise BadRequestError("parameter 'name' must be one line of at most 200 characters", hint="give another one")
     facts = rooms.pool.read_image(request.blob or Path(os.fsdecode(path or b"")))
     assert facts.vector is not None
-    if matching.is_plain(np.frombuffer(facts.vector, dtype=np.uint8)):
+    if matching.is_plain(as_vectors([facts.vector])[0]):
         raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
     added = rooms.watchlist.add(NewWork(facts.digest, facts.vector, name, path or b""), time.time())
     if added is None:

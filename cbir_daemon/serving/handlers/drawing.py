@@ -28,6 +28,7 @@ from cbir_daemon.map.grid import (
     square_side,
 )
 from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
+from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.overview import why_no_model
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import Image
@@ -201,8 +202,7 @@ def _vectors(rooms: Rooms, places: Sequence[_Place]) -> Iterator[NDArray[np.uint
         ids = [place.images[0].content.id for place in places[start : start + ATLAS_TILES]]
         found = rooms.store.vectors(ids)
         gone = bytes([128]) * VECTOR_SIDE**2
-        joined = b"".join(found.get(content_id, gone) for content_id in ids)
-        yield np.frombuffer(joined, dtype=np.uint8).reshape(len(ids), -1)
+        yield as_vectors([found.get(content_id, gone) for content_id in ids])
 
 
 def _drawn(rooms: Rooms, drawing: Drawing) -> bytes:

@@ -15,7 +15,8 @@ from cbir_daemon.decode import SheetCell
 from cbir_daemon.errors import BadRequestError, TooPlainError
 from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
 from cbir_daemon.records import Facts, Judgement, Kind
-from cbir_daemon.search.searcher import Found, Map
+from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.search.snapshot import Map
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 from cbir_daemon.store import Content, Image
 
@@ -113,7 +114,7 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
     assert facts.vector is not None
     same = rooms.store.content_by_digest(facts.digest)
     exact = [] if same is None else [Found(same.id, Kind.EXACT, 1.0, 0.0)]
-    if matching.is_plain(np.frombuffer(facts.vector, dtype=np.uint8)):
+    if matching.is_plain(as_vectors([facts.vector])[0]):
         if not exact:
             raise TooPlainError(
                 "too plain to match: the image shows almost nothing but one tone",
@@ -122,11 +123,11 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
         return exact
     if kind == Kind.EXACT:
         return exact
-    view = rooms.searcher.view
-    position = None if kind == Kind.COPY else _position(rooms, view.map, facts, same)
+    snapshot = rooms.searcher.snapshot
+    position = None if kind == Kind.COPY else _position(rooms, snapshot.map, facts, same)
     if position is None:
         exact = [Found(one.content_id, one.kind, one.score, None) for one in exact]
-    others = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit, view)
+    others = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit, snapshot)
     return exact + [one for one in others if same is None or one.content_id != same.id]
 
 

@@ -1,0 +1,227 @@
+"""Which contents are copies of a vector, and which resemble it: candidate generation, then geometric verification.
+
+In: a snapshot, a reader of vectors, a query.  Out: contents with kind, score and distance.  Never here: files, threads,
+changes of the state, what a client asked for.
+
+Nothing here knows the writer of the snapshot, so a search may run in another process: over codes that
+`Rows.open_read_only` gives, and vectors that any reader of the index gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, Overlap, Tone, Transform
+from cbir_daemon.search.neighborhood import neighborhood_width
+from cbir_daemon.search.snapshot import SearchSnapshot
+
+MAX_NEAR = 300
+"""Most contents taken from the map, so that a large collection costs no more: reading and ranking these takes 10 ms."""
+
+MIN_NEAR = 50
+"""Fewest contents taken from the map, so that a small collection has something to rank."""
+
+MAX_CANDIDATES = 120
+"""Candidates from the codes for a copy, at most: a picture with more copies than that has its likeliest ones."""
+
+QUERY_ROUND = 24
+"""Candidates verified at once for a query: about 20 ms; the true one is among them in 99 % of the hardest edits."""
+
+PAIRING_ROUND = 12
+"""Candidates verified at once when copies inside the albums are looked up, one content after the other."""
+
+JOINED, JOINED_ROUND = 24, 8
+"""Candidates of a content when all are looked up among each other, and how many at once: on while half are copies."""
+
+MAP_CANDIDATES = 8
+"""Nearest contents on the map that are verified besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A content that a search returns; `map_distance` is None when either of the two has no position."""
+
+    content_id: int
+    kind: Kind
+    score: float
+    map_distance: float | None
+    transform: Transform = field(default_factory=Transform)
+    overlap: Overlap = field(default_factory=Overlap)
+    tone: Tone = field(default_factory=Tone)
+    around: Around = Around.NOTHING
+
+
+class VectorReader(Protocol):
+    """Reads the vectors of contents, as `Store` does."""
+
+    def vectors(self, content_ids: Sequence[int], /) -> dict[int, bytes]:
+        """Return content id -> vector of 4096 bytes; contents that have gone are left out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The searches of one snapshot; any thread, and any process, may call them.
+
+    Parameters
+    ----------
+    snapshot : SearchSnapshot
+    store : VectorReader
+    copy_threshold : float or None
+        Lowest score of a copy, 0 to 1; None is the default of `matching`.
+    """
+
+    snapshot: SearchSnapshot
+    store: VectorReader
+    copy_threshold: float | None = None
+
+    def copies(self, vector: bytes, *, without: int | None = None) -> list[Found]:
+        """Return the verified copies of a vector inside the collection, best first.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        without : int, optional
+            Content id to leave out: the one the vector belongs to.
+        """
+        query = as_vectors([vector])[0]
+        ranked = self.snapshot.collection.copy_candidates(query, MAX_CANDIDATES)
+        return self._verified(query, [content_id for content_id, _ in ranked if content_id != without], PAIRING_ROUND)
+
+    def joined(self, contents: Sequence[tuple[int, bytes]], known: Sequence[Container[int]]) -> list[list[Found]]:
+        """Return the verified copies of each of some contents, when all others are looked up in this way as well.
+
+        Parameters
+        ----------
+        contents : sequence of (content id, vector)
+            In the snapshot; a pair of which one side is not looked up may be missed.
+        known : sequence of container of int
+            For each the content ids that need not be looked at: they have found it before.
+
+        Notes
+        -----
+        Any number of threads.  A sixth of the work of `copies`.
+        """
+        queries = as_vectors([vector for _, vector in contents])
+        candidates = self.snapshot.collection.joint_candidates(queries, JOINED)
+        return [
+            self._joined(content_id, vector, ids, guesses, skipped)
+            for (content_id, vector), (ids, guesses), skipped in zip(contents, candidates, known, strict=True)
+        ]
+
+    def _joined(
+        self, content_id: int, vector: bytes, ids: NDArray[np.int64], guesses: matching.Guesses, known: Container[int]
+    ) -> list[Found]:
+        query, copies = as_vectors([vector])[0], list[Found]()
+        wanted = [row for row, one in enumerate(ids.tolist()) if one != content_id and one not in known]
+        for start in range(0, len(wanted), JOINED_ROUND):
+            stored = self.store.vectors([int(ids[row]) for row in wanted[start : start + JOINED_ROUND]])
+            rows = [row for row in wanted[start : start + JOINED_ROUND] if int(ids[row]) in stored]
+            others = as_vectors([stored[int(ids[row])] for row in rows])
+            given = guesses.some(np.array(rows, dtype=np.int64))
+            judged = matching.judge(query, others, threshold=self.copy_threshold, given=given)
+            found = [_copy(int(ids[row]), one) for row, one in zip(rows, judged, strict=True) if one.is_copy]
+            copies += found
+            if len(found) <= JOINED_ROUND // 2:
+                return copies
+        # So many copies that there may be more.
+        return self.copies(vector, without=content_id) if len(copies) > JOINED // 2 else copies
+
+    def search(self, vector: bytes, position: NDArray[np.float32] | None, limit: int) -> list[Found]:
+        """Return copies, then contents that resemble the query, best first.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        position : (n_components,) ndarray of float32 or None
+            Of the query on the snapshot's map; None searches by the vectors alone.
+        limit : int
+            Contents that resemble, at most; copies are all returned.
+        """
+        query = as_vectors([vector])[0]
+        snapshot = self.snapshot
+        count = max(limit, min(MAX_NEAR, neighborhood_width(len(snapshot.collection), MIN_NEAR)))
+        near = [] if snapshot.map is None or position is None else snapshot.map.nearest(position, count)
+        ranked = [content_id for content_id, _ in snapshot.collection.candidates(query, max(MAX_CANDIDATES, limit))]
+        # Those that are near on the map come right after the likeliest ones.
+        ordered = [*ranked[: QUERY_ROUND - MAP_CANDIDATES], *near[:MAP_CANDIDATES], *ranked[:MAX_CANDIDATES]]
+        copies = self._verified(query, list(dict.fromkeys(ordered)), QUERY_ROUND)
+        found_ids = {found.content_id for found in copies}
+        # What resembles is the map's neighbourhood, and without a map what the codes say.
+        similar = self._alike(query, [one for one in near or ranked if one not in found_ids])[:limit]
+        if snapshot.map is None or position is None:
+            return [*copies, *similar]
+        return [
+            replace(one, map_distance=snapshot.map.distance(one.content_id, position)) for one in (*copies, *similar)
+        ]
+
+    def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
+        """Return what verification says of contents, copies or not; those that have gone are left out.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        content_ids : sequence of int
+        """
+        query = as_vectors([vector])[0]
+        judged: dict[int, Judgement] = {}
+        for start in range(0, len(content_ids), QUERY_ROUND):
+            ids, stored = self._vectors(content_ids[start : start + QUERY_ROUND])
+            judgements = matching.judge(query, stored, threshold=self.copy_threshold) if ids else []
+            judged.update(zip(ids, judgements, strict=True))
+        return judged
+
+    def _verified(self, query: NDArray[np.uint8], content_ids: Sequence[int], at_once: int) -> list[Found]:
+        """Return the copies among ranked candidates: so many at once, and on while the later half has copies too."""
+        copies: list[Found] = []
+        for start in range(0, len(content_ids), at_once):
+            some = content_ids[start : start + at_once]
+            found = self._judged(query, some)
+            copies += found
+            if not {one.content_id for one in found}.intersection(some[at_once // 2 :]):
+                break
+        return sorted(copies, key=lambda found: (-found.score, found.content_id))
+
+    def _judged(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
+        ids, stored = self._vectors(content_ids)
+        judgements = matching.judge(query, stored, threshold=self.copy_threshold) if ids else []
+        return [_copy(content_id, one) for content_id, one in zip(ids, judgements, strict=True) if one.is_copy]
+
+    def _alike(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
+        ids, stored = self._vectors(content_ids)
+        scores = matching.likeness(query, stored).tolist() if ids else []
+        found = [Found(content_id, Kind.SIMILAR, score, None) for content_id, score in zip(ids, scores, strict=True)]
+        return sorted(found, key=lambda one: (-one.score, one.content_id))
+
+    def _vectors(self, content_ids: Sequence[int]) -> tuple[list[int], NDArray[np.uint8]]:
+        # A content may have gone since the snapshot was taken: what the store no longer has is no match.
+        rows = self.store.vectors(content_ids)
+        ids = [content_id for content_id in content_ids if content_id in rows]
+        return ids, as_vectors([rows[content_id] for content_id in ids])
+
+
+def as_vectors(rows: Sequence[bytes]) -> NDArray[np.uint8]:
+    """Return vectors of 4096 bytes as an (n, 4096) array of uint8."""
+    return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(rows), VECTOR_BYTES)
+
+
+def _copy(content_id: int, judgement: Judgement) -> Found:
+    return Found(
+        content_id,
+        Kind.COPY,
+        judgement.score,
+        None,
+        judgement.transform,
+        judgement.overlap,
+        judgement.tone,
+        judgement.around,
+    )
