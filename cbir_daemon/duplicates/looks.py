@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cbir_daemon import matching
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.matching import LOOK_SIDE_PX, Seen
-from cbir_daemon.search.searcher import Found, as_vectors
+from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.store import Store
 
 REMEMBERED_PICTURES = 64
