@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from cbir_daemon import matching
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.duplicates import Looks, Pairing
 from cbir_daemon.duplicates.watchlist import WatchList
@@ -77,6 +79,22 @@ def test_a_burst_is_no_pair_and_a_copy_is_one(album: Album) -> None:
     album.add("shot.jpg", stepped_aside(WHOLE, 5.0))
     album.add("copy.jpg", pictures.resized(pictures.brighter(WHOLE), 0.8))
     assert album.pairs() == [(1, 3)]
+
+
+def test_copies_of_one_exposure_are_looked_at_once_each(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many copies of one photograph take as many looks as there are copies, not as there are pairs."""
+    looks: list[None] = []
+    compared = matching.compared
+
+    def counted(*pictures: NDArray[np.uint8], invert: bool) -> matching.Look:
+        looks.append(None)
+        return compared(pictures[0], pictures[1], pictures[2].astype(np.float32), invert=invert)
+
+    monkeypatch.setattr(matching, "compared", counted)
+    for number in range(8):
+        album.add(f"{number}.jpg", pictures.brighter(WHOLE, 4.0 * number))
+    assert len(album.pairs()) == 8 * 7 // 2
+    assert len(looks) < 8
 
 
 def test_without_looks_the_vectors_decide(tmp_path: Path, pool: DecodePool) -> None:

@@ -47,6 +47,9 @@ class Looks:
         self._store = store
         self._pool = pool
         self._pictures: OrderedDict[int, Picture | None] = OrderedDict()
+        # Content id -> another one of the same exposure; and pairs of exposures that are shots of one scene.
+        self._same: dict[int, int] = {}
+        self._shots: set[frozenset[int]] = set()
 
     def without_shots(self, content_id: int, vector: bytes, found: Sequence[Found]) -> list[Found]:
         """Return the found copies of a content but those whose files show another shot of the same scene.
@@ -76,12 +79,31 @@ class Looks:
         ]
 
     def _is_shot(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> bool:
-        pictures = self._picture(content_id), self._picture(copy.content_id)
+        # Copies of one exposure are copies of each other: a hundred of them take a hundred looks, not five thousand.
+        own, other = self._exposure(content_id), self._exposure(copy.content_id)
+        exposures = frozenset((own, other))
+        if own == other or exposures in self._shots:
+            return own != other
+        seen = self._seen(content_id, vector, copy.content_id, stored)
+        if seen is Seen.COPY:
+            self._same[other] = own
+        elif seen is Seen.SHOT:
+            self._shots.add(exposures)
+        return seen is Seen.SHOT
+
+    def _exposure(self, content_id: int) -> int:
+        """Return the content that stands for all that were seen to be one exposure."""
+        while content_id in self._same:
+            content_id = self._same[content_id]
+        return content_id
+
+    def _seen(self, content_id: int, vector: bytes, other_id: int, stored: bytes) -> Seen:
+        pictures = self._picture(content_id), self._picture(other_id)
         if pictures[0] is None or pictures[1] is None:
-            return False
+            return Seen.UNCLEAR
         query, other = as_vectors([vector, stored])
         affine, invert = matching.affine_between(query, other)
-        return matching.compared(pictures[0], pictures[1], affine, invert=invert).seen is Seen.SHOT
+        return matching.compared(pictures[0], pictures[1], affine, invert=invert).seen
 
     def _picture(self, content_id: int) -> Picture | None:
         """Return the (height, width) picture of a content, from the first of its files that can be read."""
