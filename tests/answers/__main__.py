@@ -17,7 +17,7 @@ from tests.answers import script
 from tests.answers.comparison import NOTES, Difference, Kind, Maps, differences
 from tests.answers.home import furnish
 from tests.answers.recording import Answers, Recorder
-from tests.process.daemon import Daemon
+from tests.process.daemon import Daemon, ended
 
 A_FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 
@@ -38,28 +38,18 @@ def record(commands: Path, home: Path, source: Path, each: int | None, *, with_m
     """
     home.mkdir()
     furnish(home, source, each)
-    recorder = Recorder(Daemon(home, commands=commands))
-    try:
+    with ended(Daemon(home, commands=commands)) as daemon:
+        recorder = Recorder(daemon)
         script.whole(recorder, with_map=with_map)
-    finally:
-        end(recorder.daemon)
     return recorder.answers
 
 
 def reopen(commands: Path, home: Path, model: str) -> Answers:
     """Record what an installation answers on the state that is kept in a home."""
-    recorder = Recorder(Daemon(home, commands=commands))
-    try:
+    with ended(Daemon(home, commands=commands)) as daemon:
+        recorder = Recorder(daemon)
         script.opened(recorder, model)
-    finally:
-        end(recorder.daemon)
     return recorder.answers
-
-
-def end(daemon: Daemon) -> None:
-    """Kill what an error left running."""
-    if daemon.process is not None:
-        daemon.kill()
 
 
 @click.command()

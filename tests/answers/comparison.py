@@ -11,6 +11,7 @@ near on it without its order.  Everything else is compared strictly.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,7 +119,7 @@ class Difference:
         return f"{self.kind:8} {self.question}:{place} {_short(self.old)} -> {_short(self.new)}"
 
 
-def differences(old: Answers, new: Answers, maps: Maps = Maps.SAME) -> Iterator[Difference]:
+def differences(old: Answers, new: Answers, maps: Maps = Maps.SAME, *, tolerance: float = 0.0) -> Iterator[Difference]:
     """Yield every difference, notes included, in the order of the old recording.
 
     Parameters
@@ -127,10 +128,13 @@ def differences(old: Answers, new: Answers, maps: Maps = Maps.SAME) -> Iterator[
         By question.  A question that only the new recording has is no difference.
     maps : Maps
         Whether both were given by the same map.
+    tolerance : float
+        Share by which numbers that are not whole may differ, and how much those near 0 may: another processor sums in
+        another order.
     """
     for question, answer in old.items():
         if question in new:
-            yield from _Comparison(question, maps).answers(answer, new[question])
+            yield from _Comparison(question, maps, tolerance).answers(answer, new[question])
         else:
             yield Difference(question, Kind.QUESTION, "", "asked", "not asked")
 
@@ -138,8 +142,9 @@ def differences(old: Answers, new: Answers, maps: Maps = Maps.SAME) -> Iterator[
 class _Comparison:
     """The comparison of two answers to one question."""
 
-    def __init__(self, question: str, maps: Maps) -> None:
+    def __init__(self, question: str, maps: Maps, tolerance: float) -> None:
         self._question = question
+        self._tolerance = tolerance
         special: dict[str, Callable[[str, Json, Json], Iterator[Difference]]] = {}
         if maps is Maps.NEAR:
             special = {"matches": self._matches, "curve": self._curve, "places": self._places}
@@ -189,8 +194,15 @@ class _Comparison:
         elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and name not in ADDABLE:
             for number, pair in enumerate(zip(old, new, strict=True)):
                 yield from self._values(f"{place}[{number}]", *pair)
-        elif not _equal(name, old, new):
+        elif not self._equal(name, old, new):
             yield self._difference(self._kind(name, old, new), place, old, new)
+
+    def _equal(self, name: str, old: Json, new: Json) -> bool:
+        if name in ADDABLE:
+            return set(old) <= set(new)
+        if isinstance(old, float) and isinstance(new, float):
+            return math.isclose(old, new, rel_tol=self._tolerance, abs_tol=self._tolerance)
+        return type(old) is type(new) and bool(old == new)
 
     def _kind(self, name: str, old: Json, new: Json) -> Kind:
         """Return what kind two values are that differ."""
@@ -243,12 +255,6 @@ class _Comparison:
             is_enough = length <= FEW or len(common) >= SIMILAR_COMMON * length
             counts = (f"{len(matches)} matches, {len(common)} of them in both" for matches in (old, new))
             yield self._difference(Kind.ORDER if is_enough else Kind.MAP, place, *counts)
-
-
-def _equal(name: str, old: Json, new: Json) -> bool:
-    if name in ADDABLE:
-        return set(old) <= set(new)
-    return type(old) is type(new) and bool(old == new)
 
 
 def _trials(curve: Sequence[Json]) -> dict[tuple[int, int], dict[str, float]]:

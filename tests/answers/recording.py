@@ -31,6 +31,7 @@ VOLATILE: Final = frozenset(
         "decode_peak_mib",
         "duration_s",
         "elapsed_s",
+        "file_system",
         "model_worker_running",
         "peak_mib",
         "pid",
@@ -108,7 +109,7 @@ class Recorder:
         request = {"v": 1, "id": 1, "method": method, "params": params}
         messages = self.exchange(request | ({"bytes": len(blob)} if blob else {}), blob)
         shown = ", ".join(f"{name}={value!r}" for name, value in params.items())
-        self._keep(f"{method}({shown})", {"status": 0, "documents": messages, "text": "", "stderr": "none"})
+        self.keep(f"{method}({shown})", {"status": 0, "documents": messages, "text": "", "stderr": "none"})
         return [message["ok"] for message in messages if "ok" in message]
 
     def exchange(self, request: object, blob: bytes = b"") -> list[Any]:
@@ -129,7 +130,7 @@ class Recorder:
     def keep_file(self, path: Path) -> None:
         """Keep the JSON documents in a file, one a line."""
         lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-        self._keep(f"the file {path}", {"status": 0, "documents": lines, "text": "", "stderr": "none"})
+        self.keep(f"the file {path}", {"status": 0, "documents": lines, "text": "", "stderr": "none"})
 
     def _run(self, command: str, *argv: str | Path, stdin: bytes = b"") -> Answer:
         done = self.daemon.run(*argv, stdin=stdin, command=command)
@@ -137,9 +138,9 @@ class Recorder:
         text = "" if documents is not None else os.fsdecode(done.stdout)
         lines = ("none", "one", "more")[min(2, len(done.stderr.splitlines()))]
         answer: Answer = {"status": done.returncode, "documents": documents or [], "text": text, "stderr": lines}
-        return self._keep(" ".join((command, *map(str, argv))), answer)
+        return self.keep(" ".join((command, *map(str, argv))), answer)
 
-    def _keep(self, question: str, answer: Answer) -> Answer:
+    def keep(self, question: str, answer: Answer) -> Answer:
         """Keep an answer under its question; one that is asked again gets a number."""
         label = f"{self.phase}: {self._plain(question)}"
         times = sum(name == label or name.startswith(f"{label} #") for name in self.answers)

@@ -27,6 +27,9 @@ WITH_MAP: Final = "min_images = 10\nn_components = 8\nthreads = 1\nrefit_min_int
 KEPT: Final = "kept-state"
 """Where `whole` leaves a copy of the state."""
 
+POSITION_TRIES: Final = 10
+"""Queries that may go without a position; each waits half a minute for one."""
+
 QUERY_OPTIONS: Final[Sequence[Sequence[str]]] = (
     ("-n", "3"),
     ("-n", "1000"),
@@ -82,33 +85,44 @@ def whole(recorder: Recorder, *, with_map: bool) -> None:
     _without_daemon(recorder)
     recorder.phase = "first index"
     recorder.daemon.start()
-    _settled(recorder)
-    _albums(recorder)
+    settled(recorder)
+    albums(recorder)
     reading(recorder)
     _texts(recorder)
     for phase in (_refused, _deciding, _watching, _arriving, _resolving, _missing):
         recorder.phase = phase.__name__.strip("_")
         phase(recorder)
     recorder.phase = "second start"
-    _restarted(recorder, WITH_MAP if with_map else NO_MAP)
+    restarted(recorder, WITH_MAP if with_map else NO_MAP)
     if with_map:
         _with_map(recorder)
         reading(recorder)
-    _stopped(recorder)
+    stopped(recorder)
     shutil.copytree(recorder.daemon.state, recorder.home / KEPT)
     _upkeep(recorder)
 
 
-def opened(recorder: Recorder, model: str) -> None:
-    """Read the state that is kept in the home, whoever made it; the daemon is stopped in the end."""
+def opened(recorder: Recorder, model: str, *, changing: bool = False) -> None:
+    """Ask on the state that is kept in the home, whoever made it; the daemon is stopped in the end.
+
+    Parameters
+    ----------
+    recorder : Recorder
+    model : str
+        Lines for [model].
+    changing : bool
+        Whether what was decided in it is taken back, too; that moves files.
+    """
     shutil.rmtree(recorder.daemon.state, ignore_errors=True)
     shutil.copytree(recorder.home / KEPT, recorder.daemon.state)
     configure(recorder, model)
     recorder.phase = "opened"
     recorder.daemon.start("--state", recorder.daemon.state)
-    _settled(recorder)
+    settled(recorder)
     reading(recorder)
-    _stopped(recorder)
+    if changing:
+        _taken_back(recorder)
+    stopped(recorder)
     recorder.cbir_daemon("doctor", "--json")
 
 
@@ -117,10 +131,22 @@ def reading(recorder: Recorder) -> None:
     for question in ("status", "album list", "errors", "decisions list", "watch list", "alerts", "resolve --list"):
         recorder.cbir(*question.split())
     recorder.cbir("alerts", "--since", "1")
-    _queries(recorder)
-    _duplicates(recorder)
+    _wait_for_positions(recorder)
+    queries(recorder)
+    duplicates(recorder)
     _maps(recorder)
     _socket(recorder)
+
+
+def _wait_for_positions(recorder: Recorder) -> None:
+    """Ask until a query gets a position on the map: while numba compiles, vectors answer without one."""
+    query = min((recorder.home / "queries").iterdir())
+    for _ in range(POSITION_TRIES):
+        if recorder.daemon.json("status")["model"] is None:
+            return
+        if recorder.daemon.json("query", query)["matches"][0]["map_distance"] is not None:
+            return
+    raise RuntimeError("no query got a position on the map")
 
 
 def _without_daemon(recorder: Recorder) -> None:
@@ -148,11 +174,11 @@ def _without_daemon(recorder: Recorder) -> None:
     shutil.rmtree(daemon.state, ignore_errors=True)
 
 
-def _settled(recorder: Recorder) -> None:
+def settled(recorder: Recorder) -> None:
     recorder.cbir("settle", "--timeout", "240")
 
 
-def _stopped(recorder: Recorder) -> None:
+def stopped(recorder: Recorder) -> None:
     """Stop in order; nothing was written that only a fault writes."""
     status = recorder.daemon.stop()
     log = recorder.daemon.log.read_text()
@@ -160,30 +186,30 @@ def _stopped(recorder: Recorder) -> None:
         raise RuntimeError(f"the daemon stopped with status {status}:\n{log}")
 
 
-def _restarted(recorder: Recorder, model: str) -> None:
-    _stopped(recorder)
+def restarted(recorder: Recorder, model: str) -> None:
+    stopped(recorder)
     configure(recorder, model)
     # The albums are remembered.
     recorder.daemon.start("--state", recorder.daemon.state)
-    _settled(recorder)
+    settled(recorder)
 
 
-def _albums(recorder: Recorder) -> None:
+def albums(recorder: Recorder) -> None:
     """Add and remove albums."""
     home = recorder.home
     recorder.cbir("album", "add", home / "phone")
     recorder.cbir("album", "add", home / "phone")
     recorder.cbir("album", "add", home / "works")
-    _settled(recorder)
+    settled(recorder)
     recorder.cbir("album", "list")
     recorder.cbir("album", "remove", home / "works")
-    _settled(recorder)
+    settled(recorder)
     recorder.cbir("scan")
     recorder.cbir("scan", home / "phone")
-    _settled(recorder)
+    settled(recorder)
 
 
-def _queries(recorder: Recorder) -> None:
+def queries(recorder: Recorder) -> None:
     """Ask about every file of `queries`, about one with every option, and about files of the album."""
     queries = sorted((recorder.home / "queries").iterdir())
     for path in queries:
@@ -192,13 +218,13 @@ def _queries(recorder: Recorder) -> None:
         recorder.cbir("query", queries[0], *options)
     recorder.cbir("query", "-", stdin=queries[0].read_bytes())
     recorder.cbir("query", recorder.home / "album" / NOT_UTF_8)
-    recorder.cbir("query", recorder.home / "phone" / "unchanged.jpg", "-n", "2")
+    recorder.cbir("query", max((recorder.home / "phone").iterdir()), "-n", "2")
     sheet = recorder.home / "sheet.png"
     recorder.cbir("query", queries[0], "--sheet", sheet)
     sheet.unlink()
 
 
-def _duplicates(recorder: Recorder) -> None:
+def duplicates(recorder: Recorder) -> None:
     """Ask for groups and plans with every option."""
     recorder.cbir("duplicates")
     for options in (["--kind", "exact"], ["--kind", "copy"], ["--album", recorder.home / "phone"], ["--across"]):
@@ -351,11 +377,11 @@ def _arriving(recorder: Recorder) -> None:
     """Let files come into an album, each for itself, so that alerts have an order."""
     for path in sorted((recorder.home / "coming").iterdir()):
         path.rename(recorder.home / "album" / path.name)
-        _settled(recorder)
+        settled(recorder)
         recorder.cbir("alerts")
     (recorder.home / "album" / "broken.jpg").unlink()
     (recorder.home / "album" / "again.jpg").rename(recorder.home / "album" / "twins" / "moved.jpg")
-    _settled(recorder)
+    settled(recorder)
     for question in ("errors", "status", "watch list"):
         recorder.cbir(*question.split())
     recorder.ask("alerts", since=0, follow=True)
@@ -376,10 +402,10 @@ def _resolving(recorder: Recorder) -> None:
         recorder.cbir("resolve", "--plan", plan, *options)
         recorder.cbir("resolve", "--plan", plan, "--apply")
         plan.unlink()
-        _settled(recorder)
+        settled(recorder)
         recorder.cbir("duplicates", "--kind", "exact")
         recorder.cbir("resolve", "--undo", str(number))
-        _settled(recorder)
+        settled(recorder)
         recorder.cbir("duplicates", "--kind", "exact")
     recorder.cbir("resolve", "--plan", plan, "--kind", "copy", "--action", "move", "--to", recorder.home / "away")
     lines = plan.read_text().splitlines(keepends=True)
@@ -389,7 +415,7 @@ def _resolving(recorder: Recorder) -> None:
     plan.write_text("# half of it\n" + "".join(chosen))
     recorder.cbir("resolve", "--plan", plan, "--apply")
     plan.unlink()
-    _settled(recorder)
+    settled(recorder)
     recorder.cbir("resolve", "--list")
     recorder.cbir("duplicates")
 
@@ -398,12 +424,12 @@ def _missing(recorder: Recorder) -> None:
     """Take an album away and bring it back."""
     phone, away = recorder.home / "phone", recorder.home / "phone-away"
     phone.rename(away)
-    _settled(recorder)
+    settled(recorder)
     for question in ("status", "album list", "alerts", "duplicates", "resolve"):
         recorder.cbir(*question.split())
     recorder.cbir("query", recorder.home / "queries" / "unchanged.jpg")
     away.rename(phone)
-    _settled(recorder)
+    settled(recorder)
     for question in ("status", "alerts"):
         recorder.cbir(*question.split())
 
@@ -414,10 +440,26 @@ def _with_map(recorder: Recorder) -> None:
     for name in ("stranger.png", "poster.png"):
         later = Path(shutil.copy2(recorder.home / "queries" / name, recorder.home / "coming"))
         later.rename(recorder.home / "album" / f"later-{name}")
-        _settled(recorder)
+        settled(recorder)
     recorder.cbir("status")
     recorder.cbir("model", "show")
     recorder.cbir("model", "fit")
+
+
+def _taken_back(recorder: Recorder) -> None:
+    """Undo the newest run, take the oldest decision back, forget the works, and let an album go and come."""
+    (journal,), (decision, *_) = recorder.cbir("resolve", "--list"), recorder.cbir("decisions", "list")
+    recorder.cbir("resolve", "--undo", str(journal["runs"][0]["run"]))
+    pair = (decision[name][0].replace(HOME, str(recorder.home), 1) for name in ("paths", "other_paths"))
+    recorder.cbir("undismiss", *pair)
+    for work in recorder.cbir("watch", "list")[0]["works"]:
+        recorder.cbir("watch", "remove", work["name"])
+    recorder.cbir("album", "remove", recorder.home / "phone")
+    settled(recorder)
+    recorder.cbir("album", "add", recorder.home / "phone")
+    settled(recorder)
+    for question in ("status", "duplicates", "decisions list", "watch list", "alerts", "resolve --list"):
+        recorder.cbir(*question.split())
 
 
 def _upkeep(recorder: Recorder) -> None:
@@ -426,31 +468,31 @@ def _upkeep(recorder: Recorder) -> None:
     daemon, backup = recorder.daemon, recorder.home / "backup.sqlite"
     configure(recorder, NO_MAP)
     daemon.start("--state", daemon.state)
-    _settled(recorder)
+    settled(recorder)
     recorder.cbir_daemon("backup", backup)
     recorder.cbir_daemon("backup", backup)
     recorder.cbir_daemon("restore", backup)
     recorder.cbir_daemon("reindex")
     recorder.cbir_daemon("run", "--quiet", recorder.home / "album")
     recorder.metrics()
-    _stopped(recorder)
+    stopped(recorder)
     recorder.cbir_daemon("doctor", "--json")
     recorder.cbir_daemon("restore", recorder.home / "queries" / "stranger.png")
     recorder.cbir_daemon("restore", backup)
     recorder.cbir_daemon("doctor", "--json")
     _started_anew(recorder, "restored")
     recorder.cbir("duplicates")
-    _stopped(recorder)
+    stopped(recorder)
     recorder.cbir_daemon("reindex")
     _started_anew(recorder, "indexed anew")
-    _stopped(recorder)
+    stopped(recorder)
 
 
 def _started_anew(recorder: Recorder, phase: str) -> None:
     """Start on another index and ask what is left; the albums are read at once, so scores of groups are by chance."""
     recorder.phase = phase
     recorder.daemon.start("--state", recorder.daemon.state)
-    _settled(recorder)
+    settled(recorder)
     for question in ("status", "decisions list", "alerts", "watch list", "resolve --list", "errors"):
         recorder.cbir(*question.split())
     recorder.cbir("query", recorder.home / "queries" / "unchanged.jpg")

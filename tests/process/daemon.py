@@ -31,6 +31,9 @@ NO_MAP = "min_images = 100000"
 class Daemon:
     """A daemon's home: album, state, configuration; and the process while it runs.
 
+    Everything runs in the home: Python puts the current folder first on the import path of a child that it starts by a
+    module's name, so in a checkout the child would be the checkout's.
+
     Parameters
     ----------
     home : Path
@@ -72,7 +75,7 @@ class Daemon:
             manager.settimeout(START_TIMEOUT_S)
             with self.log.open("ab") as log:
                 command = [*self.before, self.commands / "cbir-daemon", "run", "--quiet", *(argv or (self.album,))]
-                self.process = subprocess.Popen(command, env=self.environ, stderr=log, stdout=log)  # noqa: S603 -- ours
+                self.process = subprocess.Popen(command, cwd=self.home, env=self.environ, stderr=log, stdout=log)  # noqa: S603 -- ours
             while b"READY=1" not in manager.recv(4096).split(b"\n"):
                 pass
 
@@ -104,6 +107,7 @@ class Daemon:
         environ = {name: value for name, value in self.environ.items() if name != "NOTIFY_SOCKET"}
         return subprocess.run(  # noqa: S603 -- our own commands
             [self.commands / command, *argv],
+            cwd=self.home,
             env=environ,
             input=stdin,
             capture_output=True,
@@ -113,7 +117,8 @@ class Daemon:
 
     def popen(self, *argv: str | Path) -> subprocess.Popen[bytes]:
         """Start `cbir` and return at once; its output is a pipe."""
-        return subprocess.Popen([self.commands / "cbir", *argv], env=self.environ, stdout=subprocess.PIPE)  # noqa: S603 -- ours
+        command = [self.commands / "cbir", *argv]
+        return subprocess.Popen(command, cwd=self.home, env=self.environ, stdout=subprocess.PIPE)  # noqa: S603 -- ours
 
     def json(self, *argv: str | Path) -> Any:  # noqa: ANN401 -- JSON
         """Run `cbir ... --json`, which must find something, and return the document."""
@@ -148,19 +153,27 @@ class Daemon:
 
 
 @contextmanager
-def living(model: str = NO_MAP) -> Iterator[Daemon]:
-    """Give a daemon that is not started yet; afterwards it must stop in order and leave no process."""
-    home = Path(tempfile.mkdtemp(prefix="cbir"))
-    daemon = Daemon(home, model)
+def ended(daemon: Daemon) -> Iterator[Daemon]:
+    """Give a daemon, and kill what an error leaves of it."""
     try:
         yield daemon
-        if daemon.process is not None:
-            assert daemon.stop() == 0, daemon.log.read_text()
-        log = daemon.log.read_text() if daemon.log.exists() else ""
-        assert "Traceback" not in log, log
     finally:
         if daemon.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 daemon.process.kill()
             daemon.process.wait()
+
+
+@contextmanager
+def living(model: str = NO_MAP) -> Iterator[Daemon]:
+    """Give a daemon that is not started yet; afterwards it must stop in order and leave no process."""
+    home = Path(tempfile.mkdtemp(prefix="cbir"))
+    try:
+        with ended(Daemon(home, model)) as daemon:
+            yield daemon
+            if daemon.process is not None:
+                assert daemon.stop() == 0, daemon.log.read_text()
+            log = daemon.log.read_text() if daemon.log.exists() else ""
+            assert "Traceback" not in log, log
+    finally:
         shutil.rmtree(home)

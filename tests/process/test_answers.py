@@ -1,0 +1,85 @@
+"""Earlier releases' states answer as they did, and two installations are compared down to a field."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests import manual, pictures
+from tests.answers import script
+from tests.answers.comparison import NOTES, Kind, differences
+from tests.answers.home import furnish
+from tests.answers.recording import Answers, Recorder
+from tests.process.daemon import COMMANDS, Daemon, ended
+from tests.states import ANSWERS, states
+from tests.states.make import answers
+
+pytestmark = pytest.mark.process
+
+PROCESSORS = 0.005
+"""Share by which scores may differ from those recorded elsewhere: processors sum in different orders."""
+
+OTHER_CBIR = """#!/usr/bin/env bash
+set -o pipefail
+"{commands}/cbir" "$@" | sed 's/"around":/"beside":/g; s/"keep": *true/"keep": false/g'
+"""
+"""Renames a field, and says of no image that it is kept."""
+
+
+@pytest.mark.parametrize("state", states(), ids=lambda state: str(state.name))
+def test_the_state_of_an_earlier_release_answers_as_it_did(daemon: Daemon, state: Path) -> None:
+    """Everything is asked of it, and taken back, with the answers that the release which made it gave."""
+    recorded = json.loads((state / ANSWERS).read_text())
+    found = differences(recorded, answers(daemon, state), tolerance=PROCESSORS)
+    assert [str(difference) for difference in found if difference.kind not in NOTES] == []
+
+
+@pytest.fixture
+def work() -> Iterator[Path]:
+    """Give a folder with a short name, and an album in it."""
+    folder = Path(tempfile.mkdtemp(prefix="cbir"))
+    pictures.write_album(folder / "source", 8)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def recorded_on(home: Path, commands: Path) -> Answers:
+    """Return what an installation answers to queries and about duplicates."""
+    home.mkdir()
+    furnish(home, home.parent / "source")
+    with ended(Daemon(home, commands=commands)) as daemon:
+        recorder = Recorder(daemon)
+        script.configure(recorder, script.NO_MAP)
+        daemon.start()
+        script.settled(recorder)
+        recorder.cbir("album", "add", home / "phone")
+        script.settled(recorder)
+        script.queries(recorder)
+        script.duplicates(recorder)
+        script.stopped(recorder)
+    return recorder.answers
+
+
+def test_an_installation_is_compared_with_itself_and_with_one_that_answers_otherwise(work: Path) -> None:
+    """A renamed field is gone and added, a changed value is found wherever it stands, and nothing else differs."""
+    altered = work / "bin"
+    altered.mkdir()
+    (altered / "cbir-daemon").symlink_to(COMMANDS / "cbir-daemon")
+    (altered / "cbir").write_text(OTHER_CBIR.format(commands=COMMANDS))
+    (altered / "cbir").chmod(0o755)
+    with ThreadPoolExecutor() as pool:
+        own, other = pool.map(recorded_on, (work / "own", work / "alt"), (COMMANDS, altered))
+    found = list(differences(own, other))
+    assert {(difference.kind, difference.place.rpartition(".")[2]) for difference in found} == {
+        (Kind.FIELDS, "around"),
+        (Kind.ADDED, "beside"),
+        (Kind.VALUE, "keep"),
+    }
+    asked = {question for question in own if "matches[].around" in manual.seen(own[question]["documents"])}
+    assert {difference.question for difference in found if difference.kind is Kind.FIELDS} == asked
