@@ -25,6 +25,7 @@ from cbir_daemon.store import (
     schema,
 )
 from tests.rows import digest, indexed, opened, paths, vector
+from tests.states import ARCHIVE, INDEX, restore, states
 
 TABLES = [
     "album",
@@ -43,6 +44,9 @@ TABLES = [
     "sink",
     "work",
 ]
+
+IRREPLACEABLE = ("alert", "decision", "model_run", "position", "resolve_run", "resolve_task", "sighting", "work")
+"""Tables that no look at the albums fills again as they were."""
 
 
 def execute(path: Path, script: str) -> list[tuple[object, ...]]:
@@ -267,6 +271,30 @@ def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
         pair = Pair(1, 2, 0.97, 1.0, 0.5, Transform(flip=True, turn=90, angle=1.5))
         store.put_matched([1, 2], [pair])
         assert store.pairs() == [pair]
+
+
+@pytest.mark.parametrize("state", states(), ids=lambda state: str(state.name))
+def test_the_index_of_an_earlier_release_keeps_what_cannot_be_made_again(tmp_path: Path, state: Path) -> None:
+    """An index that a release made is opened and sound, and each row that no album could give again is as it was."""
+    restore(state / ARCHIVE, tmp_path, tmp_path / "state")
+    index = tmp_path / "state" / INDEX
+    asked = {name: select_all(index, name) for name in IRREPLACEABLE}
+    before = {name: execute(index, query) for name, query in asked.items()}
+    assert all(before.values())
+    store = Store(index)
+    store.open()
+    try:
+        assert store.check() == []
+    finally:
+        store.close()
+    assert version(index) == SCHEMA_VERSION
+    assert {name: execute(index, query) for name, query in asked.items()} == before
+
+
+def select_all(index: Path, table: str) -> str:
+    """Return the query for all columns that a table has now."""
+    columns = execute(index, f"SELECT group_concat(name) FROM pragma_table_info('{table}')")[0][0]  # noqa: S608 -- ours
+    return f"SELECT {columns} FROM {table} ORDER BY 1, 2"  # noqa: S608 -- our own names
 
 
 def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
