@@ -70,6 +70,7 @@ ADDABLE: Final = frozenset({"capabilities", "methods"})
 """Lists of names to which a release may add."""
 
 TOLERANCES: Final[Mapping[str, float]] = {
+    "evidence_px": 0.01,
     "far_fraction": 0.05,
     "kept": 0.1,
     "kept_after": 0.1,
@@ -78,11 +79,14 @@ TOLERANCES: Final[Mapping[str, float]] = {
     "neighbor_recall": 0.05,
     "trustworthiness": 0.02,
 }
-"""How far scores of two maps of the same images may lie apart."""
+"""How far scores may lie apart on two maps of the same images."""
 
-CHOICES: Final = frozenset({"[0].size", "bytes", "map_distance", "n_components", "n_neighbors"})
-"""What two maps of the same images need not agree in: distances, the choice between equal candidates, sizes of
-drawings (at the top of a document only: further down a size is a file's)."""
+CHOICES: Final = frozenset(
+    {"[0].size", "bytes", "grid_columns", "grid_rows", "guess", "map_distance", "n_components", "n_neighbors"}
+)
+"""What two maps of the same images need not agree in: distances, the choice between equal candidates, sizes of drawings
+(at the top of a document only: further down a size is a file's).  What is explained together is calculated together, so
+what a map brings up decides between guesses that are equal to the last digit."""
 
 SIMILAR_COMMON: Final = 0.3
 """Share of the similar matches that two maps must have in common, where there are more than a few."""

@@ -435,15 +435,16 @@ def _missing(recorder: Recorder) -> None:
 
 
 def _with_map(recorder: Recorder) -> None:
-    """Have images placed on the map that was fitted, and fit another one."""
+    """Have images placed on the map that was fitted.
+
+    No second map is asked for: whether it is taken into use hangs on hundredths of both.
+    """
     recorder.cbir("status")
     for name in ("stranger.png", "poster.png"):
         later = Path(shutil.copy2(recorder.home / "queries" / name, recorder.home / "coming"))
         later.rename(recorder.home / "album" / f"later-{name}")
         settled(recorder)
     recorder.cbir("status")
-    recorder.cbir("model", "show")
-    recorder.cbir("model", "fit")
 
 
 def _taken_back(recorder: Recorder) -> None:
