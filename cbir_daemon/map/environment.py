@@ -23,6 +23,9 @@ def child_environment(models_dir: Path, threads: int) -> dict[str, str]:
         # A repeatable layout is single-threaded anyway; what umap-learn does in parallel beside it is less work than
         # waking threads for it (a projection takes 3 ms alone, 50 ms with two threads on a busy machine).
         "NUMBA_NUM_THREADS": "1",
+        # umap-learn lets the compiler add in any order.  With what every processor of an architecture can do, the order
+        # is the same on all of them, and so is the map.
+        "NUMBA_CPU_NAME": "generic",
         "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or str(models_dir / CACHE_FOLDER),
         # umap-learn warns at each call of what is meant here (a precomputed metric, one thread for one seed).
         "PYTHONWARNINGS": "ignore",

@@ -22,7 +22,7 @@ import umap.umap_
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError
-from cbir_daemon.map.neighbors import Neighbors, symmetric
+from cbir_daemon.map.neighbors import Neighbors, strictly_rising
 from cbir_daemon.map.start import first_positions
 
 FEW_IMAGES = 5_000
@@ -48,6 +48,12 @@ lands elsewhere in company than alone.  With one full tie the largest weight of 
 row's own, so a batch is exactly the sum of its images (the random numbers are each row's own already).  Many full ties
 also keep more neighbours: see docs/model-figures.md.
 """
+
+SPREAD = 1.0
+"""umap-learn's own scale of the map."""
+
+CURVE_DECIMALS = 6
+"""Of the two numbers that the pull over a distance follows.  They are fitted, and end differently on each processor."""
 
 FLAT_COMPONENTS = 2
 
@@ -134,11 +140,29 @@ def fit_map(
     ModelError
         When umap-learn cannot fit it.
     """
+    curve = _curve(recipe.min_dist)
+    model = _with_graph(neighbors.first(recipe.n_neighbors), recipe, curve)
+    first = first_positions(points, recipe.n_components, recipe.seed) if start is None else start
+    model.embedding_ = _laid_out(model, first, curve, warm=start is not None, told=told)
+    model.transform_mode = "embedding"
+    if not np.isfinite(model.embedding_).all():
+        raise ModelError(f"the map with {recipe.n_neighbors} neighbours has images without a position")
+    return model
+
+
+def _with_graph(nearest: Neighbors, recipe: Recipe, curve: tuple[float, float]) -> umap.UMAP:
+    """Return a model with its graph and without positions."""
+    images = len(nearest.ids)
     model = umap.UMAP(
         n_neighbors=recipe.n_neighbors,
         n_components=recipe.n_components,
         metric="precomputed",
+        # Out of a matrix it would sort them anew, and equals would come in another order on another processor.
+        precomputed_knn=(nearest.ids.astype(np.int64), nearest.distances.copy()),
         min_dist=recipe.min_dist,
+        spread=SPREAD,
+        a=curve[0],
+        b=curve[1],
         local_connectivity=recipe.local_connectivity,
         negative_sample_rate=recipe.negatives,
         n_epochs=recipe.epochs,
@@ -149,14 +173,12 @@ def fit_map(
         transform_mode="graph",
     )
     try:
-        model.fit(symmetric(neighbors.first(recipe.n_neighbors)))
+        # Of the matrix, only the shape counts.
+        model.fit(scipy.sparse.csr_matrix((images, images), dtype=np.float32))
     except (ValueError, FloatingPointError) as error:
         raise ModelError(f"no map with {recipe.n_neighbors} neighbours can be fitted: {error}") from error
-    first = first_positions(points, recipe.n_components, recipe.seed) if start is None else start
-    model.embedding_ = _laid_out(model, first, (model._a, model._b), warm=start is not None, told=told)
-    model.transform_mode = "embedding"
-    if not np.isfinite(model.embedding_).all():
-        raise ModelError(f"the map with {recipe.n_neighbors} neighbours has images without a position")
+    # umap-learn has them under another name as well.
+    model.precomputed_knn = model.knn_indices = model.knn_dists = None
     return model
 
 
@@ -185,8 +207,13 @@ def flatten(
     (n, 2) ndarray of float32
     """
     first = first_positions(points, FLAT_COMPONENTS, model.random_state) if start is None else start
-    curve = umap.umap_.find_ab_params(model.spread, 0.0)
-    return _laid_out(model, first, curve, warm=start is not None, told=told)
+    return _laid_out(model, first, _curve(0.0), warm=start is not None, told=told)
+
+
+def _curve(min_dist: float) -> tuple[float, float]:
+    """Return a and b of the curve 1 / (1 + a d^2b) by which images pull at each other over a distance d on the map."""
+    pull, fall = umap.umap_.find_ab_params(SPREAD, min_dist)
+    return round(float(pull), CURVE_DECIMALS), round(float(fall), CURVE_DECIMALS)
 
 
 def _laid_out(
@@ -263,8 +290,6 @@ def only_for_projecting(model: umap.UMAP) -> umap.UMAP:
     Those are three quarters of it, and the worker would hold them for nothing.
     """
     lean = copy.copy(model)
-    # `transform` only asks for the shape of this.
-    lean._raw_data = scipy.sparse.csr_matrix(model._raw_data.shape, dtype=np.float32)
     for name in ("graph_", "graph_dists_", "_knn_indices", "_knn_dists", "_sigmas", "_rhos"):
         setattr(lean, name, None)
     return lean
@@ -289,6 +314,6 @@ def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
     if not rows:
         return np.empty((0, model.n_components), np.float32)
     starts = np.arange(0, rows * k + 1, k)
-    parts = (neighbors.distances.ravel(), neighbors.ids.ravel(), starts)
+    parts = (strictly_rising(neighbors.distances).ravel(), neighbors.ids.ravel(), starts)
     positions = model.transform(scipy.sparse.csr_matrix(parts, shape=(rows, len(model.embedding_))))
     return np.asarray(positions, dtype=np.float32)

@@ -1,7 +1,7 @@
 """Who is nearest to whom among codes, exactly.
 
-In: codes (unit rows; rows of zeros for flat images).  Out: ids and distances of the k nearest, and the symmetric sparse
-matrix that umap-learn takes with `metric="precomputed"`.  Never here: umap, files, approximation.
+In: codes (unit rows; rows of zeros for flat images).  Out: ids and distances of the k nearest.  Never here: umap, files,
+approximation.
 
 The distance of two codes is the cosine distance, computed as half of the squared difference: the same number for unit
 vectors, but exact near 0, where 1 - dot loses all its digits.  Equal distances come in order of id.  A row's result
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 32 * 2**20
@@ -148,18 +147,26 @@ def block_rows(points: NDArray[np.float32]) -> int:
     return max(1, BLOCK_BYTES // (4 * len(points)))
 
 
-def symmetric(neighbors: Neighbors) -> scipy.sparse.csr_matrix:
-    """Return neighbours as the symmetric (n, n) sparse matrix of distances that umap-learn takes.
+def strictly_rising(distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return distances of which none equals another of its row: each is as near above the one before as it has to be.
 
-    Whoever is a neighbour in one direction is stored in both.  The diagonal is empty.
+    Whoever sorts a row again, and umap-learn does, gets the same order on every processor then; a sort leaves open
+    which of equals comes first.
+
+    Parameters
+    ----------
+    distances : (n, k) ndarray of float32
+        Above 0, never falling along a row.
+
+    Returns
+    -------
+    (n, k) ndarray of float32
+        Off by `k` steps of float32 at most.
     """
-    rows, k = neighbors.ids.shape
-    starts = np.arange(0, rows * k + 1, k)
-    parts = (neighbors.distances.ravel(), neighbors.ids.ravel(), starts)
-    one_way = scipy.sparse.csr_matrix(parts, shape=(rows, rows))
-    both_ways = one_way.maximum(one_way.T).tocsr()
-    both_ways.sort_indices()
-    return both_ways
+    # The bits of positive floats, read as an integer, rise by one from each float to the next.
+    steps = np.arange(distances.shape[1], dtype=np.int32)
+    bits = np.ascontiguousarray(distances).view(np.int32) - steps
+    return (np.maximum.accumulate(bits, axis=1) + steps).view(np.float32)
 
 
 def _nearest(

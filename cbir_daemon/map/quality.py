@@ -71,12 +71,36 @@ def recall(
     """
     most = len(positions) - (own is not None)
     width = min(most, width or neighborhood_width(len(positions), true_ids.shape[1]))
+    axes = np.ascontiguousarray(positions.T)
     shares = np.empty(len(queries))
     for index, (query, true_row) in enumerate(zip(queries, true_ids, strict=True)):
-        # Differences, not a matrix product: the sums of BLAS depend on its threads and on the processor.
-        differences = positions - query
-        distances = np.einsum("ij,ij->i", differences, differences)
-        if own is not None:
-            distances[own[index]] = np.inf
-        shares[index] = np.isin(true_row, np.argpartition(distances, width - 1)[:width]).mean()
+        near = nearest_on_map(axes, query, width, own=None if own is None else own[index])
+        shares[index] = np.isin(true_row, near).mean()
     return shares
+
+
+def nearest_on_map(
+    axes: NDArray[np.float32], position: NDArray[np.float32], count: int, *, own: np.intp | int | None = None
+) -> NDArray[np.intp]:
+    """Return the `count` rows of a map nearest to a position, ascending; of equals the first.
+
+    Parameters
+    ----------
+    axes : (d, n) ndarray of float32
+        The map, one dimension after the other.
+    position : (d,) ndarray of float32
+    count : int
+        1 to n, or n - 1 with `own`.
+    own : int, optional
+        The row that the position is itself: never its own neighbour.
+
+    Notes
+    -----
+    The same on every processor.  A matrix product would not be, and `argpartition` leaves open which of equals it takes.
+    """
+    distances = np.square(axes - position[:, np.newaxis]).sum(axis=0)
+    if own is not None:
+        distances[own] = np.inf
+    farthest = np.partition(distances, count - 1)[count - 1]
+    nearer, equal = np.flatnonzero(distances < farthest), np.flatnonzero(distances == farthest)
+    return np.sort(np.concatenate([nearer, equal[: count - len(nearer)]]))

@@ -16,10 +16,10 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.manifold import trustworthiness
 
+from cbir_daemon.map.exact import product
 from cbir_daemon.map.neighbors import NEAREST, Neighbors
-from cbir_daemon.map.quality import recall
+from cbir_daemon.map.quality import nearest_on_map, recall
 from cbir_daemon.records import Candidate
 from cbir_daemon.search.neighborhood import neighborhood_width
 
@@ -210,8 +210,8 @@ class Judge:
     ----------
     sample : (s,) ndarray of intp
         Fitted rows that are looked at, ascending.
-    distances : (s, s) ndarray of float32
-        Cosine distances between the codes of the sample.
+    ranks : (s, s) ndarray of int32
+        How many of the sample are as near to each of it as each other, by their codes: 1 for the nearest.
     true_ids : (s, k) ndarray of int32
         The k fitted rows nearest to each of the sample.
     held_out_ids : (h, k) ndarray of int32
@@ -223,7 +223,7 @@ class Judge:
     """
 
     sample: NDArray[np.intp]
-    distances: NDArray[np.float32]
+    ranks: NDArray[np.int32]
     true_ids: NDArray[np.int32]
     held_out_ids: NDArray[np.int32]
     width: int
@@ -251,13 +251,13 @@ class Judge:
         rows = np.arange(len(points))
         if len(rows) > size:
             rows = np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
-        distances = np.maximum(1.0 - points[rows] @ points[rows].T, 0.0)
+        ranks = ranks_of(points[rows])
         k = scoring_k(len(rows))
         width = neighborhood_width(len(points), k)
         true_ids = neighbors.ids[rows, :k]
         if held_out is None:
-            return cls(rows, distances, true_ids, true_ids, width, rows)
-        return cls(rows, distances, true_ids, held_out.ids[:, :k], width)
+            return cls(rows, ranks, true_ids, true_ids, width, rows)
+        return cls(rows, ranks, true_ids, held_out.ids[:, :k], width)
 
     def score(
         self, positions: NDArray[np.float32], held_out_positions: NDArray[np.float32], n_neighbors: int
@@ -278,13 +278,66 @@ class Judge:
         Candidate
             Trustworthiness of the sample; neighbour recall in the part of the map that `similar` looks at, the mean of
             that of the sample and that of the held-out images.
-
-        References
-        ----------
-        J. Venna, S. Kaski: Neighborhood preservation in nonlinear projection methods. ICANN 2001 (trustworthiness).
         """
-        k = self.true_ids.shape[1]
-        trust = trustworthiness(self.distances, positions[self.sample], n_neighbors=k, metric="precomputed")
+        trust = trustworthiness(self.ranks, positions[self.sample], self.true_ids.shape[1])
         fitted = recall(positions, positions[self.sample], self.true_ids, own=self.sample, width=self.width)
         projected = recall(positions, held_out_positions, self.held_out_ids, own=self.held_out_own, width=self.width)
-        return Candidate(n_neighbors, positions.shape[1], float(trust), float(fitted.mean() + projected.mean()) / 2)
+        return Candidate(n_neighbors, positions.shape[1], trust, float(fitted.mean() + projected.mean()) / 2)
+
+
+def ranks_of(points: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return which place each row takes among the nearest of each row.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows.
+
+    Returns
+    -------
+    (n, n) ndarray of int32
+        1 for the nearest, equals in order of row; n for the row itself.
+    """
+    similarities = product(points, points.T)
+    squares = similarities.diagonal().copy()
+    places = np.arange(1, len(points) + 1, dtype=np.int32)
+    ranks = np.empty(similarities.shape, np.int32)
+    for row, similarity in enumerate(similarities):
+        distances = squares - 2.0 * similarity
+        distances[row] = np.inf
+        ranks[row, np.argsort(distances, kind="stable")] = places
+    return ranks
+
+
+def trustworthiness(ranks: NDArray[np.int32], positions: NDArray[np.float32], k: int) -> float:
+    """Return how far the nearest on the map are true neighbours.
+
+    Parameters
+    ----------
+    ranks : (n, n) ndarray of int32
+        From `ranks_of`.
+    positions : (n, d) ndarray of float32
+        The map.
+    k : int
+        How many nearest are looked at: 1 to less than n / 2.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 when the k nearest on the map are those by code, for all.
+
+    Notes
+    -----
+    scikit-learn's number, but for ties, and the same on every processor.
+
+    References
+    ----------
+    J. Venna, S. Kaski: Neighborhood preservation in nonlinear projection methods. ICANN 2001, equation 1.
+    """
+    axes = np.ascontiguousarray(positions.T)
+    count = len(positions)
+    beyond = 0
+    for row, position in enumerate(positions):
+        near = nearest_on_map(axes, position, k, own=row)
+        beyond += int(np.maximum(ranks[row, near] - k, 0).sum())
+    return 1.0 - beyond * 2.0 / (count * k * (2.0 * count - 3.0 * k - 1.0))
