@@ -65,6 +65,11 @@ def test_threads_are_bounded_for_every_library(monkeypatch: pytest.MonkeyPatch) 
     assert set(threads.values()) == {"3"}
 
 
+def test_code_is_compiled_for_every_processor_of_an_architecture() -> None:
+    """For its own, numba would add in another order, and another processor would get another map."""
+    assert child_environment(Path("/models"), 1)["NUMBA_CPU_NAME"] == "generic"
+
+
 def test_compiled_code_is_kept_beside_the_models_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default of numba, beside its packages, is read-only for many services."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)

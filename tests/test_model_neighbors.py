@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon.map import neighbors
-from cbir_daemon.map.neighbors import SMALLEST_DISTANCE, nearest, nearest_others, symmetric, to_points
+from cbir_daemon.map.neighbors import SMALLEST_DISTANCE, nearest, nearest_others, strictly_rising, to_points
 
 FEATURES = 256
 
@@ -104,14 +104,17 @@ def test_to_points_leaves_the_codes_alone() -> None:
     assert not codes.any()
 
 
-def test_the_matrix_is_symmetric_without_diagonal_or_zeros() -> None:
-    """As umap-learn wants it: every duplicate is stored, nobody is stored as a neighbour of itself."""
-    points = np.repeat(random_codes(10), 3, axis=0)
-    matrix = symmetric(nearest_others(points, 4))
-    assert (matrix != matrix.T).nnz == 0
-    assert not matrix.diagonal().any()
-    assert (matrix.data > 0).all()
-    assert (np.diff(matrix.indptr) >= 4).all()
+def test_no_distance_equals_another_of_its_row_after_they_were_made_to_rise() -> None:
+    """Duplicates stand a float apart, what follows them closely is pushed on, and what lies apart stays as it was."""
+    step = np.spacing(SMALLEST_DISTANCE)
+    equal = np.full(5, SMALLEST_DISTANCE)
+    close = np.array([1, 1, 1, 1 + 1e-7, 1.5], np.float32)
+    risen = strictly_rising(np.stack([equal, close]))
+    assert risen.dtype == np.float32
+    assert (risen[0] == SMALLEST_DISTANCE + step * np.arange(5, dtype=np.float32)).all()
+    assert (risen[1] == np.array([1, 1 + 2**-23, 1 + 2**-22, 1 + 3 * 2**-23, 1.5], np.float32)).all()
+    apart = nearest_others(random_codes(50), 20).distances
+    assert (strictly_rising(apart[:, ::2]) == apart[:, ::2]).all()
 
 
 def test_progress_counts_to_the_last_row(monkeypatch: pytest.MonkeyPatch) -> None:

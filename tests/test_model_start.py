@@ -2,64 +2,106 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
-from cbir_daemon.map.start import first_positions
+from cbir_daemon.map.exact import scatter
+from cbir_daemon.map.start import INIT_RANGE, first_positions, leading_directions
+from tests.processors import processors
 
-PROGRAM = """
-import hashlib
-import numpy as np
-from cbir_daemon.map.start import first_positions
-random = np.random.default_rng(3)
-points = random.normal(size=(3000, 20)) @ random.normal(size=(20, 256))
-points /= np.linalg.norm(points, axis=1, keepdims=True)
-print(hashlib.sha256(first_positions(points.astype(np.float32), 16, 5).tobytes()).hexdigest())
-"""
-
-KERNELS = ["Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX"]
+FEATURES = 256
+IMAGES = 6_000
 
 
-def executable(kernel: str) -> bool:
-    """Return whether this processor has the instructions of one of OpenBLAS's kernels."""
-    needed = {"Sandybridge": {"avx"}, "Haswell": {"avx2", "fma"}, "Zen": {"avx2", "fma"}, "SkylakeX": {"avx512f"}}
-    lines = Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-    flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
-    return "sse4_2" in flags and needed.get(kernel, set()) <= flags
+def codes(images: int = IMAGES, seed: int = 0) -> NDArray[np.float32]:
+    """Return unit rows whose variance falls from direction to direction as that of photographs does.
+
+    The last are duplicates and flat images.
+    """
+    draw = np.random.default_rng(seed)
+    numbers = draw.normal(size=(images, FEATURES)) / np.sqrt(np.arange(1, FEATURES + 1))
+    numbers = numbers[:, draw.permutation(FEATURES)]
+    numbers -= numbers.mean(axis=1, keepdims=True)
+    numbers /= np.linalg.norm(numbers, axis=1, keepdims=True)
+    numbers[-60:-20] = numbers[-60]
+    numbers[-20:] = 0
+    return numbers.astype(np.float32)
 
 
-def digest(**environment: str) -> str:
-    """Return the digest of a start that a fresh process calculates."""
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of codes, so that each process has the same."""
+    path = tmp_path_factory.mktemp("codes") / "codes.npy"
+    np.save(path, codes())
+    return path
+
+
+def digests(saved: Path, machine: dict[str, str]) -> dict[str, str]:
+    """Return what a fresh process calculates on such a machine."""
     done = subprocess.run(  # noqa: S603 -- our own interpreter and code
-        [sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True, env=os.environ | environment
+        [sys.executable, "-m", "tests.start_digests", str(saved)],
+        env={**os.environ, **machine},
+        check=True,
+        stdout=subprocess.PIPE,
     )
-    return done.stdout.strip()
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
 
 
-def test_the_start_depends_neither_on_threads_nor_on_the_processor() -> None:
-    """BLAS sums in another order with two threads and in each of its kernels; the start stays, bit for bit."""
-    digests = {f"{count} threads": digest(OPENBLAS_NUM_THREADS=str(count)) for count in (1, 2)}
-    digests |= {name: digest(OPENBLAS_CORETYPE=name, OPENBLAS_NUM_THREADS="1") for name in KERNELS if executable(name)}
-    assert len(set(digests.values())) == 1, digests
+@pytest.fixture(scope="module")
+def expected(saved: Path) -> dict[str, str]:
+    """Return what one thread of this very processor calculates."""
+    return digests(saved, processors()["1 threads"])
+
+
+@pytest.mark.parametrize("machine", list(processors())[1:])
+def test_a_fit_starts_and_is_scored_alike_on_every_machine(machine: str, saved: Path, expected: dict[str, str]) -> None:
+    """BLAS sums in another order with two threads and in each of its kernels; no bit of what a fit needs shows it."""
+    assert digests(saved, processors()[machine]) == expected
+
+
+@pytest.mark.parametrize("dimensions", [2, 8, 16, 32])
+def test_the_start_holds_what_principal_components_hold(dimensions: int) -> None:
+    """Its directions are orthogonal, and miss less than a hundredth of the variance that so many can hold."""
+    matrix = scatter(codes())
+    directions = leading_directions(matrix, dimensions)
+    np.testing.assert_allclose(directions @ directions.T, np.eye(dimensions), atol=1e-9)
+    held = np.trace(directions @ matrix @ directions.T)
+    assert held > 0.99 * np.linalg.eigvalsh(matrix)[::-1][:dimensions].sum()
 
 
 def test_the_start_is_the_principal_components() -> None:
-    """Counting in steps moves no image by more than a thousandth of the map's extent."""
-    random = np.random.default_rng(1)
-    points = (random.normal(size=(500, 3)) @ random.normal(size=(3, 64)) * 0.02).astype(np.float32)
+    """Where their variances lie apart, the first two have their own axes."""
+    draw = np.random.default_rng(1)
+    points = (draw.normal(size=(500, 3)) * [4, 2, 1] @ draw.normal(size=(3, 64)) * 0.02).astype(np.float32)
     centred = (points - points.mean(axis=0)).astype(np.float64)
     exact = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
     start = first_positions(points, 2, 0)
     for axis in range(2):
         assert abs(np.corrcoef(start[:, axis], exact[:, axis])[0, 1]) > 1 - 1e-6
+    assert (start.min(axis=0) == 0).all()
+    assert (start.max(axis=0) == np.float32(INIT_RANGE)).all()
 
 
-def test_equal_points_start_apart() -> None:
-    """Points without any direction have a start all the same: finite, and of some extent."""
-    start = first_positions(np.zeros((5, 4), np.float32), 2, 0)
+@pytest.mark.parametrize(
+    "points",
+    [
+        pytest.param(np.zeros((5, 4), np.float32), id="zeros"),
+        pytest.param(np.repeat(codes(100)[:1], 30, axis=0), id="duplicates"),
+        pytest.param(codes(100)[:5], id="five"),
+        pytest.param(codes(100)[:, :8], id="fewer features than dimensions"),
+    ],
+)
+def test_noise_parts_what_principal_components_cannot(points: NDArray[np.float32]) -> None:
+    """Every image has a place of its own, in as many dimensions as were asked for."""
+    start = first_positions(points, 16, seed=1)
+    assert start.shape == (len(points), 16)
     assert np.isfinite(start).all()
-    assert np.ptp(start, axis=0).min() > 0
+    assert len(np.unique(start, axis=0)) == len(points)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn.manifold
 from numpy.typing import NDArray
 
 from cbir_daemon.map import tuning
 from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_others
-from cbir_daemon.map.quality import recall
+from cbir_daemon.map.quality import nearest_on_map, recall
 from cbir_daemon.map.tuning import (
     MOST_RIVALS,
     RECALL_MARGIN,
@@ -44,7 +45,7 @@ def test_candidates_are_bounded_by_the_collection(images: int, expected: tuple[i
 
 @pytest.mark.parametrize("images", range(3, 60))
 def test_both_scores_are_defined_for_every_small_collection(images: int) -> None:
-    """scikit-learn refuses k of half of the images and more; the map must have k others to choose from."""
+    """Trustworthiness is defined for less than half of the images; the map must have k others to choose from."""
     k = scoring_k(images)
     assert 1 <= k < images / 2
     assert k <= NEAREST
@@ -216,6 +217,30 @@ def test_a_perfect_map_scores_one_and_a_random_one_by_chance() -> None:
     score = judge.score(shuffled, held_out, 15)
     assert score.trustworthiness == pytest.approx(0.5, abs=0.05)
     assert score.neighbor_recall < 0.15
+
+
+@pytest.mark.parametrize("k", [1, 5, 49])
+def test_trustworthiness_is_that_of_scikit_learn(k: int) -> None:
+    """On maps from perfect to useless."""
+    points = points_on_a_sphere(100)
+    ranks = tuning.ranks_of(points)
+    for dimensions in (8, 3, 1):
+        positions = points[:, :dimensions]
+        expected = sklearn.manifold.trustworthiness(points, positions, n_neighbors=k)
+        assert tuning.trustworthiness(ranks, positions, k) == pytest.approx(expected, abs=1e-12)
+
+
+def test_ranks_count_the_nearest_and_equals_come_in_order_of_row() -> None:
+    """Two pairs of duplicates: each has its twin first, then the other two in order; itself it has last."""
+    points = np.repeat(np.eye(2, 8, dtype=np.float32), 2, axis=0)
+    assert tuning.ranks_of(points).tolist() == [[4, 1, 2, 3], [1, 4, 2, 3], [2, 3, 4, 1], [2, 3, 1, 4]]
+
+
+def test_of_equals_the_first_on_the_map_count() -> None:
+    """Whichever way a library sorts: three lie at the same place, and there is room for two of them."""
+    axes = np.array([[3, 1, 3, 3, 0, 9]], np.float32)
+    assert nearest_on_map(axes, np.zeros(1, np.float32), 4).tolist() == [0, 1, 2, 4]
+    assert nearest_on_map(axes, np.zeros(1, np.float32), 4, own=4).tolist() == [0, 1, 2, 3]
 
 
 def test_held_out_images_count_for_half() -> None:

@@ -34,7 +34,7 @@ class InvertedLists:
     points : (n, f) ndarray of float32
         Unit rows.
     seed : int
-        The same rows, seed and threads give the same lists.
+        The same rows, seed, threads and kind of processor give the same lists.
     threads : int
         For training and for queries.
     """

@@ -86,7 +86,7 @@ class Recipe:
     n_components : int
         Dimensions of the map.
     seed : int
-        Equal points and seeds give equal positions, bit for bit.
+        Equal points, neighbours and seeds give equal positions, bit for bit, with any number of threads.
     min_dist : float
         How far apart the closest images are kept, 0 to 1.
     epochs, negatives : int

@@ -1,7 +1,7 @@
 """Who is nearest to whom among codes, exactly.
 
-In: codes (unit rows; rows of zeros for flat images).  Out: ids and distances of the k nearest.  Never here: umap, files,
-approximation.
+In: codes (unit rows; rows of zeros for flat images).  Out: ids and distances of the k nearest.  Never here: umap,
+files, approximation.
 
 The distance of two codes is the cosine distance, computed as half of the squared difference: the same number for unit
 vectors, but exact near 0, where 1 - dot loses all its digits.  Equal distances come in order of id.  A row's result

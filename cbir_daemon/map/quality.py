@@ -96,7 +96,8 @@ def nearest_on_map(
 
     Notes
     -----
-    The same on every processor.  A matrix product would not be, and `argpartition` leaves open which of equals it takes.
+    The same on every processor.  A matrix product would not be, and `argpartition` leaves open which of equals it
+    takes.
     """
     distances = np.square(axes - position[:, np.newaxis]).sum(axis=0)
     if own is not None:
