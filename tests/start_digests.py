@@ -36,6 +36,7 @@ def digests(path: Path) -> dict[str, str]:
     # A poor map, so that the scores say something.
     positions = np.ascontiguousarray(sample[:, :3])
     judge = Judge.prepare(sample, neighbors, None, size=SAMPLE, seed=1)
+    found["ranks"] = digest(judge.ranks)
     found["scores"] = repr(judge.score(positions, positions, 20))
     return found
 

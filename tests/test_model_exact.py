@@ -49,7 +49,7 @@ def test_zeros_have_a_product() -> None:
 
 def test_the_scatter_is_a_multiple_of_the_covariance() -> None:
     """Over several blocks too, and with means far from 0."""
-    rows = numbers(2 * BLOCK_ROWS + 7, 5) + np.float32([0, 1, 2, 3, 4])
+    rows = numbers(2 * BLOCK_ROWS + 7, 5) + np.arange(5, dtype=np.float32)
     found = scatter(rows)
     expected = np.cov(rows.T.astype(np.float64))
     np.testing.assert_allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-4)
