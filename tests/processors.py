@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+OLDEST_KERNEL = "Prescott"
+
 KERNELS = {
-    "Prescott": {"pni"},
+    OLDEST_KERNEL: {"pni"},
     "Nehalem": {"sse4_2"},
     "Sandybridge": {"avx"},
     "Haswell": {"avx2", "fma"},

@@ -33,6 +33,7 @@ from cbir_daemon.map.artifact import CODES_FILE, MODEL_FILE, check_manifest
 from cbir_daemon.map.fit import FEWEST_IMAGES
 from cbir_daemon.map.memory import BASE_MIB
 from cbir_daemon.map.stages import STAGES_FOLDER
+from tests.processors import OLDEST_KERNEL, without_vectors
 
 pytestmark = pytest.mark.slow
 
@@ -184,6 +185,32 @@ def test_the_same_seed_gives_the_same_map(fitted: Fitted, tmp_path: Path) -> Non
     again, _ = finish(Fit.start(fitted.codes, tmp_path, replace(SETTINGS, threads=2)))
     assert (again.positions == fitted.result.positions).all()
     assert again.report.curve == fitted.result.report.curve
+
+
+def everything(codes: NDArray[np.float32], models: Path, threads: int) -> dict[str, bytes]:
+    """Fit a map, project onto it, and return the bits of all that came out."""
+    result, _ = finish(Fit.start(codes, models, replace(SETTINGS, threads=threads)))
+    worker = Fitted(models, codes, result, []).projector()
+    placed = worker.place(awkward(codes), TIMEOUT_S, measured=True)
+    worker.close()
+    arrays = {f"fitted {name}": getattr(result, name) for name in ("positions", "flat", "distances")}
+    arrays |= {f"projected {name}": getattr(placed, name) for name in Placement.__slots__}
+    bits = {name: array.tobytes() for name, array in arrays.items()}
+    return bits | {"curve": repr(result.report.curve).encode()}
+
+
+def test_another_processor_gives_the_same_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the oldest kernel of OpenBLAS, without vector instructions in numpy, on two threads, bit for bit.
+
+    There are more duplicates than neighbours, of which a sort may take any.
+    """
+    codes = two_clusters()
+    codes = np.concatenate([codes, np.repeat(codes[:1], 30, axis=0), np.zeros((3, FEATURES), np.float32)])
+    here = everything(codes, tmp_path / "here", threads=1)
+    for name, value in {"OPENBLAS_CORETYPE": OLDEST_KERNEL, **without_vectors()}.items():
+        monkeypatch.setenv(name, value)
+    elsewhere = everything(codes, tmp_path / "elsewhere", threads=2)
+    assert [name for name in here if here[name] != elsewhere[name]] == []
 
 
 def test_min_dist_is_that_of_every_candidate(fitted: Fitted, tmp_path: Path) -> None:
