@@ -43,7 +43,6 @@ DOORS = {
     "numpy": {"duplicates", "map", "matching", "search", "serving"},
     "rich": {"cli"},
     "scipy": {"map"},
-    "sklearn": {"map"},
     "sqlite3": {"store"},
     "umap": {"map"},
     "watchdog": {"watching"},

@@ -105,7 +105,7 @@ class Lists:
         sample : (m, WINDOWS, TERMS) ndarray of int8
             A few hundred images at least, some 20 000 for lists in full number.
         seed : int
-            The same sample and seed give the same lists.
+            The same sample and seed give the same lists on the same kind of processor.
         """
         random = np.random.default_rng(seed)
         wholes, windows = _points(sample[:, :1]), sample[:, 1:].reshape(-1, TERMS)
