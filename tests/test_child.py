@@ -42,6 +42,15 @@ def test_frames_go_there_and_back(child: Child) -> None:
     assert child.receive(ANSWER_S) == Frame({"do": "echo", "word": "été", "bytes": len(blob)}, blob)
 
 
+def test_no_module_of_the_present_folder_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon may be started inside an album: a json.py that lies there is a file like any other."""
+    (tmp_path / "json.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.closing(Child(MODULE, env=ENVIRONMENT)) as child:
+        child.send({"do": "echo", "word": "hello"})
+        assert child.receive(ANSWER_S) == Frame({"do": "echo", "word": "hello"})
+
+
 def test_many_frames_at_once_stay_in_order(child: Child) -> None:
     """Frames that arrive together are handed out one by one, first come first served."""
     child.send({"do": "count", "to": 20})

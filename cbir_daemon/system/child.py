@@ -2,7 +2,7 @@
 
 In: the name of a module to run.  Out: frames to and from it.  Never here: what the frames say.
 
-A child runs `python -m MODULE FD LIFELINE`; FD is its end of a socket pair that carries the frames of
+A child runs `python -P -m MODULE FD LIFELINE`; FD is its end of a socket pair that carries the frames of
 `protocol.framing`, LIFELINE the reading end of a pipe that nobody writes to.  When the daemon dies in whatever way, the
 kernel closes the other end of the pipe and sends the child SIGIO, which ends it, even in the middle of a long
 computation that lets no other thread run.
@@ -141,7 +141,8 @@ class Child:
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
-                    [sys.executable, "-m", module, str(theirs.fileno()), str(watched)],
+                    # -P: else Python imports from the present folder first, and an album may hold a json.py.
+                    [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(watched)],
                     pass_fds=[theirs.fileno(), watched],
                     stdin=subprocess.DEVNULL,
                     # What a library prints belongs to the log, never to a terminal's stdout.
