@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -125,3 +126,16 @@ def test_a_letterboxed_copy_is_a_copy() -> None:
     """Bars are no part of the picture."""
     boxed = np.asarray(ImageOps.pad(Image.fromarray(REAL[0]), (640, 640)))
     assert looked(boxed, REAL[0]).seen is Seen.COPY
+
+
+def test_looks_at_pictures_of_many_sizes_keep_little_memory() -> None:
+    """What a look keeps for the next one is bounded: a daemon runs for years, and albums have pictures of all sizes."""
+    sizes = [pictures.resized(REAL[0], 0.4 + 0.02 * number) for number in range(10)]
+    tracemalloc.start()
+    try:
+        for picture in sizes:
+            looked(pictures.blurred(picture), picture)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 24 * 2**20

@@ -10,17 +10,15 @@ copy has no such shifts: what still differs there (noise, compression, blur) doe
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching.align import blur
+from cbir_daemon.matching.align import blurs
 from cbir_daemon.matching.geometry import Floats, inverse
-
-LOOK_VERSION = "shift/1"
-"""How two pictures are looked at; a new name makes every pair be looked at again."""
 
 LOOK_SIDE_PX = 384
 """Longer side, at most, of the pictures that are compared.  At 348 pixels none of 125 bursts passed as copies, at 256
@@ -58,6 +56,9 @@ _MOVED_PX, _EXPLAINED_SHARE = 0.1, 0.2
 
 # Blocks that are needed, share of them from which the pictures are two shots, correlation that a copy's blocks have.
 _LEAST_BLOCKS, _SHOT_SHARE, _COPY_AGREEMENT = 8, 0.14, 0.85
+
+# Matrices of Gaussians that are kept, 600 KB each: those of one look at two pictures of one size, at both its sizes.
+_GAUSSIANS = 16
 
 # Longest change of any coefficient of a homography in one step.
 _LONGEST_STEP = 0.1
@@ -112,7 +113,7 @@ def compared(query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats
     moving = _at_scale(finer, fixed, start)
     if invert:
         moving = np.float32(255) - moving
-    pair = _Pair(*_alike_in_sharpness(fixed, moving, start))
+    pair = _Pair.of(*_alike_in_sharpness(fixed, moving, start))
     warp = pair.aligned(_homography(start), steps=4)
     look = _judged(pair, warp)
     if look.seen is Seen.SHOT:
@@ -160,8 +161,14 @@ def _lanczos(source: int, target: int) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
+@functools.lru_cache(_GAUSSIANS)
+def _gaussian(side: int, sigma_px: float) -> Floats:
+    """Return (side, side): the Gaussian along one axis as a matrix, its rows summing to 1 at the edges too."""
+    return np.asarray(blurs(side, np.array([sigma_px], dtype=np.float32))[0], dtype=np.float32)
+
+
 def _smooth(image: Floats, sigma_px: float) -> Floats:
-    down, across = blur(image.shape[0], sigma_px), blur(image.shape[1], sigma_px)
+    down, across = (_gaussian(side, sigma_px) for side in image.shape)
     return np.asarray(down @ image @ across.T, dtype=np.float32)
 
 
@@ -185,10 +192,7 @@ def _grid(height: int, width: int) -> tuple[Floats, Floats]:
 def _places(warp: NDArray[np.float64], height: int, width: int) -> tuple[Floats, Floats]:
     """Return where the pixels of a (height, width) picture land, as x and y, each (height, width), -1 to 1."""
     x, y = _grid(height, width)
-    m = warp.astype(np.float32)
-    depth = m[2, 0] * x + (m[2, 1] * y + m[2, 2])[:, None]
-    across = m[0, 0] * x + (m[0, 1] * y + m[0, 2])[:, None]
-    down = m[1, 0] * x + (m[1, 1] * y + m[1, 2])[:, None]
+    across, down, depth = (by_x * x + (by_y * y + shift)[:, None] for by_x, by_y, shift in warp.astype(np.float32))
     depth = np.where(np.abs(depth) < 1e-3, np.float32(1e-3), depth)
     return across / depth, down / depth
 
@@ -248,14 +252,29 @@ def _blur_between(image: Floats, inside: NDArray[np.bool_], sharpness: float) ->
     return float((low * high) ** 0.5)
 
 
+@dataclass(frozen=True, slots=True)
 class _Blocks:
-    """Sums over the blocks of a picture of (height, width) pixels."""
+    """Sums over the blocks of a picture.
 
-    def __init__(self, height: int, width: int) -> None:
+    Parameters
+    ----------
+    tops, lefts : ndarray of int64
+        Where blocks begin.
+    rows, columns : (height,) and (width,) ndarray of int64
+        In which of them each line and column is.
+    """
+
+    tops: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, height: int, width: int) -> _Blocks:
+        """Cut a picture of (height, width) pixels."""
         side = max(8, round(max(height, width) / _BLOCKS))
-        self.tops, self.lefts = np.arange(0, height, side), np.arange(0, width, side)
-        self.rows = np.minimum(np.arange(height) // side, len(self.tops) - 1)
-        self.columns = np.minimum(np.arange(width) // side, len(self.lefts) - 1)
+        tops, lefts = np.arange(0, height, side), np.arange(0, width, side)
+        return cls(tops, lefts, np.arange(height) // side, np.arange(width) // side)
 
     def sums(self, values: Floats) -> Floats:
         """Return (..., n) sums over the blocks of (..., height, width) values."""
@@ -268,37 +287,62 @@ class _Blocks:
         return np.asarray(grid[self.rows][:, self.columns], dtype=np.float32)
 
 
+@dataclass(frozen=True, slots=True)
 class _Level:
     """A fixed picture at one size, made ready for the alignment of a moving one with it.
+
+    Parameters
+    ----------
+    fixed, moving : (height, width) ndarray of float32
+        Without local brightness and contrast; each of its own size.
+    across, down : (height, width) ndarray of float32
+        The gradient of the fixed picture, a pixel.
+    steepest : (8, height * width) ndarray of float32
+        How the fixed picture changes with each coefficient of a homography.
+    framed : (height, width) ndarray of float32
+        0 along the frame of the fixed picture, else 1.
+    blocks : _Blocks
 
     References
     ----------
     Baker, Matthews: Lucas-Kanade 20 years on, IJCV 2004, section 3.2 (inverse compositional), for a homography.
     """
 
-    def __init__(self, fixed: Floats, moving: Floats) -> None:
-        self.fixed, self.moving = _even(fixed), _even(moving)
-        height, width = self.shape = self.fixed.shape
-        self.blocks = _Blocks(height, width)
-        x, y = _grid(height, width)
-        down, across = np.gradient(self.fixed)
-        self.across, self.down = across, down
-        across, down = across * np.float32(width / 2), down * np.float32(height / 2)
-        along = across * x + down * y[:, None]
-        self.steepest = np.stack(
-            [
-                across * x,
-                across * y[:, None],
-                across,
-                down * x,
-                down * y[:, None],
-                down,
-                -along * x,
-                -along * y[:, None],
-            ]
+    fixed: Floats
+    moving: Floats
+    across: Floats
+    down: Floats
+    steepest: Floats
+    framed: Floats
+    blocks: _Blocks
+
+    @classmethod
+    def of(cls, fixed: Floats, moving: Floats) -> _Level:
+        """Make two pictures ready."""
+        fixed, moving = _even(fixed), _even(moving)
+        height, width = fixed.shape
+        x, column = _grid(height, width)
+        y = column[:, None]
+        down, across = (np.asarray(slope, dtype=np.float32) for slope in np.gradient(fixed))
+        by_x, by_y = across * np.float32(width / 2), down * np.float32(height / 2)
+        along = by_x * x + by_y * y
+        steepest = [by_x * x, by_x * y, by_x, by_y * x, by_y * y, by_y, -along * x, -along * y]
+        framed = (np.abs(x) < 1 - 2 * _FRAME_PX / width) & (np.abs(y) < 1 - 2 * _FRAME_PX / height)
+        return cls(
+            fixed,
+            moving,
+            across,
+            down,
+            np.stack(steepest).reshape(len(steepest), -1),
+            framed.astype(np.float32),
+            _Blocks.of(height, width),
         )
-        frame = 2 * _FRAME_PX / np.array([width, height], dtype=np.float32)
-        self.framed = ((np.abs(x) < 1 - frame[0]) & (np.abs(y) < 1 - frame[1])[:, None]).astype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the fixed picture."""
+        height, width = self.fixed.shape
+        return height, width
 
     def seen(self, warp: NDArray[np.float64]) -> tuple[Floats, Floats]:
         """Return the moving picture as the fixed one shows it, and 1 where both show something, else 0."""
@@ -312,9 +356,8 @@ class _Level:
         seen, shown = self.seen(warp)
         agreement, gain = self.agreement(seen, shown)
         weights = self.blocks.spread(np.maximum(agreement, 0) ** 2) * shown
-        steepest = self.steepest.reshape(8, -1)
-        weighted = steepest * weights.ravel()
-        hessian = (weighted @ steepest.T).astype(np.float64)
+        weighted = self.steepest * weights.ravel()
+        hessian = (weighted @ self.steepest.T).astype(np.float64)
         slope = weighted @ (self.blocks.spread(gain) * seen - self.fixed).ravel()
         hessian += np.eye(8) * (1e-3 * np.trace(hessian) / 8 + 1e-6)
         change = np.linalg.solve(hessian, slope)
@@ -356,12 +399,17 @@ class _Level:
         return _sample(seen, x + by_x * np.float32(2 / width), y[:, None] + by_y * np.float32(2 / height))
 
 
+@dataclass(frozen=True, slots=True)
 class _Pair:
     """Two pictures of one sharpness that are aligned, at half size first."""
 
-    def __init__(self, fixed: Floats, moving: Floats) -> None:
-        self.whole = _Level(fixed, moving)
-        self.half = _Level(_halved(fixed), _halved(moving))
+    whole: _Level
+    half: _Level
+
+    @classmethod
+    def of(cls, fixed: Floats, moving: Floats) -> _Pair:
+        """Make two pictures ready at both sizes."""
+        return cls(_Level.of(fixed, moving), _Level.of(_halved(fixed), _halved(moving)))
 
     def aligned(self, warp: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
         """Return the homography from the fixed picture to the moving one after so many steps at each size."""
