@@ -114,6 +114,23 @@ def test_what_cannot_be_looked_at_stays_a_pair(album: Album) -> None:
     assert (1, 2) in album.pairs()
 
 
+def test_a_file_rewritten_since_it_was_indexed_says_nothing(album: Album) -> None:
+    """It shows another content than the one that is looked up."""
+    album.add("whole.jpg", WHOLE)
+    path = album.add("copy.jpg", pictures.brighter(WHOLE))
+    pictures.save(stepped_aside(WHOLE, 5.0), path, quality=92)
+    assert album.pairs() == [(1, 2)]
+
+
+def test_a_collage_of_two_shots_does_not_make_them_copies(album: Album) -> None:
+    """Each is a part of it, which does not make them one exposure."""
+    shot = stepped_aside(WHOLE, 5.0)
+    album.add("collage.jpg", np.concatenate([shot, WHOLE], axis=1))
+    album.add("whole.jpg", WHOLE)
+    album.add("shot.jpg", shot)
+    assert album.pairs() == [(1, 2), (1, 3)]
+
+
 def test_a_small_copy_stays_a_pair(album: Album) -> None:
     """Below 220 pixels nothing can be told."""
     album.add("whole.jpg", WHOLE)

@@ -20,10 +20,22 @@ from cbir_daemon import matching
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.matching import LOOK_SIDE_PX, Seen
 from cbir_daemon.search.search import Found, as_vectors
-from cbir_daemon.store import Store
+from cbir_daemon.store import Image, Store
+from cbir_daemon.system import heartbeat
+from cbir_daemon.watching.walk import state_at
 
 REMEMBERED_PICTURES = 64
 """Pictures kept for the next pair, 150 KB each: those of a burst are all compared with each other."""
+
+REMEMBERED_VERDICTS = 20_000
+"""Verdicts kept, some 200 bytes each: in a pass each pair comes twice, soon after each other."""
+
+MOST = 0.55
+"""Share of both pictures that a copy must show to be of one exposure with the other.
+
+Two pictures that each show most of a third one show a part of each other; two halves of a collage do not.  Shares are
+measured to about 0.01.
+"""
 
 Picture = NDArray[np.uint8]
 
@@ -46,7 +58,7 @@ class Looks:
     def __init__(self, store: Store, pool: DecodePool) -> None:
         self._store = store
         self._pool = pool
-        self._pictures: OrderedDict[int, Picture | None] = OrderedDict()
+        self._pictures: OrderedDict[int, Picture] = OrderedDict()
         # Content id -> another one of the same exposure; and pairs of exposures that are shots of one scene.
         self._same: dict[int, int] = {}
         self._shots: set[frozenset[int]] = set()
@@ -85,7 +97,10 @@ class Looks:
         if own == other or exposures in self._shots:
             return own != other
         seen = self._seen(content_id, vector, copy.content_id, stored)
-        if seen is Seen.COPY:
+        if len(self._same) + len(self._shots) >= REMEMBERED_VERDICTS:
+            self._same.clear()
+            self._shots.clear()
+        elif seen is Seen.COPY and min(copy.overlap.query, copy.overlap.match) > MOST:
             self._same[other] = own
         elif seen is Seen.SHOT:
             self._shots.add(exposures)
@@ -98,6 +113,7 @@ class Looks:
         return content_id
 
     def _seen(self, content_id: int, vector: bytes, other_id: int, stored: bytes) -> Seen:
+        heartbeat.beat()
         pictures = self._picture(content_id), self._picture(other_id)
         if pictures[0] is None or pictures[1] is None:
             return Seen.UNCLEAR
@@ -107,16 +123,27 @@ class Looks:
 
     def _picture(self, content_id: int) -> Picture | None:
         """Return the (height, width) picture of a content, from the first of its files that can be read."""
-        if content_id not in self._pictures:
-            self._pictures[content_id] = self._read(content_id)
+        picture = self._pictures.pop(content_id, None)
+        if picture is None:
+            picture = self._read(content_id)
+        if picture is not None:
+            self._pictures[content_id] = picture
             if len(self._pictures) > REMEMBERED_PICTURES:
                 self._pictures.popitem(last=False)
-        self._pictures.move_to_end(content_id)
-        return self._pictures[content_id]
+        return picture
 
     def _read(self, content_id: int) -> Picture | None:
         for image in self._store.images([content_id]):
             grey = None if image.missing else self._pool.read_grey(Path(os.fsdecode(image.path)), LOOK_SIDE_PX)
-            if grey is not None:
+            # Asked after it was read: a file that was rewritten since it was indexed shows another content.
+            if grey is not None and _has_state(image):
                 return np.frombuffer(grey.pixels, dtype=np.uint8).reshape(grey.height_px, grey.width_px)
         return None
+
+
+def _has_state(image: Image) -> bool:
+    """Whether the file of an image is as it was when it was indexed."""
+    try:
+        return state_at(image.path) == image.state
+    except OSError:
+        return False

@@ -45,9 +45,6 @@ JOINED_CONTENTS = 32
 THREADS = 2
 """Of a pass over all contents: numpy and faiss let other threads run while they calculate."""
 
-LOOKS_S = 600.0
-"""Comparing the files of one content with those of all its copies, 120 at most, takes no longer on a slow disk."""
-
 BATCH_ALERTS = 256
 NICENESS = 10
 POLL_S = 60.0
@@ -163,7 +160,6 @@ class Pairing:
             if content_id not in digests:
                 continue
             if self._looks is not None:
-                heartbeat.beat(LOOKS_S)
                 found = self._looks.without_shots(content_id, vector, found)
             pairs += [_pair(content_id, one) for one in found]
             pictures |= self._pictures(content_id, vector, found)
