@@ -288,12 +288,15 @@ class Service:
         assert self.rooms is not None
         sdnotify.notify(*sdnotify.reloading())
         try:
-            config = _changed(self._config, self._reload())
+            asked = self._reload()
+            config = _with_what_is_fixed(self._config, asked)
             for room in self._configurable:
                 room.configure(config)
         except CbirError as error:
             logger.error("configuration refused, the old one stays error=%s", error)  # noqa: TRY400 -- the user's mistake
         else:
+            for setting in _waiting(self._config, asked):
+                logger.warning("needs a restart setting=%s", setting)
             self._config = config
             for album in self.rooms.store.albums():
                 self.rooms.albums.watch(album)
@@ -332,16 +335,17 @@ class _Logging:
         logging.getLogger("cbir_daemon").setLevel(config.log.level.upper())
 
 
-def _changed(before: Config, after: Config) -> Config:
-    """Return `after` with what cannot change while running as it was before, and log each such setting."""
+def _waiting(before: Config, after: Config) -> Iterator[str]:
+    """Yield the settings that differ and that only a restart changes, as `section.key`."""
     for section in FIXED_SECTIONS:
         old, new = getattr(before, section), getattr(after, section)
-        for field in fields(old):
-            if getattr(old, field.name) != getattr(new, field.name):
-                logger.warning("needs a restart setting=%s.%s", section, field.name)
-    for name, key in FIXED_PLACES.items():
-        if getattr(before, name) != getattr(after, name):
-            logger.warning("needs a restart setting=%s", key)
+        names = [field.name for field in fields(old)]
+        yield from (f"{section}.{name}" for name in names if getattr(old, name) != getattr(new, name))
+    yield from (key for name, key in FIXED_PLACES.items() if getattr(before, name) != getattr(after, name))
+
+
+def _with_what_is_fixed(before: Config, after: Config) -> Config:
+    """Return `after` with what cannot change while running as it was before."""
     return replace(after, **{name: getattr(before, name) for name in (*FIXED_SECTIONS, *FIXED_PLACES)})
 
 

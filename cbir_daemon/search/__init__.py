@@ -1,6 +1,10 @@
-"""The collection: the codes of all contents, kept in a cache file, searched exactly or through inverted lists.
+"""What is like a vector: the state that is searched, snapshots of it, and the searches of a snapshot.
 
-What comes in are ids and vectors, what goes out candidates.  Never here: verdicts, SQL, pixels, threads.
+In: vectors and positions of contents.  Out: contents with kind, score and distance.  Never here: files of albums, SQL.
+
+`code_table` keeps the codes of all contents in a file, `inverted_lists` and `candidates` say which of them a query is
+compared with, `collection` joins these; `snapshot` is one state of it all, `searcher` its one writer, `search` what is
+asked of it.
 """
 
 from cbir_daemon.search.collection import Collection, Snapshot
