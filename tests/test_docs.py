@@ -31,7 +31,7 @@ from cbir_daemon.store import SCHEMA_VERSION
 from cbir_daemon.system.child import Child
 from tests import manual
 from tests.manual import DOCS, Section, section, sections
-from tests.test_architecture import DOORS, FLOORS, NAME
+from tests.test_architecture import DOORS, FLOORS, HEIGHT, NAME
 
 PACKAGE = Path(cbir_daemon.__file__).parent
 TESTS = Path(__file__).parent
@@ -292,6 +292,17 @@ def test_every_room_is_described() -> None:
     for row in rows:
         owned = {library for library, rooms in DOORS.items() if rooms == {manual.code(row[0])}}
         assert {name for name in row[3].split(", ") if name} == owned, row
+
+
+def test_the_line_is_drawn_of_rooms_that_are_there() -> None:
+    """Each name in brackets is a room, and what stands behind its colon are modules of that room."""
+    (drawn,) = section("architecture.md", "The line").blocks("")
+    boxes = re.findall(r"\[(\w+)(?:: ([\w, ]+))?\]", drawn)
+    assert len(boxes) >= 10
+    for room, modules in boxes:
+        assert room in HEIGHT
+        for module in filter(None, modules.split(", ")):
+            assert any((PACKAGE / room / module).with_suffix(suffix).exists() for suffix in ("", ".py")), module
 
 
 def test_every_thread_is_described() -> None:

@@ -1,7 +1,7 @@
 """How a map that is old is replaced.
 
 In: the decision that one is due.  Out: a new active run with all its positions, or a refused one.  Never here: when a
-fit is due (`triggers`), how a map is fitted (a child process of `model`), which of two is better (`gate`).
+fit is due (`refit_policy`), how a map is fitted (`fit_child`), which of two is better (`acceptance`).
 
 One thread runs `Refit.run`.  Queries are answered from the old map until the new one, its artifact complete on disk, is
 written together with every position in one commit (invariant I2) and swapped into the searcher.

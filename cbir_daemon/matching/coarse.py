@@ -1,7 +1,7 @@
 """Coarse codes: what of a vector is compared first, and how alike the codes of a query and of stored images are.
 
 In: vectors.  Out: packed codes of stored images, views of a query, scores.  Never here: verdicts (`verdict`), where
-codes are kept and which of many are compared (`collection`).
+codes are kept and which of many are compared (`search`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Joining: what is compared of contents that are all looked up among each other, at a sixth of what one look-up costs.
 
 In: vectors, codes of stored images.  Out: how likely they are copies, and the maps from which an alignment starts.
-Never here: verdicts (`verdict`), which of many are compared (`collection`).
+Never here: verdicts (`verdict`), which of many are compared (`search`).
 
 Each pair is seen from both sides.  That an image is a part of another one is seen when the part is asked for, and what
 lies inside a border when the picture in it is: so an image asks as a whole, without its bars, trimmed, and at small

@@ -1,7 +1,7 @@
 """Inverted lists over codes: which rows may score high, told from a fraction of them.  The one door to faiss.
 
 In: codes with their rows, then views of queries.  Out: rows worth scoring exactly.  Never here: exact scores, which
-rows are alive, when lists are made (`proposals`).
+rows are alive, when lists are made (`candidates`).
 
 Two indexes.  `wholes` has the code of each whole image as it is: some 600 views of a query that may frame a whole
 stored image look into it.  `windows` has all other windows, fifty times as many, as one byte for each two terms: only
