@@ -83,7 +83,7 @@ def alert_to_json(alert: AlertRecord) -> Json:
         "kind": alert.kind,
         "text": sentence(alert),
         "returned": when(alert.returned),
-        "watched": [{"name": one.name, "kind": one.kind, "score": round(one.score, 4)} for one in alert.watched],
+        "watched": [{"name": work.name, "kind": work.kind, "score": round(work.score, 4)} for work in alert.watched],
         "matches": [
             {
                 "path": path_to_json(match.path),
@@ -102,7 +102,7 @@ def sentence(alert: AlertRecord) -> str:
     path = shown(alert.path)
     if alert.kind not in (Kind.EXACT, Kind.COPY):
         return f"album {path} is {alert.kind}: {alert.message}"
-    parts = [f"contains {', '.join(_work(one.name, one.kind, one.score) for one in alert.watched)}"]
+    parts = [f"contains {', '.join(_work(work.name, work.kind, work.score) for work in alert.watched)}"]
     told = [*(parts if alert.watched else []), *([_match(alert.matches)] if alert.matches else [])]
     if alert.returned is None:
         return f"{path} {' and '.join(told)}"

@@ -104,7 +104,7 @@ class Outbox:
         settings, sinks = config.alerts, config.sinks
         with self._turn:
             self._settings = settings
-            self._sinks = {LOG: log_sink(), **{one.name: sink_of(one, self._stopping) for one in sinks}}
+            self._sinks = {LOG: log_sink(), **{sink.name: sink_of(sink, self._stopping) for sink in sinks}}
             before = self._lines
             self._lines = {name: _Line(self._sinks[name]) for name in settings.sinks}
             for name, line in self._lines.items():
@@ -245,7 +245,8 @@ class Outbox:
         ids = self._store.alert_ids(state.delivered_id, sink.manner.most)
         alerts = self._store.alerts(state.delivered_id, sink.manner.few)
         return Message(
-            tuple(one for one in ids if one <= last_id), tuple(alert for alert in alerts if alert.id <= last_id)
+            tuple(alert_id for alert_id in ids if alert_id <= last_id),
+            tuple(alert for alert in alerts if alert.id <= last_id),
         )
 
     def _deliver(self, line: _Line, message: Message) -> None:

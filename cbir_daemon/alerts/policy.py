@@ -41,7 +41,7 @@ class Policy:
             return None
         kinds = (Kind.EXACT,) if self._settings.min_kind == Kind.EXACT else (Kind.EXACT, Kind.COPY)
         worth = [match for match in matches if match.kind in kinds and match.score >= self._settings.min_score]
-        found = [*(match.kind for match in worth), *(one.kind for one in watched)]
+        found = [*(match.kind for match in worth), *(work.kind for work in watched)]
         if not found:
             return None
         best = Kind.EXACT if Kind.EXACT in found else Kind.COPY

@@ -137,4 +137,4 @@ def _to_log(alert: AlertRecord) -> None:
 
 
 def _names(alert: AlertRecord) -> str:
-    return ", ".join(one.name for one in alert.watched) or "-"
+    return ", ".join(work.name for work in alert.watched) or "-"

@@ -132,7 +132,7 @@ def _parted(address: str) -> SplitResult:
         is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         parts, is_good = SplitResult("", "", "", "", ""), False
-    if not is_good or not address.isascii() or any(one.isspace() for one in address):
+    if not is_good or not address.isascii() or any(character.isspace() for character in address):
         raise SinkError("the address is not one of HTTP", hint="it looks like https://host/path, on one line")
     return parts
 

@@ -39,12 +39,12 @@ def alerts(context: click.Context, follow: bool, since: int, as_json: bool) -> i
         return FOUND
     found = NOTHING_FOUND
     with connected() as client:
-        for one in client.alerts(since=since, follow=follow):
+        for alert in client.alerts(since=since, follow=follow):
             found = FOUND
             if as_json:
-                print_json(one)
+                print_json(alert)
             else:
-                click.echo(text.alert(one))
+                click.echo(text.alert(alert))
             sys.stdout.flush()
     return found
 
@@ -101,7 +101,7 @@ def watch_remove(name: str, as_json: bool) -> None:
     """Watch for the work called NAME no more."""
     with connected() as client:
         answer = client.watch_remove(name)
-    print_answer(answer, lambda one: [f"removed {text.printable(one['work']['name'])}"], as_json=as_json)
+    print_answer(answer, lambda reply: [f"removed {text.printable(reply['work']['name'])}"], as_json=as_json)
 
 
 @watch.command("list")

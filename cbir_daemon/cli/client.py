@@ -138,7 +138,9 @@ def settle(timeout_s: float, as_json: bool) -> None:
     """
     with connected() as client:
         answer = client.settle(timeout_s)
-    print_answer(answer, lambda one: [f"settled: {one['images']} images, {one['errors']} errors"], as_json=as_json)
+    print_answer(
+        answer, lambda reply: [f"settled: {reply['images']} images, {reply['errors']} errors"], as_json=as_json
+    )
 
 
 @cbir.command()
@@ -152,7 +154,7 @@ def scan(path: Path | None, accept_losses: bool, as_json: bool) -> None:
     """
     with connected() as client:
         answer = client.scan(None if path is None else absolute(path), accept_losses=accept_losses)
-    print_answer(answer, lambda one: ["looking again"], as_json=as_json)
+    print_answer(answer, lambda reply: ["looking again"], as_json=as_json)
 
 
 @cbir.group()
@@ -168,7 +170,7 @@ def album_add(folder: Path, as_json: bool) -> None:
     with connected() as client:
         answer = client.album_add(absolute(folder))
     words = {True: "added", False: "is an album already:"}
-    print_answer(answer, lambda one: [f"{words[one['added']]} {text.path(one['path'])}"], as_json=as_json)
+    print_answer(answer, lambda reply: [f"{words[reply['added']]} {text.path(reply['path'])}"], as_json=as_json)
 
 
 @album.command("remove")
@@ -178,7 +180,7 @@ def album_remove(folder: Path, as_json: bool) -> None:
     """Forget FOLDER; its files stay as they are."""
     with connected() as client:
         answer = client.album_remove(absolute(folder))
-    print_answer(answer, lambda one: [f"removed {text.path(one['path'])}"], as_json=as_json)
+    print_answer(answer, lambda reply: [f"removed {text.path(reply['path'])}"], as_json=as_json)
 
 
 @album.command("list")
@@ -186,7 +188,7 @@ def album_remove(folder: Path, as_json: bool) -> None:
 def album_list(as_json: bool) -> None:
     """List the watched folders."""
     with connected() as client:
-        print_answer(client.album_list(), lambda one: text.albums(one["albums"]), as_json=as_json)
+        print_answer(client.album_list(), lambda reply: text.albums(reply["albums"]), as_json=as_json)
 
 
 @cbir.command()

@@ -30,13 +30,13 @@ def dots(curve: Curve, width: int = 80) -> Iterator[str]:
     head = "n_neighbors  n_components"
     panel = max(MIN_PANEL, (width - len(head) - 2 * 5) // 2)
     panels = [
-        _Panel("trustworthiness", [one.trustworthiness for one in curve.points], panel),
-        _Panel("neighbour recall", [one.neighbor_recall for one in curve.points], panel),
+        _Panel("trustworthiness", [point.trustworthiness for point in curve.points], panel),
+        _Panel("neighbour recall", [point.neighbor_recall for point in curve.points], panel),
     ]
-    yield "  ".join([" " * len(head), *(f" {one.name[:panel].ljust(panel)} " for one in panels)]).rstrip()
-    yield "  ".join([head, *(f" {one.scale} " for one in panels)]).rstrip()
+    yield "  ".join([" " * len(head), *(f" {part.name[:panel].ljust(panel)} " for part in panels)]).rstrip()
+    yield "  ".join([head, *(f" {part.scale} " for part in panels)]).rstrip()
     for number, (label, point) in enumerate(zip(labels, curve.points, strict=True)):
-        yield "  ".join([label, *(f"|{one.line(number, _mark(point, curve))}|" for one in panels)])
+        yield "  ".join([label, *(f"|{part.line(number, _mark(point, curve))}|" for part in panels)])
     chosen = curve.chosen
     yield f"{LEGEND}: n_neighbors {chosen.n_neighbors}, n_components {chosen.n_components}"
 

@@ -87,7 +87,7 @@ def _csv(answer: Json) -> str:
 def _decide(name: str, first: Path, other: Path, words: dict[bool, str], *, as_json: bool) -> None:
     with connected() as client:
         answer: Json = getattr(client, name)(absolute(first), absolute(other))
-    print_answer(answer, lambda one: [words[one["changed"]]], as_json=as_json)
+    print_answer(answer, lambda reply: [words[reply["changed"]]], as_json=as_json)
 
 
 @click.command()
@@ -124,8 +124,8 @@ def decisions_list(as_json: bool) -> int:
     with connected() as client:
         decided = client.decisions()["decisions"]
     if as_json:
-        for one in decided:
-            print_json(one)
+        for decision in decided:
+            print_json(decision)
     else:
         print_lines(text.decisions(decided))
     return FOUND if decided else NOTHING_FOUND
@@ -138,7 +138,7 @@ def decisions_import(file: Path, as_json: bool) -> None:
     """Remember the decisions in FILE, as `cbir decisions list --json` printed them; `-` is standard input."""
     with connected() as client:
         answer = client.decisions_import(read_file(file))
-    print_answer(answer, lambda one: [f"{one['read']} read, {one['added']} of them new"], as_json=as_json)
+    print_answer(answer, lambda reply: [f"{reply['read']} read, {reply['added']} of them new"], as_json=as_json)
 
 
 def read_file(file: Path) -> bytes:

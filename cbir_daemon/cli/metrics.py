@@ -45,8 +45,8 @@ def up(*, is_up: bool) -> Iterator[str]:
 def metrics(status: Json) -> Iterator[str]:
     """Yield the lines for an answer of `status`."""
     yield from up(is_up=True)
-    for one in (*_whole(status), *_albums(status["albums"]), *_progress(status["progress"]), *_model(status)):
-        yield from _lines(one)
+    for family in (*_whole(status), *_albums(status["albums"]), *_progress(status["progress"]), *_model(status)):
+        yield from _lines(family)
 
 
 def _whole(status: Json) -> Iterator[Metric]:
@@ -72,9 +72,9 @@ def _whole(status: Json) -> Iterator[Metric]:
 def _albums(albums: list[Json]) -> Iterator[Metric]:
     named = [({"album": path(album["path"])}, album) for album in albums]
     states = [
-        Sample(one.value, {**labels, **one.labels})
+        Sample(sample.value, {**labels, **sample.labels})
         for labels, album in named
-        for one in _one_of("state", ALBUM_STATES, album["state"])
+        for sample in _one_of("state", ALBUM_STATES, album["state"])
     ]
     images = [Sample(album["images"], labels) for labels, album in named]
     errors = [Sample(album["errors"], labels) for labels, album in named]
@@ -86,8 +86,8 @@ def _albums(albums: list[Json]) -> Iterator[Metric]:
 def _progress(progress: Json | None) -> Iterator[Metric]:
     """Yield how far indexing is: samples only while it goes on."""
     now = [] if progress is None else [progress]
-    rates = [Sample(one["rate"]) for one in now]
-    left = [Sample(one["remaining_s"]) for one in now if one["remaining_s"] is not None]
+    rates = [Sample(progress["rate"]) for progress in now]
+    left = [Sample(progress["remaining_s"]) for progress in now if progress["remaining_s"] is not None]
     yield Metric("cbir_indexing_files_per_second", "gauge", "Rate at which files are read.", rates)
     yield Metric("cbir_indexing_remaining_seconds", "gauge", "Time left at that rate.", left)
 
@@ -101,7 +101,8 @@ def _model(status: Json) -> Iterator[Metric]:
     model, refit = status["model"], status["refit"]
     there = [] if model is None else [model]
     scores, fitted, projected, times = (
-        [one[name] for one in there] for name in ("trustworthiness", "fitted_images", "projected_images", "fitted_at")
+        [model[name] for model in there]
+        for name in ("trustworthiness", "fitted_images", "projected_images", "fitted_at")
     )
     yield gauge("cbir_model_trustworthiness_ratio", "How far neighbours on the map are true ones, 0 to 1.", *scores)
     yield gauge("cbir_model_fitted_images", "Contents the map was fitted on.", *fitted)

@@ -113,7 +113,7 @@ def plot(out: Path | None, as_json: bool) -> None:
 
 
 def _tried(answer: Json) -> Json:
-    curve = [{name: one[name] for name in CHOICE} for one in answer["curve"]]
+    curve = [{name: trial[name] for name in CHOICE} for trial in answer["curve"]]
     return {**{name: answer[name] for name in CHOICE}, "curve": curve}
 
 

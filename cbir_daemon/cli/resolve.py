@@ -108,7 +108,7 @@ def resolve(
     with connected() as client:
         if is_listed:
             runs = client.resolve_runs()
-            print_answer(runs, lambda one: text.runs(one["runs"]), as_json=as_json)
+            print_answer(runs, lambda reply: text.runs(reply["runs"]), as_json=as_json)
             return FOUND if runs["runs"] else NOTHING_FOUND
         if undo is not None:
             return _run(client, undo, State.UNDONE, as_json=as_json)
@@ -145,7 +145,7 @@ def distinct(groups: Iterable[Json]) -> list[Json]:
     """Return the groups without those whose files are all in another one: equal files are in that of their copies."""
     groups = list(groups)
     copied = {image["digest"] for group in groups if group["kind"] == Kind.COPY for image in group["images"]}
-    return [one for one in groups if one["kind"] == Kind.COPY or one["images"][0]["digest"] not in copied]
+    return [group for group in groups if group["kind"] == Kind.COPY or group["images"][0]["digest"] not in copied]
 
 
 def lines_of(number: int, images: Iterable[Json], choice: Choice) -> Iterator[Line]:
@@ -197,7 +197,7 @@ def _show(lines: list[Line], plan: Path | None, *, as_json: bool) -> int:
 
 
 def _planned(line: Line, lines: Iterable[Line]) -> Json:
-    keep = next(one for one in lines if one.group == line.group and one.action == KEEP)
+    keep = next(kept for kept in lines if kept.group == line.group and kept.action == KEEP)
     return {
         "path": path_to_json(line.path),
         "action": line.action,

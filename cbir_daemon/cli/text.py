@@ -25,7 +25,10 @@ def path(value: object) -> str:
 
 def printable(text: str) -> str:
     """Return `text` with what a terminal would obey, and what is no text, escaped."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode() for one in text)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
 
 
 def size(value: int) -> str:
@@ -85,23 +88,23 @@ _FAMILIES = {
 }
 
 
-def explanation(one: Json) -> Iterator[str]:
+def explanation(explained: Json) -> Iterator[str]:
     """Yield how a match was verified: verdict, the view it began from, scales, and what made the score."""
-    guess = one["guess"]
-    yield "    " + _OUTCOMES[one["outcome"]].format(**one)
+    guess = explained["guess"]
+    yield "    " + _OUTCOMES[explained["outcome"]].format(**explained)
     negative = ["negative"] if guess["invert"] else []
     view = [_FAMILIES[guess["family"]], *wording.turns(_transform(guess)), *negative]
     parts = ((guess["query_window"], "of the query"), (guess["stored_window"], "of the image"))
     seen = " like ".join(f"{_window(window)} {whose}" for window, whose in parts)
     yield f"    view: {', '.join(view)}; {seen}"
-    yield f"    scales: {one['scale_x']:.3f} x {one['scale_y']:.3f} stored pixels a query pixel"
+    yield f"    scales: {explained['scale_x']:.3f} x {explained['scale_y']:.3f} stored pixels a query pixel"
     measures = [
-        f"correlation: {one['correlation']:.4f}",
-        f"area ratio {one['area_ratio']:.2f}",
-        f"cost {one['cost']:.2f}",
+        f"correlation: {explained['correlation']:.4f}",
+        f"area ratio {explained['area_ratio']:.2f}",
+        f"cost {explained['cost']:.2f}",
     ]
-    if one["evidence_px"] is not None:
-        measures.append(f"evidence {one['evidence_px']:.0f} px ({one['evidence_needed_px']:.0f} needed)")
+    if explained["evidence_px"] is not None:
+        measures.append(f"evidence {explained['evidence_px']:.0f} px ({explained['evidence_needed_px']:.0f} needed)")
     yield f"    {', '.join(measures)}"
 
 
@@ -119,7 +122,7 @@ def origin(query: Json, match: Json) -> str:
 
 def _edit(query: Json, match: Json) -> wording.Edit:
     """Return how a query follows from a match; a daemon of another release may tell less or more."""
-    areas = [one["width"] * one["height"] for one in (query, match)]
+    areas = [image["width"] * image["height"] for image in (query, match)]
     tone = match.get("tone") or {}
     around = match.get("around", Around.NOTHING)
     return wording.Edit(
@@ -217,12 +220,12 @@ def groups(answer: Json) -> Iterator[str]:
 
 def decisions(decided: Sequence[Json]) -> Iterator[str]:
     """Yield two files a decision, or the beginning of their digests where there is none."""
-    for one in decided:
-        first, other = (_named(one[f"{name}digest"], one[f"{name}paths"]) for name in ("", "other_"))
-        if one["digest"] == one["other_digest"]:
-            yield f"{one['decided_at']}  all files with the bytes of {first} are wanted"
+    for decision in decided:
+        first, other = (_named(decision[f"{name}digest"], decision[f"{name}paths"]) for name in ("", "other_"))
+        if decision["digest"] == decision["other_digest"]:
+            yield f"{decision['decided_at']}  all files with the bytes of {first} are wanted"
         else:
-            yield f"{one['decided_at']}  {first} is no duplicate of {other}"
+            yield f"{decision['decided_at']}  {first} is no duplicate of {other}"
 
 
 def _named(digest: str, paths: Sequence[object]) -> str:
@@ -232,21 +235,21 @@ def _named(digest: str, paths: Sequence[object]) -> str:
 def tasks(answer: Json) -> Iterator[str]:
     """Yield a line a file of a plan, and what it would win."""
     rows = [
-        (one["action"], size(one["size"]), f"{path(one['path'])}  ({one['why']}; kept: {path(one['keep'])})")
-        for one in answer["tasks"]
+        (noted["action"], size(noted["size"]), f"{path(noted['path'])}  ({noted['why']}; kept: {path(noted['keep'])})")
+        for noted in answer["tasks"]
     ]
     yield from table(rows) if rows else ()
     if rows:
         yield f"{len(rows)} files, wins {size(answer['saves'])}; nothing is done yet"
 
 
-def task(one: Json) -> str:
+def task(noted: Json) -> str:
     """Return a line on what was done to a file."""
-    if one["state"] == "done" and one["target"] is not None and one["action"] in ("trash", "move"):
-        return f"{one['action']}  {path(one['path'])} -> {path(one['target'])}"
-    if one["state"] == "done":
-        return f"{one['action']}  {path(one['path'])} = {path(one['keep'])}"
-    return f"{one['state']}  {path(one['path'])} {one['why']}".rstrip()
+    if noted["state"] == "done" and noted["target"] is not None and noted["action"] in ("trash", "move"):
+        return f"{noted['action']}  {path(noted['path'])} -> {path(noted['target'])}"
+    if noted["state"] == "done":
+        return f"{noted['action']}  {path(noted['path'])} = {path(noted['keep'])}"
+    return f"{noted['state']}  {path(noted['path'])} {noted['why']}".rstrip()
 
 
 def runs(listed: Sequence[Json]) -> Iterator[str]:
@@ -262,9 +265,9 @@ def reviewed(answer: Json) -> str:
     return f"{answer['planned']} groups planned, {answer['dismissed']} dismissed, {answer['skipped']} skipped"
 
 
-def alert(one: Json) -> str:
+def alert(raised: Json) -> str:
     """Return an alert as one line."""
-    return f"{one['id']}  {one['time']}  {printable(one['text'])}"
+    return f"{raised['id']}  {raised['time']}  {printable(raised['text'])}"
 
 
 def tested(answer: Json) -> Iterator[str]:
@@ -283,7 +286,10 @@ def watched(answer: Json) -> Iterator[str]:
         yield f"watching for {name}; it is in no album"
     else:
         yield f"watching for {name}; found in the albums:"
-        rows = [("  " + one["kind"], f"{one['score']:.3f}", path(one["path"])) for one in answer["found"]]
+        rows = [
+            ("  " + sighting["kind"], f"{sighting['score']:.3f}", path(sighting["path"]))
+            for sighting in answer["found"]
+        ]
         yield from table(rows)
 
 
@@ -291,12 +297,12 @@ def works(answer: Json) -> Iterator[str]:
     """Yield a line a work on the watch list."""
     rows = [
         (
-            one["added_at"],
-            f"found in {one['found']}",
-            printable(one["name"]),
-            "" if one["path"] is None else path(one["path"]),
+            work["added_at"],
+            f"found in {work['found']}",
+            printable(work["name"]),
+            "" if work["path"] is None else path(work["path"]),
         )
-        for one in answer["works"]
+        for work in answer["works"]
     ]
     yield from table(rows) if rows else ()
 

@@ -105,7 +105,7 @@ def names() -> Check:
     """Accept a list of names, each at most once; it may be empty."""
 
     def read(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(_is_name(one) and value.count(one) == 1 for one in value):
+        if not isinstance(value, list) or not all(_is_name(name) and value.count(name) == 1 for name in value):
             raise ValueError
         return tuple(value)
 

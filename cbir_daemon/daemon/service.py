@@ -278,9 +278,9 @@ class Service:
 
     def _lives(self, now: float) -> bool:
         """Whether every thread goes round.  One that a file system keeps waiting would wait again after a restart."""
-        stuck = [one for one in heartbeat.late(now) if not one.waits_for]
-        for one in stuck:
-            logger.error("thread stuck name=%s late_s=%.0f", one.name, now - one.due)
+        stuck = [pulse for pulse in heartbeat.late(now) if not pulse.waits_for]
+        for pulse in stuck:
+            logger.error("thread stuck name=%s late_s=%.0f", pulse.name, now - pulse.due)
         return not stuck and all(thread.is_alive() for thread in self._threads)
 
     def _read_again(self) -> None:

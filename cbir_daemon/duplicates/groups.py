@@ -96,14 +96,18 @@ class Groups:
         groups = [*(self._exact() if kind != Kind.COPY else ()), *(self._copies() if kind != Kind.EXACT else ())]
         if below is not None:
             folder = below.rstrip(b"/") + b"/"
-            groups = [one for one in groups if any(member.image.path.startswith(folder) for member in one.members)]
+            groups = [
+                group for group in groups if any(member.image.path.startswith(folder) for member in group.members)
+            ]
         if across:
-            groups = [one for one in groups if len({member.image.album_id for member in one.members}) > 1]
-        return sorted(groups, key=lambda one: (-one.saves_bytes, one.kind != Kind.EXACT, one.members[0].image.path))
+            groups = [group for group in groups if len({member.image.album_id for member in group.members}) > 1]
+        return sorted(
+            groups, key=lambda group: (-group.saves_bytes, group.kind != Kind.EXACT, group.members[0].image.path)
+        )
 
     def wanted(self) -> set[bytes]:
         """Return the digests of which all files are wanted."""
-        return {one.digest for one in self._store.decisions() if one.digest == one.other_digest}
+        return {decision.digest for decision in self._store.decisions() if decision.digest == decision.other_digest}
 
     def _exact(self) -> list[Group]:
         images = self._store.images(self._store.repeated_contents())
@@ -112,7 +116,9 @@ class Groups:
     def _copies(self) -> list[Group]:
         pairs = self._store.pairs()
         by_content: dict[int, list[Image]] = {}
-        for image in self._store.images(sorted({one for pair in pairs for one in (pair.content_id, pair.other_id)})):
+        for image in self._store.images(
+            sorted({content_id for pair in pairs for content_id in (pair.content_id, pair.other_id)})
+        ):
             by_content.setdefault(image.content.id, []).append(image)
         return copy_groups(pairs, by_content, self._keeping, self.folders, self.wanted())
 
@@ -172,25 +178,29 @@ class _Stars:
     def of(self, content_ids: Iterable[int]) -> Iterator[Group]:
         best = {content_id: self._best(content_id) for content_id in content_ids}
         while best:
-            keeper = min(best, key=lambda one: best[one][0])
+            keeper = min(best, key=lambda content_id: best[content_id][0])
             members = set(self._standing.partners(keeper))
             if members:
                 yield self._around(best[keeper][1], members)
             # Only what is in no group yet is compared: the one that beats a content may be kept elsewhere.
             touched = self._standing.drop(members | {keeper})
-            best = {one: entry for one, entry in best.items() if one != keeper and one not in members}
-            best |= {one: self._best(one) for one in touched if one in best}
+            best = {
+                content_id: entry
+                for content_id, entry in best.items()
+                if content_id != keeper and content_id not in members
+            }
+            best |= {content_id: self._best(content_id) for content_id in touched if content_id in best}
 
     def _best(self, content_id: int) -> tuple[tuple[tuple[int, ...], bytes], Image]:
         """Return the best file of a content, after its rank."""
         ranked = [(self._keeping.rank(image, self._standing), image) for image in self._images[content_id]]
-        return min(ranked, key=lambda one: one[0])
+        return min(ranked, key=lambda ranked_image: ranked_image[0])
 
     def _around(self, keeper: Image, members: Iterable[int]) -> Group:
         # The one that is kept is of the content that all others are copies of.
         is_wanted = keeper.content.digest in self._wanted
         images = [keeper] if is_wanted else list(self._images[keeper.content.id])
-        images += [image for one in sorted(members) for image in self._images[one]]
+        images += [image for member_id in sorted(members) for image in self._images[member_id]]
         return _group(Kind.COPY, images, self._keeping, self._standing)
 
 
@@ -212,7 +222,7 @@ def _connected(standing: Standing) -> Iterator[list[int]]:
 def one_inode(images: Iterable[Image]) -> list[list[Image]]:
     """Return the names of each file on disk, in order of path; the first stands for it."""
     by_file: dict[tuple[FileState, int], list[Image]] = {}
-    for image in sorted(images, key=lambda one: one.path):
+    for image in sorted(images, key=lambda image: image.path):
         # Each disk counts its inodes for itself.
         by_file.setdefault((image.state, image.state.device), []).append(image)
     return list(by_file.values())
@@ -220,7 +230,7 @@ def one_inode(images: Iterable[Image]) -> list[list[Image]]:
 
 def _group(kind: Kind, images: Sequence[Image], keeping: Keeping, standing: Standing) -> Group:
     files = {same[0].path: same for same in one_inode(images)}
-    keeper, *others = sorted((same[0] for same in files.values()), key=lambda one: keeping.rank(one, standing))
+    keeper, *others = sorted((same[0] for same in files.values()), key=lambda image: keeping.rank(image, standing))
     names = {path: tuple(other.path for other in same[1:]) for path, same in files.items()}
     why = keeping.why_kept(keeper, others, standing)
     members = [Member(keeper, keep=True, why=why, names=names[keeper.path])]

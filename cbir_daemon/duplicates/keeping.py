@@ -123,10 +123,10 @@ class Standing:
         self._partners: dict[int, dict[int, Partner]] = {}
         self._beaten: dict[int, Beaten] = {}
         for pair in pairs:
-            one, other = images[pair.content_id][0].content, images[pair.other_id][0].content
+            first, second = (images[content_id][0].content for content_id in (pair.content_id, pair.other_id))
             area, other_area = _or_all(pair.overlap), _or_all(pair.other_overlap)
-            self._put(one, other, area, other_area, pair.score)
-            self._put(other, one, other_area, area, pair.score)
+            self._put(first, second, area, other_area, pair.score)
+            self._put(second, first, other_area, area, pair.score)
 
     def _put(self, content: Content, other: Content, own_area: float, area: float, score: float) -> None:
         shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(other.picture)))
@@ -200,13 +200,15 @@ class Rule:
 def _beaten(content: Content, partners: Iterable[Partner]) -> Beaten:
     by_pixels = by_bytes = by_extent = False
     own_pixels, own_density = pixels(content), _density(content)
-    for one in partners:
-        seen, own_seen = pixels(one.content) * one.area, own_pixels * one.own_area
+    for partner in partners:
+        seen, own_seen = pixels(partner.content) * partner.area, own_pixels * partner.own_area
         by_pixels |= seen > FINER * own_seen
-        by_extent |= one.share < WHOLE <= one.own_share
+        by_extent |= partner.share < WHOLE <= partner.own_share
         # A part of a picture, or one of another size, may need more bytes a pixel and tells nothing about this one.
-        alike = min(one.own_share, one.share) >= WHOLE and seen <= FINER * own_seen and own_seen <= FINER * seen
-        by_bytes |= alike and one.content.format == content.format and _density(one.content) > DENSER * own_density
+        alike = min(partner.own_share, partner.share) >= WHOLE and seen <= FINER * own_seen and own_seen <= FINER * seen
+        by_bytes |= (
+            alike and partner.content.format == content.format and _density(partner.content) > DENSER * own_density
+        )
     return Beaten(by_pixels, by_bytes, by_extent)
 
 

@@ -161,7 +161,7 @@ class Pairing:
                 continue
             if self._looks is not None:
                 found = self._looks.without_shots(content_id, vector, found)
-            pairs += [_pair(content_id, one) for one in found]
+            pairs += [_pair(content_id, copy) for copy in found]
             pictures |= self._pictures(content_id, vector, found)
             sightings += self._watchlist.sightings(digests[content_id], vector)
             done.append(content_id)
@@ -173,8 +173,8 @@ class Pairing:
     def _pictures(self, content_id: int, vector: bytes, found: Sequence[Found]) -> dict[int, float]:
         """Return content id -> share of its area that is picture, for a content that has copies and for those."""
         # Plain bars are looked for in one image after the other: only those that have a copy pay for it.
-        vectors = {content_id: vector, **self._store.vectors([one.content_id for one in found])} if found else {}
-        return {one: matching.picture_share(as_vectors([row])[0]) for one, row in vectors.items()}
+        vectors = {content_id: vector, **self._store.vectors([copy.content_id for copy in found])} if found else {}
+        return {shown_id: matching.picture_share(as_vectors([row])[0]) for shown_id, row in vectors.items()}
 
     def _alert(self) -> bool:
         """Decide on the next new files; False when there were none."""
@@ -188,7 +188,7 @@ class Pairing:
     def _alerts(self, images: Sequence[Image]) -> Iterator[NewAlert]:
         digests = list({image.content.digest for image in images})
         away, back = self._store.away_since(digests), self._store.put_back(digests)
-        wanted = {one.digest for one in self._store.decisions() if one.digest == one.other_digest}
+        wanted = {decision.digest for decision in self._store.decisions() if decision.digest == decision.other_digest}
         sighted = self._store.sighted(digests)
         for image in images:
             digest = image.content.digest
@@ -240,7 +240,7 @@ def _done(pair: Pair, image: Image, other: Image) -> str:
     done, shares = pair.transform or Transform(), (pair.other_overlap, pair.overlap)
     if image.content.id == pair.content_id:
         done, shares = _reversed(done), (pair.overlap, pair.other_overlap)
-    areas = [one.content.width_px * one.content.height_px for one in (image, other)]
+    areas = [shown.content.width_px * shown.content.height_px for shown in (image, other)]
     return wording.edits(
         wording.Edit(
             Kind.COPY,
@@ -266,7 +266,7 @@ def _is_older(image: Image, other: Image) -> bool:
     Of two that came at once, and that would name each other, one is the original: the one last changed earlier, or else
     the one that was indexed first.
     """
-    first, second = ((one.since, one.state.mtime_ns, one.file_id) for one in (image, other))
+    first, second = ((file.since, file.state.mtime_ns, file.file_id) for file in (image, other))
     return first < second
 
 

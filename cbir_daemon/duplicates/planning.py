@@ -63,14 +63,14 @@ class _Judge:
     def _keeper(self, image: Image, kept: Iterable[Image]) -> Image | None:
         """Return the image that stays in the place of this one: of the same bytes, or else a verified copy."""
         kept = list(kept)
-        same = (one for one in kept if one.content.id == image.content.id)
-        copies = (one for one in kept if one.content.id in self._copies_of(image.content.id))
+        same = (candidate for candidate in kept if candidate.content.id == image.content.id)
+        copies = (candidate for candidate in kept if candidate.content.id in self._copies_of(image.content.id))
         return next(same, None) or next(copies, None)
 
     def _copies_of(self, content_id: int) -> set[int]:
         if content_id not in self._copies:
             pairs = self._store.pairs(content_id)
-            self._copies[content_id] = {one.content_id + one.other_id - content_id for one in pairs}
+            self._copies[content_id] = {pair.content_id + pair.other_id - content_id for pair in pairs}
         return self._copies[content_id]
 
     def _objection(self, line: Line, image: Image | None, keeper: Image | None) -> str:

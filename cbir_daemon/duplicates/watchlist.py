@@ -95,7 +95,7 @@ class WatchList:
     def sightings(self, digest: bytes, vector: bytes) -> list[Sighting]:
         """Return which works a content contains."""
         works = self._works
-        exact = [i for i, one in enumerate(works.digests) if one == digest]
+        exact = [row for row, work_digest in enumerate(works.digests) if work_digest == digest]
         rows = [row for row in self._candidates(works, vector) if row not in exact]
         found = {
             row: score
@@ -126,10 +126,10 @@ class WatchList:
         same = self._store.content_by_digest(work.digest)
         found = [] if same is None else [Sighting(work.id, work.digest, Kind.EXACT, 1.0)]
         copies = self._searcher.copies(vector, without=None if same is None else same.id)
-        scores = {one.content_id: one.score for one in copies}
+        scores = {copy.content_id: copy.score for copy in copies}
         scores |= self._in_parts(vector, {*scores, *([] if same is None else [same.id])})
         digests = {image.content.id: image.content.digest for image in self._store.images(list(scores))}
-        best = sorted(scores.items(), key=lambda one: (-one[1], one[0]))
+        best = sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
         return found + [
             Sighting(work.id, digests[content_id], Kind.COPY, score)
             for content_id, score in best
@@ -154,7 +154,7 @@ class WatchList:
             return []
         content = as_vectors([vector])
         judged = matching.judge(content[0], works, threshold=self._copy_threshold)
-        return [one.score if one.is_copy else None for one in judged]
+        return [judgement.score if judgement.is_copy else None for judgement in judged]
 
 
 def _listed(rows: Sequence[tuple[int, bytes, bytes]]) -> _Works:

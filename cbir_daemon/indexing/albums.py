@@ -211,17 +211,17 @@ class Albums:
         with self._turn:
             if self._watcher is None or self._line is None:
                 return album.state
-            one = self._watches.setdefault(album.path, _Watch())
-            one.mounts, one.limits = self._mounts_of(album.path), events.limits()
+            record = self._watches.setdefault(album.path, _Watch())
+            record.mounts, record.limits = self._mounts_of(album.path), events.limits()
             if album.state == "missing":
                 self._watcher.forget(album.path)
                 return album.state
             if self._watcher.stands(album.path) and not self._watcher.is_alive(album.path):
                 logger.warning("watch died album=%s", os.fsdecode(album.path))
-                one.restarts += 1
+                record.restarts += 1
                 self._watcher.forget(album.path)
             state = "polling"
-            if not self._is_heard(album.path, one.mounts[0]):
+            if not self._is_heard(album.path, record.mounts[0]):
                 self._watcher.forget(album.path)
             elif self._watcher.watch(album.path):
                 state = "watching"
@@ -250,10 +250,10 @@ class Albums:
 
     def _events_lost(self, root: bytes) -> None:
         """Have an album walked whose events were lost; called by a watching thread, so it waits for nothing."""
-        one = self._watches.get(root)
-        if one is not None:
-            one.overflows += 1
-            one.lost_at = time.monotonic()
+        record = self._watches.get(root)
+        if record is not None:
+            record.overflows += 1
+            record.lost_at = time.monotonic()
         logger.warning("events lost album=%s hint=it is walked through now", os.fsdecode(root))
         if self._line is not None:
             self._line.request_scan(root)
@@ -305,12 +305,12 @@ class Albums:
 
     def _is_outdated(self, album: Album, limits: tuple[int, ...]) -> bool:
         assert self._watcher is not None
-        root, one = album.path, self._watches.setdefault(album.path, _Watch())
-        if one.mounts != self._mounts_of(root):
+        root, record = album.path, self._watches.setdefault(album.path, _Watch())
+        if record.mounts != self._mounts_of(root):
             return True
         if self._watcher.stands(root) and not self._watcher.is_alive(root):
             return True
-        return one.limits != limits and bool(self._watcher.watched(root).refused)
+        return record.limits != limits and bool(self._watcher.watched(root).refused)
 
     def _begin_anew(self, album: Album) -> None:
         assert self._watcher is not None
@@ -323,11 +323,11 @@ class Albums:
 
     def report(self, album: Album) -> AlbumReport:
         """Return how an album is watched."""
-        one = self._watches.get(album.path, _Watch())
+        record = self._watches.get(album.path, _Watch())
         out_of_reach = 0 if self._line is None else self._line.out_of_reach(album.id)
         unwatched = len(self._watched(album.path).refused)
-        kind = one.mounts[0].type if one.mounts else filesystems.UNKNOWN.type
-        return AlbumReport(kind, unwatched, one.overflows, one.restarts, out_of_reach)
+        kind = record.mounts[0].type if record.mounts else filesystems.UNKNOWN.type
+        return AlbumReport(kind, unwatched, record.overflows, record.restarts, out_of_reach)
 
     def _watched(self, root: bytes) -> Watched:
         watcher = self._watcher
@@ -365,11 +365,11 @@ class Albums:
             yield Problem(
                 f"album {shown}: {count} folders are polled, not watched: {watched.why}", watched.advice or closed
             )
-        one = self._watches.get(album.path, _Watch())
-        if one.lost_at >= 0 and time.monotonic() - one.lost_at < RECENT_S:
+        record = self._watches.get(album.path, _Watch())
+        if record.lost_at >= 0 and time.monotonic() - record.lost_at < RECENT_S:
             yield Problem(
-                f"album {shown}: so much happened at once that the kernel lost events, {one.overflows} times since the"
-                " start; it was walked through instead",
+                f"album {shown}: so much happened at once that the kernel lost events, {record.overflows} times since"
+                " the start; it was walked through instead",
                 f"to hear of more at once: {_larger_queue()}",
             )
 

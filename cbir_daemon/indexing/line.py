@@ -264,7 +264,7 @@ class Ingest:
         now = time.monotonic()
         albums = self._store.albums()
         # An album that was removed would be due for ever.
-        self._plans = {one.id: self._plans[one.id] for one in albums if one.id in self._plans}
+        self._plans = {album.id: self._plans[album.id] for album in albums if album.id in self._plans}
         for album in albums:
             plan = self._plans.get(album.id)
             if plan is None or now >= plan.walk_at:
@@ -557,17 +557,17 @@ class Ingest:
         by_album: dict[int, list[Gone]] = {}
         suspect: set[int] = set()
         roots = {album.id: album.path for album in self._store.albums()}
-        for one in gone:
-            rows = self._store.file_states(one.album_id, one.path)
-            if not rows or one.album_id not in roots:
+        for lost in gone:
+            rows = self._store.file_states(lost.album_id, lost.path)
+            if not rows or lost.album_id not in roots:
                 continue
-            device = walk.device_at(walk.joined(roots[one.album_id], one.path))
-            if one.album_id in self._accepted or all(
+            device = walk.device_at(walk.joined(roots[lost.album_id], lost.path))
+            if lost.album_id in self._accepted or all(
                 losses.may_forget(path, row, device, self._rules) for path, row in rows.items()
             ):
-                by_album.setdefault(one.album_id, []).append(one)
+                by_album.setdefault(lost.album_id, []).append(lost)
             else:
-                suspect.add(one.album_id)
+                suspect.add(lost.album_id)
         for album in self._store.albums():
             if album.id in by_album and (album.id in self._accepted or walk.has_entries(album.path)):
                 self._commit(by_album[album.id])
@@ -641,7 +641,7 @@ def _has_left(path: bytes, state: FileState) -> bool:
 
 
 def _album_of(albums: Sequence[Album], path: bytes) -> Album | None:
-    return next((one for one in albums if path == one.path or path.startswith(one.path + b"/")), None)
+    return next((album for album in albums if path == album.path or path.startswith(album.path + b"/")), None)
 
 
 def _close(results: object) -> None:

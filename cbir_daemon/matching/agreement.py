@@ -88,7 +88,9 @@ def overlaps(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: 
     correlations, evidence_px = _correlated(products.sum(axis=(2, 3)), evidence)
     by_rows, by_columns = (_without_strip(products.sum(axis=axis), evidence) for axis in (3, 2))
     rows_win = by_rows[0] >= by_columns[0]
-    spared, spared_px = (np.where(rows_win, one, two) for one, two in zip(by_rows, by_columns, strict=True))
+    spared, spared_px = (
+        np.where(rows_win, of_rows, of_columns) for of_rows, of_columns in zip(by_rows, by_columns, strict=True)
+    )
     return Overlaps(own, other, correlations, everything.sum(axis=(1, 2)) * pixels, evidence_px, spared, spared_px)
 
 
@@ -102,7 +104,7 @@ def _directions(images: Floats) -> Floats:
     """
     across, down = np.diff(images, axis=2)[:, :-1], np.diff(images, axis=1)[:, :, :-1]
     squares, other_squares, product = (
-        np.sum(one * other, axis=(1, 2)) for one, other in ((across, across), (down, down), (across, down))
+        np.sum(slope * second, axis=(1, 2)) for slope, second in ((across, across), (down, down), (across, down))
     )
     larger = np.hypot(squares - other_squares, 2 * product)
     share = (1 - larger / np.maximum(squares + other_squares, 1e-6)) / 2
@@ -176,7 +178,7 @@ def polish(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: Fl
 
 
 def _rows_of(found: Overlaps, rows: NDArray[np.bool_]) -> Overlaps:
-    return Overlaps(*(getattr(found, one.name)[rows] for one in fields(found)))
+    return Overlaps(*(getattr(found, column.name)[rows] for column in fields(found)))
 
 
 def _equations(found: Overlaps) -> tuple[Floats, Floats]:

@@ -93,17 +93,17 @@ def judge(
     if given is not None:
         return judged
     return [
-        _with_tone(one, image, other, matrix)
-        for one, other, matrix in zip(judged, others, aligned.lies.maps, strict=True)
+        _with_tone(judgement, image, other, matrix)
+        for judgement, other, matrix in zip(judged, others, aligned.lies.maps, strict=True)
     ]
 
 
-def _with_tone(one: Judgement, image: Floats, other: Floats, matrix: Floats) -> Judgement:
+def _with_tone(judgement: Judgement, image: Floats, other: Floats, matrix: Floats) -> Judgement:
     # A third of a millisecond each, so of copies only.
-    if not one.is_copy:
-        return one
-    tone = tone_of(image, other, matrix, invert=one.transform.invert)
-    return replace(one, tone=tone, around=around(image, matrix))
+    if not judgement.is_copy:
+        return judgement
+    tone = tone_of(image, other, matrix, invert=judgement.transform.invert)
+    return replace(judgement, tone=tone, around=around(image, matrix))
 
 
 @dataclass(frozen=True, slots=True)

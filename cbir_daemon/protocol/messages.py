@@ -77,7 +77,7 @@ class Request:
 def _field(message: Mapping[str, Any], name: str, types: tuple[type, ...], default: Any = None) -> Any:  # noqa: ANN401 -- JSON
     value = message.get(name, default)
     if not isinstance(value, types) or isinstance(value, bool):
-        expected = " or ".join(one.__name__ for one in types)
+        expected = " or ".join(accepted.__name__ for accepted in types)
         raise BadRequestError(f"field {name!r} must be {expected}")
     if isinstance(value, str) and _sayable(value) != value:
         raise BadRequestError(f"field {name!r} holds half a surrogate pair")
@@ -202,7 +202,9 @@ def refusal(request_id: int | str | None, error: CbirError, clock: int) -> Json:
 
 
 # Not all subclasses: those of other rooms go by the code of the class that they come from.
-ERRORS = {one.code: one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, CbirError)}
+ERRORS = {
+    error.code: error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, CbirError)
+}
 """Wire code -> class, for the client to raise what the daemon raised."""
 
 

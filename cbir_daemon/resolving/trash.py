@@ -83,7 +83,7 @@ def _mounts() -> list[Path]:
 
 def _mount_of(path: Path, mounts: list[Path]) -> Path:
     real = path.resolve()
-    return max((one for one in mounts if real.is_relative_to(one)), key=lambda one: len(one.parts))
+    return max((mount for mount in mounts if real.is_relative_to(mount)), key=lambda mount: len(mount.parts))
 
 
 def _top_of(trash: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """When inverted lists are made, grow and are saved, and what is used of them in the meantime.
 
-In: rows that grow.  Out: rows worth scoring exactly, or None: score all.  Never here: scores, what a list is (`inverted_lists`).
+In: rows that grow.  Out: rows worth scoring exactly, or None: score all.  Never here: scores, what a
+list is (`inverted_lists`).
 
 One background thread calls `step`; any thread asks.  What the lists do not cover yet is proposed as a whole, so they
 may lag as far as they like.

@@ -90,8 +90,8 @@ class FrozenRows:
 
     def release(self) -> None:
         """Give back the memory that reading took: the pages stay in the system's cache, and are mapped when read."""
-        for one in self._maps:
-            one.madvise(mmap.MADV_DONTNEED)
+        for mapped in self._maps:
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class Rows:

@@ -97,8 +97,8 @@ class Snapshot:
         views = [matching.join_views(query) for query in queries]
         proposed = self._candidates.joined_rows(views, self._rows)
         if proposed is None:
-            proposed = [self._likeliest(one.coarse) for one in views]
-        found = [self._joint(rows, one, limit) for rows, one in zip(proposed, views, strict=True)]
+            proposed = [self._likeliest(asked.coarse) for asked in views]
+        found = [self._joint(rows, asked, limit) for rows, asked in zip(proposed, views, strict=True)]
         self._rows.release()
         return found
 

@@ -166,9 +166,9 @@ class Lists:
         crops, wholes, frames = (
             _owned(parts)
             for parts in (
-                [one.crops for one in views],
-                [np.concatenate([one.crops[: one.wholes], -one.crops[: one.wholes]]) for one in views],
-                [one.frames for one in views],
+                [asked.crops for asked in views],
+                [np.concatenate([asked.crops[: asked.wholes], -asked.crops[: asked.wholes]]) for asked in views],
+                [asked.frames for asked in views],
             )
         )
         faiss.omp_set_num_threads(THREADS)

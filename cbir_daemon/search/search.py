@@ -120,14 +120,22 @@ class Search:
         self, content_id: int, vector: bytes, ids: NDArray[np.int64], guesses: matching.Guesses, known: Container[int]
     ) -> list[Found]:
         query, copies = as_vectors([vector])[0], list[Found]()
-        wanted = [row for row, one in enumerate(ids.tolist()) if one != content_id and one not in known]
+        wanted = [
+            row
+            for row, candidate_id in enumerate(ids.tolist())
+            if candidate_id != content_id and candidate_id not in known
+        ]
         for start in range(0, len(wanted), JOINED_ROUND):
             stored = self.store.vectors([int(ids[row]) for row in wanted[start : start + JOINED_ROUND]])
             rows = [row for row in wanted[start : start + JOINED_ROUND] if int(ids[row]) in stored]
             others = as_vectors([stored[int(ids[row])] for row in rows])
             given = guesses.some(np.array(rows, dtype=np.int64))
             judged = matching.judge(query, others, threshold=self.copy_threshold, given=given)
-            found = [_copy(int(ids[row]), one) for row, one in zip(rows, judged, strict=True) if one.is_copy]
+            found = [
+                _copy(int(ids[row]), judgement)
+                for row, judgement in zip(rows, judged, strict=True)
+                if judgement.is_copy
+            ]
             copies += found
             if len(found) <= JOINED_ROUND // 2:
                 return copies
@@ -156,11 +164,12 @@ class Search:
         copies = self._verified(query, list(dict.fromkeys(ordered)), QUERY_ROUND)
         found_ids = {found.content_id for found in copies}
         # What resembles is the map's neighbourhood, and without a map what the codes say.
-        similar = self._alike(query, [one for one in near or ranked if one not in found_ids])[:limit]
+        similar = self._alike(query, [near_id for near_id in near or ranked if near_id not in found_ids])[:limit]
         if snapshot.map is None or position is None:
             return [*copies, *similar]
         return [
-            replace(one, map_distance=snapshot.map.distance(one.content_id, position)) for one in (*copies, *similar)
+            replace(match, map_distance=snapshot.map.distance(match.content_id, position))
+            for match in (*copies, *similar)
         ]
 
     def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
@@ -187,20 +196,24 @@ class Search:
             some = content_ids[start : start + at_once]
             found = self._judged(query, some)
             copies += found
-            if not {one.content_id for one in found}.intersection(some[at_once // 2 :]):
+            if not {copy.content_id for copy in found}.intersection(some[at_once // 2 :]):
                 break
         return sorted(copies, key=lambda found: (-found.score, found.content_id))
 
     def _judged(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
         ids, stored = self._vectors(content_ids)
         judgements = matching.judge(query, stored, threshold=self.copy_threshold) if ids else []
-        return [_copy(content_id, one) for content_id, one in zip(ids, judgements, strict=True) if one.is_copy]
+        return [
+            _copy(content_id, judgement)
+            for content_id, judgement in zip(ids, judgements, strict=True)
+            if judgement.is_copy
+        ]
 
     def _alike(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
         ids, stored = self._vectors(content_ids)
         scores = matching.likeness(query, stored).tolist() if ids else []
         found = [Found(content_id, Kind.SIMILAR, score, None) for content_id, score in zip(ids, scores, strict=True)]
-        return sorted(found, key=lambda one: (-one.score, one.content_id))
+        return sorted(found, key=lambda match: (-match.score, match.content_id))
 
     def _vectors(self, content_ids: Sequence[int]) -> tuple[list[int], NDArray[np.uint8]]:
         # A content may have gone since the snapshot was taken: what the store no longer has is no match.

@@ -240,7 +240,9 @@ class Server:
             if most < held[pid] + 2 or len(self._leaving) >= self._max_connections:
                 return False
             candidates = [
-                (guest.heard_s, id(guest), one) for one, guest in self._connections.items() if guest.pid == greedy
+                (guest.heard_s, id(guest), connection)
+                for connection, guest in self._connections.items()
+                if guest.pid == greedy
             ]
             victim = min(candidates)[-1]
             self._leaving.append(self._connections.pop(victim))

@@ -40,7 +40,7 @@ def put_matched(
     connection.executemany(
         "UPDATE content SET picture = ? WHERE id = ?", [(share, content_id) for content_id, share in pictures.items()]
     )
-    connection.executemany("UPDATE content SET matched = 1 WHERE id = ?", [(one,) for one in content_ids])
+    connection.executemany("UPDATE content SET matched = 1 WHERE id = ?", [(content_id,) for content_id in content_ids])
     # A content may have gone since it was found: its pairs go with it.
     connection.executemany(
         "INSERT OR REPLACE INTO pair (content_id, other_id, score, overlap, other_overlap, flip, turn, angle, invert)"
@@ -113,7 +113,7 @@ def put_decisions(connection: sqlite3.Connection, decided: Iterable[Decision]) -
     """Write decisions that are not known yet; return how many those are."""
     cursor = connection.executemany(
         "INSERT OR IGNORE INTO decision VALUES (min(?1, ?2), max(?1, ?2), ?3)",
-        [(one.digest, one.other_digest, one.decided_at) for one in decided],
+        [(decision.digest, decision.other_digest, decision.decided_at) for decision in decided],
     )
     return cursor.rowcount
 

@@ -11,12 +11,20 @@ from cbir_daemon.store.records import AlertMatch, AlertRecord, NewAlert, Sighted
 
 def put_alerts(connection: sqlite3.Connection, file_ids: Iterable[int], alerts: Iterable[NewAlert], now: float) -> None:
     """Write alerts together with the fact that their files were decided upon (invariant I3)."""
-    connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(one,) for one in file_ids])
+    connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(file_id,) for file_id in file_ids])
     connection.executemany(
         "INSERT INTO alert (time, path, kind, matches, message, returned, watched) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (now, one.path, one.kind, _to_json(one.matches), one.message, one.returned, _names_to_json(one.watched))
-            for one in alerts
+            (
+                now,
+                alert.path,
+                alert.kind,
+                _to_json(alert.matches),
+                alert.message,
+                alert.returned,
+                _names_to_json(alert.watched),
+            )
+            for alert in alerts
         ],
     )
 
@@ -87,8 +95,8 @@ def _from_json(text: str) -> tuple[AlertMatch, ...]:
 
 
 def _names_to_json(watched: Iterable[Sighted]) -> str:
-    return json.dumps([[one.name, one.kind, one.score] for one in watched])
+    return json.dumps([[work.name, work.kind, work.score] for work in watched])
 
 
 def _names_from_json(text: str) -> tuple[Sighted, ...]:
-    return tuple(Sighted(*one) for one in json.loads(text))
+    return tuple(Sighted(*row) for row in json.loads(text))

@@ -28,7 +28,7 @@ def _free_name(connection: sqlite3.Connection, name: str) -> str:
     """Return `name`, with a number behind it when another work has it: files of many folders have the same names."""
     taken = {row[0] for row in connection.execute("SELECT name FROM work")}
     names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
-    return next(one for one in names if one not in taken)
+    return next(name for name in names if name not in taken)
 
 
 def remove(connection: sqlite3.Connection, work_id: int) -> bool:
@@ -52,16 +52,16 @@ def vectors(connection: sqlite3.Connection) -> list[tuple[int, bytes, bytes]]:
 
 def put_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting], *, tell: bool) -> None:
     """Write where works were seen; with `tell` the files of what was not known yet are to be decided upon again."""
-    for one in sightings:
+    for sighting in sightings:
         # A work may have gone since it was seen.
         new = connection.execute(
             "INSERT OR IGNORE INTO sighting SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM work WHERE id = ?1)",
-            (one.work_id, one.digest, one.kind, one.score),
+            (sighting.work_id, sighting.digest, sighting.kind, sighting.score),
         ).rowcount
         if new and tell:
             connection.execute(
                 "UPDATE file SET alert_due = 1 WHERE content_id = (SELECT id FROM content WHERE digest = ?)",
-                (one.digest,),
+                (sighting.digest,),
             )
 
 

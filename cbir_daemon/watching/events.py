@@ -210,7 +210,7 @@ class Watcher:
         observer = self._observers.get(root)
         if observer is None or observer.kernel.identity != _identity(root):
             return False
-        return all(one.is_alive() for one in (observer, observer.kernel, *observer.emitters))
+        return all(thread.is_alive() for thread in (observer, observer.kernel, *observer.emitters))
 
     def watched(self, root: bytes) -> Watched:
         """Return how an album is doing; of one that is not watched, why the kernel refused it."""

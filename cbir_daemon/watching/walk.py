@@ -231,7 +231,7 @@ def _walk(
                 # Tried again by the next look.
                 folders[path] = Folder(-1, -1, -1, young=True)
         else:
-            stack += inner if known is None else [one for one in inner if one not in known]
+            stack += inner if known is None else [folder for folder in inner if folder not in known]
             listed.append(path)
             files |= found
     heartbeat.beat()

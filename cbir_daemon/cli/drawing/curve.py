@@ -43,8 +43,8 @@ def draw_curve(curve: Curve, form: str) -> bytes:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cbir", "axes.edgecolor": "#888884"}):
         figure = Figure(SIZE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
         upper, lower = figure.subplots(2, sharex=True)
-        _draw_scores(upper, curve, "trustworthiness", [one.trustworthiness for one in curve.points])
-        _draw_scores(lower, curve, "neighbour recall", [one.neighbor_recall for one in curve.points])
+        _draw_scores(upper, curve, "trustworthiness", [point.trustworthiness for point in curve.points])
+        _draw_scores(lower, curve, "neighbour recall", [point.neighbor_recall for point in curve.points])
         _draw_neighbors(lower, tried_neighbors(curve))
         figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
         chosen = curve.chosen
@@ -98,6 +98,6 @@ def _draw_neighbors(axes: Axes, tried: Sequence[int]) -> None:
     # Explicit limits, since those of a single candidate would be a point.
     axes.set_xlim(tried[0] / EDGE, tried[-1] * EDGE)
     axes.set_xscale("log")
-    axes.set_xticks(tried, labels=[str(one) for one in tried])
+    axes.set_xticks(tried, labels=[str(value) for value in tried])
     axes.minorticks_off()
     axes.set_xlabel("n_neighbors", color=INK)

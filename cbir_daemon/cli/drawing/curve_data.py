@@ -39,7 +39,7 @@ class Curve:
     @property
     def points(self) -> tuple[Point, ...]:
         """Every point, series after series."""
-        return tuple(point for one in self.series for point in one.points)
+        return tuple(point for line in self.series for point in line.points)
 
 
 def curve_of(model: Mapping[str, Any]) -> Curve:
@@ -48,21 +48,21 @@ def curve_of(model: Mapping[str, Any]) -> Curve:
     The choice is a point of it, or stands alone when a fit took over what an earlier one had found.
     """
     scores: dict[tuple[int, int], list[tuple[float, float]]] = {}
-    for one in (*model["curve"], *([] if _was_tried(model) else [model])):
-        key = (one["n_neighbors"], one["n_components"])
-        scores.setdefault(key, []).append((one["trustworthiness"], one["neighbor_recall"]))
+    for trial in (*model["curve"], *([] if _was_tried(model) else [model])):
+        key = (trial["n_neighbors"], trial["n_components"])
+        scores.setdefault(key, []).append((trial["trustworthiness"], trial["neighbor_recall"]))
     points = [Point(*key, *map(fmean, zip(*values, strict=True))) for key, values in sorted(scores.items())]
     by_components: dict[int, list[Point]] = {}
     for point in points:
         by_components.setdefault(point.n_components, []).append(point)
     series = [Series(n_components, tuple(some)) for n_components, some in by_components.items()]
-    series.sort(key=lambda one: (-len(one.points), one.n_components))
-    chosen = next(one for one in points if _is_choice(one, model))
+    series.sort(key=lambda line: (-len(line.points), line.n_components))
+    chosen = next(point for point in points if _is_choice(point, model))
     return Curve(tuple(series), chosen)
 
 
 def _was_tried(model: Mapping[str, Any]) -> bool:
-    pairs = {(one["n_neighbors"], one["n_components"]) for one in model["curve"]}
+    pairs = {(trial["n_neighbors"], trial["n_components"]) for trial in model["curve"]}
     return (model["n_neighbors"], model["n_components"]) in pairs
 
 

@@ -23,7 +23,7 @@ TEMPLATE: Final = "map.html"
 STYLE: Final = "map.css"
 SCRIPT: Final = "map.js"
 
-ESCAPED: Final = {ord(one): f"\\u{ord(one):04x}" for one in "<>&'"}
+ESCAPED: Final = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'"}
 """What JSON may say in its own escapes, and HTML would read as a tag, an entity or the end of the element."""
 
 
@@ -40,7 +40,7 @@ def page_of(parts: Sequence[tuple[Json, bytes]]) -> bytes:
     data = {
         **{name: parts[0][0][name] for name in ("images", "shown", "groups", "grid_columns", "grid_rows")},
         **_compact(places),
-        "atlases": [[one["first"], one["count"], one["side_px"], one["columns"]] for one, _ in atlases],
+        "atlases": [[atlas["first"], atlas["count"], atlas["side_px"], atlas["columns"]] for atlas, _ in atlases],
     }
     style, script = (_resource(name) for name in (STYLE, SCRIPT))
     filled = {
@@ -70,7 +70,7 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 def policy(style: str, script: str) -> str:
     """Return the Content-Security-Policy: nothing is loaded, and only this style and this script are used."""
     style_hash, script_hash = (
-        base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in (style, script)
+        base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in (style, script)
     )
     return (
         f"default-src 'none'; script-src 'sha256-{script_hash}'; style-src 'sha256-{style_hash}'; img-src blob:;"

@@ -161,10 +161,10 @@ def _exchange(grid: NDArray[np.int64], targets: NDArray[np.float64], stride: int
     for _ in range(ROUNDS):
         for forth, lots in zip(wanted, pairs, strict=True):
             for here, there, between in lots:
-                one, other = taken[here], taken[there]
-                gain = np.where(one >= 0, forth[one] - between, 0.0) - np.where(other >= 0, forth[other] - between, 0.0)
+                near, far = taken[here], taken[there]
+                gain = np.where(near >= 0, forth[near] - between, 0.0) - np.where(far >= 0, forth[far] - between, 0.0)
                 better = gain > 0
-                taken[here[better]], taken[there[better]] = other[better], one[better]
+                taken[here[better]], taken[there[better]] = far[better], near[better]
 
 
 def _pairs(side: int, right: int, down: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:

@@ -98,11 +98,11 @@ def picture(grid: Grid, squares: NDArray[np.uint8], shown: Sequence[Shown], size
     cell_px = cell_side(grid, size_px)
     edge_px = cell_px // 2
     table = np.zeros(len(shown), dtype=ROW)
-    for row, one, (column, line) in zip(table, shown, grid.cells.tolist(), strict=True):
-        border = max(2, cell_px // 14) if one.frame else 0
-        left, top, width, height = _box(one, cell_px, border)
+    for row, image, (column, line) in zip(table, shown, grid.cells.tolist(), strict=True):
+        border = max(2, cell_px // 14) if image.frame else 0
+        left, top, width, height = _box(image, cell_px, border)
         row["box"] = (edge_px + column * cell_px + left, edge_px + line * cell_px + top, width, height)
-        row["colour"], row["border"] = one.frame or (0, 0, 0), border
+        row["colour"], row["border"] = image.frame or (0, 0, 0), border
     across, down = (2 * edge_px + cells * cell_px for cells in (grid.columns, grid.rows))
     canvas = Canvas(across, down, squares.shape[1], "PNG", BACKGROUND)
     return Drawing(canvas, table.tobytes(), squares.tobytes())
@@ -113,10 +113,10 @@ def cell_side(grid: Grid, size_px: int) -> int:
     return max(1, size_px // (max(grid.columns, grid.rows) + 1))
 
 
-def _box(one: Shown, cell_px: int, border: int) -> tuple[int, int, int, int]:
+def _box(image: Shown, cell_px: int, border: int) -> tuple[int, int, int, int]:
     """Return left, top, width and height of a picture in the middle of its cell, in the image's shape."""
     most = max(1, cell_px - max(1, cell_px // 12) - 2 * border)
-    longer = max(one.width_px, one.height_px, 1)
-    width = max(1, round(most * one.width_px / longer))
-    height = max(1, round(most * one.height_px / longer))
+    longer = max(image.width_px, image.height_px, 1)
+    width = max(1, round(most * image.width_px / longer))
+    height = max(1, round(most * image.height_px / longer))
     return (cell_px - width) // 2, (cell_px - height) // 2, width, height

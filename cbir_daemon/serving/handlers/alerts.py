@@ -77,10 +77,10 @@ def watch_add(rooms: Rooms, request: Request) -> Reply:
 
 def _found(rooms: Rooms, sightings: Sequence[Sighting]) -> Iterator[Json]:
     """Yield the files in which a work was seen, best first."""
-    for one in sightings:
-        content = rooms.store.content_by_digest(one.digest)
+    for sighting in sightings:
+        content = rooms.store.content_by_digest(sighting.digest)
         for image in rooms.store.images([content.id]) if content is not None else ():
-            yield {"path": path_to_json(image.path), "kind": one.kind, "score": round(one.score, 4)}
+            yield {"path": path_to_json(image.path), "kind": sighting.kind, "score": round(sighting.score, 4)}
 
 
 def watch_remove(rooms: Rooms, request: Request) -> Reply:

@@ -117,7 +117,7 @@ def _arranged(rooms: Rooms, most: int) -> _Map:
     grid = arrange(xy[rows])
     order = np.argsort(along_curve(grid.cells), kind="stable")
     groups = _groups(rooms)
-    places = [_Place(tuple(by_content[one]), groups.get(one)) for one in ids[rows][order].tolist()]
+    places = [_Place(tuple(by_content[content_id]), groups.get(content_id)) for content_id in ids[rows][order].tolist()]
     return _Map(places, replace(grid, cells=grid.cells[order]), len(ids))
 
 
@@ -154,7 +154,7 @@ def _place_to_json(place: _Place, cell: Sequence[int]) -> Json:
         "column": cell[0],
         "row": cell[1],
         "path": path_to_json(first.path),
-        "names": [path_to_json(one.path) for one in others],
+        "names": [path_to_json(image.path) for image in others],
         "width": first.content.width_px,
         "height": first.content.height_px,
         "size": first.content.size_bytes,

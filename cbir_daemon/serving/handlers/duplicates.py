@@ -24,7 +24,12 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply]:
     clock = rooms.store.clock
     groups = rooms.groups.found(None if kind is None else Kind(kind), below, across=across)
     # A file may be in a group of each kind, and wins its space once.
-    spare = {one.image.path: one.image.state.size_bytes for group in groups for one in group.members if not one.keep}
+    spare = {
+        member.image.path: member.image.state.size_bytes
+        for group in groups
+        for member in group.members
+        if not member.keep
+    }
     return paged("groups", map(_group_to_json, groups), clock=clock, saves=sum(spare.values()))
 
 
@@ -69,22 +74,22 @@ def undismiss(rooms: Rooms, request: Request) -> Reply:
 def decisions(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return what was dismissed, oldest first, with the files that it is about now."""
     decided = rooms.store.decisions()
-    digests = {digest for one in decided for digest in (one.digest, one.other_digest)}
+    digests = {digest for decision in decided for digest in (decision.digest, decision.other_digest)}
     found = {digest: rooms.store.content_by_digest(digest) for digest in digests}
     images = rooms.store.images([content.id for content in found.values() if content is not None])
     paths: dict[bytes, list[bytes]] = {}
     for image in images:
         paths.setdefault(image.content.digest, []).append(image.path)
-    return paged("decisions", (_decision_to_json(one, paths) for one in decided))
+    return paged("decisions", (_decision_to_json(decision, paths) for decision in decided))
 
 
-def _decision_to_json(one: Decision, paths: Mapping[bytes, Sequence[bytes]]) -> Json:
+def _decision_to_json(decision: Decision, paths: Mapping[bytes, Sequence[bytes]]) -> Json:
     return {
-        "digest": one.digest.hex(),
-        "other_digest": one.other_digest.hex(),
-        "decided_at": when(one.decided_at),
-        "paths": [path_to_json(path) for path in paths.get(one.digest, ())],
-        "other_paths": [path_to_json(path) for path in paths.get(one.other_digest, ())],
+        "digest": decision.digest.hex(),
+        "other_digest": decision.other_digest.hex(),
+        "decided_at": when(decision.decided_at),
+        "paths": [path_to_json(path) for path in paths.get(decision.digest, ())],
+        "other_paths": [path_to_json(path) for path in paths.get(decision.other_digest, ())],
     }
 
 

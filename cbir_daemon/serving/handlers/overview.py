@@ -44,7 +44,7 @@ def status(rooms: Rooms, request: Request) -> Reply:
             "clock": rooms.store.clock,
             "state": _state(rooms),
             "started_at": when(STARTED_AT),
-            "problems": [{"what": one.what, "do": one.do} for one in problems(rooms)],
+            "problems": [{"what": problem.what, "do": problem.do} for problem in problems(rooms)],
             "albums": albums_to_json(rooms),
             "images": counts.images,
             "errors": counts.errors,

@@ -37,17 +37,19 @@ def problems(rooms: Rooms) -> list[Problem]:
 
 
 def _threads(now: float) -> Iterator[Problem]:
-    for one in heartbeat.all_now():
-        if one.trouble:
-            yield Problem(f"{one.name} waits and tries again: {one.trouble}", "mend that; nothing committed is lost")
-        elif one.due < now and one.waits_for:
-            since_s = now - one.due + heartbeat.STALLED_S
+    for pulse in heartbeat.all_now():
+        if pulse.trouble:
             yield Problem(
-                f"{one.name} has waited {since_s:.0f} s for {one.waits_for}",
+                f"{pulse.name} waits and tries again: {pulse.trouble}", "mend that; nothing committed is lost"
+            )
+        elif pulse.due < now and pulse.waits_for:
+            since_s = now - pulse.due + heartbeat.STALLED_S
+            yield Problem(
+                f"{pulse.name} has waited {since_s:.0f} s for {pulse.waits_for}",
                 "see whether that disk or server answers (dmesg, mount); the daemon goes on when it does",
             )
-        elif one.due < now:
-            yield Problem(f"{one.name} has not been heard of in time", "restart the daemon, and report its log")
+        elif pulse.due < now:
+            yield Problem(f"{pulse.name} has not been heard of in time", "restart the daemon, and report its log")
 
 
 def _disk(rooms: Rooms) -> Iterator[Problem]:
@@ -91,7 +93,7 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
         yield _needs_extra(rooms, waiting)
     if reasons:
         most = ", ".join(
-            f"{count} {code}" for code, count in sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
+            f"{count} {code}" for code, count in sorted(reasons.items(), key=lambda counted: (-counted[1], counted[0]))
         )
         total = sum(reasons.values())
         yield Problem(

@@ -82,13 +82,13 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     facts = rooms.pool.read_image(_source(request))
     found = _search(rooms, facts, kind, limit)
     by_content: dict[int, list[Image]] = {}
-    for image in rooms.store.images([one.content_id for one in found]):
+    for image in rooms.store.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
     matches = [
-        _Match(image, one)
-        for one in found
-        if one.score >= min_score and kind in (None, one.kind)
-        for image in by_content.get(one.content_id, ())
+        _Match(image, match)
+        for match in found
+        if match.score >= min_score and kind in (None, match.kind)
+        for image in by_content.get(match.content_id, ())
     ]
     return _Answer(facts, matches[:limit])
 
@@ -126,9 +126,9 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
     snapshot = rooms.searcher.snapshot
     position = None if kind == Kind.COPY else _position(rooms, snapshot.map, facts, same)
     if position is None:
-        exact = [Found(one.content_id, one.kind, one.score, None) for one in exact]
+        exact = [Found(match.content_id, match.kind, match.score, None) for match in exact]
     others = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit, snapshot)
-    return exact + [one for one in others if same is None or one.content_id != same.id]
+    return exact + [match for match in others if same is None or match.content_id != same.id]
 
 
 def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:
