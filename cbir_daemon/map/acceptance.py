@@ -64,21 +64,21 @@ class Verdict:
     ----------
     compared : int
         Contents asked about; 0 when there was nothing to compare.
-    kept, kept_before : float
-        Share of their true neighbours that are near on the new map and on the one in use, in [0, 1].
+    recall, recall_before : float
+        Mean neighbour recall on the new map and on the one in use, in [0, 1].
     spread : float
         Standard error of the difference.
     """
 
     compared: int = 0
-    kept: float = 0.0
-    kept_before: float = 0.0
+    recall: float = 0.0
+    recall_before: float = 0.0
     spread: float = 0.0
 
     @property
     def accepted(self) -> bool:
         """Whether the new map is not worse, as far as can be told: within two standard errors or `TOLERANCE`."""
-        return self.kept >= self.kept_before - max(TOLERANCE, 2 * self.spread)
+        return self.recall >= self.recall_before - max(TOLERANCE, 2 * self.spread)
 
 
 def compare(
@@ -101,6 +101,6 @@ def compare(
     if len(codes) <= NEAREST or len(rows) == 0:
         return Verdict()
     true_ids = quality.true_neighbors(codes, rows)
-    kept, kept_before = (quality.recall(places, places[rows], true_ids, own=rows) for places in (after, before))
-    spread = float(np.std(kept - kept_before)) / len(rows) ** 0.5
-    return Verdict(len(rows), float(kept.mean()), float(kept_before.mean()), spread)
+    recalls, recalls_before = (quality.recall(places, places[rows], true_ids, own=rows) for places in (after, before))
+    spread = float(np.std(recalls - recalls_before)) / len(rows) ** 0.5
+    return Verdict(len(rows), float(recalls.mean()), float(recalls_before.mean()), spread)

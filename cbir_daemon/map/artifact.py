@@ -109,7 +109,16 @@ def start_folder(models_dir: Path) -> Path:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of our own for writing; it is on the disk when the block ends.
+    """Open a file for writing, readable by its owner only; the data is on the disk when the block ends.
+
+    Parameters
+    ----------
+    path : Path
+        An old file there is written over, in place.
+
+    Yields
+    ------
+    BinaryIO
 
     Raises
     ------
@@ -127,7 +136,16 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def seal(folder: Path, code_version: str, parameters: Mapping[str, int | float | str]) -> tuple[str, bytes]:
-    """Write the manifest of a finished folder and move it to its name.
+    """Write the manifest of a finished folder and move the folder to its name.
+
+    Parameters
+    ----------
+    folder : Path
+        From `start_folder`; holds the model, the codes and the flat map, written and synced.
+    code_version : str
+        How the codes were made from vectors.
+    parameters : mapping of str to number or str
+        Hyper-parameters and seed, for whoever reads the manifest.
 
     Returns
     -------
@@ -189,7 +207,20 @@ def check_artifact(models_dir: Path, artifact: str, sha256: bytes, *, code_versi
 
 
 def check_manifest(models_dir: Path, artifact: str, sha256: bytes, *, code_version: str | None = None) -> Manifest:
-    """Check all that `check_artifact` does but the files themselves, and return the manifest.
+    """Refuse an artifact whose manifest is not the recorded one or is of other versions; return the manifest.
+
+    The files that the manifest lists are not read: `check_artifact` does that.
+
+    Parameters
+    ----------
+    models_dir : Path
+        Folder of all artifacts.
+    artifact : str
+        Name of the artifact's folder.
+    sha256 : bytes
+        Digest of the manifest, recorded when the fit finished.
+    code_version : str, optional
+        How codes are made now; None accepts any.
 
     Raises
     ------
@@ -212,6 +243,13 @@ def remove_artifacts(models_dir: Path, keep: Collection[str]) -> None:
     """Delete every artifact but those named in `keep`, and everything that a killed fit left behind.
 
     Call it only when no fit runs.  A folder that cannot be deleted stays for the next time.
+
+    Parameters
+    ----------
+    models_dir : Path
+        Folder of all artifacts.
+    keep : collection of str
+        Names of artifacts; names that are not there do no harm.
     """
     for folder in models_dir.glob(f"{PREFIX}*"):
         if folder.name not in keep:

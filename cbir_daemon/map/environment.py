@@ -13,10 +13,15 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def child_environment(models_dir: Path, threads: int) -> dict[str, str]:
-    """Return the variables for a child that uses umap-learn.
+    """Return the environment variables for a child that uses umap-learn.
 
-    numba keeps what it compiled below `models_dir`: beside the packages, its default, may be read-only for a service,
-    and each start would compile for 25 s again.  Who sets `NUMBA_CACHE_DIR` has chosen another folder, or shares one.
+    Parameters
+    ----------
+    models_dir : Path
+        numba keeps what it compiled below it: beside the packages, its default, may be read-only for a service, and
+        each start would compile for 25 s again.  A user who sets `NUMBA_CACHE_DIR` has chosen another folder.
+    threads : int
+        For matrix products; numba gets one in any case.
     """
     return {
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),

@@ -40,18 +40,30 @@ def scale(numbers: Floats, terms: int) -> float:
 
 
 def integers(numbers: Floats, by: float) -> NDArray[np.float64]:
-    """Return numbers times the scale `by`, rounded to integers."""
+    """Return numbers times a factor, rounded to integers.
+
+    Parameters
+    ----------
+    numbers : ndarray of float32 or float64
+    by : float
+        The factor, from `scale`.
+
+    Returns
+    -------
+    ndarray of float64
+        Of the shape of `numbers`; each a whole number.
+    """
     multiples = np.multiply(numbers, by, dtype=np.float64)
     return np.rint(multiples, out=multiples)
 
 
-def product(left: Floats, right: Floats) -> NDArray[np.float64]:
+def product(first: Floats, second: Floats) -> NDArray[np.float64]:
     """Return the matrix product of two matrices, each rounded to integers.
 
     Parameters
     ----------
-    left : (n, t) ndarray of float32 or float64
-    right : (t, m) ndarray of float32 or float64
+    first : (n, t) ndarray of float32 or float64
+    second : (t, m) ndarray of float32 or float64
 
     Returns
     -------
@@ -61,14 +73,14 @@ def product(left: Floats, right: Floats) -> NDArray[np.float64]:
     -----
     Each factor is off by half of 2**-22 of its largest number for 256 terms, of 2**-24 for 16.
     """
-    terms = left.shape[1]
-    by_left, by_right = scale(left, terms), scale(right, terms)
-    factors = integers(right, by_right)
-    products = np.empty((len(left), right.shape[1]))
-    for start in range(0, len(left), BLOCK_ROWS):
+    terms = first.shape[1]
+    by_first, by_second = scale(first, terms), scale(second, terms)
+    factors = integers(second, by_second)
+    products = np.empty((len(first), second.shape[1]))
+    for start in range(0, len(first), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        np.matmul(integers(left[rows], by_left), factors, out=products[rows])
-    products /= by_left * by_right
+        np.matmul(integers(first[rows], by_first), factors, out=products[rows])
+    products /= by_first * by_second
     return products
 
 

@@ -19,7 +19,15 @@ NICE = 19
 
 
 def answer(frame: Frame, channel: Channel) -> None:
-    """Fit what the frame asks for; the daemon ends the process."""
+    """Fit a map; the daemon ends the process.
+
+    Parameters
+    ----------
+    frame : Frame
+        Its message has `folder`, a path, and `settings`, the fields of `FitSettings`.
+    channel : Channel
+        Gets a message for each step, then the report with its arrays, or `failed` and `hint` when there is no map.
+    """
     settings = FitSettings(**frame.message["settings"])
 
     def tell(stage: Stage, done: int, total: int, message: str) -> None:

@@ -154,12 +154,12 @@ class Fitting:
         count = len(images.rows)
         self._tell("graph", 0, 1, f"finding the neighbours of {count} images")
 
-        def told(done: int, total: int) -> None:
+        def progress(done: int, total: int) -> None:
             self._tell("graph", done, total, f"found the neighbours of {done} of {total} images that are new")
 
         old = Graph.load(path)
         seed, threads = self._settings.seed, self._settings.threads
-        known = graph.updated(old, images.ids, images.points, seed=seed, threads=threads, progress=told)
+        known = graph.updated(old, images.ids, images.points, seed=seed, threads=threads, progress=progress)
         if old is None or not known.equals(old):
             known.save(path)
         return known
@@ -180,11 +180,11 @@ class Fitting:
             stages.keep(TUNE_STAGE, json.dumps(scores).encode())
             return found
 
-        def told(done: int, total: int, message: str) -> None:
+        def progress(done: int, total: int, message: str) -> None:
             self._tell("tune", done, total, message)
 
         dimensions = (settings.n_components,) if settings.n_components else tuning.N_COMPONENTS
-        return tuning.Search(tuning.candidate_neighbors(fitted), dimensions, trial, told, ready).run()
+        return tuning.Search(tuning.candidate_neighbors(fitted), dimensions, trial, progress, ready).run()
 
     def _recipe(self, chosen: Candidate | WarmStart) -> Recipe:
         return Recipe(chosen.n_neighbors, chosen.n_components, self._settings.seed, self._settings.min_dist)
@@ -198,16 +198,16 @@ class Fitting:
         stages: Stages,
     ) -> umap.UMAP:
         """Fit the chosen map of all images."""
-        if (kept := stages.load(MAP_STAGE)) is not None:
+        if (saved := stages.load(MAP_STAGE)) is not None:
             self._tell("fit", FIT_STEPS // 2, FIT_STEPS, "taking up the map of the fit that was broken off")
-            return joblib.load(io.BytesIO(kept))
+            return joblib.load(io.BytesIO(saved))
 
-        def told(epochs: int, of: int) -> None:
+        def progress(epochs: int, of: int) -> None:
             steps = FIT_STEPS // 2 * epochs // of
             self._tell("fit", steps, FIT_STEPS, f"fitting the map of {len(points)} images: {epochs} of {of} epochs")
 
         start = None if warm is None else carried_over(warm.rows, warm.positions, neighbors, recipe.seed)
-        model = fit_map(points, neighbors, recipe, start=start, told=told)
+        model = fit_map(points, neighbors, recipe, start=start, progress=progress)
         stages.keep(MAP_STAGE, _pickled(model))
         return model
 
@@ -220,16 +220,16 @@ class Fitting:
         stages: Stages,
     ) -> NDArray[np.float32]:
         """Fit the flat map of the same images."""
-        if (kept := stages.load(FLAT_STAGE)) is not None:
-            flat: NDArray[np.float32] = np.load(io.BytesIO(kept), allow_pickle=False)
+        if (saved := stages.load(FLAT_STAGE)) is not None:
+            flat: NDArray[np.float32] = np.load(io.BytesIO(saved), allow_pickle=False)
             return flat
 
-        def told(epochs: int, of: int) -> None:
+        def progress(epochs: int, of: int) -> None:
             steps = FIT_STEPS // 2 + FIT_STEPS // 2 * epochs // of
             self._tell("fit", steps, FIT_STEPS, f"fitting the flat map: {epochs} of {of} epochs")
 
         start = None if warm is None else carried_over(warm.rows, warm.flat, neighbors, self._settings.seed)
-        flat = flatten(model, points, start=start, told=told)
+        flat = flatten(model, points, start=start, progress=progress)
         stages.keep(FLAT_STAGE, _saved(flat))
         return flat
 

@@ -103,9 +103,9 @@ class Graph:
         width = width_of(len(self.ids))
         return Neighbors(self.near[:, :width], self.distances[:, :width]).tied()
 
-    def equals(self, other: Graph) -> bool:
-        """Say whether nothing has changed between two graphs."""
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in self.__slots__)
+    def equals(self, graph: Graph) -> bool:
+        """Return whether two graphs have the same images and the same neighbours."""
+        return all(np.array_equal(getattr(self, name), getattr(graph, name)) for name in self.__slots__)
 
     def save(self, path: Path) -> None:
         """Write the graph to a file, whole or not at all.
@@ -159,6 +159,7 @@ def built(
     seed, threads : int
         For inverted lists.
     progress : callable, optional
+        Gets the images done and the images in all.
     """
     count = len(ids)
     near, distances = _empty(count)
@@ -175,17 +176,28 @@ def updated(
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
 ) -> Graph:
-    """Return the graph of `points`, with what is still true of the old one.
+    """Return the graph of `points`, with what is still true of the graph of the fit before.
 
-    Images that stayed keep their lists, without those that went; new ones are looked up among all and take their places
-    in the lists of the others.  A list that became too short is made anew.
+    Images that stayed keep their lists, without the images that went; new images are looked up among all and take their
+    places in the lists of the others.  A list that became too short is made anew.
 
     Parameters
     ----------
     old : Graph or None
-        Of the time before.
-    ids, points, seed, threads, progress
-        As for `built`.
+        Of the fit before; None makes the graph anew.
+    ids : (n,) ndarray of int64
+        Names of the rows, ascending; at least two.
+    points : (n, f) ndarray of float32
+        Unit rows.
+    seed, threads : int
+        For inverted lists.
+    progress : callable, optional
+        Gets the images done and the images in all.
+
+    Returns
+    -------
+    Graph
+        With up to `EXACT_IMAGES` images the graph that `built` would make, bit for bit.
     """
     count, exact = len(ids), is_exact(len(ids))
     if old is None or (exact and not old.exact) or old.near.shape[1] != _columns(len(old.ids)):
@@ -208,7 +220,15 @@ def updated(
 
 
 def checksums(points: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Return a number for each row that another row has by a chance of 2**-32 at most.
+    """Return a checksum of each row; two rows that differ have the same one with a probability of 2**-32 at most.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+
+    Returns
+    -------
+    (n,) ndarray of uint64
 
     References
     ----------
@@ -334,7 +354,26 @@ def _search(
 def best_of(
     points: NDArray[np.float32], rows: NDArray[np.intp], proposed: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the `k` nearest of what was proposed for each row; what was proposed for few is found by comparing all."""
+    """Return the `k` nearest of the candidates of each row; a row with too few candidates is compared with all.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows.
+    rows : (m,) ndarray of intp
+        Rows of `points` whose neighbours are sought.
+    proposed : (m, p) ndarray of int64
+        Candidates of each of them, rows of `points`; `NOBODY` fills up.  A row is never its own neighbour.
+    k : int
+        1 to n - 1.
+
+    Returns
+    -------
+    near : (m, k) ndarray of int32
+        Nearest first, equals in order of row.
+    distances : (m, k) ndarray of float32
+        Cosine distances in [0, 2].
+    """
     others = (proposed != NOBODY) & (proposed != rows[:, np.newaxis])
     distances = np.full(proposed.shape, np.inf, np.float32)
     at = np.nonzero(others)
@@ -372,11 +411,11 @@ def _is_whole(file: BinaryIO) -> bool:
     size = os.fstat(file.fileno()).st_size - DIGEST_BYTES
     if size < len(MAGIC) or file.read(len(MAGIC)) != MAGIC:
         return False
-    sha256, left = hashlib.sha256(MAGIC), size - len(MAGIC)
-    while left and (data := file.read(min(left, 2**20))):
+    sha256, remaining = hashlib.sha256(MAGIC), size - len(MAGIC)
+    while remaining and (data := file.read(min(remaining, 2**20))):
         sha256.update(data)
-        left -= len(data)
-    if left or file.read() != sha256.digest():
+        remaining -= len(data)
+    if remaining or file.read() != sha256.digest():
         return False
     file.seek(len(MAGIC))
     return True

@@ -57,7 +57,7 @@ CURVE_DECIMALS = 6
 
 FLAT_COMPONENTS = 2
 
-TOLD_EACH_S = 1.0
+REPORT_EACH_S = 1.0
 """Time between two reports of progress within a layout."""
 
 INT32 = np.iinfo(np.int32)
@@ -71,7 +71,7 @@ for _module, _name in (
     if hasattr(_module, _name):
         getattr(_module, _name).enable_caching()
 
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Gets epochs done and epochs in all."""
 
 
@@ -118,7 +118,7 @@ def fit_map(
     recipe: Recipe,
     *,
     start: NDArray[np.float32] | None = None,
-    told: Told | None = None,
+    progress: Progress | None = None,
 ) -> umap.UMAP:
     """Fit a map.
 
@@ -132,8 +132,8 @@ def fit_map(
         What it is made with.
     start : (n, n_components) ndarray of float32, optional
         Where to start a warm fit, which takes fewer and smaller steps; None starts cold.
-    told : callable, optional
-        Gets the progress.
+    progress : callable, optional
+        Gets epochs done and epochs in all.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def fit_map(
     curve = _curve(recipe.min_dist)
     model = _with_graph(neighbors.first(recipe.n_neighbors), recipe, curve)
     first = first_positions(points, recipe.n_components, recipe.seed) if start is None else start
-    model.embedding_ = _laid_out(model, first, curve, warm=start is not None, told=told)
+    model.embedding_ = _laid_out(model, first, curve, warm=start is not None, progress=progress)
     model.transform_mode = "embedding"
     if not np.isfinite(model.embedding_).all():
         raise ModelError(f"the map with {recipe.n_neighbors} neighbours has images without a position")
@@ -187,27 +187,27 @@ def flatten(
     points: NDArray[np.float32],
     *,
     start: NDArray[np.float32] | None = None,
-    told: Told | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Return a map in two dimensions, packed as tightly as UMAP can, from the graph of a fitted one.
 
     Parameters
     ----------
     model : umap.UMAP
-        As `fit_map` returned it.
+        From `fit_map`.
     points : (n, f) ndarray of float32
         What it was fitted on.
     start : (n, 2) ndarray of float32, optional
         Where to start a warm fit; None starts cold.
-    told : callable, optional
-        Gets the progress.
+    progress : callable, optional
+        Gets epochs done and epochs in all.
 
     Returns
     -------
     (n, 2) ndarray of float32
     """
     first = first_positions(points, FLAT_COMPONENTS, model.random_state) if start is None else start
-    return _laid_out(model, first, _curve(0.0), warm=start is not None, told=told)
+    return _laid_out(model, first, _curve(0.0), warm=start is not None, progress=progress)
 
 
 def _curve(min_dist: float) -> tuple[float, float]:
@@ -217,7 +217,7 @@ def _curve(min_dist: float) -> tuple[float, float]:
 
 
 def _laid_out(
-    model: umap.UMAP, first: NDArray[np.float32], curve: tuple[float, float], *, warm: bool, told: Told | None
+    model: umap.UMAP, first: NDArray[np.float32], curve: tuple[float, float], *, warm: bool, progress: Progress | None
 ) -> NDArray[np.float32]:
     """Return where the graph of a model pulls `first`.
 
@@ -247,23 +247,23 @@ def _laid_out(
             model.repulsion_strength,
             model.learning_rate * (WARM_ALPHA if warm else 1.0),
             model.negative_sample_rate,
-            tqdm_kwds=_watched(epochs, told),
+            tqdm_kwds=_watched(epochs, progress),
             move_other=True,
         ),
         dtype=np.float32,
     )
 
 
-def _watched(epochs: int, told: Told | None) -> dict[str, Any]:
+def _watched(epochs: int, progress: Progress | None) -> dict[str, Any]:
     """Return arguments for the progress bar of umap-learn, with which it tells us instead of drawing."""
-    if told is None:
+    if progress is None:
         return {"disable": True}
     # tqdm's second thread never writes while `miniters` is 1.
     return {
         "disable": False,
-        "file": _Bar(epochs, told),
+        "file": _Bar(epochs, progress),
         "bar_format": "{n_fmt}",
-        "mininterval": TOLD_EACH_S,
+        "mininterval": REPORT_EACH_S,
         "miniters": 1,
     }
 
@@ -271,14 +271,14 @@ def _watched(epochs: int, told: Told | None) -> dict[str, Any]:
 class _Bar:
     """What a progress bar is drawn on: a number at a time."""
 
-    def __init__(self, epochs: int, told: Told) -> None:
+    def __init__(self, epochs: int, progress: Progress) -> None:
         self._epochs = epochs
-        self._told = told
+        self._progress = progress
 
     def write(self, text: str) -> None:
         """Pass a number on; returns and blanks are nothing."""
         if text.strip().isdigit():
-            self._told(int(text), self._epochs)
+            self._progress(int(text), self._epochs)
 
     def flush(self) -> None:
         """Do nothing: there is no buffer."""
@@ -301,7 +301,7 @@ def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
     Parameters
     ----------
     model : umap.UMAP
-        As `fit_map` returned it.
+        From `fit_map`.
     neighbors : Neighbors
         Of m new images; exactly `model.n_neighbors` wide.
 

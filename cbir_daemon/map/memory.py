@@ -27,13 +27,33 @@ KIB_PER_MIB = 1024
 
 
 def needed_mib(images: int, features: int, n_neighbors: int) -> float:
-    """Return an upper estimate of the memory that fitting so many codes takes."""
+    """Return an upper estimate of the memory that a fit takes, in MiB.
+
+    Parameters
+    ----------
+    images : int
+        Codes that are fitted.
+    features : int
+        Numbers of each code.
+    n_neighbors : int
+        The largest that is tried.
+    """
     graph_bytes = (WIDTH + SPARE) * GRAPH_BYTES
     return BASE_MIB + images * (features * CODE_BYTES + graph_bytes + n_neighbors * NEIGHBOR_BYTES) / BYTES_PER_MIB
 
 
 def affordable_images(limit_mib: float, features: int, n_neighbors: int) -> int:
-    """Return how many codes can be fitted within `limit_mib`; 0 when not even the libraries fit."""
+    """Return how many codes can be fitted within a limit; 0 when not even the libraries fit.
+
+    Parameters
+    ----------
+    limit_mib : float
+        Memory that the fit may take, in MiB.
+    features : int
+        Numbers of each code.
+    n_neighbors : int
+        The largest that is tried.
+    """
     per_image_mib = needed_mib(1, features, n_neighbors) - BASE_MIB
     return max(0, int((limit_mib - BASE_MIB) / per_image_mib))
 

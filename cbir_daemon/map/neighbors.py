@@ -49,11 +49,11 @@ class Neighbors:
         return Neighbors(self.ids[:, :k], self.distances[:, :k])
 
     def copied(self) -> Neighbors:
-        """Return the same in memory of its own, so that what it was a part of can go."""
+        """Return the neighbours in memory of their own, so that the arrays that they were a part of can be freed."""
         return Neighbors(self.ids.copy(), self.distances.copy())
 
     def tied(self) -> Neighbors:
-        """Return the same with `SMALLEST_DISTANCE` between those that are equal."""
+        """Return the neighbours with distances of at least `SMALLEST_DISTANCE`, duplicates included."""
         return Neighbors(self.ids, np.maximum(self.distances, SMALLEST_DISTANCE))
 
 
@@ -62,6 +62,16 @@ def to_points(codes: NDArray[np.float32]) -> NDArray[np.float32]:
 
     A flat image has the code 0, which has no direction.  It becomes the constant unit vector: codes are free of their
     mean, so this one is at distance 1 from every code and at distance 0 from other flat images.
+
+    Parameters
+    ----------
+    codes : (n, f) ndarray of float32
+        Unit rows free of their mean; rows of zeros for flat images.
+
+    Returns
+    -------
+    (n, f) ndarray of float32
+        A copy.
     """
     points = np.array(codes, dtype=np.float32, order="C")
     points[~points.any(axis=1)] = 1.0 / np.sqrt(points.shape[1])
@@ -90,7 +100,19 @@ def nearest_others(points: NDArray[np.float32], k: int, progress: Callable[[int]
 def nearest_to_rows(
     points: NDArray[np.float32], rows: NDArray[np.intp], k: int, progress: Callable[[int], None] = lambda _: None
 ) -> Neighbors:
-    """Return the `k` nearest others of some rows of `points`, those that are equal at distance 0."""
+    """Return the `k` nearest others of some rows of `points`; a duplicate is at distance 0.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        Unit rows.
+    rows : (m,) ndarray of intp
+        Rows of `points` whose neighbours are sought; none is its own neighbour.
+    k : int
+        1 to n - 1.
+    progress : callable, optional
+        Gets the number of rows done.
+    """
     return _nearest(points, points[rows], k, progress, own=rows)
 
 
@@ -143,7 +165,12 @@ def closer(
 
 
 def block_rows(points: NDArray[np.float32]) -> int:
-    """Return how many queries are compared with all of `points` at once."""
+    """Return how many queries are compared with all of `points` at once, so that a block takes `BLOCK_BYTES`.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+    """
     return max(1, BLOCK_BYTES // (4 * len(points)))
 
 
@@ -216,11 +243,18 @@ def _doubt(points: NDArray[np.float32]) -> float:
 def exact_distances(
     points: NDArray[np.float32], ids: NDArray[np.intp], queries: NDArray[np.float32], rows: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Return the distance of each pair of `points[ids]` and `queries[rows]`, the same in whatever company.
+    """Return the cosine distances of pairs; a pair has the same distance whichever other pairs are asked for.
+
+    Parameters
+    ----------
+    points, queries : (n, f) and (m, f) ndarray of float32
+        Unit rows.
+    ids, rows : (p,) ndarray of intp
+        Of each pair the row of `points` and the row of `queries`.
 
     Returns
     -------
-    ndarray of float32
+    (p,) ndarray of float32
         In [0, 2].
     """
     distances = np.empty(len(ids), np.float32)

@@ -59,7 +59,20 @@ class Map:
         self._flat = np.load(models_dir / name / FLAT_FILE, allow_pickle=False)
 
     def place(self, codes: NDArray[np.float32], *, measured: bool) -> Placement:
-        """Return where `codes` lie, and how far from what was fitted."""
+        """Return where codes lie on the map, and how far from what was fitted.
+
+        Parameters
+        ----------
+        codes : (m, f) ndarray of float32
+            Unit rows free of their mean; rows of zeros for flat images.
+        measured : bool
+            Whether the neighbour recall of each is measured; NaN otherwise.
+
+        Raises
+        ------
+        ModelError
+            When the codes have another number of features than the map, or are not finite.
+        """
         if codes.shape[1] != self._points.shape[1] or not np.isfinite(codes).all():
             raise ModelError(f"the map takes codes of {self._points.shape[1]} finite numbers")
         width = max(self._model.n_neighbors, min(NEAREST, len(self._points)))
@@ -69,12 +82,12 @@ class Map:
         # float64: a mean must not depend on the size of the batch.
         weights = 1.0 / near.distances.astype(np.float64)
         flat = np.einsum("mk,mkd->md", weights / weights.sum(axis=1, keepdims=True), self._flat[near.ids])
-        kept = recall(self._model.embedding_, positions, near.ids) if measured else np.full(len(codes), np.nan)
+        recalls = recall(self._model.embedding_, positions, near.ids) if measured else np.full(len(codes), np.nan)
         return Placement(
             positions,
             flat.astype(np.float32),
             near.distances.mean(axis=1, dtype=np.float64).astype(np.float32),
-            kept.astype(np.float32),
+            recalls.astype(np.float32),
         )
 
 
@@ -85,7 +98,17 @@ class Worker:
         self._map: Map | None = None
 
     def answer(self, frame: Frame, channel: Channel) -> None:
-        """Answer one frame."""
+        """Open the map that the first frame names, and project the codes of each later frame.
+
+        Parameters
+        ----------
+        frame : Frame
+            The first has the message that `Map` takes; each later one has `rows`, `columns` and `measured`, and the
+            codes as float32 bytes.
+        channel : Channel
+            Gets `opened` or `refused` for the first; for each later one `columns` with positions, flat positions,
+            distances and recalls as float32 bytes, or `failed`.
+        """
         if self._map is None:
             self._open(frame, channel)
         else:
@@ -107,7 +130,7 @@ class Worker:
         except ModelError as error:
             channel.send({"failed": error.message})
         else:
-            parts = (placed.positions, placed.flat, placed.distances, placed.kept)
+            parts = (placed.positions, placed.flat, placed.distances, placed.recalls)
             channel.send({"columns": placed.positions.shape[1]}, b"".join(part.tobytes() for part in parts))
 
 

@@ -89,7 +89,15 @@ class Projection:
             self.adopt(run)
 
     def projector(self, artifact: str, sha256: bytes) -> Projector:
-        """Return a projector onto an artifact; its process starts when it is first asked."""
+        """Return a projector onto an artifact; its process starts with the first code.
+
+        Parameters
+        ----------
+        artifact : str
+            Name of the artifact's folder.
+        sha256 : bytes
+            Digest recorded when it was fitted.
+        """
         return Projector(
             self._models_dir,
             artifact,
@@ -100,7 +108,15 @@ class Projection:
         )
 
     def adopt(self, run: ModelRun, projector: Projector | None = None) -> None:
-        """Place on the map of `run` from now on."""
+        """Place new contents and queries on the map of `run` from now on.
+
+        Parameters
+        ----------
+        run : ModelRun
+            With artifact and digest.
+        projector : Projector, optional
+            Onto its artifact, which the fit used already; by default a new one.
+        """
         assert run.artifact is not None
         assert run.sha256 is not None
         projector = projector or self.projector(run.artifact, run.sha256)
@@ -127,7 +143,23 @@ class Projection:
         return current is not None and current[1].running
 
     def position(self, vector: bytes, run_id: int) -> NDArray[np.float32] | None:
-        """Return where a vector lies on the map of `run_id`; None when that cannot be told."""
+        """Return where a vector lies on a map; None when the map is not in use, or its worker fails.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey levels.
+        run_id : int
+            Of the map; another one than the map in use gives None.
+
+        Returns
+        -------
+        (n_components,) ndarray of float32 or None
+
+        Notes
+        -----
+        Waits for `QUERY_TIMEOUT_S` at most.
+        """
         current = self._current
         if current is None or current[0] != run_id:
             return None
@@ -141,7 +173,23 @@ class Projection:
         return None
 
     def places(self, codes: NDArray[np.float32], run_id: int) -> NDArray[np.float32] | None:
-        """Return the (n, n_components) positions of a batch on the map of `run_id`; None when they cannot be told."""
+        """Return where a batch of contents lies on a map; None when the map is not in use, or its worker fails.
+
+        Parameters
+        ----------
+        codes : (n, f) ndarray of float32
+            Unit rows free of their mean; rows of zeros for flat images.
+        run_id : int
+            Of the map; another one than the map in use gives None.
+
+        Returns
+        -------
+        (n, n_components) ndarray of float32 or None
+
+        Notes
+        -----
+        Waits for `BATCH_TIMEOUT_S` at most.
+        """
         current = self._current
         if current is None or current[0] != run_id:
             return None
@@ -234,8 +282,8 @@ def as_placed(ids: Sequence[int], origin: str, placement: Placement) -> list[Pla
     """
     coordinates, flat = placement.positions.astype("<f4"), placement.flat.astype("<f4")
     return [
-        Placed(content_id, origin, coordinates[row].tobytes(), flat[row].tobytes(), distance, kept)
-        for row, (content_id, distance, kept) in enumerate(
-            zip(ids, placement.distances.tolist(), placement.kept.tolist(), strict=True)
+        Placed(content_id, origin, coordinates[row].tobytes(), flat[row].tobytes(), distance, recall)
+        for row, (content_id, distance, recall) in enumerate(
+            zip(ids, placement.distances.tolist(), placement.recalls.tolist(), strict=True)
         )
     ]

@@ -44,14 +44,14 @@ class Placement:
         On the flat map: between the nearest fitted images, the nearer the closer.
     distances : (m,) ndarray of float32
         Mean cosine distance to the 10 nearest fitted images, 0 to 2.
-    kept : (m,) ndarray of float32
-        Share of these 10 that are in the map's nearest 1 %, 0 to 1; NaN when it was not measured.
+    recalls : (m,) ndarray of float32
+        Neighbour recall: the share of these 10 that are in the map's nearest 1 %, 0 to 1; NaN when it was not measured.
     """
 
     positions: NDArray[np.float32]
     flat: NDArray[np.float32]
     distances: NDArray[np.float32]
-    kept: NDArray[np.float32]
+    recalls: NDArray[np.float32]
 
     @classmethod
     def joined(cls, parts: Sequence[Placement]) -> Placement:
@@ -136,14 +136,27 @@ class Projector:
         return self.place(codes, timeout_s).positions
 
     def place(self, codes: NDArray[np.float32], timeout_s: float, *, measured: bool = False) -> Placement:
-        """Return the positions of `codes`, and what they tell of the map.
+        """Return the positions of `codes`, and how well they belong there.
 
         Parameters
         ----------
-        codes, timeout_s
-            As for `project`, which raises the same errors.
+        codes : (m, f) ndarray of float32
+            Unit rows free of their mean; rows of zeros for flat images.
+        timeout_s : float
+            For all of it; a process that must be started needs 2 to 4 s of it.
         measured : bool
-            Whether to look how many of its nearest images the map keeps near each.
+            Whether the neighbour recall of each is measured.
+
+        Raises
+        ------
+        ArtifactRefusedError
+            When the artifact may not be loaded.
+        ModelError
+            When the codes do not fit the map.
+        ChildError
+            When the process died; the next call starts another.
+        TimedOutError
+            When time is up.  A process that is still starting goes on; one that was at work is replaced.
         """
         deadline_s = time.monotonic() + timeout_s
         closings = self._closings
@@ -181,7 +194,15 @@ class Projector:
             self._close()
 
     def configure(self, *, idle_s: float, threads: int) -> None:
-        """Take settings that may change while it runs: `idle_s` from now on, `threads` for the next process."""
+        """Take settings that may change while the daemon runs.
+
+        Parameters
+        ----------
+        idle_s : float
+            Seconds without work after which `close_if_idle` ends the process; in force at once.
+        threads : int
+            For the search of neighbours; the next process has them.
+        """
         self._idle_s = idle_s
         self._threads = threads
 
@@ -270,10 +291,10 @@ def _placement(frame: Frame, rows: int) -> Placement:
     if "failed" in frame.message:
         raise ModelError(frame.message["failed"])
     columns = frame.message["columns"]
-    positions, flat, distances, kept = np.split(
+    positions, flat, distances, recalls = np.split(
         np.frombuffer(frame.blob, np.float32), np.cumsum([rows * columns, rows * 2, rows])
     )
-    return Placement(positions.reshape(rows, columns), flat.reshape(rows, 2), distances, kept)
+    return Placement(positions.reshape(rows, columns), flat.reshape(rows, 2), distances, recalls)
 
 
 def _remaining(deadline_s: float) -> float:

@@ -153,7 +153,15 @@ class Refit:
         return ticket
 
     def outcome(self, ticket: int, timeout_s: float) -> ModelRun | None:
-        """Return the run that answered a ticket, or None when it has not ended within `timeout_s`."""
+        """Return the run that answered a ticket, or None when it has not ended in time.
+
+        Parameters
+        ----------
+        ticket : int
+            From `request`.
+        timeout_s : float
+            How long to wait; a daemon that stops ends the wait.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._ended >= ticket or self._stopping.is_set(), timeout_s)
             run_id = self._ended_run if self._ended >= ticket else None
@@ -283,10 +291,10 @@ class Refit:
         """Return the places of everything: as fitted, or projected when it was held out or not in the sample."""
         new = NewMap(ids, np.empty((len(ids), result.positions.shape[1]), np.float32))
         new.put_fitted(fitted, result)
-        left = np.setdiff1d(np.arange(len(ids)), fitted)
-        for start in range(0, len(left), BATCH_CONTENTS):
+        unfitted = np.setdiff1d(np.arange(len(ids)), fitted)
+        for start in range(0, len(unfitted), BATCH_CONTENTS):
             heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
-            rows = left[start : start + BATCH_CONTENTS]
+            rows = unfitted[start : start + BATCH_CONTENTS]
             new.put_projected(rows, projector.place(codes[rows], BATCH_TIMEOUT_S, measured=True))
         return new
 
@@ -296,7 +304,7 @@ class Refit:
         """Swap the new map in, or refuse it."""
         verdict = self._verdict(new, codes)
         if verdict.compared:
-            numbers = {"kept_before": round(verdict.kept_before, 4), "kept_after": round(verdict.kept, 4)}
+            numbers = {"kept_before": round(verdict.recall_before, 4), "kept_after": round(verdict.recall, 4)}
             self._store.add_run_numbers(run_id, numbers | {"compared": verdict.compared})
         if self._cancelled.is_set():
             raise ModelError(CANCELLED)
@@ -308,8 +316,8 @@ class Refit:
     def _refuse(self, run_id: int, projector: Projector, verdict: acceptance.Verdict) -> None:
         projector.close()
         why = (
-            f"the new map keeps {verdict.kept:.3f} of the neighbours of {verdict.compared} images,"
-            f" the one in use {verdict.kept_before:.3f}"
+            f"the new map keeps {verdict.recall:.3f} of the neighbours of {verdict.compared} images,"
+            f" the one in use {verdict.recall_before:.3f}"
         )
         logger.info("fit refused run=%d reason=%s", run_id, why)
         self._store.end_run(run_id, "refused", why, time.time())
@@ -357,17 +365,17 @@ class Refit:
         known = self._store.positions(run_id)
         known_ids = np.array([content_id for content_id, _ in known], dtype=np.int64)
         known_places = np.frombuffer(b"".join(row for _, row in known), "<f4").reshape(len(known), -1)
-        _, wanted, found = np.intersect1d(ids, known_ids, return_indices=True)
+        _, rows, known_rows = np.intersect1d(ids, known_ids, return_indices=True)
         places = np.zeros((len(ids), known_places.shape[1]), np.float32)
-        places[wanted] = known_places[found]
+        places[rows] = known_places[known_rows]
         # On the contents that the map was fitted on alone, it would be compared where it is best.
-        missing = np.setdiff1d(np.arange(len(ids)), wanted)
+        missing = np.setdiff1d(np.arange(len(ids)), rows)
         for start in range(0, len(missing), BATCH_CONTENTS):
-            some = missing[start : start + BATCH_CONTENTS]
-            placed = self._projection.places(codes[some], run_id)
+            batch = missing[start : start + BATCH_CONTENTS]
+            placed = self._projection.places(codes[batch], run_id)
             if placed is None:
                 return None
-            places[some] = placed
+            places[batch] = placed
         return places
 
     def _artifacts_in_use(self) -> set[str]:
@@ -422,27 +430,42 @@ class NewMap:
         self.positions = positions
         self.placed: list[Placed] = []
         self._distances = np.empty(0, np.float32)
-        self._kept: list[float] = []
+        self._recalls: list[float] = []
 
     def put_fitted(self, rows: NDArray[np.intp], result: FitResult) -> None:
-        """Take the places of what was fitted."""
+        """Take the positions of the contents that were fitted.
+
+        Parameters
+        ----------
+        rows : (m,) ndarray of intp
+            Their rows in `ids`, in the order of `result.positions`.
+        result : FitResult
+        """
         self.positions[rows] = result.positions
         self._distances = result.distances
         for row, place, flat in zip(rows, result.positions.astype("<f4"), result.flat.astype("<f4"), strict=True):
             self.placed.append(Placed(int(self.ids[row]), "fitted", place.tobytes(), flat.tobytes()))
 
     def put_projected(self, rows: NDArray[np.intp], placement: Placement) -> None:
-        """Take the places of what was there but not fitted."""
+        """Take the positions of contents that were there at the fit and not fitted.
+
+        Parameters
+        ----------
+        rows : (m,) ndarray of intp
+            Their rows in `ids`, in the order of `placement.positions`.
+        placement : Placement
+            From `Projector.place`, measured.
+        """
         self.positions[rows] = placement.positions
         self.placed += as_placed(self.ids[rows].tolist(), "present", placement)
-        self._kept += placement.kept.tolist()
+        self._recalls += placement.recalls.tolist()
 
     def baseline(self) -> Baseline:
         """Return how far the fitted lie from each other, and what those not fitted keep, if there are enough."""
         # Each image to the others is what a new image of the same kind is to all of them.
         far_distance = float(np.quantile(self._distances, NEAR_SHARE))
         return Baseline(
-            far_distance, float(np.mean(self._kept)) if len(self._kept) >= acceptance.FEWEST_HELD_OUT else None
+            far_distance, float(np.mean(self._recalls)) if len(self._recalls) >= acceptance.FEWEST_HELD_OUT else None
         )
 
 

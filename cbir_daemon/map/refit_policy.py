@@ -26,9 +26,9 @@ STRANGE_FRACTION = 0.5
 
 FEWEST_MEASURED = 50
 """So many projected images are needed to say that projection has become worse.  One keeps 0.5 of its neighbours with a
-spread of 0.3, so the mean of 50 is known to 0.04; `KEPT_LOSS` is 0.12 of 0.5."""
+spread of 0.3, so the mean of 50 is known to 0.04; `RECALL_LOSS` is 0.12 of 0.5."""
 
-KEPT_LOSS = 0.25
+RECALL_LOSS = 0.25
 """Projection has become worse when new images keep so much less of their neighbours than unseen ones did at the fit."""
 
 WARM_GROWTH = 1.5
@@ -88,14 +88,30 @@ def decide(
         With a time zone; quiet hours are local time.
     """
     numbers = measured(coverage, drift, runs, settings)
-    reason, kind = _wanted(coverage, drift, runs, settings)
+    reason, kind = _reason(coverage, drift, runs, settings)
     if not reason:
         return FitDecision(numbers=numbers)
     return FitDecision(reason, _obstacle(coverage, runs, settings, now), kind, numbers)
 
 
 def measured(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> Mapping[str, float]:
-    """Return the numbers that decisions are made by, those that are known."""
+    """Return the numbers that a decision is made by, without those that are not known.
+
+    Parameters
+    ----------
+    coverage : Coverage
+        Of the map in use; `present_at_fit` is 0 without one.
+    drift : Drift
+        Of what was added since.
+    runs : sequence of ModelRun
+        Every run, newest first.
+    settings : ModelConfig
+
+    Returns
+    -------
+    mapping of str to number
+        `contents` and `changed` are counts, `min_dist` is a distance on the map, all others are shares in [0, 1].
+    """
     active = _active(runs)
     numbers = {
         "contents": coverage.contents,
@@ -113,7 +129,7 @@ def _active(runs: Sequence[ModelRun]) -> ModelRun | None:
     return next((run for run in runs if run.outcome == "active"), None)
 
 
-def _wanted(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> tuple[str, str]:
+def _reason(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> tuple[str, str]:
     """Return why a new map is wanted, or nothing, and its kind."""
     if coverage.contents < settings.min_images:
         return "", "tuned"
@@ -131,7 +147,7 @@ def _wanted(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings
         and active.kept is not None
         and drift.kept is not None
         and drift.measured >= FEWEST_MEASURED
-        and drift.kept < (1 - KEPT_LOSS) * active.kept
+        and drift.kept < (1 - RECALL_LOSS) * active.kept
     ):
         return f"new images keep {drift.kept:.2f} of their neighbours, {active.kept:.2f} did at the fit", "tuned"
     if coverage.changed_fraction > settings.refit_changed_fraction and coverage.changed >= settings.refit_min_changes:
@@ -160,8 +176,8 @@ def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfi
     if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
         begin, end = settings.fit_hours
         return f"the hours {begin:%H:%M}-{end:%H:%M} (model.fit_hours)"
-    if unwanted := _unwanted(coverage, runs, settings):
-        return unwanted
+    if held_back := _held_back(coverage, runs, settings):
+        return held_back
     ended = [run for run in runs if run.outcome in ENDED]
     last = ended[0] if ended else None
     if last is None:
@@ -181,7 +197,7 @@ def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfi
     return ""
 
 
-def _unwanted(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig) -> str:
+def _held_back(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig) -> str:
     """Return what has to change before a map is fitted that was refused or that a user cancelled, or nothing."""
     last = next((run for run in runs if run.outcome in ENDED or BY_USER in run.numbers), None)
     if last is None or not (last.outcome == "refused" or BY_USER in last.numbers):

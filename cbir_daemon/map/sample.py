@@ -12,12 +12,25 @@ STEP = 0x9E3779B97F4A7C15
 
 
 def draw_rows(ids: NDArray[np.int64], most: int, seed: int) -> NDArray[np.intp]:
-    """Return all rows, or `most` of them drawn uniformly; ascending.
+    """Return all rows, or `most` of them drawn uniformly.
+
+    Parameters
+    ----------
+    ids : (n,) ndarray of int64
+        Names of the rows.
+    most : int
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    (min(n, most),) ndarray of intp
+        Ascending.
 
     Notes
     -----
-    Each id has its lot, whatever other ids there are: a collection that grows keeps most of its sample, and with it
-    what is known of its neighbours.
+    The lot of an id depends on the id and the seed alone: a collection that grows keeps most of its sample, and with it
+    the neighbours that are known.
 
     References
     ----------

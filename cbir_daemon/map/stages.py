@@ -48,7 +48,7 @@ class Stages:
             self._write_list()
 
     def load(self, name: str) -> bytes | None:
-        """Return what was kept under a name; None when nothing was, or not what was written."""
+        """Return the bytes of a stage; None when there are none, or they are not those that were written."""
         assert self._digests is not None
         try:
             data = (self._folder / name).read_bytes()
@@ -57,7 +57,13 @@ class Stages:
         return data if self._digests.get(name) == hashlib.sha256(data).hexdigest() else None
 
     def keep(self, name: str, data: bytes) -> None:
-        """Keep bytes under a name; what was there is replaced.
+        """Write the bytes of a stage to disk, in place of earlier ones.
+
+        Parameters
+        ----------
+        name : str
+            Of the stage; a file name.
+        data : bytes
 
         Raises
         ------

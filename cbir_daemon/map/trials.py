@@ -47,7 +47,15 @@ class Trials:
         )
 
     def run(self, n_neighbors: int, n_components: int, repetition: int) -> Candidate:
-        """Fit and score one candidate; each repetition has another seed."""
+        """Fit and score one candidate.
+
+        Parameters
+        ----------
+        n_neighbors, n_components : int
+            Its hyper-parameters.
+        repetition : int
+            From 0; added to the seed of the settings.
+        """
         seed = (self._settings.seed + repetition) % SEEDS
         recipe = Recipe(n_neighbors, n_components, seed, self._settings.min_dist)
         model = fit_map(self._points, self._neighbors, recipe)

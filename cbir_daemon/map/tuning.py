@@ -65,7 +65,16 @@ def scoring_k(images: int) -> int:
 
 
 def split(images: int, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Draw at most `most` rows for tuning.
+    """Draw rows for tuning: those that are fitted, and those that are held out and projected.
+
+    Parameters
+    ----------
+    images : int
+        Rows that there are.
+    most : int
+        Rows drawn at most, both kinds together.
+    seed : int
+        Of the draw.
 
     Returns
     -------
@@ -134,7 +143,7 @@ class Search:
     trial : callable
         Gets `n_neighbors`, `n_components` and the number of the repetition, of which each has a seed of its own;
         returns the scores.
-    told : callable
+    progress : callable
         Gets trials done, the most that there may be, and a sentence.
     ready : mapping, optional
         Scores that are known already, by the three numbers that a trial gets.
@@ -145,13 +154,13 @@ class Search:
         neighbors: Sequence[int],
         dimensions: Sequence[int],
         trial: Trial,
-        told: Callable[[int, int, str], None],
+        progress: Callable[[int, int, str], None],
         ready: Mapping[tuple[int, int, int], Candidate] | None = None,
     ) -> None:
         self._neighbors = neighbors
         self._dimensions = dimensions
         self._trial = trial
-        self._told = told
+        self._progress = progress
         self._ready = ready or {}
         self._scores: dict[tuple[int, int], list[Candidate]] = {}
 
@@ -174,18 +183,20 @@ class Search:
         close = rivals(self._curve())
         if len(close) == 1:
             return
-        left = len(close) * (REPETITIONS - 1)
+        remaining = len(close) * (REPETITIONS - 1)
         for repetition in range(1, REPETITIONS):
             for candidate in close:
-                self._try(candidate.n_neighbors, candidate.n_components, repetition, left)
-                left -= 1
+                self._try(candidate.n_neighbors, candidate.n_components, repetition, remaining)
+                remaining -= 1
 
-    def _try(self, n_neighbors: int, n_components: int, repetition: int, left: int) -> None:
+    def _try(self, n_neighbors: int, n_components: int, repetition: int, remaining: int) -> None:
         scores = self._ready.get((n_neighbors, n_components, repetition))
         if scores is None:
             done = sum(len(scores) for scores in self._scores.values())
             again = f", seed {repetition + 1}" if repetition else ""
-            self._told(done, done + left, f"trying n_neighbors={n_neighbors}, n_components={n_components}{again}")
+            self._progress(
+                done, done + remaining, f"trying n_neighbors={n_neighbors}, n_components={n_components}{again}"
+            )
             scores = self._trial(n_neighbors, n_components, repetition)
         self._scores.setdefault((n_neighbors, n_components), []).append(scores)
 

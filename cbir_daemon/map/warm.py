@@ -39,7 +39,15 @@ class WarmStart:
 
     @classmethod
     def of(cls, previous: Previous, ids: NDArray[np.int64]) -> WarmStart | None:
-        """Return what the rows named by `ids` have of the map before; None when there is nothing."""
+        """Return the part of the map before that has to do with a new fit; None when no image is on both.
+
+        Parameters
+        ----------
+        previous : Previous
+            The map before.
+        ids : (n,) ndarray of int64
+            Names of the rows that will be fitted, ascending.
+        """
         _, old, rows = np.intersect1d(previous.ids, ids, assume_unique=True, return_indices=True)
         if not len(rows):
             return None

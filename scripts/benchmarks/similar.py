@@ -65,7 +65,7 @@ def similar(size: int, edits: bool, min_dist: float, threads: int, folders: tupl
         try:
             projected = projector.place(views.queries, TIMEOUT_S, measured=True)
             views.show(result.positions, projected.positions)
-            click.echo(f"(as the worker measured it: {projected.kept.mean():.3f})")
+            click.echo(f"(as the worker measured it: {projected.recalls.mean():.3f})")
             if edits and are_photographs:
                 show_edits(album, fitted_rows, views.points, result.positions, projector)
         finally:

@@ -396,8 +396,8 @@ def test_a_placement_tells_how_well_an_image_belongs(fitted: Fitted, projector: 
     assert placed.flat.shape == (len(near), 2)
     assert strange.distances.min() > 2 * np.median(fitted.result.distances)
     assert placed.distances.mean() < np.median(fitted.result.distances)
-    assert ((placed.kept >= 0) & (placed.kept <= 1)).all()
-    assert np.isnan(projector.place(near, TIMEOUT_S).kept).all()
+    assert ((placed.recalls >= 0) & (placed.recalls <= 1)).all()
+    assert np.isnan(projector.place(near, TIMEOUT_S).recalls).all()
 
 
 def test_a_placement_is_the_same_alone_and_in_any_company(fitted: Fitted, projector: Projector) -> None:

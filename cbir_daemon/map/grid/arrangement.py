@@ -124,10 +124,10 @@ def _put(grid: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
     bins = (targets * ((DENSITY_BINS - 1) / max(1, side - 1))).astype(np.int64)
     region = bins[:, 1] * DENSITY_BINS + bins[:, 0]
     crowd = np.bincount(region, minlength=DENSITY_BINS**2)[region]
-    wanted = targets.round().astype(np.int64)
+    nearest = targets.round().astype(np.int64)
     columns, rows = _offsets(side)
     for image in np.argsort(-crowd, kind="stable"):
-        column, row = wanted[image]
+        column, row = nearest[image]
         for start in range(0, len(columns), NEARBY):
             across, down = columns[start : start + NEARBY] + column, rows[start : start + NEARBY] + row
             inside = (across >= 0) & (across < side) & (down >= 0) & (down < side)
@@ -156,10 +156,10 @@ def _exchange(grid: NDArray[np.int64], targets: NDArray[np.float64], stride: int
     """
     taken = grid.reshape(-1)
     steps = ((stride, 0), (0, stride), (stride, stride), (stride, -stride))
-    wanted = [2 * (targets @ np.array(step, dtype=np.float64)) for step in steps]
+    pulls = [2 * (targets @ np.array(step, dtype=np.float64)) for step in steps]
     pairs = [_pairs(len(grid), *step) for step in steps]
     for _ in range(ROUNDS):
-        for forth, lots in zip(wanted, pairs, strict=True):
+        for forth, lots in zip(pulls, pairs, strict=True):
             for here, there, between in lots:
                 near, far = taken[here], taken[there]
                 gain = np.where(near >= 0, forth[near] - between, 0.0) - np.where(far >= 0, forth[far] - between, 0.0)
@@ -191,7 +191,17 @@ def _along_curve(xy: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def along_curve(cells: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the place of each (column, row) along a Z-shaped curve; both below 2**15.
+    """Return the place of each cell along a Z-shaped curve.
+
+    Parameters
+    ----------
+    cells : (n, 2) ndarray of integers
+        Column and row, each in [0, 2**15).
+
+    Returns
+    -------
+    (n,) ndarray of int64
+        Cells whose places are near lie near each other.
 
     References
     ----------

@@ -55,7 +55,19 @@ class Drawing:
 
 
 def shrunk(vectors: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return (n, side, side) squares: means of blocks of the (n, 4096) vectors; `side` divides 64."""
+    """Return vectors as smaller squares, each pixel the mean of a block.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+        64x64 grey levels.
+    side : int
+        Pixels; divides 64.
+
+    Returns
+    -------
+    (n, side, side) ndarray of uint8
+    """
     block = VECTOR_SIDE // side
     blocks = vectors.reshape(-1, side, block, side, block)
     squares: NDArray[np.uint8] = blocks.mean(axis=(2, 4), dtype=np.float32).round().astype(np.uint8)
@@ -63,7 +75,12 @@ def shrunk(vectors: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def atlas(squares: NDArray[np.uint8]) -> Drawing:
-    """Return a grey picture of (n, side, side) squares, row by row, as many in a row as `atlas_columns` says."""
+    """Return a grey picture of squares, row by row, as many in a row as `atlas_columns` says.
+
+    Parameters
+    ----------
+    squares : (n, side, side) ndarray of uint8
+    """
     count, side = squares.shape[:2]
     columns = atlas_columns(count)
     row, column = np.divmod(np.arange(count), columns)
@@ -109,7 +126,14 @@ def picture(grid: Grid, squares: NDArray[np.uint8], shown: Sequence[Shown], size
 
 
 def cell_side(grid: Grid, size_px: int) -> int:
-    """Return the pixels of a cell, at least 1, when a picture with half a cell around it is `size_px` long."""
+    """Return the side of a cell in pixels, at least 1.
+
+    Parameters
+    ----------
+    grid : Grid
+    size_px : int
+        Of the longer side of the picture, with a margin of half a cell at each end.
+    """
     return max(1, size_px // (max(grid.columns, grid.rows) + 1))
 
 
