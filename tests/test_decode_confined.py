@@ -150,12 +150,12 @@ def test_a_worker_that_asks_for_nonsense_is_replaced(pool: DecodePool, tmp_path:
     """It cannot make the daemon load what there is not, nor start workers for ever."""
     worker = WorkerProcess(LIMITS, {"fonts"})
     try:
-        assert worker.wanted(Frame({"wants": "heif"})) == "heif"
-        assert worker.wanted(Frame({"code": "damaged"})) == ""
+        assert worker.asked_for(Frame({"wants": "heif"})) == "heif"
+        assert worker.asked_for(Frame({"code": "damaged"})) == ""
         nonsense: list[object] = ["fonts", "os", ["heif"], 1, {}]
         for wants in nonsense:
             with pytest.raises(ChildError):
-                worker.wanted(Frame({"wants": wants}))
+                worker.asked_for(Frame({"wants": wants}))
     finally:
         worker.close()
     assert len(read(pool, *write_album(tmp_path, 1))) == 1

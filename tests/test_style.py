@@ -21,7 +21,6 @@ UNDESCRIBED = {
     "cli": 37,
     "client": 7,
     "config": 11,
-    "decode": 8,
     "duplicates": 8,
     "indexing": 14,
     "matching": 20,
@@ -36,7 +35,7 @@ UNDESCRIBED = {
 }
 """Public functions of each folder that take two values or an array and do not describe them; in all others, none."""
 
-NAMED = ("map",)
+NAMED = ("decode", "map")
 """Folders in which each value has the name of the thing that it is."""
 
 PRONOUNS = {"given", "left", "one", "other", "some", "told", "wanted"}

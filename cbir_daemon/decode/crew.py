@@ -106,7 +106,19 @@ class Crew:
         self._closed = False
 
     def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[Result]:
-        """Yield every task with what came of it: see `DecodePool.read_files`."""
+        """Yield each task with the facts of its file, or why there are none, in order of completion.
+
+        Parameters
+        ----------
+        tasks : sequence of ReadTask
+
+        Raises
+        ------
+        ChildError
+            When workers cannot be started at all.
+        UnavailableError
+            When the crew is closed.
+        """
         waiting = deque(tasks)
         self._suspects.clear()
         self._in_batch = True
@@ -185,14 +197,14 @@ class Crew:
             else:
                 self._opened.append((task, opened))
 
-    def _hand_out(self, left: int) -> None:
+    def _hand_out(self, files: int) -> None:
         if self._closed:
             raise UnavailableError(CLOSED)
         self._dismiss([worker for worker in self._workers if not worker.tasks and not worker.child.running])
         open_files = len(self._opened) + sum(len(worker.tasks) for worker in self._workers)
         while len(self._workers) < min(self._size, open_files):
             self._workers.append(self._started())
-        for depth in range(self._tasks_ahead(left + len(self._opened))):
+        for depth in range(self._tasks_ahead(files + len(self._opened))):
             for worker in self._workers:
                 if self._opened and len(worker.tasks) <= depth:
                     task, handle = self._opened.popleft()
@@ -201,9 +213,9 @@ class Crew:
                     finally:
                         handle.close()
 
-    def _tasks_ahead(self, left: int) -> int:
+    def _tasks_ahead(self, files: int) -> int:
         most = min(MAX_TASKS_AHEAD, MAX_DESCRIPTORS_AHEAD // self._size)
-        return max(MIN_TASKS_AHEAD, min(most, left // (2 * self._size)))
+        return max(MIN_TASKS_AHEAD, min(most, files // (2 * self._size)))
 
     def _collect(self, waiting: deque[ReadTask]) -> list[Result]:
         """Wait for the first answers, or for the first deadline, and return what came of the tasks concerned."""
@@ -229,7 +241,7 @@ class Crew:
             while worker.tasks:
                 frame = worker.child.receive(0)
                 worker.deadline = time.monotonic() + self._limits.timeout_s
-                if worker.ready and (name := worker.child.wanted(frame)):
+                if worker.ready and (name := worker.child.asked_for(frame)):
                     self._loaded.add(name)
                     self._replace(worker, waiting)
                 elif worker.ready:

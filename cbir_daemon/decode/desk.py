@@ -91,7 +91,7 @@ class Desk:
         try:
             child.send(message, blob, descriptor)
             answer = child.receive(self._limits.timeout_s)
-            name = child.wanted(answer)
+            name = child.asked_for(answer)
         except TimedOutError:
             return self._lost(child, timed_out(self._limits))
         except ChildError:

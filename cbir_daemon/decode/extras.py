@@ -96,7 +96,20 @@ def load_extra(extra: Extra) -> ModuleType:
 
 
 def check_pixels(width_px: int, height_px: int, max_pixels: int) -> None:
-    """Raise `UnreadableError` when a picture of this size breaks the limit."""
+    """Refuse a picture that has more pixels than are allowed.
+
+    Parameters
+    ----------
+    width_px, height_px : int
+        Of the picture.
+    max_pixels : int
+        Largest width x height.
+
+    Raises
+    ------
+    UnreadableError
+        `too-many-pixels`.
+    """
     if width_px * height_px > max_pixels:
         message = f"{width_px} x {height_px} pixels, more than the {max_pixels} allowed by max_pixels"
         raise UnreadableError("too-many-pixels", message)

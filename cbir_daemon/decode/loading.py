@@ -28,7 +28,12 @@ _CODECS: Final = (
 
 
 def load(names: AbstractSet[str]) -> frozenset[str]:
-    """Load Pillow's plugins, and those of `names` that are installed.
+    """Load Pillow's plugins, and the extras that are named and installed.
+
+    Parameters
+    ----------
+    names : set of str
+        Of extras; `FONTS` loads a font besides.
 
     Returns
     -------

@@ -63,7 +63,14 @@ class ReadTask:
 
 
 def set_up_message(limits: DecodeLimits, loaded: AbstractSet[str]) -> dict[str, Any]:
-    """Return the first message that a worker gets."""
+    """Return the first message that a worker gets.
+
+    Parameters
+    ----------
+    limits : DecodeLimits
+    loaded : set of str
+        What it loads before it confines itself: names of extras, and `FONTS`.
+    """
     return {"do": "set-up", "limits": asdict(limits), "load": sorted(loaded)}
 
 
@@ -83,7 +90,15 @@ def known_from(message: Mapping[str, Any]) -> frozenset[bytes]:
 
 
 def result_message(result: Facts | Unreadable) -> tuple[dict[str, Any], bytes]:
-    """Return a worker's answer as message and blob; the blob is the vector."""
+    """Return a worker's answer as message and blob.
+
+    Returns
+    -------
+    message : dict
+        State, digest, size and format of the file; or code and message when it cannot be read.
+    blob : bytes
+        The vector; empty when the file was not decoded.
+    """
     state = result.state
     fields: dict[str, Any] = {"state": [state.size_bytes, state.mtime_ns, state.inode] if state else None}
     if isinstance(result, Unreadable):

@@ -23,7 +23,14 @@ PNG_LEVEL: Final = 3
 
 
 def draw_mosaic(frame: Frame) -> bytes:
-    """Return the picture that a message asks for."""
+    """Return an encoded picture of many small ones.
+
+    Parameters
+    ----------
+    frame : Frame
+        The message is from `mosaic_message`; the blob has a row of `TILE` for each small picture, then their squares of
+        grey numbers.
+    """
     canvas = canvas_from(frame.message)
     square_bytes = canvas.side_px**2
     count = len(frame.blob) // (TILE.size + square_bytes)

@@ -44,7 +44,7 @@ class Handle:
     ----------
     descriptor : int
     state : FileState
-        As it was when it was opened.
+        Of the file when it was opened.
     """
 
     descriptor: int

@@ -87,9 +87,9 @@ class Picture:
     width_px, height_px : int
         Size of the upright image.
     format : str
-        As Pillow spells it.
+        Name that Pillow gives the format.
     taken : str
-        As `records.Facts.taken`.
+        When a camera took it, as ISO 8601 in local time; empty when it does not say so.
     """
 
     vector: bytes
@@ -131,12 +131,21 @@ def read_picture(data: bytes, max_pixels: int) -> Picture:
 
 
 def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
-    """Return an upright RGB picture of an image, at most `side_px` wide and high.
+    """Return an upright RGB picture of an image.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    max_pixels : int
+        Largest width x height of the image, checked before memory is taken.
+    side_px : int
+        Width and height of the picture at most; a smaller image keeps its size.
 
     Raises
     ------
     UnreadableError
-        As `read_picture`.
+        `not-an-image`, `needs-extra`, `truncated`, `damaged`, `too-many-pixels` or `out-of-memory`.
     """
     with _translated_errors(data, max_pixels):
         opened = _open(data, max_pixels)
@@ -149,12 +158,21 @@ def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
 
 
 def read_grey(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
-    """Return an upright grey picture of an image, at most `side_px` wide and high; never enlarged.
+    """Return an upright grey picture of an image.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    max_pixels : int
+        Largest width x height of the image, checked before memory is taken.
+    side_px : int
+        Width and height of the picture at most; a smaller image keeps its size.
 
     Raises
     ------
     UnreadableError
-        As `read_picture`.
+        `not-an-image`, `needs-extra`, `truncated`, `damaged`, `too-many-pixels` or `out-of-memory`.
     """
     return read_colour(data, max_pixels, side_px).convert("L")
 

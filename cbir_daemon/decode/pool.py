@@ -93,10 +93,15 @@ class DecodePool:
         self._crew.warm()
 
     def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
-        """Yield every task with what came of it, in order of completion.
+        """Yield each task with the facts of its file, or why there are none, in order of completion.
 
         A crash, a hang or a time-out costs the one file.  Nothing is read further ahead than the workers' few tasks in
         flight: a caller that stops asking stops the reading.
+
+        Parameters
+        ----------
+        tasks : sequence of ReadTask
+            A batch; descriptors of 256 files at most are open at a time.
 
         Raises
         ------
@@ -163,6 +168,15 @@ class DecodePool:
         """Return a PNG of the query, large, and of the matches beside it, each with its caption.
 
         A file that cannot be read gets a grey cell that says why.
+
+        Parameters
+        ----------
+        query : Path or bytes
+            A file, links followed, or the bytes of one.
+        query_caption : tuple of str
+            Lines below its picture.
+        cells : sequence of SheetCell
+            The matches, in reading order.
 
         Raises
         ------

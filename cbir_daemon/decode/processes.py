@@ -58,13 +58,23 @@ class WorkerProcess(Child):
             self.close()
             raise
 
-    def wanted(self, frame: Frame) -> str:
+    def asked_for(self, frame: Frame) -> str:
         """Return what an answer says must be loaded before the file can be read; empty when it says nothing of that.
+
+        Parameters
+        ----------
+        frame : Frame
+            An answer of this worker.
+
+        Returns
+        -------
+        str
+            Name of an extra, or `FONTS`.
 
         Raises
         ------
         ChildError
-            When there is no such thing, or the worker has it: nobody starts workers for ever for one that lies.
+            When the name is unknown or the worker has loaded it: one that lies must not have workers start for ever.
         """
         name = frame.message.get("wants", "")
         if not isinstance(name, str) or (name and name not in _LOADABLE - self.loaded):

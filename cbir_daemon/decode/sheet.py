@@ -55,7 +55,20 @@ class Panel:
 
 
 def panels_from(frame: Frame) -> tuple[Panel, list[Panel]]:
-    """Return the query's panel and those of the matches, from a message and the RGB bytes that came with it."""
+    """Return the panels of a sheet.
+
+    Parameters
+    ----------
+    frame : Frame
+        The message has `panels`, each with `caption`, `width_px`, `height_px` and `reason`; the blob has their RGB
+        bytes, one picture after the other.
+
+    Returns
+    -------
+    query : Panel
+    cells : list of Panel
+        The matches.
+    """
     panels = list(_panels(frame.message["panels"], frame.blob))
     return panels[0], panels[1:]
 
@@ -71,7 +84,14 @@ def _panels(described: Sequence[dict[str, Any]], blob: bytes) -> Iterator[Panel]
 
 
 def draw_sheet(query: Panel, cells: Sequence[Panel]) -> bytes:
-    """Return a PNG with `query` large at the left and `cells` in rows at the right, in reading order."""
+    """Return a PNG with the query large at the left and the matches in rows at the right.
+
+    Parameters
+    ----------
+    query : Panel
+    cells : sequence of Panel
+        The matches, in reading order; their images are scaled down in place.
+    """
     columns = min(COLUMNS, len(cells))
     rows = math.ceil(len(cells) / COLUMNS)
     lines = max((len(cell.caption) for cell in cells), default=0)
@@ -137,15 +157,15 @@ class _Pen:
         """Return `text`, with letters left out in its middle when it is too wide: both ends of a file name tell."""
         if self._font.getlength(text) <= width_px:
             return text
-        kept = len(text) - 1
-        while kept > 1 and self._font.getlength(_shortened(text, kept)) > width_px:
-            kept -= 1
-        return _shortened(text, kept)
+        letters = len(text) - 1
+        while letters > 1 and self._font.getlength(_shortened(text, letters)) > width_px:
+            letters -= 1
+        return _shortened(text, letters)
 
 
-def _shortened(text: str, kept: int) -> str:
-    tail = kept // 2
-    return f"{text[: kept - tail]}…{text[len(text) - tail :]}"
+def _shortened(text: str, letters: int) -> str:
+    tail = letters // 2
+    return f"{text[: letters - tail]}…{text[len(text) - tail :]}"
 
 
 @cache

@@ -62,7 +62,15 @@ class Worker:
         }
 
     def answer(self, frame: Frame, channel: Channel) -> None:
-        """Answer one frame, with the file that came with it."""
+        """Answer one frame.
+
+        Parameters
+        ----------
+        frame : Frame
+            Its message says what to `do`; with `file`, a descriptor came with it.
+        channel : Channel
+            Gets the answer, or `wants`: the name of what must be loaded before this file can be read.
+        """
         descriptor = channel.take_descriptor() if frame.message.get("file") else None
         try:
             message, blob = self._answers[frame.message["do"]](frame, descriptor)
@@ -76,15 +84,29 @@ class Worker:
     def _set_up(self, frame: Frame, _: int | None) -> Answer:
         self._limits = limits_from(frame.message)
         silence_libraries()
-        wanted = frozenset(frame.message["load"])
-        self._has_fonts = FONTS in wanted
-        self._left_out = load(wanted)
+        names = frozenset(frame.message["load"])
+        self._has_fonts = FONTS in names
+        self._left_out = load(names)
         # Drawings hold text, and what renders them takes fonts by their paths alone.
-        readable = FONT_FOLDERS if EXTRAS["SVG"].name in wanted else ()
+        readable = FONT_FOLDERS if EXTRAS["SVG"].name in names else ()
         return {"ready": True, "granted": confine(self._limits.max_memory_bytes, readable)}, b""
 
     def read(self, frame: Frame, descriptor: int | None) -> Answer:
-        """Return the answer to a read message: the facts of a file, or why there are none."""
+        """Return the facts of an image, or why there are none.
+
+        Parameters
+        ----------
+        frame : Frame
+            From `read_message`; the blob is the image when no descriptor came.
+        descriptor : int or None
+            Open for reading; it stays the caller's.
+
+        Returns
+        -------
+        message : dict
+        blob : bytes
+            The vector; empty when its digest is known already, or when there are no facts.
+        """
         allow_cpu_time(self._limits.timeout_s)
         state = None
         try:
