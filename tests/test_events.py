@@ -348,7 +348,7 @@ def test_folders_that_nobody_wants_are_not_watched(told: Told, album: Path) -> N
     """They take no watch from those that are wanted, and are not missed."""
     root = os.fsencode(album)
     (album / "@eaDir").mkdir()
-    with closing(Watcher(told.put, wanted=lambda _, folder: not folder.endswith(b"@eaDir"))) as watcher:
+    with closing(Watcher(told.put, is_watched=lambda _, folder: not folder.endswith(b"@eaDir"))) as watcher:
         watcher.watch(root)
         assert watcher.watched(root) == NOT_WATCHED
         (album / "@eaDir" / "a.jpg").touch()

@@ -67,7 +67,22 @@ class Channel:
         self._connection.close()
 
     def send(self, message: Mapping[str, Any], blob: bytes = b"", descriptor: int | None = None) -> None:
-        """Send one frame, and a copy of a descriptor with it; raises `OSError` when the other end is gone."""
+        """Send one frame.
+
+        Parameters
+        ----------
+        message : mapping
+            What JSON can carry.
+        blob : bytes
+            Raw bytes that belong to it, at most `MAX_BLOB_BYTES`.
+        descriptor : int, optional
+            An open file of which the other end gets a copy; ours may be closed as soon as this returns.
+
+        Raises
+        ------
+        OSError
+            When the other end is gone.
+        """
         data = encode(message, blob)
         if descriptor is not None:
             # It travels with the first bytes; those that did not fit follow.
@@ -84,10 +99,17 @@ class Channel:
     def receive(self, timeout_s: float | None = None) -> Frame | None:
         """Return the next frame, or None at the end of the stream.
 
+        Parameters
+        ----------
+        timeout_s : float, optional
+            Longest wait in seconds; 0 takes what has come already, None waits for ever.
+
         Raises
         ------
         TimedOutError
-            When no whole frame has come within `timeout_s` seconds.
+            When no whole frame has come in time.
+        ProtocolError
+            When what came is no frame.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._ready:
@@ -199,12 +221,17 @@ class Child:
     def receive(self, timeout_s: float | None = None) -> Frame:
         """Return the next frame from the child.
 
+        Parameters
+        ----------
+        timeout_s : float, optional
+            Longest wait in seconds; 0 takes what has come already, None waits for ever.
+
         Raises
         ------
         ChildError
             When the child died, or wrote nonsense.
         TimedOutError
-            When nothing whole came within `timeout_s` seconds.  The child still runs: `close` it.
+            When no whole frame came in time.  The child still runs: `close` it.
         """
         try:
             frame = self._channel.receive(timeout_s)

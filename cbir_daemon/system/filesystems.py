@@ -111,7 +111,20 @@ def parsed(table: bytes) -> tuple[Mount, ...]:
 
 
 def mount_of(path: bytes, table: Iterable[Mount]) -> Mount:
-    """Return the mount that an absolute path without links lies on: the innermost one, and of several the last."""
+    """Return the mount that a path lies on.
+
+    Parameters
+    ----------
+    path : bytes
+        Absolute, without links.
+    table : iterable of Mount
+        In the order in which they were mounted, as `mounts` returns them.
+
+    Returns
+    -------
+    Mount
+        The innermost; of several at one point the last, which hides the others.  `UNKNOWN` when none has the path.
+    """
     found = UNKNOWN
     for mount in table:
         if lies_in(path, mount.point) and len(mount.point) >= len(found.point):
@@ -120,10 +133,24 @@ def mount_of(path: bytes, table: Iterable[Mount]) -> Mount:
 
 
 def mounts_below(path: bytes, table: Iterable[Mount]) -> tuple[Mount, ...]:
-    """Return what is mounted on folders below an absolute path, not on the path itself."""
+    """Return what is mounted on folders below a path, not on the path itself.
+
+    Parameters
+    ----------
+    path : bytes
+        Absolute, without links.
+    table : iterable of Mount
+        As `mounts` returns them.
+    """
     return tuple(mount for mount in table if mount.point != path and lies_in(mount.point, path))
 
 
 def lies_in(path: bytes, folder: bytes) -> bool:
-    """Whether an absolute path is a folder or lies below it."""
+    """Return whether a path is a folder or lies below it.
+
+    Parameters
+    ----------
+    path, folder : bytes
+        Absolute, without links; they are compared as text.
+    """
     return path == folder or path.startswith(folder.rstrip(b"/") + b"/")

@@ -86,7 +86,13 @@ def beat(seconds: float = STALLED_S, *, waits_for: str = "") -> None:
 
 
 def rest(seconds: float) -> None:
-    """Promise the same before waiting at most `seconds` for work: whatever was refused before has gone well since."""
+    """Promise that this thread is heard of again after a wait for work; its trouble is over.
+
+    Parameters
+    ----------
+    seconds : float
+        Longest wait; one step more is allowed on top of it.
+    """
     pulse: Pulse | None = getattr(_here, "pulse", None)
     if pulse is not None:
         pulse.trouble = ""
@@ -94,7 +100,15 @@ def rest(seconds: float) -> None:
 
 
 def refused(reason: str, retry_s: float) -> None:
-    """Say that the work was refused, and that this thread tries again in `retry_s` seconds."""
+    """Note that this thread's work was refused, and promise that it tries again.
+
+    Parameters
+    ----------
+    reason : str
+        What refused the work: a sentence for `cbir status`.
+    retry_s : float
+        Seconds until it tries again.
+    """
     pulse: Pulse | None = getattr(_here, "pulse", None)
     if pulse is not None:
         pulse.trouble = reason

@@ -63,7 +63,7 @@ LIMITS = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
 """What the operator can raise when the kernel refuses: names below `fs.inotify`."""
 
 NAMESPACE_LIMITS = {"max_user_watches": "max_inotify_watches", "max_user_instances": "max_inotify_instances"}
-"""The same for the user name space of a container: names below `user`."""
+"""The limits of a container's user name space: for each name below `fs.inotify` the one below `user`."""
 
 
 def limits() -> tuple[int, ...]:
@@ -72,15 +72,15 @@ def limits() -> tuple[int, ...]:
     return (*machine, *(_limit("user", name) for name in NAMESPACE_LIMITS.values()))
 
 
-def advice(number: int | None, wanted: int) -> str:
-    """Return which sysctl to raise, and to what, so that `wanted` more watches or instances fit; or nothing.
+def advice(number: int | None, refused: int) -> str:
+    """Return the command that raises a limit of the kernel; empty when no limit was the reason.
 
     Parameters
     ----------
     number : int or None
         The `errno` with which the kernel refused.
-    wanted : int
-        Watches or instances that were refused.
+    refused : int
+        Watches or instances that were refused; the new limit has room for twice as many.
     """
     name = LIMITS.get(number or 0)
     if name is None:
@@ -91,7 +91,7 @@ def advice(number: int | None, wanted: int) -> str:
         (_limit("fs/inotify", name), 0, f"fs.inotify.{name}"), (_limit("user", inner), 1, f"user.{inner}")
     )
     # Room for twice as much: albums grow, and others watch too.
-    return f"sysctl -w {key}={1 << (lowest + 2 * wanted).bit_length()}"
+    return f"sysctl -w {key}={1 << (lowest + 2 * refused).bit_length()}"
 
 
 def _limit(folder: str, name: str) -> int:
@@ -155,7 +155,7 @@ class Watcher:
         Called with the absolute path of each event, from watchdog's threads; returns at once.
     lost : callable, optional
         Called with an album's root when its events were lost, after everything in it is watched again.
-    wanted : callable, optional
+    is_watched : callable, optional
         Says of a root and the absolute path of a folder in it whether anybody wants to know what happens there.
     """
 
@@ -163,11 +163,11 @@ class Watcher:
         self,
         report: Callable[[bytes], None],
         lost: Callable[[bytes], None] = lambda root: None,
-        wanted: Callable[[bytes, bytes], bool] = lambda root, folder: True,
+        is_watched: Callable[[bytes, bytes], bool] = lambda root, folder: True,
     ) -> None:
         self._report = report
         self._lost = lost
-        self._wanted = wanted
+        self._is_watched = is_watched
         self._observers: dict[bytes, _Observer] = {}
         self._refusals: dict[bytes, OSError] = {}
 
@@ -187,7 +187,7 @@ class Watcher:
 
     def _started(self, root: bytes) -> _Observer:
         # An observer an album: one that dies, or whose folder is unmounted, takes no other with it.
-        observer = _Observer(_Kernel(root, self._report, self._lost, self._wanted))
+        observer = _Observer(_Kernel(root, self._report, self._lost, self._is_watched))
         try:
             observer.schedule(_Reporter(self._report), os.fsdecode(root), recursive=True, event_filter=EVENTS)
             observer.start()
@@ -254,19 +254,19 @@ class _Kernel(InotifyFD):
         root: bytes,
         report: Callable[[bytes], None],
         lost: Callable[[bytes], None],
-        wanted: Callable[[bytes, bytes], bool],
+        is_watched: Callable[[bytes, bytes], bool],
     ) -> None:
         self.root = root
         self.identity = _identity(root)
         super().__init__()
         self._report = report
         self._lost = lost
-        self._wanted = wanted
-        self._told = threading.Lock()
+        self._is_watched = is_watched
+        self._refused_lock = threading.Lock()
         self._refused: dict[bytes, int] = {}
 
     def watched(self) -> Watched:
-        with self._told:
+        with self._refused_lock:
             # One that is gone needs no watch; one that was renamed has been tried again by its new name.
             self._refused = {path: number for path, number in self._refused.items() if os.path.lexists(path)}
             if not self._refused:
@@ -277,7 +277,7 @@ class _Kernel(InotifyFD):
 
     def add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
         # watchdog leaves out a folder that raises, unless it is the root.
-        if path != self.root and not self._wanted(self.root, path):
+        if path != self.root and not self._is_watched(self.root, path):
             # A NAS has a folder of thumbnails beside each picture.
             raise FileNotFoundError(errno.ENOENT, "not wanted")
         try:
@@ -290,10 +290,10 @@ class _Kernel(InotifyFD):
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError as error:
-            with self._told:
+            with self._refused_lock:
                 self._refused[path] = error.errno or 0
             raise
-        with self._told:
+        with self._refused_lock:
             self._refused.pop(path, None)
         return descriptor
 

@@ -31,7 +31,14 @@ class Mailbox:
         return len(self._due)
 
     def put(self, paths: Iterable[bytes], quiet_s: float) -> None:
-        """Hold `paths` until nothing was put for them during `quiet_s` seconds."""
+        """Hold paths until it has been quiet around each.
+
+        Parameters
+        ----------
+        paths : iterable of bytes
+        quiet_s : float
+            A path is due when nothing was put for it during so many seconds.
+        """
         due = self._clock() + quiet_s
         with self._changed:
             for path in paths:

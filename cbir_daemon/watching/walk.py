@@ -153,21 +153,21 @@ def look(
 ) -> Found:
     """Walk only where something came, went or was renamed since the folders were listed.
 
-    A folder's mtime tells that.  It does not tell of a file that was written in place: only `walk` finds those, but for
-    folders that were young.
+    A folder's mtime shows that.  It does not show that a file was written in place: only `walk` finds such a file,
+    unless its folder is young.
 
     Parameters
     ----------
     root : bytes
         Absolute path of the album.
     known : mapping
-        What the walk or look before knew of every folder.
+        Relative path -> what the walk or look before knew of every folder.
     rules : Filter
         Which names are looked at.
     within : callable, optional
         Says of the relative path of a folder whether to look at it; without, all are looked at.
     now_ns : int, optional
-        As for `walk`.
+        Nanoseconds since the epoch by which folders are young; the clock's when it is not given.
 
     Notes
     -----
@@ -272,12 +272,25 @@ def parent(path: bytes) -> bytes:
 
 
 def joined(folder: bytes, name: bytes) -> bytes:
-    """Return the path of `name` in `folder`, either of which may be empty."""
+    """Return the path of a name in a folder.
+
+    Parameters
+    ----------
+    folder, name : bytes
+        Either may be empty; the other is the path then.
+    """
     return folder + b"/" + name if folder and name else folder or name
 
 
 def state_of(entry: os.DirEntry[str], device: int) -> FileState | None:
-    """Return the state of a regular file in a folder on this disk, or None for anything else and for what is gone.
+    """Return the state of a file in a folder that is listed; None when it is gone or no regular file of this disk.
+
+    Parameters
+    ----------
+    entry : os.DirEntry
+        Of `os.scandir`; a symbolic link is not followed.
+    device : int
+        `st_dev` of the folder.
 
     Raises
     ------
