@@ -50,7 +50,15 @@ def flag() -> Check:
 
 
 def number(minimum: float, maximum: float, unit: str = "") -> Check:
-    """Accept a finite number between two bounds, both included."""
+    """Accept a finite number between two bounds.
+
+    Parameters
+    ----------
+    minimum, maximum : float
+        Both are accepted.
+    unit : str
+        Word behind the bounds, for people.
+    """
 
     def read(value: object) -> float:
         # nan passes no comparison, so it falls here too.
@@ -62,7 +70,15 @@ def number(minimum: float, maximum: float, unit: str = "") -> Check:
 
 
 def count(minimum: int, maximum: int, unit: str = "") -> Check:
-    """Accept a whole number between two bounds, both included."""
+    """Accept a whole number between two bounds.
+
+    Parameters
+    ----------
+    minimum, maximum : int
+        Both are accepted.
+    unit : str
+        Word behind the bounds, for people.
+    """
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
@@ -73,8 +89,16 @@ def count(minimum: int, maximum: int, unit: str = "") -> Check:
 
 
 def automatic(check: Check, value: Callable[[], Any]) -> Check:
-    """Accept what `check` does, and "auto" for what `value` returns."""
-    return Check(f'{check.accepts}, or "{AUTO}"', lambda given: value() if given == AUTO else check.read(given))
+    """Accept what a check accepts, and "auto" besides.
+
+    Parameters
+    ----------
+    check : Check
+        For every other value.
+    value : callable
+        Returns what "auto" stands for; called when the configuration is read.
+    """
+    return Check(f'{check.accepts}, or "{AUTO}"', lambda text: value() if text == AUTO else check.read(text))
 
 
 def one_of(words: Iterable[str]) -> Check:
@@ -188,7 +212,15 @@ def hours() -> Check:
 
 
 def is_within(span: tuple[time, time], now: time) -> bool:
-    """Whether a time of day lies in a span, which may pass midnight; its end does not."""
+    """Return whether a time of day lies in a span.
+
+    Parameters
+    ----------
+    span : (time, time)
+        Begin, which belongs to it, and end, which does not; an end before the begin is on the next day.
+    now : time
+        Local time of day.
+    """
     begin, end = span
     return begin <= now < end if begin <= end else now >= begin or now < end
 

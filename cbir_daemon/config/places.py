@@ -32,20 +32,56 @@ class Place:
 
 
 def config_place(flag: Path | None, environ: Mapping[str, str], cwd: Path) -> Place:
-    """Return where the configuration is: the flag, CBIR_CONFIG, or the default."""
+    """Return where the configuration is: the flag, CBIR_CONFIG, or the default.
+
+    Parameters
+    ----------
+    flag : Path or None
+        From the command line.
+    environ : mapping of str to str
+        Of the process.
+    cwd : Path
+        Absolute; relative paths of flag and environment begin there.
+    """
     return _named("config", flag, environ, cwd) or Place(
         _base(environ, "XDG_CONFIG_HOME", ".config") / "cbir" / "config.toml", DEFAULT
     )
 
 
 def state_place(flag: Path | None, environ: Mapping[str, str], cwd: Path, in_file: Place | None) -> Place:
-    """Return where the state is: the flag, CBIR_STATE, the file's word, or the default."""
+    """Return where the state is: the flag, CBIR_STATE, the configuration file, or the default.
+
+    Parameters
+    ----------
+    flag : Path or None
+        From the command line.
+    environ : mapping of str to str
+        Of the process.
+    cwd : Path
+        Absolute; relative paths of flag and environment begin there.
+    in_file : Place or None
+        What the configuration file says, from `place_in_file`.
+    """
     named = _named("state", flag, environ, cwd) or in_file
     return named or Place(_base(environ, "XDG_STATE_HOME", ".local/state") / "cbir", DEFAULT)
 
 
 def socket_place(flag: Path | None, environ: Mapping[str, str], cwd: Path, in_file: Place | None, state: Path) -> Place:
-    """Return where the socket is: the flag, CBIR_SOCKET, the file's word, the run-time folder, or inside `state`."""
+    """Return where the socket is: the flag, CBIR_SOCKET, the configuration file, the run-time folder, or the state.
+
+    Parameters
+    ----------
+    flag : Path or None
+        From the command line.
+    environ : mapping of str to str
+        Of the process; XDG_RUNTIME_DIR is the run-time folder.
+    cwd : Path
+        Absolute; relative paths of flag and environment begin there.
+    in_file : Place or None
+        What the configuration file says, from `place_in_file`.
+    state : Path
+        The state's folder.
+    """
     runtime = _absolute_variable(environ, "XDG_RUNTIME_DIR")
     default = runtime / "cbir" / "socket" if runtime else state / "socket"
     return _named("socket", flag, environ, cwd) or in_file or Place(default, DEFAULT)
@@ -103,13 +139,35 @@ def read_table(file: Place) -> dict[str, Any]:
 
 
 def place_in_file(table: Mapping[str, object], key: str, file: Path, environ: Mapping[str, str]) -> Place | None:
-    """Return the path that the file gives under `key`, or None when it gives none."""
+    """Return the path that the configuration file gives, or None when it gives none.
+
+    Parameters
+    ----------
+    table : mapping of str to object
+        The file, as TOML.
+    key : str
+        "state" or "socket".
+    file : Path
+        Absolute path of the file; relative paths in it begin at its folder.
+    environ : mapping of str to str
+        Its HOME is `~`.
+    """
     text = table.get(key)
     return Place(path_in_file(text, file, environ), f"file {file}") if isinstance(text, str) and text else None
 
 
 def path_in_file(text: str, file: Path, environ: Mapping[str, str]) -> Path:
-    """Return the absolute path that `text` means inside `file`."""
+    """Return the absolute path that a text in the configuration file means.
+
+    Parameters
+    ----------
+    text : str
+        May begin with `~`.
+    file : Path
+        Absolute path of the file; a relative path begins at its folder.
+    environ : mapping of str to str
+        Its HOME is `~`.
+    """
     path = Path(text)
     if path.parts[:1] == ("~",):
         path = _home(environ).joinpath(*path.parts[1:])
@@ -117,7 +175,15 @@ def path_in_file(text: str, file: Path, environ: Mapping[str, str]) -> Path:
 
 
 def absolute(path: Path, folder: Path) -> Path:
-    """Return `path` as seen from `folder`; symbolic links are kept, for users know their folders by those names."""
+    """Return a path as seen from a folder.
+
+    Parameters
+    ----------
+    path : Path
+        Symbolic links in it are kept, for users know their folders by those names, unless it has `..` in it.
+    folder : Path
+        Absolute.
+    """
     whole = folder / path
     # Only the file system knows what is above a link.
     return whole.resolve() if ".." in whole.parts else whole

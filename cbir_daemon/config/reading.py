@@ -172,14 +172,14 @@ class _Reader:
                 f"{MAX_SOCKET_PATH_BYTES}",
                 "choose a shorter one with --socket or CBIR_SOCKET",
             )
-        for album, other in itertools.combinations(albums, 2):
-            self._check_apart(album.path, other.path)
+        for first, second in itertools.combinations(albums, 2):
+            self._check_apart(first.path, second.path)
 
-    def _check_apart(self, path: Path, other: Path) -> None:
-        if path == other:
-            self._fault(f"album {path} is named twice")
-        elif path.is_relative_to(other) or other.is_relative_to(path):
-            outer, inner = sorted((path, other), key=lambda folder: len(folder.parts))
+    def _check_apart(self, first: Path, second: Path) -> None:
+        if first == second:
+            self._fault(f"album {first} is named twice")
+        elif first.is_relative_to(second) or second.is_relative_to(first):
+            outer, inner = sorted((first, second), key=lambda folder: len(folder.parts))
             self._fault(f"album {inner} lies inside album {outer}", "name only the outer one")
 
     def _album(self, number: int, table: object) -> AlbumConfig | None:

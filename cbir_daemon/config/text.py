@@ -66,7 +66,15 @@ def tables() -> str:
 
 
 def toml(value: object, none_text: str = AUTO) -> str:
-    """Return `value` as TOML writes it; None is `none_text`, times are a span of the day."""
+    """Return a value as TOML writes it.
+
+    Parameters
+    ----------
+    value : object
+        A pair of times is a span of the day.
+    none_text : str
+        What None is written as.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
