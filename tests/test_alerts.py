@@ -65,7 +65,7 @@ def test_kind_and_score_decide(
     settings: AlertsConfig, matches: Sequence[AlertMatch], kept: Sequence[AlertMatch] | None
 ) -> None:
     """Only matches that are worth it travel, and an alert has the kind of its best one."""
-    wanted = Policy(settings, ()).wanted(image(), matches)
+    wanted = Policy(settings, ()).alert_for(image(), matches)
     expected = None if kept is None else NewAlert(b"/album/new.jpg", kept[0].kind, tuple(kept))
     assert wanted == expected
 
@@ -73,7 +73,7 @@ def test_kind_and_score_decide(
 def test_a_long_list_of_matches_is_cut() -> None:
     """The first ones travel."""
     many = [AlertMatch(b"/album/%d.jpg" % n, Kind.COPY, 0.95) for n in range(50)]
-    wanted = Policy(AlertsConfig(), ()).wanted(image(), many)
+    wanted = Policy(AlertsConfig(), ()).alert_for(image(), many)
     assert wanted is not None
     assert wanted.matches == tuple(many[:MAX_MATCHES])
 
@@ -87,18 +87,18 @@ def test_an_album_may_be_silent(tmp_path: Path) -> None:
         (AlbumConfig(tmp_path / "link", alerts=False), AlbumConfig(tmp_path / "loud", alerts=True)),
     )
     root = bytes(tmp_path)
-    assert silent.wanted(image(root + b"/real/a.jpg"), [EXACT]) is None
-    assert silent.wanted(image(root + b"/real/a.jpg"), [], [WORK]) is None
-    assert silent.wanted(image(root + b"/real2/a.jpg"), [EXACT]) is not None
-    assert silent.wanted(image(root + b"/loud/a.jpg"), [EXACT]) is not None
+    assert silent.alert_for(image(root + b"/real/a.jpg"), [EXACT]) is None
+    assert silent.alert_for(image(root + b"/real/a.jpg"), [], [WORK]) is None
+    assert silent.alert_for(image(root + b"/real2/a.jpg"), [EXACT]) is not None
+    assert silent.alert_for(image(root + b"/loud/a.jpg"), [EXACT]) is not None
 
 
 def test_a_work_is_always_told() -> None:
     """Whatever kind and score a duplicate must have, and also where there is no duplicate."""
     strict = Policy(AlertsConfig(min_kind="exact", min_score=1.0), ())
-    assert strict.wanted(image(), [COPY], [WORK]) == NewAlert(b"/album/new.jpg", "copy", (), watched=(WORK,))
+    assert strict.alert_for(image(), [COPY], [WORK]) == NewAlert(b"/album/new.jpg", "copy", (), watched=(WORK,))
     same = replace(WORK, kind="exact")
-    assert strict.wanted(image(), [], [same]) == NewAlert(b"/album/new.jpg", "exact", (), watched=(same,))
+    assert strict.alert_for(image(), [], [same]) == NewAlert(b"/album/new.jpg", "exact", (), watched=(same,))
 
 
 # What is said.

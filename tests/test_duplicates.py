@@ -51,7 +51,7 @@ class Album:
     def restarted(self) -> Pairing:
         """Return the lookup as it is after a restart."""
         policy = Policy(AlertsConfig(), ())
-        return Pairing(self.store, self.searcher, self.watchlist, policy.wanted, self.is_crowded)
+        return Pairing(self.store, self.searcher, self.watchlist, policy.alert_for, self.is_crowded)
 
     def is_crowded(self) -> bool:
         """Say whether much is being indexed."""

@@ -17,10 +17,8 @@ import cbir_daemon
 PACKAGE = Path(cbir_daemon.__file__).parent
 
 UNDESCRIBED = {
-    "alerts": 4,
     "cli": 37,
     "client": 7,
-    "config": 11,
     "duplicates": 8,
     "indexing": 14,
     "matching": 20,
@@ -29,13 +27,11 @@ UNDESCRIBED = {
     "search": 22,
     "serving": 33,
     "store": 90,
-    "system": 5,
-    "watching": 3,
     "wording": 1,
 }
 """Public functions of each folder that take two values or an array and do not describe them; in all others, none."""
 
-NAMED = ("decode", "map")
+NAMED = ("alerts", "config", "decode", "map", "system", "watching")
 """Folders in which each value has the name of the thing that it is."""
 
 PRONOUNS = {"given", "left", "one", "other", "some", "told", "wanted"}

@@ -52,7 +52,7 @@ class Index:
         self.searcher = Searcher(store)
         self.watchlist = WatchList(store, self.searcher)
         policy = Policy(AlertsConfig(), ())
-        self.pairing = Pairing(store, self.searcher, self.watchlist, policy.wanted, lambda: False)
+        self.pairing = Pairing(store, self.searcher, self.watchlist, policy.alert_for, lambda: False)
 
     def add(self, number: int, vector: bytes) -> None:
         """Index a file with a content of its own and look it up."""

@@ -30,7 +30,15 @@ class _Said(logging.Handler):
 
 
 def answer(frame: Frame, channel: Channel) -> None:
-    """Deliver one message and say how it went."""
+    """Deliver one message to services.
+
+    Parameters
+    ----------
+    frame : Frame
+        Its message has `addresses`, `title` and `text`.
+    channel : Channel
+        Gets `sent`, whether all addresses took it, and `why` and `hint` when not.
+    """
     said = _listening()
     message = frame.message
     service = apprise.Apprise()

@@ -33,7 +33,7 @@ class Message:
 
     @property
     def id(self) -> str:
-        """The same for the same message, however often it is sent."""
+        """Name of the message, equal each time it is sent: the ids of its first and its last alert."""
         if not self.alert_ids:
             return TEST_ID
         first, last = self.alert_ids[0], self.alert_ids[-1]
@@ -103,11 +103,11 @@ def sentence(alert: AlertRecord) -> str:
     if alert.kind not in (Kind.EXACT, Kind.COPY):
         return f"album {path} is {alert.kind}: {alert.message}"
     parts = [f"contains {', '.join(_work(work.name, work.kind, work.score) for work in alert.watched)}"]
-    told = [*(parts if alert.watched else []), *([_match(alert.matches)] if alert.matches else [])]
+    said = [*(parts if alert.watched else []), *([_match(alert.matches)] if alert.matches else [])]
     if alert.returned is None:
-        return f"{path} {' and '.join(told)}"
+        return f"{path} {' and '.join(said)}"
     day = datetime.fromtimestamp(alert.returned, UTC).date().isoformat()
-    return f"{path} {' and '.join(told)}; resolved away on {day}, it is back"
+    return f"{path} {' and '.join(said)}; resolved away on {day}, it is back"
 
 
 def _match(matches: Sequence[AlertMatch]) -> str:

@@ -127,7 +127,13 @@ class Outbox:
         self._stopping.set()
 
     def step(self) -> float:
-        """Take what has come back, start what is due, and return the seconds until something else is."""
+        """Take what has come back and start what is due.
+
+        Returns
+        -------
+        float
+            Seconds until something else is due; infinite when nothing waits.
+        """
         with self._turn:
             self._take_results()
             states = self._store.sinks()

@@ -35,8 +35,20 @@ class Policy:
         """Take the settings that may change while it runs."""
         self._settings, self._silent = config.alerts, _silent(config.albums)
 
-    def wanted(self, image: Image, matches: Sequence[AlertMatch], watched: Sequence[Sighted] = ()) -> NewAlert | None:
-        """Return the alert that a new image raises, or None."""
+    def alert_for(
+        self, image: Image, matches: Sequence[AlertMatch], watched: Sequence[Sighted] = ()
+    ) -> NewAlert | None:
+        """Return the alert that a new image raises, or None when it raises none.
+
+        Parameters
+        ----------
+        image : Image
+            The file that came; none of a silent album raises an alert.
+        matches : sequence of AlertMatch
+            Files with the same content, and copies; of those that the settings ask for the alert has the first ones.
+        watched : sequence of Sighted
+            Works of the watch list that the image contains; they always count.
+        """
         if image.path.startswith(self._silent):
             return None
         kinds = (Kind.EXACT,) if self._settings.min_kind == Kind.EXACT else (Kind.EXACT, Kind.COPY)

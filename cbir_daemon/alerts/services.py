@@ -56,7 +56,14 @@ class Services:
 
 
 def without(addresses: str, said: str) -> str:
-    """Return what apprise said without any part of the addresses: each may be a token or a password."""
+    """Return what apprise said, without any part of the addresses: each may be a token or a password.
+
+    Parameters
+    ----------
+    addresses : str
+        White space stands between them.  Parts of fewer than `SHORTEST_SECRET` characters are no secrets.
+    said : str
+    """
     parts = {part for part in re.split(r"[\s:/@?&=,]+", addresses) if len(part) >= SHORTEST_SECRET}
     for part in sorted(parts, key=len, reverse=True):
         said = said.replace(part, "***")

@@ -80,7 +80,14 @@ def log_sink() -> Sink:
 
 
 def sink_of(config: SinkConfig, stopping: threading.Event) -> Sink:
-    """Return the place that a table of the configuration describes."""
+    """Return the place that a table of the configuration describes.
+
+    Parameters
+    ----------
+    config : SinkConfig
+    stopping : threading.Event
+        Set when the daemon stops: a program that runs is ended then.
+    """
     return Sink(config.name, _SENDERS[config.type](config, stopping), config.timeout_s, _manner(config))
 
 

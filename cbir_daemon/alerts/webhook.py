@@ -106,7 +106,7 @@ def signature(secret: str, message_id: str, moment: str, body: bytes) -> str:
     message_id, moment : str
         The other two headers.
     body : bytes
-        As it is sent.
+        The message, byte for byte.
 
     Notes
     -----

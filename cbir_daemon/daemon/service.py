@@ -164,7 +164,7 @@ class Service:
             store,
             searcher,
             watchlist,
-            policy.wanted,
+            policy.alert_for,
             lambda: ingest.pending > CROWDED_FILES,
             Looks(store, pool) if config.match.look else None,
         )

@@ -111,7 +111,7 @@ def lookups(sizes: Sequence[int], photos: Path, sample: int) -> None:
             source = Source(photos, np.random.default_rng(SEED))
             searcher = filled(store, source, album, size, Path(folder, "codes.rows"))
             policy = Policy(AlertsConfig(), ())
-            pairing = Pairing(store, searcher, WatchList(store, searcher), policy.wanted, lambda: False)
+            pairing = Pairing(store, searcher, WatchList(store, searcher), policy.alert_for, lambda: False)
             wall_ms, processor_ms, pairs = pass_ms(pairing, store, sample)
             median, late = np.percentile(alerts_ms(store, searcher, pairing, album, size), [50, 95])
             searcher.close()
