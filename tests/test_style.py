@@ -24,14 +24,13 @@ UNDESCRIBED = {
     "matching": 20,
     "protocol": 8,
     "resolving": 9,
-    "search": 22,
     "serving": 33,
     "store": 90,
     "wording": 1,
 }
 """Public functions of each folder that take two values or an array and do not describe them; in all others, none."""
 
-NAMED = ("alerts", "config", "decode", "map", "system", "watching")
+NAMED = ("alerts", "config", "decode", "map", "search", "system", "watching")
 """Folders in which each value has the name of the thing that it is."""
 
 PRONOUNS = {"given", "left", "one", "other", "some", "told", "wanted"}

@@ -48,31 +48,61 @@ EXTRA = "cbir-daemon[index]"
 class CandidateSource(Protocol):
     """Who generates candidates: which rows a query is compared with."""
 
-    def rows(self, views: CoarseViews, wanted: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
+    def rows(self, views: CoarseViews, limit: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
         """Return the living rows that may score highest, each once, ascending; None when it may be any.
 
         Parameters
         ----------
         views : CoarseViews
-        wanted : int
-            Rows that will be used.
+            Of the query.
+        limit : int
+            Rows that will be used, at most.
         frozen : FrozenRows
+            The rows that are searched.
         """
         ...
 
     def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
-        """Return such rows for each of some images that are looked up among each other; None when it may be any."""
+        """Return for each of several images, looked up among each other, the living rows that may score highest.
+
+        Parameters
+        ----------
+        views : sequence of JoinViews
+            Of each image.
+        frozen : FrozenRows
+            The rows that are searched; the images are among them.
+
+        Returns
+        -------
+        list of (k,) ndarray of int64, or None
+            For each image, each row once, ascending; None when it may be any.
+        """
         ...
 
 
 class ExactScan:
     """Compares a query with all rows."""
 
-    def rows(self, views: CoarseViews, wanted: int, frozen: FrozenRows) -> None:
-        """Say that any row may score highest."""
+    def rows(self, views: CoarseViews, limit: int, frozen: FrozenRows) -> None:
+        """Return None: any row may score highest.
+
+        Parameters
+        ----------
+        views : CoarseViews
+        limit : int
+        frozen : FrozenRows
+            Not looked at: what is returned holds for every query.
+        """
 
     def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> None:
-        """Say that any row may score highest for any of the images."""
+        """Return None: any row may score highest for any of the images.
+
+        Parameters
+        ----------
+        views : sequence of JoinViews
+        frozen : FrozenRows
+            Not looked at: what is returned holds for every query.
+        """
 
 
 class Proposals:
@@ -99,17 +129,45 @@ class Proposals:
 
     # -- asked from any thread ---------------------------------------------------------------------------------------
 
-    def rows(self, views: CoarseViews, wanted: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
-        """Return the living rows that the lists propose, and those they do not cover; None before there are lists."""
+    def rows(self, views: CoarseViews, limit: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
+        """Return the living rows that the lists propose, and those they do not cover; None before there are lists.
+
+        Parameters
+        ----------
+        views : CoarseViews
+            Of the query.
+        limit : int
+            Rows that will be used; twice as many are proposed at least.
+        frozen : FrozenRows
+            The rows that are searched, of the generation that the lists were made for.
+
+        Returns
+        -------
+        (k,) ndarray of int64 or None
+            Each row once, ascending.
+        """
         lists = self._lists
         if lists is None:
             return None
         # Before asking: what is covered while it is asked is proposed twice, not never.
         covered = lists.covered
-        return _with_uncovered(lists.propose(views, wanted), covered, frozen)
+        return _with_uncovered(lists.propose(views, limit), covered, frozen)
 
     def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
-        """Return such rows for each of some images that are looked up among each other; None before there are lists."""
+        """Return, for each of several images, the rows that the lists propose and those they do not cover.
+
+        Parameters
+        ----------
+        views : sequence of JoinViews
+            Of each image.
+        frozen : FrozenRows
+            The rows that are searched, of the generation that the lists were made for.
+
+        Returns
+        -------
+        list of (k,) ndarray of int64, or None
+            For each image, each living row once, ascending; None before there are lists.
+        """
         lists = self._lists
         if lists is None:
             return None
@@ -176,8 +234,8 @@ class Proposals:
             return False
         self._began_s = time.monotonic()
         random = np.random.default_rng(0)
-        some = np.sort(random.choice(living, min(len(living), SAMPLE_ROWS), replace=False))
-        self._growing = _library().trained(frozen.take(some))
+        sample = np.sort(random.choice(living, min(len(living), SAMPLE_ROWS), replace=False))
+        self._growing = _library().trained(frozen.take(sample))
         frozen.release()
         return True
 

@@ -80,7 +80,17 @@ class FrozenRows:
         ]
 
     def take(self, rows: NDArray[np.int64]) -> Codes:
-        """Return the (len(rows), WINDOWS, TERMS) codes of some rows."""
+        """Return a copy of the codes of rows.
+
+        Parameters
+        ----------
+        rows : (k,) ndarray of int64
+            In any order.
+
+        Returns
+        -------
+        (k, WINDOWS, TERMS) ndarray of int8
+        """
         taken = np.empty((len(rows), WINDOWS, TERMS), dtype=np.int8)
         numbers, offsets = np.divmod(rows, EXTENT_ROWS)
         for number in np.unique(numbers):
@@ -240,14 +250,27 @@ class Rows:
         return FrozenRows(ids, alive, tuple(self._extents), tuple(self._maps))
 
     def find(self, content_ids: Ids) -> NDArray[np.int64]:
-        """Return the living rows of some contents, ascending."""
+        """Return the living rows of contents, ascending; contents without a row are passed over.
+
+        Parameters
+        ----------
+        content_ids : (n,) ndarray of int64
+        """
         # Ids only rise, so what is added is rarely there.
         if not len(content_ids) or content_ids.min() > self._highest:
             return np.empty(0, dtype=np.int64)
         return np.flatnonzero(np.isin(self._ids[: self.count], content_ids) & self._alive[: self.count])
 
     def append(self, content_ids: Ids, codes: Codes) -> None:
-        """Add a row for each content; whoever adds one that is there marks its old row dead."""
+        """Add a row for each content.
+
+        Parameters
+        ----------
+        content_ids : (n,) ndarray of int64
+            Each once, none negative.  A caller that replaces a content marks its old row dead, with `kill`.
+        codes : (n, WINDOWS, TERMS) ndarray of int8
+            From `matching.packed_codes`.
+        """
         records = np.zeros(len(content_ids), dtype=RECORD)
         records["id"], records["codes"] = content_ids, codes
         records["checksum"] = _checksums(records, self._seed)
@@ -266,7 +289,13 @@ class Rows:
         self.count = end
 
     def kill(self, rows: NDArray[np.int64]) -> None:
-        """Mark rows dead, in the file as well."""
+        """Mark rows dead, in the file as well.
+
+        Parameters
+        ----------
+        rows : (k,) ndarray of int64
+            From `find`.
+        """
         alive = self._alive.copy()
         alive[rows] = False
         self._alive = alive
@@ -313,9 +342,9 @@ class Rows:
         done = 0
         while done < len(records):
             number, offset = divmod(self.count + done, EXTENT_ROWS)
-            some = records[done : done + EXTENT_ROWS - offset]
-            self._extents[number][offset : offset + len(some)] = some
-            done += len(some)
+            piece = records[done : done + EXTENT_ROWS - offset]
+            self._extents[number][offset : offset + len(piece)] = piece
+            done += len(piece)
 
     def _detach(self, error: OSError) -> None:
         """Go on in memory alone; the file stays as it is, and is completed at the next start."""
@@ -344,11 +373,11 @@ class Rows:
         for start in range(0, room, _READ_ROWS):
             # Read, not mapped: what is only checked need not stay in this process's memory.
             data = os.pread(descriptor, min(_READ_ROWS, room - start) * RECORD.itemsize, _offset(start))
-            some = np.frombuffer(data, dtype=RECORD, count=len(data) // RECORD.itemsize)
-            end = start + len(some)
-            heads["id"][start:end], heads["checksum"][start:end] = some["id"], some["checksum"]
-            if some["checksum"].any():
-                whole[start:end] = _checksums(some, self._seed) == some["checksum"]
+            records = np.frombuffer(data, dtype=RECORD, count=len(data) // RECORD.itemsize)
+            end = start + len(records)
+            heads["id"][start:end], heads["checksum"][start:end] = records["id"], records["checksum"]
+            if records["checksum"].any():
+                whole[start:end] = _checksums(records, self._seed) == records["checksum"]
         return heads, whole
 
 
@@ -392,13 +421,13 @@ def _header(generation: bytes) -> bytes:
 def _generation_of(header: bytes) -> bytes | None:
     """Return the generation of a file with this header; None when its codes are not those made today."""
     generation = header[_HEADER.size - 48 : _HEADER.size - 32]
-    wanted = _header(generation)
-    found = header[: len(wanted)]
-    if len(found) < len(wanted) or struct.unpack("<I", found[-4:]) != (zlib.crc32(found[:-4]),):
+    expected = _header(generation)
+    found = header[: len(expected)]
+    if len(found) < len(expected) or struct.unpack("<I", found[-4:]) != (zlib.crc32(found[:-4]),):
         return None
-    if found[: _HEADER.size] != wanted[: _HEADER.size]:
+    if found[: _HEADER.size] != expected[: _HEADER.size]:
         return None
-    probes = [np.frombuffer(data[_HEADER.size : -4], dtype=np.int8).astype(np.int16) for data in (found, wanted)]
+    probes = [np.frombuffer(data[_HEADER.size : -4], dtype=np.int8).astype(np.int16) for data in (found, expected)]
     return generation if int(np.abs(probes[0] - probes[1]).max()) <= _PROBE_STEPS else None
 
 

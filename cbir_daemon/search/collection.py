@@ -56,7 +56,7 @@ class Snapshot:
         ----------
         query : (4096,) ndarray of uint8
         limit : int
-            Contents wanted at most.
+            Contents returned at most.
         floor : float
             Coarse score below which a content is left out.
 
@@ -77,22 +77,35 @@ class Snapshot:
         return _best(ids, scores, limit, floor)
 
     def copy_candidates(self, query: NDArray[np.uint8], limit: int) -> list[tuple[int, float]]:
-        """Return the candidates that may be copies at all: none means that there is nothing to verify."""
+        """Return the contents most likely to be copies of the query; none when there is nothing to verify.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        limit : int
+            Contents returned at most.
+
+        Returns
+        -------
+        list of (content id, coarse score)
+            Of `matching.COPY_FLOOR` and more, best first; equal scores in order of id.
+        """
         return self.candidates(query, limit, floor=matching.COPY_FLOOR)
 
     def joint_candidates(self, queries: NDArray[np.uint8], limit: int) -> list[tuple[Ids, matching.Guesses]]:
-        """Return for each of some contents which others may be its copies, when those are asked for theirs as well.
+        """Return, for each of several contents that are looked up among each other, those that may be its copies.
 
         Parameters
         ----------
         queries : (n, 4096) ndarray of uint8
+            A pair of contents is seen from both sides: so that none is missed, all of them are asked for.
         limit : int
-            Contents wanted at most, for each.
+            Contents returned at most, for each query.
 
         Returns
         -------
         list of (ids, Guesses)
-            Best first, with where an alignment starts.
+            Best first, with the affine from which an alignment starts.
         """
         views = [matching.join_views(query) for query in queries]
         proposed = self._candidates.joined_rows(views, self._rows)
@@ -118,7 +131,17 @@ class Snapshot:
         return ids[order], guesses.some(order)
 
     def scores(self, query: NDArray[np.uint8]) -> Floats:
-        """Return the best correlation over all pairs of views, for each of `ids`, in [0, 1]; compares with all."""
+        """Return the coarse score of each content with a query; compares with all.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+
+        Returns
+        -------
+        (n,) ndarray of float32
+            In the order of `ids`: the best correlation over all pairs of views, in [0, 1].
+        """
         return self._all_scores(matching.coarse_views(query))
 
     def _all_scores(self, views: matching.CoarseViews) -> Floats:
@@ -201,7 +224,15 @@ class Collection:
             self._compact()
 
     def agrees(self, ids: Sequence[int], vectors: NDArray[np.uint8]) -> bool:
-        """Return whether these contents have the codes that their vectors give; each must be there."""
+        """Return whether contents have the codes that their vectors give.
+
+        Parameters
+        ----------
+        ids : sequence of int
+            Each once; one that is not in the collection makes the answer False.
+        vectors : (len(ids), 4096) ndarray of uint8
+            In the order of `ids`.
+        """
         rows, frozen = self._rows.find(np.asarray(ids, dtype=np.int64)), self._rows.frozen()
         place = {content_id: number for number, content_id in enumerate(ids)}
         order = [place[content_id] for content_id in frozen.ids[rows].tolist()]
@@ -236,8 +267,8 @@ class Collection:
         frozen, rows = self._rows.frozen(), self._made()
         living = np.flatnonzero(frozen.alive)
         for start in range(0, len(living), _PASS_ROWS):
-            some = living[start : start + _PASS_ROWS]
-            rows.append(frozen.ids[some], frozen.take(some))
+            moved = living[start : start + _PASS_ROWS]
+            rows.append(frozen.ids[moved], frozen.take(moved))
         self._take(rows)
 
     def _made(self) -> Rows:

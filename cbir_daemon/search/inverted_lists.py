@@ -50,7 +50,7 @@ A picture of which there are many copies has that many whole images at the same 
 """
 
 JOIN_PROBES, JOIN_HITS, JOIN_FRAME_HITS, JOIN_KEPT = 4, 64, 4, 128
-"""The same when many are looked up among each other: lists, best codes for a crop and for a frame, rows.
+"""Where many are looked up among each other: lists, best codes for a crop and for a frame, and rows of an image.
 
 Every pair is seen from both sides, so each may miss more.
 """
@@ -113,14 +113,14 @@ class Lists:
         flat = faiss.IndexIVFFlat(faiss.IndexFlatIP(_PADDED), _PADDED, count, faiss.METRIC_INNER_PRODUCT)
         _train(flat, wholes, seed)
         count = min(WINDOW_LISTS, max(1, len(windows) // _POINTS_A_LIST))
-        some = random.choice(len(windows), min(len(windows), max(count, 2**_BITS) * _POINTS_A_LIST), replace=False)
+        drawn = random.choice(len(windows), min(len(windows), max(count, 2**_BITS) * _POINTS_A_LIST), replace=False)
         quantized = faiss.IndexIVFPQ(
             faiss.IndexFlatIP(_PADDED), _PADDED, count, _BYTES, _BITS, faiss.METRIC_INNER_PRODUCT
         )
         quantized.pq.cp.niter = _ROUNDS
         quantized.pq.cp.max_points_per_centroid = _POINTS_A_LIST
         quantized.pq.cp.seed = seed
-        _train(quantized, _points(windows[some][:, None]), seed)
+        _train(quantized, _points(windows[drawn][:, None]), seed)
         return cls(flat, quantized)
 
     def add(self, rows: RowNumbers, codes: Codes, covered: int) -> None:
@@ -144,25 +144,42 @@ class Lists:
             _put(self._windows, windows, np.repeat(rows, WINDOWS - 1), to_window)
             self.covered = covered
 
-    def propose(self, views: CoarseViews, wanted: int) -> RowNumbers:
-        """Return the rows that may score highest, in no order, each once.
+    def propose(self, views: CoarseViews, limit: int) -> RowNumbers:
+        """Return the rows that may score highest.
 
         Parameters
         ----------
         views : CoarseViews
-        wanted : int
+            Of the query.
+        limit : int
             Rows that will be used; twice as many are proposed at least.
+
+        Returns
+        -------
+        (k,) ndarray of int64
+            Each row once, ascending.
         """
-        kept = max(KEPT, 2 * wanted)
+        most = max(KEPT, 2 * limit)
         faiss.omp_set_num_threads(THREADS)
         with self._turns.searching():
             framed = _hits(self._wholes, np.concatenate([views.tilts, views.frames]), FRAME_HITS, WHOLE_PROBES)
             direct = _hits(self._wholes, views.crops, WHOLE_HITS, WHOLE_PROBES)
             cropped = _hits(self._windows, views.crops, WINDOW_HITS, WINDOW_PROBES)
-        return np.union1d(_best_rows([framed, direct], kept), _best_rows([cropped], kept))
+        return np.union1d(_best_rows([framed, direct], most), _best_rows([cropped], most))
 
     def propose_joined(self, views: Sequence[JoinViews]) -> list[RowNumbers]:
-        """Return for each of some images the rows that may score highest, each once, in no order."""
+        """Return, for each of several images that are looked up among each other, the rows that may score highest.
+
+        Parameters
+        ----------
+        views : sequence of JoinViews
+            Of each image.
+
+        Returns
+        -------
+        list of (k,) ndarray of int64
+            For each image, each row once, in no order; `JOIN_KEPT` at most.
+        """
         crops, wholes, frames = (
             _owned(parts)
             for parts in (
@@ -237,6 +254,12 @@ class Lists:
     @classmethod
     def load(cls, path: Path, generation: bytes) -> Lists | None:
         """Return the lists of a file; None when they are damaged or of other rows.
+
+        Parameters
+        ----------
+        path : Path
+        generation : bytes
+            16 bytes that say which rows the numbers mean; lists saved with others are refused.
 
         Raises
         ------
@@ -330,13 +353,13 @@ class _Turns:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._searches = 0
-        self._wanted = False
+        self._change_waits = False
 
     @contextmanager
     def searching(self) -> Iterator[None]:
         """Keep changes away while the block runs."""
         with self._condition:
-            self._condition.wait_for(lambda: not self._wanted)
+            self._condition.wait_for(lambda: not self._change_waits)
             self._searches += 1
         try:
             yield
@@ -349,11 +372,11 @@ class _Turns:
     def changing(self) -> Iterator[None]:
         """Keep everyone else away while the block runs; one thread only may call it."""
         with self._condition:
-            self._wanted = True
+            self._change_waits = True
             self._condition.wait_for(lambda: not self._searches)
         try:
             yield
         finally:
             with self._condition:
-                self._wanted = False
+                self._change_waits = False
                 self._condition.notify_all()

@@ -96,14 +96,14 @@ class Search:
         return self._verified(query, [content_id for content_id, _ in ranked if content_id != without], PAIRING_ROUND)
 
     def joined(self, contents: Sequence[tuple[int, bytes]], known: Sequence[Container[int]]) -> list[list[Found]]:
-        """Return the verified copies of each of some contents, when all others are looked up in this way as well.
+        """Return the verified copies of each of several contents that are looked up among each other.
 
         Parameters
         ----------
         contents : sequence of (content id, vector)
             In the snapshot; a pair of which one side is not looked up may be missed.
         known : sequence of container of int
-            For each the content ids that need not be looked at: they have found it before.
+            For each content the ids that need not be verified: they have found it before.
 
         Notes
         -----
@@ -120,17 +120,17 @@ class Search:
         self, content_id: int, vector: bytes, ids: NDArray[np.int64], guesses: matching.Guesses, known: Container[int]
     ) -> list[Found]:
         query, copies = as_vectors([vector])[0], list[Found]()
-        wanted = [
+        candidate_rows = [
             row
             for row, candidate_id in enumerate(ids.tolist())
             if candidate_id != content_id and candidate_id not in known
         ]
-        for start in range(0, len(wanted), JOINED_ROUND):
-            stored = self.store.vectors([int(ids[row]) for row in wanted[start : start + JOINED_ROUND]])
-            rows = [row for row in wanted[start : start + JOINED_ROUND] if int(ids[row]) in stored]
+        for start in range(0, len(candidate_rows), JOINED_ROUND):
+            stored = self.store.vectors([int(ids[row]) for row in candidate_rows[start : start + JOINED_ROUND]])
+            rows = [row for row in candidate_rows[start : start + JOINED_ROUND] if int(ids[row]) in stored]
             others = as_vectors([stored[int(ids[row])] for row in rows])
-            given = guesses.some(np.array(rows, dtype=np.int64))
-            judged = matching.judge(query, others, threshold=self.copy_threshold, given=given)
+            starts = guesses.some(np.array(rows, dtype=np.int64))
+            judged = matching.judge(query, others, threshold=self.copy_threshold, given=starts)
             found = [
                 _copy(int(ids[row]), judgement)
                 for row, judgement in zip(rows, judged, strict=True)
@@ -193,10 +193,10 @@ class Search:
         """Return the copies among ranked candidates: so many at once, and on while the later half has copies too."""
         copies: list[Found] = []
         for start in range(0, len(content_ids), at_once):
-            some = content_ids[start : start + at_once]
-            found = self._judged(query, some)
+            round_ids = content_ids[start : start + at_once]
+            found = self._judged(query, round_ids)
             copies += found
-            if not {copy.content_id for copy in found}.intersection(some[at_once // 2 :]):
+            if not {copy.content_id for copy in found}.intersection(round_ids[at_once // 2 :]):
                 break
         return sorted(copies, key=lambda found: (-found.score, found.content_id))
 

@@ -94,8 +94,8 @@ class Searcher:
     def _agrees(self, cached: NDArray[np.int64]) -> bool:
         """Return whether some of the cached codes are what the store's vectors give."""
         # An index that was put in the place of another may have other contents under the same ids.
-        some = sorted({*cached[-1:].tolist(), *cached[:: max(1, len(cached) // PROBED_CONTENTS)].tolist()})
-        rows = self._store.vectors(some)
+        probed = sorted({*cached[-1:].tolist(), *cached[:: max(1, len(cached) // PROBED_CONTENTS)].tolist()})
+        rows = self._store.vectors(probed)
         return not rows or self._collection.agrees(list(rows), as_vectors(list(rows.values())))
 
     def close(self) -> None:
@@ -103,7 +103,15 @@ class Searcher:
         self._collection.close()
 
     def change(self, added: Sequence[tuple[int, bytes]], gone: Iterable[int]) -> None:
-        """Take contents in (id, vector) and out."""
+        """Take contents in and out, in one step.
+
+        Parameters
+        ----------
+        added : sequence of (content id, vector)
+            Vectors of 4096 bytes; an id that is there already gets the new vector.
+        gone : iterable of int
+            Content ids; unknown ones are ignored.
+        """
         gone = set(gone)
         with self._turn:
             if gone:
@@ -115,13 +123,29 @@ class Searcher:
         self._changed.set()
 
     def replace_map(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
-        """Swap the map for that of another run, with all its positions, in one step."""
+        """Swap the map for that of another run, with all its positions, in one step.
+
+        Parameters
+        ----------
+        run_id : int
+            Of the new map.
+        placed : sequence of (content id, position)
+            Positions as little-endian float32 bytes; without any, there is no map from now on.
+        """
         with self._turn:
             # A collection that has gone during the fit leaves nothing to place.
             self.snapshot = replace(self.snapshot, map=extended(None, run_id, placed) if placed else None)
 
     def place(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
-        """Add positions (content id, float32 bytes) to the map of a run; passed over when that map is not in use."""
+        """Add positions to the map in use.
+
+        Parameters
+        ----------
+        run_id : int
+            Of the map that the positions are on; passed over when another one is in use.
+        placed : sequence of (content id, position)
+            Positions as little-endian float32 bytes; of a content that is there already the new one counts.
+        """
         with self._turn:
             current = self.snapshot.map
             if placed and (current is None or current.run_id == run_id):
@@ -150,7 +174,7 @@ class Searcher:
                 self._changed.wait()
 
     def tend(self) -> bool:
-        """Do one step of that; False when nothing is left to do."""
+        """Do one step of what keeps searches of a large collection fast; False when nothing is to be done."""
         return self._collection.tend()
 
     def _look_at_vectors(self) -> None:
@@ -178,11 +202,27 @@ class Searcher:
         return Search(snapshot or self.snapshot, self._store, self._copy_threshold)
 
     def copies(self, vector: bytes, *, without: int | None = None) -> list[Found]:
-        """Return the verified copies of a vector; see `Search.copies`."""
+        """Return the verified copies of a vector inside the collection, best first.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        without : int, optional
+            Content id to leave out: the one that the vector belongs to.
+        """
         return self.at().copies(vector, without=without)
 
     def joined(self, contents: Sequence[tuple[int, bytes]], known: Sequence[Container[int]]) -> list[list[Found]]:
-        """Return the verified copies of each of some contents; see `Search.joined`."""
+        """Return the verified copies of each of several contents that are looked up among each other.
+
+        Parameters
+        ----------
+        contents : sequence of (content id, vector)
+            In the collection; a pair of which one side is not looked up may be missed.
+        known : sequence of container of int
+            For each content the ids that need not be verified: they have found it before.
+        """
         return self.at().joined(contents, known)
 
     def search(
@@ -192,9 +232,28 @@ class Searcher:
         limit: int,
         snapshot: SearchSnapshot | None = None,
     ) -> list[Found]:
-        """Return copies, then contents that resemble a vector; see `Search.search`."""
+        """Return copies, then contents that resemble a vector, best first.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        position : (n_components,) ndarray of float32 or None
+            Of the query on the snapshot's map; None searches by the vectors alone.
+        limit : int
+            Contents that resemble, at most; copies are all returned.
+        snapshot : SearchSnapshot, optional
+            What is searched; by default the present one.
+        """
         return self.at(snapshot).search(vector, position, limit)
 
     def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
-        """Return what verification says of contents; see `Search.judgements`."""
+        """Return what verification says of contents, copies or not; those that have gone are left out.
+
+        Parameters
+        ----------
+        vector : bytes
+            4096 grey numbers.
+        content_ids : sequence of int
+        """
         return self.at().judgements(vector, content_ids)

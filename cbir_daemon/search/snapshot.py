@@ -31,7 +31,14 @@ class Map:
     positions: NDArray[np.float32]
 
     def nearest(self, position: NDArray[np.float32], count: int) -> list[int]:
-        """Return the ids of the `count` contents nearest to `position`, nearest first, equal ones in order of id."""
+        """Return the ids of the contents nearest to a position, nearest first; equal ones in order of id.
+
+        Parameters
+        ----------
+        position : (n_components,) ndarray of float32
+        count : int
+            At least 1; fewer come back when the map has fewer.
+        """
         distances = np.linalg.norm(self.positions - position, axis=1)
         rows = np.argpartition(distances, count - 1)[:count] if count < len(distances) else np.arange(len(distances))
         rows = rows[np.lexsort((self.ids[rows], distances[rows]))]
@@ -43,7 +50,13 @@ class Map:
         return self.positions[row] if row < len(self.ids) and self.ids[row] == content_id else None
 
     def distance(self, content_id: int, position: NDArray[np.float32]) -> float | None:
-        """Return the Euclidean distance of a content from `position`, or None when it has no place."""
+        """Return the Euclidean distance of a content from a position; None when the content has no position.
+
+        Parameters
+        ----------
+        content_id : int
+        position : (n_components,) ndarray of float32
+        """
         own = self.position_of(content_id)
         return None if own is None else float(np.linalg.norm(own - position))
 
@@ -57,7 +70,15 @@ class SearchSnapshot:
 
 
 def without(current: Map | None, gone: set[int]) -> Map | None:
-    """Return a map without the positions of contents that have gone."""
+    """Return a map without the positions of some contents.
+
+    Parameters
+    ----------
+    current : Map or None
+        None stays None.
+    gone : set of int
+        Content ids; unknown ones are ignored.
+    """
     if current is None or not gone:
         return current
     rest = ~np.isin(current.ids, list(gone))
