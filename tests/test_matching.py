@@ -288,7 +288,7 @@ def test_polish_ends_on_the_pixel(album: NDArray[np.uint8]) -> None:
     everywhere, sign = np.ones((64, 64), np.float32), np.ones(1, np.float32)
     found = polish(one[0], everywhere, other, beside, sign, 8)
     np.testing.assert_allclose(found, exact, atol=0.2 / 64)
-    before, after = (overlaps(one[0], everywhere, other, maps, sign).correlations[0] for maps in (beside, found))
+    before, after = (overlaps(one[0], everywhere, other, affine, sign).correlations[0] for affine in (beside, found))
     assert before < 0.97 < after
 
 

@@ -247,10 +247,14 @@ def exact_distances(
 
     Parameters
     ----------
-    points, queries : (n, f) and (m, f) ndarray of float32
+    points : (n, f) ndarray of float32
         Unit rows.
-    ids, rows : (p,) ndarray of intp
-        Of each pair the row of `points` and the row of `queries`.
+    ids : (p,) ndarray of intp
+        Of each pair the row of `points`.
+    queries : (m, f) ndarray of float32
+        Unit rows.
+    rows : (p,) ndarray of intp
+        Of each pair the row of `queries`.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Agreement: how well two images agree where they overlap, and the last step of an alignment, judged by just that.
 
-In: images and maps.  Out: correlations, evidence, maps.  Never here: first guesses, what a correlation means
+In: images and affines.  Out: correlations, evidence, affines.  Never here: first guesses, what a correlation means
 (`verdict`).
 """
 
@@ -40,8 +40,8 @@ class Overlaps:
     evidence_px : (n,) ndarray of float32
         How many of them hold structure in both; none where all edges run one way.
     spared, spared_px : (n,) ndarray of float32
-        The same without the strip of `STRIP_PX` lines, along either axis of the query, that disagrees most.  Letters
-        across a picture disagree there and nowhere else; other pictures disagree everywhere.
+        Correlation and evidence without the strip of `STRIP_PX` lines, along either axis of the query, that disagrees
+        most.  Letters across a picture disagree there and nowhere else; other pictures disagree everywhere.
     """
 
     own: Floats
@@ -53,16 +53,18 @@ class Overlaps:
     spared_px: Floats
 
 
-def overlaps(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: Floats) -> Overlaps:
-    """Return what a query and other images show of each other under maps.
+def overlaps(image: Floats, shown: Floats, others: Floats, affines: Floats, signs: Floats) -> Overlaps:
+    """Return what a query and other images show of each other under affines.
 
     Parameters
     ----------
     image : (64, 64) ndarray of float32
+        The query, in grey levels.
     shown : (64, 64) ndarray of float32
         1 where the query shows its picture, 0 on bars and captions, which are no part of any other.
     others : (n, 64, 64) ndarray of float32
-    maps : (n, 2, 3) ndarray of float32
+        Grey levels.
+    affines : (n, 2, 3) ndarray of float32
         From points of the query to points of the image.
     signs : (n,) ndarray of float32
         -1 for a negative, else 1.
@@ -72,13 +74,13 @@ def overlaps(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: 
     Both images are brought to the coarser of their two resolutions first, along each axis: a crop to a quarter knows
     details that the stored vector cannot.
     """
-    everything = inside(maps, VECTOR_SIDE_PX, EDGE_PX).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    everything = inside(affines, VECTOR_SIDE_PX, EDGE_PX).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     overlap = everything * shown
     # Stored pixels that one query pixel spans, along the stored image's axes and along the query's.
-    spans, scales = np.linalg.norm(maps[:, :, :2], axis=2), np.linalg.norm(maps[:, :, :2], axis=1)
+    spans, scales = np.linalg.norm(affines[:, :, :2], axis=2), np.linalg.norm(affines[:, :, :2], axis=1)
     finer_px = np.float32(0.5) * np.sqrt(np.maximum(spans**2 - 1, 0), dtype=np.float32)
     down, across = (blurs(VECTOR_SIDE_PX, finer_px[:, axis]) for axis in (1, 0))
-    seen = sample(down @ (others * signs[:, None, None]) @ across.transpose(0, 2, 1), maps, VECTOR_SIDE_PX)
+    seen = sample(down @ (others * signs[:, None, None]) @ across.transpose(0, 2, 1), affines, VECTOR_SIDE_PX)
     coarser = np.maximum(1, 1 / np.maximum(scales, 1e-3))
     own, other = (_equalized_inside(some, overlap, coarser) for some in (image, seen))
     products = np.stack([own * other, own * own, other * other])
@@ -139,13 +141,21 @@ def _equalized_inside(images: Floats, overlap: Floats, coarser: Floats) -> Float
     return np.asarray(detail / np.sqrt(variance + NOISE_LEVELS**2), dtype=np.float32)
 
 
-def polish(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: Floats, steps: int) -> Floats:
-    """Return maps after some more steps on the very images that are correlated.
+def polish(image: Floats, shown: Floats, others: Floats, affines: Floats, signs: Floats, steps: int) -> Floats:
+    """Return affines after some more steps on the very images that are correlated.
 
     Parameters
     ----------
-    image, shown, others, maps, signs
-        See `overlaps`.
+    image : (64, 64) ndarray of float32
+        The query, in grey levels.
+    shown : (64, 64) ndarray of float32
+        1 where the query shows its picture, 0 on bars and captions.
+    others : (n, 64, 64) ndarray of float32
+        Grey levels.
+    affines : (n, 2, 3) ndarray of float32
+        From points of the query to points of the image.
+    signs : (n,) ndarray of float32
+        -1 for a negative, else 1.
     steps : int
         At most; each costs as much as `overlaps` and a half.
 
@@ -160,9 +170,9 @@ def polish(image: Floats, shown: Floats, others: Floats, maps: Floats, signs: Fl
     that is another picture near the edges, and alignment stops a third of a pixel away: of crops to a quarter 31 %
     were called copies without this, 89 % with it.
     """
-    best, moved = maps.copy(), maps
-    active = np.arange(len(maps))
-    found = overlaps(image, shown, others, maps, signs)
+    best, moved = affines.copy(), affines
+    active = np.arange(len(affines))
+    found = overlaps(image, shown, others, affines, signs)
     reached = found.correlations.copy()
     for _ in range(steps):
         moved = newton_step(moved, *_equations(found))
@@ -182,7 +192,7 @@ def _rows_of(found: Overlaps, rows: NDArray[np.bool_]) -> Overlaps:
 
 
 def _equations(found: Overlaps) -> tuple[Floats, Floats]:
-    """Return curvature (n, 6, 6) and slope (n, 6) of the disagreement at the present maps."""
+    """Return curvature (n, 6, 6) and slope (n, 6) of the disagreement at the present affines."""
     # Beside the overlap `own` falls to 0; that edge says nothing of how the images lie.
     grid = pixel_grid(VECTOR_SIDE_PX)
     gradient_y, gradient_x = np.gradient(found.own, 2 / VECTOR_SIDE_PX, axis=(1, 2))

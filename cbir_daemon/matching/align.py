@@ -1,7 +1,7 @@
-"""Alignment: the affine map under which a query and a stored image agree best, found by gradient.
+"""Alignment: the affine under which a query and a stored image agree best, found by gradient.
 
-In: equalised images and first guesses.  Out: refined maps and their correlations.  Never here: where guesses come from,
-or what a correlation means (`verdict`).
+In: equalised images and first guesses.  Out: refined affines and their correlations.  Never here: where guesses come
+from, or what a correlation means (`verdict`).
 """
 
 from __future__ import annotations
@@ -34,12 +34,36 @@ _ROW, _COLUMN = np.triu_indices(6)
 
 @functools.cache
 def blur(side: int, sigma_px: float) -> Floats:
-    """Return (side, side): the Gaussian along one axis as a matrix, its rows summing to 1 at the edges too."""
+    """Return the Gaussian along one axis as a matrix; its rows sum to 1 at the edges too.
+
+    Parameters
+    ----------
+    side : int
+        Pixels along the axis.
+    sigma_px : float
+        Standard deviation in pixels; below 0.1 it is taken as 0.1.
+
+    Returns
+    -------
+    (side, side) ndarray of float32
+    """
     return np.asarray(blurs(side, np.array([sigma_px], dtype=np.float32))[0], dtype=np.float32)
 
 
 def blurs(side: int, sigmas_px: Floats) -> Floats:
-    """Return (n, side, side): for each standard deviation the Gaussian along one axis as a matrix."""
+    """Return for each standard deviation the Gaussian along one axis as a matrix; its rows sum to 1 at the edges too.
+
+    Parameters
+    ----------
+    side : int
+        Pixels along the axis.
+    sigmas_px : (n,) ndarray of float32
+        Standard deviations in pixels; below 0.1 they are taken as 0.1.
+
+    Returns
+    -------
+    (n, side, side) ndarray of float32
+    """
     squares = np.subtract.outer(np.arange(side), np.arange(side)).astype(np.float32) ** 2
     # Below a tenth of a pixel a Gaussian is the identity; dividing by less would overflow.
     weights = np.exp(squares / (-2 * np.maximum(sigmas_px, np.float32(0.1)) ** 2)[:, None, None])
@@ -47,7 +71,18 @@ def blurs(side: int, sigmas_px: Floats) -> Floats:
 
 
 def detail(images: Floats) -> Floats:
-    """Return the difference of two Gaussians of each image (n, s, s): edges and texture in grey levels, no shading."""
+    """Return edges and texture of images without their shading: the difference of two Gaussians.
+
+    Parameters
+    ----------
+    images : (n, s, s) ndarray of float32
+        Grey levels.
+
+    Returns
+    -------
+    (n, s, s) ndarray of float32
+        Grey levels, around 0; deviations of the two are `FINE_PX` and `COARSE_PX`.
+    """
     fine, coarse = blur(images.shape[-1], FINE_PX), blur(images.shape[-1], COARSE_PX)
     return np.asarray(fine @ images @ fine.T - coarse @ images @ coarse.T, dtype=np.float32)
 
@@ -92,22 +127,23 @@ class Template:
         self.products = np.concatenate([squares, own, self.values[:, None] ** 2], axis=1)
 
 
-def refine(template: Template, stored: Floats, maps: Floats, steps: int) -> tuple[Floats, Floats]:
-    """Return maps refined by Gauss-Newton on the enhanced correlation, all candidates at once.
+def refine(template: Template, stored: Floats, affines: Floats, steps: int) -> tuple[Floats, Floats]:
+    """Return affines refined by Gauss-Newton on the enhanced correlation, all candidates at once.
 
     Parameters
     ----------
     template : Template
+        Of the query.
     stored : (n, s, s) ndarray of float32
         Equalised; negatives with their sign turned.
-    maps : (n, 2, 3) ndarray of float32
+    affines : (n, 2, 3) ndarray of float32
         First guesses, from points of the query to points of the stored image.
     steps : int
         Near the solution each halves the error or better.
 
     Returns
     -------
-    maps : (n, 2, 3) ndarray of float32
+    affines : (n, 2, 3) ndarray of float32
     correlations : (n,) ndarray of float32
         Over the overlap, before the last step.
 
@@ -121,33 +157,40 @@ def refine(template: Template, stored: Floats, maps: Floats, steps: int) -> tupl
     Baker, Matthews: Lucas-Kanade 20 years on, IJCV 2004, section 3.2.  Evangelidis, Psarakis: Parametric image
     alignment using enhanced correlation coefficient maximization, PAMI 2008 (the gain is taken out).
     """
-    correlations = np.zeros(len(maps), dtype=np.float32)
-    curvature = np.zeros((len(maps), 6, 6), dtype=np.float32)
+    correlations = np.zeros(len(affines), dtype=np.float32)
+    curvature = np.zeros((len(affines), 6, 6), dtype=np.float32)
     for _ in range(steps):
-        overlap = inside(maps, template.side, EDGE_PX)
-        seen = sample(stored, maps, template.side).reshape(len(maps), -1) * overlap
+        overlap = inside(affines, template.side, EDGE_PX)
+        seen = sample(stored, affines, template.side).reshape(len(affines), -1) * overlap
         products = overlap @ template.products
         energy = np.maximum(np.einsum("np,np->n", seen, seen), 1e-6)
         own_energy = np.maximum(products[:, -1], 1e-6)
         correlations = (seen @ template.values) / np.sqrt(energy * own_energy)
         slope = np.sqrt(own_energy / energy)[:, None] * (seen @ template.steepest) - products[:, -7:-1]
         curvature[:, _ROW, _COLUMN] = curvature[:, _COLUMN, _ROW] = products[:, :-7]
-        maps = newton_step(maps, curvature, slope)
-    return maps, correlations
+        affines = newton_step(affines, curvature, slope)
+    return affines, correlations
 
 
-def newton_step(maps: Floats, curvature: Floats, slope: Floats) -> Floats:
-    """Return maps after one step: each composed with the inverse of the change that the query would need.
+def newton_step(affines: Floats, curvature: Floats, slope: Floats) -> Floats:
+    """Return affines after one step: each composed with the inverse of the change that the query would need.
 
     Parameters
     ----------
-    maps : (n, 2, 3) ndarray of float32
+    affines : (n, 2, 3) ndarray of float32
+        From points of the query to points of the stored image.
     curvature : (n, 6, 6) ndarray of float32
+        Of the disagreement, in the six coefficients of an affine; damped here.
     slope : (n, 6) ndarray of float32
+        Of the disagreement.
+
+    Returns
+    -------
+    (n, 2, 3) ndarray of float32
     """
     damping = _DAMPING * np.trace(curvature, axis1=1, axis2=2) / 6 + 1e-3
     hessian = curvature + damping[:, None, None] * np.eye(6)
     change = np.linalg.solve(hessian, slope[:, :, None]).reshape(-1, 2, 3)
     change *= np.minimum(1, _LONGEST_STEP / np.maximum(np.abs(change).max(axis=(1, 2), keepdims=True), 1e-9))
     change[:, :, :2] += np.eye(2)
-    return np.asarray(compose(maps, inverse(change.astype(np.float32))), dtype=np.float32)
+    return np.asarray(compose(affines, inverse(change.astype(np.float32))), dtype=np.float32)

@@ -1,9 +1,10 @@
-"""Geometry: points, maps between images, and images seen through maps.
+"""Geometry: points, affines between images, and images seen through them.
 
-In: images and maps.  Out: sampled images, composed maps, what a map says was done.  Never here: which map is right.
+In: images and affines.  Out: sampled images, composed affines, what an affine says was done.  Never here: which
+is right.
 
-Coordinates run from -1 to 1 over the whole image, x to the right and y downwards, whatever the image's size.  A map is
-a (2, 3) matrix that takes a point of the query to the point of the stored image that shows the same thing.
+Coordinates run from -1 to 1 over the whole image, x to the right and y downwards, whatever the image's size.  An
+affine is a (2, 3) matrix that takes a point of the query to the point of the stored image that shows the same thing.
 """
 
 from __future__ import annotations
@@ -33,19 +34,30 @@ DIHEDRAL: Floats = np.stack(
 
 @functools.cache
 def pixel_grid(side: int) -> Floats:
-    """Return (3, side * side): x, y and 1 of each pixel's middle, row by row."""
+    """Return x, y and 1 of each pixel's middle, row by row.
+
+    Parameters
+    ----------
+    side : int
+        Pixels along each side.
+
+    Returns
+    -------
+    (3, side * side) ndarray of float32
+        Coordinates from -1 to 1.
+    """
     middle = (np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / side) - np.float32(1)
     y, x = np.meshgrid(middle, middle, indexing="ij")
     return np.stack([x.ravel(), y.ravel(), np.ones(side * side, dtype=np.float32)])
 
 
-def sample(images: Floats, maps: Floats, side: int) -> Floats:
-    """Return images seen through maps, bilinear; outside an image its edge pixels go on.
+def sample(images: Floats, affines: Floats, side: int) -> Floats:
+    """Return images seen through affines, bilinear; outside an image its edge pixels go on.
 
     Parameters
     ----------
     images : (n, s, s) ndarray of float32
-    maps : (n, 2, 3) ndarray of float32
+    affines : (n, 2, 3) ndarray of float32
         From a point of the result to a point of the image.
     side : int
         Pixels along each side of the result.
@@ -55,7 +67,7 @@ def sample(images: Floats, maps: Floats, side: int) -> Floats:
     (n, side, side) ndarray of float32
     """
     size = images.shape[-1]
-    points = (maps @ pixel_grid(side) + np.float32(1)) * np.float32(size / 2) - np.float32(0.5)
+    points = (affines @ pixel_grid(side) + np.float32(1)) * np.float32(size / 2) - np.float32(0.5)
     np.clip(points, 0, size - 1, out=points)
     corner = np.minimum(points.astype(np.int32), size - 2)
     # A difference of float32 and int32 would be float64, at twice the time for all that follows.
@@ -70,27 +82,75 @@ def sample(images: Floats, maps: Floats, side: int) -> Floats:
     return np.asarray(upper.reshape(-1, side, side), dtype=np.float32)
 
 
-def inside(maps: Floats, side: int, edge_px: float) -> Floats:
-    """Return (n, side * side): 1 where a pixel lands on the other image, more than `edge_px` from its edge, else 0."""
-    points = np.abs(maps @ pixel_grid(side))
+def inside(affines: Floats, side: int, edge_px: float) -> Floats:
+    """Return which pixels of an image land on another one.
+
+    Parameters
+    ----------
+    affines : (n, 2, 3) ndarray of float32
+        From points of the image to points of the other one.
+    side : int
+        Pixels along each side of the image.
+    edge_px : float
+        So many of these pixels from the other image's edge a pixel must land at least.
+
+    Returns
+    -------
+    (n, side * side) ndarray of float32
+        1 where it does, else 0; row by row.
+    """
+    points = np.abs(affines @ pixel_grid(side))
     return np.asarray(points.max(axis=1) <= 1 - 2 * edge_px / side, dtype=np.float32)
 
 
 def compose(outer: Floats, inner: Floats) -> Floats:
-    """Return (n, 2, 3) maps that apply `inner` first; either may be one (2, 3) map for all."""
+    """Return affines that apply `inner` first.
+
+    Parameters
+    ----------
+    outer, inner : (n, 2, 3) ndarray of float32
+        Either may be one (2, 3) affine for all.
+
+    Returns
+    -------
+    (n, 2, 3) ndarray of float32
+    """
     linear = outer[..., :2] @ inner[..., :2]
     shift = outer[..., :2] @ inner[..., 2:] + outer[..., 2:]
     return np.concatenate(np.broadcast_arrays(linear, shift[..., [0, 0]]), axis=-1)[..., :3]
 
 
-def inverse(maps: Floats) -> Floats:
-    """Return the maps that lead back."""
-    linear = np.linalg.inv(maps[..., :2])
-    return np.concatenate([linear, -linear @ maps[..., 2:]], axis=-1)
+def inverse(affines: Floats) -> Floats:
+    """Return the affines that lead back.
+
+    Parameters
+    ----------
+    affines : (..., 2, 3) ndarray of float32
+        Of non-zero determinant.
+
+    Returns
+    -------
+    (..., 2, 3) ndarray of float32
+    """
+    linear = np.linalg.inv(affines[..., :2])
+    return np.concatenate([linear, -linear @ affines[..., 2:]], axis=-1)
 
 
 def rotations(angles_deg: Sequence[float], zooms: Sequence[float] = (1.0,)) -> Floats:
-    """Return (k, 2, 3) maps from an image turned counter-clockwise to the upright one, `zooms` times as far."""
+    """Return affines from an image turned counter-clockwise to the upright one.
+
+    Parameters
+    ----------
+    angles_deg : sequence of float
+        By which the image was turned.
+    zooms : sequence of float
+        How many times as far points lie from the middle in the upright image; one for each angle, or one for all.
+
+    Returns
+    -------
+    (k, 2, 3) ndarray of float32
+        One for each angle.
+    """
     radians = np.radians(np.asarray(angles_deg))
     cosine, sine, zero = np.cos(radians) * zooms, np.sin(radians) * zooms, np.zeros(len(radians))
     rows = [np.stack([cosine, -sine, zero], axis=1), np.stack([sine, cosine, zero], axis=1)]
@@ -98,7 +158,7 @@ def rotations(angles_deg: Sequence[float], zooms: Sequence[float] = (1.0,)) -> F
 
 
 def transform_of(matrix: Floats, *, invert: bool) -> Transform:
-    """Return what a map from query to stored image says was done to the stored image.
+    """Return what an affine from query to stored image says was done to the stored image.
 
     Parameters
     ----------
@@ -129,8 +189,19 @@ def _quarters(linear: NDArray[np.float64]) -> int:
     return 1 if linear[1, 0] > 0 else 3
 
 
-def overlaps_of(maps: Floats) -> list[Overlap]:
-    """Return the share of each image that the other shows, under maps (n, 2, 3) from query to stored image."""
-    both = inside(np.concatenate([maps, inverse(maps)]), VECTOR_SIDE_PX, 0.0).mean(axis=1)
+def overlaps_of(affines: Floats) -> list[Overlap]:
+    """Return the share of each image that the other shows.
+
+    Parameters
+    ----------
+    affines : (n, 2, 3) ndarray of float32
+        From points of the query to points of the stored image.
+
+    Returns
+    -------
+    list of Overlap
+        Shares in [0, 1], of the query and of the stored image.
+    """
+    both = inside(np.concatenate([affines, inverse(affines)]), VECTOR_SIDE_PX, 0.0).mean(axis=1)
     shares = np.round(both.astype(np.float64), 3).reshape(2, -1).T.tolist()
     return [Overlap(query=query, match=match) for query, match in shares]

@@ -1,6 +1,6 @@
 """Joining: what is compared of contents that are all looked up among each other, at a sixth of what one look-up costs.
 
-In: vectors, codes of stored images.  Out: how likely they are copies, and the maps from which an alignment starts.
+In: vectors, codes of stored images.  Out: how likely they are copies, and the affines from which an alignment starts.
 Never here: verdicts (`verdict`), which of many are compared (`search`).
 
 Each pair is seen from both sides.  That an image is a part of another one is seen when the part is asked for, and what
@@ -32,7 +32,7 @@ class JoinViews:
         Compared with every window of another image; its first `wholes` may be negatives.
     frames : (b, TERMS) ndarray of float32
         Compared with the whole of another image.
-    maps : (a + b, 2, 3) ndarray of float32
+    affines : (a + b, 2, 3) ndarray of float32
         From the image to each view's own coordinates.
     wholes : int
     box : Windows
@@ -41,25 +41,30 @@ class JoinViews:
 
     crops: Floats
     frames: Floats
-    maps: Floats
+    affines: Floats
     wholes: int
     box: Windows
 
     @property
     def coarse(self) -> CoarseViews:
-        """The same for `best_scores`."""
+        """The views as `best_scores` takes them; frames are compared with the middle windows too."""
         return CoarseViews(self.crops, self.frames, self.frames)
 
 
 def join_views(vector: NDArray[np.uint8]) -> JoinViews:
-    """Return the views of a (4096,) vector."""
+    """Return the views by which an image is compared where many are looked up among each other.
+
+    Parameters
+    ----------
+    vector : (4096,) ndarray of uint8
+    """
     image = np.asarray(vector, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     box = content_box(image)
     wholes, trims, frames = joined_views(image, box)
     crops = np.concatenate([wholes.codes, trims.codes])
-    maps = np.concatenate([wholes.maps, trims.maps, frames.maps])
+    affines = np.concatenate([wholes.affines, trims.affines, frames.affines])
     scaled, framed = (np.asarray(codes / SCALE, dtype=np.float32) for codes in (crops, frames.codes))
-    return JoinViews(scaled, framed, maps, len(wholes.codes), box)
+    return JoinViews(scaled, framed, affines, len(wholes.codes), box)
 
 
 def best_guesses(codes: Codes, views: JoinViews) -> tuple[Floats, Guesses]:
@@ -88,5 +93,5 @@ def best_guesses(codes: Codes, views: JoinViews) -> tuple[Floats, Guesses]:
     seen = np.where(is_crop, seen, len(views.crops) + frame)
     signs = np.where(is_crop & (strengths < 0), -1, 1).astype(np.float32)
     scores = np.clip(np.where(is_crop, np.abs(strengths), upright), 0, 1)
-    maps = compose(STORED_WINDOWS.frames[windows], views.maps[seen])
-    return scores, Guesses(np.zeros_like(windows), windows, signs, maps)
+    affines = compose(STORED_WINDOWS.frames[windows], views.affines[seen])
+    return scores, Guesses(np.zeros_like(windows), windows, signs, affines)

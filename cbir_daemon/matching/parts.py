@@ -26,7 +26,16 @@ _COMPARED = 4
 
 
 def whole_codes(vectors: NDArray[np.uint8]) -> Floats:
-    """Return the codes (n, TERMS) of whole pictures by which they are looked for, of (n, 4096) vectors."""
+    """Return the codes of whole pictures, by which `contained` looks for them.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+
+    Returns
+    -------
+    (n, TERMS) ndarray of float32
+    """
     if not len(vectors):
         return np.zeros((0, TERMS), dtype=np.float32)
     return window_codes(_images(vectors), WHOLE)[:, 0]
@@ -44,7 +53,7 @@ def contained(
     codes : (n, TERMS) ndarray of float32
         Their `whole_codes`.
     threshold : float, optional
-        As for `judge`.
+        Score from which a match is a copy; `COPY_THRESHOLD` when not given.
 
     Notes
     -----

@@ -1,7 +1,7 @@
-"""Registration: from the views that look alike to the map under which a query and each candidate agree best.
+"""Registration: from the views that look alike to the affine under which a query and each candidate agree best.
 
-In: a query's and its candidates' images.  Out: maps, and which candidates are worth judging.  Never here: how well two
-images agree in the end (`agreement`), what that means (`verdict`), which candidates (`coarse`).
+In: a query's and its candidates' images.  Out: affines, and which candidates are worth judging.  Never here: how well
+two images agree in the end (`agreement`), what that means (`verdict`), which candidates (`coarse`).
 
 Each candidate's two best pairs of views are first guesses; they are aligned on half-size images, the better one again
 on whole ones when it may still be a copy.
@@ -28,8 +28,8 @@ _HALF_SIDE = VECTOR_SIDE_PX // 2
 # more (99 % of them 0.79), three quarters of the false ones less than 0.56.
 _HOPELESS = 0.55
 
-# The same where many are looked up and each pair is seen twice, after the first and after all steps on half-size
-# images: of 5 550 true pairs, seen from either side, 0.1 and 0.5 % have less.
+# Correlations below which a candidate is no copy where many are looked up and each pair is seen twice, after the first
+# and after all steps on half-size images: of 5 550 true pairs, seen from either side, 0.1 and 0.5 % have less.
 _HOPELESS_FIRST, _HOPELESS_LAST = 0.65, 0.75
 
 # Area of the stored image that a query shows, below which a half-size query is as coarse as the whole-size image.
@@ -44,7 +44,7 @@ class Registered:
 
     Parameters
     ----------
-    maps : (m, 2, 3) ndarray of float32
+    affines : (m, 2, 3) ndarray of float32
         From points of the query to points of the image.
     signs : (m,) ndarray of float32
         -1 for a negative, else 1.
@@ -56,7 +56,7 @@ class Registered:
         Rows worth judging; the others were given up.
     """
 
-    maps: Floats
+    affines: Floats
     signs: Floats
     views: _Rows
     windows: _Rows
@@ -66,16 +66,16 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """Promising pairs of views of each of m images, g each: rows of their tables, signs, maps."""
+    """Promising pairs of views of each of m images, g each: rows of their tables, signs, affines."""
 
     views: _Rows
     windows: _Rows
     signs: Floats
-    maps: Floats
+    affines: Floats
 
     def some(self, rows: _Rows) -> Guesses:
         """Return the guesses of some images, when there is one each."""
-        return Guesses(self.views[rows], self.windows[rows], self.signs[rows], self.maps[rows])
+        return Guesses(self.views[rows], self.windows[rows], self.signs[rows], self.affines[rows])
 
 
 def register(image: Floats, others: Floats, box: Windows, given: Guesses | None = None) -> Registered:
@@ -99,17 +99,17 @@ def register(image: Floats, others: Floats, box: Windows, given: Guesses | None 
     pyramid = _Pyramid(others)
     small = Template(equalize(_halved(content))[0])
     owners = np.repeat(np.arange(len(others)), count)
-    maps, reached = pyramid.refine(small, owners, compose(guesses.maps, frame), guesses.signs, _FIRST_STEPS)
+    affines, reached = pyramid.refine(small, owners, compose(guesses.affines, frame), guesses.signs, _FIRST_STEPS)
     better = np.argmax(reached.reshape(-1, count), axis=1) + count * np.arange(len(others))
-    maps, signs, reached = maps[better], guesses.signs[better], reached[better]
+    affines, signs, reached = affines[better], guesses.signs[better], reached[better]
     near = np.flatnonzero(reached >= hopeless)
-    maps[near], reached[near] = pyramid.refine(small, near, maps[near], signs[near], _HALF_STEPS)
+    affines[near], reached[near] = pyramid.refine(small, near, affines[near], signs[near], _HALF_STEPS)
     near = near[reached[near] >= hopeless_last]
     if len(near):
         whole = Template(equalize(content)[0])
-        maps[near], _ = refine(whole, signs[near, None, None] * pyramid.whole[near], maps[near], _WHOLE_STEPS)
-    maps = compose(maps, inverse(frame))
-    return Registered(maps, signs, guesses.views[better], guesses.windows[better], reached, near)
+        affines[near], _ = refine(whole, signs[near, None, None] * pyramid.whole[near], affines[near], _WHOLE_STEPS)
+    affines = compose(affines, inverse(frame))
+    return Registered(affines, signs, guesses.views[better], guesses.windows[better], reached, near)
 
 
 class _Pyramid:
@@ -124,15 +124,17 @@ class _Pyramid:
         self.whole = equalize(others)
         self._half = equalize(_halved(others))
 
-    def refine(self, template: Template, rows: _Rows, maps: Floats, signs: Floats, steps: int) -> tuple[Floats, Floats]:
-        """Return maps and correlations of some rows; of a crop the whole-size image is as coarse as half the query."""
-        maps, correlations = maps.copy(), np.zeros(len(maps), dtype=np.float32)
-        is_crop = np.abs(np.linalg.det(maps[:, :, :2])) < _CROP_AREA
+    def refine(
+        self, template: Template, rows: _Rows, affines: Floats, signs: Floats, steps: int
+    ) -> tuple[Floats, Floats]:
+        """Return affines and correlations of some rows; a crop is compared with the whole-size image."""
+        affines, correlations = affines.copy(), np.zeros(len(affines), dtype=np.float32)
+        is_crop = np.abs(np.linalg.det(affines[:, :, :2])) < _CROP_AREA
         for chosen, images in ((np.flatnonzero(is_crop), self.whole), (np.flatnonzero(~is_crop), self._half)):
             if len(chosen):
                 some = signs[chosen, None, None] * images[rows[chosen]]
-                maps[chosen], correlations[chosen] = refine(template, some, maps[chosen], steps)
-        return maps, correlations
+                affines[chosen], correlations[chosen] = refine(template, some, affines[chosen], steps)
+        return affines, correlations
 
 
 def _halved(images: Floats) -> Floats:
@@ -159,4 +161,4 @@ def _guesses(image: Floats, others: Floats, box: Windows) -> Guesses:
     owners = np.repeat(np.arange(len(others)), _GUESSES)
     windows = strengths[owners, :, views].argmax(axis=1)
     signs = np.where(correlations[owners, windows, views] < 0, -1, 1).astype(np.float32)
-    return Guesses(views, windows, signs, compose(STORED_WINDOWS.frames[windows], seen.maps[views]))
+    return Guesses(views, windows, signs, compose(STORED_WINDOWS.frames[windows], seen.affines[views]))

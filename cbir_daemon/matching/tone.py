@@ -1,7 +1,7 @@
 """Tone: how bright and how contrasty a copy is beside its original, and what lies around it.
 
-In: a query, images and the maps between them.  Out: `records.Tone` and `records.Around`.  Never here: whether they are
-copies (`verdict`), words.
+In: a query, images and the affines between them.  Out: `records.Tone` and `records.Around`.  Never here: whether they
+are copies (`verdict`), words.
 """
 
 from __future__ import annotations
@@ -67,7 +67,14 @@ def tone_of(image: Floats, other: Floats, matrix: Floats, *, invert: bool) -> To
 
 
 def around(image: Floats, matrix: Floats) -> Around:
-    """Return what of a query (64, 64) lies beside the stored image that it maps to by `matrix` (2, 3).
+    """Return what of a query lies beside the stored image.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+        Query, in grey levels, 0 to 255.
+    matrix : (2, 3) ndarray of float32
+        From points of the query to points of the stored image.
 
     Notes
     -----

@@ -1,7 +1,7 @@
 """The verdict: whether two vectors show the same picture, what was done to it, and how much each shows of the other.
 
 In: a query's vector and those of its candidates.  Out: `records.Judgement`.  Never here: which candidates (`coarse`),
-how maps are found (`registration`).
+how affines are found (`registration`).
 """
 
 from __future__ import annotations
@@ -87,14 +87,14 @@ def judge(
     box = content_box(image)
     aligned = align(image, others, box, given)
     # All at once: one at a time they would cost as much as aligning.
-    shares = overlaps_of(aligned.lies.maps)
+    shares = overlaps_of(aligned.lies.affines)
     plain = is_plain(query)
     judged = [_judgement(aligned, row, share, box, least, plain=plain) for row, share in enumerate(shares)]
     if given is not None:
         return judged
     return [
         _with_tone(judgement, image, other, matrix)
-        for judgement, other, matrix in zip(judged, others, aligned.lies.maps, strict=True)
+        for judgement, other, matrix in zip(judged, others, aligned.lies.affines, strict=True)
     ]
 
 
@@ -113,7 +113,7 @@ class Alignments:
     Parameters
     ----------
     lies : Registered
-        The final maps; `near` are the rows that were not given up.
+        The final affines; `near` are the rows that were not given up.
     scores : (m,) ndarray of float32
         In [0, 1]; for those that were given up the correlation reached.
     correlations, costs, evidence_px, needed_px : (m,) ndarray of float32
@@ -144,43 +144,61 @@ def align(image: Floats, others: Floats, box: Windows, given: Guesses | None = N
         See `register`.
     """
     lies = register(image, others, box, given)
-    maps, signs = lies.maps, lies.signs
+    affines, signs = lies.affines, lies.signs
     shown = inside(inverse(without_edge(box)), VECTOR_SIDE_PX, 0.0).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     found = Alignments(
         lies=lies,
         scores=np.clip(lies.correlations, 0, 1),
         correlations=lies.correlations.copy(),
-        costs=area_ratios(maps) * np.where(signs < 0, np.float32(_NEGATIVE_COST), np.float32(1)),
+        costs=area_ratios(affines) * np.where(signs < 0, np.float32(_NEGATIVE_COST), np.float32(1)),
         evidence_px=np.zeros(len(others), dtype=np.float32),
         needed_px=np.full(len(others), _EVIDENCE_PX, dtype=np.float32),
         strips=np.zeros(len(others), dtype=np.bool_),
     )
     near = lies.near
-    _score(found, near, overlaps(image, shown, others[near], maps[near], signs[near]))
+    _score(found, near, overlaps(image, shown, others[near], affines[near], signs[near]))
     near = near[(found.correlations[near] >= _PROMISING) & (found.scores[near] < _CERTAIN)]
     if len(near):
-        maps[near] = polish(image, shown, others[near], maps[near], signs[near], _LAST_STEPS)
-        _score(found, near, overlaps(image, shown, others[near], maps[near], signs[near]))
+        affines[near] = polish(image, shown, others[near], affines[near], signs[near], _LAST_STEPS)
+        _score(found, near, overlaps(image, shown, others[near], affines[near], signs[near]))
     return found
 
 
 def affine_between(query: NDArray[np.uint8], stored: NDArray[np.uint8]) -> tuple[Floats, bool]:
-    """Return the affine transform from a query to a stored image, (2, 3), and whether they agree as negatives.
+    """Return the affine from a query to a stored image under which they agree best.
 
     Parameters
     ----------
     query, stored : (4096,) ndarray of uint8
+
+    Returns
+    -------
+    affine : (2, 3) ndarray of float32
+        From points of the query to points of the stored image, coordinates from -1 to 1.
+    invert : bool
+        Whether they agree as negatives.
     """
     image, other = (
         np.asarray(vector, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX) for vector in (query, stored)
     )
     lies = align(image, other[None], content_box(image)).lies
-    return lies.maps[0], bool(lies.signs[0] < 0)
+    return lies.affines[0], bool(lies.signs[0] < 0)
 
 
-def area_ratios(maps: Floats) -> Floats:
-    """Return how many times larger one image would be than the other at one scale, at least 1."""
-    areas = np.abs(np.linalg.det(maps[:, :, :2]))
+def area_ratios(affines: Floats) -> Floats:
+    """Return how many times larger one image would be than the other at one scale.
+
+    Parameters
+    ----------
+    affines : (n, 2, 3) ndarray of float32
+        From points of one image to points of the other.
+
+    Returns
+    -------
+    (n,) ndarray of float32
+        At least 1.
+    """
+    areas = np.abs(np.linalg.det(affines[:, :, :2]))
     return np.asarray(np.maximum(areas, 1 / np.maximum(areas, 1e-3)), dtype=np.float32)
 
 
@@ -192,11 +210,11 @@ def _score(found: Alignments, rows: NDArray[np.int64], shown: Overlaps) -> None:
     Whoever may show a part in any size fits better by chance: without the factor of area, trousers fit closely into
     each other's details (best false score 0.958), with it 0.864.
     """
-    costs = area_ratios(found.lies.maps[rows]) * np.where(found.lies.signs[rows] < 0, _NEGATIVE_COST, 1)
+    costs = area_ratios(found.lies.affines[rows]) * np.where(found.lies.signs[rows] < 0, _NEGATIVE_COST, 1)
     correlations = np.stack([shown.correlations, shown.spared])
     evidence_px = np.stack([shown.evidence_px, shown.spared_px])
     multiples = np.stack([costs, costs * _STRIP_COST]) * (1 + _DOUBLING_PX / np.maximum(evidence_px, 1))
-    needed_px = _needed_px(found.lies.maps[rows], found.lies.signs[rows], shown)
+    needed_px = _needed_px(found.lies.affines[rows], found.lies.signs[rows], shown)
     scores = (1 - (1 - correlations) * multiples) * np.minimum(1, evidence_px / needed_px)
     # The first of the two is the whole overlap, the second what is left without a strip.
     better = scores.argmax(axis=0)[None]
@@ -211,29 +229,31 @@ def _score(found: Alignments, rows: NDArray[np.int64], shown: Overlaps) -> None:
         kept[rows] = np.take_along_axis(both, better, axis=0)[0]
 
 
-def _needed_px(maps: Floats, signs: Floats, shown: Overlaps) -> Floats:
+def _needed_px(affines: Floats, signs: Floats, shown: Overlaps) -> Floats:
     """Return the pixels with structure that are needed for each of some overlaps."""
-    moves = np.abs(maps - np.eye(2, 3, dtype=np.float32)).sum(axis=2).max(axis=1)
+    moves = np.abs(affines - np.eye(2, 3, dtype=np.float32)).sum(axis=2).max(axis=1)
     is_still = (moves < _STILL) & (signs > 0)
-    is_part = _are_upright_parts(maps) & (signs > 0)
+    is_part = _are_upright_parts(affines) & (signs > 0)
     sparse, dense = np.where(is_part, _SPARSE_PART, _SPARSE), np.where(is_part, _DENSE_PART, _DENSE)
     shares = shown.evidence_px / np.maximum(shown.area_px, 1)
     lacking = np.clip((dense - shares) / (dense - sparse), 0, 1) * ~is_still
     return np.asarray(_EVIDENCE_PX + (_SPARSE_EVIDENCE_PX - _EVIDENCE_PX) * lacking, dtype=np.float32)
 
 
-def _are_upright_parts(maps: Floats) -> NDArray[np.bool_]:
+def _are_upright_parts(affines: Floats) -> NDArray[np.bool_]:
     """Return whether one image is a part of the other that was neither turned nor flipped."""
-    is_upright = (maps[:, [0, 1], [0, 1]] > 0).all(axis=1) & (np.abs(maps[:, [0, 1], [1, 0]]) < _UPRIGHT).all(axis=1)
+    is_upright = (affines[:, [0, 1], [0, 1]] > 0).all(axis=1) & (np.abs(affines[:, [0, 1], [1, 0]]) < _UPRIGHT).all(
+        axis=1
+    )
     # How far the corners of the one reach on the other, whose own are at 1.
-    reaches = [np.abs(some).sum(axis=2).max(axis=1) for some in (maps, inverse(maps))]
+    reaches = [np.abs(some).sum(axis=2).max(axis=1) for some in (affines, inverse(affines))]
     return np.asarray(is_upright & (np.minimum(*reaches) < _WITHIN))
 
 
 def _judgement(
     found: Alignments, row: int, overlap: Overlap, box: Windows, threshold: float, *, plain: bool
 ) -> Judgement:
-    matrix, invert, score = found.lies.maps[row], bool(found.lies.signs[row] < 0), float(found.scores[row])
+    matrix, invert, score = found.lies.affines[row], bool(found.lies.signs[row] < 0), float(found.scores[row])
     is_near = row in found.lies.near
     outcome = Outcome.COPY if score >= threshold else Outcome.BELOW if is_near else Outcome.GIVEN_UP
     if plain:

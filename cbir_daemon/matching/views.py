@@ -1,7 +1,7 @@
 """Views: the windows, turns and flips under which two vectors are compared, and their small codes.
 
-In: 64x64 grey images.  Out: codes of windows, and for each view of a query the map to the frame it was seen in.  Never
-here: which images are compared, what a good score is.
+In: 64x64 grey images.  Out: codes of windows, and for each view of a query the affine to the frame it was seen in.
+Never here: which images are compared, what a good score is.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Windows:
     ----------
     rows : tuple of (left, top, right, bottom)
     frames : (k, 2, 3) ndarray of float32
-        Maps from each window's own coordinates to those of the image.
+        Affines from each window's own coordinates to those of the image.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -87,7 +87,18 @@ class Windows:
         return len(self.frames)
 
     def terms(self, images: Floats) -> Floats:
-        """Return the cosine terms (n, k, TERMS) of all windows of images (n, 64, 64), in grey levels."""
+        """Return the cosine terms of all k windows of images.
+
+        Parameters
+        ----------
+        images : (n, 64, 64) ndarray of float32
+            Grey levels, 0 to 255.
+
+        Returns
+        -------
+        (n, k, TERMS) ndarray of float32
+            Grey levels.
+        """
         return np.concatenate([self._some_terms(some) for some in _pieces(images, _IMAGES_AT_ONCE)])
 
     def _some_terms(self, images: Floats) -> Floats:
@@ -189,7 +200,18 @@ PARTS = Windows([*_CELLS, *(row for size, count in _PART_SIZES for row in _grid(
 
 
 def part_views(image: Floats) -> Views:
-    """Return the views (8 * len(PARTS)) of the parts of a query, each turn and flip one after the other."""
+    """Return the views of the parts of a query.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+        Grey levels, 0 to 255.
+
+    Returns
+    -------
+    Views
+        8 * len(PARTS), each turn and flip one after the other.
+    """
     return _framed(image, PARTS)
 
 
@@ -223,16 +245,22 @@ class Views:
     Parameters
     ----------
     codes : (v, TERMS) ndarray of float32
-    maps : (v, 2, 3) ndarray of float32
+    affines : (v, 2, 3) ndarray of float32
         From the query to each view's own coordinates.
     """
 
     codes: Floats
-    maps: Floats
+    affines: Floats
 
 
 def crop_views(image: Floats) -> Views:
-    """Return the views for which any window of a stored image may stand: the whole, what its bars leave, its trims."""
+    """Return the views for which any window of a stored image may stand: the whole, what its bars leave, its trims.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+        Grey levels, 0 to 255.
+    """
     box = content_box(image)
     # Upright only: under all flips and turns they would triple the cost of a search.
     upright = _first_turn(_framed(image, TRIMS), len(TRIMS))
@@ -240,17 +268,37 @@ def crop_views(image: Floats) -> Views:
 
 
 def tilted_views(image: Floats) -> Views:
-    """Return the views turned back by small angles, for which the middles of a stored image may stand."""
+    """Return the views turned back by small angles, for which the middles of a stored image may stand.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+        Grey levels, 0 to 255.
+    """
     return _resampled(image, rotations(ANGLES_DEG))
 
 
 def framed_views(image: Floats) -> Views:
-    """Return the views in which the whole stored image may be shown: inside frames, or turned in a frame that grew."""
+    """Return the views in which the whole stored image may be shown: inside frames, or turned in a frame that grew.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+        Grey levels, 0 to 255.
+    """
     return _together(_framed(image, FRAMINGS), _resampled(image, _GROWN))
 
 
 def query_views(image: Floats, box: Windows) -> Views:
-    """Return all views of a query whose content box is known; `guess_of` tells what each is."""
+    """Return all views of a query; `guess_of` tells what each is.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+        Grey levels, 0 to 255.
+    box : Windows
+        The query's content box, from `content_box`.
+    """
     table = table_of((*WHOLE.rows, *box.rows, *TRIMS.rows))
     return _together(_framed(image, table), framed_views(image), tilted_views(image))
 
@@ -280,11 +328,11 @@ def joined_views(image: Floats, box: Windows) -> tuple[Views, Views, Views]:
 
 def _first_turn(views: Views, count: int) -> Views:
     """Return the upright ones of views of `count` windows."""
-    return Views(views.codes[:count], views.maps[:count])
+    return Views(views.codes[:count], views.affines[:count])
 
 
 def _together(*groups: Views) -> Views:
-    return Views(np.concatenate([some.codes for some in groups]), np.concatenate([some.maps for some in groups]))
+    return Views(np.concatenate([some.codes for some in groups]), np.concatenate([some.affines for some in groups]))
 
 
 def _framed(image: Floats, table: Windows) -> Views:
@@ -292,17 +340,17 @@ def _framed(image: Floats, table: Windows) -> Views:
     return _undone(window_codes(image[None], table)[0], inverse(table.frames))
 
 
-def _resampled(image: Floats, maps: Floats) -> Views:
-    """Return views (k * 8) of an image resampled by maps from query to view."""
-    seen = sample(np.broadcast_to(image, (len(maps), *image.shape)), inverse(maps), VECTOR_SIDE_PX)
-    return _undone(window_codes(seen, WHOLE)[:, 0], maps)
+def _resampled(image: Floats, affines: Floats) -> Views:
+    """Return views (k * 8) of an image resampled by affines from query to view."""
+    seen = sample(np.broadcast_to(image, (len(affines), *image.shape)), inverse(affines), VECTOR_SIDE_PX)
+    return _undone(window_codes(seen, WHOLE)[:, 0], affines)
 
 
-def _undone(codes: Floats, maps: Floats) -> Views:
+def _undone(codes: Floats, affines: Floats) -> Views:
     """Return each of k views as it was before each of `DIHEDRAL` was done to it: 8 * k views."""
     undone = np.stack([codes[:, source] * sign for source, sign in zip(_SOURCES, _SIGNS, strict=True)])
     turns = np.concatenate([DIHEDRAL, np.zeros((len(DIHEDRAL), 2, 1), dtype=np.float32)], axis=2)
-    return Views(undone.reshape(-1, TERMS), compose(turns[:, None], maps).reshape(-1, 2, 3))
+    return Views(undone.reshape(-1, TERMS), compose(turns[:, None], affines).reshape(-1, 2, 3))
 
 
 def _term_moves() -> tuple[NDArray[np.int64], Floats]:
