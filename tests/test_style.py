@@ -29,7 +29,20 @@ UNDESCRIBED = {
 }
 """How many public functions of a folder take two values or an array and do not describe them; elsewhere none."""
 
-NAMED = ("alerts", "config", "decode", "map", "search", "system", "watching")
+NAMED = (
+    "alerts",
+    "config",
+    "decode",
+    "errors",
+    "map",
+    "protocol",
+    "records",
+    "resolving",
+    "search",
+    "system",
+    "watching",
+    "wording",
+)
 """Folders in which each value has the name of the thing that it is."""
 
 PRONOUNS = {"given", "left", "one", "other", "some", "told", "wanted"}

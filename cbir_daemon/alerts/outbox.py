@@ -280,7 +280,7 @@ class Outbox:
 
 
 def _remaining(span_s: float, since: float, now: float) -> float:
-    """Return what is left of a span; nothing when the clock was set back, for then nobody knows."""
+    """Return the seconds that remain of a span; 0 when the clock was set back, so that its begin is not known."""
     return span_s - (now - since) if now >= since else 0.0
 
 

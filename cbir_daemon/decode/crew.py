@@ -186,7 +186,7 @@ class Crew:
         return _Worker(WorkerProcess(self._limits, self._loaded))
 
     def _open_some(self, waiting: deque[ReadTask]) -> Iterator[Result]:
-        """Open as many files as the workers have room for, and yield those that cannot be read."""
+        """Open as many files as the workers have room for; yield the tasks whose files cannot be read."""
         ahead = self._tasks_ahead(len(waiting) + len(self._opened))
         room = min(self._size * ahead - sum(len(worker.tasks) for worker in self._workers), MAX_DESCRIPTORS_AHEAD)
         while waiting and len(self._opened) < room and not self._closed:

@@ -27,7 +27,7 @@ from cbir_daemon.records import Unreadable
 
 
 class Desk:
-    """At most `workers` processes for requests that somebody waits for.
+    """At most `workers` processes that answer requests, each as soon as a process is free.
 
     Parameters
     ----------

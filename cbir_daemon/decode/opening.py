@@ -38,7 +38,7 @@ _OUR_ERRORS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A regular file, open for reading; whoever has it closes it.
+    """A regular file, open for reading; its holder closes it.
 
     Parameters
     ----------

@@ -303,7 +303,7 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _profile(image: Image.Image) -> bytes:
-    """Return the profile by which the colours of an image are to be seen; empty when they are sRGB, grey or unknown."""
+    """Return the colour profile that an image needs; empty when its colours are sRGB, grey or unknown."""
     profile = image.info.get("icc_profile") or b""
     space = profile[_PROFILE_SPACE]
     fits = space == _INKS if image.mode == "CMYK" else space == _LIGHTS and image.mode in _LIGHT_MODES

@@ -246,7 +246,7 @@ class DecodePool:
             opened.close()
 
     def _panel(self, source: Path | bytes, caption: tuple[str, ...], side_px: int) -> tuple[dict[str, Any], bytes]:
-        """Return what the sheet's worker is told of one picture, and the picture's RGB bytes."""
+        """Return the description of one picture of a sheet, and the picture's RGB bytes."""
         answer = self._ask({"do": "colour", "side_px": side_px}, source)
         panel = {"caption": [_printable(line) for line in caption], "width_px": 0, "height_px": 0, "reason": ""}
         result = answer if isinstance(answer, Unreadable) or "code" not in answer.message else result_from(answer)

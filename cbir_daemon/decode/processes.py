@@ -83,7 +83,7 @@ class WorkerProcess(Child):
 
 
 def _tunables(environ: Mapping[str, str]) -> str:
-    """Return the user's own tunables with ours in front: of two for one thing the last counts."""
+    """Return the environment's tunables with ours in front: of two values for one tunable glibc takes the last."""
     return ":".join(filter(None, (_LARGE_PAGES, environ.get(_TUNABLES))))
 
 

@@ -77,7 +77,7 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether the new map is not worse, as far as can be told: within two standard errors or `TOLERANCE`."""
+        """Whether the new map is not worse: within two standard errors, or within `TOLERANCE`."""
         return self.recall >= self.recall_before - max(TOLERANCE, 2 * self.spread)
 
 

@@ -234,7 +234,7 @@ class Fitting:
         return flat
 
     def _judge(self, points: NDArray[np.float32], neighbors: Neighbors, model: umap.UMAP) -> Candidate:
-        """Score a map on which nobody was held out: the sample is projected anew, each without itself."""
+        """Score a map of a fit that held no image out: a sample is projected anew, each image without itself."""
         size, seed = self._settings.score_sample, self._settings.seed
         judge = tuning.Judge.prepare(points, neighbors, None, size=size, seed=seed)
         sampled = Neighbors(neighbors.ids[judge.sample], neighbors.distances[judge.sample])

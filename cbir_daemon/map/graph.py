@@ -65,7 +65,7 @@ Progress = Callable[[int, int], None]
 
 
 def width_of(images: int) -> int:
-    """Return how many neighbours of each of so many images a graph is sure to know."""
+    """Return how many neighbours a graph of so many images knows of each at least."""
     return max(1, min(WIDTH, images - 1, MOST_BYTES // (NEIGHBOR_BYTES * images) - SPARE))
 
 
@@ -258,12 +258,12 @@ def _carry_over(
     near: NDArray[np.int32],
     distances: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
-    """Fill the rows `now` with what the old rows `was` know of those that stayed.
+    """Fill the rows `now` with the neighbours that the old rows `was` have and that stayed.
 
     Returns
     -------
     (m,) ndarray of bool
-        Which of them know all that stayed.
+        Which of these rows have every image that stayed.
     """
     # Both are in order of id, so that equals stay in order of row.
     renamed = np.full(len(old.ids) + 1, NOBODY, np.int32)

@@ -134,7 +134,7 @@ def nearest(points: NDArray[np.float32], queries: NDArray[np.float32], k: int) -
 def closer(
     points: NDArray[np.float32], queries: NDArray[np.float32], limits: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return who of `points` is at most as far from each query as its limit.
+    """Return the points that are at most as far from each query as its limit.
 
     Parameters
     ----------

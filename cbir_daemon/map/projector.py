@@ -270,7 +270,7 @@ class Projector:
 
     @contextmanager
     def _own_turn(self, deadline_s: float) -> Iterator[None]:
-        """Hold the worker.  Who waits gets it after the batch at work, not after all batches of that caller."""
+        """Hold the worker for one batch.  Callers take turns batch by batch, not call by call."""
         # A lock alone is not fair: the caller that releases it is the first to take it again.
         with self._turn:
             if not self._lock.acquire(timeout=_remaining(deadline_s)):

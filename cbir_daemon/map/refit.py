@@ -121,7 +121,7 @@ class Refit:
     # -- asked from other threads ------------------------------------------------------------------------------------
 
     def decision(self) -> FitDecision:
-        """Return whether a fit is wanted now, why, and what it waits for."""
+        """Return whether a fit is due now, its reason, and what it waits for."""
         runs = self._store.runs()
         active = next((run for run in runs if run.outcome == "active"), None)
         drift = Drift() if active is None else self._store.drift(active.id)

@@ -45,12 +45,12 @@ NOTHING: Mapping[str, float] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class FitDecision:
-    """Whether a fit is wanted, and what stands against it.
+    """Whether a fit is due.
 
     Parameters
     ----------
     reason : str
-        Why a new map is wanted; empty when none is.
+        Why a new map is fitted; empty when there is no reason to.
     waits_for : str
         What has to pass first; empty when a fit may begin.
     kind : str
@@ -130,7 +130,7 @@ def _active(runs: Sequence[ModelRun]) -> ModelRun | None:
 
 
 def _reason(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> tuple[str, str]:
-    """Return why a new map is wanted, or nothing, and its kind."""
+    """Return the reason for a new map, empty without one, and the kind of its fit."""
     if coverage.contents < settings.min_images:
         return "", "tuned"
     if coverage.present_at_fit == 0:
@@ -172,7 +172,7 @@ def _may_be_warm(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelCo
 
 
 def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig, now: datetime) -> str:
-    """Return what has to pass before a wanted fit may begin, or nothing."""
+    """Return what has to pass before a fit that has a reason may begin; empty for nothing."""
     if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
         begin, end = settings.fit_hours
         return f"the hours {begin:%H:%M}-{end:%H:%M} (model.fit_hours)"

@@ -196,7 +196,7 @@ class Proposals:
         self._lists, self._saved = lists, lists.covered
 
     def step(self) -> bool:
-        """Do some of what is to be done; False when nothing is left."""
+        """Train, extend or save the lists, one small piece of work; False when nothing is to be done."""
         frozen = self._rows.frozen()
         if self._lists is None and self._growing is None:
             return self._begin(frozen)
@@ -258,7 +258,7 @@ class Proposals:
 
 
 def _with_uncovered(proposed: NDArray[np.int64], covered: int, frozen: FrozenRows) -> NDArray[np.int64]:
-    """Return the living ones of proposed rows and of those that lists do not cover yet, each once, ascending."""
+    """Return the proposed rows and the rows that lists do not cover yet, without dead ones, each once, ascending."""
     count = len(frozen.ids)
     rows = np.union1d(proposed[proposed < count], np.arange(min(covered, count), count))
     return rows[frozen.alive[rows]]

@@ -368,7 +368,7 @@ class Rows:
         return int(np.count_nonzero(~whole[:count] & (heads["id"][:count] != DEAD)))
 
     def _heads(self, descriptor: int, room: int) -> tuple[NDArray[np.void], NDArray[np.bool_]]:
-        """Return id and checksum of `room` rows, and which rows fit theirs."""
+        """Return id and checksum of `room` rows, and for each row whether its checksum is right."""
         heads, whole = np.zeros(room, dtype=[("id", "<i8"), ("checksum", "<u4")]), np.zeros(room, dtype=np.bool_)
         for start in range(0, room, _READ_ROWS):
             # Read, not mapped: what is only checked need not stay in this process's memory.

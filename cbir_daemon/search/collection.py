@@ -98,7 +98,7 @@ class Snapshot:
         Parameters
         ----------
         queries : (n, 4096) ndarray of uint8
-            A pair of contents is seen from both sides: so that none is missed, all of them are asked for.
+            Every content that is looked up: a pair is seen from both sides, and one side alone may miss it.
         limit : int
             Contents returned at most, for each query.
 

@@ -348,7 +348,7 @@ def _checksum(stream: BinaryIO, crc: int) -> int:
 
 
 class _Turns:
-    """Many may search at once, or one may change; who wants to change comes next."""
+    """A lock that many searches hold together, or one change alone; a change that waits goes before new searches."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()

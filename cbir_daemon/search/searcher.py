@@ -71,7 +71,7 @@ class Searcher:
     # -- changes -----------------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Take up the cached codes, make those that are missing from their vectors, and read the active map."""
+        """Take up the cached codes, make missing ones from their vectors, and read the active map."""
         self._collection.open()
         present = np.array(self._store.content_ids(), dtype=np.int64)
         cached = self._collection.ids
@@ -92,7 +92,7 @@ class Searcher:
             self.place(run.id, self._store.positions(run.id))
 
     def _agrees(self, cached: NDArray[np.int64]) -> bool:
-        """Return whether some of the cached codes are what the store's vectors give."""
+        """Return whether a sample of the cached codes is what the store's vectors give."""
         # An index that was put in the place of another may have other contents under the same ids.
         probed = sorted({*cached[-1:].tolist(), *cached[:: max(1, len(cached) // PROBED_CONTENTS)].tolist()})
         rows = self._store.vectors(probed)

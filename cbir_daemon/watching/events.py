@@ -307,7 +307,7 @@ class _Kernel(InotifyFD):
 
 
 class _Observer(BaseObserver):
-    """watchdog's observer, on a descriptor of ours."""
+    """watchdog's observer, on the inotify descriptor of one album."""
 
     def __init__(self, kernel: _Kernel) -> None:
         self.kernel = kernel
@@ -321,7 +321,7 @@ class _Observer(BaseObserver):
 
 
 def _identity(root: bytes) -> tuple[int, int]:
-    """Return what tells one folder from another at the same path."""
+    """Return device and inode of the folder that is at a path now; zeros when there is none."""
     try:
         status = os.lstat(root)
     except OSError:

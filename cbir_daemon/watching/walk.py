@@ -243,7 +243,7 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def _listed(root: bytes, path: bytes, rules: Filter, now_ns: int) -> tuple[Folder, list[bytes], dict[bytes, FileState]]:
-    """Return one folder, the folders and the image files in it; raises `OSError` unless all can be told."""
+    """Return one folder, the folders in it and the image files in it; raises `OSError` unless all of it can be read."""
     inner: list[bytes] = []
     files: dict[bytes, FileState] = {}
     descriptor = os.open(joined(root, path), _FOLDER_FLAGS)

@@ -119,7 +119,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _put(grid: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
-    """Put each image into the free cell nearest to the one that it wants."""
+    """Put each image into the free cell nearest to its target."""
     side = len(grid)
     bins = (targets * ((DENSITY_BINS - 1) / max(1, side - 1))).astype(np.int64)
     region = bins[:, 1] * DENSITY_BINS + bins[:, 0]
