@@ -80,8 +80,8 @@ def opened(path: Path) -> Iterator[Store]:
     store = Store(path)
     store.open()
     try:
-        if store.add_album(ROOT):
-            store.finish_baseline(store.albums()[0].id)
+        if store.albums.add(ROOT):
+            store.albums.finish_baseline(store.albums.listed()[0].id)
         yield store
     finally:
         store.close()
@@ -89,7 +89,7 @@ def opened(path: Path) -> Iterator[Store]:
 
 def all_images(store: Store) -> list[Image]:
     """Return every indexed file, in order of content and path."""
-    return store.images([content_id for rows in store.all_vectors() for content_id, _ in rows])
+    return store.files.images([content_id for rows in store.contents.all_vectors() for content_id, _ in rows])
 
 
 def paths(store: Store) -> list[bytes]:

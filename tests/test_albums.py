@@ -62,11 +62,11 @@ class Wardrobe:
 
     def listed(self) -> dict[str, str]:
         """Return the albums and their states."""
-        return {os.fsdecode(album.path): album.state for album in self.store.albums()}
+        return {os.fsdecode(album.path): album.state for album in self.store.albums.listed()}
 
     def album(self, path: Path) -> Album:
         """Return the album at a path."""
-        return next(album for album in self.store.albums() if album.path == bytes(path))
+        return next(album for album in self.store.albums.listed() if album.path == bytes(path))
 
     def unheard(self, path: Path) -> Unheard:
         """Return from which folders of an album nothing is heard."""
@@ -228,7 +228,7 @@ def test_an_album_is_forgotten_with_all_that_is_known_of_it(wardrobe: Wardrobe, 
     link.symlink_to(album)
     wardrobe.albums.add(bytes(album))
     wardrobe.albums.start(wardrobe.ingest)
-    applied = wardrobe.store.apply([indexed(wardrobe.album(album).id, b"a.jpg", 1)])
+    applied = wardrobe.store.files.apply([indexed(wardrobe.album(album).id, b"a.jpg", 1)])
     wardrobe.searcher.change(applied.added, applied.gone)
     watcher = wardrobe.albums._watcher
     assert watcher is not None

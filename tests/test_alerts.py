@@ -216,7 +216,7 @@ class Post:
 
     def write(self, *numbers: int) -> None:
         """Write alerts at this moment."""
-        self.store.put_alerts([], [alert(number) for number in numbers], self.time.now)
+        self.store.alerts.put([], [alert(number) for number in numbers], self.time.now)
 
     def step(self) -> float:
         """Let everything that is due now be delivered, and return the seconds until something else is."""
@@ -368,7 +368,7 @@ def test_after_a_kill_the_same_message_is_sent(post: Post) -> None:
     post.time.now += 10.0
     post.outbox.step()
     assert post.phone.entered.wait(PATIENCE_S)
-    assert post.store.sinks() == {"phone": SinkState(0, 2)}
+    assert post.store.sinks.states() == {"phone": SinkState(0, 2)}
     # Killed here: the message had arrived, and nobody has written that down.
     post.write(3)
     post.phone.gate.set()
@@ -443,7 +443,7 @@ def test_a_test_goes_through_one_place(post: Post) -> None:
     assert caught.value.hint == "yes"
     with pytest.raises(NotFoundError, match="no sink is called mail"):
         post.outbox.test("mail")
-    assert post.store.sinks() == {"phone": SinkState(0)}
+    assert post.store.sinks.states() == {"phone": SinkState(0)}
 
 
 def test_a_running_outbox_delivers_what_is_written_and_stops(post: Post) -> None:
@@ -458,16 +458,16 @@ def test_a_running_outbox_delivers_what_is_written_and_stops(post: Post) -> None
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert post.phone.ids == ["1"]
-    assert post.store.sinks()["phone"].delivered_id == 1
+    assert post.store.sinks.states()["phone"].delivered_id == 1
 
 
 def test_without_a_place_they_are_kept_all_the_same(store: Store) -> None:
     """`cbir alerts` reads them from the index."""
     alone = Outbox(store)
     alone.configure(configured(AlertsConfig(sinks=())))
-    store.put_alerts([], [alert(1)], NOW)
+    store.alerts.put([], [alert(1)], NOW)
     assert alone.step() == float("inf")
-    assert [one.path for one in store.alerts(0, 10)] == [b"/album/1.jpg"]
+    assert [one.path for one in store.alerts.listed(0, 10)] == [b"/album/1.jpg"]
 
 
 # The log.
@@ -496,7 +496,7 @@ def test_the_log_has_a_line_for_each(
     """With id, kind and what else there is; nothing waits for more."""
     log = Outbox(store)
     log.configure(configured(AlertsConfig()))
-    store.put_alerts([], [written], NOW)
+    store.alerts.put([], [written], NOW)
     with caplog.at_level(logging.WARNING):
         log.step()
         (attempt,) = [line.attempt for line in log._lines.values()]
@@ -504,4 +504,4 @@ def test_the_log_has_a_line_for_each(
         attempt.thread.join(PATIENCE_S)
     assert caplog.messages == [said]
     assert log.step() == float("inf")
-    assert store.sinks()["log"].delivered_id == 1
+    assert store.sinks.states()["log"].delivered_id == 1

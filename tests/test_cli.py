@@ -374,7 +374,7 @@ def make_index(state: Path) -> None:
     state.mkdir(parents=True, exist_ok=True)
     store = Store(state / INDEX_FILE)
     store.open()
-    store.add_album(b"/photos")
+    store.albums.add(b"/photos")
     store.close()
 
 

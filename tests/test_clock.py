@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,7 +19,10 @@ from cbir_daemon.store import (
     Sighting,
     Store,
 )
+from cbir_daemon.store.table import Table
 from tests.rows import ROOT, digest, indexed, opened, position, report, vector
+
+FOLDER = Path(inspect.getfile(Table)).parent
 
 NOW = 1_700_000_000.0
 
@@ -28,71 +30,94 @@ ALERT = NewAlert(ROOT, "missing", (), "its folder is empty")
 TASK = NewTask("trash", "exact", b"/album/b.jpg", b"/album/a.jpg", digest(2), digest(1), 5, 6, None, "planned", "")
 
 SEEN: Mapping[str, Callable[[Store, int], object]] = {
-    "add_album": lambda store, _: store.add_album(b"/other"),
-    "remove_album": lambda store, album: store.remove_album(album),
-    "set_album_state": lambda store, album: store.set_album_state(album, "polling"),
-    "turn_album": lambda store, album: store.turn_album(album, "missing", ALERT, NOW),
+    "albums.add": lambda store, _: store.albums.add(b"/other"),
+    "albums.remove": lambda store, album: store.albums.remove(album),
+    "albums.set_state": lambda store, album: store.albums.set_state(album, "polling"),
+    "albums.turn": lambda store, album: store.albums.turn(album, "missing", ALERT, NOW),
     # Two names of one file on one disk are a hard link, which wins no space in `cbir duplicates`.
-    "put_devices": lambda store, album: store.put_devices(album, {b"a.jpg": 7}),
-    "apply": lambda store, album: store.apply([indexed(album, b"c.jpg", 3)]),
-    "start_pass": lambda store, _: store.start_pass(2),
-    "put_matched": lambda store, _: store.put_matched([1, 2], [Pair(1, 2, 0.95)]),
-    "dismiss": lambda store, _: store.dismiss(digest(1), digest(2), NOW),
-    "undismiss": lambda store, _: store.undismiss(digest(1), digest(1)),
-    "put_decisions": lambda store, _: store.put_decisions([Decision(digest(1), digest(2), NOW)]),
-    "put_alerts": lambda store, _: store.put_alerts([1], [ALERT], NOW),
-    "open_sinks": lambda store, _: store.open_sinks(["mail", "phone"]),
-    "end_message": lambda store, _: store.end_message("mail", 1, NOW),
-    "add_work": lambda store, _: store.add_work(NewWork(digest(8), vector(8), "work", b"/work.jpg"), NOW),
-    "remove_work": lambda store, _: store.remove_work(1),
-    "put_sightings": lambda store, _: store.put_sightings([Sighting(1, digest(2), "copy", 0.9)]),
-    "start_resolve": lambda store, _: store.start_resolve([TASK], NOW),
-    "note_task": lambda store, _: store.note_task(1, "begun", b"/trash/b.jpg", "", NOW),
-    "start_run": lambda store, _: store.start_run(FitBegun("asked", "1", 2), NOW),
-    "add_run_numbers": lambda store, _: store.add_run_numbers(1, {"moved": 0.5}),
-    "end_run": lambda store, _: store.end_run(1, "failed", "no memory", NOW),
-    "end_interrupted_runs": lambda store, _: store.end_interrupted_runs(NOW),
-    "activate_run": lambda store, _: store.activate_run(1, report(), [Placed(1, "fitted", position(0, 1))], NOW),
-    "put_positions": lambda store, _: store.put_positions(1, [Placed(2, "added", position(2, 3))]),
+    "files.put_devices": lambda store, album: store.files.put_devices(album, {b"a.jpg": 7}),
+    "files.apply": lambda store, album: store.files.apply([indexed(album, b"c.jpg", 3)]),
+    "pairs.start_pass": lambda store, _: store.pairs.start_pass(2),
+    "pairs.put_matched": lambda store, _: store.pairs.put_matched([1, 2], [Pair(1, 2, 0.95)]),
+    "decisions.dismiss": lambda store, _: store.decisions.dismiss(digest(1), digest(2), NOW),
+    "decisions.undismiss": lambda store, _: store.decisions.undismiss(digest(1), digest(1)),
+    "decisions.put": lambda store, _: store.decisions.put([Decision(digest(1), digest(2), NOW)]),
+    "alerts.put": lambda store, _: store.alerts.put([1], [ALERT], NOW),
+    "sinks.open": lambda store, _: store.sinks.open(["mail", "phone"]),
+    "sinks.end_message": lambda store, _: store.sinks.end_message("mail", 1, NOW),
+    "works.add": lambda store, _: store.works.add(NewWork(digest(8), vector(8), "work", b"/work.jpg"), NOW),
+    "works.remove": lambda store, _: store.works.remove(1),
+    "works.put_sightings": lambda store, _: store.works.put_sightings([Sighting(1, digest(2), "copy", 0.9)]),
+    "journal.start": lambda store, _: store.journal.start([TASK], NOW),
+    "journal.note": lambda store, _: store.journal.note(1, "begun", b"/trash/b.jpg", "", NOW),
+    "runs.start": lambda store, _: store.runs.start(FitBegun("asked", "1", 2), NOW),
+    "runs.add_numbers": lambda store, _: store.runs.add_numbers(1, {"moved": 0.5}),
+    "runs.end": lambda store, _: store.runs.end(1, "failed", "no memory", NOW),
+    "runs.end_interrupted": lambda store, _: store.runs.end_interrupted(NOW),
+    "runs.activate": lambda store, _: store.runs.activate(1, report(), [Placed(1, "fitted", position(0, 1))], NOW),
+    "positions.put": lambda store, _: store.positions.put(1, [Placed(2, "added", position(2, 3))]),
 }
-"""Each change that an answer shows, by the name of its method."""
+"""Each change that an answer shows, by the name of its table and method."""
 
 UNSEEN: Mapping[str, Callable[[Store, int], object]] = {
-    # Only walks compare it, with the disk that they find the album on.
-    "set_album_device": lambda store, album: store.set_album_device(album, 9),
-    # It says which files that come later raise alerts; each of those is a change of its own.
-    "finish_baseline": lambda store, album: store.finish_baseline(album),
-    # Only walks compare the size of a file that could not be read.
-    "forget_states": lambda store, _: store.forget_states("needs-extra", ()),
-    # After a restart the same message is sent again; what waits is counted from the last one that ended.
-    "begin_message": lambda store, _: store.begin_message("mail", 1),
+    "albums.set_device": lambda store, album: store.albums.set_device(album, 9),
+    "albums.finish_baseline": lambda store, album: store.albums.finish_baseline(album),
+    "files.forget_states": lambda store, _: store.files.forget_states("needs-extra", ()),
+    "sinks.begin_message": lambda store, _: store.sinks.begin_message("mail", 1),
 }
-"""Each change that no answer shows, and why."""
+"""Each change that no answer shows; the reason stands at its method."""
 
 
 def filled(store: Store) -> int:
     """Write a row that each change finds to change, and return the id of the album."""
-    album = store.albums()[0].id
-    store.apply([indexed(album, b"a.jpg", 1), indexed(album, b"b.jpg", 2)])
-    store.dismiss(digest(1), digest(1), NOW)
-    store.open_sinks(["mail"])
-    store.put_alerts([1], [ALERT], NOW)
-    store.add_work(NewWork(digest(9), vector(9), "work", b"/work.jpg"), NOW)
-    store.start_resolve([TASK], NOW)
-    store.start_run(FitBegun("asked", "1", 2), NOW)
+    album = store.albums.listed()[0].id
+    store.files.apply([indexed(album, b"a.jpg", 1), indexed(album, b"b.jpg", 2)])
+    store.decisions.dismiss(digest(1), digest(1), NOW)
+    store.sinks.open(["mail"])
+    store.alerts.put([1], [ALERT], NOW)
+    store.works.add(NewWork(digest(9), vector(9), "work", b"/work.jpg"), NOW)
+    store.journal.start([TASK], NOW)
+    store.runs.start(FitBegun("asked", "1", 2), NOW)
     return album
 
 
-def test_every_writing_method_is_tried_below() -> None:
-    """So a new one cannot be left out of these tests."""
-    writing = {
-        name
-        for name, method in vars(Store).items()
-        if inspect.isfunction(method)
-        and not name.startswith("_")
-        and re.search(r"self\._(write_unseen|change|change_contents|ticked)\(", inspect.getsource(method))
+def writing_methods(store: Store) -> dict[str, bool]:
+    """Return whether it raises the clock, of each method that writes, by its name and that of its table."""
+    return {
+        f"{table}.{name}": method.ticks
+        for table, rows in vars(store).items()
+        if isinstance(rows, Table)
+        for name, method in vars(type(rows)).items()
+        if hasattr(method, "ticks")
     }
-    assert writing == SEEN.keys() | UNSEEN.keys()
+
+
+def test_every_writing_method_is_tried_below(tmp_path: Path) -> None:
+    """So a new one cannot be left out of these tests."""
+    with opened(tmp_path / "index.sqlite") as store:
+        assert writing_methods(store) == dict.fromkeys(SEEN, True) | dict.fromkeys(UNSEEN, False)
+
+
+def test_every_method_of_a_table_reads_or_writes(tmp_path: Path) -> None:
+    """So no change passes by `writes`: nothing else has a connection to write on."""
+    of_pieces = {"all_vectors"}
+    with opened(tmp_path / "index.sqlite") as store:
+        plain = {
+            name
+            for rows in vars(store).values()
+            if isinstance(rows, Table)
+            for name, method in vars(type(rows)).items()
+            if inspect.isfunction(method) and not hasattr(method, "__wrapped__")
+        }
+    assert plain == of_pieces
+
+
+def test_a_change_that_leaves_the_clock_says_why() -> None:
+    """In a comment above its decorator, where the next reader looks."""
+    lines = [line for path in sorted(FOLDER.glob("*.py")) for line in path.read_text().splitlines()]
+    exempt = [number for number, line in enumerate(lines) if line.strip() == "@writes(ticks=False)"]
+    assert len(exempt) == len(UNSEEN)
+    assert [lines[number] for number in exempt if not lines[number - 1].strip().startswith("# ")] == []
 
 
 @pytest.mark.parametrize("name", SEEN)
@@ -100,9 +125,9 @@ def test_a_change_that_an_answer_shows_raises_the_clock(tmp_path: Path, name: st
     """And whoever waits for a change looks again."""
     with opened(tmp_path / "index.sqlite") as store:
         album = filled(store)
-        if name == "start_run":
+        if name == "runs.start":
             # One fit runs at a time.
-            store.end_run(1, "failed", "no memory", NOW)
+            store.runs.end(1, "failed", "no memory", NOW)
         clock, moment = store.clock, store.moment
         SEEN[name](store, album)
         assert store.clock > clock

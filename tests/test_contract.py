@@ -319,7 +319,7 @@ def put_map(state: Path) -> None:
     store = Store(state / INDEX_FILE)
     store.open()
     try:
-        ids = [content_id for piece in store.all_vectors() for content_id, _ in piece]
+        ids = [content_id for piece in store.contents.all_vectors() for content_id, _ in piece]
         folder = start_folder(state / MODELS_FOLDER)
         for name in (MODEL_FILE, CODES_FILE, FLAT_FILE):
             with new_file(folder / name) as file:
@@ -328,12 +328,12 @@ def put_map(state: Path) -> None:
         curve = (Candidate(5, 2, 0.93, 0.5), Candidate(5, 8, 0.95, 0.625))
         report = FitReport(5, 8, 0.95, 0.625, len(ids), 42, 12.5, 260.25, curve, artifact, sha256)
         begun = FitBegun("there is no map", matching.CODE_VERSION, len(ids), "tuned", ALL_NUMBERS)
-        run_id = store.start_run(begun, 1_767_225_600.0)
+        run_id = store.runs.start(begun, 1_767_225_600.0)
         positions = np.random.default_rng(0).random((len(ids), 8)).astype("<f4")
         placed = [
             Placed(one, "fitted", row.tobytes(), row[:2].tobytes()) for one, row in zip(ids, positions, strict=True)
         ]
-        store.activate_run(run_id, report, placed, 1_767_225_612.5)
+        store.runs.activate(run_id, report, placed, 1_767_225_612.5)
     finally:
         store.close()
 
@@ -482,7 +482,7 @@ class Scene:
             for done in (0, 5):
                 rooms.ingest.progress = Progress(found=10, done=done)
                 self.answers["cbir status"].append(one(rooms, "status"))
-            run = rooms.store.active_run()
+            run = rooms.store.runs.active()
             models_dir = self.daemon.state / MODELS_FOLDER
             fitted = Fitted(rooms.store, rooms.searcher, rooms.projection, models_dir, rooms.config.model, lambda: True)
             fitted.state, fitted.news = rooms.refit.state, iter((None, run))

@@ -34,7 +34,7 @@ def configured(tmp_path: Path, watches: Path) -> Config:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     with opened(state / INDEX_FILE) as store:
-        store.apply([indexed(store.albums()[0].id, b"a.jpg", 1)])
+        store.files.apply([indexed(store.albums.listed()[0].id, b"a.jpg", 1)])
     return config.load(state=state, environ={}, albums=[])
 
 
@@ -54,7 +54,9 @@ def test_a_sound_state_has_no_findings(configured: Config) -> None:
 def test_an_index_in_use_is_sound(configured: Config) -> None:
     """While a daemon writes, what is committed is looked at."""
     with opened(configured.state_dir / INDEX_FILE) as store:
-        store.apply([Gone(store.albums()[0].id, b"a.jpg"), indexed(store.albums()[0].id, b"b.jpg", 2)])
+        store.files.apply(
+            [Gone(store.albums.listed()[0].id, b"a.jpg"), indexed(store.albums.listed()[0].id, b"b.jpg", 2)]
+        )
         assert doctor.check(configured) == []
 
 
@@ -101,8 +103,8 @@ def orphaned(configured: Config) -> None:
 
 def without_artifact(configured: Config) -> None:
     with opened(configured.state_dir / INDEX_FILE) as store:
-        run = store.start_run(FitBegun("asked for", "code/1", 1), NOW)
-        store.activate_run(run, report(), [Placed(1, "fitted", position(0, 0))], NOW)
+        run = store.runs.start(FitBegun("asked for", "code/1", 1), NOW)
+        store.runs.activate(run, report(), [Placed(1, "fitted", position(0, 0))], NOW)
 
 
 @pytest.mark.parametrize(

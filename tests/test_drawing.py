@@ -31,23 +31,23 @@ def rooms() -> Iterator[Rooms]:
     with living() as daemon, ExitStack() as stack:
         daemon.state.mkdir(mode=0o700)
         with rows.opened(daemon.state / INDEX_FILE) as store:
-            album = store.albums()[0].id
-            store.apply([rows.indexed(album, b"%d.jpg" % number, number) for number in range(CONTENTS)])
+            album = store.albums.listed()[0].id
+            store.files.apply([rows.indexed(album, b"%d.jpg" % number, number) for number in range(CONTENTS)])
         put_map(daemon.state)
         yield rooms_of(daemon, stack)
 
 
 def put_flat(rooms: Rooms, flats: Sequence[tuple[float, float] | None]) -> None:
     """Give the contents these places in the plane."""
-    run = rooms.store.active_run()
+    run = rooms.store.runs.active()
     assert run is not None
-    kept = dict(rooms.store.positions(run.id))
-    ids = rooms.store.content_ids()
+    kept = dict(rooms.store.positions.listed(run.id))
+    ids = rooms.store.contents.ids()
     placed = [
         Placed(one, "fitted", kept[one], None if flat is None else rows.position(*flat))
         for one, flat in zip(ids, flats, strict=True)
     ]
-    rooms.store.put_positions(run.id, placed)
+    rooms.store.positions.put(run.id, placed)
 
 
 def drawn(rooms: Rooms, **params: object) -> list[Reply]:

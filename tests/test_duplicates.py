@@ -40,8 +40,8 @@ class Album:
         self.root.mkdir()
         self.store = Store(folder / "index.sqlite")
         self.store.open()
-        self.store.add_album(bytes(self.root))
-        self.id = self.store.albums()[0].id
+        self.store.albums.add(bytes(self.root))
+        self.id = self.store.albums.listed()[0].id
         self.searcher = Searcher(self.store)
         self.watchlist = WatchList(self.store, self.searcher)
         self.crowded = False
@@ -67,7 +67,7 @@ class Album:
 
     def add(self, name: str, seed: int, edit: Edit | None = None) -> None:
         """Write a file and index it."""
-        self.publish(self.store.apply([self.write(name, seed, edit)]))
+        self.publish(self.store.files.apply([self.write(name, seed, edit)]))
 
     def publish(self, applied: Applied) -> None:
         """Let searches see what was committed."""
@@ -75,7 +75,7 @@ class Album:
 
     def finish_first_scan(self) -> None:
         """Let everything from now on be news."""
-        self.store.finish_baseline(self.id)
+        self.store.albums.finish_baseline(self.id)
 
     def settle(self) -> None:
         """Do all there is to do."""
@@ -86,13 +86,13 @@ class Album:
     def pairs(self) -> set[frozenset[str]]:
         """Return the names of the files that were found to be copies."""
         names = {image.content.id: self.name(image.path) for image in all_images(self.store)}
-        return {frozenset((names[pair.content_id], names[pair.other_id])) for pair in self.store.pairs()}
+        return {frozenset((names[pair.content_id], names[pair.other_id])) for pair in self.store.pairs.listed()}
 
     def alerts(self) -> list[tuple[str, str, list[str]]]:
         """Return name, kind and matches of every alert."""
         return [
             (self.name(one.path), one.kind, [self.name(match.path) for match in one.matches])
-            for one in self.store.alerts(0, 100)
+            for one in self.store.alerts.listed(0, 100)
         ]
 
     def name(self, path: bytes) -> str:
@@ -127,18 +127,18 @@ def test_a_copy_is_found_whichever_came_first(album: Album, together: bool) -> N
         ("one.jpg", 1, None),
     ]
     if together:
-        album.publish(album.store.apply([album.write(*file) for file in files]))
+        album.publish(album.store.files.apply([album.write(*file) for file in files]))
     for file in files if not together else []:
         album.add(*file)
         album.settle()
     album.settle()
     assert album.pairs() == {frozenset(("one.jpg", "copy.jpg"))}
-    assert album.store.unmatched(10) == []
+    assert album.store.pairs.unmatched(10) == []
 
 
 def test_what_is_not_in_view_yet_is_not_looked_up(album: Album) -> None:
     """A batch is committed a moment before searches see it: looked up in between, its copies would miss each other."""
-    applied = album.store.apply([album.write("one.jpg", 1), album.write("copy.jpg", 1, mirrored)])
+    applied = album.store.files.apply([album.write("one.jpg", 1), album.write("copy.jpg", 1, mirrored)])
     assert not album.pairing._look_up()
     assert not album.pairing.idle
     album.publish(applied)
@@ -163,8 +163,8 @@ def test_a_dismissed_pair_is_none(album: Album) -> None:
     album.settle()
     album.finish_first_scan()
     copy = album.write("copy.jpg", 1, mirrored)
-    album.store.dismiss(all_images(album.store)[0].content.digest, copy.facts.digest, NOW)
-    album.publish(album.store.apply([copy]))
+    album.store.decisions.dismiss(all_images(album.store)[0].content.digest, copy.facts.digest, NOW)
+    album.publish(album.store.files.apply([copy]))
     album.settle()
     assert album.pairs() == set()
     assert album.alerts() == []
@@ -211,7 +211,9 @@ def test_of_two_that_come_at_once_one_is_the_original(album: Album, first: str, 
     for change in changes:
         name = change.path.decode()
         os.utime(album.root / name, ns=(times[name], times[name]))
-    album.publish(album.store.apply([replace(one, state=state_of(album.root / one.path.decode())) for one in changes]))
+    album.publish(
+        album.store.files.apply([replace(one, state=state_of(album.root / one.path.decode())) for one in changes])
+    )
     album.settle()
     (second,) = {"a.jpg", "b.jpg"} - {first}
     assert album.alerts() == [(second, "copy" if edit else "exact", [first])]
@@ -225,7 +227,7 @@ def test_what_was_there_first_is_the_original(album: Album) -> None:
     album.finish_first_scan()
     changed = album.write("new.jpg", 1)
     os.utime(album.root / "new.jpg", ns=(OLD, OLD))
-    album.publish(album.store.apply([replace(changed, state=state_of(album.root / "new.jpg"))]))
+    album.publish(album.store.files.apply([replace(changed, state=state_of(album.root / "new.jpg"))]))
     album.settle()
     assert album.alerts() == [("new.jpg", "exact", ["old.jpg"])]
 
@@ -272,7 +274,7 @@ def test_a_moved_file_raises_none(album: Album) -> None:
     album.finish_first_scan()
     row = next(image.file_id for image in all_images(album.store) if image.path.endswith(b"same.jpg"))
     (album.root / "same.jpg").rename(album.root / "moved.jpg")
-    album.store.apply([Moved(row, album.id, b"moved.jpg")])
+    album.store.files.apply([Moved(row, album.id, b"moved.jpg")])
     album.settle()
     assert album.alerts() == []
 
@@ -283,7 +285,7 @@ def test_a_hard_link_is_no_duplicate(album: Album) -> None:
     album.finish_first_scan()
     os.link(album.root / "one.jpg", album.root / "link.jpg")
     known = album.write("one.jpg", 1)
-    album.store.apply([known, Indexed(album.id, b"link.jpg", state_of(album.root / "link.jpg"), known.facts)])
+    album.store.files.apply([known, Indexed(album.id, b"link.jpg", state_of(album.root / "link.jpg"), known.facts)])
     album.settle()
     assert album.alerts() == []
     assert exact_groups(all_images(album.store)) == []
@@ -309,9 +311,9 @@ def test_a_match_in_a_missing_album_is_named(album: Album) -> None:
     album.settle()
     album.finish_first_scan()
     fresh = album.write("same.jpg", 1)
-    album.store.set_album_state(album.id, "missing")
+    album.store.albums.set_state(album.id, "missing")
     (album.root / "one.jpg").unlink()
-    album.store.apply([fresh])
+    album.store.files.apply([fresh])
     album.settle()
     assert album.alerts() == [("same.jpg", "exact", ["one.jpg"])]
 
@@ -321,7 +323,7 @@ def test_a_file_that_goes_before_it_is_decided_upon_raises_none(album: Album) ->
     album.add("one.jpg", 1)
     album.finish_first_scan()
     album.add("same.jpg", 1)
-    album.store.apply([Gone(album.id, b"same.jpg")])
+    album.store.files.apply([Gone(album.id, b"same.jpg")])
     album.settle()
     assert album.alerts() == []
 
@@ -333,13 +335,13 @@ def test_wanted_files_raise_none(album: Album) -> None:
     album.settle()
     album.finish_first_scan()
     same = all_images(album.store)[0].content.digest
-    album.store.dismiss(same, same, NOW)
+    album.store.decisions.dismiss(same, same, NOW)
     album.add("third.jpg", 1)
     album.settle()
     album.add("copy.jpg", 1, mirrored)
     album.settle()
     assert [(name, kind) for name, kind, _ in album.alerts()] == [("copy.jpg", "copy")]
-    assert album.store.repeated_contents() == []
+    assert album.store.contents.repeated() == []
 
 
 def test_what_comes_back_is_told_and_what_is_put_back_is_not(album: Album) -> None:
@@ -349,12 +351,12 @@ def test_what_comes_back_is_told_and_what_is_put_back_is_not(album: Album) -> No
     album.finish_first_scan()
     small, again = album.write("small.jpg", 1, mirrored), album.write("again.jpg", 1, gamma)
     for change, state in ((small, State.UNDONE), (again, State.DONE)):
-        run = album.store.start_resolve([journalled(album, change)], NOW)
-        (task,) = album.store.resolve_tasks(run)
-        album.store.note_task(task.id, state, b"/trash/x", "", NOW + 1)
-        album.publish(album.store.apply([change]))
+        run = album.store.journal.start([journalled(album, change)], NOW)
+        (task,) = album.store.journal.tasks(run)
+        album.store.journal.note(task.id, state, b"/trash/x", "", NOW + 1)
+        album.publish(album.store.files.apply([change]))
     album.settle()
-    (alert,) = album.store.alerts(0, 10)
+    (alert,) = album.store.alerts.listed(0, 10)
     assert (album.name(alert.path), alert.returned) == ("again.jpg", NOW + 1)
 
 
@@ -383,7 +385,7 @@ def test_the_thread_works_while_there_is_work_and_ends_when_told(album: Album) -
     thread = threading.Thread(target=album.pairing.run)
     thread.start()
     assert album.asked.wait(PATIENCE_S)
-    assert album.store.counts().unmatched == 1
+    assert album.store.files.counts().unmatched == 1
     album.finish_first_scan()
     album.add("same.jpg", 1)
     assert not album.pairing.idle

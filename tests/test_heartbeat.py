@@ -75,7 +75,7 @@ def test_rooms_that_wait_say_so(tmp_path: Path) -> None:
     store = Store(tmp_path / "index.sqlite")
     store.open()
     try:
-        store.add_album(b"/album")
+        store.albums.add(b"/album")
         (writer,) = heartbeat.all_now()
         assert writer.name == "writer"
         mailbox = Mailbox()

@@ -89,7 +89,7 @@ class House:
         self.config = settings_for(folder)
         for name in names or ("album",):
             (folder / name).mkdir()
-            self.store.add_album(bytes(folder / name))
+            self.store.albums.add(bytes(folder / name))
         self.album = folder / (names[0] if names else "album")
         self.ticks = 0
         self.start()
@@ -145,12 +145,12 @@ class House:
         """Return path -> digest or code of every row, paths relative to where the albums lie."""
         root = len(bytes(self.album.parent)) + 1
         rows = {os.fsdecode(image.path[root:]): image.content.digest.hex() for image in all_images(self.store)}
-        return rows | {os.fsdecode(path[root:]): code for path, code, _ in self.store.errors()}
+        return rows | {os.fsdecode(path[root:]): code for path, code, _ in self.store.files.errors()}
 
     def truth(self) -> dict[str, str]:
         """Return what the rows should be."""
         found: dict[str, str] = {}
-        for album in self.store.albums():
+        for album in self.store.albums.listed():
             for parent, folders, names in os.walk(os.fsdecode(album.path)):
                 folders[:] = [folder for folder in folders if not folder.startswith(".")]
                 for path in (Path(parent, name) for name in names):
@@ -163,17 +163,19 @@ class House:
     def holds(self) -> None:
         """Index, searcher and disk agree, and the index is sound."""
         assert self.rows() == self.truth()
-        in_store = sorted(content_id for rows in self.store.all_vectors() for content_id, _ in rows)
+        in_store = sorted(content_id for rows in self.store.contents.all_vectors() for content_id, _ in rows)
         assert sorted(self.searcher.snapshot.collection.ids.tolist()) == in_store
         assert self.store.check() == []
 
     def state(self) -> str:
         """Return the state of the first album."""
-        return next(album.state for album in self.store.albums() if album.path == bytes(self.album))
+        return next(album.state for album in self.store.albums.listed() if album.path == bytes(self.album))
 
     def why_missing(self) -> str:
         """Return why the first album is missing."""
-        return next(self.albums.why_missing(album) for album in self.store.albums() if album.path == bytes(self.album))
+        return next(
+            self.albums.why_missing(album) for album in self.store.albums.listed() if album.path == bytes(self.album)
+        )
 
 
 def settings_for(folder: Path) -> Config:
@@ -276,7 +278,7 @@ def test_a_touched_file_keeps_its_content(house: House) -> None:
     house.write("a.png", 1)
     house.settle()
     before, decoded = all_images(house.store)[0], house.pool.decoded
-    house.store.put_alerts([before.file_id], [], 0.0)
+    house.store.alerts.put([before.file_id], [], 0.0)
     os.utime(house.album / "a.png", ns=(OLD_NS, OLD_NS))
     house.settle()
     after = all_images(house.store)[0]
@@ -410,7 +412,7 @@ def full_house(new_house: House) -> House:
         new_house.write(f"trip/{seed}.png", seed)
     new_house.write("same.png", 0)
     new_house.settle()
-    assert all(album.baseline for album in new_house.store.albums())
+    assert all(album.baseline for album in new_house.store.albums.listed())
     return new_house
 
 
@@ -517,20 +519,20 @@ def test_a_folder_moves_from_album_to_album_and_back(tmp_path: Path, pool: Decod
             house.write(f"trip/{number}.png", number)
         house.settle()
         first, second = (image.content.digest for image in all_images(house.store)[:2])
-        assert house.store.dismiss(first, second, 1.0)
+        assert house.store.decisions.dismiss(first, second, 1.0)
         for source, target in (("album", "other"), ("other", "album")):
             (tmp_path / source / "trip").rename(tmp_path / target / "journey")
             (tmp_path / target / "journey").rename(tmp_path / target / "trip")
             moved_without_reading(house, scan=True)
             assert all(path.startswith(f"{target}/") for path in house.rows())
-        assert not house.store.dismiss(first, second, 1.0)
+        assert not house.store.decisions.dismiss(first, second, 1.0)
 
 
 def test_what_leaves_the_albums_and_comes_back_is_decided_upon_still(full_house: House) -> None:
     """Out and in again before anyone looked nothing is read; later it is, but no decision is asked for twice."""
     outside = full_house.album.with_name("outside")
     first, second = (image.content.digest for image in all_images(full_house.store)[:2])
-    full_house.store.dismiss(first, second, 1.0)
+    full_house.store.decisions.dismiss(first, second, 1.0)
     for _ in range(2):
         (full_house.album / "trip").rename(outside)
         outside.rename(full_house.album / "trip")
@@ -542,7 +544,7 @@ def test_what_leaves_the_albums_and_comes_back_is_decided_upon_still(full_house:
     outside.rename(full_house.album / "trip")
     full_house.settle()
     full_house.holds()
-    assert not full_house.store.dismiss(first, second, 1.0)
+    assert not full_house.store.decisions.dismiss(first, second, 1.0)
 
 
 def test_an_edited_copy_beside_a_renamed_original(full_house: House) -> None:
@@ -858,7 +860,7 @@ def test_a_lost_disk_costs_no_rows(large_house: House, lose: Callable[[House], N
     large_house.album.with_name("disk").rename(large_house.album)
     moved_without_reading(large_house, scan=True)
     assert large_house.state() == "watching"
-    assert [alert.kind for alert in large_house.store.alerts(0, 10)] == ["missing", "back"]
+    assert [alert.kind for alert in large_house.store.alerts.listed(0, 10)] == ["missing", "back"]
 
 
 def test_even_a_handful_of_files_is_not_lost_with_their_disk(house: House) -> None:
@@ -886,13 +888,13 @@ def test_an_album_is_missing_from_the_start(new_house: House) -> None:
     new_house.album.rmdir()
     new_house.settle()
     assert new_house.state() == "missing"
-    assert not new_house.store.albums()[0].baseline
+    assert not new_house.store.albums.listed()[0].baseline
     new_house.album.mkdir()
     new_house.write("a.png", 1)
     new_house.write("b.png", 1)
     new_house.settle()
     new_house.holds()
-    assert new_house.store.albums()[0].baseline
+    assert new_house.store.albums.listed()[0].baseline
     assert due(new_house.store) == []
 
 
@@ -971,7 +973,7 @@ def test_one_lost_album_does_not_hold_up_another(tmp_path: Path, pool: DecodePoo
         (tmp_path / "other" / "b.png").write_bytes(png(2))
         house.settle()
         assert set(house.rows()) == {"album/a.png", "other/b.png"}
-        assert [album.state for album in house.store.albums()] == ["missing", "watching"]
+        assert [album.state for album in house.store.albums.listed()] == ["missing", "watching"]
 
 
 def test_an_alert_says_that_an_album_is_missing_and_that_it_is_back(large_house: House) -> None:
@@ -989,7 +991,7 @@ def test_an_alert_says_that_an_album_is_missing_and_that_it_is_back(large_house:
     large_house.settle()
     assert large_house.why_missing() == ""
     root = bytes(large_house.album)
-    assert [(one.kind, one.path, one.message) for one in large_house.store.alerts(0, 10)] == [
+    assert [(one.kind, one.path, one.message) for one in large_house.store.alerts.listed(0, 10)] == [
         ("missing", root, "its folder is empty; nothing is forgotten"),
         ("back", root, "its files are there again"),
     ]
@@ -1003,15 +1005,15 @@ ELSEWHERE = 999_999
 
 def put_elsewhere(house: House, *names: str) -> None:
     """Make the index believe that it saw some files, or the whole album, on another disk."""
-    paths = [os.fsencode(name) for name in names] or list(house.store.file_states(1))
-    house.store.put_devices(1, dict.fromkeys(paths, ELSEWHERE))
+    paths = [os.fsencode(name) for name in names] or list(house.store.files.states(1))
+    house.store.files.put_devices(1, dict.fromkeys(paths, ELSEWHERE))
     if not names:
-        house.store.set_album_device(1, ELSEWHERE)
+        house.store.albums.set_device(1, ELSEWHERE)
 
 
 def devices(house: House) -> set[int]:
     """Return the disks that the rows are on."""
-    return {state.device for state in house.store.file_states(1).values()}
+    return {state.device for state in house.store.files.states(1).values()}
 
 
 def test_what_lies_below_a_mount_is_not_the_album(house: House) -> None:
@@ -1049,7 +1051,7 @@ def test_a_disk_may_have_another_number(house: House) -> None:
         house.settle()
     house.holds()
     assert house.state() == "watching"
-    assert devices(house) == {house.store.albums()[0].device} == {house.album.stat().st_dev}
+    assert devices(house) == {house.store.albums.listed()[0].device} == {house.album.stat().st_dev}
 
 
 def test_a_collection_may_be_put_on_another_disk(house: House) -> None:
@@ -1123,7 +1125,7 @@ def test_an_equal_inode_on_another_disk_is_another_file(house: House) -> None:
 def polled(house: House) -> House:
     """Have the album polled, and walked through once, long after its folders were written to."""
     house.ingest._now_ns = lambda: time.time_ns() + 10 * walk.YOUNG_NS
-    house.store.set_album_state(1, "polling")
+    house.store.albums.set_state(1, "polling")
     house.settle()
     return house
 
@@ -1153,7 +1155,7 @@ def test_a_look_at_nothing_new_asks_the_index_nothing(house: House, monkeypatch:
     """It is done every `poll_s` for ever."""
     house.write("trip/a.png", 1)
     polled(house)
-    monkeypatch.setattr(house.store, "file_states", refuse)
+    monkeypatch.setattr(house.store.files, "states", refuse)
     look(house)
 
 
@@ -1181,7 +1183,7 @@ def test_a_polled_album_is_walked_as_often_as_it_may_cost(
     polled(house)
     began_at = time.monotonic() - took_s
     found = walk.walk(bytes(house.album), b"", house.ingest._rules)
-    house.ingest._plan(house.store.albums()[0], found, began_at)
+    house.ingest._plan(house.store.albums.listed()[0], found, began_at)
     assert house.ingest._plans[1].walk_at - began_at == pytest.approx(pause_s, rel=0.05)
 
 
@@ -1221,7 +1223,7 @@ def test_what_went_where_nobody_looked_is_not_missing(large_house: House) -> Non
     (house.album / "heard").mkdir()
     house.ingest.set_unheard(1, Unheard(frozenset([bytes(house.album)])))
     polled(house)
-    house.store.set_album_state(1, "watching")
+    house.store.albums.set_state(1, "watching")
     house.ingest._plans[1].polled = False
     for path in house.album.glob("*.png"):
         path.rename(house.album / "heard" / path.name)
@@ -1229,7 +1231,7 @@ def test_what_went_where_nobody_looked_is_not_missing(large_house: House) -> Non
         patch.setattr(house.pool, "read_files", refuse)
         look(house)
     house.holds()
-    assert house.store.alerts(0, 10) == []
+    assert house.store.alerts.listed(0, 10) == []
 
 
 def test_a_walk_asked_for_many_times_is_done_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1303,7 +1305,7 @@ def test_a_copy_that_stalls_is_read_again_when_it_goes_on(house: House) -> None:
     for _ in range(3):
         writer.wait(2 * house.config.watch.settle_s)
     house.holds()
-    assert house.store.errors() == []
+    assert house.store.files.errors() == []
 
 
 def test_a_file_that_is_truncated_and_written_anew_ends_up_whole(house: House) -> None:
@@ -1346,7 +1348,7 @@ def test_the_first_scan_is_no_news(new_house: House) -> None:
     new_house.write("fresh.png", 1, old=False)
     new_house.ingest.request_scan()
     new_house.step()
-    assert not new_house.store.albums()[0].baseline
+    assert not new_house.store.albums.listed()[0].baseline
     new_house.settle()
     assert due(new_house.store) == []
     new_house.write("new.png", 1)
@@ -1396,7 +1398,7 @@ def test_an_album_that_is_removed_is_not_waited_for(house: House) -> None:
     house.settle()
     for plan in house.ingest._plans.values():
         plan.walk_at = 0.0
-    house.searcher.change((), house.store.remove_album(1).gone)
+    house.searcher.change((), house.store.albums.remove(1).gone)
     assert house.ingest._until_rescan() == 0
     house.settle(scan=False)
     assert house.ingest._until_rescan() > PATIENCE_S
@@ -1409,8 +1411,8 @@ def test_an_album_may_go_while_its_files_are_read(tmp_path: Path, pool: DecodePo
     with closing(house.store):
         house.write("a.png", 1)
         (tmp_path / "other" / "b.png").write_bytes(png(2))
-        removed = next(album.id for album in house.store.albums() if album.path == bytes(house.album))
-        with meanwhile(house.pool, lambda: house.store.remove_album(removed)):
+        removed = next(album.id for album in house.store.albums.listed() if album.path == bytes(house.album))
+        with meanwhile(house.pool, lambda: house.store.albums.remove(removed)):
             house.settle()
         house.holds()
         assert set(house.rows()) == {"other/b.png"}
@@ -1475,7 +1477,7 @@ def test_a_refused_commit_loses_nothing(house: House, monkeypatch: pytest.Monkey
         def refuse(_: object) -> None:
             raise StorageError("the disk is full")
 
-        patch.setattr(house.store, "apply", refuse)
+        patch.setattr(house.store.files, "apply", refuse)
         with pytest.raises(StorageError, match="the disk is full"):
             house.ingest.run()
     assert not house.ingest.idle
@@ -1582,9 +1584,9 @@ def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House, monk
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5" height="9"/></svg>'
     state = walk.state_at(bytes(house.write("drawing.png", drawing)))
     assert state is not None
-    (album,) = house.store.albums()
+    (album,) = house.store.albums.listed()
     failed = Unreadable("needs-extra", formats.EXTRAS["SVG"].words)
-    house.store.apply([Failed(album.id, b"drawing.png", state, failed)])
+    house.store.files.apply([Failed(album.id, b"drawing.png", state, failed)])
     with monkeypatch.context() as patch:
         patch.setitem(formats.EXTRAS, "SVG", replace(formats.EXTRAS["SVG"], module="cbir_no_svg"))
         house.ingest._check_extras()

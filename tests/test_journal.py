@@ -29,24 +29,24 @@ def task(number: int, action: str = "trash", state: State = State.PLANNED, reaso
 
 def test_a_run_has_its_tasks_in_order(store: Store) -> None:
     """Each as it was planned, then as it was last noted; the target stays when a later note has none."""
-    run = store.start_resolve([task(1), task(2, state=State.SKIPPED, reason="is not indexed")], NOW)
-    first, second = store.resolve_tasks(run)
+    run = store.journal.start([task(1), task(2, state=State.SKIPPED, reason="is not indexed")], NOW)
+    first, second = store.journal.tasks(run)
     assert (first.path, first.state, first.target, first.changed_at) == (b"/album/1\xff.jpg", "planned", None, NOW)
     assert (second.state, second.reason) == ("skipped", "is not indexed")
-    store.note_task(first.id, State.BEGUN, b"/trash/1", "", NOW + 1)
-    noted = store.note_task(first.id, State.DONE, None, "", NOW + 2)
-    assert noted == store.resolve_tasks(run)[0]
+    store.journal.note(first.id, State.BEGUN, b"/trash/1", "", NOW + 1)
+    noted = store.journal.note(first.id, State.DONE, None, "", NOW + 2)
+    assert noted == store.journal.tasks(run)[0]
     assert noted is not None
     assert (noted.state, noted.target, noted.changed_at) == ("done", b"/trash/1", NOW + 2)
-    assert store.note_task(99, State.DONE, None, "", NOW) is None
-    assert store.resolve_tasks(99) == []
+    assert store.journal.note(99, State.DONE, None, "", NOW) is None
+    assert store.journal.tasks(99) == []
 
 
 def test_runs_are_open_as_long_as_something_is_left(store: Store) -> None:
     """Newest first, with how many files are in which state."""
-    done = store.start_resolve([task(1, state=State.SKIPPED)], NOW)
-    left = store.start_resolve([task(1), task(2)], NOW + 1)
-    newest, oldest = store.resolve_runs()
+    done = store.journal.start([task(1, state=State.SKIPPED)], NOW)
+    left = store.journal.start([task(1), task(2)], NOW + 1)
+    newest, oldest = store.journal.runs()
     assert (newest.id, newest.started_at, newest.states, newest.is_open) == (left, NOW + 1, {"planned": 2}, True)
     assert (oldest.id, oldest.states, oldest.is_open) == (done, {"skipped": 1}, False)
 
@@ -60,32 +60,32 @@ def test_what_is_away_and_what_was_put_back(store: Store) -> None:
         (4, "trash", State.BEGUN),
     ]
     for number, action, state in states:
-        run = store.start_resolve([task(number, action)], NOW)
-        store.note_task(store.resolve_tasks(run)[0].id, state, None, "", NOW + number)
+        run = store.journal.start([task(number, action)], NOW)
+        store.journal.note(store.journal.tasks(run)[0].id, state, None, "", NOW + number)
     digests = [digest(number) for number, _, _ in states]
-    assert store.away_since(digests) == {digest(1): NOW + 1}
-    assert store.put_back(digests) == {(b"/album/3\xff.jpg", digest(3))}
-    run = store.start_resolve([task(1)], NOW)
-    store.note_task(store.resolve_tasks(run)[0].id, State.DONE, None, "", NOW + 9)
-    assert store.away_since(digests) == {digest(1): NOW + 9}
+    assert store.journal.away_since(digests) == {digest(1): NOW + 1}
+    assert store.journal.put_back(digests) == {(b"/album/3\xff.jpg", digest(3))}
+    run = store.journal.start([task(1)], NOW)
+    store.journal.note(store.journal.tasks(run)[0].id, State.DONE, None, "", NOW + 9)
+    assert store.journal.away_since(digests) == {digest(1): NOW + 9}
 
 
 def test_decisions_are_given_and_taken(store: Store) -> None:
     """Oldest first; what is known stays as it is; a pair is one whichever way round, and a content may be its own."""
     low, high = sorted((digest(1), digest(2)))
     given = [Decision(high, low, NOW + 2), Decision(low, low, NOW + 1)]
-    assert store.put_decisions(given) == 2
-    assert store.decisions() == [Decision(low, low, NOW + 1), Decision(low, high, NOW + 2)]
-    assert store.put_decisions([Decision(low, high, NOW), Decision(high, high, NOW)]) == 1
-    assert [one.decided_at for one in store.decisions()] == [NOW, NOW + 1, NOW + 2]
-    assert store.put_decisions([]) == 0
+    assert store.decisions.put(given) == 2
+    assert store.decisions.listed() == [Decision(low, low, NOW + 1), Decision(low, high, NOW + 2)]
+    assert store.decisions.put([Decision(low, high, NOW), Decision(high, high, NOW)]) == 1
+    assert [one.decided_at for one in store.decisions.listed()] == [NOW, NOW + 1, NOW + 2]
+    assert store.decisions.put([]) == 0
 
 
 def test_images_by_their_paths(store: Store) -> None:
     """Those that are indexed and readable, by absolute path; the others are left out."""
-    album = store.albums()[0].id
-    store.apply([indexed(album, b"a.jpg", 1), indexed(album, b"sub/\xff.jpg", 2)])
+    album = store.albums.listed()[0].id
+    store.files.apply([indexed(album, b"a.jpg", 1), indexed(album, b"sub/\xff.jpg", 2)])
     paths = [ROOT + b"/a.jpg", ROOT + b"/sub/\xff.jpg", ROOT + b"/none.jpg", b"/elsewhere/a.jpg", ROOT]
-    found = store.images_at(paths)
+    found = store.files.images_at(paths)
     assert {path: image.content.digest for path, image in found.items()} == {paths[0]: digest(1), paths[1]: digest(2)}
     assert all(image.path == path for path, image in found.items())

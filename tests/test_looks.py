@@ -41,7 +41,7 @@ class Album:
         self.pool = pool
         self.store = Store(folder / "index.sqlite")
         self.store.open()
-        self.store.add_album(bytes(self.folder))
+        self.store.albums.add(bytes(self.folder))
         self.searcher = Searcher(self.store)
         watchlist = WatchList(self.store, self.searcher)
         looks = Looks(self.store, pool) if look else None
@@ -54,7 +54,7 @@ class Album:
         assert isinstance(facts, Facts)
         status = path.stat()
         state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
-        applied = self.store.apply([Indexed(1, os.fsencode(name), state, facts)])
+        applied = self.store.files.apply([Indexed(1, os.fsencode(name), state, facts)])
         self.searcher.change(applied.added, applied.gone)
         return path
 
@@ -62,7 +62,7 @@ class Album:
         """Return what the pass finds."""
         while self.pairing.step():
             pass
-        return [(pair.content_id, pair.other_id) for pair in self.store.pairs()]
+        return [(pair.content_id, pair.other_id) for pair in self.store.pairs.listed()]
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def version(path: Path) -> int:
 def opened_and_closed(path: Path) -> Path:
     """Make an index with one image."""
     with opened(path) as store:
-        store.apply([indexed(store.albums()[0].id, b"one.jpg", 1)])
+        store.files.apply([indexed(store.albums.listed()[0].id, b"one.jpg", 1)])
     return path
 
 
@@ -184,17 +184,17 @@ def test_the_first_schema_is_brought_to_todays(tmp_path: Path) -> None:
             """
         )
     with opened(index) as store:
-        (album,) = store.albums()
+        (album,) = store.albums.listed()
         assert (album.path, album.state, album.baseline, album.device) == (b"/album", "missing", True, 0)
         assert store.check() == []
-        assert [len(rows) for rows in store.all_vectors()] == [1]
-        state = store.file_states(album.id)[b"a.jpg"]
+        assert [len(rows) for rows in store.contents.all_vectors()] == [1]
+        state = store.files.states(album.id)[b"a.jpg"]
         assert (state, state.device) == (FileState(10, 20, 30), 0)
         before = AlertRecord(7, 1.5, b"/album/b.jpg", "exact", (AlertMatch(b"/album/a.jpg", "exact", 1.0),))
-        assert store.alerts(0, 10) == [before]
-        assert store.sinks() == {"log": SinkState(7)}
-        assert store.turn_album(album.id, "watching", NewAlert(b"/album", "back", (), "all is there"), 2.5)
-        assert store.alerts(7, 10) == [AlertRecord(8, 2.5, b"/album", "back", (), "all is there")]
+        assert store.alerts.listed(0, 10) == [before]
+        assert store.sinks.states() == {"log": SinkState(7)}
+        assert store.albums.turn(album.id, "watching", NewAlert(b"/album", "back", (), "all is there"), 2.5)
+        assert store.alerts.listed(7, 10) == [AlertRecord(8, 2.5, b"/album", "back", (), "all is there")]
         assert store.check() == []
 
 
@@ -211,8 +211,8 @@ def test_what_the_log_had_not_is_still_to_come(tmp_path: Path, delivered: tuple[
             [(one,) for one in delivered],
         )
     with opened(index) as store:
-        assert store.sinks() == {"log": SinkState(last)}
-        assert store.alert_ids(last, 10) == list(range(last + 1, len(delivered) + 1))
+        assert store.sinks.states() == {"log": SinkState(last)}
+        assert store.alerts.ids(last, 10) == list(range(last + 1, len(delivered) + 1))
 
 
 def test_maps_of_an_older_schema_stay(tmp_path: Path) -> None:
@@ -233,14 +233,14 @@ def test_maps_of_an_older_schema_stay(tmp_path: Path) -> None:
             """
         )
     with opened(index) as store:
-        assert [(run.id, run.outcome, run.kind, dict(run.numbers)) for run in store.runs()] == [
+        assert [(run.id, run.outcome, run.kind, dict(run.numbers)) for run in store.runs.listed()] == [
             (4, "active", "tuned", {}),
             (3, "replaced", "tuned", {}),
         ]
-        assert store.positions(4) == [(1, b"\x00\x00\x80\x3f")]
-        assert store.flat(4) == []
-        store.end_run(4, "set-aside", "old", 3.0)
-        assert store.start_run(FitBegun("next", "code/1", 1), 4.0) == 5
+        assert store.positions.listed(4) == [(1, b"\x00\x00\x80\x3f")]
+        assert store.positions.flat(4) == []
+        store.runs.end(4, "set-aside", "old", 3.0)
+        assert store.runs.start(FitBegun("next", "code/1", 1), 4.0) == 5
     assert execute(index, "PRAGMA foreign_key_check") == []
     assert execute(index, "SELECT \"table\" FROM pragma_foreign_key_list('position') ORDER BY 1") == [
         ("content",),
@@ -263,14 +263,14 @@ def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
         connection.execute("INSERT INTO pair VALUES (1, 2, 0.95)")
         connection.execute("INSERT INTO decision VALUES (?, ?, 1.5)", sorted((digest(1), digest(3))))
     with opened(index) as store:
-        assert store.pairs() == []
-        assert [content_id for content_id, _ in store.unmatched(10)] == [1, 2, 3]
-        assert store.pass_bound() == 3
+        assert store.pairs.listed() == []
+        assert [content_id for content_id, _ in store.pairs.unmatched(10)] == [1, 2, 3]
+        assert store.pairs.pass_bound() == 3
         first, other = sorted((digest(1), digest(3)))
-        assert store.decisions() == [Decision(first, other, 1.5)]
+        assert store.decisions.listed() == [Decision(first, other, 1.5)]
         pair = Pair(1, 2, 0.97, 1.0, 0.5, Transform(flip=True, turn=90, angle=1.5))
-        store.put_matched([1, 2], [pair])
-        assert store.pairs() == [pair]
+        store.pairs.put_matched([1, 2], [pair])
+        assert store.pairs.listed() == [pair]
 
 
 @pytest.mark.parametrize("state", states(), ids=lambda state: str(state.name))

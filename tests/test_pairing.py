@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     """Give an open index with one album."""
     store = Store(tmp_path / "index.sqlite")
     store.open()
-    store.add_album(b"/album")
+    store.albums.add(b"/album")
     yield store
     store.close()
 
@@ -43,12 +43,12 @@ def test_contents_are_looked_up_only_once_they_can_be_found(store: Store) -> Non
     searcher = Searcher(store)
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     picture = pictures.photograph(1)
-    applied = store.apply([indexed(1, picture), indexed(2, pictures.brighter(picture))])
+    applied = store.files.apply([indexed(1, picture), indexed(2, pictures.brighter(picture))])
     assert not pairing._look_up()
-    assert store.counts().unmatched == 2
+    assert store.files.counts().unmatched == 2
     searcher.change(applied.added, applied.gone)
     assert pairing._look_up()
-    assert [(pair.content_id, pair.other_id) for pair in store.pairs()] == [(1, 2)]
+    assert [(pair.content_id, pair.other_id) for pair in store.pairs.listed()] == [(1, 2)]
     assert pairing.idle
 
 
@@ -60,10 +60,10 @@ def test_pairs_know_how_much_both_show_and_what_was_done(store: Store, whole_fir
     whole = pictures.photograph(1)
     part = pictures.turned(pictures.cropped(whole, 0.2), 1)
     for number, picture in enumerate([whole, part] if whole_first else [part, whole], 1):
-        applied = store.apply([indexed(number, picture)])
+        applied = store.files.apply([indexed(number, picture)])
         searcher.change(applied.added, applied.gone)
         assert pairing._look_up()
-    (pair,) = store.pairs()
+    (pair,) = store.pairs.listed()
     whole_share, part_share = (pair.overlap, pair.other_overlap) if whole_first else (pair.other_overlap, pair.overlap)
     assert whole_share == pytest.approx(0.64, abs=0.05)
     assert part_share == pytest.approx(1.0, abs=0.02)
@@ -85,10 +85,10 @@ def test_an_alert_says_what_was_done(store: Store, whole_first: bool, words: str
     whole = pictures.photograph(1)
     part = pictures.turned(pictures.cropped(whole, 0.2), 1)
     for number, picture in enumerate([whole, part] if whole_first else [part, whole], 1):
-        applied = store.apply([indexed(number, picture)])
+        applied = store.files.apply([indexed(number, picture)])
         searcher.change(applied.added, applied.gone)
         assert pairing._look_up()
-    (old,), (new,), (pair,) = store.images([1]), store.images([2]), store.pairs()
+    (old,), (new,), (pair,) = store.files.images([1]), store.files.images([2]), store.pairs.listed()
     assert _done(pair, new, old) in {words.format(share=share) for share in range(62, 68)}
 
 
@@ -110,10 +110,10 @@ def test_borders_are_no_picture(store: Store) -> None:
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     picture = pictures.photograph(1)
     framed = pictures.bordered(picture, 0.1)
-    applied = store.apply([indexed(1, picture), indexed(2, framed), indexed(3, pictures.photograph(2))])
+    applied = store.files.apply([indexed(1, picture), indexed(2, framed), indexed(3, pictures.photograph(2))])
     searcher.change(applied.added, applied.gone)
     assert pairing._look_up()
-    shares = [image.content.picture for image in store.images([1, 2, 3])]
+    shares = [image.content.picture for image in store.files.images([1, 2, 3])]
     assert shares == [1.0, pytest.approx(picture.size / framed.size, abs=0.04), None]
 
 
@@ -123,7 +123,7 @@ def test_a_picture_with_many_copies_finds_them_all(store: Store) -> None:
     picture = pictures.photograph(1)
     copies = [indexed(number, pictures.noisy(picture, 4.0, seed=number)) for number in range(1, 61)]
     strangers = [indexed(number, pictures.photograph(number)) for number in range(100, 130)]
-    applied = store.apply([*copies, *strangers])
+    applied = store.files.apply([*copies, *strangers])
     searcher.change(applied.added, applied.gone)
     vectors = dict(applied.added)
     assert {found.content_id for found in searcher.copies(vectors[1], without=1)} == set(range(2, 61))
@@ -146,11 +146,11 @@ def all_edits(picture: pictures.Picture, seed: int) -> list[pictures.Picture]:
 def looked_up(store: Store, searcher: Searcher, changes: list[Indexed]) -> set[tuple[int, int]]:
     """Bring contents in, look all up and return the pairs."""
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
-    applied = store.apply(changes)
+    applied = store.files.apply(changes)
     searcher.change(applied.added, applied.gone)
     while pairing._look_up():
         pass
-    return {(pair.content_id, pair.other_id) for pair in store.pairs()}
+    return {(pair.content_id, pair.other_id) for pair in store.pairs.listed()}
 
 
 def album_of(seeds: range, first: int = 1) -> list[Indexed]:
@@ -165,10 +165,10 @@ def test_all_are_looked_up_again_when_many_come(store: Store) -> None:
     searcher = Searcher(store)
     looked_up(store, searcher, album_of(range(5)))
     looked_up(store, searcher, [indexed(100 + n, pictures.photograph(40 + n)) for n in range(4)])
-    assert store.pass_bound() == 20
+    assert store.pairs.pass_bound() == 20
     cropped = [pictures.cropped(pictures.photograph(n // 4), 0.1 + n % 4 / 40) for n in range(20)]
     pairs = looked_up(store, searcher, [indexed(200 + n, picture) for n, picture in enumerate(cropped)])
-    assert store.pass_bound() == 44
+    assert store.pairs.pass_bound() == 44
     assert len(pairs) == 5 * 8 * 7 / 2
 
 
@@ -187,10 +187,10 @@ def test_a_pass_finds_what_single_look_ups_find(tmp_path: Path, monkeypatch: pyt
     for name, bound in (("joined", 32), ("single", 0)):
         with closing(Store(tmp_path / name)) as store:
             store.open()
-            store.add_album(b"/album")
+            store.albums.add(b"/album")
             found.append(looked_up(store, Searcher(store), album_of(range(8))))
-            assert store.pass_bound() == bound
-            assert store.counts().unmatched == 0
+            assert store.pairs.pass_bound() == bound
+            assert store.files.counts().unmatched == 0
         monkeypatch.setattr(pairing_module, "LEAST_PASS", 33)
     families = {
         (one, other) for one in range(1, 33) for other in range(one + 1, 33) if (one - 1) // 4 == (other - 1) // 4
@@ -202,32 +202,32 @@ def test_a_pass_finds_what_single_look_ups_find(tmp_path: Path, monkeypatch: pyt
 def test_what_comes_after_a_pass_is_looked_up_by_itself(store: Store) -> None:
     """The others are not looked up again, so a new content looks for all that it may be to them; and it comes first."""
     searcher = Searcher(store)
-    parts = store.apply([indexed(n, pictures.cropped(pictures.photograph(n), 0.2)) for n in range(1, 21)])
+    parts = store.files.apply([indexed(n, pictures.cropped(pictures.photograph(n), 0.2)) for n in range(1, 21)])
     searcher.change(parts.added, parts.gone)
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     assert pairing._look_up()
-    assert store.unmatched_count(0) == 4
-    wholes = store.apply([indexed(20 + n, pictures.photograph(n)) for n in range(1, 13)])
+    assert store.pairs.unmatched_count(0) == 4
+    wholes = store.files.apply([indexed(20 + n, pictures.photograph(n)) for n in range(1, 13)])
     searcher.change(wholes.added, wholes.gone)
     for left in (4, 0):
         assert pairing._look_up()
-        assert store.unmatched_count(20) == left
+        assert store.pairs.unmatched_count(20) == left
     assert pairing._look_up()
-    assert {(pair.content_id, pair.other_id) for pair in store.pairs()} == {(n, 20 + n) for n in range(1, 13)}
-    assert (store.pass_bound(), pairing._look_up()) == (20, False)
+    assert {(pair.content_id, pair.other_id) for pair in store.pairs.listed()} == {(n, 20 + n) for n in range(1, 13)}
+    assert (store.pairs.pass_bound(), pairing._look_up()) == (20, False)
 
 
 @pytest.mark.usefixtures("small_pass")
 def test_a_pass_goes_on_after_a_restart(store: Store) -> None:
     """What was committed is not looked up again, and the rest still among all."""
     searcher = Searcher(store)
-    applied = store.apply(album_of(range(9)))
+    applied = store.files.apply(album_of(range(9)))
     searcher.change(applied.added, applied.gone)
     for left in (20, 4, 0):
         pairing = Pairing(
             store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False
         )
         assert pairing._look_up()
-        assert store.counts().unmatched == left
-    assert store.pass_bound() == 36
-    assert len(store.pairs()) == 9 * 6
+        assert store.files.counts().unmatched == left
+    assert store.pairs.pass_bound() == 36
+    assert len(store.pairs.listed()) == 9 * 6

@@ -26,13 +26,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
     """Give an index with one content and a map that was replaced by another."""
     store = Store(tmp_path / "index.sqlite")
     store.open()
-    store.add_album(b"/album")
+    store.albums.add(b"/album")
     facts = Facts(b"d" * 32, bytes(range(256)) * 16, 480, 320, "JPEG")
-    store.apply([Indexed(1, b"1.jpg", FileState(1000, 1, 1), facts)])
+    store.files.apply([Indexed(1, b"1.jpg", FileState(1000, 1, 1), facts)])
     for name in ("map-old", "map-new"):
-        run_id = store.start_run(FitBegun("asked for", "code/1", 1), time.time())
+        run_id = store.runs.start(FitBegun("asked for", "code/1", 1), time.time())
         report = FitReport(10, 2, 0.9, 0.4, 1, 42, 1.0, 100.0, (Candidate(10, 2, 0.9, 0.4),), name, b"s" * 32)
-        store.activate_run(run_id, report, [Placed(1, "fitted", POSITION)], time.time())
+        store.runs.activate(run_id, report, [Placed(1, "fitted", POSITION)], time.time())
     yield store
     store.close()
 
@@ -44,13 +44,13 @@ def test_a_replaced_map_that_cannot_be_loaded_takes_nothing_with_it(store: Store
     projection = Projection(store, searcher, tmp_path / "models", ModelConfig())
     projection._set_aside(1, ArtifactRefusedError("manifest.json cannot be read"))
     assert searcher.snapshot.map is not None
-    assert [run.outcome for run in store.runs()] == ["active", "replaced"]
+    assert [run.outcome for run in store.runs.listed()] == ["active", "replaced"]
 
 
 def test_a_replaced_map_has_nothing_left_to_place(store: Store) -> None:
     """A thread that still holds the old map finds no work on it."""
-    assert store.unplaced(1, 10) == []
-    assert store.coverage().unplaced == 0
+    assert store.positions.unplaced(1, 10) == []
+    assert store.positions.coverage().unplaced == 0
 
 
 def test_the_map_in_use_is_set_aside_when_its_artifact_is_damaged(store: Store, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_map_in_use_is_set_aside_when_its_artifact_is_damaged(store: Store, 
     projection = Projection(store, searcher, tmp_path / "models", ModelConfig())
     projection.open()
     assert searcher.snapshot.map is None
-    assert [run.outcome for run in store.runs()] == ["set-aside", "replaced"]
+    assert [run.outcome for run in store.runs.listed()] == ["set-aside", "replaced"]
     assert projection.position(bytes(4096), 2) is None
     assert projection.idle
 
@@ -70,7 +70,7 @@ def test_settings_reach_the_map_in_use_and_one_that_was_fitted_under_those_befor
     plain = config.load(environ={"HOME": str(tmp_path)})
     changed = replace(plain, model=replace(plain.model, model_idle_s=7.0, threads=3))
     projection = Projection(store, Searcher(store), tmp_path / "models", plain.model)
-    run = store.runs()[0]
+    run = store.runs.listed()[0]
     in_use, fitted = projection.projector("map-new", b""), projection.projector("map-new", b"")
     projection.adopt(run, in_use)
     projection.configure(changed)

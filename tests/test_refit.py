@@ -39,7 +39,7 @@ class Loft:
 
     def __init__(self, store: Store, folder: Path, fits: FakeFits, settings: ModelConfig) -> None:
         self.store = store
-        self.album = store.albums()[0].id
+        self.album = store.albums.listed()[0].id
         self.models_dir = folder / "models"
         self.fits = fits
         self.searcher = Searcher(store)
@@ -58,7 +58,7 @@ class Loft:
 
     def add(self, numbers: range) -> None:
         """Index new contents."""
-        applied = self.store.apply([indexed(self.album, b"%d.jpg" % n, n) for n in numbers])
+        applied = self.store.files.apply([indexed(self.album, b"%d.jpg" % n, n) for n in numbers])
         self.searcher.change(applied.added, applied.gone)
 
     def add_alike(self, numbers: range) -> None:
@@ -80,18 +80,18 @@ class Loft:
             )
             for number in numbers
         ]
-        applied = self.store.apply(rows)
+        applied = self.store.files.apply(rows)
         self.searcher.change(applied.added, applied.gone)
 
     def remove(self, numbers: range) -> None:
         """Take contents away."""
-        applied = self.store.apply([Gone(self.album, b"%d.jpg" % n) for n in numbers])
+        applied = self.store.files.apply([Gone(self.album, b"%d.jpg" % n) for n in numbers])
         self.searcher.change(applied.added, applied.gone)
 
     def fit(self, kind: str = "tuned") -> str:
         """Fit now, and return how it came out."""
         self.refit._replace_map(FitDecision("asked for", kind=kind))
-        return self.store.runs()[0].outcome
+        return self.store.runs.listed()[0].outcome
 
     def place(self) -> None:
         """Place what has no place."""
@@ -110,12 +110,15 @@ class Loft:
 
     def placed_truly(self) -> None:
         """Every position in the store and in the searcher is that of its vector."""
-        run = self.store.active_run()
+        run = self.store.runs.active()
         current = self.searcher.snapshot.map
         assert run is not None
         assert current is not None
-        assert (current.run_id, current.ids.tolist()) == (run.id, [row[0] for row in self.store.positions(run.id)])
-        vectors = self.store.vectors(current.ids.tolist())
+        assert (current.run_id, current.ids.tolist()) == (
+            run.id,
+            [row[0] for row in self.store.positions.listed(run.id)],
+        )
+        vectors = self.store.contents.vectors(current.ids.tolist())
         codes = matching.codes(as_vectors([vectors[content_id] for content_id in current.ids.tolist()]))
         np.testing.assert_allclose(current.positions, positions_of(codes), rtol=1e-5)
         assert self.store.check() == []
@@ -159,11 +162,11 @@ def test_a_fit_places_everything(loft: Loft) -> None:
     assert loft.fit() == "active"
     loft.placed_truly()
     assert loft.map_ids() == list(range(1, COUNT + 1))
-    assert loft.store.coverage() == Coverage(COUNT, COUNT, 0, 0, COUNT)
+    assert loft.store.positions.coverage() == Coverage(COUNT, COUNT, 0, 0, COUNT)
     assert idle(loft.projection)
     assert loft.fit() == "active"
     loft.placed_truly()
-    assert [run.outcome for run in loft.store.runs()] == ["active", "replaced"]
+    assert [run.outcome for run in loft.store.runs.listed()] == ["active", "replaced"]
     assert loft.artifacts() == ["map-2"]
     assert [projector.closed for projector in loft.projectors] == [1, 0]
     assert loft.fits.begun[0].code_version == matching.CODE_VERSION
@@ -175,7 +178,7 @@ def test_what_was_not_in_the_sample_is_projected(loft: Loft, monkeypatch: pytest
     loft.fits.rows = 3
     assert loft.fit() == "active"
     assert loft.projectors[0].projected == [2, 2, 1]
-    assert loft.store.coverage() == Coverage(COUNT, 3, 5, 0, COUNT)
+    assert loft.store.positions.coverage() == Coverage(COUNT, 3, 5, 0, COUNT)
     loft.placed_truly()
 
 
@@ -188,13 +191,13 @@ def test_what_comes_and_goes_during_a_fit_is_no_obstacle(loft: Loft) -> None:
 
     loft.fits.meanwhile = happen
     assert loft.fit() == "active"
-    assert loft.store.coverage() == Coverage(9, 6, 0, 0, COUNT)
+    assert loft.store.positions.coverage() == Coverage(9, 6, 0, 0, COUNT)
     assert not idle(loft.projection)
     loft.place()
     assert idle(loft.projection)
     loft.placed_truly()
-    assert loft.store.coverage() == Coverage(9, 6, 0, 3, COUNT)
-    assert loft.store.coverage().changed == 5
+    assert loft.store.positions.coverage() == Coverage(9, 6, 0, 3, COUNT)
+    assert loft.store.positions.coverage().changed == 5
 
 
 def test_a_collection_may_vanish_during_a_fit(loft: Loft) -> None:
@@ -213,7 +216,7 @@ def test_a_fit_that_fails_leaves_the_map_before(loft: Loft) -> None:
     for error in (ModelError("no memory"), ChildError("killed"), TimedOutError("hangs"), StorageError("disk full")):
         loft.fits.error = error
         assert loft.fit() == "failed"
-        assert loft.store.runs()[0].message == str(error)
+        assert loft.store.runs.listed()[0].message == str(error)
     loft.placed_truly()
     assert loft.artifacts() == ["map-1"]
     loft.add(range(20, 30))
@@ -229,8 +232,8 @@ def test_a_large_collection_holds_some_out(loft: Loft) -> None:
     assert offered is not None
     out = set(range(1, 601)) - set(offered.tolist())
     assert 20 <= len(out) <= 40
-    assert loft.store.coverage() == Coverage(600, 600 - len(out), len(out), 0, 600)
-    run = loft.store.active_run()
+    assert loft.store.positions.coverage() == Coverage(600, 600 - len(out), len(out), 0, 600)
+    run = loft.store.runs.active()
     assert run is not None
     assert run.far_distance == pytest.approx(0.1)
     assert run.kept == 0.5
@@ -247,7 +250,7 @@ def test_a_worse_map_is_refused(loft: Loft) -> None:
     loft.fit()
     loft.fits.spoilt = True
     assert loft.fit() == "refused"
-    run = loft.store.runs()[0]
+    run = loft.store.runs.listed()[0]
     assert run.message.startswith("the new map keeps 0.")
     assert run.numbers["kept_after"] < run.numbers["kept_before"]
     assert run.numbers["compared"] == 48
@@ -270,7 +273,7 @@ def test_a_map_of_other_settings_is_not_compared(loft: Loft) -> None:
     loft.refit._replace_map(FitDecision("asked for", numbers={"min_dist": 0.5}))
     loft.fits.spoilt = True
     assert loft.fit() == "active"
-    assert "compared" not in loft.store.runs()[0].numbers
+    assert "compared" not in loft.store.runs.listed()[0].numbers
 
 
 def test_a_warm_fit_begins_at_the_map_in_use(loft: Loft) -> None:
@@ -284,10 +287,10 @@ def test_a_warm_fit_begins_at_the_map_in_use(loft: Loft) -> None:
     assert previous is not None
     assert previous.ids.tolist() == list(range(1, COUNT + 3))
     assert (previous.n_neighbors, previous.n_components, previous.flat.shape) == (10, 2, (COUNT + 2, 2))
-    vectors = loft.store.vectors(previous.ids.tolist())
+    vectors = loft.store.contents.vectors(previous.ids.tolist())
     codes = matching.codes(as_vectors([vectors[content_id] for content_id in previous.ids.tolist()]))
     np.testing.assert_allclose(previous.positions, positions_of(codes), rtol=1e-5)
-    run = loft.store.active_run()
+    run = loft.store.runs.active()
     assert run is not None
     assert (run.kind, len(run.curve)) == ("warm", 1)
 
@@ -297,11 +300,11 @@ def test_what_is_added_is_measured(loft: Loft) -> None:
     loft.fit()
     loft.add(range(100, 103))
     loft.place()
-    run = loft.store.active_run()
+    run = loft.store.runs.active()
     assert run is not None
-    drift = loft.store.drift(run.id)
+    drift = loft.store.positions.drift(run.id)
     assert (drift.added, drift.far, drift.measured, drift.kept) == (3, 3, 3, 0.5)
-    assert len(loft.store.flat(run.id)) == COUNT + 3
+    assert len(loft.store.positions.flat(run.id)) == COUNT + 3
 
 
 def test_a_fit_that_hangs_is_ended(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +313,7 @@ def test_a_fit_that_hangs_is_ended(loft: Loft, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("cbir_daemon.map.refit.HUNG_S", 0.0)
     loft.fits.endless = True
     assert loft.fit() == "failed"
-    assert "did nothing" in loft.store.runs()[0].message
+    assert "did nothing" in loft.store.runs.listed()[0].message
     assert loft.fits.cancelled == 1
     loft.placed_truly()
 
@@ -322,7 +325,7 @@ def test_a_map_that_cannot_be_taken_into_use_leaves_nothing(loft: Loft, monkeypa
     def refuse(*_: object) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(loft.store, "activate_run", refuse)
+    monkeypatch.setattr(loft.store.runs, "activate", refuse)
     assert loft.fit() == "failed"
     assert loft.artifacts() == ["map-1"]
     assert loft.projectors[-1].closed == 1
@@ -337,15 +340,17 @@ def test_a_run_whose_end_was_refused_is_closed_first(loft: Loft, monkeypatch: py
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(loft.store, "end_run", refuse)
+        patch.setattr(loft.store.runs, "end", refuse)
         with pytest.raises(StorageError):
             loft.refit.run()
-    assert loft.store.runs()[0].outcome == "running"
+    assert loft.store.runs.listed()[0].outcome == "running"
     assert loft.refit.state is None
     loft.fits.error = None
     loft.refit.stop()
     loft.refit.run()
-    assert [(run.outcome, run.message) for run in loft.store.runs()] == [("failed", "its end could not be written")]
+    assert [(run.outcome, run.message) for run in loft.store.runs.listed()] == [
+        ("failed", "its end could not be written")
+    ]
     assert not loft.refit.decision().due
 
 
@@ -402,7 +407,7 @@ def test_a_due_fit_begins_when_the_line_is_quiet(loft: Loft, start: Callable[[],
     while not idle(loft.refit) and time.monotonic() < deadline:
         loft.store.wait_for_change(loft.store.moment, 0.01)
     assert idle(loft.refit)
-    assert loft.store.runs()[0].reason == "there is no map"
+    assert loft.store.runs.listed()[0].reason == "there is no map"
 
 
 def test_a_fit_asked_for_during_a_fit_is_another_one(loft: Loft, start: Callable[[], threading.Thread]) -> None:
@@ -436,7 +441,7 @@ def test_a_user_cancels_a_fit(loft: Loft) -> None:
     assert not loft.refit.cancel()
     loft.fits.meanwhile = loft.refit.cancel
     assert loft.fit() == "cancelled"
-    run = loft.store.runs()[0]
+    run = loft.store.runs.listed()[0]
     assert (run.message, run.numbers["cancelled_by_user"]) == ("a user cancelled it", 1)
     assert loft.fits.cancelled == 1
     assert not loft.refit.cancel()
@@ -450,7 +455,7 @@ def test_a_fit_cancelled_at_its_end_is_not_taken_into_use(loft: Loft, monkeypatc
     monkeypatch.setattr(loft, "projector", lambda *_: Cancelling(loft.refit))
     loft.projection.projector = loft.projector  # type: ignore[method-assign]  # the one fake
     assert loft.fit() == "cancelled"
-    assert loft.store.active_run() is None
+    assert loft.store.runs.active() is None
     assert loft.artifacts() == []
 
 
@@ -465,7 +470,7 @@ def test_stopping_cancels_a_fit(loft: Loft, start: Callable[[], threading.Thread
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert loft.fits.cancelled == 1
-    assert [(run.outcome, run.message) for run in loft.store.runs()] == [
+    assert [(run.outcome, run.message) for run in loft.store.runs.listed()] == [
         ("cancelled", "the daemon stopped during the fit")
     ]
     assert loft.refit.decision().reason == "there is no map"
@@ -504,7 +509,7 @@ def test_new_contents_are_placed_in_batches(placed: Loft, monkeypatch: pytest.Mo
 def test_a_query_has_a_place_on_the_map_in_use(placed: Loft) -> None:
     """On another map, or when the worker does not answer, it has none."""
     query = photographed(3)
-    run = placed.store.active_run()
+    run = placed.store.runs.active()
     assert run is not None
     found = placed.projection.position(query, run.id)
     assert found is not None
@@ -513,7 +518,7 @@ def test_a_query_has_a_place_on_the_map_in_use(placed: Loft) -> None:
     for error in (ModelError("bad codes"), ChildError("killed"), TimedOutError("hangs")):
         placed.projectors[0].error = error
         assert placed.projection.position(query, run.id) is None
-    assert placed.store.active_run() == run
+    assert placed.store.runs.active() == run
 
 
 def test_a_worker_that_fails_is_left_alone_for_a_while(placed: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,7 +559,7 @@ def test_a_map_that_may_not_be_loaded_is_set_aside(placed: Loft) -> None:
     assert not placed.projection._place(run_id, projector)
     assert placed.map_ids() is None
     assert placed.projection.position(vector(1), run_id) is None
-    assert placed.store.runs()[0].outcome == "set-aside"
+    assert placed.store.runs.listed()[0].outcome == "set-aside"
     assert placed.refit.decision().reason == "there is no map"
     assert placed.fit() == "active"
     placed.placed_truly()
@@ -562,12 +567,12 @@ def test_a_map_that_may_not_be_loaded_is_set_aside(placed: Loft) -> None:
 
 def test_a_replaced_map_is_not_set_aside(placed: Loft) -> None:
     """A query that was under way when the map changed finds its artifact gone: the new map stays."""
-    old = placed.store.active_run()
+    old = placed.store.runs.active()
     assert old is not None
     placed.fit()
     placed.projection._set_aside(old.id, ArtifactRefusedError("gone"))
     placed.placed_truly()
-    assert [run.outcome for run in placed.store.runs()] == ["active", "replaced"]
+    assert [run.outcome for run in placed.store.runs.listed()] == ["active", "replaced"]
 
 
 def test_a_map_is_taken_up_at_the_start(placed: Loft) -> None:
@@ -575,7 +580,7 @@ def test_a_map_is_taken_up_at_the_start(placed: Loft) -> None:
     again = Projection(placed.store, placed.searcher, placed.models_dir, SETTINGS)
     again.open()
     assert again._current is None
-    assert placed.store.active_run() is None
+    assert placed.store.runs.active() is None
     again.open()
     assert not again.worker_running
     assert again.idle

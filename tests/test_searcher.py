@@ -31,8 +31,8 @@ NOW = 1_700_000_000.0
 def store(tmp_path: Path) -> Iterator[Store]:
     """An index of twelve unrelated photographs; content n is the photograph of seed n - 1."""
     with opened(tmp_path / "index.sqlite") as store:
-        album = store.albums()[0].id
-        store.apply(
+        album = store.albums.listed()[0].id
+        store.files.apply(
             [
                 Indexed(album, b"%d.jpg" % n, state(n), Facts(digest(n), photographed(n), 240, 160, "JPEG"))
                 for n in range(COUNT)
@@ -133,8 +133,10 @@ def test_an_empty_collection_has_no_matches(tmp_path: Path) -> None:
 def test_a_plain_image_has_no_copies(searcher: Searcher, store: Store) -> None:
     """One tone agrees with every other one."""
     plain = bytes([200]) * 4096
-    album = store.albums()[0].id
-    searcher.change(store.apply([Indexed(album, b"p.png", state(90), Facts(digest(90), plain, 9, 9, "PNG"))]).added, ())
+    album = store.albums.listed()[0].id
+    searcher.change(
+        store.files.apply([Indexed(album, b"p.png", state(90), Facts(digest(90), plain, 9, 9, "PNG"))]).added, ()
+    )
     assert searcher.copies(plain) == []
     assert searcher.copies(bytes([190]) * 4096) == []
 
@@ -143,7 +145,7 @@ def test_what_is_gone_is_not_found(searcher: Searcher, store: Store) -> None:
     """Neither by its codes nor by its place; the view from before still has it, and finds nothing in the store."""
     searcher.replace_map(1, line(*range(1, COUNT + 1)))
     before = searcher.snapshot
-    applied = store.apply([Gone(store.albums()[0].id, b"4.jpg")])
+    applied = store.files.apply([Gone(store.albums.listed()[0].id, b"4.jpg")])
     assert searcher.copies(photographed(4)) == []
     searcher.change(applied.added, applied.gone)
     assert 5 not in {one.content_id for one in searcher.search(photographed(4), at(5.0), COUNT)}
@@ -162,9 +164,9 @@ def test_the_newest_in_view_is_known(searcher: Searcher) -> None:
 
 def test_load_takes_up_the_active_map(store: Store) -> None:
     """With the places of its contents."""
-    run = store.start_run(FitBegun("asked for", "code/1", COUNT), NOW)
+    run = store.runs.start(FitBegun("asked for", "code/1", COUNT), NOW)
     placed = [Placed(content_id, "fitted", row) for content_id, row in line(*range(1, COUNT + 1))]
-    store.activate_run(run, report(), placed, NOW)
+    store.runs.activate(run, report(), placed, NOW)
     searcher = Searcher(store)
     searcher.load()
     assert searcher.snapshot.map is not None
@@ -203,7 +205,9 @@ def run_to_end(searcher: Searcher) -> None:
 def added(store: Store, number: int) -> list[tuple[int, bytes]]:
     """Bring a photograph into the store alone, as if the daemon were killed before its view has it."""
     facts = Facts(digest(number), photographed(number), 240, 160, "JPEG")
-    return list(store.apply([Indexed(store.albums()[0].id, b"%d.jpg" % number, state(number), facts)]).added)
+    return list(
+        store.files.apply([Indexed(store.albums.listed()[0].id, b"%d.jpg" % number, state(number), facts)]).added
+    )
 
 
 def test_codes_are_made_once(store: Store, tmp_path: Path, coded: list[int]) -> None:
@@ -233,7 +237,7 @@ def test_a_start_completes_and_clears_the_codes(store: Store, tmp_path: Path, co
     path = tmp_path / "codes.rows"
     loaded(store, path)
     added(store, 20)
-    store.apply([Gone(store.albums()[0].id, b"3.jpg")])
+    store.files.apply([Gone(store.albums.listed()[0].id, b"3.jpg")])
     searcher = loaded(store, path)
     assert coded[-1] == 1
     assert sorted(searcher.snapshot.collection.ids.tolist()) == [1, 2, 3, *range(5, COUNT + 1), COUNT + 1]

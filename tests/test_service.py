@@ -136,8 +136,8 @@ def test_a_disk_that_is_nearly_full_is_told(rooms: Rooms, monkeypatch: pytest.Mo
 def test_a_failed_fit_is_told_until_one_goes_well(rooms: Rooms) -> None:
     """The last fit counts: a failed one is a problem with its reason, one cut short by a stop is none."""
     for outcome, told in (("failed", 1), ("cancelled", 1)):
-        run_id = rooms.store.start_run(FitBegun("there is no map", "mean16/1", 30), NOW)
-        rooms.store.end_run(run_id, outcome, "memory ran out", NOW)
+        run_id = rooms.store.runs.start(FitBegun("there is no map", "mean16/1", 30), NOW)
+        rooms.store.runs.end(run_id, outcome, "memory ran out", NOW)
         assert whats(rooms) == ["the last fit of the map failed: memory ran out"] * told
     rooms.refit.state = RefitState(3, "tune", 0.5, "trying", 0.0)
     assert whats(rooms) == []
@@ -154,22 +154,22 @@ def test_a_resolve_that_was_broken_off_is_told(rooms: Rooms) -> None:
     """Once it has noted nothing for a minute: before that, it may be under way."""
     task = NewTask("trash", "copy", b"/album/a.jpg", b"/album/b.jpg", bytes(32), bytes(32), 1, 1, None, "planned", "")
     now = time.time()
-    run = rooms.store.start_resolve([task, task], now)
+    run = rooms.store.journal.start([task, task], now)
     assert whats(rooms) == []
-    (first, other) = rooms.store.resolve_tasks(run)
-    rooms.store.note_task(first.id, "done", b"/trash/a.jpg", "", now - 120)
-    rooms.store.note_task(other.id, "begun", b"/trash/a.jpg", "", now - 90)
+    (first, other) = rooms.store.journal.tasks(run)
+    rooms.store.journal.note(first.id, "done", b"/trash/a.jpg", "", now - 120)
+    rooms.store.journal.note(other.id, "begun", b"/trash/a.jpg", "", now - 90)
     (problem,) = problems(rooms)
     assert problem.what == f"resolve {run} was broken off, with 1 file to go"
     assert f"cbir resolve --continue {run}" in problem.do
-    rooms.store.note_task(other.id, "undone", None, "", now - 80)
+    rooms.store.journal.note(other.id, "undone", None, "", now - 80)
     assert whats(rooms) == []
 
 
 def put_unreadable(store: Store, *codes: str) -> None:
     """Record files that could not be read."""
-    (album,) = store.albums()
-    store.apply(
+    (album,) = store.albums.listed()
+    store.files.apply(
         [
             Failed(album.id, f"{number}.jpg".encode(), FileState(1, 1, number + 1), Unreadable(code, "why"))
             for number, code in enumerate(codes)
@@ -194,10 +194,10 @@ def test_extras_that_files_need_are_named(rooms: Rooms, monkeypatch: pytest.Monk
     nowhere = {name: replace(extra, module=f"cbir_no_{extra.name}") for name, extra in formats.EXTRAS.items()}
     monkeypatch.setattr(formats, "EXTRAS", nowhere)
     assert problems(rooms) == []
-    (album,) = rooms.store.albums()
+    (album,) = rooms.store.albums.listed()
     for number, name in enumerate(("SVG", "HEIF", "SVG")):
         failed = Unreadable("needs-extra", nowhere[name].words)
-        rooms.store.apply([Failed(album.id, b"%d" % number, FileState(1, 1, number + 1), failed)])
+        rooms.store.files.apply([Failed(album.id, b"%d" % number, FileState(1, 1, number + 1), failed)])
     (told,) = problems(rooms)
     assert told.what == "3 files are of a kind that no installed package reads; missing: heif,svg"
     assert told.do.startswith("pip install 'cbir-daemon[heif,svg]', then restart")

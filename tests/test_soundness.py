@@ -28,10 +28,10 @@ def index(tmp_path: Path) -> Path:
     """An index of some contents, all of whose pages are in use, and its copy beside it."""
     path = tmp_path / "index.sqlite"
     with opened(path) as store:
-        album = store.albums()[0].id
-        store.apply([indexed(album, b"%d.jpg" % number, number) for number in range(CONTENTS)])
-        store.put_matched(range(1, CONTENTS + 1), [Pair(1, 2, 0.9)])
-        store.dismiss(digest(3), digest(4), NOW)
+        album = store.albums.listed()[0].id
+        store.files.apply([indexed(album, b"%d.jpg" % number, number) for number in range(CONTENTS)])
+        store.pairs.put_matched(range(1, CONTENTS + 1), [Pair(1, 2, 0.9)])
+        store.decisions.dismiss(digest(3), digest(4), NOW)
         store.keep_backup()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("VACUUM")
@@ -54,7 +54,7 @@ def found_wrong(path: Path) -> str:
     try:
         store.open()
         with closing(store):
-            for _ in store.all_vectors():
+            for _ in store.contents.all_vectors():
                 pass
     except StorageError as error:
         return str(error)
@@ -123,10 +123,10 @@ def test_a_new_index_keeps_what_no_walk_finds(index: Path) -> None:
     assert reindex(index) == ()
     assert index.with_name("index.sqlite.before-reindex").read_bytes() == old
     with opened(index) as store:
-        assert [(album.path, album.baseline) for album in store.albums()] == [(ROOT, False)]
+        assert [(album.path, album.baseline) for album in store.albums.listed()] == [(ROOT, False)]
         assert store.clock > clock
         assert all_images(store) == []
-        assert not store.dismiss(digest(3), digest(4), NOW)
+        assert not store.decisions.dismiss(digest(3), digest(4), NOW)
         assert store.check() == []
 
 
@@ -138,8 +138,8 @@ def test_a_new_index_keeps_what_can_still_be_read(index: Path) -> None:
     index.write_bytes(whole[: (page - 1) * PAGE_BYTES] + bytes(PAGE_BYTES) + whole[page * PAGE_BYTES :])
     assert reindex(index) == ("decision",)
     with opened(index) as store:
-        assert [album.path for album in store.albums()] == [ROOT]
-        assert store.dismiss(digest(3), digest(4), NOW)
+        assert [album.path for album in store.albums.listed()] == [ROOT]
+        assert store.decisions.dismiss(digest(3), digest(4), NOW)
     index.write_bytes(nonsense(whole))
     assert reindex(index) == anew.KEPT
     with opened(index) as store:
@@ -193,7 +193,7 @@ def test_when_a_copy_is_due(index: Path) -> None:
         assert backups.due()
         assert backups.renew()
         assert store.backup_path.stat().st_mode & 0o777 == 0o600
-        store.apply([Gone(store.albums()[0].id, b"%d.jpg" % number) for number in range(CONTENTS)])
+        store.files.apply([Gone(store.albums.listed()[0].id, b"%d.jpg" % number) for number in range(CONTENTS)])
         store.backup_path.unlink()
         assert not backups.due()
 

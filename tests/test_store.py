@@ -39,7 +39,6 @@ from cbir_daemon.store import (
     database,
     restore,
 )
-from cbir_daemon.store import store as store_module
 from tests.rows import ROOT, all_images, digest, due, failed, indexed, opened, paths, position, report, state, vector
 
 NOT_TEXT = b"holiday-\xff\xfe\n.jpg"
@@ -57,13 +56,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def album(store: Store) -> int:
     """The id of the album."""
-    return store.albums()[0].id
+    return store.albums.listed()[0].id
 
 
 def fill(store: Store, numbers: range) -> list[int]:
     """Index one file for each number, named by it, and return the contents' ids."""
-    album_id = store.albums()[0].id
-    return [one for one, _ in store.apply([indexed(album_id, b"%d.jpg" % n, n) for n in numbers]).added]
+    album_id = store.albums.listed()[0].id
+    return [one for one, _ in store.files.apply([indexed(album_id, b"%d.jpg" % n, n) for n in numbers]).added]
 
 
 def image_at(store: Store, name: bytes) -> Image:
@@ -87,7 +86,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_comes_back_with_its_content(store: Store, album: int) -> None:
     """Path, state and content are those that were written; names that are no text, too."""
-    applied = store.apply([indexed(album, NOT_TEXT, 7)])
+    applied = store.files.apply([indexed(album, NOT_TEXT, 7)])
     assert applied.added == ((1, vector(7)),)
     assert (applied.gone, applied.again) == ((), ())
     (image,) = all_images(store)
@@ -96,58 +95,58 @@ def test_a_file_comes_back_with_its_content(store: Store, album: int) -> None:
     assert not image.missing
     assert (image.content.digest, image.content.width_px, image.content.height_px) == (digest(7), 640, 480)
     assert (image.content.size_bytes, image.content.format) == (state(7).size_bytes, "JPEG")
-    assert store.file_states(album) == {NOT_TEXT: state(7)}
-    assert store.vectors([1, 99]) == {1: vector(7)}
+    assert store.files.states(album) == {NOT_TEXT: state(7)}
+    assert store.contents.vectors([1, 99]) == {1: vector(7)}
 
 
 def test_two_equal_files_share_a_content(store: Store, album: int) -> None:
     """The second is not read again, and the content stays until the last file is gone."""
-    first = store.apply([indexed(album, b"a.jpg", 1)])
-    second = store.apply([indexed(album, b"b.jpg", 1, inode=5, known=True)])
+    first = store.files.apply([indexed(album, b"a.jpg", 1)])
+    second = store.files.apply([indexed(album, b"b.jpg", 1, inode=5, known=True)])
     assert (len(first.added), second.added) == (1, ())
-    assert store.repeated_contents() == [1]
-    assert store.apply([Gone(album, b"a.jpg")]).gone == ()
-    assert store.apply([Gone(album, b"b.jpg")]).gone == (1,)
-    assert store.counts() == Counts(0, 0, 0, 0, 0)
+    assert store.contents.repeated() == [1]
+    assert store.files.apply([Gone(album, b"a.jpg")]).gone == ()
+    assert store.files.apply([Gone(album, b"b.jpg")]).gone == (1,)
+    assert store.files.counts() == Counts(0, 0, 0, 0, 0)
 
 
 def test_what_is_gone_takes_all_below_it_and_nothing_beside_it(store: Store, album: int) -> None:
     """Names that begin like the folder's stay."""
     names = [b"trip", b"trip/a.jpg", b"trip/b/c.jpg", b"trip.jpg", b"trip-2/a.jpg", b"trip0/a.jpg", b"trip /a.jpg"]
-    store.apply([indexed(album, name, n) for n, name in enumerate(names)])
-    assert set(store.file_states(album, b"trip")) == set(names[:3])
-    store.apply([Gone(album, b"trip", below=False)])
-    assert set(store.file_states(album)) == set(names[1:])
-    store.apply([Gone(album, b"trip")])
-    assert set(store.file_states(album)) == set(names[3:])
+    store.files.apply([indexed(album, name, n) for n, name in enumerate(names)])
+    assert set(store.files.states(album, b"trip")) == set(names[:3])
+    store.files.apply([Gone(album, b"trip", below=False)])
+    assert set(store.files.states(album)) == set(names[1:])
+    store.files.apply([Gone(album, b"trip")])
+    assert set(store.files.states(album)) == set(names[3:])
 
 
 def test_a_file_that_cannot_be_read_gives_up_its_content(store: Store, album: int) -> None:
     """Its reason is listed, and the content goes when nothing else has it."""
-    store.apply([indexed(album, b"a.jpg", 1), failed(album, b"b.jpg", 2)])
-    assert store.apply([failed(album, b"a.jpg", 3, "truncated")]).gone == (1,)
-    assert store.errors() == [
+    store.files.apply([indexed(album, b"a.jpg", 1), failed(album, b"b.jpg", 2)])
+    assert store.files.apply([failed(album, b"a.jpg", 3, "truncated")]).gone == (1,)
+    assert store.files.errors() == [
         (b"/album/a.jpg", "truncated", "it is truncated"),
         (b"/album/b.jpg", "damaged", "it is damaged"),
     ]
-    assert store.counts_by_album() == {album: (0, 2)}
-    store.apply([indexed(album, b"a.jpg", 1)])
-    assert store.counts_by_album() == {album: (1, 1)}
+    assert store.files.counts_by_album() == {album: (0, 2)}
+    store.files.apply([indexed(album, b"a.jpg", 1)])
+    assert store.files.counts_by_album() == {album: (1, 1)}
 
 
 @pytest.mark.parametrize("code", REASONS)
 def test_a_file_differs_from_its_row_when_it_heals_unchanged(store: Store, album: int, code: str) -> None:
     """Whether the reason heals so is said in one table; every other file equals its row until it changes."""
-    store.apply([failed(album, b"a.jpg", 1, code)])
-    differs = store.file_states(album)[b"a.jpg"] != state(1)
+    store.files.apply([failed(album, b"a.jpg", 1, code)])
+    differs = store.files.states(album)[b"a.jpg"] != state(1)
     assert differs == (REASONS[code].heals in (Heals.RIGHTS, Heals.PAUSE)) == (code in ("no-access", "read-failed"))
 
 
 def test_a_moved_file_keeps_its_content(store: Store, album: int) -> None:
     """The row goes along, over whatever lay at the new path."""
-    store.apply([indexed(album, b"a.jpg", 1), indexed(album, b"b.jpg", 2)])
+    store.files.apply([indexed(album, b"a.jpg", 1), indexed(album, b"b.jpg", 2)])
     row = image_at(store, b"a.jpg").file_id
-    applied = store.apply([Moved(row, album, b"b.jpg")])
+    applied = store.files.apply([Moved(row, album, b"b.jpg")])
     assert (applied.added, applied.gone) == ((), (2,))
     assert [(image.path, image.file_id) for image in all_images(store)] == [(b"/album/b.jpg", row)]
 
@@ -156,7 +155,7 @@ def test_names_may_be_swapped_or_handed_on(store: Store, album: int) -> None:
     """Moves of one batch happen at once: in a ring of names no row replaces another."""
     fill(store, range(3))
     rows = [image_at(store, b"%d.jpg" % n).file_id for n in range(3)]
-    applied = store.apply([Moved(rows[n], album, b"%d.jpg" % ((n + 1) % 3)) for n in range(3)])
+    applied = store.files.apply([Moved(rows[n], album, b"%d.jpg" % ((n + 1) % 3)) for n in range(3)])
     assert (applied.added, applied.gone) == ((), ())
     assert [image_at(store, b"%d.jpg" % n).file_id for n in range(3)] == [rows[2], rows[0], rows[1]]
 
@@ -164,23 +163,23 @@ def test_names_may_be_swapped_or_handed_on(store: Store, album: int) -> None:
 def test_a_row_that_is_gone_does_not_move(store: Store, album: int) -> None:
     """What lies at the path that it would have moved to stays."""
     fill(store, range(1))
-    store.apply([Moved(99, album, b"0.jpg")])
+    store.files.apply([Moved(99, album, b"0.jpg")])
     assert paths(store) == [b"/album/0.jpg"]
 
 
 def test_a_file_moves_into_another_album(store: Store, album: int) -> None:
     """The row changes its album and keeps its content."""
-    store.add_album(b"/other")
-    other = next(one.id for one in store.albums() if one.path == b"/other")
+    store.albums.add(b"/other")
+    other = next(one.id for one in store.albums.listed() if one.path == b"/other")
     fill(store, range(1))
-    store.apply([Moved(image_at(store, b"0.jpg").file_id, other, b"x.jpg")])
+    store.files.apply([Moved(image_at(store, b"0.jpg").file_id, other, b"x.jpg")])
     assert paths(store) == [b"/other/x.jpg"]
-    assert store.counts_by_album() == {other: (1, 0)}
+    assert store.files.counts_by_album() == {other: (1, 0)}
 
 
 def test_a_content_that_comes_and_goes_in_one_batch_is_no_news(store: Store, album: int) -> None:
     """Neither added nor gone: who keeps the collection by these would keep a ghost."""
-    applied = store.apply([indexed(album, b"a.jpg", 1), indexed(album, b"a.jpg", 2)])
+    applied = store.files.apply([indexed(album, b"a.jpg", 1), indexed(album, b"a.jpg", 2)])
     assert [row for _, row in applied.added] == [vector(2)]
     assert applied.gone == ()
 
@@ -188,9 +187,9 @@ def test_a_content_that_comes_and_goes_in_one_batch_is_no_news(store: Store, alb
 def test_a_known_digest_that_has_gone_meanwhile_is_read_again(store: Store, album: int) -> None:
     """Its file was read without a vector; nothing is written of it, and the rest of the batch is."""
     fill(store, range(1))
-    store.apply([Gone(album, b"0.jpg")])
+    store.files.apply([Gone(album, b"0.jpg")])
     late = indexed(album, b"late.jpg", 0, known=True)
-    applied = store.apply([late, indexed(album, b"other.jpg", 1)])
+    applied = store.files.apply([late, indexed(album, b"other.jpg", 1)])
     assert applied.again == (late,)
     assert paths(store) == [b"/album/other.jpg"]
 
@@ -198,8 +197,8 @@ def test_a_known_digest_that_has_gone_meanwhile_is_read_again(store: Store, albu
 @pytest.mark.parametrize("kind", [Indexed, Failed, Moved, Gone])
 def test_changes_of_an_album_that_was_removed_are_passed_over(store: Store, album: int, kind: type) -> None:
     """An album may be removed while its files are read; the rest of the batch is written."""
-    store.add_album(b"/removed")
-    removed = next(one.id for one in store.albums() if one.path == b"/removed")
+    store.albums.add(b"/removed")
+    removed = next(one.id for one in store.albums.listed() if one.path == b"/removed")
     fill(store, range(1))
     row = image_at(store, b"0.jpg").file_id
     changes: dict[type, Change] = {
@@ -208,110 +207,113 @@ def test_changes_of_an_album_that_was_removed_are_passed_over(store: Store, albu
         Moved: Moved(row, removed, b"a.jpg"),
         Gone: Gone(removed, b"a.jpg"),
     }
-    store.remove_album(removed)
-    applied = store.apply([changes[kind], indexed(album, b"b.jpg", 6)])
+    store.albums.remove(removed)
+    applied = store.files.apply([changes[kind], indexed(album, b"b.jpg", 6)])
     assert [row for _, row in applied.added] == [vector(6)]
     assert paths(store) == [b"/album/0.jpg", b"/album/b.jpg"]
 
 
 def test_removing_an_album_takes_what_only_it_has(store: Store, album: int) -> None:
     """A content that another album has, too, stays."""
-    store.add_album(b"/other")
-    other = next(one.id for one in store.albums() if one.path == b"/other")
-    store.apply([indexed(album, b"a.jpg", 1), indexed(other, b"a.jpg", 1), indexed(other, b"b.jpg", 2)])
-    assert store.remove_album(other).gone == (2,)
+    store.albums.add(b"/other")
+    other = next(one.id for one in store.albums.listed() if one.path == b"/other")
+    store.files.apply([indexed(album, b"a.jpg", 1), indexed(other, b"a.jpg", 1), indexed(other, b"b.jpg", 2)])
+    assert store.albums.remove(other).gone == (2,)
     assert paths(store) == [b"/album/a.jpg"]
-    assert [one.path for one in store.albums()] == [ROOT]
+    assert [one.path for one in store.albums.listed()] == [ROOT]
 
 
 def test_albums_are_known_once(store: Store) -> None:
     """A second time adds nothing; state and baseline are kept."""
-    assert not store.add_album(ROOT)
-    assert store.add_album(b"/a-new-one")
-    first, second = store.albums()
+    assert not store.albums.add(ROOT)
+    assert store.albums.add(b"/a-new-one")
+    first, second = store.albums.listed()
     assert (first.path, first.state, first.baseline) == (b"/a-new-one", "watching", False)
     assert (second.path, second.baseline) == (ROOT, True)
-    assert store.set_album_state(first.id, "missing")
-    assert not store.set_album_state(first.id, "missing")
+    assert store.albums.set_state(first.id, "missing")
+    assert not store.albums.set_state(first.id, "missing")
 
 
 def test_images_of_a_missing_album_say_so(store: Store, album: int) -> None:
     """The rows stay, and each tells that its file may not be there."""
     fill(store, range(1))
-    store.set_album_state(album, "missing")
+    store.albums.set_state(album, "missing")
     assert [image.missing for image in all_images(store)] == [True]
 
 
 def test_known_digests_are_those_of_the_size(store: Store, album: int) -> None:
     """Only contents read by today's extractor count: others must be read again."""
     fill(store, range(2))
-    assert store.known_digests([state(0).size_bytes, 1]) == {state(0).size_bytes: frozenset({digest(0)})}
+    assert store.contents.known_digests([state(0).size_bytes, 1]) == {state(0).size_bytes: frozenset({digest(0)})}
     store._database.write(lambda connection: connection.execute("UPDATE content SET extractor = 'grey64/0'"))
     assert EXTRACTOR != "grey64/0"
-    assert store.known_digests([state(0).size_bytes]) == {}
+    assert store.contents.known_digests([state(0).size_bytes]) == {}
 
 
 def test_same_inode_asks_for_the_whole_state(store: Store, album: int) -> None:
     """Size, mtime and inode must all be equal, and the file must have a content."""
-    store.apply([indexed(album, b"a.jpg", 1), failed(album, b"b.jpg", 2)])
+    store.files.apply([indexed(album, b"a.jpg", 1), failed(album, b"b.jpg", 2)])
     one = state(1)
-    assert store.same_inode(one) == [(1, b"/album/a.jpg")]
+    assert store.files.same_inode(one) == [(1, b"/album/a.jpg")]
     for other in (
         FileState(one.size_bytes + 1, one.mtime_ns, one.inode),
         FileState(one.size_bytes, one.mtime_ns + 1, one.inode),
         FileState(one.size_bytes, one.mtime_ns, one.inode + 1),
         state(2),
     ):
-        assert store.same_inode(other) == []
+        assert store.files.same_inode(other) == []
 
 
 def test_same_inode_asks_for_the_disk(store: Store, album: int) -> None:
     """Each disk counts its inodes for itself; a disk that is not known, of row or file, may be any."""
-    store.apply([replace(indexed(album, b"a.jpg", 1), state=replace(state(1), device=5)), indexed(album, b"b.jpg", 2)])
+    store.files.apply(
+        [replace(indexed(album, b"a.jpg", 1), state=replace(state(1), device=5)), indexed(album, b"b.jpg", 2)]
+    )
     for number, device, found in ((1, 5, True), (1, 6, False), (1, 0, True), (2, 5, True)):
-        assert bool(store.same_inode(replace(state(number), device=device))) is found
+        assert bool(store.files.same_inode(replace(state(number), device=device))) is found
 
 
 def test_disks_are_written_down(store: Store, album: int) -> None:
     """With the file that is read, and for itself."""
-    store.apply([replace(indexed(album, b"a.jpg", 1), state=replace(state(1), device=5)), indexed(album, b"b.jpg", 2)])
-    store.put_devices(album, {b"b.jpg": 7, b"absent.jpg": 8})
-    store.set_album_device(album, 9)
-    assert {path: state.device for path, state in store.file_states(album).items()} == {b"a.jpg": 5, b"b.jpg": 7}
+    store.files.apply(
+        [replace(indexed(album, b"a.jpg", 1), state=replace(state(1), device=5)), indexed(album, b"b.jpg", 2)]
+    )
+    store.files.put_devices(album, {b"b.jpg": 7, b"absent.jpg": 8})
+    store.albums.set_device(album, 9)
+    assert {path: state.device for path, state in store.files.states(album).items()} == {b"a.jpg": 5, b"b.jpg": 7}
     assert [image.state.device for image in all_images(store)] == [5, 7]
-    assert store.albums()[0].device == 9
+    assert store.albums.listed()[0].device == 9
 
 
 def test_an_album_turns_with_its_alert(store: Store, album: int) -> None:
     """Once: what is said already is not said again."""
     alert = NewAlert(ROOT, "missing", (), "its folder is empty")
-    assert store.turn_album(album, "missing", alert, 1.5)
-    assert not store.turn_album(album, "missing", alert, 2.5)
-    assert store.alerts(0, 10) == [AlertRecord(1, 1.5, ROOT, "missing", (), "its folder is empty")]
-    assert store.albums()[0].state == "missing"
+    assert store.albums.turn(album, "missing", alert, 1.5)
+    assert not store.albums.turn(album, "missing", alert, 2.5)
+    assert store.alerts.listed(0, 10) == [AlertRecord(1, 1.5, ROOT, "missing", (), "its folder is empty")]
+    assert store.albums.listed()[0].state == "missing"
 
 
 def test_the_content_at_a_path(store: Store, album: int) -> None:
     """A path is album, slash and name: nothing else between or before them will do."""
-    store.apply([indexed(album, NOT_TEXT, 1), indexed(album, b"x.jpg", 2)])
-    found = store.content_at(ROOT + b"/" + NOT_TEXT)
+    store.files.apply([indexed(album, NOT_TEXT, 1), indexed(album, b"x.jpg", 2)])
+    found = store.contents.at_path(ROOT + b"/" + NOT_TEXT)
     assert found is not None
     assert found.digest == digest(1)
     for path in (b"/album", b"/album/", b"/album0x.jpg", b"/albumxx.jpg", b"/album/x.jp", b"x.jpg", b"/other/x.jpg"):
-        assert store.content_at(path) is None
-    assert store.content_by_digest(digest(2)) is not None
-    assert store.content_by_digest(digest(3)) is None
+        assert store.contents.at_path(path) is None
+    assert store.contents.by_digest(digest(2)) is not None
+    assert store.contents.by_digest(digest(3)) is None
 
 
-def test_more_ids_than_one_statement_holds(store: Store, album: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_ids_than_one_statement_holds(store: Store, album: int) -> None:
     """Long lists are asked for in pieces, and so is the whole collection."""
     ids = fill(store, range(5))
     many = [*range(-40_000, 0), *ids]
-    assert list(store.vectors(many)) == ids
-    assert [image.content.id for image in store.images(many)] == ids
-    assert len(store.known_digests([*range(40_000)])) == 5
-    monkeypatch.setattr(store_module, "LOAD_CHUNK", 2)
-    assert [[content_id for content_id, _ in rows] for rows in store.all_vectors()] == [[1, 2], [3, 4], [5]]
+    assert list(store.contents.vectors(many)) == ids
+    assert [image.content.id for image in store.files.images(many)] == ids
+    assert len(store.contents.known_digests([*range(40_000)])) == 5
+    assert [[content_id for content_id, _ in rows] for rows in store.contents.all_vectors(2)] == [[1, 2], [3, 4], [5]]
 
 
 # Pairs, decisions, alerts.
@@ -320,39 +322,39 @@ def test_more_ids_than_one_statement_holds(store: Store, album: int, monkeypatch
 def test_a_content_is_looked_up_once(store: Store, album: int) -> None:
     """What is looked up is no longer listed; its pairs are, best first, from either side."""
     first, second, third = fill(store, range(3))
-    assert store.unmatched(2) == [(first, vector(0)), (second, vector(1))]
-    store.put_matched([first, second, third], [Pair(first, second, 0.9), Pair(first, third, 0.95)])
-    assert store.unmatched(2) == []
-    assert store.pairs() == [Pair(first, third, 0.95), Pair(first, second, 0.9)]
-    assert store.pairs(second) == [Pair(first, second, 0.9)]
+    assert store.pairs.unmatched(2) == [(first, vector(0)), (second, vector(1))]
+    store.pairs.put_matched([first, second, third], [Pair(first, second, 0.9), Pair(first, third, 0.95)])
+    assert store.pairs.unmatched(2) == []
+    assert store.pairs.listed() == [Pair(first, third, 0.95), Pair(first, second, 0.9)]
+    assert store.pairs.listed(second) == [Pair(first, second, 0.9)]
 
 
 def test_pairs_go_with_their_contents(store: Store, album: int) -> None:
     """Also those that were found for a content that has gone meanwhile."""
     first, second, third = fill(store, range(3))
-    store.put_matched([first], [Pair(first, second, 0.9)])
-    store.apply([Gone(album, b"1.jpg")])
-    assert store.pairs() == []
-    store.put_matched([second, third], [Pair(second, third, 0.9)])
-    assert store.pairs() == []
+    store.pairs.put_matched([first], [Pair(first, second, 0.9)])
+    store.files.apply([Gone(album, b"1.jpg")])
+    assert store.pairs.listed() == []
+    store.pairs.put_matched([second, third], [Pair(second, third, 0.9)])
+    assert store.pairs.listed() == []
 
 
 def test_a_decision_is_about_contents_and_for_ever(store: Store, album: int) -> None:
     """It hides the pair whichever way round, survives the files, and can be taken back."""
     first, second = fill(store, range(2))
     pair = Pair(first, second, 0.9)
-    store.put_matched([first, second], [pair])
-    assert store.dismiss(digest(1), digest(0), NOW)
-    assert not store.dismiss(digest(0), digest(1), NOW)
-    assert store.pairs() == store.pairs(first) == []
-    store.apply([Gone(album, b"0.jpg"), Gone(album, b"1.jpg")])
+    store.pairs.put_matched([first, second], [pair])
+    assert store.decisions.dismiss(digest(1), digest(0), NOW)
+    assert not store.decisions.dismiss(digest(0), digest(1), NOW)
+    assert store.pairs.listed() == store.pairs.listed(first) == []
+    store.files.apply([Gone(album, b"0.jpg"), Gone(album, b"1.jpg")])
     third, fourth = fill(store, range(2))
     again = Pair(third, fourth, 0.9)
-    store.put_matched([third, fourth], [again])
-    assert store.pairs() == []
-    assert store.undismiss(digest(0), digest(1))
-    assert not store.undismiss(digest(0), digest(1))
-    assert store.pairs() == [again]
+    store.pairs.put_matched([third, fourth], [again])
+    assert store.pairs.listed() == []
+    assert store.decisions.undismiss(digest(0), digest(1))
+    assert not store.decisions.undismiss(digest(0), digest(1))
+    assert store.pairs.listed() == [again]
 
 
 def test_only_news_is_due(tmp_path: Path) -> None:
@@ -360,29 +362,29 @@ def test_only_news_is_due(tmp_path: Path) -> None:
     store = Store(tmp_path / "index.sqlite")
     store.open()
     with closing(store):
-        store.add_album(ROOT)
-        album = store.albums()[0].id
-        store.apply([indexed(album, b"old.jpg", 1), failed(album, b"bad.jpg", 2)])
-        store.finish_baseline(album)
-        store.apply([failed(album, b"worse.jpg", 3), indexed(album, b"old.jpg", 1, inode=77)])
+        store.albums.add(ROOT)
+        album = store.albums.listed()[0].id
+        store.files.apply([indexed(album, b"old.jpg", 1), failed(album, b"bad.jpg", 2)])
+        store.albums.finish_baseline(album)
+        store.files.apply([failed(album, b"worse.jpg", 3), indexed(album, b"old.jpg", 1, inode=77)])
         assert due(store) == []
-        store.apply([indexed(album, b"new.jpg", 4), indexed(album, b"old.jpg", 5), indexed(album, b"bad.jpg", 6)])
+        store.files.apply([indexed(album, b"new.jpg", 4), indexed(album, b"old.jpg", 5), indexed(album, b"bad.jpg", 6)])
         assert due(store) == [b"old.jpg", b"bad.jpg", b"new.jpg"]
-        store.apply([failed(album, b"new.jpg", 7)])
+        store.files.apply([failed(album, b"new.jpg", 7)])
         assert due(store) == [b"old.jpg", b"bad.jpg"]
 
 
 def test_a_file_is_decided_upon_after_its_content_was_looked_up(store: Store, album: int) -> None:
     """What it raises is written together with the decision, and is not asked for again."""
     (content_id,) = fill(store, range(1))
-    assert store.images_due(10) == []
-    store.put_matched([content_id], [])
-    (image,) = store.images_due(10)
-    assert store.counts().alerts_due == 1
+    assert store.files.images_due(10) == []
+    store.pairs.put_matched([content_id], [])
+    (image,) = store.files.images_due(10)
+    assert store.files.counts().alerts_due == 1
     alert = NewAlert(image.path, "exact", (AlertMatch(ROOT + b"/" + NOT_TEXT, "exact", 1.0),))
-    store.put_alerts([image.file_id], [alert], NOW)
-    assert store.images_due(10) == []
-    (written,) = store.alerts(0, 10)
+    store.alerts.put([image.file_id], [alert], NOW)
+    assert store.files.images_due(10) == []
+    (written,) = store.alerts.listed(0, 10)
     assert (written.id, written.time, written.path, written.kind, written.matches) == (
         1,
         NOW,
@@ -395,10 +397,10 @@ def test_a_file_is_decided_upon_after_its_content_was_looked_up(store: Store, al
 def test_alerts_are_read_on_from_where_one_was(store: Store) -> None:
     """Oldest first, after an id, no more than asked for."""
     alert = NewAlert(b"/album/a.jpg", "copy", (AlertMatch(b"/album/b.jpg", "copy", 0.95),))
-    store.put_alerts([], [alert] * 4, NOW)
-    assert [one.id for one in store.alerts(1, 2)] == [2, 3]
-    assert store.alert_ids(1, 2) == [2, 3]
-    assert [one.id for one in store.alerts(0, 10)] == [1, 2, 3, 4]
+    store.alerts.put([], [alert] * 4, NOW)
+    assert [one.id for one in store.alerts.listed(1, 2)] == [2, 3]
+    assert store.alerts.ids(1, 2) == [2, 3]
+    assert [one.id for one in store.alerts.listed(0, 10)] == [1, 2, 3, 4]
 
 
 # Model runs.
@@ -406,15 +408,15 @@ def test_alerts_are_read_on_from_where_one_was(store: Store) -> None:
 
 def fitted(store: Store, placed: list[Placed], present: int = 3) -> int:
     """Write a whole fit and return its run."""
-    run_id = store.start_run(FitBegun("asked for", "code/1", present), NOW)
-    store.activate_run(run_id, report(), placed, NOW + 5)
+    run_id = store.runs.start(FitBegun("asked for", "code/1", present), NOW)
+    store.runs.activate(run_id, report(), placed, NOW + 5)
     return run_id
 
 
 def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
     """Every score, and the curve with all candidates."""
     run_id = fitted(store, [])
-    run = store.active_run()
+    run = store.runs.active()
     assert run is not None
     expected = report()
     assert (run.id, run.reason, run.outcome, run.code_version) == (run_id, "asked for", "active", "code/1")
@@ -422,7 +424,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
     assert (run.curve, run.artifact, run.sha256) == (expected.curve, expected.artifact, expected.sha256)
     assert (run.n_neighbors, run.n_components, run.trustworthiness) == (10, 2, 0.9375)
     # An active run without positions is a finding; the album is empty here.
-    store.end_run(run_id, "set-aside", "no reason", NOW)
+    store.runs.end(run_id, "set-aside", "no reason", NOW)
 
 
 def test_one_run_is_active(store: Store, album: int) -> None:
@@ -430,31 +432,31 @@ def test_one_run_is_active(store: Store, album: int) -> None:
     first, second, third = fill(store, range(3))
     old = fitted(store, [Placed(first, "fitted", position(0, 0))])
     new = fitted(store, [Placed(first, "fitted", position(1, 2)), Placed(second, "present", position(3, 4))])
-    assert [(run.id, run.outcome) for run in store.runs()] == [(new, "active"), (old, "replaced")]
-    store.put_positions(old, [Placed(third, "added", position(9, 9))])
-    assert store.positions(old) == []
-    assert store.positions(new) == [(first, position(1, 2)), (second, position(3, 4))]
-    assert store.unplaced(new, 10) == [(third, vector(2))]
-    store.put_positions(new, [Placed(third, "added", position(5, 6)), Placed(99, "added", position(7, 8))])
-    assert store.unplaced(new, 10) == []
+    assert [(run.id, run.outcome) for run in store.runs.listed()] == [(new, "active"), (old, "replaced")]
+    store.positions.put(old, [Placed(third, "added", position(9, 9))])
+    assert store.positions.listed(old) == []
+    assert store.positions.listed(new) == [(first, position(1, 2)), (second, position(3, 4))]
+    assert store.positions.unplaced(new, 10) == [(third, vector(2))]
+    store.positions.put(new, [Placed(third, "added", position(5, 6)), Placed(99, "added", position(7, 8))])
+    assert store.positions.unplaced(new, 10) == []
 
 
 def test_drift_is_measured_on_what_was_added(store: Store, album: int) -> None:
     """By the fit's own limit, over all albums and in each; what was there at the fit says nothing."""
     first, second, third, fourth = fill(store, range(4))
-    run_id = store.start_run(FitBegun("due", "code/1", 1, "warm", {"changed_fraction": 0.25}), NOW)
-    assert store.drift(run_id) == Drift()
+    run_id = store.runs.start(FitBegun("due", "code/1", 1, "warm", {"changed_fraction": 0.25}), NOW)
+    assert store.positions.drift(run_id) == Drift()
     place = position(0, 0)
     there = [Placed(first, "fitted", place, place), Placed(second, "present", place, place, 9.0, 0.0)]
-    store.activate_run(run_id, report(), there, NOW, Baseline(0.5, 0.75))
-    assert store.drift(run_id) == Drift()
-    store.put_positions(
+    store.runs.activate(run_id, report(), there, NOW, Baseline(0.5, 0.75))
+    assert store.positions.drift(run_id) == Drift()
+    store.positions.put(
         run_id, [Placed(third, "added", place, None, 0.5, 0.25), Placed(fourth, "added", place, None, 0.6)]
     )
-    assert store.drift(run_id) == Drift(2, 1, 1, 0.25, (AlbumDrift(ROOT, 2, 1),))
-    assert store.flat(run_id) == [(first, place), (second, place)]
-    store.add_run_numbers(run_id, {"kept": 0.5})
-    run = store.active_run()
+    assert store.positions.drift(run_id) == Drift(2, 1, 1, 0.25, (AlbumDrift(ROOT, 2, 1),))
+    assert store.positions.flat(run_id) == [(first, place), (second, place)]
+    store.runs.add_numbers(run_id, {"kept": 0.5})
+    run = store.runs.active()
     assert run is not None
     assert (run.kind, dict(run.numbers)) == ("warm", {"changed_fraction": 0.25, "kept": 0.5})
     assert (run.far_distance, run.kept) == (0.5, 0.75)
@@ -462,25 +464,28 @@ def test_drift_is_measured_on_what_was_added(store: Store, album: int) -> None:
 
 def test_two_runs_cannot_run_at_once(store: Store) -> None:
     """The index refuses it; a run that was cut short is closed first."""
-    run_id = store.start_run(FitBegun("first", "code/1", 0), NOW)
+    run_id = store.runs.start(FitBegun("first", "code/1", 0), NOW)
     with pytest.raises(StorageError, match="UNIQUE"):
-        store.start_run(FitBegun("second", "code/1", 0), NOW)
-    store.end_interrupted_runs(NOW + 1)
-    (run,) = store.runs()
+        store.runs.start(FitBegun("second", "code/1", 0), NOW)
+    store.runs.end_interrupted(NOW + 1)
+    (run,) = store.runs.listed()
     assert (run.id, run.outcome, run.finished_at) == (run_id, "cancelled", NOW + 1)
     assert run.message == "the daemon stopped during the fit"
-    store.start_run(FitBegun("second", "code/1", 0), NOW)
-    store.end_interrupted_runs(NOW + 2, "failed", "why")
-    assert [(run.outcome, run.message) for run in store.runs()] == [("failed", "why"), (run.outcome, run.message)]
+    store.runs.start(FitBegun("second", "code/1", 0), NOW)
+    store.runs.end_interrupted(NOW + 2, "failed", "why")
+    assert [(run.outcome, run.message) for run in store.runs.listed()] == [
+        ("failed", "why"),
+        (run.outcome, run.message),
+    ]
 
 
 def test_a_failed_run_leaves_the_active_one(store: Store, album: int) -> None:
     """Its message is kept, and the map before stays in use."""
     (first,) = fill(store, range(1))
     active = fitted(store, [Placed(first, "fitted", position(0, 0))])
-    run_id = store.start_run(FitBegun("due", "code/1", 1), NOW)
-    store.end_run(run_id, "failed", "out of memory", NOW)
-    assert [(run.id, run.outcome, run.message) for run in store.runs()] == [
+    run_id = store.runs.start(FitBegun("due", "code/1", 1), NOW)
+    store.runs.end(run_id, "failed", "out of memory", NOW)
+    assert [(run.id, run.outcome, run.message) for run in store.runs.listed()] == [
         (run_id, "failed", "out of memory"),
         (active, "active", ""),
     ]
@@ -488,22 +493,22 @@ def test_a_failed_run_leaves_the_active_one(store: Store, album: int) -> None:
 
 def test_coverage_counts_what_came_and_went(store: Store, album: int) -> None:
     """Changed is gone plus added, placed or not, over what there was at the fit."""
-    assert store.coverage() == Coverage(0, 0, 0, 0, 0)
+    assert store.positions.coverage() == Coverage(0, 0, 0, 0, 0)
     first, second, third, fourth = fill(store, range(4))
-    assert store.coverage() == Coverage(4, 0, 0, 0, 0)
+    assert store.positions.coverage() == Coverage(4, 0, 0, 0, 0)
     placed = [Placed(one, "fitted", position(0, 0)) for one in (first, second, third)]
     run = fitted(store, [*placed, Placed(fourth, "present", position(1, 1))], present=4)
-    assert store.coverage() == Coverage(4, 3, 1, 0, 4)
-    assert store.coverage().changed == 0
+    assert store.positions.coverage() == Coverage(4, 3, 1, 0, 4)
+    assert store.positions.coverage().changed == 0
     fifth, _ = fill(store, range(4, 6))
-    store.put_positions(run, [Placed(fifth, "added", position(2, 2))])
-    store.apply([Gone(album, b"0.jpg"), Gone(album, b"3.jpg")])
-    now = store.coverage()
+    store.positions.put(run, [Placed(fifth, "added", position(2, 2))])
+    store.files.apply([Gone(album, b"0.jpg"), Gone(album, b"3.jpg")])
+    now = store.positions.coverage()
     assert now == Coverage(4, 2, 0, 1, 4)
     assert (now.unplaced, now.changed, now.changed_fraction) == (1, 4, 1.0)
     # What came after the fit and went again leaves no trace.
-    store.apply([Gone(album, b"4.jpg"), Gone(album, b"5.jpg")])
-    assert (store.coverage().unplaced, store.coverage().changed) == (0, 2)
+    store.files.apply([Gone(album, b"4.jpg"), Gone(album, b"5.jpg")])
+    assert (store.positions.coverage().unplaced, store.positions.coverage().changed) == (0, 2)
 
 
 # The clock, readers and writers.
@@ -512,9 +517,9 @@ def test_coverage_counts_what_came_and_went(store: Store, album: int) -> None:
 def test_the_clock_counts_commits_and_never_goes_back(tmp_path: Path) -> None:
     """Each change raises it by one, a question does not, and a restart goes on where it was."""
     with opened(tmp_path / "index.sqlite") as store:
-        album, before = store.albums()[0].id, store.clock
-        assert store.apply([indexed(album, b"a.jpg", 1)]).clock == store.clock == before + 1
-        store.counts(), store.pairs(), store.coverage()
+        album, before = store.albums.listed()[0].id, store.clock
+        assert store.files.apply([indexed(album, b"a.jpg", 1)]).clock == store.clock == before + 1
+        store.files.counts(), store.pairs.listed(), store.positions.coverage()
         assert store.clock == before + 1
         with pytest.raises(StorageError):
             store._database.write(lambda connection: connection.execute("INSERT INTO album (path) VALUES (1)"))
@@ -530,13 +535,13 @@ def test_many_writers_are_served_one_by_one(store: Store, album: int) -> None:
     before = store.clock
 
     def write(number: int) -> int:
-        return store.apply([indexed(album, b"%d.jpg" % number, number)]).clock
+        return store.files.apply([indexed(album, b"%d.jpg" % number, number)]).clock
 
     with ThreadPoolExecutor(8) as pool:
         clocks = list(pool.map(write, range(40)))
     assert sorted(clocks) == list(range(before + 1, before + 41))
     assert store.clock == before + 40
-    assert store.counts().images == 40
+    assert store.files.counts().images == 40
 
 
 def test_a_reader_sees_one_state(store: Store, album: int) -> None:
@@ -550,7 +555,7 @@ def test_a_reader_sees_one_state(store: Store, album: int) -> None:
         store._database.read() as connection,
     ):
         connection.execute("DELETE FROM file")
-    assert store.counts().images == 3
+    assert store.files.counts().images == 3
 
 
 def test_readers_side_by_side_are_let_go(store: Store) -> None:
@@ -576,7 +581,7 @@ def test_a_change_that_fails_changes_nothing(store: Store, album: int) -> None:
 
     with pytest.raises(LookupError, match="half-way"):
         store._database.write(half)
-    assert [one.path for one in store.albums()] == [ROOT]
+    assert [one.path for one in store.albums.listed()] == [ROOT]
     fill(store, range(1))
 
 
@@ -599,10 +604,10 @@ def test_close_finishes_what_was_asked_for(tmp_path: Path) -> None:
     index = tmp_path / "index.sqlite"
     with opened(index) as store:
         held = threading.Event()
-        album = store.albums()[0].id
+        album = store.albums.listed()[0].id
         with ThreadPoolExecutor(2) as pool:
             holding = pool.submit(store._database.write, lambda connection: held.wait(30))
-            pending = pool.submit(store.apply, [indexed(album, b"a.jpg", 1)])
+            pending = pool.submit(store.files.apply, [indexed(album, b"a.jpg", 1)])
             while store._database._jobs.qsize() < 1:
                 pass
             closing_ = threading.Thread(target=store.close)
@@ -612,7 +617,7 @@ def test_close_finishes_what_was_asked_for(tmp_path: Path) -> None:
             assert holding.result(0)
             assert pending.result(0).added
         with pytest.raises(StorageError, match="closed"):
-            store.apply([indexed(album, b"b.jpg", 2)])
+            store.files.apply([indexed(album, b"b.jpg", 2)])
         store.close()
     assert files_in(index) == 1
     assert [thread for thread in threading.enumerate() if thread.name == "writer"] == []
@@ -637,13 +642,13 @@ def test_a_change_that_was_let_in_before_the_end_is_served(tmp_path: Path) -> No
     store._database._jobs = jobs = LateQueue()
     store.open()
     jobs.meanwhile = threading.Thread(target=store.close)
-    writing = threading.Thread(target=store.add_album, args=(ROOT,), daemon=True)
+    writing = threading.Thread(target=store.albums.add, args=(ROOT,), daemon=True)
     writing.start()
     writing.join(30)
     jobs.meanwhile.join(30)
     assert not writing.is_alive()
     with opened(tmp_path / "index.sqlite") as again:
-        assert [album.path for album in again.albums()] == [ROOT]
+        assert [album.path for album in again.albums.listed()] == [ROOT]
 
 
 def test_an_index_opened_for_reading_is_only_read(tmp_path: Path) -> None:
@@ -656,7 +661,7 @@ def test_an_index_opened_for_reading_is_only_read(tmp_path: Path) -> None:
     with closing(reading):
         assert len(paths(reading)) == 2
         with pytest.raises(StorageError, match="for reading only"):
-            reading.add_album(b"/other")
+            reading.albums.add(b"/other")
     absent = tmp_path / "absent.sqlite"
     with pytest.raises(StorageError, match="unable to open"):
         Store(absent).open_existing()
@@ -709,7 +714,7 @@ def test_an_index_that_another_process_holds(tmp_path: Path, monkeypatch: pytest
             fill(store, range(1))
         other.execute("ROLLBACK")
         fill(store, range(1))
-        assert store.counts().images == 1
+        assert store.files.counts().images == 1
 
 
 @contextmanager
@@ -752,12 +757,12 @@ def test_a_full_disk_costs_only_the_commit_that_met_it(
         with full(store):
             with pytest.raises(StorageError, match=r"that disk.*; what was committed is safe"):
                 fill(store, range(100, 300))
-            assert store.counts().images == 5
+            assert store.files.counts().images == 5
         assert store.clock == clock
         assert store.check() == []
         fill(store, range(100, 300))
     with opened(index) as store:
-        assert store.counts().images == 205
+        assert store.files.counts().images == 205
         assert store.check() == []
 
 
@@ -793,7 +798,7 @@ def test_a_backup_is_one_whole_file(tmp_path: Path) -> None:
         fill(store, range(3, 4))
     reading = Store(folder / "b.sqlite")
     reading.open_existing()
-    assert reading.counts().images == 3
+    assert reading.files.counts().images == 3
     assert reading.check() == []
     reading.close()
     assert names(folder) == ["b.sqlite"]
@@ -866,7 +871,7 @@ def test_a_stray_log_does_not_get_into_a_restored_index(tmp_path: Path) -> None:
     index.with_name("index.sqlite-wal").write_bytes(log)
     restore(backup, index)
     with opened(index) as store:
-        assert store.counts().images == 2
+        assert store.files.counts().images == 2
         assert store.check() == []
 
 

@@ -57,7 +57,7 @@ class Index:
     def add(self, number: int, vector: bytes) -> None:
         """Index a file with a content of its own and look it up."""
         facts = Facts(digest(number), vector, 240, 160, "JPEG")
-        applied = self.store.apply([Indexed(1, b"%d.jpg" % number, FileState(1, number, number), facts)])
+        applied = self.store.files.apply([Indexed(1, b"%d.jpg" % number, FileState(1, number, number), facts)])
         self.searcher.change(applied.added, applied.gone)
         self.settle()
 
@@ -75,7 +75,7 @@ class Index:
 
     def told(self) -> list[tuple[bytes, list[Sighted]]]:
         """Return file name and works of every alert."""
-        return [(one.path.rpartition(b"/")[2], list(one.watched)) for one in self.store.alerts(0, 100)]
+        return [(one.path.rpartition(b"/")[2], list(one.watched)) for one in self.store.alerts.listed(0, 100)]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_new_file_with_a_work_in_it_is_told(index: Index) -> None:
     assert [name for name, _ in told] == [b"1.jpg", b"101.jpg", b"102.jpg", b"103.jpg"]
     assert told[0][1] == [Sighted("mine", "exact", 1.0)]
     assert [(one.name, one.kind) for _, (one,) in told[1:]] == [("mine", "copy")] * 3
-    assert index.store.works()[0].sightings == 4
+    assert index.store.works.listed()[0].sightings == 4
 
 
 def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
@@ -108,7 +108,7 @@ def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
     before = index.told()
     assert index.watch(1)[1] == [digest(1), digest(101)]
     assert index.watch(3, "other")[1] == []
-    assert [work.sightings for work in index.store.works()] == [2, 0]
+    assert [work.sightings for work in index.store.works.listed()] == [2, 0]
     # Looked up once more, as after an update: it was told by then.
     index.store._database.write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
     index.settle()
@@ -118,13 +118,13 @@ def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
 def test_a_first_index_tells_of_works(tmp_path: Path) -> None:
     """Not of its duplicates, but of each file that contains a work, once."""
     with opened(tmp_path / "index.sqlite") as store:
-        store.add_album(b"/new")
+        store.albums.add(b"/new")
         index = Index(store)
         index.watch(1)
         facts = Facts(digest(101), photographed(1, mirrored), 240, 160, "JPEG")
         again = Facts(digest(101), None, 0, 0, "")
         changes = [Indexed(2, b"a.jpg", FileState(1, 1, 1), facts), Indexed(2, b"b.jpg", FileState(1, 2, 2), again)]
-        applied = store.apply(changes)
+        applied = store.files.apply(changes)
         index.searcher.change(applied.added, applied.gone)
         index.settle()
         assert sorted(name for name, _ in index.told()) == [b"a.jpg", b"b.jpg"]
@@ -140,7 +140,7 @@ def test_what_is_known_is_not_told_again(index: Index) -> None:
     index.store._database.write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
     index.settle()
     assert len(index.told()) == 1
-    applied = index.store.apply([Gone(1, b"101.jpg")])
+    applied = index.store.files.apply([Gone(1, b"101.jpg")])
     index.searcher.change(applied.added, applied.gone)
     index.add(101, photographed(1, mirrored))
     assert len(index.told()) == 2
@@ -154,7 +154,7 @@ def test_a_work_is_on_the_list_once(index: Index) -> None:
     assert (work.name, other.name) == ("mine", "mine (2)")
     assert index.watchlist.remove(work.id)
     assert not index.watchlist.remove(work.id)
-    assert [one.name for one in index.store.works()] == ["mine (2)"]
+    assert [one.name for one in index.store.works.listed()] == ["mine (2)"]
     index.add(101, photographed(1, mirrored))
     assert index.told() == []
 

@@ -110,7 +110,7 @@ class Outbox:
             for name, line in self._lines.items():
                 # Its result goes to the line that is no more, but while it is under way nothing else may be.
                 line.attempt = before[name].attempt if name in before else None
-            self._store.open_sinks(settings.sinks)
+            self._store.sinks.open(settings.sinks)
         for name in self._sinks.keys() - {LOG, *settings.sinks}:
             logger.warning("sink gets no alerts, alerts.sinks does not name it name=%s", name)
         self._store.wake()
@@ -136,7 +136,7 @@ class Outbox:
         """
         with self._turn:
             self._take_results()
-            states = self._store.sinks()
+            states = self._store.sinks.states()
             waits = [self._advance(line, states[name]) for name, line in self._lines.items() if name in states]
         return min(waits, default=math.inf)
 
@@ -168,7 +168,7 @@ class Outbox:
         """Return which places cannot be reached: those that failed twice, or have not come back."""
         with self._turn:
             lines = list(self._lines.values())
-        states, now = self._store.sinks(), self._clocks.monotonic()
+        states, now = self._store.sinks.states(), self._clocks.monotonic()
         return [
             Problem(f"sink {line.sink.name}: {what}; {self._waiting(states.get(line.sink.name))} alerts wait", do)
             for line in lines
@@ -177,7 +177,7 @@ class Outbox:
         ]
 
     def _waiting(self, state: SinkState | None) -> int:
-        waiting = None if state is None else self._store.waiting(state.delivered_id)
+        waiting = None if state is None else self._store.alerts.waiting(state.delivered_id)
         return 0 if waiting is None else waiting.count
 
     # -- results -----------------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ class Outbox:
             if current is not None and current.attempt is not None:
                 current.attempt = None
             if result.error is None:
-                self._store.end_message(name, result.last_id, self._clocks.now())
+                self._store.sinks.end_message(name, result.last_id, self._clocks.now())
             self._note(result.line, result.error)
 
     def _note(self, line: _Line, error: CbirError | None) -> None:
@@ -220,7 +220,7 @@ class Outbox:
         return wait_s
 
     def _due_in_s(self, line: _Line, state: SinkState) -> float:
-        waiting = self._store.waiting(state.delivered_id)
+        waiting = self._store.alerts.waiting(state.delivered_id)
         if waiting is None:
             return math.inf
         settings, now = self._settings, self._clocks.now()
@@ -240,7 +240,7 @@ class Outbox:
         message = self._message(line.sink, state)
         last_id = message.alert_ids[-1]
         if state.trying_id is None:
-            self._store.begin_message(line.sink.name, last_id)
+            self._store.sinks.begin_message(line.sink.name, last_id)
         thread = threading.Thread(target=self._deliver, args=(line, message), name="delivery", daemon=True)
         line.attempt = _Attempt(thread, last_id, self._clocks.monotonic())
         thread.start()
@@ -248,8 +248,8 @@ class Outbox:
     def _message(self, sink: Sink, state: SinkState) -> Message:
         """Return what is waiting, or the message that was under way, as it was."""
         last_id = math.inf if state.trying_id is None else state.trying_id
-        ids = self._store.alert_ids(state.delivered_id, sink.manner.most)
-        alerts = self._store.alerts(state.delivered_id, sink.manner.few)
+        ids = self._store.alerts.ids(state.delivered_id, sink.manner.most)
+        alerts = self._store.alerts.listed(state.delivered_id, sink.manner.few)
         return Message(
             tuple(alert_id for alert_id in ids if alert_id <= last_id),
             tuple(alert for alert in alerts if alert.id <= last_id),

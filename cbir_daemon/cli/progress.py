@@ -86,7 +86,7 @@ def _draw(progress: Progress, bars: dict[str, TaskID], rooms: Rooms, most: int) 
     busy = rooms.ingest.pending > 0 and reading.found > 0
     rate, errors = f"{reading.rate:.0f}/s", f"{reading.errors} errors" if reading.errors else ""
     progress.update(bars["reading"], visible=busy, total=reading.found, completed=reading.done, rate=rate, note=errors)
-    backlog = rooms.store.counts().unmatched
+    backlog = rooms.store.files.counts().unmatched
     most = max(most, backlog) if backlog else 0
     progress.update(bars["finding copies"], visible=backlog > 0, total=most, completed=most - backlog)
     progress.update(
@@ -108,7 +108,7 @@ def _lines(rooms: Rooms) -> list[str]:
             f"progress reading found={reading.found} done={reading.done} errors={reading.errors}"
             f" rate={reading.rate:.1f} remaining_s={'unknown' if left is None else f'{left:.0f}'}"
         )
-    if backlog := rooms.store.counts().unmatched:
+    if backlog := rooms.store.files.counts().unmatched:
         lines.append(f"progress copies contents_left={backlog}")
     if fit is not None:
         lines.append(f"progress fit run={fit.run_id} done={fit.fraction:.0%} stage={fit.stage} now={fit.message!r}")

@@ -64,7 +64,7 @@ class Backups:
         try:
             age_s = self._now() - self._store.backup_path.stat().st_mtime
         except FileNotFoundError:
-            return self._store.counts().contents > 0
+            return self._store.files.counts().contents > 0
         return not 0 <= age_s < self.every_s
 
     def stop(self) -> None:

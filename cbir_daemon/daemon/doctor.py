@@ -60,7 +60,7 @@ def _index(config: Config) -> Iterator[str]:
 
 
 def _artifact(config: Config, store: Store) -> Iterator[str]:
-    run = store.active_run()
+    run = store.runs.active()
     if run is None or run.artifact is None or run.sha256 is None:
         return
     try:

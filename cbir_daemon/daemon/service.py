@@ -136,12 +136,12 @@ class Service:
         store = Store(config.state_dir / INDEX_FILE)
         store.open()
         stack.callback(store.close)
-        store.end_interrupted_runs(time.time())
+        store.runs.end_interrupted(time.time())
         searcher = Searcher(store, config.match.copy_threshold, config.state_dir / CODES_FILE)
         stack.callback(searcher.close)
         albums = Albums(store, searcher, config.albums)
         albums.remember(config.albums)
-        if not store.albums():
+        if not store.albums.listed():
             raise BadRequestError(
                 "no album is given and none is remembered", hint="name a folder: cbir-daemon run ~/Pictures"
             )
@@ -298,7 +298,7 @@ class Service:
             for setting in _waiting(self._config, asked):
                 logger.warning("needs a restart setting=%s", setting)
             self._config = config
-            for album in self.rooms.store.albums():
+            for album in self.rooms.store.albums.listed():
                 self.rooms.albums.watch(album)
             self.rooms.ingest.request_scan()
             logger.info("configuration read again")

@@ -107,16 +107,18 @@ class Groups:
 
     def wanted(self) -> set[bytes]:
         """Return the digests of which all files are wanted."""
-        return {decision.digest for decision in self._store.decisions() if decision.digest == decision.other_digest}
+        return {
+            decision.digest for decision in self._store.decisions.listed() if decision.digest == decision.other_digest
+        }
 
     def _exact(self) -> list[Group]:
-        images = self._store.images(self._store.repeated_contents())
+        images = self._store.files.images(self._store.contents.repeated())
         return exact_groups(images, self._keeping, self.folders)
 
     def _copies(self) -> list[Group]:
-        pairs = self._store.pairs()
+        pairs = self._store.pairs.listed()
         by_content: dict[int, list[Image]] = {}
-        for image in self._store.images(
+        for image in self._store.files.images(
             sorted({content_id for pair in pairs for content_id in (pair.content_id, pair.other_id)})
         ):
             by_content.setdefault(image.content.id, []).append(image)

@@ -83,7 +83,7 @@ class Looks:
         UnavailableError
             When the pool is closed.
         """
-        stored = self._store.vectors([copy.content_id for copy in found])
+        stored = self._store.contents.vectors([copy.content_id for copy in found])
         return [
             copy
             for copy in found
@@ -133,7 +133,7 @@ class Looks:
         return picture
 
     def _read(self, content_id: int) -> Picture | None:
-        for image in self._store.images([content_id]):
+        for image in self._store.files.images([content_id]):
             grey = None if image.missing else self._pool.read_grey(Path(os.fsdecode(image.path)), LOOK_SIDE_PX)
             # Asked after it was read: a file that was rewritten since it was indexed shows another content.
             if grey is not None and _has_state(image):

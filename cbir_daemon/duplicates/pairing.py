@@ -86,7 +86,7 @@ class Pairing:
     @property
     def idle(self) -> bool:
         """Whether every content is looked up and every new file decided upon."""
-        counts = self._store.counts()
+        counts = self._store.files.counts()
         return not (counts.unmatched or counts.alerts_due)
 
     def stop(self) -> None:
@@ -109,20 +109,20 @@ class Pairing:
         """Find the pairs of the next contents; False when there were none."""
         # What is committed comes into view a moment later.  Two contents that were looked up before would miss each
         # other; of two in view the later one finds the earlier.
-        newest_id, bound = self._searcher.newest_id, self._store.pass_bound()
+        newest_id, bound = self._searcher.newest_id, self._store.pairs.pass_bound()
         # First what came after a pass began: somebody may wait for its alert.
-        new = [row for row in self._store.unmatched(BATCH_CONTENTS, bound) if row[0] <= newest_id]
+        new = [row for row in self._store.pairs.unmatched(BATCH_CONTENTS, bound) if row[0] <= newest_id]
         if len(new) == BATCH_CONTENTS and self._is_pass_due(bound):
-            self._store.start_pass(newest_id)
+            self._store.pairs.start_pass(newest_id)
         elif new:
             return self._put(new, self._one_by_one(new))
-        contents = [row for row in self._store.unmatched(THREADS * JOINED_CONTENTS) if row[0] <= newest_id]
+        contents = [row for row in self._store.pairs.unmatched(THREADS * JOINED_CONTENTS) if row[0] <= newest_id]
         return self._put(contents, self._joined(contents))
 
     def _is_pass_due(self, bound: int) -> bool:
         """Whether so much is new that to look up all among each other is less work."""
-        count = self._store.unmatched_count(bound)
-        return count >= max(LEAST_PASS, PASS_SHARE * self._store.counts().contents)
+        count = self._store.pairs.unmatched_count(bound)
+        return count >= max(LEAST_PASS, PASS_SHARE * self._store.files.counts().contents)
 
     def _joined(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
         """Yield the copies of contents that are looked up among each other."""
@@ -137,7 +137,7 @@ class Pairing:
 
     def _found_by_others(self, content_id: int) -> set[int]:
         # What an older release has found has no shares: it is looked at again.
-        pairs = [pair for pair in self._store.pairs(content_id) if pair.overlap is not None]
+        pairs = [pair for pair in self._store.pairs.listed(content_id) if pair.overlap is not None]
         return {pair.other_id if pair.content_id == content_id else pair.content_id for pair in pairs}
 
     def _one_by_one(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
@@ -150,7 +150,7 @@ class Pairing:
 
     def _put(self, contents: Sequence[tuple[int, bytes]], copies: Iterable[Sequence[Found]]) -> bool:
         """Commit what was found of contents, and which works they contain; False when there were none."""
-        digests = self._store.digests([content_id for content_id, _ in contents])
+        digests = self._store.contents.digests([content_id for content_id, _ in contents])
         pairs: list[Pair] = []
         pictures: dict[int, float] = {}
         sightings: list[Sighting] = []
@@ -166,30 +166,34 @@ class Pairing:
             sightings += self._watchlist.sightings(digests[content_id], vector)
             done.append(content_id)
         if done:
-            self._store.put_matched(done, pairs, pictures, sightings)
+            self._store.pairs.put_matched(done, pairs, pictures, sightings)
             logger.debug("looked up contents=%d pairs=%d sightings=%d", len(done), len(pairs), len(sightings))
         return bool(done)
 
     def _pictures(self, content_id: int, vector: bytes, found: Sequence[Found]) -> dict[int, float]:
         """Return content id -> share of its area that is picture, for a content that has copies and for those."""
         # Plain bars are looked for in one image after the other: only those that have a copy pay for it.
-        vectors = {content_id: vector, **self._store.vectors([copy.content_id for copy in found])} if found else {}
+        vectors = (
+            {content_id: vector, **self._store.contents.vectors([copy.content_id for copy in found])} if found else {}
+        )
         return {shown_id: matching.picture_share(as_vectors([row])[0]) for shown_id, row in vectors.items()}
 
     def _alert(self) -> bool:
         """Decide on the next new files; False when there were none."""
-        images = self._store.images_due(BATCH_ALERTS)
+        images = self._store.files.images_due(BATCH_ALERTS)
         if not images:
             return False
         alerts = list(self._alerts(images))
-        self._store.put_alerts([image.file_id for image in images], alerts, time.time())
+        self._store.alerts.put([image.file_id for image in images], alerts, time.time())
         return True
 
     def _alerts(self, images: Sequence[Image]) -> Iterator[NewAlert]:
         digests = list({image.content.digest for image in images})
-        away, back = self._store.away_since(digests), self._store.put_back(digests)
-        wanted = {decision.digest for decision in self._store.decisions() if decision.digest == decision.other_digest}
-        sighted = self._store.sighted(digests)
+        away, back = self._store.journal.away_since(digests), self._store.journal.put_back(digests)
+        wanted = {
+            decision.digest for decision in self._store.decisions.listed() if decision.digest == decision.other_digest
+        }
+        sighted = self._store.works.sighted(digests)
         for image in images:
             digest = image.content.digest
             # Who has just put a file back knows what it is a copy of.
@@ -204,9 +208,9 @@ class Pairing:
         content_id = image.content.id
         pairs = {
             pair.other_id if pair.content_id == content_id else pair.content_id: pair
-            for pair in self._store.pairs(content_id)
+            for pair in self._store.pairs.listed(content_id)
         }
-        same = self._store.images([content_id]) if same_bytes else []
+        same = self._store.files.images([content_id]) if same_bytes else []
         matches = [
             AlertMatch(other.path, Kind.EXACT, 1.0)
             for other in same
@@ -216,7 +220,7 @@ class Pairing:
             AlertMatch(
                 other.path, Kind.COPY, pairs[other.content.id].score, _done(pairs[other.content.id], image, other)
             )
-            for other in self._store.images(list(pairs))
+            for other in self._store.files.images(list(pairs))
             if _is_older(other, image) and _is_there(other)
         ]
         return sorted(matches, key=lambda match: (match.kind != Kind.EXACT, -match.score, match.path))

@@ -23,7 +23,7 @@ def planned(lines: Sequence[Line], store: Store, groups: Groups) -> list[NewTask
     groups : Groups
         Knows what is protected and wanted.
     """
-    images = store.images_at([line.path for line in lines])
+    images = store.files.images_at([line.path for line in lines])
     kept: dict[int, list[Image]] = {}
     for line in lines:
         if line.action == KEEP and line.path in images:
@@ -69,7 +69,7 @@ class _Judge:
 
     def _copies_of(self, content_id: int) -> set[int]:
         if content_id not in self._copies:
-            pairs = self._store.pairs(content_id)
+            pairs = self._store.pairs.listed(content_id)
             self._copies[content_id] = {pair.content_id + pair.other_id - content_id for pair in pairs}
         return self._copies[content_id]
 

@@ -65,7 +65,7 @@ class WatchList:
 
     def load(self) -> None:
         """Read the list from the store."""
-        self._works = _listed(self._store.work_vectors())
+        self._works = _listed(self._store.works.vectors())
 
     def add(self, work: NewWork, now: float) -> tuple[Work, list[Sighting]] | None:
         """Put a work on the list, and look for it in all contents; None when its bytes are on it already.
@@ -76,19 +76,19 @@ class WatchList:
             Best first.
         """
         with self._changes:
-            added = self._store.add_work(work, now)
+            added = self._store.works.add(work, now)
             if added is None:
                 return None
             self.load()
         # Contents that come into view after this are looked up with the new list.
         sightings = self._in_contents(added, work.vector)
-        self._store.put_sightings(sightings)
+        self._store.works.put_sightings(sightings)
         return added, sightings
 
     def remove(self, work_id: int) -> bool:
         """Take a work off the list; False when it is not on it."""
         with self._changes:
-            removed = self._store.remove_work(work_id)
+            removed = self._store.works.remove(work_id)
             self.load()
         return removed
 
@@ -123,12 +123,12 @@ class WatchList:
         return [works.ids.index(work_id) for work_id, _ in ranked]
 
     def _in_contents(self, work: Work, vector: bytes) -> list[Sighting]:
-        same = self._store.content_by_digest(work.digest)
+        same = self._store.contents.by_digest(work.digest)
         found = [] if same is None else [Sighting(work.id, work.digest, Kind.EXACT, 1.0)]
         copies = self._searcher.copies(vector, without=None if same is None else same.id)
         scores = {copy.content_id: copy.score for copy in copies}
         scores |= self._in_parts(vector, {*scores, *([] if same is None else [same.id])})
-        digests = {image.content.id: image.content.digest for image in self._store.images(list(scores))}
+        digests = {image.content.id: image.content.digest for image in self._store.files.images(list(scores))}
         best = sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
         return found + [
             Sighting(work.id, digests[content_id], Kind.COPY, score)
@@ -141,7 +141,7 @@ class WatchList:
         query = as_vectors([vector])
         codes = matching.whole_codes(query)
         likeliest = self._searcher.snapshot.collection.copy_candidates(query[0], SEARCHED_PARTS)
-        stored = self._store.vectors([content_id for content_id, _ in likeliest if content_id not in known])
+        stored = self._store.contents.vectors([content_id for content_id, _ in likeliest if content_id not in known])
         scores = {
             content_id: matching.contained(as_vectors([row])[0], query, codes, threshold=self._copy_threshold)
             for content_id, row in stored.items()

@@ -137,7 +137,7 @@ class Albums:
             When a new one cannot be watched.  One that is known may be missing: its disk may come back.
         """
         self._settings = {_root(album.path): album for album in settings}
-        known = {album.path for album in self._store.albums()}
+        known = {album.path for album in self._store.albums.listed()}
         for root in self._settings:
             if root not in known:
                 self._add(root)
@@ -156,7 +156,7 @@ class Albums:
         self._line = line
         self._mount_news = MountNews()
         self._watcher = Watcher(line.hint, self._events_lost, line.wants_folder)
-        for album in self._store.albums():
+        for album in self._store.albums.listed():
             self.watch(album)
         line.request_scan()
 
@@ -174,10 +174,10 @@ class Albums:
         """Watch a folder from now on; False when it was watched already."""
         with self._turn:
             root = os.path.realpath(path)
-            if any(album.path == root for album in self._store.albums()):
+            if any(album.path == root for album in self._store.albums.listed()):
                 return False
             self._add(root)
-            for album in self._store.albums():
+            for album in self._store.albums.listed():
                 if album.path == root:
                     self.watch(album)
             if self._line is not None:
@@ -193,13 +193,13 @@ class Albums:
             When it is not watched.
         """
         with self._turn:
-            for album in self._store.albums():
+            for album in self._store.albums.listed():
                 if album.path in (path, os.path.realpath(path)):
                     if self._watcher is not None:
                         self._watcher.forget(album.path)
                     self._watches.pop(album.path, None)
                     self._why_missing.pop(album.id, None)
-                    self._searcher.change((), self._store.remove_album(album.id).gone)
+                    self._searcher.change((), self._store.albums.remove(album.id).gone)
                     return
             raise NotFoundError(f"{os.fsdecode(path)}: is no album", hint="`cbir album list` shows them")
 
@@ -225,7 +225,7 @@ class Albums:
                 self._watcher.forget(album.path)
             elif self._watcher.watch(album.path):
                 state = "watching"
-            self._store.set_album_state(album.id, state)
+            self._store.albums.set_state(album.id, state)
             self._line.set_unheard(album.id, self._unheard(album.path))
             return state
 
@@ -263,7 +263,7 @@ class Albums:
         with self._turn:
             self._why_missing[album.id] = why
             alert = NewAlert(album.path, "missing", (), f"{why}; nothing is forgotten")
-            if self._store.turn_album(album.id, "missing", alert, time.time()):
+            if self._store.albums.turn(album.id, "missing", alert, time.time()):
                 logger.warning(
                     "album missing path=%s reason=%s hint=nothing is forgotten; `cbir scan --accept-losses` accepts it",
                     os.fsdecode(album.path),
@@ -279,7 +279,7 @@ class Albums:
                 return album.state
             logger.info("album back path=%s", os.fsdecode(album.path))
             message = "its losses are accepted" if losses_accepted else "its files are there again"
-            self._store.turn_album(album.id, "watching", NewAlert(album.path, "back", (), message), time.time())
+            self._store.albums.turn(album.id, "watching", NewAlert(album.path, "back", (), message), time.time())
             return self.watch(replace(album, state="watching"))
 
     def why_missing(self, album: Album) -> str:
@@ -297,7 +297,7 @@ class Albums:
             if self._watcher is None or self._line is None:
                 return
             limits = events.limits()
-            for album in self._store.albums():
+            for album in self._store.albums.listed():
                 if self._is_outdated(album, limits):
                     self._begin_anew(album)
                 else:
@@ -335,7 +335,7 @@ class Albums:
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with the albums now."""
-        albums = self._store.albums()
+        albums = self._store.albums.listed()
         found = [problem for album in albums for problem in self._missing(album)]
         found += [problem for album in albums for problem in self._unwatched(album)]
         return found
@@ -383,14 +383,14 @@ class Albums:
             raise BadRequestError("/: the whole machine is no album", hint="name the folders that hold pictures")
         if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
             raise NoAccessError(f"{shown}: cannot be read", hint="give this user the right to read it")
-        for album in self._store.albums():
+        for album in self._store.albums.listed():
             inner, outer = sorted((root, album.path), key=len, reverse=True)
             if inner.startswith(outer.rstrip(b"/") + b"/"):
                 raise BadRequestError(
                     f"{shown}: lies in, or holds, the album {os.fsdecode(album.path)}",
                     hint="an album holds all folders below it; remove the other one first with `cbir album remove`",
                 )
-        self._store.add_album(root)
+        self._store.albums.add(root)
 
 
 def _root(path: Path) -> bytes:

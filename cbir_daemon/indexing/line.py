@@ -225,7 +225,7 @@ class Ingest:
 
     def _check_extras(self) -> None:
         """Let the files be read again for which an extra was missing that has been installed since."""
-        again = sum(self._store.forget_states(code, missing_words()) for code in reasons_healed_by(Heals.EXTRA))
+        again = sum(self._store.files.forget_states(code, missing_words()) for code in reasons_healed_by(Heals.EXTRA))
         if again or missing_extras():
             logger.info("extras missing=%s files_to_read_again=%d", ",".join(missing_extras()) or "none", again)
 
@@ -262,7 +262,7 @@ class Ingest:
 
     def _scan_due_albums(self) -> None:
         now = time.monotonic()
-        albums = self._store.albums()
+        albums = self._store.albums.listed()
         # An album that was removed would be due for ever.
         self._plans = {album.id: self._plans[album.id] for album in albums if album.id in self._plans}
         for album in albums:
@@ -273,7 +273,7 @@ class Ingest:
                 self._look_through(album, plan)
 
     def _scan(self, path: bytes | None, *, accept_losses: bool) -> None:
-        for album in self._store.albums():
+        for album in self._store.albums.listed():
             if path is None or path == album.path or album.path.startswith(path + b"/"):
                 self._scan_album(album, accept_losses=accept_losses)
             elif path.startswith(album.path + b"/"):
@@ -300,7 +300,7 @@ class Ingest:
 
     def _take(self, album: Album, found: walk.Found, *, accept_losses: bool, began_at: float) -> None:
         """Compare what a walk or look found with the album's rows, unless it looks like a lost disk."""
-        rows = self._store.file_states(album.id)
+        rows = self._store.files.states(album.id)
         if accept_losses and b"" not in found.unreadable:
             self._accepted.add(album.id)
         lost = self._why_lost(album, found, rows)
@@ -315,7 +315,7 @@ class Ingest:
             self._albums.lost(album, lost)
             return
         if found.folders[b""].device != album.device:
-            self._store.set_album_device(album.id, found.folders[b""].device)
+            self._store.albums.set_device(album.id, found.folders[b""].device)
         state = self._albums.found(album, losses_accepted=album.id in self._accepted)
         self._plan(replace(album, state=state), found, began_at)
         self._renumber(album, rows, found)
@@ -360,7 +360,7 @@ class Ingest:
         """Write down the disks of files whose disk has another number than when they were read: in `rows` too."""
         changed = losses.renumbered(rows, found)
         if changed:
-            self._store.put_devices(album.id, changed)
+            self._store.files.put_devices(album.id, changed)
             rows |= {path: replace(rows[path], device=device) for path, device in changed.items()}
 
     def _look_at(self, hints: Sequence[bytes]) -> None:
@@ -368,11 +368,11 @@ class Ingest:
         self.progress = Progress(found=len(hints))
         if len(hints) >= MANY_FILES:
             self._pool.warm()
-        albums = [album for album in self._store.albums() if self._stands(album, hints)]
+        albums = [album for album in self._store.albums.listed() if self._stands(album, hints)]
         targets: list[_Target] = []
         gone: list[Gone] = []
         # Of an album without rows none need be asked for, path by path.
-        indexed = self._store.counts_by_album() if len(hints) >= MANY_FILES else {album.id for album in albums}
+        indexed = self._store.files.counts_by_album() if len(hints) >= MANY_FILES else {album.id for album in albums}
         for hint in hints:
             album = _album_of(albums, hint)
             if album is not None:
@@ -412,7 +412,7 @@ class Ingest:
             self._retries.forget(hint)
             gone.append(Gone(album.id, path))
             return
-        rows = self._store.file_states(album.id, path) if has_rows else {}
+        rows = self._store.files.states(album.id, path) if has_rows else {}
         if self._is_to_read(album, path, state, rows.pop(path, None)):
             # No event will tell that it goes on growing.
             growing = self._is_unheard(album, hint) and bool(self._fresh([state]))
@@ -429,7 +429,7 @@ class Ingest:
 
     def _compare_folder(self, album: Album, folder: bytes, targets: list[_Target], gone: list[Gone]) -> None:
         """Look below a folder that came or was moved: its files raised no events of their own, or too early."""
-        rows = self._store.file_states(album.id, folder)
+        rows = self._store.files.states(album.id, folder)
         if rows.pop(folder, None) is not None:
             gone.append(Gone(album.id, folder, below=False))
         found = walk.walk(album.path, folder, self._rules, now_ns=self._now_ns())
@@ -485,7 +485,7 @@ class Ingest:
         moves: list[Change] = []
         claimed: set[int] = set()
         # Asked for together: in a first index there are none.
-        inodes = self._store.indexed_inodes([target.state.inode for target in targets])
+        inodes = self._store.files.indexed_inodes([target.state.inode for target in targets])
         for target in targets:
             old = self._vanished_twin(target, claimed) if target.state.inode in inodes else None
             if old is None:
@@ -498,7 +498,7 @@ class Ingest:
         return left
 
     def _vanished_twin(self, target: _Target, claimed: set[int]) -> int | None:
-        for file_id, path in self._store.same_inode(target.state):
+        for file_id, path in self._store.files.same_inode(target.state):
             if file_id not in claimed and path != target.absolute and _has_left(path, target.state):
                 return file_id
         return None
@@ -516,7 +516,7 @@ class Ingest:
         logger.info("read files=%d errors=%d took_s=%.2f", self.progress.done, self.progress.errors, took)
 
     def _read_some(self, targets: Sequence[_Target]) -> None:
-        known = self._store.known_digests(list({target.state.size_bytes for target in targets}))
+        known = self._store.contents.known_digests(list({target.state.size_bytes for target in targets}))
         by_path = {target.absolute: target for target in targets}
         tasks = [ReadTask(path, known.get(target.state.size_bytes, frozenset())) for path, target in by_path.items()]
         changes: list[Change] = []
@@ -556,9 +556,9 @@ class Ingest:
         """Drop the rows of what is gone, unless the whole album is: that is a lost disk, not a wish."""
         by_album: dict[int, list[Gone]] = {}
         suspect: set[int] = set()
-        roots = {album.id: album.path for album in self._store.albums()}
+        roots = {album.id: album.path for album in self._store.albums.listed()}
         for lost in gone:
-            rows = self._store.file_states(lost.album_id, lost.path)
+            rows = self._store.files.states(lost.album_id, lost.path)
             if not rows or lost.album_id not in roots:
                 continue
             device = walk.device_at(walk.joined(roots[lost.album_id], lost.path))
@@ -568,7 +568,7 @@ class Ingest:
                 by_album.setdefault(lost.album_id, []).append(lost)
             else:
                 suspect.add(lost.album_id)
-        for album in self._store.albums():
+        for album in self._store.albums.listed():
             if album.id in by_album and (album.id in self._accepted or walk.has_entries(album.path)):
                 self._commit(by_album[album.id])
             elif album.id in by_album:
@@ -577,7 +577,7 @@ class Ingest:
                 self._scan_album(album, accept_losses=False)
 
     def _commit(self, changes: Sequence[Change]) -> None:
-        applied = self._store.apply(changes)
+        applied = self._store.files.apply(changes)
         self._publish(applied)
         logger.debug("commit changes=%d clock=%d", len(changes), applied.clock)
 
@@ -591,13 +591,13 @@ class Ingest:
             self._store.wake()
 
     def _path_of(self, change: Indexed) -> bytes:
-        root = next((album.path for album in self._store.albums() if album.id == change.album_id), b"")
+        root = next((album.path for album in self._store.albums.listed() if album.id == change.album_id), b"")
         return walk.joined(root, change.path)
 
     def _finish_baselines(self) -> None:
-        for album in self._store.albums():
+        for album in self._store.albums.listed():
             if not album.baseline and album.id in self._plans and album.state != "missing":
-                self._store.finish_baseline(album.id)
+                self._store.albums.finish_baseline(album.id)
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ class Projection:
 
     def open(self) -> None:
         """Take up the active run, or set it aside when its artifact cannot be used any more."""
-        run = self._store.active_run()
+        run = self._store.runs.active()
         if run is None or run.artifact is None or run.sha256 is None:
             return
         try:
@@ -134,7 +134,9 @@ class Projection:
     @property
     def idle(self) -> bool:
         """Whether every content is placed, or placing is not possible at the moment."""
-        return self._current is None or time.monotonic() < self._retry_at or self._store.coverage().unplaced == 0
+        return (
+            self._current is None or time.monotonic() < self._retry_at or self._store.positions.coverage().unplaced == 0
+        )
 
     @property
     def worker_running(self) -> bool:
@@ -225,7 +227,7 @@ class Projection:
 
     def _place(self, run_id: int, projector: Projector) -> bool:
         """Place the next contents; False when all have a place."""
-        contents = self._store.unplaced(run_id, BATCH_CONTENTS)
+        contents = self._store.positions.unplaced(run_id, BATCH_CONTENTS)
         if not contents:
             return False
         heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
@@ -238,7 +240,7 @@ class Projection:
         except (ModelError, ChildError, TimedOutError) as error:
             return self._retry_later(run_id, error)
         placed = as_placed([content_id for content_id, _ in contents], "added", placement)
-        self._store.put_positions(run_id, placed)
+        self._store.positions.put(run_id, placed)
         self._searcher.place(run_id, [(place.content_id, place.coordinates) for place in placed])
         self.failing = ""
         logger.debug("projected contents=%d run=%d", len(placed), run_id)
@@ -256,7 +258,7 @@ class Projection:
 
     def _set_aside(self, run_id: int, error: ModelError) -> None:
         with self._lock:
-            active = self._store.active_run()
+            active = self._store.runs.active()
             if active is None or active.id != run_id:
                 # A fit has replaced this map meanwhile, and its artifact went with it: nothing is wrong.
                 return
@@ -264,7 +266,7 @@ class Projection:
                 self._current[1].close()
                 self._current = None
         logger.warning("model set aside run=%d reason=%s", run_id, error)
-        self._store.end_run(run_id, "set-aside", error.message, time.time())
+        self._store.runs.end(run_id, "set-aside", error.message, time.time())
         self._searcher.drop_map()
 
 

@@ -122,10 +122,12 @@ class Refit:
 
     def decision(self) -> FitDecision:
         """Return whether a fit is due now, its reason, and what it waits for."""
-        runs = self._store.runs()
+        runs = self._store.runs.listed()
         active = next((run for run in runs if run.outcome == "active"), None)
-        drift = Drift() if active is None else self._store.drift(active.id)
-        return refit_policy.decide(self._store.coverage(), drift, runs, self.settings, datetime.now().astimezone())
+        drift = Drift() if active is None else self._store.positions.drift(active.id)
+        return refit_policy.decide(
+            self._store.positions.coverage(), drift, runs, self.settings, datetime.now().astimezone()
+        )
 
     @property
     def idle(self) -> bool:
@@ -140,7 +142,7 @@ class Refit:
         BadRequestError
             When the collection is too small for a map.
         """
-        contents = self._store.coverage().contents
+        contents = self._store.positions.coverage().contents
         if contents < self.settings.min_images:
             raise BadRequestError(
                 f"{contents} contents are too few for a map",
@@ -165,7 +167,7 @@ class Refit:
         with self._changed:
             self._changed.wait_for(lambda: self._ended >= ticket or self._stopping.is_set(), timeout_s)
             run_id = self._ended_run if self._ended >= ticket else None
-        return next((run for run in self._store.runs() if run.id == run_id), None)
+        return next((run for run in self._store.runs.listed() if run.id == run_id), None)
 
     def cancel(self) -> bool:
         """Ask the running fit to end, and return whether there was one; the next waits for more changes."""
@@ -192,7 +194,7 @@ class Refit:
             When the index cannot be read or written; call it again later.
         """
         # When the disk refused the end of a run, too, this comes before the next one, which must keep its distance.
-        self._store.end_interrupted_runs(time.time(), "failed", "its end could not be written")
+        self._store.runs.end_interrupted(time.time(), "failed", "its end could not be written")
         while not self._stopping.is_set():
             moment = self._store.moment
             decision = self._next()
@@ -217,7 +219,7 @@ class Refit:
     def _replace_map(self, decision: FitDecision) -> None:
         ids, codes = self._codes()
         begun = FitBegun(decision.reason, matching.CODE_VERSION, len(ids), decision.kind, decision.numbers)
-        run_id = self._store.start_run(begun, time.time())
+        run_id = self._store.runs.start(begun, time.time())
         self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
         numbers = _logged(decision.numbers)
         logger.info("fit starts run=%d kind=%s reason=%s %s", run_id, decision.kind, decision.reason, numbers)
@@ -226,9 +228,9 @@ class Refit:
         except (ModelError, ChildError, TimedOutError, StorageError) as error:
             outcome = "cancelled" if self._stopping.is_set() or self._cancelled.is_set() else "failed"
             if self._cancelled.is_set():
-                self._store.add_run_numbers(run_id, {refit_policy.BY_USER: 1})
+                self._store.runs.add_numbers(run_id, {refit_policy.BY_USER: 1})
             logger.warning("fit %s run=%d error=%s", outcome, run_id, error)
-            self._store.end_run(run_id, outcome, str(error), time.time())
+            self._store.runs.end(run_id, outcome, str(error), time.time())
         finally:
             with self._changed:
                 self._ended += 1
@@ -267,10 +269,10 @@ class Refit:
 
     def _previous(self) -> Previous | None:
         """Return the map in use, for a warm fit; None when it has gone meanwhile."""
-        run = self._store.active_run()
+        run = self._store.runs.active()
         if run is None or run.n_neighbors is None or run.n_components is None:
             return None
-        rows, flat = self._store.positions(run.id), dict(self._store.flat(run.id))
+        rows, flat = self._store.positions.listed(run.id), dict(self._store.positions.flat(run.id))
         ids = np.array([content_id for content_id, _ in rows if content_id in flat], dtype=np.int64)
         if len(ids) == 0:
             return None
@@ -305,7 +307,7 @@ class Refit:
         verdict = self._verdict(new, codes)
         if verdict.compared:
             numbers = {"kept_before": round(verdict.recall_before, 4), "kept_after": round(verdict.recall, 4)}
-            self._store.add_run_numbers(run_id, numbers | {"compared": verdict.compared})
+            self._store.runs.add_numbers(run_id, numbers | {"compared": verdict.compared})
         if self._cancelled.is_set():
             raise ModelError(CANCELLED)
         if verdict.accepted:
@@ -320,14 +322,14 @@ class Refit:
             f" the one in use {verdict.recall_before:.3f}"
         )
         logger.info("fit refused run=%d reason=%s", run_id, why)
-        self._store.end_run(run_id, "refused", why, time.time())
+        self._store.runs.end(run_id, "refused", why, time.time())
         remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
 
     def _activate(self, run_id: int, report: FitReport, projector: Projector, new: NewMap) -> None:
-        self._store.activate_run(run_id, report, new.placed, time.time(), new.baseline())
-        run = self._store.active_run()
+        self._store.runs.activate(run_id, report, new.placed, time.time(), new.baseline())
+        run = self._store.runs.active()
         assert run is not None
-        self._searcher.replace_map(run_id, self._store.positions(run_id))
+        self._searcher.replace_map(run_id, self._store.positions.listed(run_id))
         self._projection.adopt(run, projector)
         remove_artifacts(self._models_dir, keep={report.artifact})
         logger.info(
@@ -342,12 +344,12 @@ class Refit:
 
     def _with_curve(self, report: FitReport) -> FitReport:
         """Return the report of a warm fit with the curve its hyper-parameters were chosen by."""
-        active = self._store.active_run()
+        active = self._store.runs.active()
         return report if report.curve or active is None else replace(report, curve=active.curve)
 
     def _verdict(self, new: NewMap, codes: NDArray[np.float32]) -> acceptance.Verdict:
         """Compare a new map with the one in use on all contents; accepted when there is nothing to keep."""
-        active, coverage = self._store.active_run(), self._store.coverage()
+        active, coverage = self._store.runs.active(), self._store.positions.coverage()
         if active is None or active.numbers.get("min_dist", 0.0) != self.settings.min_dist:
             return acceptance.Verdict()
         if coverage.fitted < acceptance.FEWEST_COVERED_FRACTION * len(new.ids):
@@ -362,7 +364,7 @@ class Refit:
 
     def _places_on(self, run_id: int, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the (n, d) positions of contents on the map in use; None when it cannot tell them all."""
-        known = self._store.positions(run_id)
+        known = self._store.positions.listed(run_id)
         known_ids = np.array([content_id for content_id, _ in known], dtype=np.int64)
         known_places = np.frombuffer(b"".join(row for _, row in known), "<f4").reshape(len(known), -1)
         _, rows, known_rows = np.intersect1d(ids, known_ids, return_indices=True)
@@ -379,7 +381,7 @@ class Refit:
         return places
 
     def _artifacts_in_use(self) -> set[str]:
-        active = self._store.active_run()
+        active = self._store.runs.active()
         return set() if active is None or active.artifact is None else {active.artifact}
 
     def _followed(self, fit: Fit, run_id: int) -> FitResult:
@@ -411,7 +413,7 @@ class Refit:
         return np.array(ids, dtype=np.int64), np.concatenate(parts)
 
     def _pieces(self) -> Iterator[tuple[list[int], list[bytes]]]:
-        for rows in self._store.all_vectors():
+        for rows in self._store.contents.all_vectors():
             yield [content_id for content_id, _ in rows], [vector for _, vector in rows]
 
 

@@ -58,7 +58,7 @@ class Found:
 
 
 class VectorReader(Protocol):
-    """Reads the vectors of contents, as `Store` does."""
+    """Reads the vectors of contents, as `store.contents` does."""
 
     def vectors(self, content_ids: Sequence[int], /) -> dict[int, bytes]:
         """Return content id -> vector of 4096 bytes; contents that have gone are left out."""

@@ -73,7 +73,7 @@ class Searcher:
     def load(self) -> None:
         """Take up the cached codes, make missing ones from their vectors, and read the active map."""
         self._collection.open()
-        present = np.array(self._store.content_ids(), dtype=np.int64)
+        present = np.array(self._store.contents.ids(), dtype=np.int64)
         cached = self._collection.ids
         kept = np.intersect1d(cached, present)
         if not self._agrees(kept):
@@ -83,19 +83,19 @@ class Searcher:
         self.change((), np.setdiff1d(cached, present).tolist())
         missing = np.setdiff1d(present, kept).tolist()
         for start in range(0, len(missing), LOAD_CHUNK):
-            self.change(list(self._store.vectors(missing[start : start + LOAD_CHUNK]).items()), ())
+            self.change(list(self._store.contents.vectors(missing[start : start + LOAD_CHUNK]).items()), ())
         self.newest_id = max(present.tolist(), default=0)
         if len(present):
             logger.info("codes cached=%d made=%d", len(kept), len(missing))
-        run = self._store.active_run()
+        run = self._store.runs.active()
         if run is not None:
-            self.place(run.id, self._store.positions(run.id))
+            self.place(run.id, self._store.positions.listed(run.id))
 
     def _agrees(self, cached: NDArray[np.int64]) -> bool:
         """Return whether a sample of the cached codes is what the store's vectors give."""
         # An index that was put in the place of another may have other contents under the same ids.
         probed = sorted({*cached[-1:].tolist(), *cached[:: max(1, len(cached) // PROBED_CONTENTS)].tolist()})
-        rows = self._store.vectors(probed)
+        rows = self._store.contents.vectors(probed)
         return not rows or self._collection.agrees(list(rows), as_vectors(list(rows.values())))
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class Searcher:
         StorageError
             When one is not what was written.
         """
-        for _ in self._store.all_vectors():
+        for _ in self._store.contents.all_vectors():
             heartbeat.beat()
             if self._stopping.is_set():
                 return
@@ -199,7 +199,7 @@ class Searcher:
 
     def at(self, snapshot: SearchSnapshot | None = None) -> Search:
         """Return the searches of a snapshot, by default of the present one."""
-        return Search(snapshot or self.snapshot, self._store, self._copy_threshold)
+        return Search(snapshot or self.snapshot, self._store.contents, self._copy_threshold)
 
     def copies(self, vector: bytes, *, without: int | None = None) -> list[Found]:
         """Return the verified copies of a vector inside the collection, best first.

@@ -1,61 +1,67 @@
-"""Rows of albums, and the clock."""
+"""Rows of albums."""
 
 from __future__ import annotations
 
 import sqlite3
 
+from cbir_daemon.store import clock
+from cbir_daemon.store.alerts import write_alerts
 from cbir_daemon.store.contents import drop_orphans
-from cbir_daemon.store.outbox import put_alerts
-from cbir_daemon.store.records import Album, NewAlert
+from cbir_daemon.store.records import Album, Applied, NewAlert
+from cbir_daemon.store.table import Table, reads, writes
 
 
-def clock(connection: sqlite3.Connection) -> int:
-    """Return the clock."""
-    return int(connection.execute("SELECT value FROM clock").fetchone()[0])
+class Albums(Table):
+    """The folders that are watched."""
+
+    @reads
+    def listed(self, connection: sqlite3.Connection) -> list[Album]:
+        """Return every album, in order of path."""
+        rows = connection.execute("SELECT id, path, state, baseline, device FROM album ORDER BY path")
+        return [
+            Album(album_id, path, state, bool(baseline), device) for album_id, path, state, baseline, device in rows
+        ]
+
+    @writes(ticks=True)
+    def add(self, connection: sqlite3.Connection, path: bytes) -> bool:
+        """Remember an album; False when it was known."""
+        return connection.execute("INSERT OR IGNORE INTO album (path) VALUES (?)", (path,)).rowcount > 0
+
+    @writes(ticks=True)
+    def remove(self, connection: sqlite3.Connection, album_id: int) -> Applied:
+        """Forget an album, its files, and the contents that no other album has."""
+        rows = connection.execute("SELECT DISTINCT content_id FROM file WHERE album_id = ?", (album_id,)).fetchall()
+        connection.execute("DELETE FROM album WHERE id = ?", (album_id,))
+        gone = drop_orphans(connection, {row[0] for row in rows if row[0] is not None})
+        return Applied(clock.value(connection), (), gone)
+
+    @writes(ticks=True)
+    def set_state(self, connection: sqlite3.Connection, album_id: int, state: str) -> bool:
+        """Set an album's state; False when it was that already."""
+        return _set_state(connection, album_id, state)
+
+    @writes(ticks=True)
+    def turn(self, connection: sqlite3.Connection, album_id: int, state: str, alert: NewAlert, now: float) -> bool:
+        """Set an album's state and write the alert that says so; False, and no alert, when it was that already."""
+        if not _set_state(connection, album_id, state):
+            return False
+        write_alerts(connection, (), [alert], now)
+        return True
+
+    # Only walks compare it, with the disk that they find the album on.
+    @writes(ticks=False)
+    def set_device(self, connection: sqlite3.Connection, album_id: int, device: int) -> None:
+        """Write on which disk the album's root is."""
+        connection.execute("UPDATE album SET device = ? WHERE id = ?", (device, album_id))
+
+    # It says which files that come later raise alerts; each of those is a change of its own.
+    @writes(ticks=False)
+    def finish_baseline(self, connection: sqlite3.Connection, album_id: int) -> None:
+        """Write that the album's first scan is indexed."""
+        connection.execute("UPDATE album SET baseline = 1 WHERE id = ?", (album_id,))
 
 
-def tick(connection: sqlite3.Connection) -> int:
-    """Raise the clock by one and return it: part of every commit that can change an answer."""
-    return int(connection.execute("UPDATE clock SET value = value + 1 RETURNING value").fetchone()[0])
-
-
-def listed(connection: sqlite3.Connection) -> list[Album]:
-    """Return every album, in order of path."""
-    rows = connection.execute("SELECT id, path, state, baseline, device FROM album ORDER BY path")
-    return [Album(album_id, path, state, bool(baseline), device) for album_id, path, state, baseline, device in rows]
-
-
-def add(connection: sqlite3.Connection, path: bytes) -> bool:
-    """Remember an album; False when it was known."""
-    return connection.execute("INSERT OR IGNORE INTO album (path) VALUES (?)", (path,)).rowcount > 0
-
-
-def remove(connection: sqlite3.Connection, album_id: int) -> tuple[int, ...]:
-    """Forget an album with its files and return the contents that went with it."""
-    rows = connection.execute("SELECT DISTINCT content_id FROM file WHERE album_id = ?", (album_id,)).fetchall()
-    connection.execute("DELETE FROM album WHERE id = ?", (album_id,))
-    return drop_orphans(connection, {row[0] for row in rows if row[0] is not None})
-
-
-def set_state(connection: sqlite3.Connection, album_id: int, state: str) -> bool:
-    """Set an album's state; False when it was that already."""
+def _set_state(connection: sqlite3.Connection, album_id: int, state: str) -> bool:
+    """Return whether the album had another state until now."""
     cursor = connection.execute("UPDATE album SET state = ?1 WHERE id = ?2 AND state != ?1", (state, album_id))
     return cursor.rowcount > 0
-
-
-def turn(connection: sqlite3.Connection, album_id: int, state: str, alert: NewAlert, now: float) -> bool:
-    """Set an album's state and write the alert that says so; False, and no alert, when it was that already."""
-    if not set_state(connection, album_id, state):
-        return False
-    put_alerts(connection, (), [alert], now)
-    return True
-
-
-def set_device(connection: sqlite3.Connection, album_id: int, device: int) -> None:
-    """Write on which disk the album's root is."""
-    connection.execute("UPDATE album SET device = ? WHERE id = ?", (device, album_id))
-
-
-def set_baseline(connection: sqlite3.Connection, album_id: int) -> None:
-    """Write that the album's first scan is indexed."""
-    connection.execute("UPDATE album SET baseline = 1 WHERE id = ?", (album_id,))

@@ -7,21 +7,64 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from cbir_daemon.records import EXTRACTOR
-from cbir_daemon.store.contents import in_chunks, placeholders
 from cbir_daemon.store.records import NewWork, Sighted, Sighting, Work
+from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
 
 
-def add(connection: sqlite3.Connection, work: NewWork, now: float) -> Work | None:
-    """Write a work and return it; None when these bytes are on the list already, under whatever name."""
-    name = _free_name(connection, work.name)
-    cursor = connection.execute(
-        "INSERT INTO work (digest, extractor, vector, name, path, added_at) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (digest) DO NOTHING",
-        (work.digest, EXTRACTOR, work.vector, name, work.path, now),
-    )
-    if not cursor.rowcount or cursor.lastrowid is None:
-        return None
-    return Work(cursor.lastrowid, work.digest, name, work.path, now)
+class Works(Table):
+    """The watch list."""
+
+    @writes(ticks=True)
+    def add(self, connection: sqlite3.Connection, work: NewWork, now: float) -> Work | None:
+        """Write a work and return it; None when these bytes are on the list already, under whatever name."""
+        name = _free_name(connection, work.name)
+        cursor = connection.execute(
+            "INSERT INTO work (digest, extractor, vector, name, path, added_at) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (digest) DO NOTHING",
+            (work.digest, EXTRACTOR, work.vector, name, work.path, now),
+        )
+        if not cursor.rowcount or cursor.lastrowid is None:
+            return None
+        return Work(cursor.lastrowid, work.digest, name, work.path, now)
+
+    @writes(ticks=True)
+    def remove(self, connection: sqlite3.Connection, work_id: int) -> bool:
+        """Forget a work and where it was seen; False when there is none."""
+        return connection.execute("DELETE FROM work WHERE id = ?", (work_id,)).rowcount > 0
+
+    @reads
+    def listed(self, connection: sqlite3.Connection) -> list[Work]:
+        """Return every work, in order of id."""
+        rows = connection.execute(
+            "SELECT id, digest, name, path, added_at, (SELECT count(*) FROM sighting WHERE work_id = work.id)"
+            " FROM work ORDER BY id"
+        )
+        return [Work(*row) for row in rows]
+
+    @reads
+    def vectors(self, connection: sqlite3.Connection) -> list[tuple[int, bytes, bytes]]:
+        """Return (id, digest, vector) of every work, in order of id."""
+        return connection.execute("SELECT id, digest, vector FROM work ORDER BY id").fetchall()
+
+    @writes(ticks=True)
+    def put_sightings(self, connection: sqlite3.Connection, sightings: Sequence[Sighting]) -> None:
+        """Write in which contents works were seen by somebody who is told of it at once."""
+        write_sightings(connection, sightings, tell=False)
+
+    @reads
+    def sighted(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, list[Sighted]]:
+        """Return digest -> the works that the content contains, best first, for those that contain any."""
+        found: dict[bytes, list[Sighted]] = {}
+        for chunk in in_chunks(digests):
+            rows = connection.execute(
+                "SELECT sighting.digest, work.name, sighting.kind, sighting.score FROM sighting"  # noqa: S608 -- marks
+                f" JOIN work ON work.id = sighting.work_id WHERE sighting.digest IN ({placeholders(len(chunk))})"
+                " ORDER BY sighting.kind = 'copy', sighting.score DESC, work.id",
+                chunk,
+            )
+            for digest, *seen in rows:
+                found.setdefault(digest, []).append(Sighted(*seen))
+        return found
 
 
 def _free_name(connection: sqlite3.Connection, name: str) -> str:
@@ -31,26 +74,7 @@ def _free_name(connection: sqlite3.Connection, name: str) -> str:
     return next(name for name in names if name not in taken)
 
 
-def remove(connection: sqlite3.Connection, work_id: int) -> bool:
-    """Forget a work and where it was seen; False when there is none."""
-    return connection.execute("DELETE FROM work WHERE id = ?", (work_id,)).rowcount > 0
-
-
-def listed(connection: sqlite3.Connection) -> list[Work]:
-    """Return every work, in order of id."""
-    rows = connection.execute(
-        "SELECT id, digest, name, path, added_at, (SELECT count(*) FROM sighting WHERE work_id = work.id)"
-        " FROM work ORDER BY id"
-    )
-    return [Work(*row) for row in rows]
-
-
-def vectors(connection: sqlite3.Connection) -> list[tuple[int, bytes, bytes]]:
-    """Return (id, digest, vector) of every work, in order of id."""
-    return connection.execute("SELECT id, digest, vector FROM work ORDER BY id").fetchall()
-
-
-def put_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting], *, tell: bool) -> None:
+def write_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting], *, tell: bool) -> None:
     """Write where works were seen; with `tell` the files of what was not known yet are to be decided upon again."""
     for sighting in sightings:
         # A work may have gone since it was seen.
@@ -63,18 +87,3 @@ def put_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting],
                 "UPDATE file SET alert_due = 1 WHERE content_id = (SELECT id FROM content WHERE digest = ?)",
                 (sighting.digest,),
             )
-
-
-def sighted(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, list[Sighted]]:
-    """Return digest -> the works that the content contains, best first, for those that contain any."""
-    found: dict[bytes, list[Sighted]] = {}
-    for some in in_chunks(digests):
-        rows = connection.execute(
-            "SELECT sighting.digest, work.name, sighting.kind, sighting.score FROM sighting"  # noqa: S608 -- marks
-            f" JOIN work ON work.id = sighting.work_id WHERE sighting.digest IN ({placeholders(len(some))})"
-            " ORDER BY sighting.kind = 'copy', sighting.score DESC, work.id",
-            some,
-        )
-        for digest, *seen in rows:
-            found.setdefault(digest, []).append(Sighted(*seen))
-    return found

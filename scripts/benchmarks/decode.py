@@ -149,7 +149,7 @@ def index(album: Path, pool: DecodePool) -> int:
         store = Store(Path(state, "index.sqlite"))
         store.open()
         try:
-            store.add_album(os.fsencode(album))
+            store.albums.add(os.fsencode(album))
             searcher = Searcher(store)
             searcher.load()
             settings = config.load(state=Path(state), albums=(album,), environ={"HOME": state})
@@ -157,7 +157,7 @@ def index(album: Path, pool: DecodePool) -> int:
             line.request_scan()
             while not line.idle:
                 line._run_once()
-            return store.counts().images
+            return store.files.counts().images
         finally:
             store.close()
 

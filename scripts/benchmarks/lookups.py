@@ -43,12 +43,12 @@ def put(store: Store, album: Path, vectors: Vectors, start: int) -> Sequence[tup
     for number, vector in enumerate(vectors, start):
         facts = Facts(hashlib.sha256(b"%d" % number).digest(), vector.tobytes(), 640, 480, "JPEG")
         changes.append(Indexed(1, b"%d.jpg" % number, FileState(1000, number, number), facts))
-    return store.apply(changes).added
+    return store.files.apply(changes).added
 
 
 def filled(store: Store, source: Source, album: Path, size: int, codes: Path) -> Searcher:
     """Put so many contents into an index, and return a searcher whose lists are made."""
-    store.add_album(os.fsencode(album))
+    store.albums.add(os.fsencode(album))
     searcher = Searcher(store, codes_path=codes)
     searcher.load()
     for start in range(0, size, CHUNK):
@@ -56,29 +56,29 @@ def filled(store: Store, source: Source, album: Path, size: int, codes: Path) ->
         searcher.change(put(store, album, vectors, start), ())
     while searcher.tend():
         pass
-    store.finish_baseline(1)
+    store.albums.finish_baseline(1)
     return searcher
 
 
 def pass_ms(pairing: Pairing, store: Store, sample: int) -> tuple[float, float, float]:
     """Return milliseconds and processor milliseconds a content, and pairs a content, of the beginning of a pass."""
-    before = store.counts().unmatched
+    before = store.files.counts().unmatched
     started_s, processor_s = time.perf_counter(), time.process_time()
-    while before - (left := store.counts().unmatched) < sample and left:
+    while before - (left := store.files.counts().unmatched) < sample and left:
         pairing.step()
     done = before - left
     took = (time.perf_counter() - started_s) / done * 1e3, (time.process_time() - processor_s) / done * 1e3
-    return *took, len(store.pairs()) / done
+    return *took, len(store.pairs.listed()) / done
 
 
 def alerts_ms(store: Store, searcher: Searcher, pairing: Pairing, album: Path, size: int) -> list[float]:
     """Return how long each of some new files takes from its commit to its alert; each is the mirror of an old one."""
     # Only new files are to be looked up.
-    while rows := store.unmatched(CHUNK):
-        store.put_matched([content_id for content_id, _ in rows], ())
+    while rows := store.pairs.unmatched(CHUNK):
+        store.pairs.put_matched([content_id for content_id, _ in rows], ())
     took_ms = []
     for number in range(NEW_FILES):
-        original = store.vectors([number + 1])[number + 1]
+        original = store.contents.vectors([number + 1])[number + 1]
         (album / f"{number}.jpg").touch()
         grey = Image.frombytes("L", (SIDE_PX, SIDE_PX), original)
         vector = np.asarray(ImageOps.mirror(grey)).reshape(1, -1)
@@ -87,7 +87,7 @@ def alerts_ms(store: Store, searcher: Searcher, pairing: Pairing, album: Path, s
         while pairing.step():
             pass
         took_ms.append((time.perf_counter() - started_s) * 1e3)
-    told = len(store.alerts(0, NEW_FILES))
+    told = len(store.alerts.listed(0, NEW_FILES))
     # The mirror of a piece that is too plain to be called a copy is told to nobody.
     click.echo(f"{told} of {NEW_FILES} new files were told", err=True)
     return took_ms

@@ -202,25 +202,25 @@ def print_missed(growing: Growing, source: Source, random: Random) -> None:
 
 def filled(store: Store, source: Source, count: int) -> None:
     """Write so many contents and a map of them into a store."""
-    store.add_album(b"/album")
-    album_id = store.albums()[0].id
+    store.albums.add(b"/album")
+    album_id = store.albums.listed()[0].id
     for start in range(0, count, CHUNK):
         vectors = source.vectors(source.pieces(min(CHUNK, count - start)))
         changes = []
         for number, vector in enumerate(vectors, start):
             facts = Facts(hashlib.sha256(b"%d" % number).digest(), vector.tobytes(), 640, 480, "JPEG")
             changes.append(Indexed(album_id, b"%d.jpg" % number, FileState(1000, number, number), facts))
-        store.apply(changes)
+        store.files.apply(changes)
     plane = np.random.default_rng(SEED).normal(size=(SIDE_PX * SIDE_PX, COMPONENTS)).astype(np.float32)
-    run = store.start_run(FitBegun("benchmark", "code/1", count), time.time())
+    run = store.runs.start(FitBegun("benchmark", "code/1", count), time.time())
     placed = [
         Placed(content_id, "fitted", place_of(vector, plane).tobytes())
-        for rows in store.all_vectors()
+        for rows in store.contents.all_vectors()
         for content_id, vector in rows
     ]
     curve = (Candidate(10, COMPONENTS, 0.9, 0.5),)
     report = FitReport(10, COMPONENTS, 0.9, 0.5, count, SEED, 1.0, 100.0, curve, "map-1", bytes(32))
-    store.activate_run(run, report, placed, time.time())
+    store.runs.activate(run, report, placed, time.time())
 
 
 def place_of(vector: bytes, plane: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -108,12 +108,14 @@ def indexed(state_dir: Path) -> State:
     store = Store(state_dir / INDEX_FILE)
     store.open_existing()
     with closing(store):
-        content_ids = [content_id for rows in store.all_vectors() for content_id, _ in rows]
-        images = store.images(content_ids)
+        content_ids = [content_id for rows in store.contents.all_vectors() for content_id, _ in rows]
+        images = store.files.images(content_ids)
         digests = {image.content.id: image.content.digest.hex() for image in images}
         files = {image.path: image.content.digest.hex() for image in images}
-        files |= {path: "" for path, _, _ in store.errors()}
-        pairs = frozenset(frozenset((digests[pair.content_id], digests[pair.other_id])) for pair in store.pairs())
+        files |= {path: "" for path, _, _ in store.files.errors()}
+        pairs = frozenset(
+            frozenset((digests[pair.content_id], digests[pair.other_id])) for pair in store.pairs.listed()
+        )
     return State(files, pairs)
 
 

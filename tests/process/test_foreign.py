@@ -54,15 +54,15 @@ def write_long_lists(state: Path) -> None:
     store.open()
     try:
         pairs = [sorted((digest(2 * number), digest(2 * number + 1))) for number in range(ROWS)]
-        store.put_decisions([Decision(first, second, 1.0) for first, second in pairs])
+        store.decisions.put([Decision(first, second, 1.0) for first, second in pairs])
         task = NewTask("trash", "exact", b"/gone", b"/kept", digest(0), digest(1), 1, 1, None, "skipped", "")
         for number in range(ROWS):
-            store.start_resolve([task] * (ROWS if number == 0 else 1), 1.0)
+            store.journal.start([task] * (ROWS if number == 0 else 1), 1.0)
         for _ in range(FITS):
-            store.end_run(store.start_run(FitBegun("a test", "mean16/1", 1), 1.0), "failed", "a test", 2.0)
+            store.runs.end(store.runs.start(FitBegun("a test", "mean16/1", 1), 1.0), "failed", "a test", 2.0)
         for number in range(2 * FITS):
             vector = np.random.default_rng(number).integers(0, 256, 4096, np.uint8).tobytes()
-            store.add_work(NewWork(digest(number), vector, f"work {number}", b"/work"), 1.0)
+            store.works.add(NewWork(digest(number), vector, f"work {number}", b"/work"), 1.0)
     finally:
         store.close()
 

@@ -83,19 +83,19 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
 
     @rule(root=album_of)
     def add_album(self, root: bytes) -> None:
-        assert self.store.add_album(root) == (root not in self.albums)
+        assert self.store.albums.add(root) == (root not in self.albums)
         self.albums.setdefault(root, False)
 
     @rule(root=album_of)
     def finish_first_scan(self, root: bytes) -> None:
         if root in self.albums:
-            self.store.finish_baseline(self.id_of(root))
+            self.store.albums.finish_baseline(self.id_of(root))
             self.albums[root] = True
 
     @rule(root=album_of)
     def remove_album(self, root: bytes) -> None:
         if root in self.albums:
-            applied = self.store.remove_album(self.id_of(root))
+            applied = self.store.albums.remove(self.id_of(root))
             del self.albums[root]
             self.rows = {key: row for key, row in self.rows.items() if key[0] != root}
             self.take(applied)
@@ -109,7 +109,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             changes.append(change)
             if not self.write(file, before) and isinstance(change, Indexed):
                 again.append(change)
-        self.take(self.store.apply(changes), again)
+        self.take(self.store.files.apply(changes), again)
 
     @rule(data=st.data())
     def move(self, data: st.DataObject) -> None:
@@ -124,7 +124,9 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         for path, (root, name) in pairs:
             self.rows[root, name] = lifted[path]
         self.take(
-            self.store.apply([Moved(images[path].file_id, self.id_of(root), name) for path, (root, name) in pairs])
+            self.store.files.apply(
+                [Moved(images[path].file_id, self.id_of(root), name) for path, (root, name) in pairs]
+            )
         )
 
     @rule(first=number_of, other=number_of)
@@ -133,18 +135,18 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         ids = self.ids()
         if first != other and first in ids and other in ids:
             small, large = sorted((ids[first], ids[other]))
-            self.store.put_matched([ids[first]], [Pair(small, large, 0.9)])
+            self.store.pairs.put_matched([ids[first]], [Pair(small, large, 0.9)])
             self.matched.add(first)
             self.pairs.add(frozenset((first, other)))
 
     @rule()
     def decide(self) -> None:
         """Write that no file that can be decided upon raises an alert."""
-        images = self.store.images_due(100)
+        images = self.store.files.images_due(100)
         assert {self.key_of(image.path) for image in images} == {
             key for key, row in self.rows.items() if row.due and row.number in self.matched
         }
-        self.store.put_alerts([image.file_id for image in images], [], 0.0)
+        self.store.alerts.put([image.file_id for image in images], [], 0.0)
         for image in images:
             key = self.key_of(image.path)
             self.rows[key] = replace(self.rows[key], due=False)
@@ -167,18 +169,18 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             key: digest(row.number) for key, row in self.rows.items() if row.number is not None
         }
         for key, image in images.items():
-            content = self.store.content_at(b"/".join(key))
+            content = self.store.contents.at_path(b"/".join(key))
             assert content == image.content
-        assert self.store.errors() == [
+        assert self.store.files.errors() == [
             (b"/".join(key), row.code, "why")
             for key, row in sorted(self.rows.items(), key=itemgetter(0))
             if row.code is not None
         ]
         for root in self.albums:
-            listed = self.store.file_states(self.id_of(root))
+            listed = self.store.files.states(self.id_of(root))
             assert set(listed) == {path for album, path in self.rows if album == root}
             below = {path for path in listed if path == b"x" or path.startswith(b"x/")}
-            assert set(self.store.file_states(self.id_of(root), b"x")) == below
+            assert set(self.store.files.states(self.id_of(root), b"x")) == below
 
     @invariant()
     def counts_and_pairs_are_those_of_the_model(self) -> None:
@@ -186,7 +188,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             return
         numbers = self.numbers()
         readable = sum(row.number is not None for row in self.rows.values())
-        assert self.store.counts() == Counts(
+        assert self.store.files.counts() == Counts(
             readable,
             len(self.rows) - readable,
             len(numbers),
@@ -194,15 +196,17 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             sum(row.due for row in self.rows.values()),
         )
         by_id = {content_id: number for number, content_id in self.ids().items()}
-        assert {frozenset((by_id[one.content_id], by_id[one.other_id])) for one in self.store.pairs()} == self.pairs
+        assert {
+            frozenset((by_id[one.content_id], by_id[one.other_id])) for one in self.store.pairs.listed()
+        } == self.pairs
         # A collection that is kept by what each commit says is the collection.
-        assert dict(row for rows in self.store.all_vectors() for row in rows) == self.collection
+        assert dict(row for rows in self.store.contents.all_vectors() for row in rows) == self.collection
 
     # -- the model ---------------------------------------------------------------------------------------------------
 
     def id_of(self, root: bytes) -> int:
         """Return the album's id; one that no album ever had when it is not there."""
-        return next((album.id for album in self.store.albums() if album.path == root), 10_000)
+        return next((album.id for album in self.store.albums.listed() if album.path == root), 10_000)
 
     def key_of(self, path: bytes) -> Key:
         """Return root and relative path of an absolute path."""
@@ -215,7 +219,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
 
     def ids(self) -> dict[int, int]:
         """Return number -> content id."""
-        found = {number: self.store.content_by_digest(digest(number)) for number in self.numbers()}
+        found = {number: self.store.contents.by_digest(digest(number)) for number in self.numbers()}
         return {number: content.id for number, content in found.items() if content is not None}
 
     def change_of(self, file: Seen | tuple[bytes, bytes, bool]) -> Change:

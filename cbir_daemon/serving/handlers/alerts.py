@@ -26,7 +26,7 @@ def alerts(rooms: Rooms, request: Request) -> Iterator[Reply]:
     last, follow = params.integer("since", 0), params.flag("follow")
     while not rooms.stopping.is_set():
         moment = rooms.store.moment
-        page = rooms.store.alerts(last, ALERTS_PAGE)
+        page = rooms.store.alerts.listed(last, ALERTS_PAGE)
         last = page[-1].id if page else last
         more = follow or len(page) == ALERTS_PAGE
         if page or not follow:
@@ -69,7 +69,7 @@ def watch_add(rooms: Rooms, request: Request) -> Reply:
         raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
     added = rooms.watchlist.add(NewWork(facts.digest, facts.vector, name, path or b""), time.time())
     if added is None:
-        known = next(work for work in rooms.store.works() if work.digest == facts.digest)
+        known = next(work for work in rooms.store.works.listed() if work.digest == facts.digest)
         return Reply({"added": False, "work": work_to_json(known), "found": []})
     work, sightings = added
     return Reply({"added": True, "work": work_to_json(work), "found": list(_found(rooms, sightings))})
@@ -78,8 +78,8 @@ def watch_add(rooms: Rooms, request: Request) -> Reply:
 def _found(rooms: Rooms, sightings: Sequence[Sighting]) -> Iterator[Json]:
     """Yield the files in which a work was seen, best first."""
     for sighting in sightings:
-        content = rooms.store.content_by_digest(sighting.digest)
-        for image in rooms.store.images([content.id]) if content is not None else ():
+        content = rooms.store.contents.by_digest(sighting.digest)
+        for image in rooms.store.files.images([content.id]) if content is not None else ():
             yield {"path": path_to_json(image.path), "kind": sighting.kind, "score": round(sighting.score, 4)}
 
 
@@ -88,7 +88,7 @@ def watch_remove(rooms: Rooms, request: Request) -> Reply:
     name = Params(request.params).text("name")
     if not name:
         raise BadRequestError("parameter 'name' is missing")
-    found = next((work for work in rooms.store.works() if work.name == name), None)
+    found = next((work for work in rooms.store.works.listed() if work.name == name), None)
     if found is None or not rooms.watchlist.remove(found.id):
         raise NotFoundError(f"{name}: is not on the watch list", hint="`cbir watch list` shows what is")
     return Reply({"removed": True, "work": work_to_json(found)})
@@ -96,7 +96,7 @@ def watch_remove(rooms: Rooms, request: Request) -> Reply:
 
 def watch_list(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return the watch list, oldest first."""
-    return paged("works", map(work_to_json, rooms.store.works()))
+    return paged("works", map(work_to_json, rooms.store.works.listed()))
 
 
 def work_to_json(work: Work) -> Json:

@@ -104,9 +104,9 @@ def draw_map(rooms: Rooms, request: Request) -> Iterator[Reply]:
 
 
 def _arranged(rooms: Rooms, most: int) -> _Map:
-    run = rooms.store.active_run()
+    run = rooms.store.runs.active()
     if run is None:
-        raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.coverage().contents))
+        raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.positions.coverage().contents))
     ids, xy = _flat(rooms, run.id)
     rows = sample(xy, most)
     by_content = _images(rooms, ids[rows])
@@ -123,7 +123,7 @@ def _arranged(rooms: Rooms, most: int) -> _Map:
 
 def _flat(rooms: Rooms, run_id: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the contents with a place on the two-dimensional map, and the (n, 2) places."""
-    flat = rooms.store.flat(run_id)
+    flat = rooms.store.positions.flat(run_id)
     ids = np.array([content_id for content_id, _ in flat], dtype=np.int64)
     xy = np.frombuffer(b"".join(place for _, place in flat), dtype="<f4").reshape(-1, 2)
     # UMAP gives no place to what has no neighbours.
@@ -133,7 +133,7 @@ def _flat(rooms: Rooms, run_id: int) -> tuple[NDArray[np.int64], NDArray[np.floa
 
 def _images(rooms: Rooms, ids: NDArray[np.int64]) -> dict[int, list[Image]]:
     by_content: dict[int, list[Image]] = {}
-    for image in rooms.store.images(ids.tolist()):
+    for image in rooms.store.files.images(ids.tolist()):
         by_content.setdefault(image.content.id, []).append(image)
     return by_content
 
@@ -200,7 +200,7 @@ def _vectors(rooms: Rooms, places: Sequence[_Place]) -> Iterator[NDArray[np.uint
     """Yield (n, 4096) vectors of the places, so many at a time that one atlas holds them; grey when one has gone."""
     for start in range(0, len(places), ATLAS_TILES):
         ids = [place.images[0].content.id for place in places[start : start + ATLAS_TILES]]
-        found = rooms.store.vectors(ids)
+        found = rooms.store.contents.vectors(ids)
         gone = bytes([128]) * VECTOR_SIDE**2
         yield as_vectors([found.get(content_id, gone) for content_id in ids])
 

@@ -62,21 +62,21 @@ def _member_to_json(member: Member) -> Json:
 def dismiss(rooms: Rooms, request: Request) -> Reply:
     """Remember that two images are no duplicates."""
     first, other = _two_contents(rooms, request)
-    return Reply({"changed": rooms.store.dismiss(first.digest, other.digest, time.time())})
+    return Reply({"changed": rooms.store.decisions.dismiss(first.digest, other.digest, time.time())})
 
 
 def undismiss(rooms: Rooms, request: Request) -> Reply:
     """Forget that two images are no duplicates."""
     first, other = _two_contents(rooms, request)
-    return Reply({"changed": rooms.store.undismiss(first.digest, other.digest)})
+    return Reply({"changed": rooms.store.decisions.undismiss(first.digest, other.digest)})
 
 
 def decisions(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return what was dismissed, oldest first, with the files that it is about now."""
-    decided = rooms.store.decisions()
+    decided = rooms.store.decisions.listed()
     digests = {digest for decision in decided for digest in (decision.digest, decision.other_digest)}
-    found = {digest: rooms.store.content_by_digest(digest) for digest in digests}
-    images = rooms.store.images([content.id for content in found.values() if content is not None])
+    found = {digest: rooms.store.contents.by_digest(digest) for digest in digests}
+    images = rooms.store.files.images([content.id for content in found.values() if content is not None])
     paths: dict[bytes, list[bytes]] = {}
     for image in images:
         paths.setdefault(image.content.digest, []).append(image.path)
@@ -97,7 +97,7 @@ def decisions_import(rooms: Rooms, request: Request) -> Reply:
     """Remember what the JSON lines in the blob say; what is known already stays as it is."""
     lines = [line for line in request.blob.split(b"\n") if line.strip()]
     decided = [_decision_from(line, number) for number, line in enumerate(lines, 1)]
-    return Reply({"read": len(decided), "added": rooms.store.put_decisions(decided)})
+    return Reply({"read": len(decided), "added": rooms.store.decisions.put(decided)})
 
 
 def _decision_from(line: bytes, number: int) -> Decision:
@@ -125,7 +125,7 @@ def _two_contents(rooms: Rooms, request: Request) -> tuple[Content, Content]:
 
 
 def _content_at(rooms: Rooms, path: bytes) -> Content:
-    content = rooms.store.content_at(path) or rooms.store.content_at(os.path.realpath(path))
+    content = rooms.store.contents.at_path(path) or rooms.store.contents.at_path(os.path.realpath(path))
     if content is None:
         raise NotFoundError(f"{os.fsdecode(path)}: is not indexed", hint="name two images of your albums")
     return content

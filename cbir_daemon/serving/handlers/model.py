@@ -16,16 +16,16 @@ FIT_NEWS_S = 0.5
 
 def model_show(rooms: Rooms, request: Request) -> Reply:
     """Return hyper-parameters and scores of the map in use."""
-    run = rooms.store.active_run()
+    run = rooms.store.runs.active()
     if run is None:
-        raise NotFoundError("there is no model", hint=why_no_model(rooms, rooms.store.coverage().contents))
-    coverage = rooms.store.coverage()
+        raise NotFoundError("there is no model", hint=why_no_model(rooms, rooms.store.positions.coverage().contents))
+    coverage = rooms.store.positions.coverage()
     return Reply({**_run_to_json(run), "projected_images": coverage.present + coverage.added})
 
 
 def model_history(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return every run, newest first."""
-    return paged("runs", (_run_to_json(run) for run in rooms.store.runs()))
+    return paged("runs", (_run_to_json(run) for run in rooms.store.runs.listed()))
 
 
 def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply]:

@@ -37,7 +37,7 @@ def hello(rooms: Rooms, methods: Iterable[str]) -> Reply:
 
 def status(rooms: Rooms, request: Request) -> Reply:
     """Return albums, counts, what is pending, the model, and how far it is from its next fit."""
-    counts, coverage, run = rooms.store.counts(), rooms.store.coverage(), rooms.store.active_run()
+    counts, coverage, run = rooms.store.files.counts(), rooms.store.positions.coverage(), rooms.store.runs.active()
     return Reply(
         {
             "version": __version__,
@@ -96,9 +96,9 @@ def fit_news(state: RefitState) -> Json:
 
 def albums_to_json(rooms: Rooms) -> list[Json]:
     """Return every album with its state and counts, and how it is watched."""
-    counts = rooms.store.counts_by_album()
+    counts = rooms.store.files.counts_by_album()
     listed: list[Json] = []
-    for album in rooms.store.albums():
+    for album in rooms.store.albums.listed():
         images, errors = counts.get(album.id, (0, 0))
         watching = rooms.albums.report(album)
         listed.append(
@@ -144,7 +144,7 @@ def why_no_model(rooms: Rooms, contents: int) -> str:
         return f"{contents} contents are too few for a map (model.min_images is {least}); vectors answer without it"
     if rooms.refit.state is not None:
         return "the first map is being fitted; vectors answer until it is there"
-    failed = next((run for run in rooms.store.runs() if run.outcome in ("failed", "set-aside")), None)
+    failed = next((run for run in rooms.store.runs.listed() if run.outcome in ("failed", "set-aside")), None)
     return failed.message if failed is not None else "no map was fitted yet; vectors answer without it"
 
 
@@ -154,6 +154,6 @@ def errors(rooms: Rooms, request: Request) -> Iterator[Reply]:
         "errors",
         (
             {"path": path_to_json(path), "code": code, "message": message}
-            for path, code, message in rooms.store.errors()
+            for path, code, message in rooms.store.files.errors()
         ),
     )

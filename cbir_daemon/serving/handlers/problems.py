@@ -62,7 +62,7 @@ def _disk(rooms: Rooms) -> Iterator[Problem]:
 
 
 def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
-    for run in rooms.store.resolve_runs():
+    for run in rooms.store.journal.runs():
         if run.is_open and now - run.changed_at > BROKEN_OFF_S:
             left = run.states.get("planned", 0) + run.states.get("begun", 0)
             yield Problem(
@@ -73,7 +73,7 @@ def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
 
 
 def _map(rooms: Rooms) -> Iterator[Problem]:
-    last = next((run for run in rooms.store.runs() if run.outcome in ("active", "failed")), None)
+    last = next((run for run in rooms.store.runs.listed() if run.outcome in ("active", "failed")), None)
     if last is not None and last.outcome == "failed" and rooms.refit.state is None:
         yield Problem(
             f"the last fit of the map failed: {last.message}",
@@ -87,7 +87,7 @@ def _map(rooms: Rooms) -> Iterator[Problem]:
 
 
 def _files(rooms: Rooms) -> Iterator[Problem]:
-    reasons = rooms.store.error_counts()
+    reasons = rooms.store.files.error_counts()
     waiting = sum(reasons.pop(code, 0) for code in reasons_healed_by(Heals.EXTRA))
     if waiting:
         yield _needs_extra(rooms, waiting)
@@ -103,7 +103,7 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
 
 
 def _needs_extra(rooms: Rooms, waiting: int) -> Problem:
-    messages = [rooms.store.error_messages(code) for code in reasons_healed_by(Heals.EXTRA)]
+    messages = [rooms.store.files.error_messages(code) for code in reasons_healed_by(Heals.EXTRA)]
     extras = ",".join(needed_extras([message for counted in messages for message in counted]))
     if not extras:
         return Problem(

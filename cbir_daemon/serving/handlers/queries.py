@@ -82,7 +82,7 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     facts = rooms.pool.read_image(_source(request))
     found = _search(rooms, facts, kind, limit)
     by_content: dict[int, list[Image]] = {}
-    for image in rooms.store.images([match.content_id for match in found]):
+    for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
     matches = [
         _Match(image, match)
@@ -112,7 +112,7 @@ def _source(request: Request) -> Path | bytes:
 def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Found]:
     """Return exact, then copies, then what resembles, each content once."""
     assert facts.vector is not None
-    same = rooms.store.content_by_digest(facts.digest)
+    same = rooms.store.contents.by_digest(facts.digest)
     exact = [] if same is None else [Found(same.id, Kind.EXACT, 1.0, 0.0)]
     if matching.is_plain(as_vectors([facts.vector])[0]):
         if not exact:

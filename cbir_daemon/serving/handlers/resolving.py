@@ -20,7 +20,7 @@ from cbir_daemon.watching import walk
 
 def resolve_start(rooms: Rooms, request: Request) -> Reply:
     """Write the tasks of the plan in the blob into the journal, those that may not be done as skipped."""
-    for run in rooms.store.resolve_runs():
+    for run in rooms.store.journal.runs():
         if run.is_open:
             raise InUseError(
                 f"resolve {run.id} was not finished",
@@ -34,13 +34,13 @@ def resolve_start(rooms: Rooms, request: Request) -> Reply:
     tasks = planned(lines, rooms.store, rooms.groups)
     if not tasks:
         raise BadRequestError("nothing is to be done in this plan", hint='lines with "action": "keep" change nothing')
-    return Reply({"run": rooms.store.start_resolve(tasks, time.time())})
+    return Reply({"run": rooms.store.journal.start(tasks, time.time())})
 
 
 def _check_folders(rooms: Rooms, lines: Sequence[Line]) -> None:
     """Refuse to move files to where they would be found as duplicates again."""
     rules = walk.Filter(rooms.config.watch.exclude, ())
-    roots = [album.path + b"/" for album in rooms.store.albums()]
+    roots = [album.path + b"/" for album in rooms.store.albums.listed()]
     for folder in {os.path.realpath(line.folder) + b"/" for line in lines if line.folder is not None}:
         for root in roots:
             if folder.startswith(root) and not rules.excludes(folder[len(root) :].rstrip(b"/")):
@@ -57,7 +57,7 @@ def resolve_note(rooms: Rooms, request: Request) -> Reply:
     state = params.choice("state", tuple(State))
     if state is None:
         raise BadRequestError("parameter 'state' is missing")
-    task = rooms.store.note_task(task_id, state, target, reason, time.time())
+    task = rooms.store.journal.note(task_id, state, target, reason, time.time())
     if task is None:
         raise NotFoundError(f"task {task_id} is in no journal", hint="`cbir resolve --list` shows the journals")
     if state in (State.DONE, State.UNDONE):
@@ -69,7 +69,7 @@ def resolve_note(rooms: Rooms, request: Request) -> Reply:
 def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return the tasks of a run, in the order of its plan."""
     run_id = Params(request.params).integer("run", 0)
-    tasks = rooms.store.resolve_tasks(run_id)
+    tasks = rooms.store.journal.tasks(run_id)
     if not tasks:
         raise NotFoundError(f"there is no resolve {run_id}", hint="`cbir resolve --list` shows them")
     return paged("tasks", map(_task_to_json, tasks), run=run_id)
@@ -95,7 +95,7 @@ def _task_to_json(task: ResolveTask) -> Json:
 
 def resolve_runs(rooms: Rooms, request: Request) -> Iterator[Reply]:
     """Return every run, newest first."""
-    return paged("runs", map(_run_to_json, rooms.store.resolve_runs()))
+    return paged("runs", map(_run_to_json, rooms.store.journal.runs()))
 
 
 def _run_to_json(run: ResolveRun) -> Json:

@@ -17,7 +17,7 @@ def is_busy(rooms: Rooms) -> bool:
 
 def summary(rooms: Rooms) -> str:
     """Return what is being done, or else what there is; and how many problems `cbir status` tells of."""
-    counts = rooms.store.counts()
+    counts = rooms.store.files.counts()
     parts = []
     if rooms.ingest.pending:
         parts.append(reading(rooms.ingest.progress) or f"{rooms.ingest.pending} paths to look at")
@@ -43,5 +43,5 @@ def reading(progress: Progress) -> str:
 
 
 def _map(rooms: Rooms) -> str:
-    run = rooms.store.active_run()
+    run = rooms.store.runs.active()
     return "no map" if run is None else f"map of {run.fitted_images}, trustworthiness {run.trustworthiness:.3f}"

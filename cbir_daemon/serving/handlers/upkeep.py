@@ -28,7 +28,7 @@ def settle(rooms: Rooms, request: Request) -> Reply:
         # Whoever sleeps until something changes looks again: time alone may have made a fit due.
         rooms.store.wake()
         rooms.stopping.wait(SETTLE_POLL_S)
-    counts = rooms.store.counts()
+    counts = rooms.store.files.counts()
     return Reply({"clock": rooms.store.clock, "images": counts.images, "errors": counts.errors})
 
 
@@ -48,7 +48,7 @@ def scan(rooms: Rooms, request: Request) -> Reply:
     """Look again now."""
     params = Params(request.params)
     path = params.maybe_path("path")
-    roots = [album.path for album in rooms.store.albums()]
+    roots = [album.path for album in rooms.store.albums.listed()]
     if path is not None:
         path = os.path.realpath(path)
         if not any(path == root or path.startswith(root + b"/") or root.startswith(path + b"/") for root in roots):

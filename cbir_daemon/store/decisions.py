@@ -1,0 +1,42 @@
+"""Rows of decisions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from cbir_daemon.store.records import Decision
+from cbir_daemon.store.table import Table, reads, writes
+
+
+class Decisions(Table):
+    """Pairs of contents that somebody said are no duplicates, or both wanted."""
+
+    @reads
+    def listed(self, connection: sqlite3.Connection) -> list[Decision]:
+        """Return every decision, oldest first."""
+        rows = connection.execute("SELECT digest, other_digest, decided_at FROM decision ORDER BY decided_at, 1, 2")
+        return [Decision(*row) for row in rows]
+
+    @writes(ticks=True)
+    def put(self, connection: sqlite3.Connection, decided: Iterable[Decision]) -> int:
+        """Write decisions that are not known yet; return how many those are."""
+        cursor = connection.executemany(
+            "INSERT OR IGNORE INTO decision VALUES (min(?1, ?2), max(?1, ?2), ?3)",
+            [(decision.digest, decision.other_digest, decision.decided_at) for decision in decided],
+        )
+        return cursor.rowcount
+
+    @writes(ticks=True)
+    def dismiss(self, connection: sqlite3.Connection, digest: bytes, other: bytes, now: float) -> bool:
+        """Remember that two contents are no duplicates; False when that was known."""
+        first, second = sorted((digest, other))
+        cursor = connection.execute("INSERT OR IGNORE INTO decision VALUES (?, ?, ?)", (first, second, now))
+        return cursor.rowcount > 0
+
+    @writes(ticks=True)
+    def undismiss(self, connection: sqlite3.Connection, digest: bytes, other: bytes) -> bool:
+        """Forget such a decision; False when there was none."""
+        first, second = sorted((digest, other))
+        cursor = connection.execute("DELETE FROM decision WHERE digest = ? AND other_digest = ?", (first, second))
+        return cursor.rowcount > 0

@@ -1,0 +1,299 @@
+"""Rows of files: how a batch of changes becomes rows, and how images are read back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+
+from cbir_daemon.records import EXTRACTOR, SIZE_UNKNOWN, FileState, Heals, reasons_healed_by
+from cbir_daemon.store import clock
+from cbir_daemon.store.contents import drop_orphans
+from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, Gone, Image, Indexed, Moved
+from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
+
+# Of what heals without a change of the file, size, mtime and inode say nothing: it differs from its row until it was
+# read.  Only the words of our own table become part of the statement.
+_HEALS_UNCHANGED = ", ".join(f"'{code}'" for code in sorted(reasons_healed_by(Heals.RIGHTS, Heals.PAUSE)))
+_STATE = f"iif(error_code IN ({_HEALS_UNCHANGED}), {SIZE_UNKNOWN}, size_bytes), mtime_ns, inode, device"
+
+_IMAGE_SQL = """
+SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
+       file.device, album.state = 'missing', file.since,
+       content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format,
+       content.taken, content.picture
+FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
+"""
+
+
+class Files(Table):
+    """Files of albums, each with its content or with the reason why it could not be read."""
+
+    @writes(ticks=True)
+    def apply(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> Applied:
+        """Write a batch of changes in one commit: a file row is never without its content and vector (invariant I1)."""
+        clock_value = clock.value(connection)
+        albums = {row[0] for row in connection.execute("SELECT id FROM album")}
+        # An album may have been removed while its files were read.
+        standing = [change for change in changes if change.album_id in albums]
+        _lift(connection, [change for change in standing if isinstance(change, Moved)])
+        added: dict[int, bytes] = {}
+        again: list[Indexed] = []
+        touched: set[int] = set()
+        for change in standing:
+            match change:
+                case Indexed():
+                    content_id = _content(connection, change, added)
+                    if content_id is None:
+                        again.append(change)
+                    else:
+                        touched |= _put_file(connection, change, content_id, clock_value)
+                case Failed():
+                    touched |= _put_file(connection, change, None, clock_value)
+                case Moved():
+                    touched |= _move(connection, change)
+                case Gone():
+                    touched |= _forget(connection, change)
+        gone = drop_orphans(connection, touched)
+        return Applied(
+            clock_value,
+            tuple((content_id, vector) for content_id, vector in added.items() if content_id not in gone),
+            tuple(content_id for content_id in gone if content_id not in added),
+            tuple(again),
+        )
+
+    # Two names of a file on one disk are a hard link, and such a copy wins no space.
+    @writes(ticks=True)
+    def put_devices(self, connection: sqlite3.Connection, album_id: int, devices: Mapping[bytes, int]) -> None:
+        """Write on which disk some of an album's files are."""
+        connection.executemany(
+            "UPDATE file SET device = ? WHERE album_id = ? AND path = ?",
+            [(device, album_id, path) for path, device in devices.items()],
+        )
+
+    # Only walks compare the size of a file that could not be read.
+    @writes(ticks=False)
+    def forget_states(self, connection: sqlite3.Connection, code: str, but: Iterable[str]) -> int:
+        """Let the next walk read files again that failed by `code`, with other messages than these; return how many.
+
+        Their rows get a size that no file has.
+        """
+        messages = list(but)
+        marks = placeholders(len(messages))
+        return connection.execute(
+            f"UPDATE file SET size_bytes = {SIZE_UNKNOWN} WHERE error_code = ? AND error_message NOT IN ({marks})",  # noqa: S608 -- marks
+            (code, *messages),
+        ).rowcount
+
+    @reads
+    def states(self, connection: sqlite3.Connection, album_id: int, below: bytes = b"") -> dict[bytes, FileState]:
+        """Return path -> state of the album's file rows at or below a relative path; b"" is the whole album."""
+        where, bounds = "album_id = ?", (album_id,)
+        if below:
+            where += " AND (path = ? OR (path >= ? AND path < ?))"
+            bounds += (below, below + b"/", below + b"0")  # type: ignore[assignment]
+        rows = connection.execute(f"SELECT path, {_STATE} FROM file WHERE {where}", bounds)  # noqa: S608 -- fixed texts
+        return {path: FileState(size, mtime, inode, device) for path, size, mtime, inode, device in rows}
+
+    @reads
+    def same_inode(self, connection: sqlite3.Connection, state: FileState) -> list[tuple[int, bytes]]:
+        """Return (file id, absolute path) of the readable files with this very size, mtime and inode on this disk.
+
+        Rows whose disk is not known count as on this one, and so does every row for a state without one.
+        """
+        rows = connection.execute(
+            "SELECT file.id, album.path, file.path FROM file JOIN album ON album.id = file.album_id"
+            " WHERE file.inode = ?1 AND file.size_bytes = ?2 AND file.mtime_ns = ?3 AND file.content_id IS NOT NULL"
+            " AND (file.device = ?4 OR 0 IN (file.device, ?4))",
+            (state.inode, state.size_bytes, state.mtime_ns, state.device),
+        )
+        return [(file_id, root + b"/" + path) for file_id, root, path in rows]
+
+    @reads
+    def indexed_inodes(self, connection: sqlite3.Connection, inodes: Sequence[int]) -> set[int]:
+        """Return which of some inodes a readable file had when it was read, on whatever disk."""
+        found: set[int] = set()
+        for chunk in in_chunks(inodes):
+            marks = placeholders(len(chunk))
+            query = f"SELECT inode FROM file WHERE inode IN ({marks}) AND content_id IS NOT NULL"  # noqa: S608 -- marks
+            found.update(inode for (inode,) in connection.execute(query, chunk))
+        return found
+
+    @reads
+    def images(self, connection: sqlite3.Connection, content_ids: Sequence[int]) -> list[Image]:
+        """Return the files of these contents, in order of content and path."""
+        found: list[Image] = []
+        for chunk in in_chunks(content_ids):
+            rows = connection.execute(
+                f"{_IMAGE_SQL} WHERE file.content_id IN ({placeholders(len(chunk))})"
+                " ORDER BY file.content_id, album.path, file.path",
+                chunk,
+            )
+            found.extend(_image(row) for row in rows)
+        return found
+
+    @reads
+    def images_at(self, connection: sqlite3.Connection, paths: Iterable[bytes]) -> dict[bytes, Image]:
+        """Return absolute path -> image, for those paths that are indexed and readable."""
+        found: dict[bytes, Image] = {}
+        for path in paths:
+            # Joining two BLOBs in SQL gives TEXT, which equals no BLOB.
+            row = connection.execute(
+                f"{_IMAGE_SQL} WHERE CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
+                " AND file.path = substr(?1, length(album.path) + 2)",
+                (path,),
+            ).fetchone()
+            if row is not None:
+                found[path] = _image(row)
+        return found
+
+    @reads
+    def images_due(self, connection: sqlite3.Connection, limit: int) -> list[Image]:
+        """Return files of which it is not decided whether they raise an alert, of contents that were looked up."""
+        rows = connection.execute(
+            f"{_IMAGE_SQL} WHERE file.alert_due = 1 AND content.matched = 1 ORDER BY file.id LIMIT ?", (limit,)
+        )
+        return [_image(row) for row in rows]
+
+    @reads
+    def counts(self, connection: sqlite3.Connection) -> Counts:
+        """Count images, errors, contents, and what is still to be done."""
+        images_, errors = connection.execute("SELECT count(content_id), count(error_code) FROM file").fetchone()
+        contents = connection.execute("SELECT count(*) FROM content").fetchone()[0]
+        unmatched = connection.execute("SELECT count(*) FROM content WHERE matched = 0").fetchone()[0]
+        due = connection.execute("SELECT count(*) FROM file WHERE alert_due = 1").fetchone()[0]
+        return Counts(images_, errors, contents, unmatched, due)
+
+    @reads
+    def counts_by_album(self, connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
+        """Return album id -> (images, errors); albums without a file row are left out."""
+        rows = connection.execute("SELECT album_id, count(content_id), count(error_code) FROM file GROUP BY album_id")
+        return {album_id: (readable, errors) for album_id, readable, errors in rows}
+
+    @reads
+    def errors(self, connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
+        """Return (absolute path, code, message) of every file that could not be read, in order of path."""
+        rows = connection.execute(
+            "SELECT album.path, file.path, file.error_code, file.error_message"
+            " FROM file JOIN album ON album.id = file.album_id WHERE file.error_code IS NOT NULL"
+            " ORDER BY album.path, file.path"
+        )
+        return [(root + b"/" + path, code, message) for root, path, code, message in rows]
+
+    @reads
+    def error_counts(self, connection: sqlite3.Connection) -> dict[str, int]:
+        """Return code -> number of files that could not be read for that reason."""
+        return dict(
+            connection.execute("SELECT error_code, count(*) FROM file WHERE error_code IS NOT NULL GROUP BY error_code")
+        )
+
+    @reads
+    def error_messages(self, connection: sqlite3.Connection, code: str) -> dict[str, int]:
+        """Return message -> number of files that could not be read for the reason `code`."""
+        rows = connection.execute("SELECT error_message, count(*) FROM file WHERE error_code = ? GROUP BY 1", (code,))
+        return dict(rows.fetchall())
+
+
+def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, bytes]) -> int | None:
+    """Return the id of the content that was read, noted in `added` when it is new; None when its vector is missing."""
+    facts = change.facts
+    row = connection.execute("SELECT id FROM content WHERE digest = ?", (facts.digest,)).fetchone()
+    if row is not None:
+        return int(row[0])
+    if facts.vector is None:
+        return None
+    cursor = connection.execute(
+        "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format, taken, checksum)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, crc32(?3))",
+        (
+            facts.digest,
+            EXTRACTOR,
+            facts.vector,
+            change.state.size_bytes,
+            facts.width_px,
+            facts.height_px,
+            facts.format,
+            facts.taken,
+        ),
+    )
+    assert cursor.lastrowid is not None
+    added[cursor.lastrowid] = facts.vector
+    return cursor.lastrowid
+
+
+def _put_file(
+    connection: sqlite3.Connection, change: Indexed | Failed, content_id: int | None, clock_value: int
+) -> set[int]:
+    """Write one file row and return the content it had before, when that was another."""
+    row = connection.execute(
+        "SELECT content_id FROM file WHERE album_id = ? AND path = ?", (change.album_id, change.path)
+    ).fetchone()
+    before = None if row is None else row[0]
+    code, message = (None, None) if isinstance(change, Indexed) else (change.unreadable.code, change.unreadable.message)
+    connection.execute(
+        """
+        INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, device,
+                          content_id, error_code, error_message, alert_due, since)
+        VALUES (:album, :path, :size, :mtime, :inode, :device, :content, :code, :message,
+                :content IS NOT NULL AND (SELECT baseline FROM album WHERE id = :album), :clock)
+        ON CONFLICT (album_id, path) DO UPDATE SET
+            size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+            device = excluded.device,
+            -- A file that was only touched is no news.
+            alert_due = iif(file.content_id IS excluded.content_id, file.alert_due, excluded.alert_due),
+            since = iif(file.content_id IS excluded.content_id, file.since, excluded.since),
+            content_id = excluded.content_id, error_code = excluded.error_code, error_message = excluded.error_message
+        """,
+        {
+            "album": change.album_id,
+            "path": change.path,
+            "size": change.state.size_bytes,
+            "mtime": change.state.mtime_ns,
+            "inode": change.state.inode,
+            "device": change.state.device,
+            "content": content_id,
+            "code": code,
+            "message": message,
+            "clock": clock_value,
+        },
+    )
+    return {before} if before is not None and before != content_id else set()
+
+
+def _lift(connection: sqlite3.Connection, moves: Iterable[Moved]) -> None:
+    """Take all rows that move away from their paths first: names may be swapped, or handed on in a ring."""
+    # No file has a zero byte in its name.
+    connection.executemany(
+        "UPDATE file SET path = ? WHERE id = ?", [(b"\0%d" % move.file_id, move.file_id) for move in moves]
+    )
+
+
+def _move(connection: sqlite3.Connection, change: Moved) -> set[int]:
+    if connection.execute("SELECT 1 FROM file WHERE id = ?", (change.file_id,)).fetchone() is None:
+        return set()
+    replaced = connection.execute(
+        "DELETE FROM file WHERE album_id = ? AND path = ? AND id != ? RETURNING content_id",
+        (change.album_id, change.path, change.file_id),
+    ).fetchall()
+    connection.execute(
+        "UPDATE file SET album_id = ?, path = ? WHERE id = ?", (change.album_id, change.path, change.file_id)
+    )
+    return {row[0] for row in replaced if row[0] is not None}
+
+
+def _forget(connection: sqlite3.Connection, change: Gone) -> set[int]:
+    # Below a folder: every path from "folder/" up to, not including, "folder0" ("0" follows "/").
+    rows = connection.execute(
+        "DELETE FROM file WHERE album_id = ? AND (path = ? OR (? AND path >= ? AND path < ?)) RETURNING content_id",
+        (change.album_id, change.path, change.below, change.path + b"/", change.path + b"0"),
+    ).fetchall()
+    return {row[0] for row in rows if row[0] is not None}
+
+
+def _image(
+    row: tuple[
+        int, int, bytes, bytes, int, int, int, int, int, int, int, bytes, int, int, int, str, str | None, float | None
+    ],
+) -> Image:
+    file_id, album_id, root, path, size, mtime, inode, device, missing, since, *_ = row
+    state = FileState(size, mtime, inode, device)
+    return Image(file_id, album_id, root + b"/" + path, state, bool(missing), Content(*row[10:]), since)

@@ -1,0 +1,112 @@
+"""Rows of pairs, and which contents have been looked up."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from cbir_daemon.records import Transform
+from cbir_daemon.store.records import Pair, Sighting
+from cbir_daemon.store.table import Table, reads, writes
+from cbir_daemon.store.works import write_sightings
+
+NOTHING: Mapping[int, float] = MappingProxyType({})
+
+
+class Pairs(Table):
+    """Contents that were found to be copies of each other."""
+
+    @reads
+    def unmatched(self, connection: sqlite3.Connection, limit: int, after: int = 0) -> list[tuple[int, bytes]]:
+        """Return (content id, vector) of contents above the id `after` that have not been looked up, in order of id."""
+        return connection.execute(
+            "SELECT id, vector FROM content WHERE matched = 0 AND id > ? ORDER BY id LIMIT ?", (after, limit)
+        ).fetchall()
+
+    @reads
+    def unmatched_count(self, connection: sqlite3.Connection, after: int) -> int:
+        """Return how many contents above `after` have not been looked up."""
+        row = connection.execute("SELECT count(*) FROM content WHERE matched = 0 AND id > ?", (after,)).fetchone()
+        return int(row[0])
+
+    @reads
+    def pass_bound(self, connection: sqlite3.Connection) -> int:
+        """Return the highest content id of those that are looked up among each other; 0 for none."""
+        return int(connection.execute("SELECT bound FROM pass").fetchone()[0])
+
+    @writes(ticks=True)
+    def start_pass(self, connection: sqlite3.Connection, newest_id: int) -> None:
+        """Have all contents up to `newest_id` looked up among each other, also those that were looked up before."""
+        connection.execute("UPDATE pass SET bound = ?", (newest_id,))
+        connection.execute("UPDATE content SET matched = 0 WHERE matched = 1 AND id <= ?", (newest_id,))
+
+    @writes(ticks=True)
+    def put_matched(
+        self,
+        connection: sqlite3.Connection,
+        content_ids: Sequence[int],
+        pairs: Sequence[Pair],
+        pictures: Mapping[int, float] = NOTHING,
+        sightings: Sequence[Sighting] = (),
+    ) -> None:
+        """Write what the lookup of some contents found, and by content id what share of their areas is picture.
+
+        The files of a content in which a work of the watch list was not seen before are to be told.
+        """
+        connection.executemany(
+            "UPDATE content SET picture = ? WHERE id = ?",
+            [(share, content_id) for content_id, share in pictures.items()],
+        )
+        connection.executemany(
+            "UPDATE content SET matched = 1 WHERE id = ?", [(content_id,) for content_id in content_ids]
+        )
+        # A content may have gone since it was found: its pairs go with it.
+        connection.executemany(
+            "INSERT OR REPLACE INTO pair"
+            " (content_id, other_id, score, overlap, other_overlap, flip, turn, angle, invert)"
+            " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+            " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?1) AND EXISTS (SELECT 1 FROM content WHERE id = ?2)",
+            [_pair_row(pair) for pair in pairs],
+        )
+        write_sightings(connection, sightings, tell=True)
+
+    @reads
+    def listed(self, connection: sqlite3.Connection, content_id: int | None = None) -> list[Pair]:
+        """Return all pairs, or those of one content, without the dismissed ones, best first."""
+        rows = connection.execute(
+            """
+            SELECT pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap,
+                   pair.flip, pair.turn, pair.angle, pair.invert FROM pair
+            JOIN content AS first ON first.id = pair.content_id JOIN content AS other ON other.id = pair.other_id
+            WHERE (?1 IS NULL OR pair.content_id = ?1 OR pair.other_id = ?1) AND NOT EXISTS (
+                SELECT 1 FROM decision WHERE digest = min(first.digest, other.digest)
+                                         AND other_digest = max(first.digest, other.digest))
+            ORDER BY pair.score DESC, pair.content_id, pair.other_id
+            """,
+            (content_id,),
+        )
+        return [_pair(*row) for row in rows]
+
+
+def _pair_row(pair: Pair) -> tuple[object, ...]:
+    done = pair.transform
+    how = (None,) * 4 if done is None else (done.flip, done.turn, done.angle, done.invert)
+    return (pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap, *how)
+
+
+def _pair(
+    content_id: int,
+    other_id: int,
+    score: float,
+    overlap: float | None,
+    other_overlap: float | None,
+    flip: int | None,
+    turn: int | None,
+    angle: float | None,
+    invert: int | None,
+) -> Pair:
+    transform = None
+    if turn is not None and angle is not None:
+        transform = Transform(bool(flip), turn, angle, bool(invert))
+    return Pair(content_id, other_id, score, overlap, other_overlap, transform)

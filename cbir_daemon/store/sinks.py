@@ -1,0 +1,44 @@
+"""Rows of sinks: how far each place is to which alerts go."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from cbir_daemon.store.records import SinkState
+from cbir_daemon.store.table import Table, reads, writes
+
+
+class Sinks(Table):
+    """Places to which alerts go."""
+
+    @writes(ticks=True)
+    def open(self, connection: sqlite3.Connection, names: Sequence[str]) -> None:
+        """Forget the sinks that are not in use any more; one that is new has the alerts from now on."""
+        listed = json.dumps(list(names))
+        connection.execute("DELETE FROM sink WHERE name NOT IN (SELECT value FROM json_each(?))", (listed,))
+        connection.execute(
+            "INSERT OR IGNORE INTO sink (name, delivered_id)"
+            " SELECT value, (SELECT coalesce(max(id), 0) FROM alert) FROM json_each(?)",
+            (listed,),
+        )
+
+    @reads
+    def states(self, connection: sqlite3.Connection) -> dict[str, SinkState]:
+        """Return name -> how far it is, of every sink in use."""
+        rows = connection.execute("SELECT name, delivered_id, trying_id, sent_at FROM sink")
+        return {name: SinkState(*state) for name, *state in rows}
+
+    # After a restart the same message is sent again; what waits is counted from the last message that ended.
+    @writes(ticks=False)
+    def begin_message(self, connection: sqlite3.Connection, name: str, last_id: int) -> None:
+        """Write that a message is under way that ends with this alert."""
+        connection.execute("UPDATE sink SET trying_id = ? WHERE name = ?", (last_id, name))
+
+    @writes(ticks=True)
+    def end_message(self, connection: sqlite3.Connection, name: str, last_id: int, now: float) -> None:
+        """Write that a sink has had the message that ends with this alert."""
+        connection.execute(
+            "UPDATE sink SET delivered_id = ?, trying_id = NULL, sent_at = ? WHERE name = ?", (last_id, now, name)
+        )

@@ -1,0 +1,98 @@
+"""What the objects of the tables share: a method either reads, or writes and says whether it raises the clock.
+
+In: methods that take a connection.  Out: methods that take none, each run in a transaction of its own.  Never here:
+what a row means.
+
+A method that writes may not call another one, which would wait for the writer thread on the writer thread: what several
+of them do is a function that takes the connection, as `write_alerts`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+
+from cbir_daemon.store.clock import Clock, tick
+from cbir_daemon.store.database import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound="Table")
+
+# SQLite's default limit is 32 766 bound variables in one statement.
+VARIABLES = 10_000
+
+
+class Table:
+    """Questions to some rows of the index, and changes of them.
+
+    Parameters
+    ----------
+    database : Database
+        Shared by all tables.
+    clock : Clock
+        Raised by each change that an answer shows.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+
+Method = Callable[Concatenate[S, sqlite3.Connection, P], T]
+Bound = Callable[Concatenate[S, P], T]
+
+
+def reads(question: Method[S, P, T]) -> Bound[S, P, T]:
+    """Let a method read one state of the index; it may be called from any thread."""
+
+    @functools.wraps(question)
+    def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._database.read() as connection:
+            return question(self, connection, *args, **kwargs)
+
+    return read
+
+
+def writes(*, ticks: bool) -> Callable[[Method[S, P, T]], Bound[S, P, T]]:
+    """Let a method write one transaction on the writer thread; it may be called from any other.
+
+    Parameters
+    ----------
+    ticks : bool
+        Whether the change raises the clock and wakes those who wait for a change.  Only a change that no answer shows
+        may leave the clock; a comment above the decorator says why.
+    """
+
+    def decorated(change: Method[S, P, T]) -> Bound[S, P, T]:
+        @functools.wraps(change)
+        def silent(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            return self._database.write(lambda connection: change(self, connection, *args, **kwargs))
+
+        @functools.wraps(change)
+        def ticking(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            def with_tick(connection: sqlite3.Connection) -> tuple[T, int]:
+                value = tick(connection)
+                return change(self, connection, *args, **kwargs), value
+
+            result, value = self._database.write(with_tick)
+            self._clock.advance(value)
+            return result
+
+        method = ticking if ticks else silent
+        vars(method)["ticks"] = ticks  # A test tries every change by it.
+        return method
+
+    return decorated
+
+
+def in_chunks(values: Sequence[T], size: int = VARIABLES) -> Iterator[Sequence[T]]:
+    """Cut `values` so that each piece fits into one statement."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def placeholders(count: int) -> str:
+    """Return `count` question marks for an IN (...)."""
+    return ",".join("?" * count)
