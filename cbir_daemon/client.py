@@ -1,8 +1,9 @@
 """The Python client: one method for each of the daemon's.
 
-In: a socket path.  Out: the answers as dictionaries, as they travel.  Never here: numpy, SQLite, printing.
+In: a socket path.  Out: the answers as they travel.  Never here: numpy, SQLite, printing.
 
-A client speaks to one daemon over one connection and is used by one thread.
+A client speaks to one daemon over one connection and is used by one thread.  An answer is said to be of its type in
+`protocol.answers` and not held against it: a daemon of a later release may tell more.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from cbir_daemon.errors import ForbiddenError, ProtocolError, TimedOutError, UnavailableError
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
 from cbir_daemon.protocol.messages import VERSION, Json, Request, error_from, path_to_json
+
+if TYPE_CHECKING:
+    from cbir_daemon.protocol import answers
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BLOB_BYTES = 256 * 1024 * 1024
@@ -63,9 +67,9 @@ class Client:
 
     # -- methods -----------------------------------------------------------------------------------------------------
 
-    def hello(self) -> Json:
+    def hello(self) -> answers.Hello:
         """Return versions, methods and capabilities of the daemon."""
-        return self._ask("hello")
+        return cast("answers.Hello", self._ask("hello"))
 
     def query(
         self,
@@ -75,7 +79,7 @@ class Client:
         kind: str | None = None,
         min_score: float = 0.0,
         explain: bool = False,
-    ) -> Json:
+    ) -> answers.Query:
         """Return what in the albums is, copies or resembles an image.
 
         Parameters
@@ -92,38 +96,40 @@ class Client:
             Whether each match tells how it was verified.
         """
         params = {"limit": limit, "kind": kind, "min_score": min_score, "explain": explain}
-        return self._ask("query", *_image(params, image))
+        return cast("answers.Query", self._ask("query", *_image(params, image)))
 
     def sheet(self, image: Path | bytes, *, limit: int = 10, kind: str | None = None, min_score: float = 0.0) -> bytes:
         """Return a PNG of an image and its matches, each with kind and score; parameters as for `query`."""
         params, blob = _image({"limit": limit, "kind": kind, "min_score": min_score}, image)
         return self._exchange("sheet", params, blob).blob
 
-    def status(self) -> Json:
+    def status(self) -> answers.Status:
         """Return albums, counts, what is pending, the model and how far the map is from its next fit."""
-        return self._ask("status")
+        return cast("answers.Status", self._ask("status"))
 
-    def settle(self, timeout_s: float = 600.0) -> Json:
+    def settle(self, timeout_s: float = 600.0) -> answers.Settled:
         """Wait until all that was on disk is indexed, alerts are written, and no fit is due or running."""
-        return self._ask("settle", {"timeout_s": timeout_s})
+        return cast("answers.Settled", self._ask("settle", {"timeout_s": timeout_s}))
 
-    def scan(self, path: Path | None = None, *, accept_losses: bool = False) -> Json:
+    def scan(self, path: Path | None = None, *, accept_losses: bool = False) -> answers.Scan:
         """Look again now, at all albums or at and below `path`."""
-        return self._ask("scan", {"path": _path(path), "accept_losses": accept_losses})
+        return cast("answers.Scan", self._ask("scan", {"path": _path(path), "accept_losses": accept_losses}))
 
-    def album_add(self, path: Path) -> Json:
+    def album_add(self, path: Path) -> answers.AlbumAdded:
         """Watch a folder from now on."""
-        return self._ask("album_add", {"path": _path(path)})
+        return cast("answers.AlbumAdded", self._ask("album_add", {"path": _path(path)}))
 
-    def album_remove(self, path: Path) -> Json:
+    def album_remove(self, path: Path) -> answers.AlbumRemoved:
         """Forget a folder; its files stay where they are."""
-        return self._ask("album_remove", {"path": _path(path)})
+        return cast("answers.AlbumRemoved", self._ask("album_remove", {"path": _path(path)}))
 
-    def album_list(self) -> Json:
+    def album_list(self) -> answers.AlbumList:
         """Return the watched folders."""
-        return self._ask("album_list")
+        return cast("answers.AlbumList", self._ask("album_list"))
 
-    def duplicates(self, *, kind: str | None = None, album: Path | None = None, across: bool = False) -> Json:
+    def duplicates(
+        self, *, kind: str | None = None, album: Path | None = None, across: bool = False
+    ) -> answers.Duplicates:
         """Return groups of images that show the same, each with the one to keep.
 
         Parameters
@@ -135,51 +141,59 @@ class Client:
         across : bool
             Only groups with images of more than one album.
         """
-        return self._pages("groups", "duplicates", {"kind": kind, "album": _path(album), "across": across})
+        return cast(
+            "answers.Duplicates",
+            self._pages("groups", "duplicates", {"kind": kind, "album": _path(album), "across": across}),
+        )
 
-    def dismiss(self, first: Path, other: Path) -> Json:
+    def dismiss(self, first: Path, other: Path) -> answers.Changed:
         """Remember for ever that two images are no duplicates."""
-        return self._ask("dismiss", {"first": _path(first), "other": _path(other)})
+        return cast("answers.Changed", self._ask("dismiss", {"first": _path(first), "other": _path(other)}))
 
-    def undismiss(self, first: Path, other: Path) -> Json:
+    def undismiss(self, first: Path, other: Path) -> answers.Changed:
         """Forget that two images are no duplicates."""
-        return self._ask("undismiss", {"first": _path(first), "other": _path(other)})
+        return cast("answers.Changed", self._ask("undismiss", {"first": _path(first), "other": _path(other)}))
 
-    def decisions(self) -> Json:
+    def decisions(self) -> answers.Decisions:
         """Return what was dismissed, oldest first."""
-        return self._pages("decisions", "decisions", {})
+        return cast("answers.Decisions", self._pages("decisions", "decisions", {}))
 
-    def decisions_import(self, lines: bytes) -> Json:
+    def decisions_import(self, lines: bytes) -> answers.DecisionsImported:
         """Remember decisions, one JSON document a line."""
-        return self._ask("decisions_import", blob=lines)
+        return cast("answers.DecisionsImported", self._ask("decisions_import", blob=lines))
 
-    def resolve_start(self, plan: bytes) -> Json:
+    def resolve_start(self, plan: bytes) -> answers.ResolveStarted:
         """Write the tasks of a plan into the journal and return the number of the run."""
-        return self._ask("resolve_start", blob=plan)
+        return cast("answers.ResolveStarted", self._ask("resolve_start", blob=plan))
 
-    def resolve_note(self, task: int, state: str, *, target: bytes | None = None, reason: str = "") -> Json:
+    def resolve_note(
+        self, task: int, state: str, *, target: bytes | None = None, reason: str = ""
+    ) -> answers.ResolveNoted:
         """Write a task of the journal as it is from now on; returns when it is there."""
         place = None if target is None else path_to_json(target)
-        return self._ask("resolve_note", {"task": task, "state": state, "target": place, "reason": reason})
+        return cast(
+            "answers.ResolveNoted",
+            self._ask("resolve_note", {"task": task, "state": state, "target": place, "reason": reason}),
+        )
 
-    def resolve_tasks(self, run: int) -> Json:
+    def resolve_tasks(self, run: int) -> answers.ResolveTasks:
         """Return the tasks of a run of the journal."""
-        return self._pages("tasks", "resolve_tasks", {"run": run})
+        return cast("answers.ResolveTasks", self._pages("tasks", "resolve_tasks", {"run": run}))
 
-    def resolve_runs(self) -> Json:
+    def resolve_runs(self) -> answers.ResolveRuns:
         """Return every run of the journal, newest first."""
-        return self._pages("runs", "resolve_runs", {})
+        return cast("answers.ResolveRuns", self._pages("runs", "resolve_runs", {}))
 
-    def alerts(self, *, since: int = 0, follow: bool = False) -> Iterator[Json]:
+    def alerts(self, *, since: int = 0, follow: bool = False) -> Iterator[answers.Alert]:
         """Yield alerts with an id above `since`; with `follow` without end, each as it comes."""
         for message in self._stream("alerts", {"since": since, "follow": follow}):
-            yield from message["alerts"]
+            yield from cast("answers.Alerts", message)["alerts"]
 
-    def alerts_test(self, sink: str) -> Json:
+    def alerts_test(self, sink: str) -> answers.AlertsTested:
         """Send a test message through one place that alerts can go to."""
-        return self._ask("alerts_test", {"sink": sink})
+        return cast("answers.AlertsTested", self._ask("alerts_test", {"sink": sink}))
 
-    def watch_add(self, image: Path | bytes, *, name: str = "") -> Json:
+    def watch_add(self, image: Path | bytes, *, name: str = "") -> answers.WatchAdded:
         """Put a picture on the watch list, and return in which files of the albums it is now.
 
         Parameters
@@ -190,33 +204,34 @@ class Client:
             What alerts call it; the file's own name when empty.
         """
         params, blob = _image({"name": name}, image)
-        return self._ask("watch_add", params, blob)
+        return cast("answers.WatchAdded", self._ask("watch_add", params, blob))
 
-    def watch_remove(self, name: str) -> Json:
+    def watch_remove(self, name: str) -> answers.WatchRemoved:
         """Take a picture off the watch list."""
-        return self._ask("watch_remove", {"name": name})
+        return cast("answers.WatchRemoved", self._ask("watch_remove", {"name": name}))
 
-    def watch_list(self) -> Json:
+    def watch_list(self) -> answers.WatchList:
         """Return the watch list, oldest first."""
-        return self._pages("works", "watch_list", {})
+        return cast("answers.WatchList", self._pages("works", "watch_list", {}))
 
-    def model_show(self) -> Json:
+    def model_show(self) -> answers.ModelShown:
         """Return the hyper-parameters and scores of the map in use."""
-        return self._ask("model_show")
+        return cast("answers.ModelShown", self._ask("model_show"))
 
-    def model_fit(self) -> Iterator[Json]:
+    def model_fit(self) -> Iterator[answers.ModelFit]:
         """Tune and fit now; yield progress, and last the run."""
-        yield from self._stream("model_fit", {})
+        for message in self._stream("model_fit", {}):
+            yield cast("answers.ModelFit", message)
 
-    def model_cancel(self) -> Json:
+    def model_cancel(self) -> answers.ModelCancelled:
         """End the running fit."""
-        return self._ask("model_cancel")
+        return cast("answers.ModelCancelled", self._ask("model_cancel"))
 
-    def model_history(self) -> Json:
+    def model_history(self) -> answers.ModelHistory:
         """Return every run, newest first."""
-        return self._pages("runs", "model_history", {})
+        return cast("answers.ModelHistory", self._pages("runs", "model_history", {}))
 
-    def map(self, *, form: str = "png", size_px: int = 2400) -> Iterator[tuple[Json, bytes]]:
+    def map(self, *, form: str = "png", size_px: int = 2400) -> Iterator[tuple[answers.MapPart, bytes]]:
         """Draw the collection; yield each answer with its blob.
 
         Parameters
@@ -227,15 +242,15 @@ class Client:
             Longer side of the picture.
         """
         for frame in self._frames_of("map", {"form": form, "size_px": size_px}):
-            yield frame.message["ok"], frame.blob
+            yield cast("answers.MapPart", frame.message["ok"]), frame.blob
 
-    def errors(self) -> Json:
+    def errors(self) -> answers.Errors:
         """Return the files that could not be read, and why."""
-        return self._pages("errors", "errors", {})
+        return cast("answers.Errors", self._pages("errors", "errors", {}))
 
-    def backup(self, target: Path) -> Json:
+    def backup(self, target: Path) -> answers.Backup:
         """Write a consistent copy of the index to a new file."""
-        return self._ask("backup", {"path": _path(target)})
+        return cast("answers.Backup", self._ask("backup", {"path": _path(target)}))
 
     # -- exchange ----------------------------------------------------------------------------------------------------
 
@@ -249,8 +264,8 @@ class Client:
 
     def _pages(self, name: str, method: str, params: Json) -> Json:
         """Return a long answer whole: the first of its messages, with the rows of all under `name`."""
-        first, *others = self._stream(method, params)
-        for page in others:
+        first, *pages = self._stream(method, params)
+        for page in pages:
             first[name] += page[name]
         return first
 
@@ -268,8 +283,8 @@ class Client:
 
     def _send(self, method: str, params: Json, blob: bytes = b"") -> int:
         self._last_id += 1
-        given = {name: value for name, value in params.items() if value is not None}
-        message = encode(Request(self._last_id, method, given).to_message(), blob)
+        present = {name: value for name, value in params.items() if value is not None}
+        message = encode(Request(self._last_id, method, present).to_message(), blob)
         # A daemon that refuses a large blob answers before it has read it all: the refusal is what counts.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._connection.sendall(message)
@@ -339,7 +354,7 @@ def connect_patiently(connection: socket.socket, path: str) -> None:
             time.sleep(0.01)
 
 
-def _path(path: Path | None) -> Any:  # noqa: ANN401 -- JSON
+def _path(path: Path | None) -> answers.WirePath | None:
     return None if path is None else path_to_json(bytes(path))
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from cbir_daemon.daemon.service import INDEX_FILE
 from cbir_daemon.errors import BadRequestError, NotFoundError
+from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.serving.handlers import Reply, Rooms, handle
 from cbir_daemon.serving.handlers import drawing as drawing_handlers
@@ -50,7 +51,7 @@ def put_flat(rooms: Rooms, flats: Sequence[tuple[float, float] | None]) -> None:
     rooms.store.positions.put(run.id, placed)
 
 
-def drawn(rooms: Rooms, **params: object) -> list[Reply]:
+def drawn(rooms: Rooms, **params: object) -> list[Reply[answers.MapPart]]:
     """Return all replies to `map`."""
     return list(handle(rooms, Request(1, "map", dict(params))))
 

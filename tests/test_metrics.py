@@ -9,9 +9,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cbir_daemon.cli import metrics
-from cbir_daemon.protocol.messages import Json
+from cbir_daemon.protocol import answers
 from tests.manual import section
 
+PROGRESS: answers.Progress = {"found": 10, "done": 5, "errors": 0, "rate": 2.5, "remaining_s": 2.0}
 ODD = 'a "quoted" \\ back\nslash é'
 UNITS = ("_seconds", "_ratio", "_total", "_files", "_images", "_info", "_per_second", "_lookups", "_contents")
 """What a name ends in; those that count or name states have no unit."""
@@ -20,13 +21,13 @@ UNITLESS = {"cbir_up", "cbir_state", "cbir_album_state", "cbir_problems", "cbir_
 
 
 @pytest.fixture
-def status() -> Json:
+def status() -> answers.Status:
     """Give the answer that docs/commands.md shows."""
-    answer: Json = json.loads(section("commands.md", "cbir status").blocks("json")[0])
+    answer: answers.Status = json.loads(section("commands.md", "cbir status").blocks("json")[0])
     return answer
 
 
-def samples(answer: Json) -> dict[tuple[str, tuple[str, ...]], float]:
+def samples(answer: answers.Status) -> dict[tuple[str, tuple[str, ...]], float]:
     """Return (name, values of the labels) -> value, as Prometheus reads them."""
     text = "".join(f"{line}\n" for line in metrics.metrics(answer))
     families = list(text_string_to_metric_families(text))
@@ -38,26 +39,27 @@ def samples(answer: Json) -> dict[tuple[str, tuple[str, ...]], float]:
     }
 
 
-def test_what_the_status_says_is_in_the_metrics(status: Json) -> None:
+def test_what_the_status_says_is_in_the_metrics(status: answers.Status) -> None:
     """Counts, the map and the next fit, and the state as one of all states."""
     found = samples(status)
     assert found["cbir_up", ()] == 1
     assert found["cbir_build_info", (status["version"],)] == 1
     assert found["cbir_images", ()] == status["images"]
     assert found["cbir_problems", ()] == len(status["problems"])
+    assert status["model"] is not None
     assert found["cbir_model_trustworthiness_ratio", ()] == status["model"]["trustworthiness"]
     assert found["cbir_fit_changed_ratio", ()] == status["refit"]["changed_fraction"]
     assert found["cbir_model_fitted_timestamp_seconds", ()] == pytest.approx(1_795_355_218.924)
     assert [found["cbir_state", (state,)] for state in metrics.STATES] == [0, 0, 1]
     album = status["albums"][1]
-    assert found["cbir_album_images", (album["path"],)] == album["images"]
-    assert found["cbir_album_state", (album["path"], "watching")] == 1
+    path = str(album["path"])
+    assert found["cbir_album_images", (path,)] == album["images"]
+    assert found["cbir_album_state", (path, "watching")] == 1
 
 
-def test_without_a_map_and_while_indexing(status: Json) -> None:
+def test_without_a_map_and_while_indexing(status: answers.Status) -> None:
     """What is not there has no sample; progress has one while it goes on."""
-    progress = {"found": 10, "done": 5, "errors": 0, "rate": 2.5, "remaining_s": 2.0}
-    quiet, busy = samples(status), samples(status | {"model": None, "progress": progress})
+    quiet, busy = samples(status), samples({**status, "model": None, "progress": PROGRESS})
     assert {name for name, _ in quiet} - {name for name, _ in busy} == {
         "cbir_model_trustworthiness_ratio",
         "cbir_model_fitted_images",
@@ -68,7 +70,7 @@ def test_without_a_map_and_while_indexing(status: Json) -> None:
     assert busy["cbir_indexing_remaining_seconds", ()] == 2.0
 
 
-def test_a_path_cannot_break_a_line(status: Json) -> None:
+def test_a_path_cannot_break_a_line(status: answers.Status) -> None:
     """Quotes, backslashes, line ends and what is no text travel as label values."""
     status["albums"][0]["path"] = f"/{ODD}"
     status["albums"][1]["path"] = {"b64": "L2FsYnVtL/8="}
@@ -76,17 +78,16 @@ def test_a_path_cannot_break_a_line(status: Json) -> None:
     assert names == {'/a "quoted" \\ back\\nslash é', "/album/\\udcff"}
 
 
-def test_names_end_in_their_unit(status: Json) -> None:
+def test_names_end_in_their_unit(status: answers.Status) -> None:
     """Every name is `cbir_`, lower case, and ends in what it counts."""
     names = {name for name, _ in samples(status)}
     assert all(re.fullmatch("cbir(_[a-z]+)+", name) for name in names)
     assert {name for name in names if not name.endswith(UNITS)} == UNITLESS
 
 
-def test_every_metric_is_documented(status: Json) -> None:
+def test_every_metric_is_documented(status: answers.Status) -> None:
     """The table in docs/running.md has every metric with its kind, and no other."""
-    progress = {"found": 10, "done": 5, "errors": 0, "rate": 2.5, "remaining_s": 2.0}
-    text = "\n".join(metrics.metrics(status | {"progress": progress}))
+    text = "\n".join(metrics.metrics({**status, "progress": PROGRESS}))
     printed = re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
     rows = section("running.md", "Metrics").table("metric", "kind")
     assert sorted((row[0].split("{")[0].strip("`"), row[1]) for row in rows) == sorted(printed)

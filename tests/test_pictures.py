@@ -12,31 +12,33 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
+from cbir_daemon.cli.documents import Tried
 from cbir_daemon.cli.dots import dots
 from cbir_daemon.cli.drawing.curve import draw_curve
 from cbir_daemon.cli.drawing.curve_data import Curve, Point, curve_of
 from cbir_daemon.cli.drawing.page import as_data, page_of, readable
 from cbir_daemon.cli.model import picture_of
 from cbir_daemon.errors import UnavailableError
+from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import path_to_json
 
 HOSTILE = "/album/</script><img src=x onerror=alert(1)><!--&amp;'\"\u2028.jpg"
 
 
-def candidate(n_neighbors: int, n_components: int, trustworthiness: float, recall: float) -> dict[str, Any]:
+def candidate(n_neighbors: int, n_components: int, trustworthiness: float, recall: float) -> answers.Candidate:
     """Return an entry of a curve, with what a later release may add."""
     scores = {"trustworthiness": trustworthiness, "neighbor_recall": recall, "seed": 1}
-    return {"n_neighbors": n_neighbors, "n_components": n_components, **scores}
+    return cast(answers.Candidate, {"n_neighbors": n_neighbors, "n_components": n_components, **scores})
 
 
-def model(*tried: dict[str, Any], chosen: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return an answer of `model_show`; the last one tried is the choice."""
+def model(*tried: answers.Candidate, chosen: answers.Candidate | None = None) -> Tried:
+    """Return a choice and all that was tried; the last one tried is the choice."""
     return {**(chosen or tried[-1]), "curve": list(tried)}
 
 
@@ -120,16 +122,23 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
 # The page.
 
 
-def place(path: bytes, column: int = 0, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON
+def place(path: bytes, column: int = 0, **fields: Any) -> answers.Place:  # noqa: ANN401 -- JSON
     """Return a place on the map."""
     facts = {"names": [], "width": 640, "height": 480, "size": 1000, "taken": None, "group": None}
-    return {"column": column, "row": 0, "path": path_to_json(path), **facts, **fields}
+    return cast(answers.Place, {"column": column, "row": 0, "path": path_to_json(path), **facts, **fields})
 
 
-def page(*places: dict[str, Any], atlas: bytes = b"RIFF") -> str:
+def page(*places: answers.Place, atlas: bytes = b"RIFF") -> str:
     """Return a page of some places."""
-    counts = {"images": 3, "shown": len(places), "groups": 0, "grid_columns": 4, "grid_rows": 1}
-    atlases = [
+    counts: answers.MapPart = {
+        "clock": 1,
+        "images": 3,
+        "shown": len(places),
+        "groups": 0,
+        "grid_columns": 4,
+        "grid_rows": 1,
+    }
+    atlases: list[tuple[answers.MapPart, bytes]] = [
         ({**counts, "atlas": {"first": 0, "count": 1, "side_px": side, "columns": 1}}, atlas) for side in (64, 16)
     ]
     return page_of([({**counts, "places": list(places)}, b""), *atlases]).decode()

@@ -39,37 +39,37 @@ class Handlers:
         self.held = threading.Event()
         self.entered = threading.Semaphore(0)
 
-    def __call__(self, request: Request) -> Iterator[Reply]:
+    def __call__(self, request: Request) -> Iterator[Reply[Any]]:
         """Answer by the method of the same name."""
         yield from getattr(self, request.method)(request)
 
-    def echo(self, request: Request) -> Iterator[Reply]:
+    def echo(self, request: Request) -> Iterator[Reply[Any]]:
         yield Reply(request.params, request.blob)
 
-    def count(self, request: Request) -> Iterator[Reply]:
+    def count(self, request: Request) -> Iterator[Reply[Any]]:
         last = request.params["to"]
         for number in range(last + 1):
             yield Reply({"number": number}, more=number < last)
 
-    def for_ever(self, request: Request) -> Iterator[Reply]:
+    def for_ever(self, request: Request) -> Iterator[Reply[Any]]:
         while True:
             yield Reply({}, b"x" * 65_536, more=True)
 
-    def hold(self, request: Request) -> Iterator[Reply]:
+    def hold(self, request: Request) -> Iterator[Reply[Any]]:
         self.entered.release()
         self.held.wait(PATIENCE_S)
         yield Reply({})
 
-    def refuse(self, request: Request) -> Iterator[Reply]:
+    def refuse(self, request: Request) -> Iterator[Reply[Any]]:
         raise NotFoundError(f"{NOT_TEXT}: is not indexed", hint="name another")
 
-    def crash(self, request: Request) -> Iterator[Reply]:
+    def crash(self, request: Request) -> Iterator[Reply[Any]]:
         raise LookupError("a fault of ours")
 
-    def lose_disk(self, request: Request) -> Iterator[Reply]:
+    def lose_disk(self, request: Request) -> Iterator[Reply[Any]]:
         raise PermissionError(13, "Permission denied")
 
-    def say_too_much(self, request: Request) -> Iterator[Reply]:
+    def say_too_much(self, request: Request) -> Iterator[Reply[Any]]:
         yield Reply({"text": "x" * MAX_LINE_BYTES})
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cbir_daemon.cli import text
+from cbir_daemon.cli.documents import ResolvedFile
+from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import path_to_json
 
-UNCHANGED: dict[str, Any] = {"flip": False, "turn": 0, "angle": 0.0, "invert": False}
+UNCHANGED: answers.Transform = {"flip": False, "turn": 0, "angle": 0.0, "invert": False}
 
 
-QUERY = {"digest": "00", "width": 640, "height": 480}
+QUERY: answers.QueryImage = {"digest": "00", "width": 640, "height": 480}
 
 
-def match(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON
-    """Return a match as it travels."""
-    return {
+def match(**fields: Any) -> answers.Match:  # noqa: ANN401 -- JSON
+    """Return a match as it travels, from a daemon that tells as little as the first release did."""
+    described = {
         "path": "/album/a.jpg",
         "kind": "copy",
         "score": 0.9512,
@@ -29,7 +31,13 @@ def match(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 -- JSON
         "width": 640,
         "height": 480,
         "size": 1_000,
-    } | fields
+    }
+    return cast(answers.Match, described | fields)
+
+
+def query(*matches: answers.Match) -> answers.Query:
+    """Return an answer with matches."""
+    return {"clock": 1, "took_ms": 1.0, "query": QUERY, "matches": list(matches)}
 
 
 # Paths, sizes, tables.
@@ -94,11 +102,11 @@ def test_columns_are_aligned() -> None:
 def test_a_match_is_a_line() -> None:
     """Kind, score, distance on the map, size, path."""
     near = match(kind="similar", score=0.5, map_distance=1.234, width=64, height=48)
-    assert list(text.matches({"query": QUERY, "matches": [match(), near]})) == [
+    assert list(text.matches(query(match(), near))) == [
         "copy     0.951  map -     640x480  copy of /album/a.jpg",
         "similar  0.500  map 1.23  64x48    /album/a.jpg",
     ]
-    assert list(text.matches({"query": QUERY, "matches": []})) == []
+    assert list(text.matches(query())) == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ def test_a_match_is_a_line() -> None:
         ({}, "copy of /album/a.jpg"),
         ({"kind": "exact", "missing": True}, "same bytes as /album/a.jpg; its album is missing"),
         (
-            {"transform": UNCHANGED | {"flip": True, "turn": 270}},
+            {"transform": {**UNCHANGED, "flip": True, "turn": 270}},
             "copy of /album/a.jpg, mirrored, turned 90 degrees right",
         ),
         ({"width": 320, "height": 240}, "larger copy (200 %) of /album/a.jpg"),
@@ -135,8 +143,18 @@ def test_a_daemon_of_another_release_may_say_more_or_less() -> None:
 
 # Status.
 
-ALBUM = {"path": "/album", "state": "watching", "images": 12, "errors": 0}
-MODEL = {
+ALBUM: answers.Album = {
+    "path": "/album",
+    "state": "watching",
+    "images": 12,
+    "errors": 0,
+    "file_system": "ext4",
+    "unwatched_folders": 0,
+    "out_of_reach": 0,
+    "events_lost": 0,
+    "watch_restarts": 0,
+}
+MODEL: answers.ModelInUse = {
     "n_neighbors": 10,
     "n_components": 16,
     "trustworthiness": 0.98765,
@@ -148,7 +166,7 @@ NO_FIT = {"running": False, "changed_fraction": None, "threshold": 0.2, "progres
 
 
 def status(**fields: Any) -> list[str]:  # noqa: ANN401 -- JSON
-    """Return the lines of a status."""
+    """Return the lines of a status, from a daemon that tells as little as the first release did."""
     answer = {
         "state": "ready",
         "images": 12,
@@ -159,7 +177,7 @@ def status(**fields: Any) -> list[str]:  # noqa: ANN401 -- JSON
         "model_reason": "no map was fitted yet",
         "refit": NO_FIT,
     }
-    return list(text.status(answer | fields))
+    return list(text.status(cast(answers.Status, answer | fields)))
 
 
 def test_a_quiet_daemon_says_little() -> None:
@@ -196,7 +214,7 @@ def test_what_needs_somebody_is_said_with_what_to_do() -> None:
     lines = status(problems=[{"what": "album /a\x1b[2J is missing", "do": "mount the disk"}])
     assert lines[1:3] == ["! album /a\\x1b[2J is missing", "  -> mount the disk"]
     assert lines[3].startswith("album")
-    missing = list(text.albums([ALBUM | {"state": "missing"}]))
+    missing = list(text.albums([{**ALBUM, "state": "missing"}]))
     assert missing[1:] == [
         "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`"
     ]
@@ -208,24 +226,50 @@ def test_what_needs_somebody_is_said_with_what_to_do() -> None:
 
 def test_a_group_shows_the_one_to_keep_and_why() -> None:
     """Each of its images on a line."""
-    images = [
-        {"path": "/a", "width": 640, "height": 480, "size": 2_048, "keep": True, "why": "has the most pixels"},
-        {"path": "/b", "width": 64, "height": 48, "size": 10, "keep": False, "why": "is smaller"},
-    ]
-    assert list(text.groups({"saves": 10, "groups": [{"kind": "copy", "saves": 10, "images": images}]})) == [
+    kept: answers.GroupImage = {
+        "path": "/a",
+        "width": 640,
+        "height": 480,
+        "size": 2_048,
+        "keep": True,
+        "why": "has the most pixels",
+        "score": 1.0,
+        "format": "JPEG",
+        "taken": None,
+        "mtime_ns": 0,
+        "digest": "",
+        "names": [],
+    }
+    spare: answers.GroupImage = {
+        **kept,
+        "path": "/b",
+        "width": 64,
+        "height": 48,
+        "size": 10,
+        "keep": False,
+        "why": "is smaller",
+    }
+    group: answers.Group = {"kind": "copy", "saves": 10, "images": [kept, spare]}
+    assert list(text.groups({"clock": 1, "saves": 10, "groups": [group]})) == [
         "copy  2 images, wins 10 B",
         "  keep  640x480  2 KiB  /a  (has the most pixels)",
         "        64x48    10 B   /b  (is smaller)",
         "1 group, wins 10 B",
     ]
-    assert list(text.groups({"saves": 0, "groups": []})) == []
+    assert list(text.groups({"clock": 1, "saves": 0, "groups": []})) == []
 
 
 def test_a_decision_is_a_line() -> None:
     """Files of the two contents, the beginning of a digest that no file has, or that all files are wanted."""
-    one = {"digest": "a" * 64, "other_digest": "b" * 64, "decided_at": "2024", "paths": ["/a"], "other_paths": []}
-    same = one | {"other_digest": "a" * 64}
-    assert list(text.decisions([one, same])) == [
+    decision: answers.Decision = {
+        "digest": "a" * 64,
+        "other_digest": "b" * 64,
+        "decided_at": "2024",
+        "paths": ["/a"],
+        "other_paths": [],
+    }
+    same: answers.Decision = {**decision, "other_digest": "a" * 64}
+    assert list(text.decisions([decision, same])) == [
         "2024  /a is no duplicate of bbbbbbbbbbbb..., which is in no album",
         "2024  all files with the bytes of /a are wanted",
     ]
@@ -233,37 +277,65 @@ def test_a_decision_is_a_line() -> None:
 
 def test_what_was_done_to_a_file_is_a_line() -> None:
     """Where it went, what it shares its bytes with, or why it stays."""
-    one = {"path": "/a", "keep": "/k", "action": "trash", "state": "done", "target": "/t", "why": ""}
-    assert text.task(one) == "trash  /a -> /t"
-    assert text.task(one | {"action": "hardlink"}) == "hardlink  /a = /k"
-    assert text.task(one | {"state": "skipped", "why": "is not indexed"}) == "skipped  /a is not indexed"
-    assert text.task(one | {"state": "undone"}) == "undone  /a"
-    assert list(text.tasks({"tasks": []})) == []
+    file: ResolvedFile = {
+        "path": "/a",
+        "keep": "/k",
+        "action": "trash",
+        "state": "done",
+        "kind": "copy",
+        "size": 10,
+        "target": "/t",
+        "why": "",
+    }
+    assert text.task(file) == "trash  /a -> /t"
+    assert text.task({**file, "action": "hardlink"}) == "hardlink  /a = /k"
+    assert text.task({**file, "state": "skipped", "why": "is not indexed"}) == "skipped  /a is not indexed"
+    assert text.task({**file, "state": "undone"}) == "undone  /a"
+    assert list(text.tasks({"run": None, "saves": 0, "tasks": []})) == []
 
 
 def test_a_run_is_a_line() -> None:
     """How many files are in which state; one that was broken off says what to do."""
-    run = {"run": 2, "started_at": "2024", "open": True, "planned": 1, "begun": 0, "done": 3, "skipped": 0, "undone": 0}
+    run: answers.ResolveRun = {
+        "run": 2,
+        "started_at": "2024",
+        "open": True,
+        "planned": 1,
+        "begun": 0,
+        "done": 3,
+        "skipped": 0,
+        "undone": 0,
+    }
     broken = "2  2024  3 done, 1 planned; broken off: go on with --continue, or take it back with --undo"
-    assert list(text.runs([run, run | {"open": False, "planned": 0}])) == [broken, "2  2024  3 done"]
+    assert list(text.runs([run, {**run, "open": False, "planned": 0}])) == [broken, "2  2024  3 done"]
 
 
 def test_an_alert_is_a_line() -> None:
     """What the daemon says of it, with nothing in it that a terminal would obey."""
-    one = {"id": 8, "time": "2024-06-02", "text": "album /disk is missing: it is\nempty"}
-    assert text.alert(one) == "8  2024-06-02  album /disk is missing: it is\\nempty"
+    alert: answers.Alert = {
+        "id": 8,
+        "time": "2024-06-02",
+        "path": "/disk",
+        "kind": "missing",
+        "text": "album /disk is missing: it is\nempty",
+        "returned": None,
+        "watched": [],
+        "matches": [],
+        "message": "it is\nempty",
+    }
+    assert text.alert(alert) == "8  2024-06-02  album /disk is missing: it is\\nempty"
 
 
 def test_a_test_message_says_whether_alerts_go_there() -> None:
     """A place that works and is not used is more likely a mistake than a wish."""
-    answer = {"sink": "phone", "took_ms": 12.4, "used": True}
+    answer: answers.AlertsTested = {"sink": "phone", "took_ms": 12.4, "used": True}
     assert list(text.tested(answer)) == ["phone: delivered in 12 ms"]
-    assert list(text.tested(answer | {"used": False}))[1:] == ["no alert goes there: phone is not in alerts.sinks"]
+    assert list(text.tested({**answer, "used": False}))[1:] == ["no alert goes there: phone is not in alerts.sinks"]
 
 
 def test_a_work_that_is_watched_for_is_a_line() -> None:
     """With what the list has, and where the work is; names cannot upset a terminal."""
-    work = {"name": "a\nb", "path": None, "digest": "", "added_at": "2024-06-02", "found": 2}
+    work: answers.Work = {"name": "a\nb", "path": None, "digest": "", "added_at": "2024-06-02", "found": 2}
     assert list(text.watched({"added": True, "work": work, "found": []})) == ["watching for a\\nb; it is in no album"]
     assert list(text.watched({"added": False, "work": work, "found": []})) == ["a\\nb is on the watch list already"]
     assert list(text.works({"works": [work]})) == ["2024-06-02  found in 2  a\\nb"]
@@ -278,12 +350,39 @@ def test_errors_are_lines() -> None:
     assert list(text.errors({"errors": []})) == []
 
 
+RUN: answers.ModelRun = {
+    "id": 2,
+    "reason": "asked for",
+    "kind": "warm",
+    "numbers": {"contents": 30, "changed_fraction": 0.25},
+    "outcome": "failed",
+    "message": "no memory",
+    "started_at": "2024",
+    "fitted_at": None,
+    "n_neighbors": None,
+    "n_components": None,
+    "trustworthiness": None,
+    "neighbor_recall": None,
+    "fitted_images": None,
+    "present_images": None,
+    "seed": None,
+    "duration_s": 12.0,
+    "peak_mib": None,
+    "curve": [{"n_neighbors": 10, "n_components": 16, "trustworthiness": 0.98, "neighbor_recall": 0.5}],
+}
+
+
 def test_a_model_is_shown_with_its_curve() -> None:
     """Numbers without needless digits; what is not known is a dash."""
-    candidate = {"n_neighbors": 10, "n_components": 16, "trustworthiness": 0.98, "neighbor_recall": 0.5}
-    answer = {"n_neighbors": 10, "duration_s": 12.0, "peak_mib": None, "message": "", "curve": [candidate]}
-    assert list(text.model(answer)) == [
-        "n_neighbors: 10",
+    assert list(text.model(RUN)) == [
+        "id: 2",
+        "reason: asked for",
+        "kind: warm",
+        "numbers: contents 30, changed_fraction 0.25",
+        "outcome: failed",
+        "started_at: 2024",
+        *(f"{name}: -" for name in ("fitted_at", "n_neighbors", "n_components", "trustworthiness", "neighbor_recall")),
+        *(f"{name}: -" for name in ("fitted_images", "present_images", "seed")),
         "duration_s: 12",
         "peak_mib: -",
         "  n_neighbors  n_components  trustworthiness  neighbor_recall",
@@ -293,21 +392,7 @@ def test_a_model_is_shown_with_its_curve() -> None:
 
 def test_history_is_a_table() -> None:
     """A line a run, with its reason and what it said; none without runs."""
-    run = {
-        "id": 2,
-        "outcome": "failed",
-        "kind": "warm",
-        "numbers": {"contents": 30, "changed_fraction": 0.25},
-        "started_at": "2024",
-        "fitted_images": None,
-        "n_neighbors": None,
-        "n_components": None,
-        "trustworthiness": None,
-        "duration_s": None,
-        "reason": "asked for",
-        "message": "no memory",
-    }
-    header, line = text.history({"runs": [run]})
+    header, line = text.history({"runs": [RUN]})
     assert header.split()[:2] == ["id", "outcome"]
     assert line.split()[:8] == ["2", "failed", "warm", "2024", "-", "-", "-", "-"]
     assert line.endswith(" asked for (contents 30, changed_fraction 0.25) no memory")

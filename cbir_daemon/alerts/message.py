@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cbir_daemon.protocol.messages import Json, path_to_json, when
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import path_to_json, when
 from cbir_daemon.records import Kind
 from cbir_daemon.store import AlertMatch, AlertRecord
 
@@ -61,7 +62,7 @@ class Message:
         if others:
             yield f"and {others} more: cbir alerts --since {self.alert_ids[0] - 1}"
 
-    def to_json(self) -> Json:
+    def to_json(self) -> answers.AlertMessage:
         """Return the document for programs."""
         return {
             "id": self.id,
@@ -74,7 +75,7 @@ class Message:
         }
 
 
-def alert_to_json(alert: AlertRecord) -> Json:
+def alert_to_json(alert: AlertRecord) -> answers.Alert:
     """Return an alert as `cbir alerts` and every place has it."""
     return {
         "id": alert.id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +23,9 @@ from cbir_daemon.cli.common import (
 )
 from cbir_daemon.client import Client
 from cbir_daemon.errors import NoAccessError, NotFoundError
-from cbir_daemon.protocol.messages import Json
+
+if TYPE_CHECKING:
+    from cbir_daemon.protocol import answers
 
 
 @click.group(invoke_without_command=True)
@@ -86,7 +89,7 @@ def watch_add(images: Sequence[Path], name: str, as_json: bool) -> None:
             print_answer(_added(client, absolute(image), name), text.watched, as_json=as_json)
 
 
-def _added(client: Client, image: Path, name: str) -> Json:
+def _added(client: Client, image: Path, name: str) -> answers.WatchAdded:
     try:
         return client.watch_add(image, name=name)
     except (NoAccessError, NotFoundError):

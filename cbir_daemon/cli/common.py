@@ -8,14 +8,16 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from cbir_daemon.client import Client
 from cbir_daemon.config import client_socket_paths
 from cbir_daemon.errors import BadRequestError, NotFoundError, StorageError
-from cbir_daemon.protocol.messages import Json, path_from_json
+from cbir_daemon.protocol.messages import path_from_json
+
+Answer = TypeVar("Answer")
 
 FOUND = 0
 NOTHING_FOUND = 1
@@ -86,7 +88,7 @@ def print_json(document: object) -> None:
     click.echo(json.dumps(document, ensure_ascii=False))
 
 
-def print_answer(answer: Json, lines: Callable[[Json], Iterable[str]], *, as_json: bool) -> None:
+def print_answer(answer: Answer, lines: Callable[[Answer], Iterable[str]], *, as_json: bool) -> None:
     """Print an answer: itself, or the lines made of it."""
     if as_json:
         print_json(answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 from rich.console import Console
@@ -19,6 +19,9 @@ from cbir_daemon.daemon.service import INDEX_FILE, Service, locked_state
 from cbir_daemon.store import Store, reindex
 from cbir_daemon.store import restore as restore_index
 from cbir_daemon.system import activation
+
+if TYPE_CHECKING:
+    from cbir_daemon.cli.documents import Checked
 
 A_PATH = click.Path(path_type=Path)
 STATE = click.option("--state", type=A_PATH, help="Folder of the index and the models.")
@@ -77,7 +80,8 @@ def doctor_command(config_file: Path | None, state: Path | None, as_json: bool) 
     settings = _load(config_file=config_file, state=state, socket=None)
     findings = doctor.check(settings)
     if as_json:
-        click.echo(json.dumps({"state": str(settings.state_dir), "findings": findings}))
+        checked: Checked = {"state": str(settings.state_dir), "findings": findings}
+        click.echo(json.dumps(checked))
     else:
         for finding in findings or ["sound"]:
             click.echo(finding)

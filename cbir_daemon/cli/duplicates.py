@@ -6,6 +6,7 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,8 +25,10 @@ from cbir_daemon.cli.common import (
     print_paths0,
 )
 from cbir_daemon.errors import BadRequestError, NotFoundError
-from cbir_daemon.protocol.messages import Json
 from cbir_daemon.records import Kind
+
+if TYPE_CHECKING:
+    from cbir_daemon.protocol import answers
 
 COLUMNS = ("group", "kind", "keep", "path", "width", "height", "size", "format", "taken", "score", "digest", "why")
 """Of `cbir duplicates --format csv`."""
@@ -58,7 +61,7 @@ def duplicates(kind: str | None, album: Path | None, across: bool, paths0: bool,
     return FOUND if answer["groups"] else NOTHING_FOUND
 
 
-def _spare(answer: Json) -> list[object]:
+def _spare(answer: answers.Duplicates) -> list[answers.WirePath]:
     """Return the names of all images that are not kept; a file that is in two groups has its names once."""
     spare = {
         image["digest"] + repr(image["path"]): (image["path"], *image["names"])
@@ -69,7 +72,7 @@ def _spare(answer: Json) -> list[object]:
     return [name for names in spare.values() for name in names]
 
 
-def _csv(answer: Json) -> str:
+def _csv(answer: answers.Duplicates) -> str:
     """Return a header and a row an image; a path that is not UTF-8 has the bytes that it has on disk."""
     table = io.StringIO()
     rows = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -84,29 +87,28 @@ def _csv(answer: Json) -> str:
 # -- decisions ---------------------------------------------------------------------------------------------------------
 
 
-def _decide(name: str, first: Path, other: Path, words: dict[bool, str], *, as_json: bool) -> None:
+@click.command()
+@click.argument("first", metavar="A", type=A_PATH)
+@click.argument("second", metavar="B", type=A_PATH)
+@AS_JSON
+def dismiss(first: Path, second: Path, as_json: bool) -> None:
+    """Say that A and B are no duplicates: remembered by content, for ever."""
+    words = {True: "dismissed: these are no duplicates", False: "was dismissed already"}
     with connected() as client:
-        answer: Json = getattr(client, name)(absolute(first), absolute(other))
+        answer = client.dismiss(absolute(first), absolute(second))
     print_answer(answer, lambda reply: [words[reply["changed"]]], as_json=as_json)
 
 
 @click.command()
 @click.argument("first", metavar="A", type=A_PATH)
-@click.argument("other", metavar="B", type=A_PATH)
+@click.argument("second", metavar="B", type=A_PATH)
 @AS_JSON
-def dismiss(first: Path, other: Path, as_json: bool) -> None:
-    """Say that A and B are no duplicates: remembered by content, for ever."""
-    words = {True: "dismissed: these are no duplicates", False: "was dismissed already"}
-    _decide("dismiss", first, other, words, as_json=as_json)
-
-
-@click.command()
-@click.argument("first", metavar="A", type=A_PATH)
-@click.argument("other", metavar="B", type=A_PATH)
-@AS_JSON
-def undismiss(first: Path, other: Path, as_json: bool) -> None:
+def undismiss(first: Path, second: Path, as_json: bool) -> None:
     """Take back that A and B are no duplicates."""
-    _decide("undismiss", first, other, {True: "taken back", False: "was not dismissed"}, as_json=as_json)
+    words = {True: "taken back", False: "was not dismissed"}
+    with connected() as client:
+        answer = client.undismiss(absolute(first), absolute(second))
+    print_answer(answer, lambda reply: [words[reply["changed"]]], as_json=as_json)
 
 
 @click.group()

@@ -5,13 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cbir_daemon.cli import text
 from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, form_of, print_answer, write_file
 from cbir_daemon.cli.drawing.page import page_of
-from cbir_daemon.protocol.messages import Json, path_to_json
+from cbir_daemon.protocol.messages import path_to_json
+
+if TYPE_CHECKING:
+    from cbir_daemon.cli.documents import MapWritten
+    from cbir_daemon.protocol.answers import MapPart
 
 FORMS = {".png": "png", ".html": "page", ".htm": "page"}
 """Ending of a file -> what the daemon is asked for."""
@@ -35,7 +40,7 @@ def map_(out: Path, size_px: int, as_json: bool) -> None:
     itself.
     """
     form = form_of(out, FORMS)
-    parts: list[tuple[Json, bytes]] = []
+    parts: list[tuple[MapPart, bytes]] = []
     with connected() as client:
         for part in client.map(form=form, size_px=size_px):
             parts.append(part)
@@ -43,11 +48,17 @@ def map_(out: Path, size_px: int, as_json: bool) -> None:
     first = parts[0][0]
     data = parts[0][1] if form == "png" else page_of(parts)
     write_file(out, data)
-    counts = {name: first[name] for name in ("images", "shown", "groups")}
-    print_answer({"path": path_to_json(bytes(absolute(out))), **counts, "size": len(data)}, drawn, as_json=as_json)
+    written: MapWritten = {
+        "path": path_to_json(bytes(absolute(out))),
+        "images": first["images"],
+        "shown": first["shown"],
+        "groups": first["groups"],
+        "size": len(data),
+    }
+    print_answer(written, drawn, as_json=as_json)
 
 
-def _tell(answer: Json) -> None:
+def _tell(answer: MapPart) -> None:
     """Say in a terminal how far a page is."""
     if "atlas" in answer and sys.stderr.isatty():
         done = answer["atlas"]["first"] + answer["atlas"]["count"]
@@ -55,7 +66,7 @@ def _tell(answer: Json) -> None:
         click.echo(f"\r\x1b[K{line}", nl=False, err=True)
 
 
-def drawn(answer: Json) -> Iterator[str]:
+def drawn(answer: MapWritten) -> Iterator[str]:
     """Yield what was drawn; how many of the images, when these are not all."""
     of_all = "" if answer["shown"] == answer["images"] else f" of {answer['images']}, evenly chosen"
     size = text.size(answer["size"])

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cbir_daemon.cli.text import path
-from cbir_daemon.protocol.messages import Json
+
+if TYPE_CHECKING:
+    from cbir_daemon.protocol import answers
 
 STATES = ("starting", "indexing", "ready")
 ALBUM_STATES = ("watching", "polling", "missing")
@@ -42,14 +44,14 @@ def up(*, is_up: bool) -> Iterator[str]:
     yield from _lines(Metric("cbir_up", "gauge", "Whether the daemon answered.", [Sample(float(is_up))]))
 
 
-def metrics(status: Json) -> Iterator[str]:
+def metrics(status: answers.Status) -> Iterator[str]:
     """Yield the lines for an answer of `status`."""
     yield from up(is_up=True)
     for family in (*_whole(status), *_albums(status["albums"]), *_progress(status["progress"]), *_model(status)):
         yield from _lines(family)
 
 
-def _whole(status: Json) -> Iterator[Metric]:
+def _whole(status: answers.Status) -> Iterator[Metric]:
     def gauge(name: str, text: str, value: float) -> Metric:
         return Metric(name, "gauge", text, [Sample(value)])
 
@@ -69,7 +71,7 @@ def _whole(status: Json) -> Iterator[Metric]:
     yield Metric("cbir_decoded_files_total", "counter", "Files decoded since the daemon was started.", decoded)
 
 
-def _albums(albums: list[Json]) -> Iterator[Metric]:
+def _albums(albums: list[answers.Album]) -> Iterator[Metric]:
     named = [({"album": path(album["path"])}, album) for album in albums]
     states = [
         Sample(sample.value, {**labels, **sample.labels})
@@ -83,16 +85,16 @@ def _albums(albums: list[Json]) -> Iterator[Metric]:
     yield Metric("cbir_album_unreadable_files", "gauge", "Files of an album that could not be read.", errors)
 
 
-def _progress(progress: Json | None) -> Iterator[Metric]:
+def _progress(progress: answers.Progress | None) -> Iterator[Metric]:
     """Yield how far indexing is: samples only while it goes on."""
     now = [] if progress is None else [progress]
     rates = [Sample(progress["rate"]) for progress in now]
-    left = [Sample(progress["remaining_s"]) for progress in now if progress["remaining_s"] is not None]
+    remaining = [Sample(progress["remaining_s"]) for progress in now if progress["remaining_s"] is not None]
     yield Metric("cbir_indexing_files_per_second", "gauge", "Rate at which files are read.", rates)
-    yield Metric("cbir_indexing_remaining_seconds", "gauge", "Time left at that rate.", left)
+    yield Metric("cbir_indexing_remaining_seconds", "gauge", "Time left at that rate.", remaining)
 
 
-def _model(status: Json) -> Iterator[Metric]:
+def _model(status: answers.Status) -> Iterator[Metric]:
     """Yield the facts of the map; samples only when there is one."""
 
     def gauge(name: str, text: str, *values: float | None) -> Metric:
@@ -100,14 +102,14 @@ def _model(status: Json) -> Iterator[Metric]:
 
     model, refit = status["model"], status["refit"]
     there = [] if model is None else [model]
-    scores, fitted, projected, times = (
-        [model[name] for model in there]
-        for name in ("trustworthiness", "fitted_images", "projected_images", "fitted_at")
-    )
+    scores = [model["trustworthiness"] for model in there]
+    fitted = [model["fitted_images"] for model in there]
+    projected = [model["projected_images"] for model in there]
+    times = [_seconds(model["fitted_at"]) for model in there]
     yield gauge("cbir_model_trustworthiness_ratio", "How far neighbours on the map are true ones, 0 to 1.", *scores)
     yield gauge("cbir_model_fitted_images", "Contents the map was fitted on.", *fitted)
     yield gauge("cbir_model_projected_images", "Contents placed on the map without being fitted.", *projected)
-    yield gauge("cbir_model_fitted_timestamp_seconds", "When the map was fitted.", *map(_seconds, times))
+    yield gauge("cbir_model_fitted_timestamp_seconds", "When the map was fitted.", *times)
     yield gauge("cbir_fit_running", "Whether a map is being fitted.", float(refit["running"]))
     yield gauge("cbir_fit_changed_ratio", "Share of contents changed since the fit.", refit["changed_fraction"])
     yield gauge("cbir_fit_threshold_ratio", "Share above which a new map is fitted.", refit["threshold"])

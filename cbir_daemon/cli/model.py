@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,15 +25,16 @@ from cbir_daemon.cli.common import (
 from cbir_daemon.cli.dots import dots
 from cbir_daemon.cli.drawing.curve_data import Curve, curve_of
 from cbir_daemon.errors import UnavailableError
-from cbir_daemon.protocol.messages import Json
+
+if TYPE_CHECKING:
+    from cbir_daemon.cli import documents
+    from cbir_daemon.protocol import answers
 
 PICTURES = {".png": "png", ".svg": "svg"}
 """Ending of a file -> form of the picture."""
 
 MAX_WIDTH = 120
 """Characters of a plot in a wide terminal."""
-
-CHOICE = ("n_neighbors", "n_components", "trustworthiness", "neighbor_recall")
 
 
 @click.group()
@@ -112,12 +114,17 @@ def plot(out: Path | None, as_json: bool) -> None:
         print_answer(_tried(answer), plot_lines, as_json=as_json)
 
 
-def _tried(answer: Json) -> Json:
-    curve = [{name: trial[name] for name in CHOICE} for trial in answer["curve"]]
-    return {**{name: answer[name] for name in CHOICE}, "curve": curve}
+def _tried(answer: answers.ModelShown) -> documents.Tried:
+    return {
+        "n_neighbors": answer["n_neighbors"],
+        "n_components": answer["n_components"],
+        "trustworthiness": answer["trustworthiness"],
+        "neighbor_recall": answer["neighbor_recall"],
+        "curve": answer["curve"],
+    }
 
 
-def plot_lines(answer: Json) -> Iterator[str]:
+def plot_lines(answer: documents.Tried) -> Iterator[str]:
     """Yield the plot in characters, as wide as the terminal."""
     return dots(curve_of(answer), min(MAX_WIDTH, shutil.get_terminal_size().columns))
 

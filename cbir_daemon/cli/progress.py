@@ -103,10 +103,10 @@ def _lines(rooms: Rooms) -> list[str]:
     lines = []
     reading, fit = rooms.ingest.progress, rooms.refit.state
     if rooms.ingest.pending and reading.found:
-        left = reading.remaining_s
+        remaining_s = reading.remaining_s
         lines.append(
             f"progress reading found={reading.found} done={reading.done} errors={reading.errors}"
-            f" rate={reading.rate:.1f} remaining_s={'unknown' if left is None else f'{left:.0f}'}"
+            f" rate={reading.rate:.1f} remaining_s={'unknown' if remaining_s is None else f'{remaining_s:.0f}'}"
         )
     if backlog := rooms.store.files.counts().unmatched:
         lines.append(f"progress copies contents_left={backlog}")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -28,9 +28,13 @@ from cbir_daemon.cli.common import (
 from cbir_daemon.cli.duplicates import ACROSS, ALBUM, KIND, read_file
 from cbir_daemon.client import Client
 from cbir_daemon.errors import BadRequestError, StorageError
-from cbir_daemon.protocol.messages import Json, path_from_json, path_to_json
+from cbir_daemon.protocol.messages import path_from_json, path_to_json
 from cbir_daemon.records import Kind
 from cbir_daemon.resolving import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, Runner, State, Task, dumped
+
+if TYPE_CHECKING:
+    from cbir_daemon.cli.documents import Resolved, ResolvedFile
+    from cbir_daemon.protocol import answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Choice:
     album: Path | None
     across: bool
 
-    def asked(self, client: Client) -> Json:
+    def asked(self, client: Client) -> answers.Duplicates:
         """Return the groups, as `cbir duplicates` has them."""
         # Only files of the same bytes can share them.
         kind = Kind.EXACT.value if self.action in LINKS else self.kind
@@ -70,12 +74,12 @@ def choosing(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def with_choice(
-        *, action: str, folder: Path | None, kind: str | None, album: Path | None, across: bool, **others: object
+        *, action: str, folder: Path | None, kind: str | None, album: Path | None, across: bool, **options: object
     ) -> int:
         if (action == MOVE) != (folder is not None):
             raise BadRequestError("--to names the folder for --action move", hint="give both or none")
         choice = Choice(action, maybe_absolute(folder), kind, maybe_absolute(album), across)
-        return command(choice=choice, **others)
+        return command(choice=choice, **options)
 
     for option in reversed(_CHOICE):
         with_choice = option(with_choice)
@@ -134,21 +138,21 @@ def _check_together(
 # -- plans -------------------------------------------------------------------------------------------------------------
 
 
-def plan_of(answer: Json, choice: Choice) -> Iterator[Line]:
+def plan_of(answer: answers.Duplicates, choice: Choice) -> Iterator[Line]:
     """Yield the lines of a plan for the groups of `cbir duplicates`; each file is in one of them at most."""
     for number, group in enumerate(distinct(answer["groups"]), 1):
         if any(not image["keep"] for image in group["images"]):
             yield from lines_of(number, group["images"], choice)
 
 
-def distinct(groups: Iterable[Json]) -> list[Json]:
+def distinct(groups: Iterable[answers.Group]) -> list[answers.Group]:
     """Return the groups without those whose files are all in another one: equal files are in that of their copies."""
     groups = list(groups)
     copied = {image["digest"] for group in groups if group["kind"] == Kind.COPY for image in group["images"]}
     return [group for group in groups if group["kind"] == Kind.COPY or group["images"][0]["digest"] not in copied]
 
 
-def lines_of(number: int, images: Iterable[Json], choice: Choice) -> Iterator[Line]:
+def lines_of(number: int, images: Iterable[answers.GroupImage], choice: Choice) -> Iterator[Line]:
     """Yield a line for each name of each image of a group."""
     images = list(images)
     kept = {image["digest"] for image in images if image["keep"]}
@@ -188,7 +192,7 @@ def _show(lines: list[Line], plan: Path | None, *, as_json: bool) -> int:
     tasks = [_planned(line, lines) for line in lines if line.action != KEEP]
     if plan is not None and tasks:
         write_plan(lines, plan)
-    document = {"run": None, "saves": sum(task["size"] for task in tasks), "tasks": tasks}
+    document: Resolved = {"run": None, "saves": sum(task["size"] for task in tasks), "tasks": tasks}
     if plan is None or as_json:
         print_answer(document, text.tasks, as_json=as_json)
     if not tasks:
@@ -196,7 +200,7 @@ def _show(lines: list[Line], plan: Path | None, *, as_json: bool) -> int:
     return FOUND if tasks else NOTHING_FOUND
 
 
-def _planned(line: Line, lines: Iterable[Line]) -> Json:
+def _planned(line: Line, lines: Iterable[Line]) -> ResolvedFile:
     keep = next(kept for kept in lines if kept.group == line.group and kept.action == KEEP)
     return {
         "path": path_to_json(line.path),
@@ -213,7 +217,7 @@ def _planned(line: Line, lines: Iterable[Line]) -> Json:
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 
-def _run(client: Client, run: int, wanted: State, *, as_json: bool) -> int:
+def _run(client: Client, run: int, goal: State, *, as_json: bool) -> int:
     """Do or undo the tasks of a run, and print each as it is then."""
 
     def note(task: Task, reason: str) -> None:
@@ -221,53 +225,53 @@ def _run(client: Client, run: int, wanted: State, *, as_json: bool) -> int:
         client.resolve_note(task.id, task.state, target=target, reason=reason)
 
     runner = Runner(note)
-    tasks: list[Json] = []
+    files: list[ResolvedFile] = []
     for described in client.resolve_tasks(run)["tasks"]:
-        if described["state"] in (State.PLANNED, State.BEGUN) or (
-            wanted == State.UNDONE and described["state"] == State.DONE
-        ):
-            task, reason = (runner.undo if wanted == State.UNDONE else runner.do)(_task(described))
-            described |= {"state": task.state.value, "reason": reason, "target": _place(task)}
-        tasks.append(_told(described))
+        task, reason = _task(described), described["reason"]
+        if task.state in (State.PLANNED, State.BEGUN) or (goal == State.UNDONE and task.state == State.DONE):
+            task, reason = (runner.undo if goal == State.UNDONE else runner.do)(task)
+        files.append(_resolved(described, task, reason))
         if not as_json:
-            click.echo(text.task(tasks[-1]))
-    reached = [task for task in tasks if task["state"] == wanted]
+            click.echo(text.task(files[-1]))
+    reached = [file for file in files if file["state"] == goal]
     if as_json:
-        print_json({"run": run, "saves": sum(task["size"] for task in reached), "tasks": tasks})
+        document: Resolved = {"run": run, "saves": sum(file["size"] for file in reached), "tasks": files}
+        print_json(document)
     else:
-        left = sum(task["state"] != wanted for task in tasks)
-        undo = f"; `cbir resolve --undo {run}` takes it back" if reached and wanted == State.DONE else ""
-        click.echo(f"run {run}: {len(reached)} {wanted}, {left} left alone{undo}", err=True)
+        undo = f"; `cbir resolve --undo {run}` takes it back" if reached and goal == State.DONE else ""
+        click.echo(f"run {run}: {len(reached)} {goal}, {len(files) - len(reached)} left alone{undo}", err=True)
     return FOUND if reached else NOTHING_FOUND
 
 
-def _task(described: Json) -> Task:
-    def path(name: str) -> Path | None:
-        value = described[name]
-        return None if value is None else Path(os.fsdecode(path_from_json(value)))
-
-    fields: dict[str, Any] = {
-        "path": path("path"),
-        "keep": path("keep") or Path("/"),
-        "folder": path("to"),
-        "target": path("target"),
-    }
+def _task(described: answers.ResolveTask) -> Task:
     return Task(
         id=described["task"],
         action=described["action"],
+        path=_path(described["path"]),
+        keep=Path("/") if described["keep"] is None else _path(described["keep"]),
         digest=bytes.fromhex(described["digest"]),
         keep_digest=bytes.fromhex(described["keep_digest"]),
         size_bytes=described["size"],
         mtime_ns=described["mtime_ns"],
+        folder=None if described["to"] is None else _path(described["to"]),
         state=State(described["state"]),
-        **fields,
+        target=None if described["target"] is None else _path(described["target"]),
     )
 
 
-def _place(task: Task) -> object:
-    return None if task.target is None else path_to_json(bytes(task.target))
+def _path(value: answers.WirePath) -> Path:
+    return Path(os.fsdecode(path_from_json(value)))
 
 
-def _told(described: Json) -> Json:
-    names = ("path", "action", "state", "kind", "keep", "size")
-    return {**{name: described[name] for name in names}, "why": described["reason"], "target": described["target"]}
+def _resolved(described: answers.ResolveTask, task: Task, reason: str) -> ResolvedFile:
+    """Return a task of the journal as it is now; a reason says why its file was left alone."""
+    return {
+        "path": described["path"],
+        "action": described["action"],
+        "state": task.state.value,
+        "kind": described["kind"],
+        "keep": described["keep"],
+        "size": described["size"],
+        "why": reason,
+        "target": None if task.target is None else path_to_json(bytes(task.target)),
+    }

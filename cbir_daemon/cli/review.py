@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +16,12 @@ from cbir_daemon.cli.common import A_PATH, AS_JSON, FOUND, NOTHING_FOUND, connec
 from cbir_daemon.cli.resolve import Choice, choosing, distinct, lines_of, write_plan
 from cbir_daemon.client import Client
 from cbir_daemon.errors import BadRequestError
-from cbir_daemon.protocol.messages import Json, path_from_json, path_to_json
+from cbir_daemon.protocol.messages import path_from_json, path_to_json
 from cbir_daemon.resolving import Line
+
+if TYPE_CHECKING:
+    from cbir_daemon.cli.documents import Reviewed
+    from cbir_daemon.protocol.answers import GroupImage
 
 HELP = "k keep the marked one; 1 to {count} keep that one instead; d no duplicates; o open; s skip; q stop"
 DEFAULT_PLAN = Path("plan.jsonl")
@@ -61,7 +66,7 @@ def review(plan: Path, choice: Choice, as_json: bool) -> int:
     return FOUND if groups else NOTHING_FOUND
 
 
-def _ask(images: Sequence[Json]) -> str:
+def _ask(images: Sequence[GroupImage]) -> str:
     """Show a group and return what was answered; what opens pictures asks again."""
     for line in _numbered(images):
         click.echo(line, err=True)
@@ -80,7 +85,7 @@ def _ask(images: Sequence[Json]) -> str:
             return answer
 
 
-def _numbered(images: Sequence[Json]) -> Iterator[str]:
+def _numbered(images: Sequence[GroupImage]) -> Iterator[str]:
     rows = [
         (
             f"{'*' if image['keep'] else ' '}{number:3d}",
@@ -93,10 +98,13 @@ def _numbered(images: Sequence[Json]) -> Iterator[str]:
     yield from text.table(rows)
 
 
-def _take(outcome: Outcome, client: Client, images: Sequence[Json], answer: str, number: int, choice: Choice) -> None:
+def _take(
+    outcome: Outcome, client: Client, images: Sequence[GroupImage], answer: str, number: int, choice: Choice
+) -> None:
     if answer == "d":
-        for first, other in itertools.combinations(images, 2):
-            client.dismiss(*(Path(os.fsdecode(path_from_json(image["path"]))) for image in (first, other)))
+        paths = [Path(os.fsdecode(path_from_json(image["path"]))) for image in images]
+        for first, second in itertools.combinations(paths, 2):
+            client.dismiss(first, second)
         outcome.dismissed += 1
         return
     if answer not in ("k", "s"):
@@ -109,14 +117,14 @@ def _take(outcome: Outcome, client: Client, images: Sequence[Json], answer: str,
         outcome.skipped += 1
 
 
-def _marked(image: Json, *, is_kept: bool) -> Json:
+def _marked(image: GroupImage, *, is_kept: bool) -> GroupImage:
     why = "was chosen" if is_kept else "is not the one that was chosen"
     return {**image, "keep": is_kept, "why": why}
 
 
 def _say(outcome: Outcome, plan: Path, *, as_json: bool) -> None:
     written = path_to_json(bytes(plan.absolute())) if outcome.lines else None
-    document = {
+    document: Reviewed = {
         "planned": outcome.planned,
         "dismissed": outcome.dismissed,
         "skipped": outcome.skipped,

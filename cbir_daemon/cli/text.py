@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from cbir_daemon import wording
-from cbir_daemon.protocol.messages import Json, path_from_json
+from cbir_daemon.protocol.messages import path_from_json
 from cbir_daemon.records import Around, Overlap, Tone, Transform
+
+if TYPE_CHECKING:
+    from cbir_daemon.cli import documents
+    from cbir_daemon.protocol import answers
 
 KIB = 1024
 
@@ -50,7 +54,7 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join([*cells, row[-1]]).rstrip()
 
 
-def matches(answer: Json) -> Iterator[str]:
+def matches(answer: answers.Query) -> Iterator[str]:
     """Yield a line a match: kind, score, distance on the map, size, where the query is from; how, when asked."""
     rows = [
         (
@@ -88,7 +92,7 @@ _FAMILIES = {
 }
 
 
-def explanation(explained: Json) -> Iterator[str]:
+def explanation(explained: answers.Explanation) -> Iterator[str]:
     """Yield how a match was verified: verdict, the view it began from, scales, and what made the score."""
     guess = explained["guess"]
     yield "    " + _OUTCOMES[explained["outcome"]].format(**explained)
@@ -108,45 +112,52 @@ def explanation(explained: Json) -> Iterator[str]:
     yield f"    {', '.join(measures)}"
 
 
-def _window(window: Json) -> str:
+def _window(window: answers.Window) -> str:
     if (window["left"], window["top"], window["right"], window["bottom"]) == (0, 0, 1, 1):
         return "all"
     return "{left:.0%}-{right:.0%} across, {top:.0%}-{bottom:.0%} down".format(**window)
 
 
-def origin(query: Json, match: Json) -> str:
+def origin(query: answers.QueryImage, match: answers.Match) -> str:
     """Return where a query is from, as far as a match tells."""
     said = wording.origin(_edit(query, match), path(match["path"]))
     return f"{said}; its album is missing" if match.get("missing") else said
 
 
-def _edit(query: Json, match: Json) -> wording.Edit:
+def _edit(query: answers.QueryImage, match: answers.Match) -> wording.Edit:
     """Return how a query follows from a match; a daemon of another release may tell less or more."""
     areas = [image["width"] * image["height"] for image in (query, match)]
-    tone = match.get("tone") or {}
     around = match.get("around", Around.NOTHING)
     return wording.Edit(
         kind=match["kind"],
         transform=_transform(match["transform"]),
         overlap=Overlap(match["overlap"]["query"], match["overlap"]["match"]),
-        tone=Tone(**{name: tone[name] for name in Tone.__slots__ if name in tone}),
+        tone=_tone(match),
         around=Around(around) if around in tuple(Around) else Around.PICTURE,
         scale=(areas[0] / areas[1]) ** 0.5 if all(areas) else 0.0,
     )
 
 
-def _transform(done: Json) -> Transform:
+def _tone(match: answers.Match) -> Tone:
+    """Return how the greys follow; what a daemon of an earlier release does not tell is as if nothing was done."""
+    same, described = Tone(), match.get("tone", {})
+    return Tone(
+        described.get("gain", same.gain), described.get("offset", same.offset), described.get("shift", same.shift)
+    )
+
+
+def _transform(done: answers.Transform) -> Transform:
     return Transform(done["flip"], done["turn"], done["angle"], done["invert"])
 
 
-def status(answer: Json) -> Iterator[str]:
+def status(answer: answers.Status) -> Iterator[str]:
     """Yield the state of the daemon on one screen."""
     yield f"{answer['state']}: {answer['images']} images, {answer['errors']} errors, {answer['pending']} pending"
     yield from problems(answer.get("problems", ()))
     progress = answer.get("progress")
     if progress and progress["found"]:
-        left = "" if progress["remaining_s"] is None else f", {progress['remaining_s']:.0f} s left"
-        yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{left}"
+        remaining = "" if progress["remaining_s"] is None else f", {progress['remaining_s']:.0f} s left"
+        yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{remaining}"
     if answer.get("duplicates_pending"):
         yield f"looking for copies: {answer['duplicates_pending']} contents to go"
     yield from _albums(answer["albums"])
@@ -154,21 +165,21 @@ def status(answer: Json) -> Iterator[str]:
     yield from _refit(answer["refit"])
 
 
-def problems(listed: Sequence[Json]) -> Iterator[str]:
+def problems(listed: Sequence[answers.Problem]) -> Iterator[str]:
     """Yield what is wrong, and below each what to do; a path in it cannot upset a terminal."""
     for problem in listed:
         yield f"! {printable(problem['what'])}"
         yield f"  -> {printable(problem['do'])}"
 
 
-def albums(listed: Sequence[Json]) -> Iterator[str]:
+def albums(listed: Sequence[answers.Album]) -> Iterator[str]:
     """Yield a line an album, and what to do about those that are missing."""
     yield from _albums(listed)
     if any(album["state"] == "missing" for album in listed):
         yield "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`"
 
 
-def _albums(listed: Sequence[Json]) -> Iterator[str]:
+def _albums(listed: Sequence[answers.Album]) -> Iterator[str]:
     rows = [
         ("album", album["state"], f"{album['images']} images", f"{album['errors']} errors", path(album["path"]))
         for album in listed
@@ -176,7 +187,7 @@ def _albums(listed: Sequence[Json]) -> Iterator[str]:
     yield from table(rows) if rows else ()
 
 
-def _model(answer: Json) -> Iterator[str]:
+def _model(answer: answers.Status) -> Iterator[str]:
     model = answer["model"]
     if model is None:
         yield f"model: none; {answer.get('model_reason', '')}"
@@ -188,9 +199,9 @@ def _model(answer: Json) -> Iterator[str]:
     )
 
 
-def _refit(refit: Json) -> Iterator[str]:
-    if refit["running"]:
-        progress = refit["progress"]
+def _refit(refit: answers.Refit) -> Iterator[str]:
+    progress = refit["progress"]
+    if progress is not None:
         yield f"fit: running, {progress['fraction']:.0%}, {progress['stage']}: {progress['message']}"
     elif refit["changed_fraction"] is not None:
         yield f"fit: {refit['changed_fraction']:.1%} changed since; due above {refit['threshold']:.0%}"
@@ -198,7 +209,7 @@ def _refit(refit: Json) -> Iterator[str]:
         yield f"fit: wanted, {printable(refit['reason'])}; waits for {refit['waits_for']}"
 
 
-def groups(answer: Json) -> Iterator[str]:
+def groups(answer: answers.Duplicates) -> Iterator[str]:
     """Yield the groups of duplicates, the one to keep first."""
     for group in answer["groups"]:
         yield f"{group['kind']}  {len(group['images'])} images, wins {size(group['saves'])}"
@@ -218,21 +229,22 @@ def groups(answer: Json) -> Iterator[str]:
         yield f"{count} group{'' if count == 1 else 's'}, wins {size(answer['saves'])}"
 
 
-def decisions(decided: Sequence[Json]) -> Iterator[str]:
+def decisions(decided: Sequence[answers.Decision]) -> Iterator[str]:
     """Yield two files a decision, or the beginning of their digests where there is none."""
     for decision in decided:
-        first, other = (_named(decision[f"{name}digest"], decision[f"{name}paths"]) for name in ("", "other_"))
+        first = _named(decision["digest"], decision["paths"])
         if decision["digest"] == decision["other_digest"]:
             yield f"{decision['decided_at']}  all files with the bytes of {first} are wanted"
         else:
-            yield f"{decision['decided_at']}  {first} is no duplicate of {other}"
+            second = _named(decision["other_digest"], decision["other_paths"])
+            yield f"{decision['decided_at']}  {first} is no duplicate of {second}"
 
 
-def _named(digest: str, paths: Sequence[object]) -> str:
+def _named(digest: str, paths: Sequence[answers.WirePath]) -> str:
     return path(paths[0]) if paths else f"{digest[:12]}..., which is in no album"
 
 
-def tasks(answer: Json) -> Iterator[str]:
+def tasks(answer: documents.Resolved) -> Iterator[str]:
     """Yield a line a file of a plan, and what it would win."""
     rows = [
         (noted["action"], size(noted["size"]), f"{path(noted['path'])}  ({noted['why']}; kept: {path(noted['keep'])})")
@@ -243,7 +255,7 @@ def tasks(answer: Json) -> Iterator[str]:
         yield f"{len(rows)} files, wins {size(answer['saves'])}; nothing is done yet"
 
 
-def task(noted: Json) -> str:
+def task(noted: documents.ResolvedFile) -> str:
     """Return a line on what was done to a file."""
     if noted["state"] == "done" and noted["target"] is not None and noted["action"] in ("trash", "move"):
         return f"{noted['action']}  {path(noted['path'])} -> {path(noted['target'])}"
@@ -252,7 +264,7 @@ def task(noted: Json) -> str:
     return f"{noted['state']}  {path(noted['path'])} {noted['why']}".rstrip()
 
 
-def runs(listed: Sequence[Json]) -> Iterator[str]:
+def runs(listed: Sequence[answers.ResolveRun]) -> Iterator[str]:
     """Yield a line a run, newest first."""
     for run in listed:
         counts = [f"{run[state]} {state}" for state in ("done", "skipped", "undone", "begun", "planned") if run[state]]
@@ -260,24 +272,24 @@ def runs(listed: Sequence[Json]) -> Iterator[str]:
         yield f"{run['run']}  {run['started_at']}  {', '.join(counts)}{broken}"
 
 
-def reviewed(answer: Json) -> str:
+def reviewed(answer: documents.Reviewed) -> str:
     """Return what came of a review."""
     return f"{answer['planned']} groups planned, {answer['dismissed']} dismissed, {answer['skipped']} skipped"
 
 
-def alert(raised: Json) -> str:
+def alert(raised: answers.Alert) -> str:
     """Return an alert as one line."""
     return f"{raised['id']}  {raised['time']}  {printable(raised['text'])}"
 
 
-def tested(answer: Json) -> Iterator[str]:
+def tested(answer: answers.AlertsTested) -> Iterator[str]:
     """Yield how a test message went."""
     yield f"{answer['sink']}: delivered in {answer['took_ms']:.0f} ms"
     if not answer["used"]:
         yield f"no alert goes there: {answer['sink']} is not in alerts.sinks"
 
 
-def watched(answer: Json) -> Iterator[str]:
+def watched(answer: answers.WatchAdded) -> Iterator[str]:
     """Yield a work that was put on the watch list, and where it is."""
     name = printable(answer["work"]["name"])
     if not answer["added"]:
@@ -293,7 +305,7 @@ def watched(answer: Json) -> Iterator[str]:
         yield from table(rows)
 
 
-def works(answer: Json) -> Iterator[str]:
+def works(answer: answers.WatchList) -> Iterator[str]:
     """Yield a line a work on the watch list."""
     rows = [
         (
@@ -307,43 +319,46 @@ def works(answer: Json) -> Iterator[str]:
     yield from table(rows) if rows else ()
 
 
-def errors(answer: Json) -> Iterator[str]:
+def errors(answer: answers.Errors) -> Iterator[str]:
     """Yield a line for each file that could not be read."""
     rows = [(error["code"], f"{path(error['path'])}: {error['message']}") for error in answer["errors"]]
     yield from table(rows) if rows else ()
 
 
-def model(answer: Json) -> Iterator[str]:
+def model(answer: answers.ModelShown | answers.ModelRun) -> Iterator[str]:
     """Yield the map's hyper-parameters, scores, and the curve from which they were chosen."""
     for name, value in answer.items():
         if name not in ("curve", "message"):
-            yield f"{name}: {_numbers(value) if name == 'numbers' else _number(value)}"
+            yield f"{name}: {_numbers(answer['numbers']) if name == 'numbers' else _number(value)}"
     names = ["n_neighbors", "n_components", "trustworthiness", "neighbor_recall"]
-    rows = [names, *([_number(candidate[name]) for name in names] for candidate in answer["curve"])]
+    rows = [names, *(_cells(candidate, names) for candidate in answer["curve"])]
     yield from (f"  {line}" for line in table(rows))
 
 
-def cancelled(answer: Json) -> Iterator[str]:
+def cancelled(answer: answers.ModelCancelled) -> Iterator[str]:
     """Yield whether a fit was ended."""
     yield "the fit is ended; `cbir model fit` fits again" if answer["cancelled"] else "no fit runs"
 
 
-def history(answer: Json) -> Iterator[str]:
+def history(answer: answers.ModelHistory) -> Iterator[str]:
     """Yield a line a run, newest first."""
     names = ("id", "outcome", "kind", "started_at", "fitted_images", "n_neighbors", "n_components", "trustworthiness")
     rows = [[*names, "duration_s", "reason"]]
     for run in answer["runs"]:
-        values = [_number(run[name]) for name in (*names, "duration_s")]
         why = f"{printable(run['reason'])} ({_numbers(run['numbers'])}) {printable(run['message'])}".replace("() ", "")
-        rows.append([*values, why.strip()])
+        rows.append([*_cells(run, (*names, "duration_s")), why.strip()])
     yield from table(rows) if len(rows) > 1 else ()
 
 
-def _numbers(numbers: Json) -> str:
+def _cells(row: Mapping[str, object], names: Sequence[str]) -> list[str]:
+    return [_number(row[name]) for name in names]
+
+
+def _numbers(numbers: answers.FitNumbers) -> str:
     return ", ".join(f"{name} {_number(value)}" for name, value in numbers.items())
 
 
-def _number(value: Any) -> str:  # noqa: ANN401 -- JSON
+def _number(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -15,16 +15,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, overload
 
 from cbir_daemon import errors
 from cbir_daemon.errors import BadRequestError, CbirError, ProtocolError
+
+if TYPE_CHECKING:
+    from cbir_daemon.protocol.answers import WirePath
 
 VERSION = 1
 """Of the protocol; another one is refused."""
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class Params:
         return os.path.normpath(b"/" + path.lstrip(b"/"))
 
 
-def path_to_json(path: bytes) -> str | Json:
+def path_to_json(path: bytes) -> WirePath:
     """Return a path as text, or as `{"b64": "..."}` when it is not UTF-8."""
     try:
         return path.decode()
@@ -178,12 +180,16 @@ def path_from_json(value: object, name: str = "path") -> bytes:
     return path
 
 
+@overload
+def when(seconds: float) -> str: ...
+@overload
+def when(seconds: float | None) -> str | None: ...
 def when(seconds: float | None) -> str | None:
     """Return seconds since the epoch as ISO 8601 in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def answer(request_id: int | str, ok: Json, clock: int, *, more: bool = False) -> Json:
+def answer(request_id: int | str, ok: Mapping[str, Any], clock: int, *, more: bool = False) -> Json:
     """Return the message of an answer."""
     message = {"v": VERSION, "id": request_id, "ok": ok, "clock": clock}
     return {**message, "more": True} if more else message

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cbir_daemon.errors import BusyError, CbirError, ConfigError, ForbiddenError, InUseError, ProtocolError
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
@@ -71,7 +72,7 @@ class Server:
     def __init__(
         self,
         path: Path,
-        handle: Callable[[Request], Iterator[Reply]],
+        handle: Callable[[Request], Iterator[Reply[Any]]],
         clock: Callable[[], int],
         *,
         max_connections: int,

@@ -5,10 +5,14 @@ In: a curve as `cbir model show` has it.  Out: points, each once, in series.  Ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cbir_daemon.cli.documents import Tried
+    from cbir_daemon.protocol.answers import ModelShown
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Curve:
         return tuple(point for line in self.series for point in line.points)
 
 
-def curve_of(model: Mapping[str, Any]) -> Curve:
+def curve_of(model: ModelShown | Tried) -> Curve:
     """Return the curve in an answer of `model_show`.
 
     The choice is a point of it, or stands alone when a fit took over what an earlier one had found.
@@ -55,18 +59,18 @@ def curve_of(model: Mapping[str, Any]) -> Curve:
     by_components: dict[int, list[Point]] = {}
     for point in points:
         by_components.setdefault(point.n_components, []).append(point)
-    series = [Series(n_components, tuple(some)) for n_components, some in by_components.items()]
+    series = [Series(n_components, tuple(line)) for n_components, line in by_components.items()]
     series.sort(key=lambda line: (-len(line.points), line.n_components))
     chosen = next(point for point in points if _is_choice(point, model))
     return Curve(tuple(series), chosen)
 
 
-def _was_tried(model: Mapping[str, Any]) -> bool:
+def _was_tried(model: ModelShown | Tried) -> bool:
     pairs = {(trial["n_neighbors"], trial["n_components"]) for trial in model["curve"]}
     return (model["n_neighbors"], model["n_components"]) in pairs
 
 
-def _is_choice(point: Point, model: Mapping[str, Any]) -> bool:
+def _is_choice(point: Point, model: ModelShown | Tried) -> bool:
     return (point.n_neighbors, point.n_components) == (model["n_neighbors"], model["n_components"])
 
 

@@ -14,9 +14,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cbir_daemon.protocol.messages import Json, path_from_json
+from cbir_daemon.protocol.messages import path_from_json
+
+if TYPE_CHECKING:
+    from cbir_daemon.protocol.answers import MapPart, Place
 
 FOLDER: Final = Path(__file__).parent
 TEMPLATE: Final = "map.html"
@@ -27,7 +30,7 @@ ESCAPED: Final = {ord(character): f"\\u{ord(character):04x}" for character in "<
 """What JSON may say in its own escapes, and HTML would read as a tag, an entity or the end of the element."""
 
 
-def page_of(parts: Sequence[tuple[Json, bytes]]) -> bytes:
+def page_of(parts: Sequence[tuple[MapPart, bytes]]) -> bytes:
     """Return the page.
 
     Parameters
@@ -83,24 +86,24 @@ def as_data(document: object) -> str:
     return json.dumps(document, separators=(",", ":")).translate(ESCAPED)
 
 
-def _compact(places: Iterable[Json]) -> Json:
+def _compact(places: Iterable[Place]) -> dict[str, list[Any]]:
     """Return the places as rows without names of fields, and their folders apart: most paths share one."""
     folders: dict[str, int] = {}
     rows: list[list[Any]] = []
     for place in places:
-        folder, _, name = readable(place["path"]).rpartition("/")
+        folder, _, file = readable(place["path"]).rpartition("/")
         rows.append(
             [
                 place["column"],
                 place["row"],
                 folders.setdefault(folder, len(folders)),
-                name,
+                file,
                 place["width"],
                 place["height"],
                 place["size"],
                 place["taken"],
                 place["group"],
-                [readable(other) for other in place["names"]],
+                [readable(name) for name in place["names"]],
             ]
         )
     return {"folders": list(folders), "places": rows}

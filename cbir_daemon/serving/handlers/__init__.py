@@ -8,15 +8,24 @@ A handler is a function of the `Rooms` and the request; `METHODS` is the list th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from cbir_daemon.errors import UnknownMethodError
+from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.serving.handlers import alerts, drawing, duplicates, model, overview, queries, resolving, upkeep
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 
 __all__ = ["METHODS", "Reply", "Rooms", "handle"]
 
-Handler = Callable[[Rooms, Request], Reply | Iterator[Reply]]
+Handler = Callable[[Rooms, Request], Reply[Any] | Iterator[Reply[Any]]]
+"""Each gives answers of its own type; `protocol.answers.ANSWERS` has them all."""
+
+
+def hello(rooms: Rooms, request: Request) -> Reply[answers.Hello]:
+    """Return versions, methods, capabilities."""
+    return overview.hello(rooms, METHODS)
+
 
 METHODS: Mapping[str, Handler] = {
     "query": queries.query,
@@ -48,11 +57,11 @@ METHODS: Mapping[str, Handler] = {
     "model_fit": model.model_fit,
     "model_history": model.model_history,
     "map": drawing.draw_map,
-    "hello": lambda rooms, _: overview.hello(rooms, METHODS),
+    "hello": hello,
 }
 
 
-def handle(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def handle(rooms: Rooms, request: Request) -> Iterator[Reply[Any]]:
     """Yield the replies to a request.
 
     Raises

@@ -10,7 +10,8 @@ from pathlib import Path
 from cbir_daemon import matching
 from cbir_daemon.alerts import alert_to_json
 from cbir_daemon.errors import BadRequestError, NotFoundError, TooPlainError, UnavailableError
-from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import NewWork, Sighting, Work
@@ -20,7 +21,7 @@ ALERTS_PAGE = 200
 MAX_NAME_CHARACTERS = 200
 
 
-def alerts(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def alerts(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Alerts]]:
     """Past alerts, and with `follow` the coming ones as they are written."""
     params = Params(request.params)
     last, follow = params.integer("since", 0), params.flag("follow")
@@ -40,7 +41,7 @@ def alerts(rooms: Rooms, request: Request) -> Iterator[Reply]:
     raise UnavailableError("the daemon is stopping")
 
 
-def alerts_test(rooms: Rooms, request: Request) -> Reply:
+def alerts_test(rooms: Rooms, request: Request) -> Reply[answers.AlertsTested]:
     """Send a test message through one place."""
     name = Params(request.params).text("sink")
     if not name:
@@ -52,7 +53,7 @@ def alerts_test(rooms: Rooms, request: Request) -> Reply:
 # -- the watch list ----------------------------------------------------------------------------------------------------
 
 
-def watch_add(rooms: Rooms, request: Request) -> Reply:
+def watch_add(rooms: Rooms, request: Request) -> Reply[answers.WatchAdded]:
     """Put a picture on the watch list, and say in which files of the albums it is now."""
     params = Params(request.params)
     path, name = params.maybe_path("path"), params.text("name").strip()
@@ -75,7 +76,7 @@ def watch_add(rooms: Rooms, request: Request) -> Reply:
     return Reply({"added": True, "work": work_to_json(work), "found": list(_found(rooms, sightings))})
 
 
-def _found(rooms: Rooms, sightings: Sequence[Sighting]) -> Iterator[Json]:
+def _found(rooms: Rooms, sightings: Sequence[Sighting]) -> Iterator[answers.Sighting]:
     """Yield the files in which a work was seen, best first."""
     for sighting in sightings:
         content = rooms.store.contents.by_digest(sighting.digest)
@@ -83,7 +84,7 @@ def _found(rooms: Rooms, sightings: Sequence[Sighting]) -> Iterator[Json]:
             yield {"path": path_to_json(image.path), "kind": sighting.kind, "score": round(sighting.score, 4)}
 
 
-def watch_remove(rooms: Rooms, request: Request) -> Reply:
+def watch_remove(rooms: Rooms, request: Request) -> Reply[answers.WatchRemoved]:
     """Take a work off the watch list, by its name."""
     name = Params(request.params).text("name")
     if not name:
@@ -94,12 +95,12 @@ def watch_remove(rooms: Rooms, request: Request) -> Reply:
     return Reply({"removed": True, "work": work_to_json(found)})
 
 
-def watch_list(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def watch_list(rooms: Rooms, request: Request) -> Iterator[Reply[answers.WatchList]]:
     """Return the watch list, oldest first."""
-    return paged("works", map(work_to_json, rooms.store.works.listed()))
+    return paged(map(work_to_json, rooms.store.works.listed()), lambda page: {"works": page})
 
 
-def work_to_json(work: Work) -> Json:
+def work_to_json(work: Work) -> answers.Work:
     """Return a work on the watch list."""
     return {
         "name": work.name,

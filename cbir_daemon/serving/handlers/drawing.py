@@ -27,7 +27,8 @@ from cbir_daemon.map.grid import (
     shrunk,
     square_side,
 )
-from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.overview import why_no_model
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
@@ -74,10 +75,10 @@ class _Map:
         """Groups of duplicates of which something is shown."""
         return len({place.group for place in self.places if place.group is not None})
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """What every answer tells."""
+    def counts(self, clock: int) -> answers.MapPart:
+        """Return what every answer tells."""
         return {
+            "clock": clock,
             "images": self.total,
             "shown": len(self.places),
             "groups": self.groups,
@@ -86,21 +87,22 @@ class _Map:
         }
 
 
-def draw_map(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def draw_map(rooms: Rooms, request: Request) -> Iterator[Reply[answers.MapPart]]:
     """Draw the collection by the two-dimensional map: one PNG, or rows and atlases for a page."""
     params = Params(request.params)
     form = params.choice("form", (PICTURE, PAGE)) or PICTURE
     size_px = params.integer("size_px", DEFAULT_SIZE_PX, least=MIN_SIZE_PX, most=MAX_SIZE_PX)
     fitting = int(FILL * (size_px / MIN_CELL_PX) ** 2) if form == PICTURE else MAX_IMAGES
     shown = _arranged(rooms, max(1, min(MAX_IMAGES, fitting)))
-    counts = {"clock": rooms.store.clock, **shown.counts}
+    counts = shown.counts(rooms.store.clock)
     if form == PICTURE:
         yield Reply(counts, _drawn(rooms, _picture(rooms, shown, size_px)))
         return
-    for reply in paged("places", map(_place_to_json, shown.places, shown.grid.cells.tolist()), **counts):
+    places = map(_place_to_json, shown.places, shown.grid.cells.tolist())
+    pages: Iterator[Reply[answers.MapPart]] = paged(places, lambda page: {**counts, "places": page})
+    for reply in pages:
         yield replace(reply, more=True)
-    for reply in _atlases(rooms, shown):
-        yield replace(reply, ok={**counts, **reply.ok})
+    yield from _atlases(rooms, shown, counts)
 
 
 def _arranged(rooms: Rooms, most: int) -> _Map:
@@ -148,13 +150,13 @@ def _groups(rooms: Rooms) -> dict[int, int]:
     return numbers
 
 
-def _place_to_json(place: _Place, cell: Sequence[int]) -> Json:
-    first, *others = place.images
+def _place_to_json(place: _Place, cell: Sequence[int]) -> answers.Place:
+    first, *linked = place.images
     return {
         "column": cell[0],
         "row": cell[1],
         "path": path_to_json(first.path),
-        "names": [path_to_json(image.path) for image in others],
+        "names": [path_to_json(image.path) for image in linked],
         "width": first.content.width_px,
         "height": first.content.height_px,
         "size": first.content.size_bytes,
@@ -179,21 +181,22 @@ def _colour(group: int) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _atlases(rooms: Rooms, shown: _Map) -> Iterator[Reply]:
+def _atlases(rooms: Rooms, shown: _Map, counts: answers.MapPart) -> Iterator[Reply[answers.MapPart]]:
     """Yield an atlas of 64 pixels a square for each so many places, and last a small one of all."""
     small: list[NDArray[np.uint8]] = []
     for number, vectors in enumerate(_vectors(rooms, shown.places)):
         small.append(shrunk(vectors, SMALL_SIDE_PX))
         squares = shrunk(vectors, VECTOR_SIDE)
-        yield Reply(_atlas_to_json(number * ATLAS_TILES, squares), _drawn(rooms, atlas(squares)), more=True)
+        described = _atlas_to_json(number * ATLAS_TILES, squares)
+        yield Reply({**counts, "atlas": described}, _drawn(rooms, atlas(squares)), more=True)
     squares = np.concatenate(small)
-    yield Reply(_atlas_to_json(0, squares), _drawn(rooms, atlas(squares)))
+    yield Reply({**counts, "atlas": _atlas_to_json(0, squares)}, _drawn(rooms, atlas(squares)))
 
 
-def _atlas_to_json(first: int, squares: NDArray[np.uint8]) -> Json:
+def _atlas_to_json(first: int, squares: NDArray[np.uint8]) -> answers.Atlas:
     count, side = squares.shape[:2]
     columns = atlas_columns(count)
-    return {"atlas": {"first": first, "count": count, "side_px": side, "columns": columns}}
+    return {"first": first, "count": count, "side_px": side, "columns": columns}
 
 
 def _vectors(rooms: Rooms, places: Sequence[_Place]) -> Iterator[NDArray[np.uint8]]:

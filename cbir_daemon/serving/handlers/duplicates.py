@@ -10,13 +10,14 @@ from datetime import datetime
 
 from cbir_daemon.duplicates import Group, Member
 from cbir_daemon.errors import BadRequestError, NotFoundError
-from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
 from cbir_daemon.records import DIGEST_BYTES, Kind
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import Content, Decision
 
 
-def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplicates]]:
     """Return groups of images that show the same, each with the one to keep."""
     params = Params(request.params)
     kind = params.choice("kind", (Kind.EXACT.value, Kind.COPY.value))
@@ -30,10 +31,11 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply]:
         for member in group.members
         if not member.keep
     }
-    return paged("groups", map(_group_to_json, groups), clock=clock, saves=sum(spare.values()))
+    saves = sum(spare.values())
+    return paged(map(_group_to_json, groups), lambda page: {"clock": clock, "saves": saves, "groups": page})
 
 
-def _group_to_json(group: Group) -> Json:
+def _group_to_json(group: Group) -> answers.Group:
     return {
         "kind": group.kind.value,
         "saves": group.saves_bytes,
@@ -41,7 +43,7 @@ def _group_to_json(group: Group) -> Json:
     }
 
 
-def _member_to_json(member: Member) -> Json:
+def _member_to_json(member: Member) -> answers.GroupImage:
     image, content = member.image, member.image.content
     return {
         "path": path_to_json(image.path),
@@ -59,19 +61,19 @@ def _member_to_json(member: Member) -> Json:
     }
 
 
-def dismiss(rooms: Rooms, request: Request) -> Reply:
+def dismiss(rooms: Rooms, request: Request) -> Reply[answers.Changed]:
     """Remember that two images are no duplicates."""
-    first, other = _two_contents(rooms, request)
-    return Reply({"changed": rooms.store.decisions.dismiss(first.digest, other.digest, time.time())})
+    first, second = _two_contents(rooms, request)
+    return Reply({"changed": rooms.store.decisions.dismiss(first.digest, second.digest, time.time())})
 
 
-def undismiss(rooms: Rooms, request: Request) -> Reply:
+def undismiss(rooms: Rooms, request: Request) -> Reply[answers.Changed]:
     """Forget that two images are no duplicates."""
-    first, other = _two_contents(rooms, request)
-    return Reply({"changed": rooms.store.decisions.undismiss(first.digest, other.digest)})
+    first, second = _two_contents(rooms, request)
+    return Reply({"changed": rooms.store.decisions.undismiss(first.digest, second.digest)})
 
 
-def decisions(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def decisions(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Decisions]]:
     """Return what was dismissed, oldest first, with the files that it is about now."""
     decided = rooms.store.decisions.listed()
     digests = {digest for decision in decided for digest in (decision.digest, decision.other_digest)}
@@ -80,10 +82,11 @@ def decisions(rooms: Rooms, request: Request) -> Iterator[Reply]:
     paths: dict[bytes, list[bytes]] = {}
     for image in images:
         paths.setdefault(image.content.digest, []).append(image.path)
-    return paged("decisions", (_decision_to_json(decision, paths) for decision in decided))
+    rows = (_decision_to_json(decision, paths) for decision in decided)
+    return paged(rows, lambda page: {"decisions": page})
 
 
-def _decision_to_json(decision: Decision, paths: Mapping[bytes, Sequence[bytes]]) -> Json:
+def _decision_to_json(decision: Decision, paths: Mapping[bytes, Sequence[bytes]]) -> answers.Decision:
     return {
         "digest": decision.digest.hex(),
         "other_digest": decision.other_digest.hex(),
@@ -93,7 +96,7 @@ def _decision_to_json(decision: Decision, paths: Mapping[bytes, Sequence[bytes]]
     }
 
 
-def decisions_import(rooms: Rooms, request: Request) -> Reply:
+def decisions_import(rooms: Rooms, request: Request) -> Reply[answers.DecisionsImported]:
     """Remember what the JSON lines in the blob say; what is known already stays as it is."""
     lines = [line for line in request.blob.split(b"\n") if line.strip()]
     decided = [_decision_from(line, number) for number, line in enumerate(lines, 1)]
@@ -103,25 +106,25 @@ def decisions_import(rooms: Rooms, request: Request) -> Reply:
 def _decision_from(line: bytes, number: int) -> Decision:
     try:
         read = json.loads(line)
-        digest, other = bytes.fromhex(read["digest"]), bytes.fromhex(read["other_digest"])
+        digests = [bytes.fromhex(read[name]) for name in ("digest", "other_digest")]
         decided_at = datetime.fromisoformat(read["decided_at"]).timestamp()
     except (ValueError, TypeError, KeyError) as error:
         raise BadRequestError(
             f"decision {number} cannot be read ({type(error).__name__}: {error})",
             hint="each line is a document as `cbir decisions list --json` prints them",
         ) from error
-    if len(digest) != DIGEST_BYTES or len(other) != DIGEST_BYTES:
+    if any(len(digest) != DIGEST_BYTES for digest in digests):
         raise BadRequestError(f"decision {number}: a digest is no SHA-256", hint="64 hexadecimal digits")
-    return Decision(min(digest, other), max(digest, other), decided_at)
+    return Decision(min(digests), max(digests), decided_at)
 
 
 def _two_contents(rooms: Rooms, request: Request) -> tuple[Content, Content]:
     params = Params(request.params)
     paths = [params.path(name) for name in ("first", "other")]
-    first, other = (_content_at(rooms, path) for path in paths)
+    first, second = (_content_at(rooms, path) for path in paths)
     if paths[0] == paths[1]:
         raise BadRequestError("the same file is named twice", hint="a decision is about two files")
-    return first, other
+    return first, second
 
 
 def _content_at(rooms: Rooms, path: bytes) -> Content:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from typing import cast
 
 from cbir_daemon.errors import ModelError, NotFoundError, UnavailableError
-from cbir_daemon.protocol.messages import Json, Request, when
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import Request, when
+from cbir_daemon.records import Candidate
 from cbir_daemon.serving.handlers.overview import fit_news, why_no_model
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import ModelRun
@@ -14,21 +16,23 @@ from cbir_daemon.store import ModelRun
 FIT_NEWS_S = 0.5
 
 
-def model_show(rooms: Rooms, request: Request) -> Reply:
+def model_show(rooms: Rooms, request: Request) -> Reply[answers.ModelShown]:
     """Return hyper-parameters and scores of the map in use."""
     run = rooms.store.runs.active()
     if run is None:
         raise NotFoundError("there is no model", hint=why_no_model(rooms, rooms.store.positions.coverage().contents))
     coverage = rooms.store.positions.coverage()
-    return Reply({**_run_to_json(run), "projected_images": coverage.present + coverage.added})
+    described = {**_run_to_json(run), "projected_images": coverage.present + coverage.added}
+    # A map comes into use with all its scores: none of them is null then.
+    return Reply(cast(answers.ModelShown, described))
 
 
-def model_history(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def model_history(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelHistory]]:
     """Return every run, newest first."""
-    return paged("runs", (_run_to_json(run) for run in rooms.store.runs.listed()))
+    return paged(map(_run_to_json, rooms.store.runs.listed()), lambda page: {"runs": page})
 
 
-def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelFit]]:
     """Tune and fit now; progress, then the run."""
     ticket = rooms.refit.request()
     while (run := rooms.refit.outcome(ticket, FIT_NEWS_S)) is None:
@@ -44,17 +48,18 @@ def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply]:
     yield Reply({"run": _run_to_json(run)})
 
 
-def model_cancel(rooms: Rooms, request: Request) -> Reply:
+def model_cancel(rooms: Rooms, request: Request) -> Reply[answers.ModelCancelled]:
     """End the running fit."""
     return Reply({"cancelled": rooms.refit.cancel()})
 
 
-def _run_to_json(run: ModelRun) -> Json:
+def _run_to_json(run: ModelRun) -> answers.ModelRun:
     return {
         "id": run.id,
         "reason": run.reason,
         "kind": run.kind,
-        "numbers": dict(run.numbers),
+        # The fields are chosen where a fit is decided upon; the index keeps them as they are.
+        "numbers": cast(answers.FitNumbers, dict(run.numbers)),
         "outcome": run.outcome,
         "message": run.message,
         "started_at": when(run.started_at),
@@ -68,5 +73,14 @@ def _run_to_json(run: ModelRun) -> Json:
         "seed": run.seed,
         "duration_s": run.duration_s,
         "peak_mib": run.peak_mib,
-        "curve": [asdict(candidate) for candidate in run.curve],
+        "curve": [_candidate_to_json(candidate) for candidate in run.curve],
+    }
+
+
+def _candidate_to_json(candidate: Candidate) -> answers.Candidate:
+    return {
+        "n_neighbors": candidate.n_neighbors,
+        "n_components": candidate.n_components,
+        "trustworthiness": candidate.trustworthiness,
+        "neighbor_recall": candidate.neighbor_recall,
     }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from cbir_daemon import __version__
 from cbir_daemon.decode import missing_extras
 from cbir_daemon.map.refit import RefitState
-from cbir_daemon.protocol.messages import VERSION, Json, Request, path_to_json, when
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import VERSION, Request, path_to_json, when
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
@@ -20,7 +22,7 @@ STARTED_AT = time.time()
 """Seconds since the epoch at which this process imported its handlers: within its first second."""
 
 
-def hello(rooms: Rooms, methods: Iterable[str]) -> Reply:
+def hello(rooms: Rooms, methods: Iterable[str]) -> Reply[answers.Hello]:
     """Return versions, methods, capabilities."""
     return Reply(
         {
@@ -35,7 +37,7 @@ def hello(rooms: Rooms, methods: Iterable[str]) -> Reply:
     )
 
 
-def status(rooms: Rooms, request: Request) -> Reply:
+def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
     """Return albums, counts, what is pending, the model, and how far it is from its next fit."""
     counts, coverage, run = rooms.store.files.counts(), rooms.store.positions.coverage(), rooms.store.runs.active()
     return Reply(
@@ -63,8 +65,8 @@ def status(rooms: Rooms, request: Request) -> Reply:
     )
 
 
-def _model(run: ModelRun, coverage: Coverage) -> Json:
-    return {
+def _model(run: ModelRun, coverage: Coverage) -> answers.ModelInUse:
+    described = {
         "n_neighbors": run.n_neighbors,
         "n_components": run.n_components,
         "trustworthiness": run.trustworthiness,
@@ -72,9 +74,11 @@ def _model(run: ModelRun, coverage: Coverage) -> Json:
         "projected_images": coverage.present + coverage.added,
         "fitted_at": when(run.finished_at),
     }
+    # A map comes into use with all its scores: none of them is null then.
+    return cast(answers.ModelInUse, described)
 
 
-def _refit(rooms: Rooms, changed_fraction: float | None) -> Json:
+def _refit(rooms: Rooms, changed_fraction: float | None) -> answers.Refit:
     state, decision = rooms.refit.state, rooms.refit.decision()
     return {
         "running": state is not None,
@@ -89,15 +93,15 @@ def _refit(rooms: Rooms, changed_fraction: float | None) -> Json:
     }
 
 
-def fit_news(state: RefitState) -> Json:
+def fit_news(state: RefitState) -> answers.FitProgress:
     """Return how far a running fit is."""
     return {"stage": state.stage, "fraction": round(state.fraction, 3), "message": state.message}
 
 
-def albums_to_json(rooms: Rooms) -> list[Json]:
+def albums_to_json(rooms: Rooms) -> list[answers.Album]:
     """Return every album with its state and counts, and how it is watched."""
     counts = rooms.store.files.counts_by_album()
-    listed: list[Json] = []
+    listed: list[answers.Album] = []
     for album in rooms.store.albums.listed():
         images, errors = counts.get(album.id, (0, 0))
         watching = rooms.albums.report(album)
@@ -123,7 +127,7 @@ def _state(rooms: Rooms) -> str:
     return "indexing" if rooms.ingest.pending else "ready"
 
 
-def _progress(rooms: Rooms) -> Json | None:
+def _progress(rooms: Rooms) -> answers.Progress | None:
     if not rooms.ingest.pending:
         return None
     progress = rooms.ingest.progress
@@ -148,12 +152,9 @@ def why_no_model(rooms: Rooms, contents: int) -> str:
     return failed.message if failed is not None else "no map was fitted yet; vectors answer without it"
 
 
-def errors(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def errors(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Errors]]:
     """Return the files that could not be read, and why."""
-    return paged(
-        "errors",
-        (
-            {"path": path_to_json(path), "code": code, "message": message}
-            for path, code, message in rooms.store.files.errors()
-        ),
+    rows: Iterator[answers.Unreadable] = (
+        {"path": path_to_json(path), "code": code, "message": message} for path, code, message in rooms.store.files.errors()
     )
+    return paged(rows, lambda page: {"errors": page})

@@ -64,9 +64,9 @@ def _disk(rooms: Rooms) -> Iterator[Problem]:
 def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
     for run in rooms.store.journal.runs():
         if run.is_open and now - run.changed_at > BROKEN_OFF_S:
-            left = run.states.get("planned", 0) + run.states.get("begun", 0)
+            undone = run.states.get("planned", 0) + run.states.get("begun", 0)
             yield Problem(
-                f"resolve {run.id} was broken off, with {left} {'file' if left == 1 else 'files'} to go",
+                f"resolve {run.id} was broken off, with {undone} {'file' if undone == 1 else 'files'} to go",
                 f"`cbir resolve --continue {run.id}` goes on, `cbir resolve --undo {run.id}` takes it back;"
                 " until then no other one starts",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from cbir_daemon import matching
 from cbir_daemon.decode import SheetCell
 from cbir_daemon.errors import BadRequestError, TooPlainError
-from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json
-from cbir_daemon.records import Facts, Judgement, Kind
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import Params, Request, path_to_json
+from cbir_daemon.records import Facts, Guess, Judgement, Kind, Transform, Window
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
@@ -42,7 +43,7 @@ class _Answer:
     matches: list[_Match] = field(default_factory=list)
 
 
-def query(rooms: Rooms, request: Request) -> Reply:
+def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
     """Return what in the albums is, copies or resembles an image."""
     before = time.perf_counter()
     clock = rooms.store.clock
@@ -64,7 +65,7 @@ def query(rooms: Rooms, request: Request) -> Reply:
     )
 
 
-def sheet(rooms: Rooms, request: Request) -> Reply:
+def sheet(rooms: Rooms, request: Request) -> Reply[answers.Sheet]:
     """Draw the query and its best matches, each with kind and score."""
     answer = _find(rooms, request)
     cells = [SheetCell(match.image.path, _caption(match)) for match in answer.matches[:MAX_SHEET_MATCHES]]
@@ -127,8 +128,8 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
     position = None if kind == Kind.COPY else _position(rooms, snapshot.map, facts, same)
     if position is None:
         exact = [Found(match.content_id, match.kind, match.score, None) for match in exact]
-    others = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit, snapshot)
-    return exact + [match for match in others if same is None or match.content_id != same.id]
+    alike = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit, snapshot)
+    return exact + [match for match in alike if same is None or match.content_id != same.id]
 
 
 def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:
@@ -138,16 +139,16 @@ def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | N
     return stored if stored is not None else rooms.projection.position(facts.vector, current.run_id)
 
 
-def _match_to_json(match: _Match) -> Json:
+def _match_to_json(match: _Match) -> answers.Match:
     image, found = match.image, match.found
-    described = {
+    described: answers.Match = {
         "path": path_to_json(image.path),
         "kind": found.kind.value,
         "score": round(found.score, 4),
         "map_distance": None if found.map_distance is None else round(found.map_distance, 4),
-        "transform": asdict(found.transform),
+        "transform": _transform_to_json(found.transform),
         "overlap": {"query": round(found.overlap.query, 3), "match": round(found.overlap.match, 3)},
-        "tone": asdict(found.tone),
+        "tone": {"gain": found.tone.gain, "offset": found.tone.offset, "shift": found.tone.shift},
         "around": found.around.value,
         "width": image.content.width_px,
         "height": image.content.height_px,
@@ -155,18 +156,52 @@ def _match_to_json(match: _Match) -> Json:
     }
     if match.judgement is not None:
         described["explanation"] = _explanation_to_json(match.judgement)
-    return {**described, "missing": True} if image.missing else described
+    if image.missing:
+        described["missing"] = True
+    return described
 
 
-def _explanation_to_json(judgement: Judgement) -> Json:
+def _transform_to_json(transform: Transform) -> answers.Transform:
+    return {"flip": transform.flip, "turn": transform.turn, "angle": transform.angle, "invert": transform.invert}
+
+
+def _explanation_to_json(judgement: Judgement) -> answers.Explanation:
     """Return how a match was verified; `score` is what the verification gave, whatever ranked the match."""
-    return {"score": judgement.score, **_rounded(asdict(judgement.explanation))}
-
-
-def _rounded(described: Json) -> Json:
+    reached = judgement.explanation
     return {
-        name: _rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
-        for name, value in described.items()
+        "score": judgement.score,
+        "outcome": reached.outcome.value,
+        "guess": _guess_to_json(reached.guess),
+        "scale_x": round(reached.scale_x, 4),
+        "scale_y": round(reached.scale_y, 4),
+        "correlation": round(reached.correlation, 4),
+        "area_ratio": round(reached.area_ratio, 4),
+        "cost": round(reached.cost, 4),
+        "strip": reached.strip,
+        "evidence_px": None if reached.evidence_px is None else round(reached.evidence_px, 4),
+        "evidence_needed_px": round(reached.evidence_needed_px, 4),
+        "threshold": round(reached.threshold, 4),
+    }
+
+
+def _guess_to_json(guess: Guess) -> answers.Guess:
+    return {
+        "family": guess.family.value,
+        "query_window": _window_to_json(guess.query_window),
+        "stored_window": _window_to_json(guess.stored_window),
+        "flip": guess.flip,
+        "turn": guess.turn,
+        "angle": round(guess.angle, 4),
+        "invert": guess.invert,
+    }
+
+
+def _window_to_json(window: Window) -> answers.Window:
+    return {
+        "left": round(window.left, 4),
+        "top": round(window.top, 4),
+        "right": round(window.right, 4),
+        "bottom": round(window.bottom, 4),
     }
 
 

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 
 from cbir_daemon.duplicates import planned
 from cbir_daemon.errors import BadRequestError, InUseError, NotFoundError
-from cbir_daemon.protocol.messages import Json, Params, Request, path_to_json, when
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
 from cbir_daemon.resolving import Line, State, parsed
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import ResolveRun, ResolveTask
 from cbir_daemon.watching import walk
 
 
-def resolve_start(rooms: Rooms, request: Request) -> Reply:
+def resolve_start(rooms: Rooms, request: Request) -> Reply[answers.ResolveStarted]:
     """Write the tasks of the plan in the blob into the journal, those that may not be done as skipped."""
     for run in rooms.store.journal.runs():
         if run.is_open:
@@ -50,7 +51,7 @@ def _check_folders(rooms: Rooms, lines: Sequence[Line]) -> None:
                 )
 
 
-def resolve_note(rooms: Rooms, request: Request) -> Reply:
+def resolve_note(rooms: Rooms, request: Request) -> Reply[answers.ResolveNoted]:
     """Write a task of the journal as it is from now on; when its file has changed, look at it."""
     params = Params(request.params)
     task_id, target, reason = params.integer("task", 0), params.maybe_path("target"), params.text("reason")
@@ -66,16 +67,16 @@ def resolve_note(rooms: Rooms, request: Request) -> Reply:
     return Reply({"task": _task_to_json(task)})
 
 
-def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ResolveTasks]]:
     """Return the tasks of a run, in the order of its plan."""
     run_id = Params(request.params).integer("run", 0)
     tasks = rooms.store.journal.tasks(run_id)
     if not tasks:
         raise NotFoundError(f"there is no resolve {run_id}", hint="`cbir resolve --list` shows them")
-    return paged("tasks", map(_task_to_json, tasks), run=run_id)
+    return paged(map(_task_to_json, tasks), lambda page: {"run": run_id, "tasks": page})
 
 
-def _task_to_json(task: ResolveTask) -> Json:
+def _task_to_json(task: ResolveTask) -> answers.ResolveTask:
     return {
         "task": task.id,
         "action": task.action,
@@ -93,15 +94,19 @@ def _task_to_json(task: ResolveTask) -> Json:
     }
 
 
-def resolve_runs(rooms: Rooms, request: Request) -> Iterator[Reply]:
+def resolve_runs(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ResolveRuns]]:
     """Return every run, newest first."""
-    return paged("runs", map(_run_to_json, rooms.store.journal.runs()))
+    return paged(map(_run_to_json, rooms.store.journal.runs()), lambda page: {"runs": page})
 
 
-def _run_to_json(run: ResolveRun) -> Json:
+def _run_to_json(run: ResolveRun) -> answers.ResolveRun:
     return {
         "run": run.id,
         "started_at": when(run.started_at),
         "open": run.is_open,
-        **{state.value: run.states.get(state, 0) for state in State},
+        "planned": run.states.get(State.PLANNED, 0),
+        "begun": run.states.get(State.BEGUN, 0),
+        "done": run.states.get(State.DONE, 0),
+        "skipped": run.states.get(State.SKIPPED, 0),
+        "undone": run.states.get(State.UNDONE, 0),
     }

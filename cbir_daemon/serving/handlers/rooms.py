@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from cbir_daemon.alerts import Outbox
 from cbir_daemon.config import Config
@@ -16,7 +17,6 @@ from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
-from cbir_daemon.protocol.messages import Json
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Store
 
@@ -53,11 +53,24 @@ class Rooms:
         return self.settings()
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer; `blob` follows it as raw bytes, `more` says that another answer comes."""
+Answer = TypeVar("Answer", bound=Mapping[str, object])
+Row = TypeVar("Row", bound=Mapping[str, object])
 
-    ok: Json
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[Answer]):
+    """One answer, of its type in `protocol.answers`.
+
+    Parameters
+    ----------
+    ok : Answer
+    blob : bytes
+        Follows the message as it is.
+    more : bool
+        Whether another answer comes.
+    """
+
+    ok: Answer
     blob: bytes = b""
     more: bool = False
 
@@ -66,14 +79,21 @@ PAGE_BYTES = 256 * 1024
 """Rows of a long answer are cut into messages of about this length: one may have 1 MiB, and a row some 10 KiB."""
 
 
-def paged(name: str, rows: Iterable[Json], **fields: int) -> Iterator[Reply]:
-    """Yield rows under `name` in as many replies as they need, at least one; each has the `fields` too."""
-    page: list[Json] = []
+def paged(rows: Iterable[Row], answer: Callable[[list[Row]], Answer]) -> Iterator[Reply[Answer]]:
+    """Yield rows in as many replies as they need, at least one.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+    answer : callable
+        Returns the answer that holds a page of the rows.
+    """
+    page: list[Row] = []
     length = 0
     for row in rows:
         if length >= PAGE_BYTES:
-            yield Reply({**fields, name: page}, more=True)
+            yield Reply(answer(page), more=True)
             page, length = [], 0
         page.append(row)
         length += len(json.dumps(row))
-    yield Reply({**fields, name: page})
+    yield Reply(answer(page))

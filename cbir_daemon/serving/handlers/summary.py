@@ -38,8 +38,9 @@ def reading(progress: Progress) -> str:
     """Return how far reading is: found, done, errors, rate, time left; empty when it is not known how much there is."""
     if not progress.found:
         return ""
-    left = "" if progress.remaining_s is None else f", {progress.remaining_s:.0f} s left"
-    return f"indexing: {progress.done} of {progress.found} files, {progress.errors} errors, {progress.rate:.0f}/s{left}"
+    remaining = "" if progress.remaining_s is None else f", {progress.remaining_s:.0f} s left"
+    counts = f"{progress.done} of {progress.found} files, {progress.errors} errors"
+    return f"indexing: {counts}, {progress.rate:.0f}/s{remaining}"
 
 
 def _map(rooms: Rooms) -> str:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from cbir_daemon.errors import NotFoundError, TimedOutError, UnavailableError
+from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.serving.handlers.overview import albums_to_json
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
@@ -15,7 +16,7 @@ SETTLE_POLL_S = 0.1
 MAX_TIMEOUT_S = 7 * 86_400.0
 
 
-def settle(rooms: Rooms, request: Request) -> Reply:
+def settle(rooms: Rooms, request: Request) -> Reply[answers.Settled]:
     """Wait until all that was on disk when asked is indexed, alerts are written, and no fit is due or running."""
     timeout_s = Params(request.params).number("timeout_s", 600.0, least=0.0, most=MAX_TIMEOUT_S)
     deadline = time.monotonic() + timeout_s
@@ -44,7 +45,7 @@ def _settled(rooms: Rooms, ticket: int) -> bool:
     )
 
 
-def scan(rooms: Rooms, request: Request) -> Reply:
+def scan(rooms: Rooms, request: Request) -> Reply[answers.Scan]:
     """Look again now."""
     params = Params(request.params)
     path = params.maybe_path("path")
@@ -57,25 +58,25 @@ def scan(rooms: Rooms, request: Request) -> Reply:
     return Reply({"albums": len(roots)})
 
 
-def album_add(rooms: Rooms, request: Request) -> Reply:
+def album_add(rooms: Rooms, request: Request) -> Reply[answers.AlbumAdded]:
     """Watch a folder from now on."""
     path = Params(request.params).path("path")
     return Reply({"added": rooms.albums.add(path), "path": path_to_json(os.path.realpath(path))})
 
 
-def album_remove(rooms: Rooms, request: Request) -> Reply:
+def album_remove(rooms: Rooms, request: Request) -> Reply[answers.AlbumRemoved]:
     """Forget a folder."""
     path = Params(request.params).path("path")
     rooms.albums.remove(path)
     return Reply({"removed": True, "path": path_to_json(path)})
 
 
-def album_list(rooms: Rooms, request: Request) -> Reply:
+def album_list(rooms: Rooms, request: Request) -> Reply[answers.AlbumList]:
     """Return the watched folders."""
     return Reply({"albums": albums_to_json(rooms)})
 
 
-def backup(rooms: Rooms, request: Request) -> Reply:
+def backup(rooms: Rooms, request: Request) -> Reply[answers.Backup]:
     """Write a consistent copy of the index to a new file."""
     target = Path(os.fsdecode(Params(request.params).path("path")))
     rooms.store.backup(target)
