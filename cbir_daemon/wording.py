@@ -1,7 +1,7 @@
-"""What was done to a picture, in words: "crop (38 %) of /albums/2019/IMG_1.jpg, mirrored, brighter".
+"""What was done to a picture, in words: "crop (38 %) of /albums/2019/IMG_1.jpg, mirrored, brighter"; and counts.
 
-In: how one image follows from another, as values.  Out: a line for people.  Never here: how that was found, what a
-terminal can show.
+In: how one image follows from another, as values; numbers of things.  Out: a line for people.  Never here: how that was
+found, what a terminal can show.
 """
 
 from __future__ import annotations
@@ -119,7 +119,12 @@ def turns(done: Transform) -> Iterator[str]:
 
 def _degrees(angle: float) -> str:
     rounded = round(angle)
-    return f"{rounded} degree{'' if rounded == 1 else 's'}"
+    return counted(rounded, "degree")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things: "1 error", "2 errors"; the plural of the noun ends in s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _tones(edit: Edit) -> Iterator[str]:

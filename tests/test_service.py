@@ -221,7 +221,7 @@ def test_the_summary_says_what_is_done_or_what_there_is(rooms: Rooms) -> None:
     assert summary(rooms) == "fitting the map: 25%, tune"
     rooms.refit.state = None
     put_unreadable(rooms.store, "empty")
-    assert summary(rooms) == "0 images, 1 errors, no map; 1 problem, see `cbir status`"
+    assert summary(rooms) == "0 images, 1 error, no map; 1 problem, see `cbir status`"
 
 
 def test_a_given_socket_is_the_one_that_answers(tmp_path: Path) -> None:

@@ -189,6 +189,17 @@ def test_a_quiet_daemon_says_little() -> None:
     ]
 
 
+def test_one_is_no_plural() -> None:
+    """What there is one of is said in the singular, wherever it is counted."""
+    assert status(images=1, errors=1, albums=[{**ALBUM, "images": 1, "errors": 1}], duplicates_pending=1)[:3] == [
+        "ready: 1 image, 1 error, 0 pending",
+        "looking for copies: 1 content to go",
+        "album  watching  1 image  1 error  /album",
+    ]
+    assert list(text.settled({"clock": 1, "images": 1, "errors": 1})) == ["settled: 1 image, 1 error"]
+    assert text.reviewed({"planned": 1, "dismissed": 0, "skipped": 0, "plan": "/p"}).startswith("1 group planned,")
+
+
 def test_a_busy_daemon_says_how_far_it_is() -> None:
     """Reading, looking for copies, fitting; the time left only when it is known."""
     progress = {"found": 500, "done": 20, "errors": 1, "rate": 123.4, "remaining_s": None}

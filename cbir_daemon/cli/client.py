@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import click
 
@@ -55,6 +55,14 @@ def cbir(context: click.Context, socket: Path | None) -> None:
     context.obj = socket
 
 
+class Filters(TypedDict):
+    """Which matches are wanted, of a query and of its sheet."""
+
+    limit: int
+    kind: str | None
+    min_score: float
+
+
 # -- queries -----------------------------------------------------------------------------------------------------
 
 
@@ -83,15 +91,15 @@ def query(
     """
     source: Path | bytes = sys.stdin.buffer.read() if str(image) == "-" else absolute(image)
     with connected() as client:
-        asked: dict[str, Any] = {"limit": limit, "kind": kind, "min_score": min_score}
+        filters: Filters = {"limit": limit, "kind": kind, "min_score": min_score}
         try:
-            answer = client.query(source, **asked, explain=explain)
+            answer = client.query(source, **filters, explain=explain)
         except (NoAccessError, NotFoundError):
             # The daemon may not read the file, or has another view of the file system; we may read it.
             source = bytes_of(absolute(image))
-            answer = client.query(source, **asked, explain=explain)
+            answer = client.query(source, **filters, explain=explain)
         if sheet is not None:
-            write_file(sheet, client.sheet(source, **asked))
+            write_file(sheet, client.sheet(source, **filters))
     if paths0:
         print_paths0(match["path"] for match in answer["matches"])
     else:
@@ -138,9 +146,7 @@ def settle(timeout_s: float, as_json: bool) -> None:
     """
     with connected() as client:
         answer = client.settle(timeout_s)
-    print_answer(
-        answer, lambda reply: [f"settled: {reply['images']} images, {reply['errors']} errors"], as_json=as_json
-    )
+    print_answer(answer, text.settled, as_json=as_json)
 
 
 @cbir.command()

@@ -13,6 +13,7 @@ from cbir_daemon.cli import text
 from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, form_of, print_answer, write_file
 from cbir_daemon.cli.drawing.page import page_of
 from cbir_daemon.protocol.messages import path_to_json
+from cbir_daemon.wording import counted
 
 if TYPE_CHECKING:
     from cbir_daemon.cli.documents import MapWritten
@@ -70,5 +71,5 @@ def drawn(answer: MapWritten) -> Iterator[str]:
     """Yield what was drawn; how many of the images, when these are not all."""
     of_all = "" if answer["shown"] == answer["images"] else f" of {answer['images']}, evenly chosen"
     size = text.size(answer["size"])
-    groups = f"{answer['groups']} group{'' if answer['groups'] == 1 else 's'} of duplicates"
-    yield f"{answer['shown']} images{of_all}, {groups}, {size}"
+    images, groups = counted(answer["shown"], "image"), counted(answer["groups"], "group")
+    yield f"{images}{of_all}, {groups} of duplicates, {size}"

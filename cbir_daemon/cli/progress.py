@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from cbir_daemon.serving.handlers import Rooms
+from cbir_daemon.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def _draw(progress: Progress, bars: dict[str, TaskID], rooms: Rooms, most: int) 
     """Bring the bars up to date; return the largest backlog of the copy search so far."""
     reading, fit = rooms.ingest.progress, rooms.refit.state
     busy = rooms.ingest.pending > 0 and reading.found > 0
-    rate, errors = f"{reading.rate:.0f}/s", f"{reading.errors} errors" if reading.errors else ""
+    rate, errors = f"{reading.rate:.0f}/s", counted(reading.errors, "error") if reading.errors else ""
     progress.update(bars["reading"], visible=busy, total=reading.found, completed=reading.done, rate=rate, note=errors)
     backlog = rooms.store.files.counts().unmatched
     most = max(most, backlog) if backlog else 0

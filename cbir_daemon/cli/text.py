@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cbir_daemon import wording
 from cbir_daemon.protocol.messages import path_from_json
 from cbir_daemon.records import Around, Overlap, Tone, Transform
+from cbir_daemon.wording import counted
 
 if TYPE_CHECKING:
     from cbir_daemon.cli import documents
@@ -152,17 +153,23 @@ def _transform(done: answers.Transform) -> Transform:
 
 def status(answer: answers.Status) -> Iterator[str]:
     """Yield the state of the daemon on one screen."""
-    yield f"{answer['state']}: {answer['images']} images, {answer['errors']} errors, {answer['pending']} pending"
+    images, errors = counted(answer["images"], "image"), counted(answer["errors"], "error")
+    yield f"{answer['state']}: {images}, {errors}, {answer['pending']} pending"
     yield from problems(answer.get("problems", ()))
     progress = answer.get("progress")
     if progress and progress["found"]:
         remaining = "" if progress["remaining_s"] is None else f", {progress['remaining_s']:.0f} s left"
         yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{remaining}"
     if answer.get("duplicates_pending"):
-        yield f"looking for copies: {answer['duplicates_pending']} contents to go"
+        yield f"looking for copies: {counted(answer['duplicates_pending'], 'content')} to go"
     yield from _albums(answer["albums"])
     yield from _model(answer)
     yield from _refit(answer["refit"])
+
+
+def settled(answer: answers.Settled) -> Iterator[str]:
+    """Yield what there is when nothing is pending."""
+    yield f"settled: {counted(answer['images'], 'image')}, {counted(answer['errors'], 'error')}"
 
 
 def problems(listed: Sequence[answers.Problem]) -> Iterator[str]:
@@ -181,7 +188,13 @@ def albums(listed: Sequence[answers.Album]) -> Iterator[str]:
 
 def _albums(listed: Sequence[answers.Album]) -> Iterator[str]:
     rows = [
-        ("album", album["state"], f"{album['images']} images", f"{album['errors']} errors", path(album["path"]))
+        (
+            "album",
+            album["state"],
+            counted(album["images"], "image"),
+            counted(album["errors"], "error"),
+            path(album["path"]),
+        )
         for album in listed
     ]
     yield from table(rows) if rows else ()
@@ -194,7 +207,7 @@ def _model(answer: answers.Status) -> Iterator[str]:
         return
     yield (
         f"model: n_neighbors {model['n_neighbors']}, n_components {model['n_components']},"
-        f" trustworthiness {model['trustworthiness']:.4f}; {model['fitted_images']} images fitted,"
+        f" trustworthiness {model['trustworthiness']:.4f}; {counted(model['fitted_images'], 'image')} fitted,"
         f" {model['projected_images']} projected, {model['fitted_at']}"
     )
 
@@ -225,8 +238,7 @@ def groups(answer: answers.Duplicates) -> Iterator[str]:
             ]
         )
     if answer["groups"]:
-        count = len(answer["groups"])
-        yield f"{count} group{'' if count == 1 else 's'}, wins {size(answer['saves'])}"
+        yield f"{counted(len(answer['groups']), 'group')}, wins {size(answer['saves'])}"
 
 
 def decisions(decided: Sequence[answers.Decision]) -> Iterator[str]:
@@ -252,7 +264,7 @@ def tasks(answer: documents.Resolved) -> Iterator[str]:
     ]
     yield from table(rows) if rows else ()
     if rows:
-        yield f"{len(rows)} files, wins {size(answer['saves'])}; nothing is done yet"
+        yield f"{counted(len(rows), 'file')}, wins {size(answer['saves'])}; nothing is done yet"
 
 
 def task(noted: documents.ResolvedFile) -> str:
@@ -274,7 +286,9 @@ def runs(listed: Sequence[answers.ResolveRun]) -> Iterator[str]:
 
 def reviewed(answer: documents.Reviewed) -> str:
     """Return what came of a review."""
-    return f"{answer['planned']} groups planned, {answer['dismissed']} dismissed, {answer['skipped']} skipped"
+    return (
+        f"{counted(answer['planned'], 'group')} planned, {answer['dismissed']} dismissed, {answer['skipped']} skipped"
+    )
 
 
 def alert(raised: answers.Alert) -> str:

@@ -113,7 +113,7 @@ def test_the_manager_hears_of_the_whole_life(daemon: Daemon) -> None:
         manager.wait_for(f"STATUS={IMAGES} images, 0 errors, no map")
         (daemon.album / "broken.jpg").write_text("no image")
         daemon.settle()
-        manager.wait_for(f"STATUS={IMAGES} images, 1 errors, no map; 1 problem, see `cbir status`")
+        manager.wait_for(f"STATUS={IMAGES} images, 1 error, no map; 1 problem, see `cbir status`")
         process.send_signal(signal.SIGHUP)
         manager.wait_for("RELOADING=1")
         manager.wait_for("READY=1")

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cbir_daemon.protocol.messages import path_from_json
 
@@ -86,10 +86,10 @@ def as_data(document: object) -> str:
     return json.dumps(document, separators=(",", ":")).translate(ESCAPED)
 
 
-def _compact(places: Iterable[Place]) -> dict[str, list[Any]]:
+def _compact(places: Iterable[Place]) -> dict[str, object]:
     """Return the places as rows without names of fields, and their folders apart: most paths share one."""
     folders: dict[str, int] = {}
-    rows: list[list[Any]] = []
+    rows: list[list[object]] = []
     for place in places:
         folder, _, file = readable(place["path"]).rpartition("/")
         rows.append(

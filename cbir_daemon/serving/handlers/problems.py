@@ -13,6 +13,7 @@ from cbir_daemon.decode import needed_extras
 from cbir_daemon.records import Heals, Problem, reasons_healed_by
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.system import heartbeat
+from cbir_daemon.wording import counted
 
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """A fit of 100 000 images writes 100 MB beside the old one, and SQLite needs room for its log."""
@@ -66,7 +67,7 @@ def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
         if run.is_open and now - run.changed_at > BROKEN_OFF_S:
             undone = run.states.get("planned", 0) + run.states.get("begun", 0)
             yield Problem(
-                f"resolve {run.id} was broken off, with {undone} {'file' if undone == 1 else 'files'} to go",
+                f"resolve {run.id} was broken off, with {counted(undone, 'file')} to go",
                 f"`cbir resolve --continue {run.id}` goes on, `cbir resolve --undo {run.id}` takes it back;"
                 " until then no other one starts",
             )
@@ -97,7 +98,7 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
         )
         total = sum(reasons.values())
         yield Problem(
-            f"{total} {'file' if total == 1 else 'files'} could not be read: {most}",
+            f"{counted(total, 'file')} could not be read: {most}",
             "cbir errors lists them, with reasons",
         )
 

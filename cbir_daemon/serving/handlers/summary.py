@@ -8,6 +8,7 @@ from __future__ import annotations
 from cbir_daemon.indexing.line import Progress
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Rooms
+from cbir_daemon.wording import counted
 
 
 def is_busy(rooms: Rooms) -> bool:
@@ -20,17 +21,17 @@ def summary(rooms: Rooms) -> str:
     counts = rooms.store.files.counts()
     parts = []
     if rooms.ingest.pending:
-        parts.append(reading(rooms.ingest.progress) or f"{rooms.ingest.pending} paths to look at")
+        parts.append(reading(rooms.ingest.progress) or f"{counted(rooms.ingest.pending, 'path')} to look at")
     if counts.unmatched:
-        parts.append(f"looking for copies of {counts.unmatched} contents")
+        parts.append(f"looking for copies of {counted(counts.unmatched, 'content')}")
     fit = rooms.refit.state
     if fit is not None:
         parts.append(f"fitting the map: {fit.fraction:.0%}, {fit.stage}")
     if not parts:
-        parts.append(f"{counts.images} images, {counts.errors} errors, {_map(rooms)}")
+        parts.append(f"{counted(counts.images, 'image')}, {counted(counts.errors, 'error')}, {_map(rooms)}")
     found = len(problems(rooms))
     if found:
-        parts.append(f"{found} {'problem' if found == 1 else 'problems'}, see `cbir status`")
+        parts.append(f"{counted(found, 'problem')}, see `cbir status`")
     return "; ".join(parts)
 
 
@@ -39,7 +40,7 @@ def reading(progress: Progress) -> str:
     if not progress.found:
         return ""
     remaining = "" if progress.remaining_s is None else f", {progress.remaining_s:.0f} s left"
-    counts = f"{progress.done} of {progress.found} files, {progress.errors} errors"
+    counts = f"{progress.done} of {counted(progress.found, 'file')}, {counted(progress.errors, 'error')}"
     return f"indexing: {counts}, {progress.rate:.0f}/s{remaining}"
 
 
