@@ -400,11 +400,21 @@ def test_backup_and_restore(said: Said, home: Path, state: Path) -> None:
     assert albums_in(state / f"{INDEX_FILE}.before-restore") == [b"/photos"]
 
 
+@pytest.mark.parametrize("prepared", ["nowhere", "empty", "killed at its first start"])
+def test_without_an_index_there_is_no_backup(said: Said, home: Path, state: Path, prepared: str) -> None:
+    """A state without an index is refused in one line with 74, and neither it nor a copy is written."""
+    if prepared != "nowhere":
+        state.mkdir(parents=True)
+    if prepared not in ("nowhere", "empty"):
+        (state / INDEX_FILE).touch()
+    before = sorted(home.rglob("*"))
+    line = f"cbir-daemon: {state}: has no index: name the state of a daemon with --state or CBIR_STATE"
+    assert said("cbir-daemon", "backup", "copy") == (74, [line])
+    assert sorted(home.rglob("*")) == before
+
+
 def test_what_is_no_index_is_no_backup(said: Said, home: Path, state: Path) -> None:
-    """No index, a text and another program's database are refused with 74, and nothing is touched."""
-    status, lines = said("cbir-daemon", "backup", "copy")
-    assert (status, len(lines)) == (74, 1)
-    assert not (home / "copy").exists()
+    """A text and another program's database are refused with 74, and nothing is touched."""
     make_index(state)
     (home / "text").write_text("this is text")
     with sqlite3.connect(home / "other") as connection:

@@ -16,6 +16,7 @@ from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
 from cbir_daemon.daemon import doctor
 from cbir_daemon.daemon.service import INDEX_FILE, Service, locked_state
+from cbir_daemon.errors import StorageError
 from cbir_daemon.store import Store, reindex
 from cbir_daemon.store import restore as restore_index
 from cbir_daemon.system import activation
@@ -125,7 +126,13 @@ def config_sample() -> None:
 def backup(file: Path, config_file: Path | None, state: Path | None) -> None:
     """Write a consistent copy of the index to FILE, also while the daemon runs."""
     settings = _load(config_file=config_file, state=state, socket=None)
-    store = Store(settings.state_dir / INDEX_FILE)
+    index = settings.state_dir / INDEX_FILE
+    # A first start that was killed leaves a file without a byte.
+    if not index.exists() or not index.stat().st_size:
+        raise StorageError(
+            f"{settings.state_dir}: has no index", hint="name the state of a daemon with --state or CBIR_STATE"
+        )
+    store = Store(index)
     store.open_existing()
     try:
         store.backup(file)
