@@ -155,6 +155,7 @@ def why_no_model(rooms: Rooms, contents: int) -> str:
 def errors(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Errors]]:
     """Return the files that could not be read, and why."""
     rows: Iterator[answers.Unreadable] = (
-        {"path": path_to_json(path), "code": code, "message": message} for path, code, message in rooms.store.files.errors()
+        {"path": path_to_json(path), "code": code, "message": message}
+        for path, code, message in rooms.store.files.errors()
     )
     return paged(rows, lambda page: {"errors": page})
