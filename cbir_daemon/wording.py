@@ -123,7 +123,14 @@ def _degrees(angle: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number of things: "1 error", "2 errors"; the plural of the noun ends in s."""
+    """Return a number of things: "1 error", "2 errors".
+
+    Parameters
+    ----------
+    count : int
+    noun : str
+        In the singular; its plural ends in s.
+    """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
