@@ -89,7 +89,7 @@ class Client:
         limit : int
             Matches at most.
         kind : str, optional
-            "exact", "copy" or "similar": only these.
+            "exact", "copy", "shot" or "similar": only these.
         min_score : float
             Only matches with at least this score, 0 to 1.
         explain : bool
@@ -128,23 +128,23 @@ class Client:
         return cast("answers.AlbumList", self._ask("album_list"))
 
     def duplicates(
-        self, *, kind: str | None = None, album: Path | None = None, across: bool = False
+        self, *, kind: str | None = None, album: Path | None = None, across: bool = False, unlooked: bool = False
     ) -> answers.Duplicates:
         """Return groups of images that show the same, each with the one to keep.
 
         Parameters
         ----------
         kind : str, optional
-            "exact" or "copy": only these.
+            "exact", "copy" or "shot": only these; without it groups of "exact" and "copy".
         album : Path, optional
             Only groups with an image below this folder.
         across : bool
             Only groups with images of more than one album.
+        unlooked : bool
+            Whether copies may go, too, whose files could not be compared.
         """
-        return cast(
-            "answers.Duplicates",
-            self._pages("groups", "duplicates", {"kind": kind, "album": _path(album), "across": across}),
-        )
+        params = {"kind": kind, "album": _path(album), "across": across, "unlooked": unlooked}
+        return cast("answers.Duplicates", self._pages("groups", "duplicates", params))
 
     def dismiss(self, first: Path, other: Path) -> answers.Changed:
         """Remember for ever that two images are no duplicates."""
@@ -162,9 +162,17 @@ class Client:
         """Remember decisions, one JSON document a line."""
         return cast("answers.DecisionsImported", self._ask("decisions_import", blob=lines))
 
-    def resolve_start(self, plan: bytes) -> answers.ResolveStarted:
-        """Write the tasks of a plan into the journal and return the number of the run."""
-        return cast("answers.ResolveStarted", self._ask("resolve_start", blob=plan))
+    def resolve_start(self, plan: bytes, *, unlooked: bool = False) -> answers.ResolveStarted:
+        """Write the tasks of a plan into the journal and return the number of the run.
+
+        Parameters
+        ----------
+        plan : bytes
+            JSON lines, as `cbir resolve --plan` writes them.
+        unlooked : bool
+            Whether copies may go, too, whose files could not be compared.
+        """
+        return cast("answers.ResolveStarted", self._ask("resolve_start", {"unlooked": unlooked}, blob=plan))
 
     def resolve_note(
         self, task: int, state: str, *, target: bytes | None = None, reason: str = ""

@@ -22,7 +22,18 @@ class Kind(StrEnum):
 
     EXACT = "exact"
     COPY = "copy"
+    SHOT = "shot"
+    """Another shot of the same scene."""
     SIMILAR = "similar"
+
+
+class LookedAt(StrEnum):
+    """By what a copy is told from another shot."""
+
+    FILES = "files"
+    """The two files, compared at a few hundred pixels."""
+    VECTORS = "vectors"
+    """The 64x64 numbers alone: a file could not be read, or shows too little to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +71,8 @@ class Facts:
     state : FileState or None
         The file as it was before and after it was read; None for bytes that came from no file.
     taken : str
-        When a camera took it, by EXIF's DateTimeOriginal: "2019-07-14T12:45:01", local time; empty when that says
-        nothing, or the digest was known.
+        When a camera took it, by EXIF's DateTimeOriginal and SubSecTimeOriginal: "2019-07-14T12:45:01" or
+        "2019-07-14T12:45:01.250000", local time; empty when that says nothing, or the digest was known.
     """
 
     digest: bytes

@@ -65,6 +65,8 @@ def origin(edit: Edit, path: str) -> str:
         return path
     if edit.kind == Kind.EXACT:
         return f"same bytes as {path}"
+    if edit.kind == Kind.SHOT:
+        return f"another shot of the scene of {path}"
     return ", ".join([f"{_noun(edit)} of {path}", *_done(edit)])
 
 

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 COLUMNS = ("group", "kind", "keep", "path", "width", "height", "size", "format", "taken", "score", "digest", "why")
 """Of `cbir duplicates --format csv`."""
 
-KIND = click.option("--kind", type=click.Choice([Kind.EXACT.value, Kind.COPY.value]), help="Only groups of this kind.")
+KIND = click.option(
+    "--kind",
+    type=click.Choice([Kind.EXACT.value, Kind.COPY.value, Kind.SHOT.value]),
+    help="Only groups of this kind; without it exact and copy.",
+)
 ALBUM = click.option("--album", type=A_PATH, metavar="FOLDER", help="Only groups with an image below this folder.")
 ACROSS = click.option("--across", is_flag=True, help="Only groups with images of more than one album.")
 

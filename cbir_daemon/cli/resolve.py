@@ -46,12 +46,13 @@ class Choice:
     kind: str | None
     album: Path | None
     across: bool
+    unlooked: bool
 
     def asked(self, client: Client) -> answers.Duplicates:
         """Return the groups, as `cbir duplicates` has them."""
         # Only files of the same bytes can share them.
         kind = Kind.EXACT.value if self.action in LINKS else self.kind
-        return client.duplicates(kind=kind, album=self.album, across=self.across)
+        return client.duplicates(kind=kind, album=self.album, across=self.across, unlooked=self.unlooked)
 
 
 _CHOICE = (
@@ -66,6 +67,7 @@ _CHOICE = (
     KIND,
     ALBUM,
     ACROSS,
+    click.option("--unlooked", is_flag=True, help="Also copies whose files could not be compared."),
 )
 
 
@@ -74,11 +76,18 @@ def choosing(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def with_choice(
-        *, action: str, folder: Path | None, kind: str | None, album: Path | None, across: bool, **options: object
+        *,
+        action: str,
+        folder: Path | None,
+        kind: str | None,
+        album: Path | None,
+        across: bool,
+        unlooked: bool,
+        **options: object,
     ) -> int:
         if (action == MOVE) != (folder is not None):
             raise BadRequestError("--to names the folder for --action move", hint="give both or none")
-        choice = Choice(action, maybe_absolute(folder), kind, maybe_absolute(album), across)
+        choice = Choice(action, maybe_absolute(folder), kind, maybe_absolute(album), across, unlooked)
         return command(choice=choice, **options)
 
     for option in reversed(_CHOICE):
@@ -119,7 +128,12 @@ def resolve(
         if continued is not None:
             return _run(client, continued, State.DONE, as_json=as_json)
         if is_applied and plan is not None:
-            return _run(client, client.resolve_start(read_file(plan))["run"], State.DONE, as_json=as_json)
+            return _run(
+                client,
+                client.resolve_start(read_file(plan), unlooked=choice.unlooked)["run"],
+                State.DONE,
+                as_json=as_json,
+            )
         answer = choice.asked(client)
     return _show(list(plan_of(answer, choice)), plan, as_json=as_json)
 

@@ -21,7 +21,7 @@ MEBIBYTE = 1024 * 1024
 FONTS = "fonts"
 """What a worker must have loaded to draw sheets; what else it may have loaded are extras, by name."""
 
-TAKEN_CHARACTERS = len("2019-07-14T12:45:01")
+TAKEN_CHARACTERS = len("2019-07-14T12:45:01.123456")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ _TRANSPOSES: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_FRACTION: Final = re.compile(r"\d{1,6}", re.ASCII)
 _TAKEN: Final = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)")
 _FIRST_LYING_ORIENTATION: Final = 5
 
@@ -240,13 +241,17 @@ def _orientation(image: Image.Image) -> int:
 def _taken(image: Image.Image) -> str:
     """Return when a camera took the image, as ISO 8601 in local time; empty when it does not say so."""
     try:
-        said = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)
+        exif = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        said = exif.get(ExifTags.Base.DateTimeOriginal)
         # Most pictures say nothing, and `strptime` would take longer than their digest.
         numbers = _TAKEN.fullmatch(str(said)) if said else None
         if numbers is None:
             return ""
         year, month, day, hour, minute, second = map(int, numbers.groups())
-        return datetime(year, month, day, hour, minute, second).isoformat()  # noqa: DTZ001 -- a camera has no zone
+        # Digits behind the point: "5", "50" and "500" are half a second.
+        fraction = _FRACTION.match(str(exif.get(ExifTags.Base.SubsecTimeOriginal, "")))
+        microsecond = int(fraction.group().ljust(6, "0")) if fraction else 0
+        return datetime(year, month, day, hour, minute, second, microsecond).isoformat()  # noqa: DTZ001 -- a camera has no zone
     except Exception:  # noqa: BLE001 -- the parser raises whatever hostile bytes reach
         return ""
 

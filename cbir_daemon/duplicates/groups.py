@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cbir_daemon.config import Config
-from cbir_daemon.duplicates.keeping import NO_FOLDERS, Folders, Keeping, Standing, shows_more
-from cbir_daemon.records import FileState, Kind
+from cbir_daemon.duplicates.keeping import NO_FOLDERS, Folders, Keeping, Standing, pixels, shows_more
+from cbir_daemon.records import FileState, Kind, LookedAt
 from cbir_daemon.store import Image, Pair, Store
 
 PROTECTED = "lies in a protected folder, so it stays"
+
+ANOTHER_SHOT = "another shot of the scene"
+
+UNLOOKED = "told by the stored vectors alone, so it stays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,20 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Images that show the same picture, the one to keep first."""
+    """Images that show the same picture, the one to keep first; or shots of one scene, of which all stay.
+
+    Parameters
+    ----------
+    kind : Kind
+        `EXACT`, `COPY` or `SHOT`.
+    members : tuple of Member
+    look : LookedAt or None
+        By what all members were told to be copies, or shots; None for `EXACT`.
+    """
 
     kind: Kind
     members: tuple[Member, ...]
+    look: LookedAt | None = None
 
     @property
     def saves_bytes(self) -> int:
@@ -81,19 +95,29 @@ class Groups:
         self.folders = Folders(roots, protect, prefer)
         self._keeping = Keeping(config.duplicates.keep)
 
-    def found(self, kind: Kind | None = None, below: bytes | None = None, *, across: bool = False) -> list[Group]:
+    def found(
+        self, kind: Kind | None = None, below: bytes | None = None, *, across: bool = False, unlooked: bool = False
+    ) -> list[Group]:
         """Return the groups, those first that win most space.
 
         Parameters
         ----------
         kind : Kind, optional
-            Only `EXACT` or only `COPY`.
+            Only groups of this kind; without it those of `EXACT` and `COPY`.
         below : bytes, optional
             Only groups with an image below this folder.
         across : bool
             Only groups with images of more than one album.
+        unlooked : bool
+            Whether copies may go, too, that the vectors alone call so.
         """
-        groups = [*(self._exact() if kind != Kind.COPY else ()), *(self._copies() if kind != Kind.EXACT else ())]
+        groups: list[Group] = []
+        if kind in (None, Kind.EXACT):
+            groups += self._exact()
+        if kind in (None, Kind.COPY):
+            groups += self._copies(unlooked=unlooked)
+        if kind is Kind.SHOT:
+            groups += self._shots()
         if below is not None:
             folder = below.rstrip(b"/") + b"/"
             groups = [
@@ -115,14 +139,23 @@ class Groups:
         images = self._store.files.images(self._store.contents.repeated())
         return exact_groups(images, self._keeping, self.folders)
 
-    def _copies(self) -> list[Group]:
-        pairs = self._store.pairs.listed()
+    def _copies(self, *, unlooked: bool) -> list[Group]:
+        pairs, images = self._pairs(Kind.COPY)
+        return copy_groups(pairs, images, self._keeping, self.folders, self.wanted(), unlooked=unlooked)
+
+    def _shots(self) -> list[Group]:
+        pairs, images = self._pairs(Kind.SHOT)
+        return shot_groups(pairs, images, self._store.contents.sharpness(list(images)))
+
+    def _pairs(self, kind: Kind) -> tuple[list[Pair], dict[int, list[Image]]]:
+        """Return the pairs of a kind, and the images of their contents by content id."""
+        pairs = [pair for pair in self._store.pairs.listed() if pair.kind is kind]
         by_content: dict[int, list[Image]] = {}
         for image in self._store.files.images(
             sorted({content_id for pair in pairs for content_id in (pair.content_id, pair.other_id)})
         ):
             by_content.setdefault(image.content.id, []).append(image)
-        return copy_groups(pairs, by_content, self._keeping, self.folders, self.wanted())
+        return pairs, by_content
 
 
 def exact_groups(images: Iterable[Image], keeping: Keeping | None = None, folders: Folders = NO_FOLDERS) -> list[Group]:
@@ -144,6 +177,8 @@ def copy_groups(
     keeping: Keeping | None = None,
     folders: Folders = NO_FOLDERS,
     wanted: Set[bytes] = frozenset(),
+    *,
+    unlooked: bool = True,
 ) -> list[Group]:
     """Return groups of contents that were verified to be copies.
 
@@ -159,11 +194,74 @@ def copy_groups(
     folders : Folders
     wanted : set of bytes
         Digests of which all files are wanted: such a file is in no group with another one of the same bytes.
+    unlooked : bool
+        Whether copies may go, too, that the vectors alone call so.
     """
     known = [pair for pair in pairs if images.get(pair.content_id) and images.get(pair.other_id)]
     standing = Standing(images, known, folders)
+    by_vectors = frozenset(
+        frozenset((pair.content_id, pair.other_id)) for pair in known if pair.look is LookedAt.VECTORS
+    )
     stars = _Stars(images, standing, keeping or Keeping(), wanted)
-    return [group for some in _connected(standing) for group in stars.of(some)]
+    return [
+        _with_looks(group, by_vectors, unlooked=unlooked) for some in _connected(standing) for group in stars.of(some)
+    ]
+
+
+def shot_groups(
+    pairs: Sequence[Pair], images: Mapping[int, Sequence[Image]], sharpness: Mapping[int, float]
+) -> list[Group]:
+    """Return groups of shots of one scene, each with its sharpest and its largest marked; all stay.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Of kind `SHOT`.  Contents that hang together by them are a group.
+    images : mapping
+        Content id -> its images.
+    sharpness : mapping
+        Content id -> share of fine detail; contents of which it is not known are never the sharpest.
+    """
+    known = [pair for pair in pairs if images.get(pair.content_id) and images.get(pair.other_id)]
+    standing = Standing(images, known, NO_FOLDERS)
+    return [_burst(content_ids, standing, images, sharpness) for content_ids in _connected(standing)]
+
+
+def _burst(
+    content_ids: Sequence[int],
+    standing: Standing,
+    images: Mapping[int, Sequence[Image]],
+    sharpness: Mapping[int, float],
+) -> Group:
+    # Files of the same bytes are the same shot: the first stands for them.
+    shots = [min(images[content_id], key=lambda image: (image.missing, image.path)) for content_id in content_ids]
+    sharpest = max(sharpness.get(shot.content.id, 0.0) for shot in shots)
+    largest = max(pixels(shot.content) for shot in shots)
+    members = []
+    for shot in shots:
+        marks = [
+            *(["the sharpest"] if sharpest > 0 and sharpness.get(shot.content.id) == sharpest else ()),
+            *(["the largest"] if pixels(shot.content) == largest and not _all_as_large(shots) else ()),
+        ]
+        score = max(partner.score for partner in standing.partners(shot.content.id).values())
+        members.append(Member(shot, keep=True, why=", ".join(marks) or ANOTHER_SHOT, score=score))
+    members.sort(key=lambda member: (sharpness.get(member.image.content.id, 0.0) < sharpest, member.image.path))
+    return Group(Kind.SHOT, tuple(members), LookedAt.FILES)
+
+
+def _all_as_large(shots: Sequence[Image]) -> bool:
+    return len({pixels(shot.content) for shot in shots}) == 1
+
+
+def _with_looks(group: Group, by_vectors: Set[frozenset[int]], *, unlooked: bool) -> Group:
+    """Return a group of copies with what it is told by; unless `unlooked`, what only the vectors tell stays."""
+    keeper = group.members[0].image.content.id
+    are_unlooked = [frozenset((keeper, member.image.content.id)) in by_vectors for member in group.members]
+    members = [
+        replace(member, keep=True, why=UNLOOKED) if is_unlooked and not member.keep and not unlooked else member
+        for member, is_unlooked in zip(group.members, are_unlooked, strict=True)
+    ]
+    return replace(group, members=tuple(members), look=LookedAt.VECTORS if any(are_unlooked) else LookedAt.FILES)
 
 
 class _Stars:

@@ -1,7 +1,7 @@
 """The second look at copies: what the vectors call copies, compared on the files themselves.
 
-In: contents with the copies that were found of them.  Out: those that are no other shots of the same scene.  Never
-here: how two pictures are compared (`matching.look`), how files are decoded.
+In: contents, or a query, with the copies that the vectors found of them.  Out: these, each called a copy or another shot
+of the same scene, and by what.  Never here: how two pictures are told apart (`exposures`), how files are decoded.
 
 64x64 numbers do not see a parallax of a pixel: two hand-held shots of one scene are copies to them.
 """
@@ -10,34 +10,148 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cbir_daemon import matching
-from cbir_daemon.decode import DecodePool
+from cbir_daemon.decode import DecodePool, Grey
+from cbir_daemon.duplicates.exposures import Picture, are_two_frames, is_same_frame, seen_as, seen_between, shows_most
 from cbir_daemon.matching import LOOK_SIDE_PX, Seen
-from cbir_daemon.search.search import Found, as_vectors
-from cbir_daemon.store import Image, Store
+from cbir_daemon.records import Facts, Kind, LookedAt
+from cbir_daemon.search.search import Found
+from cbir_daemon.store import Image, Pair, Store
 from cbir_daemon.system import heartbeat
 from cbir_daemon.watching.walk import state_at
 
 REMEMBERED_PICTURES = 64
 """Pictures kept for the next pair, 150 KB each: those of a burst are all compared with each other."""
 
+MOST_QUERY_LOOKS = 8
+"""Files that are compared with a query, 70 ms each: a screen shows about as many of the best matches."""
+
 REMEMBERED_VERDICTS = 20_000
 """Verdicts kept, some 200 bytes each: in a pass each pair comes twice, soon after each other."""
 
-MOST = 0.55
-"""Share of both pictures that a copy must show to be of one exposure with the other.
 
-Two pictures that each show most of a third one show a part of each other; two halves of a collage do not.  Shares are
-measured to about 0.01.
-"""
+class Files:
+    """Reads the pictures of contents from their files.
 
-Picture = NDArray[np.uint8]
+    Parameters
+    ----------
+    store : Store
+    pool : DecodePool
+        Its workers read the files.
+    """
+
+    def __init__(self, store: Store, pool: DecodePool) -> None:
+        self._store = store
+        self._pool = pool
+
+    def picture(self, content_id: int) -> Picture | None:
+        """Return the (height, width) picture of a content, from the first of its files that can be read.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        for image in self._store.files.images([content_id]):
+            grey = None if image.missing else self._pool.read_grey(Path(os.fsdecode(image.path)), LOOK_SIDE_PX)
+            # Asked after it was read: a file that was rewritten since it was indexed shows another content.
+            if grey is not None and _has_state(image):
+                return as_picture(grey)
+        return None
+
+
+def as_picture(grey: Grey) -> Picture:
+    """Return what a worker read as a (height, width) array."""
+    return np.frombuffer(grey.pixels, dtype=np.uint8).reshape(grey.height_px, grey.width_px)
+
+
+class QueryLooks:
+    """Compares the file of a query with those of its copies.
+
+    Parameters
+    ----------
+    store : Store
+        Knows the files, vectors and pairs of contents.
+    pool : DecodePool
+        Its workers read the files.
+    read_query : callable
+        Returns the query's picture, None when it cannot be read; it is called when a look needs it.
+
+    Notes
+    -----
+    For one query.
+    """
+
+    def __init__(self, store: Store, pool: DecodePool, read_query: Callable[[], Grey | None]) -> None:
+        self._store = store
+        self._files = Files(store, pool)
+        self._read_query = read_query
+
+    def looked(self, facts: Facts, copies: Sequence[Found]) -> dict[int, Found]:
+        """Return the copies by content id, shots of the same scene as shots.
+
+        Parameters
+        ----------
+        facts : Facts
+            Of the query.
+        copies : sequence of Found
+            Best first; after `MOST_QUERY_LOOKS` files the rest are told by what is known of pairs, or by the vectors.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        assert facts.vector is not None
+        looked: dict[int, Found] = {}
+        same = self._store.contents.by_digest(facts.digest)
+        known = {} if same is None else self._pairs(same.id)
+        stored = self._store.contents.vectors([copy.content_id for copy in copies])
+        looks = 0
+        query: Picture | None = None
+        for copy in copies:
+            if (pair := known.get(copy.content_id)) is not None:
+                looked[copy.content_id] = replace(copy, kind=pair.kind, look=pair.look, look_version=pair.look_version)
+                continue
+            if looks == MOST_QUERY_LOOKS or copy.content_id not in stored:
+                continue
+            if query is None:
+                grey = self._read_query()
+                if grey is None:
+                    break
+                query = as_picture(grey)
+            looks += 1
+            looked[copy.content_id] = found = self._told_apart(facts, query, copy, stored[copy.content_id])
+            if found.kind is Kind.COPY and found.look is LookedAt.FILES and shows_most(found):
+                # The query is this exposure: what is known of its pairs holds for the query too.
+                known = self._pairs(copy.content_id) | known
+        return looked
+
+    def _pairs(self, content_id: int) -> dict[int, Pair]:
+        """Return what a content was compared with, by content id."""
+        pairs = self._store.pairs.listed(content_id)
+        return {pair.content_id + pair.other_id - content_id: pair for pair in pairs if pair.look_version}
+
+    def _told_apart(self, facts: Facts, query: Picture, copy: Found, vector: bytes) -> Found:
+        picture = self._files.picture(copy.content_id)
+        if picture is None or facts.vector is None:
+            return copy
+        seen = seen_between(facts.vector, query, vector, picture)
+        if seen is Seen.COPY and is_same_frame(copy, query, picture):
+            content = self._store.files.images([copy.content_id])[0].content
+            if are_two_frames(facts, content):
+                seen = Seen.SHOT
+        return seen_as(copy, seen)
 
 
 class Looks:
@@ -57,16 +171,14 @@ class Looks:
 
     def __init__(self, store: Store, pool: DecodePool) -> None:
         self._store = store
-        self._pool = pool
+        self._files = Files(store, pool)
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
         # Content id -> another one of the same exposure; and pairs of exposures that are shots of one scene.
         self._same: dict[int, int] = {}
         self._shots: set[frozenset[int]] = set()
 
-    def without_shots(self, content_id: int, vector: bytes, found: Sequence[Found]) -> list[Found]:
-        """Return the found copies of a content but those whose files show another shot of the same scene.
-
-        What cannot be told stays: a file is away, too small or too blurred.
+    def looked(self, content_id: int, vector: bytes, found: Sequence[Found]) -> list[Found]:
+        """Return the found copies of a content, those whose files show another shot of the same scene as shots.
 
         Parameters
         ----------
@@ -75,6 +187,12 @@ class Looks:
             Its 4096 grey numbers.
         found : sequence of Found
             What the vectors call its copies.
+
+        Returns
+        -------
+        list of Found
+            In the order of `found`.  What cannot be told stays a copy by its vectors: a file is away, too small or too
+            blurred.
 
         Raises
         ------
@@ -85,26 +203,30 @@ class Looks:
         """
         stored = self._store.contents.vectors([copy.content_id for copy in found])
         return [
-            copy
+            self._told_apart(content_id, vector, copy, stored[copy.content_id]) if copy.content_id in stored else copy
             for copy in found
-            if copy.content_id not in stored or not self._is_shot(content_id, vector, copy, stored[copy.content_id])
         ]
 
-    def _is_shot(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> bool:
+    def sharpness(self, content_id: int) -> float | None:
+        """Return the share of fine detail of a content that was looked at just now; None for another one."""
+        picture = self._pictures.get(content_id)
+        return None if picture is None else matching.sharpness(picture)
+
+    def _told_apart(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> Found:
         # Copies of one exposure are copies of each other: a hundred of them take a hundred looks, not five thousand.
         own, other = self._exposure(content_id), self._exposure(copy.content_id)
         exposures = frozenset((own, other))
         if own == other or exposures in self._shots:
-            return own != other
-        seen = self._seen(content_id, vector, copy.content_id, stored)
+            return seen_as(copy, Seen.COPY if own == other else Seen.SHOT)
+        seen = self._seen(content_id, vector, copy, stored)
         if len(self._same) + len(self._shots) >= REMEMBERED_VERDICTS:
             self._same.clear()
             self._shots.clear()
-        elif seen is Seen.COPY and min(copy.overlap.query, copy.overlap.match) > MOST:
+        elif seen is Seen.COPY and shows_most(copy):
             self._same[other] = own
         elif seen is Seen.SHOT:
             self._shots.add(exposures)
-        return seen is Seen.SHOT
+        return seen_as(copy, seen)
 
     def _exposure(self, content_id: int) -> int:
         """Return the content that stands for all that were seen to be one exposure."""
@@ -112,33 +234,36 @@ class Looks:
             content_id = self._same[content_id]
         return content_id
 
-    def _seen(self, content_id: int, vector: bytes, other_id: int, stored: bytes) -> Seen:
+    def _seen(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> Seen | None:
+        """Return what the two files show; None when one of them cannot be read."""
         heartbeat.beat()
-        pictures = self._picture(content_id), self._picture(other_id)
-        if pictures[0] is None or pictures[1] is None:
-            return Seen.UNCLEAR
-        query, other = as_vectors([vector, stored])
-        affine, invert = matching.affine_between(query, other)
-        return matching.compared(pictures[0], pictures[1], affine, invert=invert).seen
+        picture, stored_picture = self._picture(content_id), self._picture(copy.content_id)
+        if picture is None or stored_picture is None:
+            return None
+        seen = seen_between(vector, picture, stored, stored_picture)
+        if (
+            seen is Seen.COPY
+            and is_same_frame(copy, picture, stored_picture)
+            and self._are_two_frames(content_id, copy.content_id)
+        ):
+            return Seen.SHOT
+        return seen
+
+    def _are_two_frames(self, content_id: int, other_id: int) -> bool:
+        """Whether a camera took the two pictures at two times, and neither was made smaller since."""
+        contents = {image.content.id: image.content for image in self._store.files.images([content_id, other_id])}
+        return len(contents) == 2 and are_two_frames(*contents.values())
 
     def _picture(self, content_id: int) -> Picture | None:
         """Return the (height, width) picture of a content, from the first of its files that can be read."""
         picture = self._pictures.pop(content_id, None)
         if picture is None:
-            picture = self._read(content_id)
+            picture = self._files.picture(content_id)
         if picture is not None:
             self._pictures[content_id] = picture
             if len(self._pictures) > REMEMBERED_PICTURES:
                 self._pictures.popitem(last=False)
         return picture
-
-    def _read(self, content_id: int) -> Picture | None:
-        for image in self._store.files.images([content_id]):
-            grey = None if image.missing else self._pool.read_grey(Path(os.fsdecode(image.path)), LOOK_SIDE_PX)
-            # Asked after it was read: a file that was rewritten since it was indexed shows another content.
-            if grey is not None and _has_state(image):
-                return np.frombuffer(grey.pixels, dtype=np.uint8).reshape(grey.height_px, grey.width_px)
-        return None
 
 
 def _has_state(image: Image) -> bool:

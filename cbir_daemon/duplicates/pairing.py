@@ -20,7 +20,7 @@ from dataclasses import replace
 from cbir_daemon import matching, wording
 from cbir_daemon.duplicates.looks import Looks
 from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.records import Kind, Overlap, Transform
+from cbir_daemon.records import Kind, LookedAt, Overlap, Transform
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
@@ -82,6 +82,8 @@ class Pairing:
         self._crowded = crowded
         self._looks = looks
         self._stopping = threading.Event()
+        # Pair of contents that could not be looked at -> the files that it had when that was tried.
+        self._tried: dict[tuple[int, int], frozenset[int]] = {}
 
     @property
     def idle(self) -> bool:
@@ -96,6 +98,8 @@ class Pairing:
     def run(self) -> None:
         """Work through what is new until stopped."""
         _be_nice()
+        if self._looks is not None:
+            self._store.pairs.forget_looks(matching.LOOK_VERSION)
         while not self._stopping.is_set():
             moment = self._store.moment
             if self._crowded() or not self.step():
@@ -103,7 +107,7 @@ class Pairing:
 
     def step(self) -> bool:
         """Look up some contents and decide on some files; False when there was nothing to do."""
-        return self._look_up() | self._alert()
+        return self._look_up() | self._alert() or self._look_again()
 
     def _look_up(self) -> bool:
         """Find the pairs of the next contents; False when there were none."""
@@ -154,28 +158,55 @@ class Pairing:
         pairs: list[Pair] = []
         pictures: dict[int, float] = {}
         sightings: list[Sighting] = []
+        sharpness: dict[int, float] = {}
         done: list[int] = []
         for (content_id, vector), found in zip(contents, copies, strict=False):
             # A content may have gone meanwhile.
             if content_id not in digests:
                 continue
             if self._looks is not None:
-                found = self._looks.without_shots(content_id, vector, found)
+                found = self._looks.looked(content_id, vector, found)
+                sharpness |= _sharpness(self._looks, content_id, found)
             pairs += [_pair(content_id, copy) for copy in found]
             pictures |= self._pictures(content_id, vector, found)
             sightings += self._watchlist.sightings(digests[content_id], vector)
             done.append(content_id)
         if done:
-            self._store.pairs.put_matched(done, pairs, pictures, sightings)
+            self._store.pairs.put_matched(done, pairs, pictures, sightings, sharpness)
             logger.debug("looked up contents=%d pairs=%d sightings=%d", len(done), len(pairs), len(sightings))
         return bool(done)
+
+    def _look_again(self) -> bool:
+        """Compare files of pairs that could not be read before and can be now; False when there are none."""
+        if self._looks is None or not (unlooked := self._store.pairs.unlooked()):
+            return False
+        present: dict[int, set[int]] = {}
+        for image in self._store.files.images(sorted({content_id for ids in unlooked for content_id in ids})):
+            if not image.missing:
+                present.setdefault(image.content.id, set()).add(image.file_id)
+        files = {ids: frozenset(present[ids[0]] | present[ids[1]]) for ids in unlooked if present.keys() >= set(ids)}
+        # Once for each set of files: what cannot be read today may be there tomorrow, under another row.
+        due = [ids for ids, there in files.items() if self._tried.get(ids) != there][:BATCH_CONTENTS]
+        for ids in due:
+            self._tried[ids] = files[ids]
+            self._compare(self._looks, *ids)
+        return bool(due)
+
+    def _compare(self, looks: Looks, content_id: int, other_id: int) -> None:
+        """Compare the files of a known pair, and write what they show."""
+        heartbeat.beat()
+        vectors = self._store.contents.vectors([other_id])
+        known = [pair for pair in self._store.pairs.listed(other_id) if pair.content_id == content_id]
+        found = looks.looked(other_id, vectors[other_id], [_found(pair) for pair in known]) if vectors else []
+        pairs = [_pair(other_id, copy) for copy in found if copy.look_version]
+        if pairs:
+            self._store.pairs.put_matched([], pairs, sharpness=_sharpness(looks, other_id, found))
 
     def _pictures(self, content_id: int, vector: bytes, found: Sequence[Found]) -> dict[int, float]:
         """Return content id -> share of its area that is picture, for a content that has copies and for those."""
         # Plain bars are looked for in one image after the other: only those that have a copy pay for it.
-        vectors = (
-            {content_id: vector, **self._store.contents.vectors([copy.content_id for copy in found])} if found else {}
-        )
+        copies = [copy.content_id for copy in found if copy.kind is Kind.COPY]
+        vectors = {content_id: vector, **self._store.contents.vectors(copies)} if copies else {}
         return {shown_id: matching.picture_share(as_vectors([row])[0]) for shown_id, row in vectors.items()}
 
     def _alert(self) -> bool:
@@ -218,12 +249,16 @@ class Pairing:
         ]
         matches += [
             AlertMatch(
-                other.path, Kind.COPY, pairs[other.content.id].score, _done(pairs[other.content.id], image, other)
+                other.path,
+                pairs[other.content.id].kind,
+                pairs[other.content.id].score,
+                _done(pairs[other.content.id], image, other),
             )
             for other in self._store.files.images(list(pairs))
             if _is_older(other, image) and _is_there(other)
         ]
-        return sorted(matches, key=lambda match: (match.kind != Kind.EXACT, -match.score, match.path))
+        order = {kind.value: place for place, kind in enumerate(Kind)}
+        return sorted(matches, key=lambda match: (order[match.kind], -match.score, match.path))
 
 
 def _be_nice() -> None:
@@ -234,9 +269,27 @@ def _be_nice() -> None:
 def _pair(content_id: int, found: Found) -> Pair:
     """Return what a lookup found as a pair: of the two, the content that was looked up was the query."""
     own, other = found.overlap.query, found.overlap.match
+    look = LookedAt.VECTORS if found.look is None else found.look
     if found.content_id < content_id:
-        return Pair(found.content_id, content_id, found.score, other, own, found.transform)
-    return Pair(content_id, found.content_id, found.score, own, other, _reversed(found.transform))
+        ids, shares, done = (found.content_id, content_id), (other, own), found.transform
+    else:
+        ids, shares, done = (content_id, found.content_id), (own, other), _reversed(found.transform)
+    return Pair(*ids, found.score, *shares, done, found.kind, look, found.look_version)
+
+
+def _found(pair: Pair) -> Found:
+    """Return a pair as what a lookup of its second content found."""
+    shares = (1.0 if share is None else share for share in (pair.other_overlap, pair.overlap))
+    return Found(
+        pair.content_id, Kind.COPY, pair.score, None, pair.transform or Transform(), Overlap(*shares), look=pair.look
+    )
+
+
+def _sharpness(looks: Looks, content_id: int, found: Sequence[Found]) -> dict[int, float]:
+    """Return content id -> share of fine detail, of a content and the shots of its scene that were found."""
+    shots = [shot.content_id for shot in found if shot.kind is Kind.SHOT]
+    measured = {shown_id: looks.sharpness(shown_id) for shown_id in ([content_id, *shots] if shots else ())}
+    return {shown_id: share for shown_id, share in measured.items() if share is not None}
 
 
 def _done(pair: Pair, image: Image, other: Image) -> str:
@@ -247,7 +300,7 @@ def _done(pair: Pair, image: Image, other: Image) -> str:
     areas = [shown.content.width_px * shown.content.height_px for shown in (image, other)]
     return wording.edits(
         wording.Edit(
-            Kind.COPY,
+            pair.kind,
             done,
             # What an older release has found has no shares.
             Overlap(*(1.0 if share is None else share for share in shares)),

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from cbir_daemon.duplicates.groups import Groups
-from cbir_daemon.records import Kind
+from cbir_daemon.records import Kind, LookedAt
 from cbir_daemon.resolving import KEEP, LINKS, Line, State
 from cbir_daemon.store import Image, NewTask, Store
 
 
-def planned(lines: Sequence[Line], store: Store, groups: Groups) -> list[NewTask]:
+def planned(lines: Sequence[Line], store: Store, groups: Groups, *, unlooked: bool = False) -> list[NewTask]:
     """Return a task for each file of a plan that is not kept; those that may not be touched are skipped already.
 
     Parameters
@@ -22,24 +22,27 @@ def planned(lines: Sequence[Line], store: Store, groups: Groups) -> list[NewTask
     store : Store
     groups : Groups
         Knows what is protected and wanted.
+    unlooked : bool
+        Whether a copy may go, too, that the vectors alone call so.
     """
     images = store.files.images_at([line.path for line in lines])
     kept: dict[int, list[Image]] = {}
     for line in lines:
         if line.action == KEEP and line.path in images:
             kept.setdefault(line.group, []).append(images[line.path])
-    judge = _Judge(store, groups)
+    judge = _Judge(store, groups, unlooked=unlooked)
     return [judge.task(line, images, kept.get(line.group, ())) for line in lines if line.action != KEEP]
 
 
 class _Judge:
     """Decides line by line."""
 
-    def __init__(self, store: Store, groups: Groups) -> None:
+    def __init__(self, store: Store, groups: Groups, *, unlooked: bool) -> None:
         self._store = store
+        self._unlooked = unlooked
         self._folders = groups.folders
         self._wanted = groups.wanted()
-        self._copies: dict[int, set[int]] = {}
+        self._copies: dict[int, dict[int, LookedAt]] = {}
 
     def task(self, line: Line, images: Mapping[bytes, Image], kept: Iterable[Image]) -> NewTask:
         image = images.get(line.path)
@@ -67,11 +70,18 @@ class _Judge:
         copies = (candidate for candidate in kept if candidate.content.id in self._copies_of(image.content.id))
         return next(same, None) or next(copies, None)
 
-    def _copies_of(self, content_id: int) -> set[int]:
+    def _copies_of(self, content_id: int) -> dict[int, LookedAt]:
+        """Return the contents that a content is a copy of, each with what tells so."""
         if content_id not in self._copies:
             pairs = self._store.pairs.listed(content_id)
-            self._copies[content_id] = {pair.content_id + pair.other_id - content_id for pair in pairs}
+            self._copies[content_id] = {
+                pair.content_id + pair.other_id - content_id: pair.look for pair in pairs if pair.kind is Kind.COPY
+            }
         return self._copies[content_id]
+
+    def _is_unlooked(self, image: Image, keeper: Image) -> bool:
+        look = self._copies_of(image.content.id).get(keeper.content.id)
+        return image.content.id != keeper.content.id and look is not LookedAt.FILES
 
     def _objection(self, line: Line, image: Image | None, keeper: Image | None) -> str:
         """Say why the file may not be touched; empty when it may."""
@@ -85,6 +95,8 @@ class _Judge:
             return "stays: it lies in a protected folder"
         if keeper is None:
             return "stays: it is no copy of what its group keeps"
+        if not self._unlooked and self._is_unlooked(image, keeper):
+            return "stays: only the stored vectors call it a copy (--unlooked does it nevertheless)"
         if keeper.content.id == image.content.id and image.content.digest in self._wanted:
             return "stays: all files with these bytes are wanted"
         if line.action in LINKS and keeper.content.id != image.content.id:

@@ -16,7 +16,7 @@ from cbir_daemon.matching.coarse import (
 )
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness, structure
 from cbir_daemon.matching.joining import JoinViews, best_guesses, join_views
-from cbir_daemon.matching.look import LOOK_SIDE_PX, Look, Seen, compared
+from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, Look, Seen, compared, sharpness
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.registration import Guesses
 from cbir_daemon.matching.verdict import COPY_THRESHOLD, affine_between, judge
@@ -28,6 +28,7 @@ __all__ = [
     "COPY_FLOOR",
     "COPY_THRESHOLD",
     "LOOK_SIDE_PX",
+    "LOOK_VERSION",
     "TERMS",
     "WINDOWS",
     "CoarseViews",
@@ -50,6 +51,7 @@ __all__ = [
     "packed_codes",
     "picture_share",
     "probe_vectors",
+    "sharpness",
     "structure",
     "whole_codes",
 ]

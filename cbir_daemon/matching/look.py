@@ -24,6 +24,9 @@ LOOK_SIDE_PX = 384
 """Longer side, at most, of the pictures that are compared.  At 348 pixels none of 125 bursts passed as copies, at 256
 one did, at 128 five."""
 
+LOOK_VERSION = 1
+"""Of what `compared` answers; pairs that an earlier one compared are compared again."""
+
 MIN_LOOK_SIDE_PX = 220
 """Longer side below which parallax is too small a part of a pixel to be seen."""
 
@@ -120,6 +123,17 @@ def compared(query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats
         # A perspective edit takes longer to align; no burst was ever turned into a copy by it.
         look = _judged(pair, pair.aligned(warp, steps=8))
     return look
+
+
+def sharpness(picture: NDArray[np.uint8]) -> float:
+    """Return how much of the detail of a picture is fine: 0 for a blurred one, about 1 for a sharp one.
+
+    Parameters
+    ----------
+    picture : (height, width) ndarray of uint8
+        Grey; pictures are comparable when they have the same size and show the same scene.
+    """
+    return _sharpness(picture.astype(np.float32), np.ones(picture.shape, dtype=np.bool_))
 
 
 def _homography(affine: Floats) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from cbir_daemon.records import Around, Kind, Outcome
+from cbir_daemon.records import Around, Kind, LookedAt, Outcome
 
 
 class Base64Path(TypedDict):
@@ -30,6 +30,8 @@ Time = Annotated[str, "time"]
 State = Annotated[str, ("starting", "indexing", "ready")]
 AlbumState = Annotated[str, ("watching", "polling", "missing")]
 MatchKind = Annotated[str, tuple(Kind)]
+GroupKind = Annotated[str, (Kind.EXACT, Kind.COPY, Kind.SHOT)]
+LookKind = Annotated[str, tuple(LookedAt)]
 CopyKind = Annotated[str, (Kind.EXACT, Kind.COPY)]
 AlertKind = Annotated[str, (Kind.EXACT, Kind.COPY, "missing", "back")]
 TaskKind = Annotated[str, (Kind.EXACT, Kind.COPY, "")]
@@ -107,6 +109,7 @@ class Match(TypedDict):
 
     path: WirePath
     kind: MatchKind
+    look: LookKind | None
     score: float
     map_distance: float | None
     transform: Transform
@@ -329,9 +332,10 @@ class GroupImage(TypedDict):
 
 
 class Group(TypedDict):
-    """Images that show the same."""
+    """Images that show the same, or shots of one scene."""
 
-    kind: CopyKind
+    kind: GroupKind
+    look: LookKind | None
     saves: int
     images: list[GroupImage]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon import matching
-from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, Overlap, Tone, Transform
+from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, LookedAt, Overlap, Tone, Transform
 from cbir_daemon.search.neighborhood import neighborhood_width
 from cbir_daemon.search.snapshot import SearchSnapshot
 
@@ -45,7 +45,21 @@ MAP_CANDIDATES = 8
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A content that a search returns; `map_distance` is None when either of the two has no position."""
+    """A content that a search returns.
+
+    Parameters
+    ----------
+    content_id : int
+    kind : Kind
+    score : float
+        0 to 1.
+    map_distance : float or None
+        None when either of the two has no position on the map.
+    look : LookedAt or None
+        By what a copy was told from another shot; None for what is neither.
+    look_version : int
+        Of the comparison of the files; 0 when it has not taken place.
+    """
 
     content_id: int
     kind: Kind
@@ -55,6 +69,8 @@ class Found:
     overlap: Overlap = field(default_factory=Overlap)
     tone: Tone = field(default_factory=Tone)
     around: Around = Around.NOTHING
+    look: LookedAt | None = None
+    look_version: int = 0
 
 
 class VectorReader(Protocol):
@@ -237,4 +253,5 @@ def _copy(content_id: int, judgement: Judgement) -> Found:
         judgement.overlap,
         judgement.tone,
         judgement.around,
+        LookedAt.VECTORS,
     )

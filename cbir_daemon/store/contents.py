@@ -70,6 +70,16 @@ class Contents(Table):
         return found
 
     @reads
+    def sharpness(self, connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, float]:
+        """Return content id -> share of fine detail, of those contents of which it was measured."""
+        found: dict[int, float] = {}
+        for chunk in in_chunks(content_ids):
+            marks = placeholders(len(chunk))
+            select = f"SELECT id, sharpness FROM content WHERE sharpness IS NOT NULL AND id IN ({marks})"  # noqa: S608 -- marks
+            found.update(connection.execute(select, chunk))
+        return found
+
+    @reads
     def digests(self, connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, bytes]:
         """Return content id -> SHA-256, for those that are there."""
         found: dict[int, bytes] = {}

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from cbir_daemon.records import Transform
+from cbir_daemon.records import Kind, LookedAt, Transform
 from cbir_daemon.store.records import Pair, Sighting
 from cbir_daemon.store.table import Table, reads, writes
 from cbir_daemon.store.works import write_sightings
@@ -49,14 +49,30 @@ class Pairs(Table):
         pairs: Sequence[Pair],
         pictures: Mapping[int, float] = NOTHING,
         sightings: Sequence[Sighting] = (),
+        sharpness: Mapping[int, float] = NOTHING,
     ) -> None:
-        """Write what the lookup of some contents found, and by content id what share of their areas is picture.
+        """Write what the lookup of contents found.
 
-        The files of a content in which a work of the watch list was not seen before are to be told.
+        Parameters
+        ----------
+        content_ids : sequence of int
+            They have been looked up.
+        pairs : sequence of Pair
+            What was found of them; a pair that is known already is replaced.
+        pictures : mapping
+            Content id -> share of its area that is picture and no bar, 0 to 1.
+        sightings : sequence of Sighting
+            The files of a content in which a work of the watch list was not seen before are to raise an alert.
+        sharpness : mapping
+            Content id -> share of fine detail in its picture.
         """
         connection.executemany(
             "UPDATE content SET picture = ? WHERE id = ?",
             [(share, content_id) for content_id, share in pictures.items()],
+        )
+        connection.executemany(
+            "UPDATE content SET sharpness = ? WHERE id = ?",
+            [(share, content_id) for content_id, share in sharpness.items()],
         )
         connection.executemany(
             "UPDATE content SET matched = 1 WHERE id = ?", [(content_id,) for content_id in content_ids]
@@ -64,12 +80,32 @@ class Pairs(Table):
         # A content may have gone since it was found: its pairs go with it.
         connection.executemany(
             "INSERT OR REPLACE INTO pair"
-            " (content_id, other_id, score, overlap, other_overlap, flip, turn, angle, invert)"
-            " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+            " (content_id, other_id, score, overlap, other_overlap, flip, turn, angle, invert, kind, look,"
+            " look_version) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
             " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?1) AND EXISTS (SELECT 1 FROM content WHERE id = ?2)",
             [_pair_row(pair) for pair in pairs],
         )
         write_sightings(connection, sightings, tell=True)
+
+    @reads
+    def unlooked(self, connection: sqlite3.Connection) -> list[tuple[int, int]]:
+        """Return (content id, other id) of the pairs whose files could not be compared so far."""
+        return connection.execute(
+            "SELECT content_id, other_id FROM pair WHERE look_version = 0 ORDER BY content_id, other_id"
+        ).fetchall()
+
+    @writes(ticks=True)
+    def forget_looks(self, connection: sqlite3.Connection, version: int) -> None:
+        """Have the contents of pairs looked up again whose files were compared by a version before `version`."""
+        connection.execute(
+            """
+            UPDATE content SET matched = 0 WHERE id IN (
+                SELECT content_id FROM pair WHERE look_version BETWEEN 1 AND ?1 - 1
+                UNION SELECT other_id FROM pair WHERE look_version BETWEEN 1 AND ?1 - 1)
+            """,
+            (version,),
+        )
+        connection.execute("DELETE FROM pair WHERE look_version BETWEEN 1 AND ?1 - 1", (version,))
 
     @reads
     def listed(self, connection: sqlite3.Connection, content_id: int | None = None) -> list[Pair]:
@@ -77,7 +113,8 @@ class Pairs(Table):
         rows = connection.execute(
             """
             SELECT pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap,
-                   pair.flip, pair.turn, pair.angle, pair.invert FROM pair
+                   pair.flip, pair.turn, pair.angle, pair.invert, pair.kind, pair.look, pair.look_version
+            FROM pair
             JOIN content AS first ON first.id = pair.content_id JOIN content AS other ON other.id = pair.other_id
             WHERE (?1 IS NULL OR pair.content_id = ?1 OR pair.other_id = ?1) AND NOT EXISTS (
                 SELECT 1 FROM decision WHERE digest = min(first.digest, other.digest)
@@ -92,7 +129,8 @@ class Pairs(Table):
 def _pair_row(pair: Pair) -> tuple[object, ...]:
     done = pair.transform
     how = (None,) * 4 if done is None else (done.flip, done.turn, done.angle, done.invert)
-    return (pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap, *how)
+    seen = (pair.kind, pair.look, pair.look_version)
+    return (pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap, *how, *seen)
 
 
 def _pair(
@@ -105,8 +143,13 @@ def _pair(
     turn: int | None,
     angle: float | None,
     invert: int | None,
+    kind: str,
+    look: str,
+    look_version: int,
 ) -> Pair:
     transform = None
     if turn is not None and angle is not None:
         transform = Transform(bool(flip), turn, angle, bool(invert))
-    return Pair(content_id, other_id, score, overlap, other_overlap, transform)
+    return Pair(
+        content_id, other_id, score, overlap, other_overlap, transform, Kind(kind), LookedAt(look), look_version
+    )

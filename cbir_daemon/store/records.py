@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cbir_daemon.records import Candidate, Facts, FileState, Transform, Unreadable
+from cbir_daemon.records import Candidate, Facts, FileState, Kind, LookedAt, Transform, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two contents verified to be copies of each other; `content_id` < `other_id`.
+    """Two contents that the vectors call copies of each other; `content_id` < `other_id`.
 
     Parameters
     ----------
@@ -149,6 +149,12 @@ class Pair:
         that is not looked up again yet.
     transform : Transform or None
         What was done to the first to get the other.
+    kind : Kind
+        `COPY`, or `SHOT` when the files show two shots of one scene.
+    look : LookedAt
+        By what the kind was told.
+    look_version : int
+        Of the comparison of the files; 0 when it has not taken place.
     """
 
     content_id: int
@@ -157,6 +163,9 @@ class Pair:
     overlap: float | None = None
     other_overlap: float | None = None
     transform: Transform | None = None
+    kind: Kind = Kind.COPY
+    look: LookedAt = LookedAt.VECTORS
+    look_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -336,6 +336,15 @@ INSERT INTO pass VALUES (1, 0);
 """
 
 _LOOKS = """
+-- A pair may be of two shots of one scene.  `look`: whether the files tell so, or the vectors alone.
+ALTER TABLE pair ADD COLUMN kind TEXT NOT NULL DEFAULT 'copy' CHECK (kind IN ('copy', 'shot'));
+ALTER TABLE pair ADD COLUMN look TEXT NOT NULL DEFAULT 'vectors' CHECK (look IN ('files', 'vectors'));
+-- Version of the comparison of the two files; 0 when it has not taken place.
+ALTER TABLE pair ADD COLUMN look_version INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX pair_looked ON pair (look_version);
+-- Share of fine detail, of a content that another one is a shot of.
+ALTER TABLE content ADD COLUMN sharpness REAL;
+
 -- Copies were told by their vectors alone, which call two shots of one scene a copy: all are looked up again.
 DELETE FROM pair;
 UPDATE content SET matched = 0;

@@ -20,10 +20,10 @@ from cbir_daemon.store import Content, Decision
 def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplicates]]:
     """Return groups of images that show the same, each with the one to keep."""
     params = Params(request.params)
-    kind = params.choice("kind", (Kind.EXACT.value, Kind.COPY.value))
-    below, across = params.maybe_path("album"), params.flag("across")
+    kind = params.choice("kind", (Kind.EXACT.value, Kind.COPY.value, Kind.SHOT.value))
+    below, across, unlooked = params.maybe_path("album"), params.flag("across"), params.flag("unlooked")
     clock = rooms.store.clock
-    groups = rooms.groups.found(None if kind is None else Kind(kind), below, across=across)
+    groups = rooms.groups.found(None if kind is None else Kind(kind), below, across=across, unlooked=unlooked)
     # A file may be in a group of each kind, and wins its space once.
     spare = {
         member.image.path: member.image.state.size_bytes
@@ -38,6 +38,7 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplica
 def _group_to_json(group: Group) -> answers.Group:
     return {
         "kind": group.kind.value,
+        "look": None if group.look is None else group.look.value,
         "saves": group.saves_bytes,
         "images": [_member_to_json(member) for member in group.members],
     }

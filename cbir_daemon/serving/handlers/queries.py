@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon import matching
 from cbir_daemon.decode import SheetCell
+from cbir_daemon.duplicates.looks import QueryLooks
 from cbir_daemon.errors import BadRequestError, TooPlainError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
@@ -81,7 +82,7 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     kind = params.choice("kind", tuple(Kind))
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
     facts = rooms.pool.read_image(_source(request))
-    found = _search(rooms, facts, kind, limit)
+    found = _looked_at(rooms, request, facts, _search(rooms, facts, kind, limit))
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
@@ -125,11 +126,26 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
     if kind == Kind.EXACT:
         return exact
     snapshot = rooms.searcher.snapshot
-    position = None if kind == Kind.COPY else _position(rooms, snapshot.map, facts, same)
+    similar = kind not in (Kind.COPY, Kind.SHOT)
+    position = _position(rooms, snapshot.map, facts, same) if similar else None
     if position is None:
         exact = [Found(match.content_id, match.kind, match.score, None) for match in exact]
-    alike = rooms.searcher.search(facts.vector, position, 0 if kind == Kind.COPY else limit, snapshot)
+    alike = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot)
     return exact + [match for match in alike if same is None or match.content_id != same.id]
+
+
+def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found]) -> list[Found]:
+    """Return what was found after a look at the files of the first copies, best first."""
+    copies = [match for match in found if match.kind is Kind.COPY]
+    if not copies or not rooms.config.match.look:
+        return found
+    assert facts.vector is not None
+    looks = QueryLooks(rooms.store, rooms.pool, lambda: rooms.pool.read_grey(_source(request), matching.LOOK_SIDE_PX))
+    looked = looks.looked(facts, copies)
+    order = list(Kind)
+    seen = [looked.get(match.content_id, match) if match.kind is Kind.COPY else match for match in found]
+    # Those of one kind keep their order.
+    return sorted(seen, key=lambda match: order.index(match.kind))
 
 
 def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:
@@ -144,6 +160,7 @@ def _match_to_json(match: _Match) -> answers.Match:
     described: answers.Match = {
         "path": path_to_json(image.path),
         "kind": found.kind.value,
+        "look": None if found.look is None else found.look.value,
         "score": round(found.score, 4),
         "map_distance": None if found.map_distance is None else round(found.map_distance, 4),
         "transform": _transform_to_json(found.transform),

@@ -32,7 +32,8 @@ def resolve_start(rooms: Rooms, request: Request) -> Reply[answers.ResolveStarte
     except UnicodeDecodeError as error:
         raise BadRequestError("the plan is not UTF-8", hint="save it as UTF-8") from error
     _check_folders(rooms, lines)
-    tasks = planned(lines, rooms.store, rooms.groups)
+    unlooked = Params(request.params).flag("unlooked")
+    tasks = planned(lines, rooms.store, rooms.groups, unlooked=unlooked)
     if not tasks:
         raise BadRequestError("nothing is to be done in this plan", hint='lines with "action": "keep" change nothing')
     return Reply({"run": rooms.store.journal.start(tasks, time.time())})

@@ -1,0 +1,123 @@
+"""Whether two pictures are one exposure or two shots of one scene: by their pixels, and by the times of the camera.
+
+In: two pictures, how their vectors lie on each other, what EXIF says of them.  Out: copy, shot, or that it cannot be
+told.  Never here: files, the index, which pictures are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.matching import Seen
+from cbir_daemon.records import Facts, Kind, LookedAt, Transform
+from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.store import Content
+
+MOST = 0.55
+"""Share of both pictures that a copy must show to be of one exposure with the other.
+
+Two pictures that each show most of a third one show a part of each other; two halves of a collage do not.  Shares are
+measured to about 0.01.
+"""
+
+WHOLE_FRAME, STILL_CONTRAST, STILL_LEVELS = 0.98, 0.08, 6.0
+"""Shares of both pictures, share of contrast and grey levels of brightness within which no edit is seen."""
+
+TIME_ZONE_STEP = timedelta(minutes=15)
+
+Picture = NDArray[np.uint8]
+
+
+def seen_between(vector: bytes, picture: Picture, stored: bytes, stored_picture: Picture) -> Seen:
+    """Return what comparing two pictures says, each with the 4096 numbers by which the two are aligned first.
+
+    Parameters
+    ----------
+    vector, stored : bytes
+        4096 grey numbers.
+    picture, stored_picture : (height, width) ndarray of uint8
+        Grey, upright; the longer side at most `LOOK_SIDE_PX`.
+    """
+    query, other = as_vectors([vector, stored])
+    affine, invert = matching.affine_between(query, other)
+    return matching.compared(picture, stored_picture, affine, invert=invert).seen
+
+
+def shows_most(copy: Found) -> bool:
+    """Whether both pictures show so much of each other that a copy of the one is a copy of the other."""
+    return min(copy.overlap.query, copy.overlap.match) > MOST
+
+
+def is_same_frame(copy: Found, picture: Picture, stored_picture: Picture) -> bool:
+    """Whether no edit is seen: not turned, mirrored, cropped or scaled, and as bright and contrasty as before.
+
+    Parameters
+    ----------
+    copy : Found
+        How the two lie on each other.
+    picture, stored_picture : (height, width) ndarray of uint8
+    """
+    if picture.shape != stored_picture.shape or copy.transform != Transform():
+        return False
+    means, deviations = zip(
+        *((float(grey.mean()), float(grey.std())) for grey in (picture, stored_picture)), strict=True
+    )
+    return (
+        min(copy.overlap.query, copy.overlap.match) >= WHOLE_FRAME
+        and abs(means[0] - means[1]) < STILL_LEVELS
+        and abs(deviations[0] - deviations[1]) < STILL_CONTRAST * max(deviations)
+    )
+
+
+def are_two_frames(first: Facts | Content, other: Facts | Content) -> bool:
+    """Whether a camera took two pictures at two times, and neither was made smaller since.
+
+    Parameters
+    ----------
+    first, other : Facts or Content
+    """
+    is_one_size = (first.width_px, first.height_px) == (other.width_px, other.height_px)
+    return is_one_size and are_two_moments(first.taken, other.taken)
+
+
+def are_two_moments(taken: str | None, other: str | None) -> bool:
+    """Whether two times of EXIF are of two moments.
+
+    Parameters
+    ----------
+    taken, other : str or None
+        As `Facts.taken`: local time, with a fraction of a second where the camera wrote one; empty or None when it is
+        not known.
+
+    Notes
+    -----
+    Times that differ by whole quarters of an hour are one moment: a time zone that was set right afterwards.
+    """
+    try:
+        moments = [datetime.fromisoformat(time) for time in (taken or "", other or "")]
+    except ValueError:
+        return False
+    if not ("." in (taken or "") and "." in (other or "")):
+        moments = [moment.replace(microsecond=0) for moment in moments]
+    return (moments[0] - moments[1]) % TIME_ZONE_STEP != timedelta(0)
+
+
+def seen_as(copy: Found, seen: Seen | None) -> Found:
+    """Return a found copy as what its files show.
+
+    Parameters
+    ----------
+    copy : Found
+    seen : Seen or None
+        What a look says; None when there was none: the copy stays as it is.
+    """
+    if seen is None:
+        return copy
+    look = LookedAt.VECTORS if seen is Seen.UNCLEAR else LookedAt.FILES
+    kind = Kind.SHOT if seen is Seen.SHOT else Kind.COPY
+    return replace(copy, kind=kind, look=look, look_version=matching.LOOK_VERSION)
