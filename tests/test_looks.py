@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import ExifTags
+from PIL import Image as PillowImage
 
 from cbir_daemon import matching
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.duplicates import Looks, Pairing
+from cbir_daemon.duplicates.exposures import are_two_moments
 from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.records import Facts, FileState
+from cbir_daemon.records import Facts, FileState, Kind, LookedAt
 from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Indexed, Store
+from cbir_daemon.store import Gone, Indexed, Store
 from tests import pictures
 from tests.test_matching_look import stepped_aside
 
@@ -47,22 +50,34 @@ class Album:
         looks = Looks(self.store, pool) if look else None
         self.pairing = Pairing(self.store, self.searcher, watchlist, lambda *_: None, lambda: False, looks)
 
-    def add(self, name: str, picture: pictures.Picture) -> Path:
+    def add(self, name: str, picture: pictures.Picture, *, quality: int = 92, taken: str = "") -> Path:
         """Write a picture and index it."""
-        path = pictures.save(picture, self.folder / name, quality=92)
+        path = self.folder / name
+        exif = PillowImage.Exif()
+        if taken:
+            exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = taken
+        PillowImage.fromarray(picture).save(path, quality=quality, exif=exif)
+        return self.index(path)
+
+    def index(self, path: Path) -> Path:
+        """Index a file as it is now."""
         ((_, facts),) = self.pool.read_files([ReadTask(bytes(path), frozenset())])
         assert isinstance(facts, Facts)
         status = path.stat()
         state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
-        applied = self.store.files.apply([Indexed(1, os.fsencode(name), state, facts)])
+        applied = self.store.files.apply([Indexed(1, os.fsencode(path.name), state, facts)])
         self.searcher.change(applied.added, applied.gone)
         return path
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """Return what the pass finds."""
+    def pairs(self, kind: Kind = Kind.COPY) -> list[tuple[int, int]]:
+        """Return the pairs of a kind that the pass finds."""
+        return [ids for ids, (found, _) in sorted(self.seen().items()) if found is kind]
+
+    def seen(self) -> dict[tuple[int, int], tuple[Kind, LookedAt]]:
+        """Return what the pass finds, and by what it was told."""
         while self.pairing.step():
             pass
-        return [(pair.content_id, pair.other_id) for pair in self.store.pairs.listed()]
+        return {(pair.content_id, pair.other_id): (pair.kind, pair.look) for pair in self.store.pairs.listed()}
 
 
 @pytest.fixture
@@ -73,12 +88,68 @@ def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
     album.store.close()
 
 
-def test_a_burst_is_no_pair_and_a_copy_is_one(album: Album) -> None:
-    """Of a photograph, a shot a step aside and a smaller, brighter copy, only the copy belongs to it."""
+def test_a_burst_is_told_from_copies(album: Album) -> None:
+    """A shot a step aside is a shot of the photograph and of its smaller, brighter copy."""
     album.add("whole.jpg", WHOLE)
     album.add("shot.jpg", stepped_aside(WHOLE, 5.0))
     album.add("copy.jpg", pictures.resized(pictures.brighter(WHOLE), 0.8))
-    assert album.pairs() == [(1, 3)]
+    by_files = LookedAt.FILES
+    assert album.seen() == {(1, 2): (Kind.SHOT, by_files), (1, 3): (Kind.COPY, by_files), (2, 3): (Kind.SHOT, by_files)}
+    assert album.store.contents.sharpness([1, 2, 3]).keys() == {1, 2, 3}
+
+
+def test_what_could_not_be_read_is_looked_at_when_it_is_back(album: Album) -> None:
+    """Until then the vectors alone call it a copy."""
+    album.add("whole.jpg", WHOLE)
+    path = album.add("shot.jpg", stepped_aside(WHOLE, 5.0))
+    path.rename(album.folder / "aside")
+    assert album.seen() == {(1, 2): (Kind.COPY, LookedAt.VECTORS)}
+    (album.folder / "aside").rename(path)
+    assert album.seen() == {(1, 2): (Kind.COPY, LookedAt.VECTORS)}, "nothing says yet that the file is back"
+    album.store.files.apply([Gone(1, b"shot.jpg")])
+    album.index(path)
+    assert album.seen() == {(1, 3): (Kind.SHOT, LookedAt.FILES)}
+
+
+def test_a_later_version_of_the_look_looks_again(album: Album) -> None:
+    """Pairs of an earlier one are forgotten, and their contents looked up once more."""
+    album.add("whole.jpg", WHOLE)
+    album.add("copy.jpg", pictures.brighter(WHOLE))
+    album.pairs()
+    album.store.pairs.forget_looks(matching.LOOK_VERSION)
+    assert album.store.pairs.listed()
+    album.store.pairs.forget_looks(matching.LOOK_VERSION + 1)
+    assert not album.store.pairs.listed()
+    assert album.pairs() == [(1, 2)]
+
+
+def test_two_frames_of_a_tripod_are_told_by_the_camera_s_time(album: Album) -> None:
+    """Pixels do not tell them; a copy without the time, or edited afterwards, is a copy."""
+    album.add("first.jpg", WHOLE, taken="2019:07:14 12:45:01")
+    album.add("second.jpg", WHOLE, taken="2019:07:14 12:45:03", quality=91)
+    album.add("stripped.jpg", WHOLE, quality=90)
+    album.add("smaller.jpg", pictures.resized(WHOLE, 0.8), taken="2019:07:14 12:45:09")
+    assert album.pairs(Kind.SHOT) == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("taken", "other", "are_two"),
+    [
+        ("2019-07-14T12:45:01", "2019-07-14T12:45:02", True),
+        ("2019-07-14T12:45:01", "2019-07-14T12:45:01", False),
+        ("2019-07-14T12:45:01.250000", "2019-07-14T12:45:01.500000", True),
+        ("2019-07-14T12:45:01.250000", "2019-07-14T12:45:01", False),
+        ("2019-07-14T12:45:01", "2019-07-14T14:45:01", False),
+        ("2019-07-14T12:45:01", "2019-07-14T18:15:01", False),
+        ("2019-07-14T12:45:01", "", False),
+        (None, "2019-07-14T12:45:01", False),
+        ("yesterday", "2019-07-14T12:45:01", False),
+    ],
+)
+def test_two_moments(taken: str | None, other: str | None, are_two: bool) -> None:
+    """Fractions count when both have them; a time zone set right, or an unknown time, is no other moment."""
+    assert are_two_moments(taken, other) is are_two
+    assert are_two_moments(other, taken) is are_two
 
 
 def test_copies_of_one_exposure_are_looked_at_once_each(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:

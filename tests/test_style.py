@@ -79,11 +79,12 @@ def public_functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Fun
 
 
 def parameters(function: Function) -> list[ast.arg]:
-    """Return what a function takes, without `self` and `cls`."""
+    """Return what a caller gives to a function: neither `self` and `cls`, nor the connection of a decorated reader."""
     taken = function.args
     rest = [parameter for parameter in (taken.vararg,) if parameter is not None]
     every = [*taken.posonlyargs, *taken.args, *rest, *taken.kwonlyargs]
-    return [parameter for parameter in every if parameter.arg not in ("self", "cls")]
+    unseen = {"self", "cls", *(["connection"] if function.decorator_list else [])}
+    return [parameter for parameter in every if parameter.arg not in unseen]
 
 
 def needs_section(function: Function) -> bool:

@@ -260,7 +260,7 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
         "keep": False,
         "why": "is smaller",
     }
-    group: answers.Group = {"kind": "copy", "saves": 10, "images": [kept, spare]}
+    group: answers.Group = {"kind": "copy", "look": "files", "saves": 10, "images": [kept, spare]}
     assert list(text.groups({"clock": 1, "saves": 10, "groups": [group]})) == [
         "copy  2 images, wins 10 B",
         "  keep  640x480  2 KiB  /a  (has the most pixels)",

@@ -33,17 +33,19 @@ if TYPE_CHECKING:
 COLUMNS = ("group", "kind", "keep", "path", "width", "height", "size", "format", "taken", "score", "digest", "why")
 """Of `cbir duplicates --format csv`."""
 
-KIND = click.option(
-    "--kind",
-    type=click.Choice([Kind.EXACT.value, Kind.COPY.value, Kind.SHOT.value]),
-    help="Only groups of this kind; without it exact and copy.",
-)
+_DUPLICATES = (Kind.EXACT.value, Kind.COPY.value)
+
+KIND = click.option("--kind", type=click.Choice(_DUPLICATES), help="Only groups of this kind.")
 ALBUM = click.option("--album", type=A_PATH, metavar="FOLDER", help="Only groups with an image below this folder.")
 ACROSS = click.option("--across", is_flag=True, help="Only groups with images of more than one album.")
 
 
 @click.command()
-@KIND
+@click.option(
+    "--kind",
+    type=click.Choice([*_DUPLICATES, Kind.SHOT.value]),
+    help="Only groups of this kind; without it exact and copy.",
+)
 @ALBUM
 @ACROSS
 @click.option("--paths0", is_flag=True, help="Print only paths of images not kept, each ended by a zero byte.")

@@ -38,9 +38,13 @@ def seen_between(vector: bytes, picture: Picture, stored: bytes, stored_picture:
 
     Parameters
     ----------
-    vector, stored : bytes
+    vector : bytes
         4096 grey numbers.
-    picture, stored_picture : (height, width) ndarray of uint8
+    picture : (height, width) ndarray of uint8
+        Grey, upright; the longer side at most `LOOK_SIDE_PX`.
+    stored : bytes
+        4096 grey numbers.
+    stored_picture : (height, width) ndarray of uint8
         Grey, upright; the longer side at most `LOOK_SIDE_PX`.
     """
     query, other = as_vectors([vector, stored])

@@ -1,7 +1,7 @@
 """The second look at copies: what the vectors call copies, compared on the files themselves.
 
-In: contents, or a query, with the copies that the vectors found of them.  Out: these, each called a copy or another shot
-of the same scene, and by what.  Never here: how two pictures are told apart (`exposures`), how files are decoded.
+In: contents, or a query, with the copies that the vectors found of them.  Out: these, each called a copy or another
+shot of the same scene, and by what.  Never here: how two pictures are told apart (`exposures`), how files are decoded.
 
 64x64 numbers do not see a parallax of a pixel: two hand-held shots of one scene are copies to them.
 """
@@ -216,9 +216,13 @@ class Looks:
         # Copies of one exposure are copies of each other: a hundred of them take a hundred looks, not five thousand.
         own, other = self._exposure(content_id), self._exposure(copy.content_id)
         exposures = frozenset((own, other))
-        if own == other or exposures in self._shots:
+        # What only the camera's time tells is true of two files, and of no copy of theirs that has lost it.
+        are_two_frames = self._are_two_frames(content_id, copy.content_id)
+        if not are_two_frames and (own == other or exposures in self._shots):
             return seen_as(copy, Seen.COPY if own == other else Seen.SHOT)
-        seen = self._seen(content_id, vector, copy, stored)
+        seen = self._seen(content_id, vector, copy, stored, are_two_frames=are_two_frames)
+        if are_two_frames:
+            return seen_as(copy, seen)
         if len(self._same) + len(self._shots) >= REMEMBERED_VERDICTS:
             self._same.clear()
             self._shots.clear()
@@ -234,18 +238,14 @@ class Looks:
             content_id = self._same[content_id]
         return content_id
 
-    def _seen(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> Seen | None:
+    def _seen(self, content_id: int, vector: bytes, copy: Found, stored: bytes, *, are_two_frames: bool) -> Seen | None:
         """Return what the two files show; None when one of them cannot be read."""
         heartbeat.beat()
         picture, stored_picture = self._picture(content_id), self._picture(copy.content_id)
         if picture is None or stored_picture is None:
             return None
         seen = seen_between(vector, picture, stored, stored_picture)
-        if (
-            seen is Seen.COPY
-            and is_same_frame(copy, picture, stored_picture)
-            and self._are_two_frames(content_id, copy.content_id)
-        ):
+        if seen is Seen.COPY and are_two_frames and is_same_frame(copy, picture, stored_picture):
             return Seen.SHOT
         return seen
 

@@ -79,10 +79,16 @@ class Pairs(Table):
         )
         # A content may have gone since it was found: its pairs go with it.
         connection.executemany(
-            "INSERT OR REPLACE INTO pair"
+            "INSERT INTO pair"
             " (content_id, other_id, score, overlap, other_overlap, flip, turn, angle, invert, kind, look,"
             " look_version) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
-            " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?1) AND EXISTS (SELECT 1 FROM content WHERE id = ?2)",
+            " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?1) AND EXISTS (SELECT 1 FROM content WHERE id = ?2)"
+            # Each of two contents may be looked up: a collage shows a copy of what it shows another shot of as well.
+            " ON CONFLICT DO UPDATE SET score = excluded.score, overlap = excluded.overlap,"
+            " other_overlap = excluded.other_overlap, flip = excluded.flip, turn = excluded.turn,"
+            " angle = excluded.angle, invert = excluded.invert, kind = excluded.kind, look = excluded.look,"
+            " look_version = excluded.look_version"
+            " WHERE NOT (pair.kind = 'copy' AND pair.look = 'files' AND excluded.kind = 'shot')",
             [_pair_row(pair) for pair in pairs],
         )
         write_sightings(connection, sightings, tell=True)

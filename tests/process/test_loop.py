@@ -325,4 +325,25 @@ def test_a_burst_is_no_duplicate(indexed: Daemon) -> None:
     indexed.settle()
     (group,) = indexed.json("duplicates")["groups"]
     assert sorted(Path(image["path"]).name for image in group["images"]) == ["real-0.jpg", "small.jpg"]
+    assert group["look"] == "files"
     assert [Path(alert["path"]).name for alert in indexed.alerts()] == ["small.jpg"]
+    (burst,) = indexed.json("duplicates", "--kind", "shot")["groups"]
+    assert (burst["kind"], burst["saves"]) == ("shot", 0)
+    assert all(image["keep"] for image in burst["images"])
+    assert sorted(Path(image["path"]).name for image in burst["images"]) == ["real-0.jpg", "shot.jpg", "small.jpg"]
+
+
+def test_a_query_tells_copies_from_shots(indexed: Daemon, tmp_path: Path) -> None:
+    """By the files; and by what is known of the pairs of an image that is indexed."""
+    photograph = pictures.real_photographs()[0]
+    burst = pictures.save(stepped_aside(photograph, 5.0), tmp_path / "shot.jpg", quality=92)
+    copy = pictures.save(pictures.brighter(photograph), tmp_path / "copy.jpg", quality=80)
+    best = [indexed.json("query", image, "-n", "1")["matches"][0] for image in (burst, copy)]
+    assert [(match["kind"], match["look"]) for match in best] == [("shot", "files"), ("copy", "files")]
+    assert indexed.run("query", burst, "--kind", "copy").returncode == 1
+    (shot,) = indexed.json("query", burst, "--kind", "shot")["matches"]
+    assert Path(shot["path"]).name == "real-0.jpg"
+    shutil.copy(burst, indexed.album / "shot.jpg")
+    indexed.settle()
+    kinds = {Path(match["path"]).name: match["kind"] for match in indexed.json("query", burst, "-n", "3")["matches"]}
+    assert (kinds["shot.jpg"], kinds["real-0.jpg"]) == ("exact", "shot")
