@@ -143,7 +143,7 @@ def test_version(run: Callable[..., Done], name: str) -> None:
         ("cbir query", "Missing argument 'IMAGE'"),
         ("cbir query one.jpg two.jpg", "unexpected extra argument"),
         ("cbir query x.jpg --sort size", "No such option"),
-        ("cbir query x.jpg --kind twin", "'twin' is not one of 'exact', 'copy', 'similar'"),
+        ("cbir query x.jpg --kind twin", "'twin' is not one of 'exact', 'copy', 'shot', 'similar'"),
         ("cbir query x.jpg -n 0", "0 is not in the range"),
         ("cbir query x.jpg -n many", "'many' is not a valid integer"),
         ("cbir query x.jpg --min-score 2", "2.0 is not in the range"),

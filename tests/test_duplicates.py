@@ -13,8 +13,9 @@ import pytest
 from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
+from cbir_daemon.duplicates.groups import shot_groups
 from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.records import Facts, FileState, Kind
+from cbir_daemon.records import Facts, FileState, Kind, LookedAt
 from cbir_daemon.resolving import State
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, NewTask, Pair, Store
@@ -430,6 +431,38 @@ def shown(images: Sequence[Image], *pairs: tuple[int, int]) -> list[list[tuple[s
         [(os.fsdecode(one.image.path.rpartition(b"/")[2]), one.keep, one.why) for one in group.members]
         for group in groups
     ]
+
+
+def test_a_copy_by_its_vectors_alone_stays() -> None:
+    """Unless it is asked for too; what the files tell goes anyway."""
+    images = {number: [picture(number, f"{number}", 640 // number)] for number in (1, 2, 3)}
+    pairs = [Pair(1, 2, 0.95, look=LookedAt.FILES), Pair(1, 3, 0.95)]
+    (careful,), (all_of_them,) = (copy_groups(pairs, images, unlooked=unlooked) for unlooked in (False, True))
+    assert [(member.keep, member.why) for member in careful.members][1:] == [
+        (False, "is smaller: 320x480 against 640x480 pixels"),
+        (True, "told by the stored vectors alone, so it stays"),
+    ]
+    assert [member.keep for member in all_of_them.members] == [True, False, False]
+    assert {careful.look, all_of_them.look} == {LookedAt.VECTORS}
+    (looked,) = copy_groups(pairs[:1], images, unlooked=False)
+    assert looked.look is LookedAt.FILES
+
+
+def test_shots_that_hang_together_are_one_group() -> None:
+    """All stay; the sharpest comes first and the largest is marked, equally large ones are not."""
+    images = {number: [picture(number, f"{number}", 320 if number == 3 else 640)] for number in (1, 2, 3, 4, 5)}
+    pairs = [Pair(*ids, 0.95, kind=Kind.SHOT, look=LookedAt.FILES) for ids in ((1, 2), (2, 3), (4, 5))]
+    burst, pair = shot_groups(pairs, images, {1: 0.4, 2: 0.7, 3: 0.5})
+    assert [(member.image.content.id, member.why) for member in burst.members] == [
+        (2, "the sharpest, the largest"),
+        (1, "the largest"),
+        (3, "another shot of the scene"),
+    ]
+    assert [(member.image.content.id, member.why) for member in pair.members] == [
+        (4, "another shot of the scene"),
+        (5, "another shot of the scene"),
+    ]
+    assert (burst.kind, burst.saves_bytes, burst.look) == (Kind.SHOT, 0, LookedAt.FILES)
 
 
 def test_the_largest_is_kept() -> None:

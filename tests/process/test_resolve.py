@@ -32,7 +32,7 @@ class Home:
         pictures.write_album(daemon.album, 5)
         shutil.copy2(self.path("photo-0001.jpg"), self.path("twin.jpg"))
         pictures.resaved(self.path("photo-0002.jpg"), self.path("small.jpg"))
-        pictures.resaved(self.path("photo-0002.jpg"), self.path("tiny.jpg"), scale=0.4)
+        pictures.resaved(self.path("photo-0002.jpg"), self.path("tiny.jpg"), scale=0.75)
         for path in daemon.album.iterdir():
             os.utime(path, (1e9, 1e9))
         # The oldest of equals.
@@ -58,9 +58,9 @@ class Home:
         assert done.returncode == 0, done.stderr.decode()
         return [json.loads(line) for line in self.plan.read_text().splitlines()]
 
-    def apply(self) -> dict[str, tuple[str, str]]:
+    def apply(self, *options: str) -> dict[str, tuple[str, str]]:
         """Do the plan and return name -> state and reason."""
-        return states(self.daemon.run("resolve", "--plan", self.plan, "--apply", "--json"))
+        return states(self.daemon.run("resolve", "--plan", self.plan, "--apply", "--json", *options))
 
     def write(self, lines: list[dict[str, Any]]) -> None:
         """Write an edited plan."""
@@ -124,6 +124,26 @@ def test_a_plan_is_done_and_undone(home: Home) -> None:
     assert len(home.daemon.json("duplicates")["groups"]) == 2
     # Who put them back knows of them.
     assert home.daemon.alerts() == []
+
+
+def test_what_only_the_vectors_call_a_copy_stays(home: Home) -> None:
+    """A thumbnail is too small to be compared: it is shown as a copy, and goes only with `--unlooked`."""
+    pictures.resaved(home.path("photo-0003.jpg"), home.path("thumbnail.jpg"), scale=0.4)
+    home.daemon.settle()
+    (group,) = [group for group in home.groups() if group["look"] == "vectors"]
+    assert [(Path(image["path"]).name, image["keep"]) for image in group["images"]] == [
+        ("photo-0003.jpg", True),
+        ("thumbnail.jpg", True),
+    ]
+    assert "thumbnail.jpg" not in {Path(line["path"]).name for line in home.planned()}
+    lines = home.planned("--unlooked")
+    assert {Path(line["path"]).name: line["action"] for line in lines}["thumbnail.jpg"] == "trash"
+    state, why = home.apply()["thumbnail.jpg"]
+    assert (state, "--unlooked" in why) == ("skipped", True)
+    assert home.path("thumbnail.jpg").exists()
+    home.write([line for line in lines if Path(line["path"]).name in ("photo-0003.jpg", "thumbnail.jpg")])
+    assert home.apply("--unlooked") == {"thumbnail.jpg": ("done", "")}
+    assert not home.path("thumbnail.jpg").exists()
 
 
 def test_a_plan_is_what_its_reader_makes_of_it(home: Home) -> None:
