@@ -268,6 +268,17 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
         "1 group, wins 10 B",
     ]
     assert list(text.groups({"clock": 1, "saves": 0, "groups": []})) == []
+    unlooked: answers.Group = {**group, "look": "vectors"}
+    assert next(text.groups({"clock": 1, "saves": 10, "groups": [unlooked]})) == (
+        "copy  2 images, wins 10 B, told by the vectors alone"
+    )
+    burst: answers.Group = {"kind": "shot", "look": "files", "saves": 0, "images": [kept, {**kept, "path": "/b"}]}
+    assert list(text.groups({"clock": 1, "saves": 0, "groups": [burst]})) == [
+        "shot  2 images",
+        "  keep  640x480  2 KiB  /a  (has the most pixels)",
+        "  keep  640x480  2 KiB  /b  (has the most pixels)",
+        "1 group",
+    ]
 
 
 def test_a_decision_is_a_line() -> None:

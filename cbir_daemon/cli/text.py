@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cbir_daemon import wording
 from cbir_daemon.protocol.messages import path_from_json
-from cbir_daemon.records import Around, Overlap, Tone, Transform
+from cbir_daemon.records import Around, Kind, LookedAt, Overlap, Tone, Transform
 from cbir_daemon.wording import counted
 
 if TYPE_CHECKING:
@@ -122,6 +122,9 @@ def _window(window: answers.Window) -> str:
 def origin(query: answers.QueryImage, match: answers.Match) -> str:
     """Return where a query is from, as far as a match tells."""
     said = wording.origin(_edit(query, match), path(match["path"]))
+    # A daemon of an earlier release does not say by what it tells.
+    if match["kind"] == Kind.COPY and match.get("look") == LookedAt.VECTORS:
+        said += "; by the vectors alone"
     return f"{said}; its album is missing" if match.get("missing") else said
 
 
@@ -225,7 +228,7 @@ def _refit(refit: answers.Refit) -> Iterator[str]:
 def groups(answer: answers.Duplicates) -> Iterator[str]:
     """Yield the groups of duplicates, the one to keep first."""
     for group in answer["groups"]:
-        yield f"{group['kind']}  {len(group['images'])} images, wins {size(group['saves'])}"
+        yield ", ".join(_about(group))
         yield from table(
             [
                 (
@@ -238,7 +241,17 @@ def groups(answer: answers.Duplicates) -> Iterator[str]:
             ]
         )
     if answer["groups"]:
-        yield f"{counted(len(answer['groups']), 'group')}, wins {size(answer['saves'])}"
+        count = counted(len(answer["groups"]), "group")
+        are_shots = all(group["kind"] == Kind.SHOT for group in answer["groups"])
+        yield count if are_shots else f"{count}, wins {size(answer['saves'])}"
+
+
+def _about(group: answers.Group) -> Iterator[str]:
+    yield f"{group['kind']}  {len(group['images'])} images"
+    if group["kind"] != Kind.SHOT:
+        yield f"wins {size(group['saves'])}"
+    if group.get("look") == LookedAt.VECTORS:
+        yield "told by the vectors alone"
 
 
 def decisions(decided: Sequence[answers.Decision]) -> Iterator[str]:
