@@ -267,7 +267,7 @@
     group.forEach((index) => { pen.moveTo(...middle(from)); pen.lineTo(...middle(index)); });
     pen.stroke();
     pen.setLineDash([]);
-    group.forEach((index) => outline(index, colour, 3));
+    group.forEach((index) => { outline(index, colour, 3); });
   }
 
   function outline(index, colour, thickness) {
@@ -282,9 +282,9 @@
 
   function bytesOf(size) {
     const units = ["B", "KiB", "MiB", "GiB"];
-    let at = 0;
-    while (size >= 1024 && at < units.length - 1) { size /= 1024; at += 1; }
-    return `${size.toFixed(at ? 1 : 0)} ${units[at]}`;
+    let value = size, at = 0;
+    while (value >= 1024 && at < units.length - 1) { value /= 1024; at += 1; }
+    return `${value.toFixed(at ? 1 : 0)} ${units[at]}`;
   }
 
   function factsOf(place) {
@@ -318,7 +318,7 @@
   function sameBytes(place) {
     if (!place[NAMES].length) return [];
     const list = element("ul");
-    place[NAMES].forEach((path) => list.append(element("li", path)));
+    place[NAMES].forEach((path) => { list.append(element("li", path)); });
     return [element("h2", "The same bytes"), list];
   }
 
@@ -444,11 +444,11 @@
   // Choose the image that is nearest in one direction, and keep it in sight.
   function walk(right, down) {
     const from = places[chosen >= 0 ? chosen : nearest()];
-    let best = -1, least = Infinity;
+    let best = -1, shortest = Infinity;
     places.forEach((place, index) => {
       const x = place[COLUMN] - from[COLUMN], y = place[ROW] - from[ROW];
       const along = x * right + y * down, aside = Math.abs(x * down) + Math.abs(y * right);
-      if (along > 0 && along + 2 * aside < least) { best = index; least = along + 2 * aside; }
+      if (along > 0 && along + 2 * aside < shortest) { best = index; shortest = along + 2 * aside; }
     });
     if (best < 0) return;
     choose(best);
@@ -466,10 +466,10 @@
 
   // The place nearest to the middle of the canvas.
   function nearest() {
-    let best = -1, least = Infinity;
+    let best = -1, shortest = Infinity;
     places.forEach((place, index) => {
       const far = Math.hypot(place[COLUMN] + 0.5 - view.x, place[ROW] + 0.5 - view.y);
-      if (far < least) { best = index; least = far; }
+      if (far < shortest) { best = index; shortest = far; }
     });
     return best;
   }
@@ -509,9 +509,10 @@
     byId("before").hidden = byId("after").hidden = found.length === 0;
   }
 
-  function go(by) {
+  function go(offset) {
     if (!found.length) return;
-    foundAt = foundAt < 0 ? (by > 0 ? 0 : found.length - 1) : (foundAt + by + found.length) % found.length;
+    if (foundAt < 0) foundAt = offset > 0 ? 0 : found.length - 1;
+    else foundAt = (foundAt + offset + found.length) % found.length;
     tellFound();
     choose(found[foundAt]);
     flyTo(found[foundAt]);
@@ -524,10 +525,10 @@
 
   // -- start ---------------------------------------------------------------------------------------------------------
 
-  const number = (value) => value.toLocaleString("en").replaceAll(",", " ");
-  const part = data.shown < data.images ? `${number(data.shown)} of ${number(data.images)} images, evenly chosen` :
-    `${number(data.images)} images`;
-  byId("counts").textContent = `${part} · ${number(data.groups)} group${data.groups === 1 ? "" : "s"} of duplicates`;
+  const formatted = (value) => value.toLocaleString("en").replaceAll(",", " ");
+  const part = data.shown < data.images ? `${formatted(data.shown)} of ${formatted(data.images)} images, evenly chosen` :
+    `${formatted(data.images)} images`;
+  byId("counts").textContent = `${part} · ${formatted(data.groups)} group${data.groups === 1 ? "" : "s"} of duplicates`;
   new ResizeObserver(resize).observe(canvas);
   dark.addEventListener("change", takeColours);
   resize();
