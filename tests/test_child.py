@@ -17,10 +17,10 @@ from cbir_daemon.errors import ChildError, TimedOutError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import Child
 from tests.echo_child import NICENESS
+from tests.places import CHECKOUT
 
 MODULE = "tests.echo_child"
-ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {"PYTHONPATH": str(ROOT), "CBIR_TEST_WORD": "hello"}
+ENVIRONMENT = {"PYTHONPATH": str(CHECKOUT), "CBIR_TEST_WORD": "hello"}
 OPEN_FILES = Path("/proc/self/fd")
 ANSWER_S = 30.0
 ORPHAN_S = 5.0

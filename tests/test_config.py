@@ -17,6 +17,7 @@ from cbir_daemon.config import AlbumConfig, Config, SinkConfig, client_socket_pa
 from cbir_daemon.config.places import SYSTEM_SOCKET
 from cbir_daemon.config.settings import LISTS, SECTIONS, usable_processors
 from cbir_daemon.errors import ConfigError
+from tests.places import CHECKOUT
 
 MANUAL = Path(cbir_daemon.__file__).parent / "docs" / "configuration.md"
 
@@ -415,7 +416,7 @@ def test_client_looks_in_the_folders_above(tmp_path: Path, environ: dict[str, st
     paths = client_socket_paths(None, environ, inner)
     assert paths[2:4] == [inner / ".cbir" / "socket", tmp_path / ".cbir" / "socket"]
     assert paths[-1] == SYSTEM_SOCKET
-    units = Path(cbir_daemon.__file__).parent.parent / "systemd" / "system"
+    units = CHECKOUT / "systemd" / "system"
     assert f"ListenStream={SYSTEM_SOCKET}\n" in (units / "cbir-daemon.socket").read_text()
 
 

@@ -31,6 +31,7 @@ from cbir_daemon.decode.pixels import read_colour, read_picture
 from cbir_daemon.decode.reading import UnreadableError, read_whole
 from cbir_daemon.records import FileState, Heals, Unreadable
 from tests.pictures import photograph
+from tests.places import ZOO
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 50_000_000
@@ -40,7 +41,6 @@ SAME = 0.6
 SAME_AFTER_LOSS = 1.5
 SAME_IN_FEW_COLOURS = 6.0
 
-ZOO = Path(__file__).resolve().parents[2] / "shared" / "zoo"
 needs_zoo = pytest.mark.skipif(not ZOO.is_dir(), reason="no folder of odd files beside the checkout")
 
 

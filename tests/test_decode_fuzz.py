@@ -23,6 +23,7 @@ from cbir_daemon.decode import REASONS, DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.decode.formats import PILLOW_FORMATS
 from cbir_daemon.records import Facts, Unreadable
 from tests.pictures import real_photographs
+from tests.places import ZOO
 
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "8"))
 SEED = 20
@@ -30,7 +31,6 @@ SIZE_PX = (96, 64)
 LIMITS = DecodeLimits(
     max_pixels=4_000_000, max_file_bytes=4_000_000, timeout_s=10.0, max_memory_bytes=1024 * 1024 * 1024
 )
-ZOO = Path(__file__).resolve().parents[2] / "shared" / "zoo"
 ZOO_FILES = 120
 MAX_ZOO_BYTES = 100_000
 MODES = ("RGB", "RGBA", "L", "P", "1", "CMYK", "I;16")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from cbir_daemon.decode.formats import EXTRAS
 from cbir_daemon.decode.pixels import read_colour, read_picture
 from cbir_daemon.decode.reading import UnreadableError
 from tests.pictures import photograph
+from tests.places import ZOO
 
 MAX_PIXELS = 10_000_000
 SAME_SEEN_THROUGH_A_PROFILE = 2.5
@@ -26,7 +26,6 @@ SAME = 0.6
 UNLIKE = 6.0
 """Smallest, of the same numbers taken for sRGB."""
 
-ZOO = Path(__file__).resolve().parents[2] / "shared" / "zoo"
 D50 = (0.9642, 1.0, 0.8249)
 # ProPhoto (ROMM) RGB: primaries as XYZ under D50, gamma 1.8.
 PROPHOTO = ((0.7977, 0.2880, 0.0), (0.1352, 0.7119, 0.0), (0.0313, 0.0001, 0.8249))

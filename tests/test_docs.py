@@ -31,6 +31,7 @@ from cbir_daemon.store import SCHEMA_VERSION
 from cbir_daemon.system.child import Child
 from tests import manual
 from tests.manual import DOCS, Section, section, sections
+from tests.places import CHECKOUT
 from tests.test_architecture import DOORS, FLOORS, HEIGHT, NAME
 
 PACKAGE = Path(cbir_daemon.__file__).parent
@@ -111,7 +112,7 @@ def test_links_lead_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", ALL_DOCS)
 def test_sources_that_are_named_are_there(name: str) -> None:
     """Every `folder/module.py` in a document is a file of the package, or of the tests; a room may be left out."""
-    files = [str(path) for root in (PACKAGE, PACKAGE.parent / "tests") for path in root.rglob("*.py")]
+    files = [str(path) for root in (PACKAGE, CHECKOUT / "tests") for path in root.rglob("*.py")]
     named = set(SOURCE.findall((DOCS / name).read_text(encoding="utf-8")))
     assert not {path for path in named if not any(file.endswith(f"/{path}") for file in files)}
 
@@ -415,6 +416,6 @@ def test_what_is_named_beside_a_source_is_in_it() -> None:
     pairs = re.findall(r"`(\w+)`(?: and `(\w+)`)? in `([a-z_/]+\.py)`", source)
     assert len(pairs) >= 8
     for *names, file in pairs:
-        path = next(root / file for root in (PACKAGE, PACKAGE.parent) if (root / file).is_file())
+        path = next(root / file for root in (PACKAGE, CHECKOUT) if (root / file).is_file())
         body = path.read_text(encoding="utf-8")
         assert all(re.search(rf"\b{name}\b", body) for name in names if name), (names, file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from cbir_daemon import matching
 from tests.pictures import photograph
+from tests.places import CLOTHING
 
 Vector = NDArray[np.uint8]
 COUNT = 12
-CLOTHING = Path(__file__).resolve().parents[2] / "shared" / "photos" / "clothing"
 GARMENTS = 60
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon import config
+from tests.places import CHECKOUT
 
-REPO = Path(__file__).parent.parent
-SCRIPT = REPO / "scripts" / "install-service"
+SCRIPT = CHECKOUT / "scripts" / "install-service"
 UNITS = ("cbir-daemon.service", "cbir-daemon.socket")
 SCOPES = ("user", "system")
 MOST_EXPOSURE = 2.0
@@ -167,7 +167,7 @@ def test_systemd_finds_nothing_to_complain_of(root: Root, tmp_path: Path) -> Non
 @needs_systemd
 def test_the_system_unit_is_confined(tmp_path: Path) -> None:
     """`systemd-analyze security` scores at most 2.0 of 10, and the score is the one in docs/running.md or lower."""
-    unit = REPO / "systemd" / "system" / UNITS[0]
+    unit = CHECKOUT / "systemd" / "system" / UNITS[0]
     done = analyze("security", "--offline=yes", f"--threshold={10 * MOST_EXPOSURE:.0f}", unit, tmp_path=tmp_path)
     found = re.search(r"Overall exposure level for cbir-daemon.service: ([0-9.]+)", done.stdout)
     assert found
@@ -186,7 +186,7 @@ def config_docs() -> Path:
 def test_every_line_that_takes_away_has_no_double(scope: str) -> None:
     """No setting stands twice but those that add up, so that what a reader sees is what holds."""
     for unit in UNITS:
-        lines = (REPO / "systemd" / scope / unit).read_text().splitlines()
+        lines = (CHECKOUT / "systemd" / scope / unit).read_text().splitlines()
         keys = [line.partition("=")[0] for line in lines if re.match(r"\w+=", line)]
         twice = {key for key in keys if keys.count(key) > 1}
         assert twice <= {"SystemCallFilter", "After"}

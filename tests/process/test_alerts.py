@@ -11,18 +11,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import cbir_daemon
 from tests import pictures
+from tests.places import CHECKOUT
 from tests.process.daemon import Daemon
 
 pytestmark = pytest.mark.process
 
-BENCHMARKS = Path(cbir_daemon.__file__).parent.parent / "scripts" / "benchmarks"
+BENCHMARKS = CHECKOUT / "scripts" / "benchmarks"
 IMAGES = 6
 PATIENCE_S = 60.0
 TOKEN = "t0ken-of-mine"  # noqa: S105 -- of a test

@@ -20,14 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from cbir_daemon.client import Client
 from cbir_daemon.errors import ForbiddenError
 from tests import pictures
+from tests.places import CHECKOUT
 from tests.process import under_filter
 from tests.process.daemon import COMMANDS, START_TIMEOUT_S, STOP_TIMEOUT_S, Daemon
 from tests.rights import ordinary_user
 
 pytestmark = pytest.mark.process
 
-REPO = Path(__file__).parent.parent.parent
-UNITS = [REPO / "systemd" / scope / "cbir-daemon.service" for scope in ("user", "system")]
+UNITS = [CHECKOUT / "systemd" / scope / "cbir-daemon.service" for scope in ("user", "system")]
 IMAGES = 5
 FILES = 400
 """So many that reading them takes longer than the manager waits between two looks."""
@@ -261,7 +261,7 @@ def test_the_whole_loop_works_under_the_filter_of_the_unit(daemon: Daemon, unit:
     """Under the unit's own filter of system calls the daemon indexes, answers and draws, and logs nothing worse."""
     pictures.write_album(daemon.album, IMAGES)
     command = [*filtered(unit, *run_command(daemon))]
-    with listening_to(daemon) as manager, started(daemon, *command, PYTHONPATH=str(REPO)) as process:
+    with listening_to(daemon) as manager, started(daemon, *command, PYTHONPATH=str(CHECKOUT)) as process:
         manager.wait_for("READY=1")
         status = daemon.settle()
         assert (status["images"], status["errors"], status["problems"]) == (IMAGES, 0, [])
@@ -286,7 +286,7 @@ def test_decode_workers_confine_themselves_under_the_filter_of_the_unit(unit: Pa
     """What the kernel grants a worker, Landlock and a filter of its own, it grants under the unit's filter too."""
     plain = subprocess.run([sys.executable, "-c", CONFINE], capture_output=True, text=True, check=True)  # noqa: S603 -- ours
     confined = subprocess.run(  # noqa: S603 -- ours
-        filtered(unit, sys.executable, "-c", CONFINE), capture_output=True, text=True, check=True, cwd=REPO
+        filtered(unit, sys.executable, "-c", CONFINE), capture_output=True, text=True, check=True, cwd=CHECKOUT
     )
     assert "seccomp" in confined.stdout
     assert confined.stdout == plain.stdout
@@ -303,7 +303,7 @@ def test_the_filter_of_the_unit_refuses(unit: Path) -> None:
         "try:\n    socket.socket(socket.AF_INET)\nexcept PermissionError as error:\n    print('no network')\n"
     )
     done = subprocess.run(  # noqa: S603 -- ours
-        filtered(unit, sys.executable, "-c", program), capture_output=True, text=True, check=True, cwd=REPO
+        filtered(unit, sys.executable, "-c", program), capture_output=True, text=True, check=True, cwd=CHECKOUT
     )
     assert done.stdout == "-1 1\nno network\n"
     assert "landlock_restrict_self" in under_filter.allowed(unit)

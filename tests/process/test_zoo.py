@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.places import ZOO
 from tests.process.daemon import Daemon
 
-ZOO = Path(__file__).resolve().parents[3] / "shared" / "zoo"
 PDQ = ZOO / "pdq" / "data"
 FAMILIES = {
     "edits": (PDQ / "bridge-mods", 12),
