@@ -1,9 +1,10 @@
-"""What all tests share."""
+"""What all tests share: how often Hypothesis tries, and how long a test may take."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # No deadline: how long one example takes says more about the machine than about the code.
@@ -11,3 +12,14 @@ settings.register_profile("dev", max_examples=50, deadline=None)
 # The same examples each time: a change is never blamed for what another run would have found before.
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
+
+SLOW_TIMEOUT_S = 1200
+"""For a test that fits maps, its fixtures included: a first compilation takes 46 s of processor time, or minutes of a
+busy machine.  The other tests have `timeout` of pyproject.toml."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests their time."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))

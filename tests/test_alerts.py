@@ -27,7 +27,7 @@ NOW = 1_700_000_000.0
 EXACT = AlertMatch(b"/album/same.jpg", Kind.EXACT, 1.0)
 COPY = AlertMatch(b"/album/copy.jpg", Kind.COPY, 0.95)
 WORK = Sighted("harbour.tif", Kind.COPY, 0.9)
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def configured(alerts: AlertsConfig, *sinks: str) -> Config:

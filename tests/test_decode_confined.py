@@ -27,6 +27,7 @@ from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
 from cbir_daemon.system import heartbeat
 from cbir_daemon.system.child import Child
+from tests.leftovers import nothing_left, open_files
 from tests.pictures import photograph, write_album
 
 LIMITS = DecodeLimits(max_pixels=50_000_000, max_file_bytes=20_000_000, timeout_s=30.0)
@@ -37,15 +38,9 @@ needs_filter = pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"
 
 @pytest.fixture
 def pool() -> Iterator[DecodePool]:
-    """Return a pool of two workers; afterwards this process has as many files open as before."""
-    before = open_files()
-    with closing(DecodePool(2, LIMITS)) as one:
+    """Return a pool of two workers; afterwards nothing of it is left in this process."""
+    with nothing_left(), closing(DecodePool(2, LIMITS)) as one:
         yield one
-    assert open_files() == before
-
-
-def open_files() -> int:
-    return len(list(OPEN_FILES.iterdir()))
 
 
 def read(pool: DecodePool, *paths: Path) -> dict[str, Facts | Unreadable]:
@@ -208,8 +203,10 @@ def test_no_descriptor_is_left_behind(pool: DecodePool, tmp_path: Path) -> None:
     (tmp_path / "large.jpg").write_bytes(bytes(LIMITS.max_file_bytes + 1))
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "link.jpg").symlink_to(paths[0])
+    idle = open_files()
     read(pool, *paths, tmp_path / "gone.jpg")
-    before = open_files()
+    # Each worker is worth a channel and a lifeline.
+    assert (open_files() - idle).total() == 2 * len(children(pool)) == 4
     refused = [tmp_path / name for name in ("folder.jpg", "pipe.jpg", "large.jpg", "text.jpg", "link.jpg", "gone.jpg")]
     assert all(isinstance(result, Unreadable) for result in read(pool, *refused).values())
     batch = pool.read_files([ReadTask(os.fsencode(path)) for path in paths * 4])
@@ -219,13 +216,12 @@ def test_no_descriptor_is_left_behind(pool: DecodePool, tmp_path: Path) -> None:
     pool._crew.close_idle(1000)
     workers = len(children(pool))
     assert workers == 0
-    # Each worker was worth a channel and a lifeline.
-    assert open_files() == before - 4
+    assert not open_files() - idle
     for path in (*refused[:4], refused[5]):
         with pytest.raises((UnreadableImageError, NotFoundError)):
             pool.read_image(path)
     pool.draw_sheet(paths[0], ("query",), [SheetCell(os.fsencode(path), ()) for path in refused])
-    assert open_files() == before - 4 + 2 * len(children(pool))
+    assert (open_files() - idle).total() == 2 * len(children(pool))
 
 
 def test_a_worker_that_dies_at_once_leaves_no_descriptor(
@@ -240,7 +236,7 @@ def test_a_worker_that_dies_at_once_leaves_no_descriptor(
             read(pool, *paths)
         with pytest.raises(ChildError):
             pool.read_image(paths[0])
-    assert open_files() == before
+    assert not open_files() - before
 
 
 def test_too_many_open_files_blame_no_file(tmp_path: Path) -> None:

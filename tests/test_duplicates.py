@@ -23,7 +23,7 @@ from cbir_daemon.watching import walk
 from tests.pictures import Picture, brighter, gamma, mirrored
 from tests.rows import all_images, digest, photographed
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 NOW = 1_700_000_000.0
 OLD = 1_000_000_000_000_000_000
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import itertools
 import logging
 import os
 import queue
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,11 +17,12 @@ from watchdog.observers import inotify_c
 
 from cbir_daemon.watching import events
 from cbir_daemon.watching.events import NOT_WATCHED, Unheard, Watcher, advice, limits
+from tests.leftovers import nothing_left
 from tests.rights import open_folder, ordinary_user
 
 __all__ = ["open_folder"]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 QUEUE_FILE = Path("/proc/sys/fs/inotify/max_queued_events")
 FILE = "fs/inotify/max_user_watches"
 
@@ -49,25 +48,10 @@ def told() -> Told:
 @pytest.fixture
 def watcher(told: Told) -> Iterator[Watcher]:
     """A watcher of nothing yet; no thread and no descriptor of it is left."""
-    gc.collect()  # what an earlier test left open closes now, and not between the two countings
-    before = threading.active_count(), inotify_descriptors()
-    watcher = Watcher(told.put)
-    yield watcher
-    watcher.close()
-    assert (threading.active_count(), inotify_descriptors()) == before
-
-
-def inotify_descriptors() -> int:
-    """Return how many inotify instances this process has open."""
-    return sum(_points_to(entry) == "anon_inode:inotify" for entry in Path("/proc/self/fd").iterdir())
-
-
-def _points_to(entry: Path) -> str:
-    """Return what a descriptor is open on; the empty string if it closed meanwhile."""
-    try:
-        return os.readlink(entry)  # noqa: PTH115 -- "anon_inode:inotify" is no path
-    except FileNotFoundError:
-        return ""
+    with nothing_left():
+        watcher = Watcher(told.put)
+        yield watcher
+        watcher.close()
 
 
 def wait_for(told: Told, path: Path) -> list[bytes]:

@@ -1184,7 +1184,9 @@ def test_a_polled_album_is_walked_as_often_as_it_may_cost(
     began_at = time.monotonic() - took_s
     found = walk.walk(bytes(house.album), b"", house.ingest._rules)
     house.ingest._plan(house.store.albums.listed()[0], found, began_at)
-    assert house.ingest._plans[1].walk_at - began_at == pytest.approx(pause_s, rel=0.05)
+    # What this walk took by itself counts too.
+    longest_s = min(house.config.watch.rescan_s, max(pause_s, line.WALK_SHARE * (time.monotonic() - began_at)))
+    assert pause_s <= house.ingest._plans[1].walk_at - began_at <= longest_s
 
 
 def test_only_what_is_not_heard_of_is_looked_at(house: House) -> None:

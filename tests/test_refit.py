@@ -26,7 +26,7 @@ from cbir_daemon.store import Coverage, Gone, Indexed, Store
 from tests.fakes import FakeFits, FakeProjector, positions_of
 from tests.rows import digest, indexed, opened, photographed, state, vector
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 SETTINGS = ModelConfig(min_images=5, refit_min_changes=2, refit_min_interval_s=600.0, fit_hours=None)
 COUNT = 8
 

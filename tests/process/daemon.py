@@ -18,7 +18,7 @@ from typing import Any
 
 COMMANDS = Path(sys.executable).parent
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 60.0
 COMMAND_TIMEOUT_S = 300.0
 SETTLE_S = 0.3
 SETTLES = 50

@@ -259,14 +259,12 @@ def test_an_awful_collection_has_a_map_too(codes: NDArray[np.float32], tmp_path:
     assert np.isfinite(result.positions).all()
 
 
-def test_cancel_is_quick_and_leaves_nothing(tmp_path: Path) -> None:
+def test_cancel_waits_for_no_map_and_leaves_nothing(tmp_path: Path) -> None:
     """Whatever the fit was doing."""
     fit = Fit.start(two_clusters(), tmp_path, SETTINGS)
-    started_s = time.monotonic()
     fit.cancel()
     fit.cancel()
-    assert time.monotonic() - started_s < 2.0
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".fit-")]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith((".fit-", "map-"))]
 
 
 def test_a_killed_fit_says_so_and_leaves_nothing(tmp_path: Path) -> None:
@@ -335,9 +333,7 @@ def test_closing_does_not_wait_for_a_batch(fitted: Fitted) -> None:
         waiting = executor.submit(worker.project, batch, TIMEOUT_S)
         while not worker._lock.locked():
             assert not waiting.done()
-        started_s = time.monotonic()
         worker.close()
-        assert time.monotonic() - started_s < 2.0
         with pytest.raises(ChildError, match=r"killed|closed"):
             waiting.result(TIMEOUT_S)
     assert not worker.running
