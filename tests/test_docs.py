@@ -109,6 +109,21 @@ def test_links_lead_somewhere(name: str) -> None:
     assert not broken
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_the_checkout_lead_somewhere(name: str) -> None:
+    """Every link of a page at the top of the checkout names a file in it, and a heading in that file."""
+    broken = []
+    for target in LINK.findall((CHECKOUT / name).read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, heading = target.partition("#")
+        # The package may be an installed one: its documents are where it is.
+        file = PACKAGE.parent / path if path.startswith(f"{PACKAGE.name}/") else CHECKOUT / path
+        if not file.exists() or (heading and heading not in {anchor(one.title) for one in sections(file.name)}):
+            broken.append(target)
+    assert not broken
+
+
 @pytest.mark.parametrize("name", ALL_DOCS)
 def test_sources_that_are_named_are_there(name: str) -> None:
     """Every `folder/module.py` in a document is a file of the package, or of the tests; a room may be left out."""
