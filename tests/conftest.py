@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import settings
 
+# What `scripts/test --quick` has time for.
+settings.register_profile("quick", max_examples=10, deadline=None)
 # No deadline: how long one example takes says more about the machine than about the code.
 settings.register_profile("dev", max_examples=50, deadline=None)
 # The same examples each time: a change is never blamed for what another run would have found before.

@@ -28,6 +28,7 @@ ARRIVING = 120
 CLIENTS = 16
 PATIENCE_S = 120.0
 MOST_GROWTH_MIB = 200.0
+STATUSES = 200
 CROWD = 500
 HOLDING = (b'{"v":1,"id":1,"method":"alerts","params":{"follow":true}}\n', b'{"v":1,', b"")
 """One waits for an answer that has no end, one stops in a message, one says nothing."""
@@ -59,10 +60,11 @@ def resident_mib(daemon: Daemon) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def served(path: Path, query: Path, ended: threading.Event) -> int:
-    """Ask one question after the other until the end, at least one, and return how many were answered."""
+def served(path: Path, query: Path, together: threading.Barrier, ended: threading.Event) -> int:
+    """Ask one question after the other, as soon as all may, until the end; return how many were answered."""
     count = 0
     with Client([path], timeout_s=PATIENCE_S) as client:
+        together.wait(PATIENCE_S)
         while not count or not ended.is_set():
             assert client.query(query)["matches"][0]["path"] == str(query)
             count += 1
@@ -75,13 +77,16 @@ def test_many_ask_while_files_arrive_and_a_map_is_fitted(busy: Daemon) -> None:
     outside = busy.home / "outside"
     write(outside, range(100, 100 + ARRIVING))
     before_mib = resident_mib(busy)
-    ended = threading.Event()
+    together, ended = threading.Barrier(CLIENTS), threading.Event()
     with ThreadPoolExecutor(CLIENTS) as pool, Client([busy.state / "socket"]) as client:
-        asking = [pool.submit(served, busy.state / "socket", query, ended) for query in queries]
+        asking = [pool.submit(served, busy.state / "socket", query, together, ended) for query in queries]
         try:
             shutil.move(outside, busy.album / "arrived")
             while client.status()["images"] < BEFORE + ARRIVING:
                 assert not any(one.done() for one in asking)
+            # Some more for a share to mean something, however fast the files came in.
+            for _ in range(STATUSES):
+                client.status()
         finally:
             ended.set()
         counts = [one.result() for one in asking]
