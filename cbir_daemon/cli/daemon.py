@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -61,6 +62,9 @@ def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
     settings = _load(albums, **places)
     console = Console(stderr=True)
     log_to(console, settings.log.level)
+    # The service's own handler ends with it.  The interpreter, which has work after that, would be ended by
+    # SIGHUP, and what is ignored stays so until the process is gone.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     service = Service(settings, lambda: _load(albums, **places), activation.taken_listener())
     reporter = None if quiet else Reporter(lambda: service.rooms, console)
     if reporter is not None:
