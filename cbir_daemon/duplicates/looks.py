@@ -21,6 +21,7 @@ from cbir_daemon.decode import DecodePool, Grey
 from cbir_daemon.duplicates.exposures import Picture, are_two_frames, is_same_frame, seen_as, seen_between, shows_most
 from cbir_daemon.matching import LOOK_SIDE_PX, Seen
 from cbir_daemon.records import Facts, Kind, LookedAt
+from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found
 from cbir_daemon.store import Image, Pair, Store
 from cbir_daemon.system import heartbeat
@@ -82,26 +83,35 @@ class QueryLooks:
         Knows the files, vectors and pairs of contents.
     pool : DecodePool
         Its workers read the files.
-    read_query : callable
-        Returns the query's picture, None when it cannot be read; it is called when a look needs it.
+    facts : Facts
+        Of the query.
+    read : callable
+        Takes a side in pixels and returns the query's picture, which is no larger; None when it cannot be read.
 
     Notes
     -----
     For one query.
     """
 
-    def __init__(self, store: Store, pool: DecodePool, read_query: Callable[[], Grey | None]) -> None:
+    def __init__(self, store: Store, pool: DecodePool, facts: Facts, read: Callable[[int], Grey | None]) -> None:
         self._store = store
         self._files = Files(store, pool)
-        self._read_query = read_query
+        self._facts = facts
+        self._read = read
+        self._read_pictures: dict[int, Picture | None] = {}
 
-    def looked(self, facts: Facts, copies: Sequence[Found]) -> dict[int, Found]:
-        """Return the copies by content id, shots of the same scene as shots.
+    def picture(self, side_px: int) -> Picture | None:
+        """Return the query's picture with a longer side of at most `side_px`; None when it cannot be read."""
+        if side_px not in self._read_pictures:
+            grey = self._read(side_px)
+            self._read_pictures[side_px] = None if grey is None else as_picture(grey)
+        return self._read_pictures[side_px]
+
+    def looked(self, copies: Sequence[Found]) -> list[Found]:
+        """Return the copies, those whose files show another shot of the same scene as shots.
 
         Parameters
         ----------
-        facts : Facts
-            Of the query.
         copies : sequence of Found
             Best first; after `MOST_QUERY_LOOKS` files the rest are told by what is known of pairs, or by the vectors.
 
@@ -112,29 +122,23 @@ class QueryLooks:
         UnavailableError
             When the pool is closed.
         """
-        assert facts.vector is not None
-        looked: dict[int, Found] = {}
-        same = self._store.contents.by_digest(facts.digest)
+        same = self._store.contents.by_digest(self._facts.digest)
         known = {} if same is None else self._pairs(same.id)
         stored = self._store.contents.vectors([copy.content_id for copy in copies])
-        looks = 0
-        query: Picture | None = None
+        looked: list[Found] = []
+        count = 0
         for copy in copies:
-            if (pair := known.get(copy.content_id)) is not None:
-                looked[copy.content_id] = replace(copy, kind=pair.kind, look=pair.look, look_version=pair.look_version)
-                continue
-            if looks == MOST_QUERY_LOOKS or copy.content_id not in stored:
-                continue
-            if query is None:
-                grey = self._read_query()
-                if grey is None:
-                    break
-                query = as_picture(grey)
-            looks += 1
-            looked[copy.content_id] = found = self._told_apart(facts, query, copy, stored[copy.content_id])
-            if found.kind is Kind.COPY and found.look is LookedAt.FILES and shows_most(found):
-                # The query is this exposure: what is known of its pairs holds for the query too.
-                known = self._pairs(copy.content_id) | known
+            pair = known.get(copy.content_id) if copy.part is None else None
+            if pair is not None:
+                looked.append(replace(copy, kind=pair.kind, look=pair.look, look_version=pair.look_version))
+            elif count == MOST_QUERY_LOOKS or copy.content_id not in stored:
+                looked.append(copy)
+            else:
+                count += 1
+                looked.append(found := self._told_apart(copy, stored[copy.content_id]))
+                if found.kind is Kind.COPY and found.look is LookedAt.FILES and copy.part is None and shows_most(copy):
+                    # The query is this exposure: what is known of its pairs holds for the query too.
+                    known = self._pairs(copy.content_id) | known
         return looked
 
     def _pairs(self, content_id: int) -> dict[int, Pair]:
@@ -142,16 +146,27 @@ class QueryLooks:
         pairs = self._store.pairs.listed(content_id)
         return {pair.content_id + pair.other_id - content_id: pair for pair in pairs if pair.look_version}
 
-    def _told_apart(self, facts: Facts, query: Picture, copy: Found, vector: bytes) -> Found:
-        picture = self._files.picture(copy.content_id)
-        if picture is None or facts.vector is None:
+    def _told_apart(self, copy: Found, vector: bytes) -> Found:
+        shown, picture = self._shown(copy), self._files.picture(copy.content_id)
+        if shown is None or picture is None:
             return copy
-        seen = seen_between(facts.vector, query, vector, picture)
-        if seen is Seen.COPY and is_same_frame(copy, query, picture):
+        seen = seen_between(*shown, vector, picture)
+        if seen is Seen.COPY and copy.part is None and is_same_frame(copy, shown[1], picture):
             content = self._store.files.images([copy.content_id])[0].content
-            if are_two_frames(facts, content):
+            if are_two_frames(self._facts, content):
                 seen = Seen.SHOT
         return seen_as(copy, seen)
+
+    def _shown(self, copy: Found) -> tuple[bytes, Picture] | None:
+        """Return the numbers and the picture of what of the query shows a copy."""
+        if copy.part is None:
+            picture = self.picture(LOOK_SIDE_PX)
+            return None if picture is None or self._facts.vector is None else (self._facts.vector, picture)
+        picture = self.picture(PARTS_SIDE_PX)
+        if picture is None:
+            return None
+        vector = matching.part_vector(picture, copy.part).tobytes()
+        return vector, matching.within(matching.cut(picture, copy.part), LOOK_SIDE_PX)
 
 
 class Looks:

@@ -18,6 +18,7 @@ from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain,
 from cbir_daemon.matching.joining import JoinViews, best_guesses, join_views
 from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, Look, Seen, compared, sharpness
 from cbir_daemon.matching.parts import contained, whole_codes
+from cbir_daemon.matching.rectangles import cut, part_vector, rectangles, within
 from cbir_daemon.matching.registration import Guesses
 from cbir_daemon.matching.verdict import COPY_THRESHOLD, affine_between, judge
 from cbir_daemon.matching.views import TERMS
@@ -44,14 +45,18 @@ __all__ = [
     "codes",
     "compared",
     "contained",
+    "cut",
     "is_plain",
     "join_views",
     "judge",
     "likeness",
     "packed_codes",
+    "part_vector",
     "picture_share",
     "probe_vectors",
+    "rectangles",
     "sharpness",
     "structure",
     "whole_codes",
+    "within",
 ]

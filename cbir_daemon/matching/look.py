@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.matching.align import blurs
-from cbir_daemon.matching.geometry import Floats, inverse
+from cbir_daemon.matching.geometry import Floats, inverse, resized
 
 LOOK_SIDE_PX = 384
 """Longer side, at most, of the pictures that are compared.  At 348 pixels none of 125 bursts passed as copies, at 256
@@ -159,20 +159,7 @@ def _at_scale(image: Floats, fixed: Floats, affine: Floats) -> Floats:
     height, width = image.shape
     half = np.array([fixed.shape[1], fixed.shape[0]], dtype=np.float32) / 2
     wide, high = (2 * np.linalg.norm(back * half[:, None], axis=0)).tolist()
-    return _resized(image, max(8, min(2 * height, round(high))), max(8, min(2 * width, round(wide))))
-
-
-def _resized(image: Floats, height: int, width: int) -> Floats:
-    """Return a picture of another size (Lanczos with three lobes, as Pillow does it)."""
-    return np.asarray(_lanczos(image.shape[0], height) @ image @ _lanczos(image.shape[1], width).T, dtype=np.float32)
-
-
-def _lanczos(source: int, target: int) -> Floats:
-    scale = max(source / target, 1.0)
-    middles = (np.arange(target) + 0.5) * source / target - 0.5
-    distances = (np.arange(source)[None] - middles[:, None]) / scale
-    weights = np.sinc(distances) * np.sinc(distances / 3) * (np.abs(distances) < 3)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+    return resized(image, max(8, min(2 * height, round(high))), max(8, min(2 * width, round(wide))))
 
 
 @functools.lru_cache(_GAUSSIANS)

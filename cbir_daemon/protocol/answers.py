@@ -110,6 +110,7 @@ class Match(TypedDict):
     path: WirePath
     kind: MatchKind
     look: LookKind | None
+    part: Window | None
     score: float
     map_distance: float | None
     transform: Transform

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon import matching
-from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, LookedAt, Overlap, Tone, Transform
+from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, LookedAt, Overlap, Tone, Transform, Window
 from cbir_daemon.search.neighborhood import neighborhood_width
 from cbir_daemon.search.snapshot import SearchSnapshot
 
@@ -59,6 +59,8 @@ class Found:
         By what a copy was told from another shot; None for what is neither.
     look_version : int
         Of the comparison of the files; 0 when it has not taken place.
+    part : Window or None
+        Where in the query it was found; None for the whole.
     """
 
     content_id: int
@@ -71,6 +73,7 @@ class Found:
     around: Around = Around.NOTHING
     look: LookedAt | None = None
     look_version: int = 0
+    part: Window | None = None
 
 
 class VectorReader(Protocol):

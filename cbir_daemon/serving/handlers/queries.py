@@ -17,6 +17,7 @@ from cbir_daemon.errors import BadRequestError, TooPlainError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.records import Facts, Guess, Judgement, Kind, Transform, Window
+from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
@@ -82,7 +83,7 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     kind = params.choice("kind", tuple(Kind))
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
     facts = rooms.pool.read_image(_source(request))
-    found = _looked_at(rooms, request, facts, _search(rooms, facts, kind, limit))
+    found = _looked_at(rooms, request, facts, _search(rooms, facts, kind, limit), kind)
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
@@ -134,18 +135,31 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
     return exact + [match for match in alike if same is None or match.content_id != same.id]
 
 
-def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found]) -> list[Found]:
-    """Return what was found after a look at the files of the first copies, best first."""
-    copies = [match for match in found if match.kind is Kind.COPY]
-    if not copies or not rooms.config.match.look:
-        return found
-    assert facts.vector is not None
-    looks = QueryLooks(rooms.store, rooms.pool, lambda: rooms.pool.read_grey(_source(request), matching.LOOK_SIDE_PX))
-    looked = looks.looked(facts, copies)
+def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found], kind: str | None) -> list[Found]:
+    """Return what was found after a look at the files of the first copies, best first.
+
+    Where the whole query is a copy of nothing, its parts are looked up.
+    """
+    source = _source(request)
+    looks = QueryLooks(rooms.store, rooms.pool, facts, lambda side_px: rooms.pool.read_grey(source, side_px))
+    if kind not in (Kind.EXACT, Kind.SIMILAR) and not any(match.kind in (Kind.EXACT, Kind.COPY) for match in found):
+        found = _with_parts(rooms, looks, found)
+    if rooms.config.match.look:
+        looked = iter(looks.looked([match for match in found if match.kind is Kind.COPY]))
+        found = [next(looked) if match.kind is Kind.COPY else match for match in found]
     order = list(Kind)
-    seen = [looked.get(match.content_id, match) if match.kind is Kind.COPY else match for match in found]
     # Those of one kind keep their order.
-    return sorted(seen, key=lambda match: order.index(match.kind))
+    return sorted(found, key=lambda match: order.index(match.kind))
+
+
+def _with_parts(rooms: Rooms, looks: QueryLooks, found: list[Found]) -> list[Found]:
+    """Return the copies that parts of the query show, then the rest of what the whole resembles."""
+    picture = looks.picture(PARTS_SIDE_PX)
+    copies = [] if picture is None else copies_in_parts(rooms.searcher.at(), picture)
+    ids = {copy.content_id for copy in copies}
+    distances = {match.content_id: match.map_distance for match in found}
+    copies = [replace(copy, map_distance=distances.get(copy.content_id)) for copy in copies]
+    return [*copies, *(match for match in found if match.content_id not in ids)]
 
 
 def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:
@@ -161,6 +175,7 @@ def _match_to_json(match: _Match) -> answers.Match:
         "path": path_to_json(image.path),
         "kind": found.kind.value,
         "look": None if found.look is None else found.look.value,
+        "part": None if found.part is None else _window_to_json(found.part),
         "score": round(found.score, 4),
         "map_distance": None if found.map_distance is None else round(found.map_distance, 4),
         "transform": _transform_to_json(found.transform),

@@ -1,0 +1,52 @@
+"""Copies that a query shows in a part of itself: a picture on a page, in a screenshot, pasted onto another one.
+
+In: a query's picture at several hundred pixels, the searches of a snapshot.  Out: copies, each with the part that shows
+it.  Never here: files, whether a copy is another shot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon import matching
+from cbir_daemon.records import Overlap, Window
+from cbir_daemon.search.search import Found, Search
+
+PARTS_SIDE_PX = 1024
+"""Longer side of the picture that parts are cut out of, so that a quarter of it is as sharp as a look needs."""
+
+
+def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
+    """Return the verified copies that the parts of a picture show, best first; a content once.
+
+    Parameters
+    ----------
+    search : Search
+    picture : (height, width) ndarray of uint8
+        Grey, upright; the longer side at most `PARTS_SIDE_PX`.
+    """
+    best: dict[int, Found] = {}
+    for part in matching.rectangles(picture):
+        vector = matching.part_vector(picture, part)
+        if matching.is_plain(vector):
+            continue
+        for found in search.copies(vector.tobytes()):
+            if found.content_id not in best or found.score > best[found.content_id].score:
+                best[found.content_id] = in_part(found, part)
+    return sorted(best.values(), key=lambda found: (-found.score, found.content_id))
+
+
+def in_part(found: Found, part: Window) -> Found:
+    """Return a copy that was found of a part of a query as one of the query.
+
+    Parameters
+    ----------
+    found : Found
+        Its overlap is with the part.
+    part : Window
+    """
+    area = (part.right - part.left) * (part.bottom - part.top)
+    return replace(found, overlap=Overlap(found.overlap.query * area, found.overlap.match), part=part)
