@@ -27,7 +27,8 @@ from cbir_daemon import config, errors, matching
 from cbir_daemon.cli.client import cbir
 from cbir_daemon.cli.daemon import daemon as cbir_daemon_command
 from cbir_daemon.client import Client
-from cbir_daemon.daemon.service import INDEX_FILE, MODELS_FOLDER, Service
+from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
+from cbir_daemon.daemon.service import Service
 from cbir_daemon.errors import BadRequestError, CbirError
 from cbir_daemon.indexing.line import Progress
 from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
@@ -519,12 +520,7 @@ def one(rooms: handlers.Rooms, method: str) -> Any:  # noqa: ANN401 -- JSON
 def rooms_of(daemon: Daemon, stack: ExitStack) -> handlers.Rooms:
     """Return the rooms of a service in this process, on the state of a daemon that has stopped; nothing is watched."""
     settings = config.load(config=daemon.config, state=daemon.state, environ={"HOME": str(daemon.home)})
-    service = Service(settings, lambda: settings)
-    service._start(stack)
-    stack.callback(service._stop_threads)
-    stack.callback(service.stop)
-    assert service.rooms is not None
-    return service.rooms
+    return stack.enter_context(Service(settings, lambda: settings).started()).handled
 
 
 @pytest.fixture(scope="module")

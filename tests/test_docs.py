@@ -352,8 +352,6 @@ def _thread_names() -> set[str]:
         names |= set(re.findall(r"Thread\([^\n]*name=\"(\w+)\"", source))
         names |= set(re.findall(r"thread_name_prefix=\"(\w+)\"", source))
         names |= set(re.findall(r"_start_thread\(\"(\w+)\"", source))
-        for group in re.findall(r"for name, room in \((.*?)\):", source):
-            names |= set(re.findall(r"\"(\w+)\"", group))
     return names
 
 
@@ -371,9 +369,11 @@ def _words(step: str, known: set[str]) -> list[str]:
 
 def test_threads_start_in_the_order_that_is_described() -> None:
     """The steps of *Start* name the threads in the order of the calls that start them."""
-    source = ast.unparse(_body("_listen")) + ast.unparse(_body("_start")).partition("self._listen(")[2]
-    started = re.findall(r"_start_thread\('(\w+)'|\('(\w+)', \w+\)", source)
-    names = [one or two for one, two in started]
+    steps = ast.unparse(_body("started"))
+    assert steps.index("self._listen(") < steps.index("self._start_threads(")
+    source = ast.unparse(_body("_listen")) + ast.unparse(_body("_start_threads"))
+    names = re.findall(r"_start_thread\('(\w+)'", source)
+    assert len(names) == 8
     assert _words("\n".join(section("architecture.md", "Start").lines), set(names)) == names
 
 
@@ -381,8 +381,7 @@ def test_rooms_stop_in_the_order_that_is_described() -> None:
     """The third step of *Stop* names the threads in the order in which they are asked to end."""
     loop = next(node for node in ast.walk(_body("_stop_threads")) if isinstance(node, ast.For))
     asked = re.findall(r"(\w+)[,)]", ast.unparse(loop.iter))
-    threads = {"searcher": "searching", "_backups": "backups"}
-    names = [threads.get(room, room) for room in asked]
+    names = ["searching" if room == "searcher" else room for room in asked]
     step = re.search(r"^3\. .*?wait", "\n".join(section("architecture.md", "Stop").lines), re.MULTILINE | re.DOTALL)
     assert step is not None
     assert _words(step[0], set(names)) == names
@@ -392,7 +391,10 @@ def test_the_state_on_disk_is_described() -> None:
     """The table names every file and folder for which the code has a constant."""
     described = "\n".join(section("architecture.md", "The state on disk").lines)
     constant = re.compile(r"^(?:\w+_)?(?:FILE|FOLDER) = \"([^\"]+)\"", re.MULTILINE)
-    files = [PACKAGE / room for room in ("daemon/service.py", "map/artifact.py", "map/stages.py", "map/fitting.py")]
+    files = [
+        PACKAGE / room
+        for room in ("daemon/service.py", "daemon/rooms.py", "map/artifact.py", "map/stages.py", "map/fitting.py")
+    ]
     files.append(PACKAGE / "map" / "environment.py")
     names = {name for file in files for name in constant.findall(file.read_text(encoding="utf-8"))}
     assert len(names) >= 10

@@ -12,7 +12,7 @@ import pytest
 from cbir_daemon import config
 from cbir_daemon.config import Config
 from cbir_daemon.daemon import doctor
-from cbir_daemon.daemon.service import INDEX_FILE
+from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.store import SCHEMA_VERSION, FitBegun, Gone, Placed
 from tests.rows import indexed, opened, position, report
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cbir_daemon.daemon.service import INDEX_FILE
+from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Request

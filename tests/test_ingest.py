@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -27,11 +27,12 @@ from cbir_daemon import config
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, formats
 from cbir_daemon.errors import StorageError
-from cbir_daemon.indexing import line
+from cbir_daemon.indexing import extras, line
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest, reading_order
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.retries import FIRST_PAUSE_S
+from cbir_daemon.indexing.schedule import WALK_SHARE, Due
 from cbir_daemon.records import REASONS, Facts, FileState, Heals, Unreadable
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Failed, Store
@@ -51,6 +52,8 @@ SUFFIXES = (".png", ".jpg")
 # Long ago, so that files count as left alone.
 OLD_NS = 1_500_000_000_000_000_000
 BROKEN = b"this is no image"
+
+Result = tuple[ReadTask, Facts | Unreadable]
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +181,16 @@ class House:
         )
 
 
+def given_back(results: Iterable[Result]) -> Generator[Result]:
+    """Yield results as `DecodePool.read_files` does."""
+    yield from results
+
+
+def path_of(result: Result) -> bytes:
+    """Return the path of the file that a result is about."""
+    return result[0].path
+
+
 def settings_for(folder: Path) -> Config:
     """Return the defaults."""
     return config.load(state=folder / "state", environ={}, albums=[])
@@ -294,7 +307,7 @@ def test_a_content_that_went_while_its_twin_was_read_is_read_again(
     monkeypatch.setattr(line, "BATCH_FILES", 1)
     read = house.pool.read_files
     # The new bytes take longer to read than those that are known, and must be written first here.
-    monkeypatch.setattr(house.pool, "read_files", lambda tasks: iter(sorted(read(tasks), key=lambda one: one[0].path)))
+    monkeypatch.setattr(house.pool, "read_files", lambda tasks: given_back(sorted(read(tasks), key=path_of)))
     size = max(len(png(1)), len(png(2)))
     one, two = (png(seed).ljust(size, b"\0") for seed in (1, 2))
     house.write("a.png", one)
@@ -323,7 +336,7 @@ def beforehand(pool: DecodePool, happen: Callable[[], object]) -> Iterator[None]
     """Let something happen after files were noticed, before they are read."""
     read = pool.read_files
 
-    def wait_and_read(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+    def wait_and_read(tasks: Sequence[ReadTask]) -> Generator[Result]:
         happen()
         return read(tasks)
 
@@ -337,10 +350,10 @@ def meanwhile(pool: DecodePool, happen: Callable[[], object]) -> Iterator[None]:
     """Let something happen after files were read, before what was read is written down."""
     read = pool.read_files
 
-    def read_and_wait(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+    def read_and_wait(tasks: Sequence[ReadTask]) -> Generator[Result]:
         results = list(read(tasks))
         happen()
-        return iter(results)
+        return given_back(results)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "read_files", read_and_wait)
@@ -375,7 +388,7 @@ def test_a_look_that_came_too_early_is_repeated(house: House, monkeypatch: pytes
     house.hint("a.png")
     house.time.advance(house.config.watch.settle_s)
     with monkeypatch.context() as patch:
-        patch.setattr(house.pool, "read_files", lambda tasks: iter([(tasks[0], Unreadable(code, "too early"))]))
+        patch.setattr(house.pool, "read_files", lambda tasks: given_back([(tasks[0], Unreadable(code, "too early"))]))
         house.step()
     assert house.rows() == {}
     assert not house.ingest.idle
@@ -400,7 +413,7 @@ def moved_without_reading(house: House, *, scan: bool) -> None:
     house.holds()
 
 
-def refuse(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+def refuse(tasks: Sequence[ReadTask]) -> Generator[Result]:
     """Read nothing."""
     raise AssertionError(f"read again: {tasks}")
 
@@ -713,7 +726,9 @@ def test_a_file_without_access_is_looked_at_each_time(house: House, monkeypatch:
     """Giving a right back changes neither size nor mtime."""
     house.write("a.png", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(house.pool, "read_files", lambda tasks: iter([(tasks[0], Unreadable("no-access", "closed"))]))
+        patch.setattr(
+            house.pool, "read_files", lambda tasks: given_back([(tasks[0], Unreadable("no-access", "closed"))])
+        )
         house.settle()
     assert house.rows() == {"album/a.png": "no-access"}
     house.settle()
@@ -775,9 +790,9 @@ def test_each_reason_heals_as_the_table_says(house: House, code: str) -> None:
     house.write("a.png", 1)
     asked: list[bytes] = []
 
-    def fail(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+    def fail(tasks: Sequence[ReadTask]) -> Generator[Result]:
         asked.extend(task.path for task in tasks)
-        return iter([(task, Unreadable(code, "failed")) for task in tasks])
+        return given_back((task, Unreadable(code, "failed")) for task in tasks)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(house.pool, "read_files", fail)
@@ -792,7 +807,7 @@ def test_each_reason_heals_as_the_table_says(house: House, code: str) -> None:
     house.settle(scan=False)
     assert (house.rows() == house.truth()) == (heals in (Heals.AT_ONCE, Heals.RIGHTS, Heals.PAUSE))
     house.start()
-    house.ingest._check_extras()
+    extras.forget_what_is_installed(house.store)
     house.settle()
     assert (house.rows() == house.truth()) == (heals != Heals.CHANGE)
     house.write("a.png", 2)
@@ -877,10 +892,10 @@ def test_even_a_handful_of_files_is_not_lost_with_their_disk(house: House) -> No
 def test_a_missing_album_is_looked_for_often(large_house: House) -> None:
     """It may be back at any moment; one that stands is walked through as seldom as configured."""
     watch = large_house.config.watch
-    assert large_house.ingest._until_rescan() > watch.rescan_s - PATIENCE_S
+    assert large_house.ingest.schedule.due_in_s() > watch.rescan_s - PATIENCE_S
     unmount(large_house)
     large_house.settle()
-    assert large_house.ingest._until_rescan() <= watch.poll_s < watch.rescan_s
+    assert large_house.ingest.schedule.due_in_s() <= watch.poll_s < watch.rescan_s
 
 
 def test_an_album_is_missing_from_the_start(new_house: House) -> None:
@@ -1122,9 +1137,23 @@ def test_an_equal_inode_on_another_disk_is_another_file(house: House) -> None:
 # Polling.
 
 
+SLOW_WALK_S = 10.0
+"""A walk that takes so long is followed by looks for a while."""
+
+
+def let_walks_take(house: House, seconds: float, *, since_ns: int) -> None:
+    """Have each walk and look take its time, and begin `since_ns` after the real time."""
+
+    def now_ns() -> int:
+        house.time.advance(seconds)
+        return time.time_ns() + since_ns
+
+    house.ingest._now_ns = now_ns
+
+
 def polled(house: House) -> House:
     """Have the album polled, and walked through once, long after its folders were written to."""
-    house.ingest._now_ns = lambda: time.time_ns() + 10 * walk.YOUNG_NS
+    let_walks_take(house, SLOW_WALK_S, since_ns=10 * walk.YOUNG_NS)
     house.store.albums.set_state(1, "polling")
     house.settle()
     return house
@@ -1132,8 +1161,8 @@ def polled(house: House) -> House:
 
 def look(house: House) -> None:
     """Let the time for a look come, not that for a walk, and work until nothing is left to do."""
-    plan = house.ingest._plans[1]
-    plan.walk_at, plan.last_at = float("inf"), -float("inf")
+    house.time.advance(house.config.watch.poll_s)
+    assert house.ingest.schedule.due(1) == Due.LOOK
     house.settle(scan=False)
 
 
@@ -1143,7 +1172,7 @@ def test_a_polled_album_is_looked_through(house: House) -> None:
         house.write(f"trip/{number}.png", number)
     house.write("still/3.png", 3)
     polled(house)
-    assert house.ingest._until_rescan() <= house.config.watch.poll_s
+    assert house.ingest.schedule.due_in_s() <= house.config.watch.poll_s
     house.write("new/4.png", 4)
     (house.album / "trip" / "0.png").unlink()
     (house.album / "trip" / "1.png").rename(house.album / "one.png")
@@ -1160,7 +1189,7 @@ def test_a_look_at_nothing_new_asks_the_index_nothing(house: House, monkeypatch:
 
 
 def test_what_is_written_in_place_is_found_by_a_walk(house: House) -> None:
-    """In a polled album; one comes after a hundred times what the last one took, and at least every `rescan_s`."""
+    """In a polled album; one comes after a hundred times what the last one took."""
     path = house.write("trip/a.png", 1)
     house.write("b.png", 2)
     polled(house)
@@ -1168,25 +1197,10 @@ def test_what_is_written_in_place_is_found_by_a_walk(house: House) -> None:
     before = house.rows()
     look(house)
     assert house.rows() == before
-    plan = house.ingest._plans[1]
-    plan.walk_at = -float("inf")
+    house.time.advance(WALK_SHARE * SLOW_WALK_S)
+    assert house.ingest.schedule.due(1) == Due.WALK
     house.settle(scan=False)
     house.holds()
-    assert plan.walk_at - time.monotonic() <= house.config.watch.poll_s
-
-
-@pytest.mark.parametrize(("took_s", "pause_s"), [(0.1, 60.0), (10.0, 1000.0), (100.0, 3600.0)])
-def test_a_polled_album_is_walked_as_often_as_it_may_cost(
-    house: House, monkeypatch: pytest.MonkeyPatch, took_s: float, pause_s: float
-) -> None:
-    """One hundredth of the time, unless `poll_s` or `rescan_s` say otherwise."""
-    polled(house)
-    began_at = time.monotonic() - took_s
-    found = walk.walk(bytes(house.album), b"", house.ingest._rules)
-    house.ingest._plan(house.store.albums.listed()[0], found, began_at)
-    # What this walk took by itself counts too.
-    longest_s = min(house.config.watch.rescan_s, max(pause_s, line.WALK_SHARE * (time.monotonic() - began_at)))
-    assert pause_s <= house.ingest._plans[1].walk_at - began_at <= longest_s
 
 
 def test_only_what_is_not_heard_of_is_looked_at(house: House) -> None:
@@ -1194,9 +1208,9 @@ def test_only_what_is_not_heard_of_is_looked_at(house: House) -> None:
     house.write("heard/a.png", 1)
     house.write("unheard/b.png", 2)
     house.ingest.set_unheard(1, Unheard(frozenset([bytes(house.album / "unheard")])))
-    house.ingest._now_ns = lambda: time.time_ns() + 10 * walk.YOUNG_NS
+    let_walks_take(house, 0.0, since_ns=10 * walk.YOUNG_NS)
     house.settle()
-    assert house.ingest._until_rescan() <= house.config.watch.poll_s
+    assert house.ingest.schedule.due_in_s() <= house.config.watch.poll_s
     house.write("heard/c.png", 3)
     house.write("unheard/d.png", 4)
     look(house)
@@ -1204,7 +1218,7 @@ def test_only_what_is_not_heard_of_is_looked_at(house: House) -> None:
     house.ingest.set_unheard(1, Unheard())
     house.settle()
     house.holds()
-    assert house.ingest._until_rescan() > house.config.watch.poll_s
+    assert house.ingest.schedule.due_in_s() > house.config.watch.poll_s
 
 
 def test_a_look_that_misses_too_much_is_followed_by_a_walk(large_house: House) -> None:
@@ -1224,9 +1238,8 @@ def test_what_went_where_nobody_looked_is_not_missing(large_house: House) -> Non
     house = large_house
     (house.album / "heard").mkdir()
     house.ingest.set_unheard(1, Unheard(frozenset([bytes(house.album)])))
-    polled(house)
-    house.store.albums.set_state(1, "watching")
-    house.ingest._plans[1].polled = False
+    let_walks_take(house, 0.0, since_ns=10 * walk.YOUNG_NS)
+    house.settle()
     for path in house.album.glob("*.png"):
         path.rename(house.album / "heard" / path.name)
     with pytest.MonkeyPatch.context() as patch:
@@ -1274,8 +1287,10 @@ class SlowWriter:
         """Let time pass, and the line work, with a look at the album's folders or without."""
         self.now_ns += int(seconds * 1e9)
         self.house.time.advance(seconds)
-        plan = self.house.ingest._plans[1]
-        plan.walk_at, plan.last_at = float("inf"), -float("inf") if look else time.monotonic()
+        poll_s = seconds if look else self.house.config.watch.rescan_s
+        watch = replace(self.house.config.watch, poll_s=poll_s)
+        self.house.ingest.configure(replace(self.house.config, watch=watch))
+        assert self.house.ingest.schedule.due(1) == (Due.LOOK if look else None)
         self.house.step()
         self.house.step()
 
@@ -1398,12 +1413,11 @@ def test_an_album_that_is_removed_is_not_waited_for(house: House) -> None:
     """What was known of its next walk goes with it: else the line would turn in a circle once that is due."""
     house.write("a.png", 1)
     house.settle()
-    for plan in house.ingest._plans.values():
-        plan.walk_at = 0.0
+    house.time.advance(house.config.watch.rescan_s)
     house.searcher.change((), house.store.albums.remove(1).gone)
-    assert house.ingest._until_rescan() == 0
+    assert house.ingest.schedule.due_in_s() == 0
     house.settle(scan=False)
-    assert house.ingest._until_rescan() > PATIENCE_S
+    assert house.ingest.schedule.due_in_s() > PATIENCE_S
     assert house.rows() == {}
 
 
@@ -1591,14 +1605,14 @@ def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House, monk
     house.store.files.apply([Failed(album.id, b"drawing.png", state, failed)])
     with monkeypatch.context() as patch:
         patch.setitem(formats.EXTRAS, "SVG", replace(formats.EXTRAS["SVG"], module="cbir_no_svg"))
-        house.ingest._check_extras()
+        extras.forget_what_is_installed(house.store)
         house.settle()
         assert house.rows() == {"album/drawing.png": "needs-extra"}
     pytest.importorskip("resvg_py")
     before = house.pool.decoded
     for _ in range(2):
         house.start()
-        house.ingest._check_extras()
+        extras.forget_what_is_installed(house.store)
         house.settle()
         assert house.rows() == {"album/drawing.png": hashlib.sha256(drawing).hexdigest()}
         assert house.pool.decoded == before + 1
@@ -1622,7 +1636,7 @@ def beforehand_asked(pool: DecodePool, asked: list[bytes]) -> Iterator[None]:
     """Write down which files are to be read, in order."""
     read = pool.read_files
 
-    def note_and_read(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+    def note_and_read(tasks: Sequence[ReadTask]) -> Generator[Result]:
         asked.extend(task.path for task in tasks)
         return read(tasks)
 

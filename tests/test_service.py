@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon import config
-from cbir_daemon.alerts import Policy
 from cbir_daemon.config.settings import SECTIONS
-from cbir_daemon.daemon.backups import Backups
+from cbir_daemon.daemon.rooms import OpenRooms
 from cbir_daemon.daemon.service import RETRY_S, Service
 from cbir_daemon.decode import formats
 from cbir_daemon.indexing.line import Progress
@@ -34,25 +33,35 @@ from cbir_daemon.system import heartbeat
 NOW = 1_767_225_600.0
 
 
+@dataclass(frozen=True)
+class Started:
+    """A service whose threads run, and its rooms."""
+
+    service: Service
+    opened: OpenRooms
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+def started(tmp_path: Path) -> Iterator[Started]:
     """Give a service whose threads run on an empty album; nothing is watched, and no signal is taken."""
     (tmp_path / "album").mkdir()
     settings = config.load(state=tmp_path / "state", albums=(tmp_path / "album",), environ={"HOME": str(tmp_path)})
-    with ExitStack() as stack:
-        service = Service(settings, lambda: settings)
-        (tmp_path / "state").mkdir(mode=0o700)
-        service._start(stack)
-        stack.callback(service._stop_threads)
-        stack.callback(service.stop)
-        yield service
+    (tmp_path / "state").mkdir(mode=0o700)
+    service = Service(settings, lambda: settings)
+    with service.started() as opened:
+        yield Started(service, opened)
 
 
 @pytest.fixture
-def rooms(service: Service) -> Rooms:
-    """Give the rooms of a service."""
-    assert service.rooms is not None
-    return service.rooms
+def service(started: Started) -> Service:
+    """Give a service that has started."""
+    return started.service
+
+
+@pytest.fixture
+def rooms(started: Started) -> Rooms:
+    """Give the rooms that a service's handlers may ask."""
+    return started.opened.handled
 
 
 def whats(rooms: Rooms) -> list[str]:
@@ -91,14 +100,32 @@ def test_who_waits_for_a_file_system_is_alive(service: Service, rooms: Rooms) ->
         assert whats(rooms) == ["one has waited 220 s for the file system of /mnt/nas"]
 
 
-def test_a_dead_thread_withholds_the_ping(service: Service) -> None:
+def test_a_dead_thread_withholds_the_ping(service: Service, rooms: Rooms) -> None:
     """When a thread has ended the daemon does not live."""
-    assert service.rooms is not None
-    service.rooms.refit.stop()
+    rooms.refit.stop()
     service._stop.set()
-    service.rooms.store.wake()
+    rooms.store.wake()
     next(one for one in service._threads if one.name == "refit").join()
     assert not service._lives(time.monotonic())
+
+
+def test_nothing_runs_after_a_block_that_failed(tmp_path: Path) -> None:
+    """An error while the daemon runs ends its threads and closes its index, as a stop does."""
+    (tmp_path / "album").mkdir()
+    (tmp_path / "state").mkdir(mode=0o700)
+    settings = config.load(state=tmp_path / "state", albums=(tmp_path / "album",), environ={"HOME": str(tmp_path)})
+    service = Service(settings, lambda: settings)
+
+    def fail() -> None:
+        with service.started():
+            assert {"writer", "server", "ingest"} < {pulse.name for pulse in heartbeat.all_now()}
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not any(thread.is_alive() for thread in service._threads)
+    assert heartbeat.all_now() == []
+    assert not os.path.lexists(settings.socket_path)
 
 
 # -- what is wrong -----------------------------------------------------------------------------------------------------
@@ -233,9 +260,7 @@ def test_a_given_socket_is_the_one_that_answers(tmp_path: Path) -> None:
         theirs.bind(str(tmp_path / "given"))
         theirs.listen()
         service = Service(settings, lambda: settings, theirs.dup())
-        service._start(stack)
-        stack.callback(service._stop_threads)
-        stack.callback(service.stop)
+        stack.enter_context(service.started())
         assert service._socket_path == tmp_path / "given"
         assert not os.path.lexists(settings.socket_path)
         stack.close()
@@ -251,37 +276,27 @@ class Reload:
     """A new value of a setting, and what shows that it is in force: another value after the reload than before."""
 
     value: object
-    effect: Callable[[Service, Rooms], object]
+    effect: Callable[[OpenRooms], object]
 
 
 def of_ingest(name: str, value: object) -> Reload:
     """Return the reload of a setting of [watch] that `Ingest` reads when it needs it."""
-    return Reload(value, lambda service, rooms: getattr(rooms.ingest._watch, name))
+    return Reload(value, lambda opened: getattr(opened.handled.ingest._watch, name))
 
 
 def of_refit(name: str, value: object) -> Reload:
     """Return the reload of a setting of [model] that decides when and how the next fit runs."""
-    return Reload(value, lambda service, rooms: getattr(rooms.refit.settings, name))
+    return Reload(value, lambda opened: getattr(opened.handled.refit.settings, name))
 
 
 def of_outbox(name: str, value: object) -> Reload:
     """Return the reload of a setting of [alerts] by which messages are sent."""
-    return Reload(value, lambda service, rooms: getattr(rooms.outbox._settings, name))
+    return Reload(value, lambda opened: getattr(opened.handled.outbox._settings, name))
 
 
 def of_policy(name: str, value: object) -> Reload:
     """Return the reload of a setting of [alerts] by which alerts are raised."""
-    return Reload(value, lambda service, rooms: getattr(policy(service)._settings, name))
-
-
-def policy(service: Service) -> Policy:
-    """Return the policy of a service."""
-    return next(room for room in service._configurable if isinstance(room, Policy))
-
-
-def backups(service: Service) -> Backups:
-    """Return the backups of a service."""
-    return next(room for room in service._configurable if isinstance(room, Backups))
+    return Reload(value, lambda opened: getattr(opened.policy._settings, name))
 
 
 RELOADS = {
@@ -290,7 +305,8 @@ RELOADS = {
     "watch.poll_s": of_ingest("poll_s", 10.0),
     "watch.missing_fraction": of_ingest("missing_fraction", 0.9),
     "watch.exclude": Reload(
-        ("drafts",), lambda service, rooms: (rooms.ingest.wants_folder(b"/a", b"/a/drafts"), rooms.config.watch.exclude)
+        ("drafts",),
+        lambda opened: (opened.handled.ingest.wants_folder(b"/a", b"/a/drafts"), opened.handled.config.watch.exclude),
     ),
     "model.n_components": of_refit("n_components", 3),
     "model.min_dist": of_refit("min_dist", 0.8),
@@ -304,12 +320,15 @@ RELOADS = {
     "model.seed": of_refit("seed", 7),
     "model.threads": Reload(
         200,
-        lambda service, rooms: (rooms.refit.settings.threads, rooms.projection.projector("map", b"")._threads),
+        lambda opened: (
+            opened.handled.refit.settings.threads,
+            opened.handled.projection.projector("map", b"")._threads,
+        ),
     ),
-    "model.model_idle_s": Reload(5.0, lambda service, rooms: rooms.projection.projector("map", b"")._idle_s),
-    "duplicates.keep": Reload(("oldest",), lambda service, rooms: len(rooms.groups._keeping._rules)),
-    "duplicates.prefer": Reload(("best",), lambda service, rooms: rooms.groups.folders.rank(b"/a/1.jpg")),
-    "duplicates.protect": Reload(("raw",), lambda service, rooms: rooms.groups.folders.is_protected(b"/a/raw/1.jpg")),
+    "model.model_idle_s": Reload(5.0, lambda opened: opened.handled.projection.projector("map", b"")._idle_s),
+    "duplicates.keep": Reload(("oldest",), lambda opened: len(opened.handled.groups._keeping._rules)),
+    "duplicates.prefer": Reload(("best",), lambda opened: opened.handled.groups.folders.rank(b"/a/1.jpg")),
+    "duplicates.protect": Reload(("raw",), lambda opened: opened.handled.groups.folders.is_protected(b"/a/raw/1.jpg")),
     "alerts.min_kind": of_policy("min_kind", "exact"),
     "alerts.min_score": of_policy("min_score", 0.9),
     "alerts.sinks": of_outbox("sinks", ()),
@@ -317,8 +336,8 @@ RELOADS = {
     "alerts.interval_s": of_outbox("interval_s", 1.0),
     "alerts.quiet_hours": of_outbox("quiet_hours", HOURS),
     "alerts.retry_s": of_outbox("retry_s", 1.0),
-    "backup.every_days": Reload(1.0, lambda service, rooms: backups(service).every_s),
-    "log.level": Reload("error", lambda service, rooms: logging.getLogger("cbir_daemon").level),
+    "backup.every_days": Reload(1.0, lambda opened: opened.backups.every_s),
+    "log.level": Reload("error", lambda opened: logging.getLogger("cbir_daemon").level),
 }
 """Setting -> what a reload does to it."""
 
@@ -335,44 +354,45 @@ RESTARTS = {
 """Setting -> a value that waits for a restart."""
 
 
-def reload_with(service: Service, setting: str, value: object) -> None:
+def reload_with(started: Started, setting: str, value: object) -> None:
     """Let a service read a configuration in which one setting is another."""
+    service = started.service
     section, name = setting.split(".")
     changed = replace(service._config, **{section: replace(getattr(service._config, section), **{name: value})})
     service._reload = lambda: changed
-    service._read_again()
+    service._read_again(started.opened)
 
 
 def test_every_setting_is_taken_up_by_a_reload_or_needs_a_restart(
-    service: Service, rooms: Rooms, caplog: pytest.LogCaptureFixture
+    started: Started, rooms: Rooms, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every field of every section has an effect, or the log names it and the value before stays in force."""
     names = {f"{section}.{one.name}" for section, declared in SECTIONS.items() for one in fields(declared)}
     assert names == RELOADS.keys() | RESTARTS.keys()
     level = logging.getLogger("cbir_daemon").level
     for setting, reload in RELOADS.items():
-        before = reload.effect(service, rooms)
-        reload_with(service, setting, reload.value)
-        assert reload.effect(service, rooms) != before, setting
+        before = reload.effect(started.opened)
+        reload_with(started, setting, reload.value)
+        assert reload.effect(started.opened) != before, setting
     logging.getLogger("cbir_daemon").setLevel(level)
     assert "needs a restart" not in caplog.text
-    reload_with(service, "log.level", "info")
+    reload_with(started, "log.level", "info")
     for setting, value in RESTARTS.items():
         caplog.clear()
         before_reload = rooms.config
-        reload_with(service, setting, value)
+        reload_with(started, setting, value)
         assert f"needs a restart setting={setting}" in caplog.messages
         assert rooms.config == before_reload, setting
     logging.getLogger("cbir_daemon").setLevel(level)
 
 
 def test_another_state_or_socket_needs_a_restart(
-    service: Service, rooms: Rooms, caplog: pytest.LogCaptureFixture
+    started: Started, rooms: Rooms, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log names them as the file does; answers go on about the folder in use."""
     before = rooms.config
     moved = replace(before, state_dir=Path("/nowhere/state"), socket_path=Path("/nowhere/socket"))
-    service._reload = lambda: moved
-    service._read_again()
+    started.service._reload = lambda: moved
+    started.service._read_again(started.opened)
     assert {"needs a restart setting=state", "needs a restart setting=socket"} <= set(caplog.messages)
     assert (rooms.config.state_dir, rooms.config.socket_path) == (before.state_dir, before.socket_path)

@@ -16,7 +16,8 @@ from cbir_daemon.cli.logs import log_to
 from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
 from cbir_daemon.daemon import doctor
-from cbir_daemon.daemon.service import INDEX_FILE, Service, locked_state
+from cbir_daemon.daemon.rooms import INDEX_FILE
+from cbir_daemon.daemon.service import Service, locked_state
 from cbir_daemon.errors import StorageError
 from cbir_daemon.store import Store, reindex
 from cbir_daemon.store import restore as restore_index

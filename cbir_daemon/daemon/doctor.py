@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cbir_daemon import matching
 from cbir_daemon.config import Config
-from cbir_daemon.daemon.service import INDEX_FILE, MODELS_FOLDER
+from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
 from cbir_daemon.errors import CbirError
 from cbir_daemon.map import ArtifactRefusedError, check_artifact
 from cbir_daemon.store import Store, remedy

@@ -15,37 +15,22 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
-from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
-from cbir_daemon.daemon.backups import DAY_S, Backups
-from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
-from cbir_daemon.duplicates import Groups, Looks, Pairing
-from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.errors import BadRequestError, CbirError, ChildError, InUseError, StorageError, UnavailableError
-from cbir_daemon.indexing.albums import Albums
-from cbir_daemon.indexing.line import Ingest
-from cbir_daemon.map.projection import Projection
-from cbir_daemon.map.refit import Refit
-from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.daemon.rooms import OpenRooms, open_rooms
+from cbir_daemon.errors import CbirError, ChildError, InUseError, StorageError, UnavailableError
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers.summary import is_busy, summary
 from cbir_daemon.serving.server import Server
-from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat, sdnotify
-from cbir_daemon.watching.mailbox import Mailbox
 
 logger = logging.getLogger(__name__)
 
-INDEX_FILE = "index.sqlite"
-CODES_FILE = "codes.rows"
-MODELS_FOLDER = "models"
 LOCK_FILE = "lock"
 HOUSEKEEPING_S = 5.0
 """Time between two looks at what costs nothing to look at: a tick takes 0.1 ms."""
@@ -58,21 +43,11 @@ FIRST_RETRY_S = 0.5
 RETRY_S = 30.0
 """Wait before a thread whose work the disk refused (full, read-only) tries again: twice the last one, at most this."""
 
-CROWDED_FILES = 64
-"""With more files than this to read, reading goes first: both at once would take turns holding one interpreter."""
-
 FIXED_SECTIONS = ("decode", "server", "match")
 """Sections that are read once: the pool, the socket and the searcher are made with them."""
 
 FIXED_PLACES = {"state_dir": "state", "socket_path": "socket"}
 """Field of `Config` -> key of the file; both are in use until the daemon ends."""
-
-
-class Configurable(Protocol):
-    """A room that keeps settings."""
-
-    def configure(self, config: Config) -> None:
-        """Take the settings that may change while it runs."""
 
 
 class Service:
@@ -95,9 +70,7 @@ class Service:
         self._wake = threading.Event()
         self._reload_asked = False
         self._failed = False
-        self._configurable: Sequence[Configurable] = ()
         self._threads: list[threading.Thread] = []
-        self.rooms: handlers.Rooms | None = None
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT and return the exit status.
@@ -111,16 +84,15 @@ class Service:
             # All the time: unhandled it would end a daemon that starts or stops, and look like an end in good order.
             stack.enter_context(_handling({signal.SIGHUP: self._on_reload}))
             stack.enter_context(locked_state(self._config.state_dir))
-            self._start(stack)
+            rooms = stack.enter_context(self.started())
             # Not while it stops: a second one ends the process at once.
             with _handling({signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop}):
                 sdnotify.notify(sdnotify.READY)
                 logger.info("ready socket=%s state=%s", self._socket_path, self._config.state_dir)
-                self._watch_albums(stack)
-                self._keep_house()
+                rooms.handled.albums.start(rooms.handled.ingest)
+                self._keep_house(rooms)
             sdnotify.notify(sdnotify.STOPPING, sdnotify.status("stopping"))
             logger.info("stopping")
-            self._stop_threads()
         return 70 if self._failed else 0
 
     def stop(self) -> None:
@@ -130,70 +102,32 @@ class Service:
 
     # -- start -------------------------------------------------------------------------------------------------------
 
-    def _start(self, stack: ExitStack) -> None:
-        config = self._config
-        sdnotify.notify(sdnotify.status("opening the index"))
-        store = Store(config.state_dir / INDEX_FILE)
-        store.open()
-        stack.callback(store.close)
-        store.runs.end_interrupted(time.time())
-        searcher = Searcher(store, config.match.copy_threshold, config.state_dir / CODES_FILE)
-        stack.callback(searcher.close)
-        albums = Albums(store, searcher, config.albums)
-        albums.remember(config.albums)
-        if not store.albums.listed():
-            raise BadRequestError(
-                "no album is given and none is remembered", hint="name a folder: cbir-daemon run ~/Pictures"
-            )
-        sdnotify.notify(sdnotify.status("loading the vectors"))
-        searcher.load()
-        models_dir = config.state_dir / MODELS_FOLDER
-        projection = Projection(store, searcher, models_dir, config.model)
-        projection.open()
-        limits = DecodeLimits(config.decode.max_pixels, config.decode.max_file_bytes, config.decode.timeout_s)
-        pool = DecodePool(config.decode.workers, limits)
-        stack.callback(pool.close)
-        mailbox = Mailbox()
-        outbox = Outbox(store)
-        outbox.configure(config)
-        watchlist = WatchList(store, searcher, config.match.copy_threshold)
-        watchlist.load()
-        ingest = Ingest(config, store, searcher, pool, mailbox, IMAGE_SUFFIXES, albums)
-        policy = Policy(config.alerts, config.albums)
-        pairing = Pairing(
-            store,
-            searcher,
-            watchlist,
-            policy.alert_for,
-            lambda: ingest.pending > CROWDED_FILES,
-            Looks(store, pool) if config.match.look else None,
-        )
-        groups = Groups(store, config)
-        refit = Refit(store, searcher, projection, models_dir, config.model, lambda: ingest.started and ingest.idle)
-        self._backups = Backups(store, config.backup.every_days * DAY_S, lambda: ingest.started and ingest.idle)
-        # `albums` first: only it may refuse, and nothing has changed then.
-        self._configurable = (albums, ingest, projection, refit, self._backups, policy, outbox, groups, _Logging())
-        self.rooms = handlers.Rooms(
-            settings=lambda: self._config,
-            store=store,
-            searcher=searcher,
-            pool=pool,
-            ingest=ingest,
-            pairing=pairing,
-            groups=groups,
-            watchlist=watchlist,
-            outbox=outbox,
-            projection=projection,
-            refit=refit,
-            albums=albums,
-            stopping=self._stop,
-        )
-        self._listen(stack, self.rooms)
-        self._start_thread("outbox", outbox.run)
-        for name, room in (("pairing", pairing), ("projection", projection), ("refit", refit), ("ingest", ingest)):
-            self._start_thread(name, room.run)
-        self._start_thread("searching", searcher.run)
-        self._start_thread("backups", self._backups.run)
+    @contextmanager
+    def started(self) -> Iterator[OpenRooms]:
+        """Open the rooms, answer questions and run the threads while the block runs; watch nothing yet.
+
+        Raises
+        ------
+        CbirError
+            When it cannot start; nothing is left running then.
+        """
+        with ExitStack() as closing:
+            rooms = open_rooms(lambda: self._config, self._stop, closing)
+            self._listen(closing, rooms.handled)
+            closing.callback(rooms.handled.albums.stop)
+            closing.callback(self._stop_threads, rooms)
+            self._start_threads(rooms)
+            yield rooms
+
+    def _start_threads(self, rooms: OpenRooms) -> None:
+        handled = rooms.handled
+        self._start_thread("outbox", handled.outbox.run)
+        self._start_thread("pairing", handled.pairing.run)
+        self._start_thread("projection", handled.projection.run)
+        self._start_thread("refit", handled.refit.run)
+        self._start_thread("ingest", handled.ingest.run)
+        self._start_thread("searching", handled.searcher.run)
+        self._start_thread("backups", rooms.backups.run)
 
     def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
         server = Server(
@@ -212,11 +146,6 @@ class Service:
     @property
     def _socket_path(self) -> Path:
         return self._config.socket_path if self._listener is None else Path(self._listener.getsockname())
-
-    def _watch_albums(self, stack: ExitStack) -> None:
-        assert self.rooms is not None
-        stack.callback(self.rooms.albums.stop)
-        self.rooms.albums.start(self.rooms.ingest)
 
     def _start_thread(self, name: str, target: Callable[[], None], *, joined: bool = True) -> None:
         thread = threading.Thread(target=self._guarded, args=(name, target), name=name, daemon=not joined)
@@ -254,25 +183,25 @@ class Service:
         self._reload_asked = True
         self._wake.set()
 
-    def _keep_house(self) -> None:
+    def _keep_house(self, rooms: OpenRooms) -> None:
         """Tick until stopped.  An hour of ticks with nothing to do costs a tenth of a second."""
-        assert self.rooms is not None
+        handled = rooms.handled
         watchdog_s = sdnotify.watchdog_interval_s(os.environ)
         pings, checks = _Timer(watchdog_s or float("inf")), _Timer(WATCH_CHECK_S)
         interval_s = min(HOUSEKEEPING_S, watchdog_s or HOUSEKEEPING_S)
-        news = _News(self.rooms)
+        news = _News(handled)
         while not self._stop.is_set():
             news.tell()
             self._wake.wait(interval_s)
             self._wake.clear()
             if self._reload_asked:
                 self._reload_asked = False
-                self._read_again()
+                self._read_again(rooms)
             now = time.monotonic()
-            self.rooms.pool.close_idle(now)
-            self.rooms.projection.close_if_idle(now)
-            if checks.is_due(now) | self.rooms.albums.is_remounted():
-                self.rooms.albums.check()
+            handled.pool.close_idle(now)
+            handled.projection.close_if_idle(now)
+            if checks.is_due(now) | handled.albums.is_remounted():
+                handled.albums.check()
             if pings.is_due(now) and self._lives(now):
                 sdnotify.notify(sdnotify.WATCHDOG)
 
@@ -283,14 +212,13 @@ class Service:
             logger.error("thread stuck name=%s late_s=%.0f", pulse.name, now - pulse.due)
         return not stuck and all(thread.is_alive() for thread in self._threads)
 
-    def _read_again(self) -> None:
+    def _read_again(self, rooms: OpenRooms) -> None:
         """Take what may change while running; what may not waits for a restart, and the log says so."""
-        assert self.rooms is not None
         sdnotify.notify(*sdnotify.reloading())
         try:
             asked = self._reload()
             config = _with_what_is_fixed(self._config, asked)
-            for room in self._configurable:
+            for room in (*rooms.configurable, _Logging()):
                 room.configure(config)
         except CbirError as error:
             logger.error("configuration refused, the old one stays error=%s", error)  # noqa: TRY400 -- the user's mistake
@@ -298,28 +226,28 @@ class Service:
             for setting in _waiting(self._config, asked):
                 logger.warning("needs a restart setting=%s", setting)
             self._config = config
-            for album in self.rooms.store.albums.listed():
-                self.rooms.albums.watch(album)
-            self.rooms.ingest.request_scan()
+            for album in rooms.handled.store.albums.listed():
+                rooms.handled.albums.watch(album)
+            rooms.handled.ingest.request_scan()
             logger.info("configuration read again")
         sdnotify.notify(sdnotify.READY)
 
     # -- stop --------------------------------------------------------------------------------------------------------
 
-    def _stop_threads(self) -> None:
-        assert self.rooms is not None
-        rooms = self.rooms
+    def _stop_threads(self, rooms: OpenRooms) -> None:
+        self.stop()
+        handled = rooms.handled
         for room in (
-            rooms.refit,
-            rooms.projection,
-            rooms.pairing,
-            rooms.ingest,
-            rooms.searcher,
-            rooms.outbox,
-            self._backups,
+            handled.refit,
+            handled.projection,
+            handled.pairing,
+            handled.ingest,
+            handled.searcher,
+            handled.outbox,
+            rooms.backups,
         ):
             room.stop()
-        rooms.store.wake()
+        handled.store.wake()
         deadline = time.monotonic() + STOP_WAIT_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -16,7 +16,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
@@ -105,7 +105,7 @@ class Crew:
         self._suspects: set[bytes] = set()
         self._closed = False
 
-    def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[Result]:
+    def read_files(self, tasks: Sequence[ReadTask]) -> Generator[Result]:
         """Yield each task with the facts of its file, or why there are none, in order of completion.
 
         Parameters

@@ -9,7 +9,7 @@ a desk that answers one request at a time.  Both start on demand and leave when 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ class DecodePool:
         """Start the workers of a batch that is about to come; raises `ChildError` when they cannot be started."""
         self._crew.warm()
 
-    def read_files(self, tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Facts | Unreadable]]:
+    def read_files(self, tasks: Sequence[ReadTask]) -> Generator[tuple[ReadTask, Facts | Unreadable]]:
         """Yield each task with the facts of its file, or why there are none, in order of completion.
 
         A crash, a hang or a time-out costs the one file.  Nothing is read further ahead than the workers' few tasks in

@@ -11,18 +11,19 @@ walk over the same comparison.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from cbir_daemon.config import Config
-from cbir_daemon.decode import DecodePool, ReadTask, missing_extras, missing_words
+from cbir_daemon.decode import DecodePool, ReadTask
 from cbir_daemon.errors import CbirError
-from cbir_daemon.indexing import losses
+from cbir_daemon.indexing import extras, losses
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.retries import Retries
+from cbir_daemon.indexing.schedule import Due, Schedule
 from cbir_daemon.indexing.tickets import ScanRequests
 from cbir_daemon.records import (
     REASONS,
@@ -30,7 +31,6 @@ from cbir_daemon.records import (
     FileState,
     Heals,
     Unreadable,
-    reasons_healed_by,
 )
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, Applied, Change, Failed, Gone, Indexed, Moved, Store
@@ -48,10 +48,6 @@ MANY_FILES = 64
 
 TASK_FILES = 2_048
 """Files whose known digests are looked up at once."""
-
-WALK_SHARE = 100
-"""A polled album is walked whole, which finds what was written in place, after so many times what a walk takes, and at
-least every `rescan_s`; in between only its folders are looked at."""
 
 
 @dataclass(slots=True)
@@ -111,7 +107,13 @@ class Ingest:
     now_ns : callable, optional
         Nanoseconds since the epoch, by which a file was just written; injected by tests.
     clock : callable, optional
-        Monotonic seconds, by which a file whose disk failed is tried again; injected by tests.
+        Monotonic seconds, by which albums are gone through and a file whose disk failed is tried again; injected by
+        tests.
+
+    Attributes
+    ----------
+    schedule : Schedule
+        When each album is gone through next.
     """
 
     def __init__(
@@ -132,14 +134,13 @@ class Ingest:
         self._mailbox = mailbox
         self._suffixes = frozenset(suffixes)
         self._albums = albums
+        self.schedule = Schedule(config.watch, clock)
         self.configure(config)
         self._scans = ScanRequests()
         self._stopping = False
         self._busy = False
         self._now_ns = now_ns
         self._retries = Retries(clock)
-        self._plans: dict[int, _Plan] = {}
-        self._unheard: dict[int, Unheard] = {}
         self.progress = Progress()
         self.started = False
         # Albums whose losses the user has accepted, until those are forgotten.
@@ -148,6 +149,7 @@ class Ingest:
     def configure(self, config: Config) -> None:
         """Take the settings that may change while it runs."""
         self._watch = config.watch
+        self.schedule.configure(config.watch)
         self._rules = walk.Filter(config.watch.exclude, self._suffixes)
 
     # -- asked from other threads ------------------------------------------------------------------------------------
@@ -158,14 +160,12 @@ class Ingest:
 
     def set_unheard(self, album_id: int, unheard: Unheard) -> None:
         """Say from which folders of a watched album no events come: they are polled."""
-        if self._unheard.get(album_id, Unheard()) != unheard:
-            self._unheard[album_id] = unheard
+        if self.schedule.set_unheard(album_id, unheard):
             self._mailbox.wake()
 
     def out_of_reach(self, album_id: int) -> int:
         """Return how many files of an album are on a disk inside it that is not mounted."""
-        plan = self._plans.get(album_id)
-        return 0 if plan is None else plan.out_of_reach
+        return self.schedule.out_of_reach(album_id)
 
     def hint(self, path: bytes) -> None:
         """Say that something may have happened at an absolute path."""
@@ -206,9 +206,9 @@ class Ingest:
         StorageError, ChildError
             When the disk or the workers refuse; call it again later.
         """
-        self._check_extras()
+        extras.forget_what_is_installed(self._store)
         while not self._stopping:
-            self._mailbox.wait(self._until_rescan())
+            self._mailbox.wait(min(self.schedule.due_in_s(), self._retries.due_in_s()))
             # Busy before anything is taken: an idle line means that nothing was lost in between.
             self._busy = True
             try:
@@ -222,12 +222,6 @@ class Ingest:
                 self._busy = False
                 # A fit or a `settle` that waits for the end of a large copy need wait no longer.
                 self._store.wake()
-
-    def _check_extras(self) -> None:
-        """Let the files be read again for which an extra was missing that has been installed since."""
-        again = sum(self._store.files.forget_states(code, missing_words()) for code in reasons_healed_by(Heals.EXTRA))
-        if again or missing_extras():
-            logger.info("extras missing=%s files_to_read_again=%d", ",".join(missing_extras()) or "none", again)
 
     def _run_once(self) -> None:
         done: set[tuple[bytes | None, bool]] = set()
@@ -247,30 +241,17 @@ class Ingest:
             self._accepted.clear()
             self._finish_baselines()
 
-    def _until_rescan(self) -> float:
-        now = time.monotonic()
-        due = [min(plan.walk_at, self._look_at_s(album_id)) for album_id, plan in self._plans.items()]
-        return min(max(0.0, min(due, default=self._watch.rescan_s + now) - now), self._retries.due_in_s())
-
-    def _look_at_s(self, album_id: int) -> float:
-        """Return when an album's folders are looked at next; never for one that is heard of whole."""
-        plan = self._plans[album_id]
-        polled = plan.polled or bool(self._unheard.get(album_id))
-        return plan.last_at + self._watch.poll_s if polled else math.inf
-
     # -- looking -----------------------------------------------------------------------------------------------------
 
     def _scan_due_albums(self) -> None:
-        now = time.monotonic()
         albums = self._store.albums.listed()
-        # An album that was removed would be due for ever.
-        self._plans = {album.id: self._plans[album.id] for album in albums if album.id in self._plans}
+        self.schedule.retain({album.id for album in albums})
         for album in albums:
-            plan = self._plans.get(album.id)
-            if plan is None or now >= plan.walk_at:
+            due = self.schedule.due(album.id)
+            if due == Due.WALK:
                 self._scan_album(album, accept_losses=False)
-            elif now >= self._look_at_s(album.id):
-                self._look_through(album, plan)
+            elif due == Due.LOOK:
+                self._look_through(album)
 
     def _scan(self, path: bytes | None, *, accept_losses: bool) -> None:
         for album in self._store.albums.listed():
@@ -281,22 +262,23 @@ class Ingest:
 
     def _scan_album(self, album: Album, *, accept_losses: bool) -> None:
         """Compare a walk of the whole album with its rows."""
-        before = time.monotonic()
+        began_at = self.schedule.now()
         found = walk.walk(album.path, b"", self._rules, now_ns=self._now_ns())
-        self._take(album, found, accept_losses=accept_losses, began_at=before)
+        self._take(album, found, accept_losses=accept_losses, began_at=began_at)
 
-    def _look_through(self, album: Album, plan: _Plan) -> None:
+    def _look_through(self, album: Album) -> None:
         """Compare what changed in the folders of a polled album, or in those that are not heard of, with its rows."""
-        before = time.monotonic()
-        if album.state == "missing" or b"" not in plan.folders or not self._is_in_place(album):
+        began_at = self.schedule.now()
+        known, polled = self.schedule.folders(album.id), self.schedule.is_polled(album.id)
+        if album.state == "missing" or b"" not in known or not self._is_in_place(album):
             self._scan_album(album, accept_losses=False)
             return
-        unheard = self._unheard.get(album.id, Unheard())
-        within = None if plan.polled else lambda folder: unheard.has(walk.joined(album.path, folder))
-        found = walk.look(album.path, plan.folders, self._rules, within=within, now_ns=self._now_ns())
-        plan.last_at, plan.folders = before, found.folders
+        unheard = self.schedule.unheard(album.id)
+        within = None if polled else lambda folder: unheard.has(walk.joined(album.path, folder))
+        found = walk.look(album.path, known, self._rules, within=within, now_ns=self._now_ns())
+        self.schedule.set_found(album.id, found, began_at, polled=polled)
         if found.listed or b"" in found.unreadable:
-            self._take(album, found, accept_losses=False, began_at=before)
+            self._take(album, found, accept_losses=False, began_at=began_at)
 
     def _take(self, album: Album, found: walk.Found, *, accept_losses: bool, began_at: float) -> None:
         """Compare what a walk or look found with the album's rows, unless it looks like a lost disk."""
@@ -309,15 +291,13 @@ class Ingest:
             self._scan_album(album, accept_losses=False)
             return
         if lost and (album.id not in self._accepted or b"" in found.unreadable):
-            # It may be back at any moment.
-            walk_at = began_at + min(self._watch.poll_s, self._watch.rescan_s)
-            self._plans[album.id] = _Plan(walk_at, began_at)
+            self.schedule.set_lost(album.id, began_at)
             self._albums.lost(album, lost)
             return
         if found.folders[b""].device != album.device:
             self._store.albums.set_device(album.id, found.folders[b""].device)
         state = self._albums.found(album, losses_accepted=album.id in self._accepted)
-        self._plan(replace(album, state=state), found, began_at)
+        self.schedule.set_found(album.id, found, began_at, polled=state == "polling")
         self._renumber(album, rows, found)
         differing, vanished = self._compare(album, rows, found)
         logger.log(
@@ -329,21 +309,8 @@ class Ingest:
             vanished,
             len(found.unreadable),
             found.listed is None,
-            time.monotonic() - began_at,
+            self.schedule.now() - began_at,
         )
-
-    def _plan(self, album: Album, found: walk.Found, began_at: float) -> None:
-        """Decide when the album is walked next, and remember its folders when they are looked at until then."""
-        plan = self._plans.setdefault(album.id, _Plan())
-        plan.last_at = began_at
-        plan.polled = album.state == "polling"
-        plan.folders = found.folders if plan.polled or self._unheard.get(album.id) else {}
-        if found.listed is None:
-            pause_s = self._watch.rescan_s
-            if plan.polled:
-                took_s = time.monotonic() - began_at
-                pause_s = min(pause_s, max(self._watch.poll_s, WALK_SHARE * took_s))
-            plan.walk_at = began_at + pause_s
 
     def _why_lost(self, album: Album, found: walk.Found, rows: Mapping[bytes, FileState]) -> str:
         root = losses.Root(
@@ -425,7 +392,7 @@ class Ingest:
         return row != state and not self._retries.holds_back(walk.joined(album.path, path), state)
 
     def _is_unheard(self, album: Album, path: bytes) -> bool:
-        return album.state == "polling" or self._unheard.get(album.id, Unheard()).has(walk.parent(path))
+        return album.state == "polling" or self.schedule.unheard(album.id).has(walk.parent(path))
 
     def _compare_folder(self, album: Album, folder: bytes, targets: list[_Target], gone: list[Gone]) -> None:
         """Look below a folder that came or was moved: its files raised no events of their own, or too early."""
@@ -451,7 +418,9 @@ class Ingest:
             reached = [
                 path for path in vanished if losses.may_forget(path, rows[path], found.device_at(path), self._rules)
             ]
-            self._count_out_of_reach(album, len(vanished) - len(reached))
+            away = len(vanished) - len(reached)
+            if self.schedule.set_out_of_reach(album.id, away):
+                logger.warning("files out of reach album=%s files=%d reason=not mounted", os.fsdecode(album.path), away)
             vanished = reached
         fresh_states = self._fresh(differing.values())
         fresh = [path for path, state in differing.items() if state in fresh_states]
@@ -461,12 +430,6 @@ class Ingest:
         self._put(album, fresh, self._watch.settle_s)
         self._put(album, vanished, self._watch.settle_s if fresh else 0.0)
         return len(differing), len(vanished)
-
-    def _count_out_of_reach(self, album: Album, count: int) -> None:
-        plan = self._plans[album.id]
-        if count and not plan.out_of_reach:
-            logger.warning("files out of reach album=%s files=%d reason=not mounted", os.fsdecode(album.path), count)
-        plan.out_of_reach = count
 
     def _fresh(self, states: Iterable[FileState]) -> set[FileState]:
         """Return those states in which a file has not been for `settle_s` yet."""
@@ -520,8 +483,8 @@ class Ingest:
         by_path = {target.absolute: target for target in targets}
         tasks = [ReadTask(path, known.get(target.state.size_bytes, frozenset())) for path, target in by_path.items()]
         changes: list[Change] = []
-        results = self._pool.read_files(tasks)
-        try:
+        # Closed, it lets go of the files that are being read when this ends early.
+        with closing(self._pool.read_files(tasks)) as results:
             for task, result in results:
                 changes.extend(self._change(by_path[task.path], result))
                 self.progress.done += 1
@@ -531,8 +494,6 @@ class Ingest:
                     changes = []
                 if self._stopping:
                     break
-        finally:
-            _close(results)
         if changes:
             self._commit(changes)
 
@@ -596,31 +557,8 @@ class Ingest:
 
     def _finish_baselines(self) -> None:
         for album in self._store.albums.listed():
-            if not album.baseline and album.id in self._plans and album.state != "missing":
+            if not album.baseline and self.schedule.has(album.id) and album.state != "missing":
                 self._store.albums.finish_baseline(album.id)
-
-
-@dataclass(slots=True)
-class _Plan:
-    """When an album is gone through next, and what is remembered of it until then; only the line's thread writes it.
-
-    Parameters
-    ----------
-    walk_at, last_at : float
-        Monotonic seconds of the next walk, and of the last walk or look.
-    polled : bool
-        Whether its folders are looked at between walks.
-    folders : dict
-        What the last walk or look knew of its folders.
-    out_of_reach : int
-        Files on a disk inside the album that is not mounted.
-    """
-
-    walk_at: float = 0.0
-    last_at: float = 0.0
-    polled: bool = False
-    folders: dict[bytes, walk.Folder] = field(default_factory=dict)
-    out_of_reach: int = 0
 
 
 def reading_order(state: FileState) -> tuple[int, int]:
@@ -642,9 +580,3 @@ def _has_left(path: bytes, state: FileState) -> bool:
 
 def _album_of(albums: Sequence[Album], path: bytes) -> Album | None:
     return next((album for album in albums if path == album.path or path.startswith(album.path + b"/")), None)
-
-
-def _close(results: object) -> None:
-    close = getattr(results, "close", None)
-    if close is not None:
-        close()

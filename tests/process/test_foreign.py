@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cbir_daemon.daemon.service import INDEX_FILE
+from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.protocol.framing import MAX_LINE_BYTES
 from cbir_daemon.store import Decision, FitBegun, NewTask, NewWork, Store
 from tests import pictures

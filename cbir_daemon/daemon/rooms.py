@@ -1,0 +1,168 @@
+"""The rooms of a daemon, opened in the order in which they need each other.
+
+In: a `Config`.  Out: rooms that are open, each with what it needs, and on a stack how they are closed.  Never here:
+threads, signals, the socket.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from cbir_daemon.alerts import Outbox, Policy
+from cbir_daemon.config import Config
+from cbir_daemon.daemon.backups import DAY_S, Backups
+from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
+from cbir_daemon.duplicates import Groups, Looks, Pairing
+from cbir_daemon.duplicates.watchlist import WatchList
+from cbir_daemon.errors import BadRequestError
+from cbir_daemon.indexing.albums import Albums
+from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.map.projection import Projection
+from cbir_daemon.map.refit import Refit
+from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.serving import handlers
+from cbir_daemon.store import Store
+from cbir_daemon.system import sdnotify
+from cbir_daemon.watching.mailbox import Mailbox
+
+INDEX_FILE = "index.sqlite"
+CODES_FILE = "codes.rows"
+MODELS_FOLDER = "models"
+
+CROWDED_FILES = 64
+"""With more files than this to read, reading goes first: both at once would take turns holding one interpreter."""
+
+
+class Configurable(Protocol):
+    """A room that keeps settings."""
+
+    def configure(self, config: Config) -> None:
+        """Take the settings that may change while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRooms:
+    """Every room of a daemon, open; none runs a thread yet.
+
+    Parameters
+    ----------
+    handled : handlers.Rooms
+        Those that a handler may ask.
+    policy : Policy
+    backups : Backups
+    """
+
+    handled: handlers.Rooms
+    policy: Policy
+    backups: Backups
+
+    @property
+    def configurable(self) -> tuple[Configurable, ...]:
+        """Those that keep settings.  The albums come first: only they may refuse, and nothing has changed then."""
+        rooms = self.handled
+        return (
+            rooms.albums,
+            rooms.ingest,
+            rooms.projection,
+            rooms.refit,
+            self.backups,
+            self.policy,
+            rooms.outbox,
+            rooms.groups,
+        )
+
+
+def open_rooms(settings: Callable[[], Config], stopping: threading.Event, closing: ExitStack) -> OpenRooms:
+    """Open every room.
+
+    Parameters
+    ----------
+    settings : callable
+        Returns the configuration in force.
+    stopping : threading.Event
+        Set when the daemon stops.
+    closing : ExitStack
+        Closes, in reverse, whatever was opened, also when opening fails.
+
+    Raises
+    ------
+    BadRequestError
+        When there is no album.
+    CbirError
+        When the index, the codes or the map cannot be opened.
+    """
+    config = settings()
+    models_dir = config.state_dir / MODELS_FOLDER
+    store = _open_store(config, closing)
+    searcher, albums = _open_search(config, store, closing)
+    projection = Projection(store, searcher, models_dir, config.model)
+    projection.open()
+    pool = _open_pool(config, closing)
+    watchlist = WatchList(store, searcher, config.match.copy_threshold)
+    watchlist.load()
+    ingest = Ingest(config, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, albums)
+    policy = Policy(config.alerts, config.albums)
+    looks = Looks(store, pool) if config.match.look else None
+    handled = handlers.Rooms(
+        settings=settings,
+        store=store,
+        searcher=searcher,
+        pool=pool,
+        ingest=ingest,
+        pairing=Pairing(store, searcher, watchlist, policy.alert_for, lambda: ingest.pending > CROWDED_FILES, looks),
+        groups=Groups(store, config),
+        watchlist=watchlist,
+        outbox=_open_outbox(config, store),
+        projection=projection,
+        refit=Refit(store, searcher, projection, models_dir, config.model, lambda: _is_quiet(ingest)),
+        albums=albums,
+        stopping=stopping,
+    )
+    return OpenRooms(handled, policy, Backups(store, config.backup.every_days * DAY_S, lambda: _is_quiet(ingest)))
+
+
+def _open_store(config: Config, closing: ExitStack) -> Store:
+    """Open the index; the fits that a killed daemon left open end here."""
+    sdnotify.notify(sdnotify.status("opening the index"))
+    store = Store(config.state_dir / INDEX_FILE)
+    store.open()
+    closing.callback(store.close)
+    store.runs.end_interrupted(time.time())
+    return store
+
+
+def _open_search(config: Config, store: Store, closing: ExitStack) -> tuple[Searcher, Albums]:
+    """Remember the albums, then load the codes: without an album there is nothing to load them for."""
+    searcher = Searcher(store, config.match.copy_threshold, config.state_dir / CODES_FILE)
+    closing.callback(searcher.close)
+    albums = Albums(store, searcher, config.albums)
+    albums.remember(config.albums)
+    if not store.albums.listed():
+        raise BadRequestError(
+            "no album is given and none is remembered", hint="name a folder: cbir-daemon run ~/Pictures"
+        )
+    sdnotify.notify(sdnotify.status("loading the vectors"))
+    searcher.load()
+    return searcher, albums
+
+
+def _open_pool(config: Config, closing: ExitStack) -> DecodePool:
+    limits = DecodeLimits(config.decode.max_pixels, config.decode.max_file_bytes, config.decode.timeout_s)
+    pool = DecodePool(config.decode.workers, limits)
+    closing.callback(pool.close)
+    return pool
+
+
+def _open_outbox(config: Config, store: Store) -> Outbox:
+    outbox = Outbox(store)
+    outbox.configure(config)
+    return outbox
+
+
+def _is_quiet(ingest: Ingest) -> bool:
+    return ingest.started and ingest.idle
