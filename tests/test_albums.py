@@ -70,7 +70,7 @@ class Wardrobe:
 
     def unheard(self, path: Path) -> Unheard:
         """Return from which folders of an album nothing is heard."""
-        return self.ingest._unheard.get(self.album(path).id, Unheard())
+        return self.ingest.schedule.unheard(self.album(path).id)
 
     def mount(self, number: int, path: Path | bytes, kind: str) -> None:
         """Say that something is mounted."""

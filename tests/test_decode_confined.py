@@ -211,7 +211,7 @@ def test_no_descriptor_is_left_behind(pool: DecodePool, tmp_path: Path) -> None:
     assert all(isinstance(result, Unreadable) for result in read(pool, *refused).values())
     batch = pool.read_files([ReadTask(os.fsencode(path)) for path in paths * 4])
     next(batch)
-    batch.close()  # type: ignore[attr-defined]  # it is a generator
+    batch.close()
     pool._crew.close_idle(0)
     pool._crew.close_idle(1000)
     workers = len(children(pool))

@@ -251,7 +251,7 @@ def test_a_caller_that_stops_early_may_start_anew(make_pool: MakePool, album: li
     pool = make_pool(2)
     batch = pool.read_files(tasks_for(album))
     next(batch)
-    batch.close()  # type: ignore[attr-defined]  # it is a generator
+    batch.close()
     assert sorted(read(pool, *album[6:])) == sorted(path.name for path in album[6:])
 
 

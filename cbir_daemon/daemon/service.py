@@ -71,6 +71,8 @@ class Service:
         self._reload_asked = False
         self._failed = False
         self._threads: list[threading.Thread] = []
+        self.rooms: handlers.Rooms | None = None
+        """What answers questions; None before the start and after the end."""
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT and return the exit status.
@@ -117,6 +119,8 @@ class Service:
             closing.callback(rooms.handled.albums.stop)
             closing.callback(self._stop_threads, rooms)
             self._start_threads(rooms)
+            closing.callback(setattr, self, "rooms", None)
+            self.rooms = rooms.handled
             yield rooms
 
     def _start_threads(self, rooms: OpenRooms) -> None:

@@ -17,7 +17,7 @@ import click
 
 from cbir_daemon.config import WatchConfig
 from cbir_daemon.decode import IMAGE_SUFFIXES
-from cbir_daemon.indexing.line import WALK_SHARE
+from cbir_daemon.indexing.schedule import WALK_SHARE
 from cbir_daemon.records import FileState
 from cbir_daemon.watching import walk
 from cbir_daemon.watching.walk import YOUNG_NS, Filter
