@@ -85,6 +85,18 @@ def resaved(path_in: Path, path_out: Path, scale: float = 0.5, quality: int = 30
     return save(resized(load(path_in), scale), path_out, quality=quality)
 
 
+def on_a_page(picture: Picture) -> Picture:
+    """Return a dark page with lines as of writing, whose middle third from a quarter to three quarters shows a picture."""
+    height, width = picture.shape[:2]
+    page = np.full((3 * height, 2 * width, 3), 8, np.uint8)
+    generator = np.random.default_rng(height)
+    for top in range(8, 3 * height - 16, 24):
+        ink = np.repeat(generator.random(width // 2) < 0.6, 4)[: 2 * width]
+        page[top : top + 12, : len(ink)][:, ink] = 220
+    page[height : 2 * height, width // 2 : width // 2 + width] = picture
+    return page
+
+
 def resized(picture: Picture, scale: float) -> Picture:
     """Scale both sides by `scale`."""
     height, width = picture.shape[:2]

@@ -78,7 +78,14 @@ class Schedule:
         self._watch = watch
 
     def set_unheard(self, album_id: int, unheard: Unheard) -> bool:
-        """Note from which folders of a watched album no events come, and return whether they are other ones now."""
+        """Note from which folders of a watched album no events come, and return whether they are other ones now.
+
+        Parameters
+        ----------
+        album_id : int
+        unheard : Unheard
+            All such folders; it replaces what was noted before.
+        """
         changed = self.unheard(album_id) != unheard
         self._unheard[album_id] = unheard
         return changed
@@ -152,11 +159,25 @@ class Schedule:
             plan.walk_at = began_at + walk_pause_s(self._watch, self._clock() - began_at, polled=polled)
 
     def set_lost(self, album_id: int, began_at: float) -> None:
-        """Note that an album looks like a lost disk: it is walked soon, because it may be back at any moment."""
+        """Note that an album looks like a lost disk: it is walked soon, because it may be back at any moment.
+
+        Parameters
+        ----------
+        album_id : int
+        began_at : float
+            Monotonic time in seconds at which the walk began that found it so.
+        """
         self._plans[album_id] = _Plan(began_at + min(self._watch.poll_s, self._watch.rescan_s), began_at)
 
     def set_out_of_reach(self, album_id: int, count: int) -> bool:
-        """Note how many files are on a disk that is not mounted, and return whether these are the first."""
+        """Note how many files are on a disk that is not mounted, and return whether these are the first.
+
+        Parameters
+        ----------
+        album_id : int
+        count : int
+            Files of the album on disks inside it.
+        """
         plan = self._plans[album_id]
         are_first = bool(count) and not plan.out_of_reach
         plan.out_of_reach = count

@@ -31,6 +31,9 @@ _BESIDE_PX = 3
 # Shares of the picture: the least side of a part, and the area above which it is the picture itself.
 _LEAST_SIDE, _MOST_AREA = 0.12, 0.95
 
+# Pixels of the shorter side below which a picture has no parts: their sides would be shorter than texture.
+_LEAST_PX = 64
+
 # Lines along each axis that may be sides; those with the longest runs of edge.
 _LINES = 20
 
@@ -55,6 +58,8 @@ def rectangles(picture: NDArray[np.uint8]) -> list[Window]:
         `MOST_RECTANGLES` at most, the best supported and largest first; no two of them nearly the same.
     """
     grey = within(picture, RECTANGLE_SIDE_PX).astype(np.float32)
+    if min(grey.shape) < _LEAST_PX:
+        return []
     height, width = grey.shape
     across = _edges(grey)
     down = _edges(grey.T)

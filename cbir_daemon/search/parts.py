@@ -28,15 +28,17 @@ def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
     picture : (height, width) ndarray of uint8
         Grey, upright; the longer side at most `PARTS_SIDE_PX`.
     """
-    best: dict[int, Found] = {}
+    best: dict[int, tuple[float, Found]] = {}
     for part in matching.rectangles(picture):
         vector = matching.part_vector(picture, part)
         if matching.is_plain(vector):
             continue
         for found in search.copies(vector.tobytes()):
-            if found.content_id not in best or found.score > best[found.content_id].score:
-                best[found.content_id] = in_part(found, part)
-    return sorted(best.values(), key=lambda found: (-found.score, found.content_id))
+            # Of nested parts the tightest one: nothing beside the picture disagrees with the file.
+            rank = found.score * found.overlap.query
+            if found.content_id not in best or rank > best[found.content_id][0]:
+                best[found.content_id] = rank, in_part(found, part)
+    return sorted((found for _, found in best.values()), key=lambda found: (-found.score, found.content_id))
 
 
 def in_part(found: Found, part: Window) -> Found:

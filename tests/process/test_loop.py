@@ -333,6 +333,17 @@ def test_a_burst_is_no_duplicate(indexed: Daemon) -> None:
     assert sorted(Path(image["path"]).name for image in burst["images"]) == ["real-0.jpg", "shot.jpg", "small.jpg"]
 
 
+def test_a_picture_is_found_inside_a_page(indexed: Daemon, tmp_path: Path) -> None:
+    """The answer says in which part; the whole page is a copy of nothing."""
+    photograph = pictures.resized(pictures.real_photographs()[0], 0.9)
+    asked = pictures.save(pictures.on_a_page(photograph), tmp_path / "page.jpg", quality=90)
+    (match,) = indexed.json("query", asked, "--kind", "copy")["matches"]
+    assert (Path(match["path"]).name, match["look"]) == ("real-0.jpg", "files")
+    part = [match["part"][side] for side in ("left", "top", "right", "bottom")]
+    assert part == pytest.approx([1 / 4, 1 / 3, 3 / 4, 2 / 3], abs=0.02)
+    assert match["overlap"]["query"] == pytest.approx(1 / 6, abs=0.02)
+
+
 def test_a_query_tells_copies_from_shots(indexed: Daemon, tmp_path: Path) -> None:
     """By the files; and by what is known of the pairs of an image that is indexed."""
     photograph = pictures.real_photographs()[0]

@@ -1,0 +1,204 @@
+"""Pictures inside other things: how often the one that is shown is found, and how often a stranger passes.
+
+In: folders of photographs.  Out: for each way to place a photograph the share found first and called a copy, by the
+whole query alone and with its parts; what was called a copy of a stranger; the cost.  Never here: edits of the whole
+picture (`accuracy`).
+
+Every placed photograph is in the album in one half of the queries and left out of it in the other: there each copy is
+wrong.  `templates` are screenshots of one program, each with a photograph of its own, some of them in the album.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+from _album import SEED, Album, vector_of
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+
+from cbir_daemon import matching
+from cbir_daemon.duplicates.exposures import seen_between
+from cbir_daemon.matching import Seen
+from cbir_daemon.search import Collection
+from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
+from cbir_daemon.search.search import Found, Search
+from cbir_daemon.search.snapshot import SearchSnapshot
+
+Random = np.random.Generator
+Placing = Callable[[Image.Image, Image.Image, Random], Image.Image]
+
+WORDS = "the quick brown fox jumps over the lazy dog and goes home by the river before it rains "
+
+
+def lines_of_text(draw: ImageDraw.ImageDraw, left: int, top: int, bottom: int, random: Random) -> None:
+    """Write lines of text of one size down a page."""
+    size = int(random.integers(18, 34))
+    font = ImageFont.load_default(size)
+    for number, y in enumerate(range(top, bottom - size, round(size * 1.5))):
+        draw.text((left, y), WORDS[number % 20 : number % 20 + 60], font=font, fill=(90, 90, 90))
+
+
+def placed_at(whole: Image.Image, image: Image.Image, width: int, height: int, random: Random) -> None:
+    """Paste an image within a box of some size at a random place."""
+    scale = min(width / image.width, height / image.height)
+    shown = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    left = int(random.integers(0, max(1, whole.width - shown.width)))
+    top = int(random.integers(0, max(1, whole.height - shown.height)))
+    whole.paste(shown, (left, top))
+
+
+def on_a_page(image: Image.Image, another: Image.Image, random: Random) -> Image.Image:
+    """Return an upright telephone's page with text, the image, and a smaller picture of another thing."""
+    tone = int(random.choice([16, 255]))
+    page = Image.new("RGB", (720, 1440), (tone,) * 3)
+    lines_of_text(ImageDraw.Draw(page), 30, 40, 300, random)
+    shown = ImageOps.contain(image, (int(random.integers(420, 720)), 640))
+    page.paste(shown, (int(random.integers(0, 721 - shown.width)), 320))
+    lines_of_text(ImageDraw.Draw(page), 30, 980, 1120, random)
+    page.paste(ImageOps.contain(another, (300, 260)), (30, 1150))
+    return page
+
+
+def onto_another(image: Image.Image, another: Image.Image, random: Random) -> Image.Image:
+    """Return a larger picture of another thing with the image on 12 to 40 % of its area."""
+    whole = ImageOps.fit(another, (1200, 900))
+    share = float(random.uniform(0.12, 0.4)) ** 0.5
+    placed_at(whole, image, round(share * 1200), round(share * 900), random)
+    return whole
+
+
+def padded(image: Image.Image, _: Image.Image, random: Random) -> Image.Image:
+    """Return the image with 10 to 35 % of its sides added on all sides, in one tone."""
+    share = float(random.uniform(0.1, 0.35))
+    border = round(share * max(image.size))
+    return ImageOps.expand(image, border, tuple(random.integers(0, 256, 3).tolist()))
+
+
+def squared(image: Image.Image, _: Image.Image, __: Random) -> Image.Image:
+    """Return the image padded to a square."""
+    return ImageOps.pad(image, (max(image.size), max(image.size)), color=(255, 255, 255))
+
+
+PLACINGS: dict[str, Placing] = {
+    "on a page with text": on_a_page,
+    "onto another picture": onto_another,
+    "pad 10 to 35 %": padded,
+    "padded to a square": squared,
+}
+
+
+def in_a_template(image: Image.Image) -> Image.Image:
+    """Return a screenshot of one program that shows an image: all of it but the image is always the same."""
+    page = Image.new("RGB", (720, 1280), (245, 245, 245))
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((0, 0, 720, 110), fill=(40, 70, 130))
+    draw.text((30, 34), "My photographs", font=ImageFont.load_default(36), fill=(255, 255, 255))
+    page.paste(ImageOps.fit(image, (660, 560)), (30, 150))
+    lines_of_text(draw, 30, 760, 1080, np.random.default_rng(SEED))
+    for left in range(40, 720, 170):
+        draw.ellipse((left, 1140, left + 90, 1230), outline=(40, 70, 130), width=8)
+    return page
+
+
+class Stored:
+    """An album in memory that is searched as the daemon searches its own."""
+
+    def __init__(self, image: Callable[[int], Image.Image], vectors: NDArray[np.uint8]) -> None:
+        self._image = image
+        self._vectors = vectors
+        collection = Collection()
+        collection.add(range(len(vectors)), vectors)
+        self.search = Search(SearchSnapshot(collection.snapshot(), None), self)
+
+    def vectors(self, content_ids: Sequence[int], /) -> dict[int, bytes]:
+        """Return the vectors of contents, which are rows."""
+        return {row: self._vectors[row].tobytes() for row in content_ids}
+
+    def copies(self, query: Image.Image, *, parts: bool) -> list[Found]:
+        """Return what a query is called a copy of, after a look at the pictures."""
+        vector = vector_of(query)
+        found = self._looked(query, self.search.copies(vector.tobytes()))
+        if found or not parts:
+            return found
+        return self._looked(query, copies_in_parts(self.search, grey_of(query, PARTS_SIDE_PX)))
+
+    def _looked(self, query: Image.Image, found: list[Found]) -> list[Found]:
+        return [copy for copy in found if self._seen(query, copy) is not Seen.SHOT]
+
+    def _seen(self, query: Image.Image, copy: Found) -> Seen:
+        stored = grey_of(self._image(copy.content_id), matching.LOOK_SIDE_PX)
+        vector = self._vectors[copy.content_id].tobytes()
+        if copy.part is None:
+            return seen_between(vector_of(query).tobytes(), grey_of(query, matching.LOOK_SIDE_PX), vector, stored)
+        picture = grey_of(query, PARTS_SIDE_PX)
+        shown = matching.within(matching.cut(picture, copy.part), matching.LOOK_SIDE_PX)
+        return seen_between(matching.part_vector(picture, copy.part).tobytes(), shown, vector, stored)
+
+
+def grey_of(image: Image.Image, side_px: int) -> NDArray[np.uint8]:
+    """Return the grey picture that the daemon would read."""
+    grey = image.convert("L")
+    grey.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    return np.asarray(grey, dtype=np.uint8)
+
+
+@click.command()
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--queries", default=60, show_default=True, help="For each placing; as many of strangers.")
+def parts(folders: tuple[Path, ...], queries: int) -> None:
+    """Print how often a picture inside something is found, and how often a stranger passes."""
+    album = Album.open(folders)
+    random = np.random.default_rng(SEED)
+    order = random.permutation(album.first).tolist()
+    strangers, present = order[:queries], order[queries : 2 * queries]
+    away = set(order[: queries + queries // 2])
+    rows = [row for row in range(len(album)) if row not in away or row in present]
+    stored = Stored(lambda number: album.image(rows[number]), album.vectors[rows])
+    click.echo(
+        "| placing | found by the whole | with parts | strangers called copies, whole / parts | ms, whole / parts |"
+    )
+    click.echo("|---|---|---|---|---|")
+    with threadpool_limits(1):
+        for name, placing in PLACINGS.items():
+            _row(name, placing, album, stored, rows, (present, strangers))
+        _templates(album, strangers, present)
+
+
+def _row(
+    name: str, placing: Placing, album: Album, stored: Stored, rows: list[int], asked: tuple[list[int], list[int]]
+) -> None:
+    present, strangers = asked
+    found, wrong, took_s = [0, 0], [0, 0], [0.0, 0.0]
+    for row in (*present, *strangers):
+        random = np.random.default_rng([SEED, row])
+        another = album.image(strangers[int(random.integers(len(strangers)))])
+        query = placing(album.image(row), another, random)
+        for parts in (False, True):
+            before = time.process_time()
+            copies = stored.copies(query, parts=parts)
+            took_s[parts] += time.process_time() - before
+            hits = [rows[copy.content_id] == row for copy in copies]
+            found[parts] += bool(hits and hits[0])
+            wrong[parts] += not all(hits)
+    count = len(present) + len(strangers)
+    click.echo(
+        f"| {name} | {found[0] / len(present):.2f} | {found[1] / len(present):.2f} | {wrong[0]} / {wrong[1]}"
+        f" | {1e3 * took_s[0] / count:.0f} / {1e3 * took_s[1] / count:.0f} |"
+    )
+
+
+def _templates(album: Album, strangers: list[int], present: list[int]) -> None:
+    """Ask for screenshots of a program whose other screenshots are in the album."""
+    for count in (1, len(present)):
+        shown = [in_a_template(album.image(row)) for row in present[:count]]
+        stored = Stored(shown.__getitem__, np.stack([vector_of(image) for image in shown]))
+        wrong = [0, 0]
+        for row in strangers:
+            for parts in (False, True):
+                wrong[parts] += bool(stored.copies(in_a_template(album.image(row)), parts=parts))
+        click.echo(f"| templates, {count} in the album | - | - | {wrong[0]} / {wrong[1]} of {len(strangers)} | - |")
