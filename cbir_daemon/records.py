@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 VECTOR_SIDE_PX = 64
 VECTOR_BYTES = VECTOR_SIDE_PX * VECTOR_SIDE_PX
@@ -413,6 +414,63 @@ class FitReport:
     curve: tuple[Candidate, ...]
     artifact: str
     sha256: bytes
+
+
+class TaskState(StrEnum):
+    """How far a task of `cbir resolve` is."""
+
+    PLANNED = "planned"
+    BEGUN = "begun"
+    """Its target is noted; its file may have been touched or not."""
+    DONE = "done"
+    SKIPPED = "skipped"
+    """The file was left alone; the reason says why."""
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveTask:
+    """What `cbir resolve` is to do to one file: the daemon decides and remembers it, the client does it.
+
+    Parameters
+    ----------
+    action : str
+        One of `protocol.plan.ACTIONS`.
+    kind : str
+        "exact" or "copy"; empty when nothing was found that stays in the file's place.
+    path : Path
+        The file that is not kept; absolute, as all paths.
+    keep : Path or None
+        The one that is; None when none was found.
+    digest, keep_digest : bytes
+        SHA-256 of the two; `keep_digest` is empty without `keep`.
+    size_bytes, mtime_ns : int
+        The file when the plan was made.
+    folder : Path or None
+        Where `move` puts the file.
+    state : TaskState
+    reason : str
+        Why the file was left alone; a sentence that begins with its path.
+    target : Path or None
+        Where the file is once it is done, noted when it is begun: its place in the trash or the folder; for links the
+        name under which the file's own bytes wait until the link stands.
+    id : int
+        In the journal; 0 before it is written there.
+    """
+
+    action: str
+    kind: str
+    path: Path
+    keep: Path | None
+    digest: bytes
+    keep_digest: bytes
+    size_bytes: int
+    mtime_ns: int
+    folder: Path | None
+    state: TaskState
+    reason: str = ""
+    target: Path | None = None
+    id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
