@@ -17,6 +17,7 @@ from cbir_daemon.protocol.plan import MOVE, TRASH
 from cbir_daemon.records import ResolveTask
 from cbir_daemon.resolving import trash
 from cbir_daemon.resolving.tasks import Digests, SkipError, maybe_stamp
+from cbir_daemon.system.files import synchronise
 
 PART_PREFIX = ".cbir-part-"
 
@@ -126,7 +127,7 @@ def move(path: Path, place: Path, task: ResolveTask) -> None:
             return
         else:
             raise
-    _synchronise(place.parent)
+    synchronise(place.parent)
     try:
         path.unlink()
     except OSError:
@@ -139,7 +140,7 @@ def _rename(path: Path, place: Path) -> None:
     if os.path.lexists(place):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place)
     path.rename(place)
-    _synchronise(place.parent)
+    synchronise(place.parent)
 
 
 def _copy(path: Path, place: Path, task: ResolveTask) -> None:
@@ -148,7 +149,7 @@ def _copy(path: Path, place: Path, task: ResolveTask) -> None:
     part.unlink(missing_ok=True)
     try:
         shutil.copy2(path, part, follow_symlinks=False)
-        _synchronise(part)
+        synchronise(part)
         if Digests().of(part) != task.digest:
             raise SkipError("stays, because its copy on the other disk has other bytes")
         _rename(part, place)
@@ -158,15 +159,3 @@ def _copy(path: Path, place: Path, task: ResolveTask) -> None:
 
 def _part_of(place: Path, task: ResolveTask) -> Path:
     return place.parent / f"{PART_PREFIX}{task.id}"
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some file systems cannot for folders.
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(descriptor)
