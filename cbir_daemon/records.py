@@ -132,10 +132,13 @@ class Reason:
     meaning : str
         For people.
     heals : Heals
+    tries : int or None
+        How often a file is tried again after a pause, from each start; None for as long as it fails.
     """
 
     meaning: str
     heals: Heals = Heals.CHANGE
+    tries: int | None = None
 
 
 REASONS: Mapping[str, Reason] = {
@@ -146,8 +149,9 @@ REASONS: Mapping[str, Reason] = {
     "damaged": Reason("the format is known, but this file is damaged, or a variant of it that is not read"),
     "too-many-pixels": Reason("width x height is above `max_pixels`"),
     "too-large": Reason("the file is above `max_file_bytes`"),
-    # A file that takes too long mostly does so each time, and each try costs a worker `timeout_s`.
-    "timed-out": Reason("reading took longer than `timeout_s`"),
+    # A slow disk or a busy machine may be the cause, which passes.  A file that takes too long by itself does so each
+    # time, and each try costs a worker `timeout_s`: five more of them come within half an hour.
+    "timed-out": Reason("reading took longer than `timeout_s`", Heals.PAUSE, tries=5),
     "crashed": Reason("two worker processes in a row died while they read this file"),
     "out-of-memory": Reason("reading needs more memory than a worker may have"),
     "no-access": Reason("permission denied", Heals.RIGHTS),

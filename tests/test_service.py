@@ -7,30 +7,35 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from datetime import time as clock_time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cbir_daemon import config
 from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.daemon.rooms import OpenRooms
 from cbir_daemon.daemon.service import RETRY_S, Service
-from cbir_daemon.decode import formats
+from cbir_daemon.decode import ReadTask, formats
 from cbir_daemon.indexing.line import Progress
 from cbir_daemon.map.refit import RefitState
+from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import FileState, ResolveTask, TaskState, Unreadable
+from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers import problems as problems_module
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.serving.handlers.summary import reading, summary
 from cbir_daemon.store import Failed, FitBegun, Store
 from cbir_daemon.system import heartbeat
+from tests.pictures import photograph
 
 NOW = 1_767_225_600.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,38 @@ def test_nothing_runs_after_a_block_that_failed(tmp_path: Path) -> None:
     assert not any(thread.is_alive() for thread in service._threads)
     assert heartbeat.all_now() == []
     assert not os.path.lexists(settings.socket_path)
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def wait_until(rooms: Rooms, holds: Callable[[], bool]) -> None:
+    """Return once something holds of the index."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        moment = rooms.store.moment
+        if holds():
+            return
+        assert time.monotonic() < deadline
+        rooms.store.wait_for_change(moment, PATIENCE_S)
+
+
+def test_cbir_scan_tries_a_file_at_once_whose_disk_failed(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks to look again now has mended the disk, and does not wait for a pause to end."""
+    path = rooms.config.state_dir.parent / "album" / "a.png"
+    Image.fromarray(photograph(1, (48, 32))).save(path)
+    os.utime(path, (NOW - 86_400 * 365, NOW - 86_400 * 365))
+
+    def fail(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Unreadable]]:
+        yield from ((task, Unreadable("read-failed", "the server does not answer")) for task in tasks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rooms.pool, "read_files", fail)
+        rooms.ingest.request_scan()
+        wait_until(rooms, lambda: rooms.store.files.counts().errors == 1)
+        wait_until(rooms, lambda: rooms.ingest.idle)
+    list(handlers.handle(rooms, Request(1, "scan")))
+    wait_until(rooms, lambda: rooms.store.files.counts().errors == 0)
 
 
 # -- what is wrong -----------------------------------------------------------------------------------------------------
