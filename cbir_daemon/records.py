@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 VECTOR_SIDE_PX = 64
 VECTOR_BYTES = VECTOR_SIDE_PX * VECTOR_SIDE_PX
@@ -131,10 +132,13 @@ class Reason:
     meaning : str
         For people.
     heals : Heals
+    tries : int or None
+        How often a file is tried again after a pause, from each start; None for as long as it fails.
     """
 
     meaning: str
     heals: Heals = Heals.CHANGE
+    tries: int | None = None
 
 
 REASONS: Mapping[str, Reason] = {
@@ -145,8 +149,9 @@ REASONS: Mapping[str, Reason] = {
     "damaged": Reason("the format is known, but this file is damaged, or a variant of it that is not read"),
     "too-many-pixels": Reason("width x height is above `max_pixels`"),
     "too-large": Reason("the file is above `max_file_bytes`"),
-    # A file that takes too long mostly does so each time, and each try costs a worker `timeout_s`.
-    "timed-out": Reason("reading took longer than `timeout_s`"),
+    # A slow disk or a busy machine may be the cause, which passes.  A file that takes too long by itself does so each
+    # time, and each try costs a worker `timeout_s`: five more of them come within half an hour.
+    "timed-out": Reason("reading took longer than `timeout_s`", Heals.PAUSE, tries=5),
     "crashed": Reason("two worker processes in a row died while they read this file"),
     "out-of-memory": Reason("reading needs more memory than a worker may have"),
     "no-access": Reason("permission denied", Heals.RIGHTS),
@@ -413,6 +418,63 @@ class FitReport:
     curve: tuple[Candidate, ...]
     artifact: str
     sha256: bytes
+
+
+class TaskState(StrEnum):
+    """How far a task of `cbir resolve` is."""
+
+    PLANNED = "planned"
+    BEGUN = "begun"
+    """Its target is noted; its file may have been touched or not."""
+    DONE = "done"
+    SKIPPED = "skipped"
+    """The file was left alone; the reason says why."""
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveTask:
+    """What `cbir resolve` is to do to one file: the daemon decides and remembers it, the client does it.
+
+    Parameters
+    ----------
+    action : str
+        One of `protocol.plan.ACTIONS`.
+    kind : str
+        "exact" or "copy"; empty when nothing was found that stays in the file's place.
+    path : Path
+        The file that is not kept; absolute, as all paths.
+    keep : Path or None
+        The one that is; None when none was found.
+    digest, keep_digest : bytes
+        SHA-256 of the two; `keep_digest` is empty without `keep`.
+    size_bytes, mtime_ns : int
+        The file when the plan was made.
+    folder : Path or None
+        Where `move` puts the file.
+    state : TaskState
+    reason : str
+        Why the file was left alone; a sentence that begins with its path.
+    target : Path or None
+        Where the file is once it is done, noted when it is begun: its place in the trash or the folder; for links the
+        name under which the file's own bytes wait until the link stands.
+    id : int
+        In the journal; 0 before it is written there.
+    """
+
+    action: str
+    kind: str
+    path: Path
+    keep: Path | None
+    digest: bytes
+    keep_digest: bytes
+    size_bytes: int
+    mtime_ns: int
+    folder: Path | None
+    state: TaskState
+    reason: str = ""
+    target: Path | None = None
+    id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from cbir_daemon.cli import metrics
 from cbir_daemon.cli.documents import DOCUMENTS
 from cbir_daemon.client import Client
 from cbir_daemon.protocol import answers
-from cbir_daemon.resolving import ACTIONS, State
+from cbir_daemon.protocol.plan import ACTIONS
+from cbir_daemon.records import TaskState
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers import Reply
 from tests import manual
@@ -78,7 +79,7 @@ def test_the_client_returns_the_type(method: str) -> None:
     ("words", "known"),
     [
         (answers.TaskAction, ACTIONS),
-        (answers.TaskState, State),
+        (answers.TaskState, TaskState),
         (answers.State, metrics.STATES),
         (answers.AlbumState, metrics.ALBUM_STATES),
     ],

@@ -24,7 +24,8 @@ FLOORS = (
     ("duplicates", "indexing", "map"),
     ("alerts", "search"),
     ("decode", "store", "watching"),
-    ("client", "resolving", "system"),
+    ("client", "resolving"),
+    ("system",),
     ("config", "matching", "protocol", "wording"),
     ("errors", "records"),
     (NAME,),
@@ -190,13 +191,29 @@ def test_the_client_knows_only_the_wire() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def loaded_by(code: str) -> set[str]:
-    """Return the top-level modules that are loaded in a fresh process after `code` ran."""
+def test_the_code_that_moves_files_is_the_client_s() -> None:
+    """Nothing of the daemon imports `resolving`, not even inside a function: only commands of `cbir` do."""
+    wrong = [
+        str(found)
+        for found in OURS
+        if room_of_module(found.module) == "resolving"
+        if found.room not in ("cli", "resolving") or (found.room == "cli" and found.file.stem in DAEMON_SIDE)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def modules_loaded_by(code: str) -> set[str]:
+    """Return the modules that are loaded in a fresh process after `code` ran."""
     program = f"import atexit, sys\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{code}"
     done = subprocess.run(  # noqa: S603 -- our own interpreter and code
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
-    return {module.partition(".")[0] for module in done.stderr.splitlines()[-1].split()}
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the top-level modules that are loaded in a fresh process after `code` ran."""
+    return {module.partition(".")[0] for module in modules_loaded_by(code)}
 
 
 def test_the_client_starts_light() -> None:
@@ -211,3 +228,11 @@ def test_the_service_starts_without_the_children_s_libraries() -> None:
     """The daemon's own process loads neither UMAP nor the decoder of untrusted bytes."""
     assert "numpy" in (loaded := loaded_by(f"import {NAME}.daemon.service"))
     assert not {"umap", "numba", "sklearn", "PIL"} & loaded
+
+
+def test_a_daemon_does_not_load_the_code_that_moves_files() -> None:
+    """Whatever `cbir-daemon` loads to run, nothing of `resolving` is in its process."""
+    code = f"import {NAME}.cli.start, {NAME}.cli.daemon, {NAME}.daemon.service"
+    loaded = modules_loaded_by(code)
+    assert f"{NAME}.daemon.service" in loaded
+    assert not {module for module in loaded if room_of_module(module) == "resolving"}

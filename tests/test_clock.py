@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from cbir_daemon.records import ResolveTask, TaskState
 from cbir_daemon.store import (
     Decision,
     FitBegun,
     NewAlert,
-    NewTask,
     NewWork,
     Pair,
     Placed,
@@ -27,7 +27,9 @@ FOLDER = Path(inspect.getfile(Table)).parent
 NOW = 1_700_000_000.0
 
 ALERT = NewAlert(ROOT, "missing", (), "its folder is empty")
-TASK = NewTask("trash", "exact", b"/album/b.jpg", b"/album/a.jpg", digest(2), digest(1), 5, 6, None, "planned", "")
+TASK = ResolveTask(
+    "trash", "exact", Path("/album/b.jpg"), Path("/album/a.jpg"), digest(2), digest(1), 5, 6, None, TaskState.PLANNED
+)
 
 SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "albums.add": lambda store, _: store.albums.add(b"/other"),
@@ -49,7 +51,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "works.remove": lambda store, _: store.works.remove(1),
     "works.put_sightings": lambda store, _: store.works.put_sightings([Sighting(1, digest(2), "copy", 0.9)]),
     "journal.start": lambda store, _: store.journal.start([TASK], NOW),
-    "journal.note": lambda store, _: store.journal.note(1, "begun", b"/trash/b.jpg", "", NOW),
+    "journal.note": lambda store, _: store.journal.note(1, TaskState.BEGUN, b"/trash/b.jpg", "", NOW),
     "runs.start": lambda store, _: store.runs.start(FitBegun("asked", "1", 2), NOW),
     "runs.add_numbers": lambda store, _: store.runs.add_numbers(1, {"moved": 0.5}),
     "runs.end": lambda store, _: store.runs.end(1, "failed", "no memory", NOW),

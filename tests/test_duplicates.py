@@ -15,10 +15,9 @@ from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
 from cbir_daemon.duplicates.groups import shot_groups
 from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.records import Facts, FileState, Kind, LookedAt
-from cbir_daemon.resolving import State
+from cbir_daemon.records import Facts, FileState, Kind, LookedAt, ResolveTask, TaskState
 from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, NewTask, Pair, Store
+from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, Pair, Store
 from cbir_daemon.watching import walk
 from tests.pictures import Picture, brighter, gamma, mirrored
 from tests.rows import all_images, digest, photographed
@@ -351,7 +350,7 @@ def test_what_comes_back_is_told_and_what_is_put_back_is_not(album: Album) -> No
     album.settle()
     album.finish_first_scan()
     small, again = album.write("small.jpg", 1, mirrored), album.write("again.jpg", 1, gamma)
-    for change, state in ((small, State.UNDONE), (again, State.DONE)):
+    for change, state in ((small, TaskState.UNDONE), (again, TaskState.DONE)):
         run = album.store.journal.start([journalled(album, change)], NOW)
         (task,) = album.store.journal.tasks(run)
         album.store.journal.note(task.id, state, b"/trash/x", "", NOW + 1)
@@ -361,10 +360,11 @@ def test_what_comes_back_is_told_and_what_is_put_back_is_not(album: Album) -> No
     assert (album.name(alert.path), alert.returned) == ("again.jpg", NOW + 1)
 
 
-def journalled(album: Album, change: Indexed) -> NewTask:
+def journalled(album: Album, change: Indexed) -> ResolveTask:
     """Return what the journal has of a file that went to the trash."""
-    path = bytes(album.root) + b"/" + change.path
-    return NewTask("trash", "copy", path, b"/k", change.facts.digest, b"k" * 32, 1, 2, None, State.PLANNED, "")
+    path = album.root / os.fsdecode(change.path)
+    digest = change.facts.digest
+    return ResolveTask("trash", "copy", path, Path("/k"), digest, b"k" * 32, 1, 2, None, TaskState.PLANNED)
 
 
 # The thread.

@@ -31,7 +31,7 @@ from cbir_daemon.indexing import extras, line
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest, reading_order
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
-from cbir_daemon.indexing.retries import FIRST_PAUSE_S
+from cbir_daemon.indexing.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from cbir_daemon.indexing.schedule import WALK_SHARE, Due
 from cbir_daemon.records import REASONS, Facts, FileState, Heals, Unreadable
 from cbir_daemon.search.searcher import Searcher
@@ -766,6 +766,50 @@ def test_a_file_that_its_disk_failed_to_give_heals_by_itself(house: House) -> No
             assert len(tries) == before
             house.time.advance(pause_s)
     assert len(tries) == 2
+    house.settle(scan=False)
+    house.holds()
+
+
+def test_who_asks_for_a_look_need_not_wait_for_a_pause(house: House) -> None:
+    """A scan for the user tries a file at once whose disk failed; one for lost events leaves it its pause."""
+    path = house.write("a.png", 1)
+    tries: list[bytes] = []
+    with failing_disk(path, tries):
+        house.settle()
+    house.ingest.request_scan(bytes(house.album))
+    house.settle(scan=False)
+    assert house.rows() == {"album/a.png": "read-failed"}
+    for name, healed in (("elsewhere", False), ("a.png", True)):
+        house.ingest.request_scan(bytes(house.album / name), retry=True)
+        house.settle(scan=False)
+        assert (house.rows() == house.truth()) == healed
+    house.holds()
+
+
+def test_a_file_that_always_takes_too_long_is_given_up(house: House) -> None:
+    """A busy machine may have been the cause, so it is tried again, but not for ever; a scan tries it once more."""
+    house.write("a.png", 1)
+    asked: list[bytes] = []
+
+    def take_too_long(tasks: Sequence[ReadTask]) -> Generator[Result]:
+        asked.extend(task.path for task in tasks)
+        return given_back((task, Unreadable("timed-out", "too slow")) for task in tasks)
+
+    tries = REASONS["timed-out"].tries
+    assert tries is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.pool, "read_files", take_too_long)
+        house.settle()
+        for _ in range(tries + 3):
+            house.time.advance(LONGEST_PAUSE_S)
+            house.settle()
+        assert len(asked) == 1 + tries
+        house.ingest.request_scan(retry=True)
+        house.settle(scan=False)
+        assert len(asked) == 2 + tries
+    house.settle()
+    assert house.rows() == {"album/a.png": "timed-out"}
+    house.ingest.request_scan(retry=True)
     house.settle(scan=False)
     house.holds()
 

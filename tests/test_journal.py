@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cbir_daemon.resolving import State
-from cbir_daemon.store import Decision, NewTask, Store
+from cbir_daemon.records import ResolveTask, TaskState
+from cbir_daemon.store import Decision, Store
 from tests.rows import ROOT, digest, indexed, opened
 
 NOW = 1_700_000_000.0
@@ -21,30 +23,43 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def task(number: int, action: str = "trash", state: State = State.PLANNED, reason: str = "") -> NewTask:
+def task(number: int, action: str = "trash", state: TaskState = TaskState.PLANNED, reason: str = "") -> ResolveTask:
     """Return what is planned for a file."""
-    path = b"/album/%d\xff.jpg" % number
-    return NewTask(action, "copy", path, b"/k", digest(number), digest(0), 10, 20, None, state, reason)
+    path = Path(os.fsdecode(b"/album/%d\xff.jpg" % number))
+    return ResolveTask(action, "copy", path, Path("/k"), digest(number), digest(0), 10, 20, None, state, reason)
 
 
 def test_a_run_has_its_tasks_in_order(store: Store) -> None:
     """Each as it was planned, then as it was last noted; the target stays when a later note has none."""
-    run = store.journal.start([task(1), task(2, state=State.SKIPPED, reason="is not indexed")], NOW)
+    run = store.journal.start([task(1), task(2, state=TaskState.SKIPPED, reason="is not indexed")], NOW)
     first, second = store.journal.tasks(run)
-    assert (first.path, first.state, first.target, first.changed_at) == (b"/album/1\xff.jpg", "planned", None, NOW)
-    assert (second.state, second.reason) == ("skipped", "is not indexed")
-    store.journal.note(first.id, State.BEGUN, b"/trash/1", "", NOW + 1)
-    noted = store.journal.note(first.id, State.DONE, None, "", NOW + 2)
+    assert first == replace(task(1), id=first.id)
+    assert second == replace(task(2, state=TaskState.SKIPPED, reason="is not indexed"), id=second.id)
+    assert bytes(first.path) == b"/album/1\xff.jpg"
+    store.journal.note(first.id, TaskState.BEGUN, b"/trash/1", "", NOW + 1)
+    noted = store.journal.note(first.id, TaskState.DONE, None, "", NOW + 2)
     assert noted == store.journal.tasks(run)[0]
     assert noted is not None
-    assert (noted.state, noted.target, noted.changed_at) == ("done", b"/trash/1", NOW + 2)
-    assert store.journal.note(99, State.DONE, None, "", NOW) is None
+    assert (noted.state, noted.target) == (TaskState.DONE, Path("/trash/1"))
+    assert store.journal.runs()[0].changed_at == NOW + 2
+    assert store.journal.note(99, TaskState.DONE, None, "", NOW) is None
     assert store.journal.tasks(99) == []
+
+
+def test_a_task_keeps_every_field(store: Store) -> None:
+    """What stands in the journal is what was planned, with its number; without a file that stays there is no path."""
+    tasks = [
+        replace(task(1, "move"), folder=Path("/away"), target=Path("/away/\udcff.jpg")),
+        replace(task(2), kind="", keep=None, keep_digest=b"", state=TaskState.SKIPPED, reason="is not indexed"),
+    ]
+    kept = store.journal.tasks(store.journal.start(tasks, NOW))
+    assert [noted.id for noted in kept] == [1, 2]
+    assert [replace(noted, id=0) for noted in kept] == tasks
 
 
 def test_runs_are_open_as_long_as_something_is_left(store: Store) -> None:
     """Newest first, with how many files are in which state."""
-    done = store.journal.start([task(1, state=State.SKIPPED)], NOW)
+    done = store.journal.start([task(1, state=TaskState.SKIPPED)], NOW)
     left = store.journal.start([task(1), task(2)], NOW + 1)
     newest, oldest = store.journal.runs()
     assert (newest.id, newest.started_at, newest.states, newest.is_open) == (left, NOW + 1, {"planned": 2}, True)
@@ -54,10 +69,10 @@ def test_runs_are_open_as_long_as_something_is_left(store: Store) -> None:
 def test_what_is_away_and_what_was_put_back(store: Store) -> None:
     """Away is what is done, and not what was linked; back is what was undone; the last time counts."""
     states = [
-        (1, "trash", State.DONE),
-        (2, "hardlink", State.DONE),
-        (3, "move", State.UNDONE),
-        (4, "trash", State.BEGUN),
+        (1, "trash", TaskState.DONE),
+        (2, "hardlink", TaskState.DONE),
+        (3, "move", TaskState.UNDONE),
+        (4, "trash", TaskState.BEGUN),
     ]
     for number, action, state in states:
         run = store.journal.start([task(number, action)], NOW)
@@ -66,7 +81,7 @@ def test_what_is_away_and_what_was_put_back(store: Store) -> None:
     assert store.journal.away_since(digests) == {digest(1): NOW + 1}
     assert store.journal.put_back(digests) == {(b"/album/3\xff.jpg", digest(3))}
     run = store.journal.start([task(1)], NOW)
-    store.journal.note(store.journal.tasks(run)[0].id, State.DONE, None, "", NOW + 9)
+    store.journal.note(store.journal.tasks(run)[0].id, TaskState.DONE, None, "", NOW + 9)
     assert store.journal.away_since(digests) == {digest(1): NOW + 9}
 
 

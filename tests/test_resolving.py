@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import BadRequestError
-from cbir_daemon.resolving import Line, Runner, State, Task, dumped, parsed, trash
-from cbir_daemon.resolving.plan import ACTIONS, CLONE, HARD_LINK, KEEP, MOVE, TRASH
+from cbir_daemon.protocol.plan import ACTIONS, CLONE, HARD_LINK, KEEP, MOVE, TRASH, Line, dumped, parsed
+from cbir_daemon.records import ResolveTask, TaskState
+from cbir_daemon.resolving import Runner, trash
 from cbir_daemon.resolving.tasks import SkipError
 from tests.rights import open_folder, ordinary_user
 
@@ -40,7 +41,7 @@ class Scene:
         self.file = self.written("copy.jpg", b"the same picture, smaller")
         self.kept = self.written("kept.jpg", b"the picture")
         self.twin = self.written("twin.jpg", b"the picture")
-        self.notes: list[tuple[State, str]] = []
+        self.notes: list[tuple[TaskState, str]] = []
         self.runner = Runner(self.note)
 
     def written(self, name: str, data: bytes) -> Path:
@@ -50,24 +51,26 @@ class Scene:
         os.utime(path, ns=(OLD_NS, OLD_NS))
         return path
 
-    def note(self, task: Task, reason: str) -> None:
+    def note(self, task: ResolveTask) -> None:
         """Hear what the journal is told."""
-        self.notes.append((task.state, reason))
+        self.notes.append((task.state, task.reason))
 
-    def task(self, action: str = TRASH, path: Path | None = None, folder: Path | None = None) -> Task:
+    def task(self, action: str = TRASH, path: Path | None = None, folder: Path | None = None) -> ResolveTask:
         """Return what is planned for a file."""
         path = path or (self.twin if action in (HARD_LINK, CLONE) else self.file)
         data, kept = path.read_bytes(), self.kept.read_bytes()
         digests = hashlib.sha256(data).digest(), hashlib.sha256(kept).digest()
-        return Task(7, action, path, self.kept, *digests, len(data), OLD_NS, folder, State.PLANNED, None)
+        return ResolveTask(
+            action, "exact", path, self.kept, *digests, len(data), OLD_NS, folder, TaskState.PLANNED, id=7
+        )
 
-    def reason(self, task: Task) -> str:
+    def reason(self, task: ResolveTask) -> str:
         """Return why a task is skipped, its file untouched."""
         before = state_of(task.path)
-        done, reason = self.runner.do(task)
-        assert done.state == State.SKIPPED
+        done = self.runner.do(task)
+        assert done.state == TaskState.SKIPPED
         assert state_of(task.path) == before
-        return reason
+        return done.reason
 
 
 def state_of(path: Path) -> tuple[bytes, int, int] | None:
@@ -106,9 +109,9 @@ def test_what_is_done_is_undone(scene: Scene, tmp_path: Path, action: str) -> No
     """Before its file is touched a task is noted with its target, and afterwards as done; undone all is as before."""
     task = scene.task(action, folder=tmp_path / "away" if action == MOVE else None)
     before = state_of(task.path)
-    done, reason = scene.runner.do(task)
-    assert (done.state, reason) == (State.DONE, "")
-    assert [state for state, _ in scene.notes] == [State.BEGUN, State.DONE]
+    done = scene.runner.do(task)
+    assert (done.state, done.reason) == (TaskState.DONE, "")
+    assert [state for state, _ in scene.notes] == [TaskState.BEGUN, TaskState.DONE]
     assert done.target is not None
     if action == HARD_LINK:
         assert task.path.samefile(scene.kept)
@@ -116,8 +119,8 @@ def test_what_is_done_is_undone(scene: Scene, tmp_path: Path, action: str) -> No
     else:
         assert not task.path.exists()
         assert state_of(done.target) == before
-    undone, reason = scene.runner.undo(done)
-    assert (undone.state, reason) == (State.UNDONE, "")
+    undone = scene.runner.undo(done)
+    assert (undone.state, undone.reason) == (TaskState.UNDONE, "")
     assert state_of(task.path) == before
     assert not task.path.samefile(scene.kept)
     assert not done.target.exists()
@@ -129,7 +132,7 @@ def test_the_trash_is_that_of_the_desktop(scene: Scene) -> None:
     """The file lies in `files`, and `info` says where it came from and when, as the specification wants it."""
     odd = Path(os.fsdecode(bytes(scene.album) + b"/100% \xff\n.jpg"))
     scene.file.rename(odd)
-    done, _ = scene.runner.do(scene.task(path=odd))
+    done = scene.runner.do(scene.task(path=odd))
     home = scene.home / ".local/share/Trash"
     assert done.target == home / "files" / odd.name
     header, origin, date = (home / "info" / (odd.name + ".trashinfo")).read_text().splitlines()
@@ -143,17 +146,17 @@ def test_a_name_in_the_trash_is_not_taken_twice(scene: Scene) -> None:
     """Not that of a file, nor that of an information about one; a long name is cut so that all of it fits."""
     places = []
     for _ in range(3):
-        done, _ = scene.runner.do(scene.task(path=scene.written("x.jpg", b"the same picture, smaller")))
+        done = scene.runner.do(scene.task(path=scene.written("x.jpg", b"the same picture, smaller")))
         assert done.target is not None
         places.append(done.target.name)
     assert places == ["x.jpg", "x.2.jpg", "x.3.jpg"]
     long = scene.written("y" * 250 + ".jpg", b"long")
-    done, _ = scene.runner.do(scene.task(path=long))
+    done = scene.runner.do(scene.task(path=long))
     assert done.target is not None
     assert done.target.name == "y" * 241 + ".jpg"
     assert trash.info_of(done.target).exists()
-    undone, _ = scene.runner.undo(done)
-    assert (undone.state, long.read_bytes()) == (State.UNDONE, b"long")
+    undone = scene.runner.undo(done)
+    assert (undone.state, long.read_bytes()) == (TaskState.UNDONE, b"long")
 
 
 def test_a_name_that_is_taken_at_the_last_moment_is_left(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,11 +169,11 @@ def test_a_name_that_is_taken_at_the_last_moment_is_left(scene: Scene, monkeypat
             place.write_bytes(b"another's")
 
     monkeypatch.setattr(trash, "announce", beaten)
-    done, _ = scene.runner.do(scene.task())
+    done = scene.runner.do(scene.task())
     assert done.target is not None
     assert done.target.name == "copy.2.jpg"
     assert done.target.with_name("copy.jpg").read_bytes() == b"another's"
-    assert [state for state, _ in scene.notes] == [State.BEGUN, State.BEGUN, State.DONE]
+    assert [state for state, _ in scene.notes] == [TaskState.BEGUN, TaskState.BEGUN, TaskState.DONE]
 
 
 def test_another_disk_has_its_own_trash(scene: Scene, elsewhere: Path) -> None:
@@ -180,13 +183,13 @@ def test_another_disk_has_its_own_trash(scene: Scene, elsewhere: Path) -> None:
     file = elsewhere / "copy.jpg"
     shutil.copy2(scene.file, file)
     try:
-        done, reason = scene.runner.do(scene.task(path=file))
-        assert (done.state, reason) == (State.DONE, "")
+        done = scene.runner.do(scene.task(path=file))
+        assert (done.state, done.reason) == (TaskState.DONE, "")
         assert done.target is not None
         assert done.target.parent == fallback / "files"
         assert f"Path={elsewhere.name}/copy.jpg\n" in trash.info_of(done.target).read_text()
         assert not (scene.home / ".local").exists()
-        assert scene.runner.undo(done)[0].state == State.UNDONE
+        assert scene.runner.undo(done).state == TaskState.UNDONE
         assert file.read_bytes() == scene.file.read_bytes()
     finally:
         if not was_there:
@@ -217,11 +220,11 @@ def test_a_folder_on_another_disk_gets_a_whole_copy(scene: Scene, elsewhere: Pat
     """With its time; the file goes only then, and comes back the same way."""
     task = scene.task(MOVE, folder=elsewhere)
     before = state_of(task.path)
-    done, _ = scene.runner.do(task)
+    done = scene.runner.do(task)
     assert done.target == elsewhere / str(task.path)[1:]
     assert state_of(done.target) == before
     assert not task.path.exists()
-    assert scene.runner.undo(done)[0].state == State.UNDONE
+    assert scene.runner.undo(done).state == TaskState.UNDONE
     assert state_of(task.path) == before
     assert [path for path in elsewhere.rglob("*") if path.is_file()] == []
 
@@ -229,12 +232,12 @@ def test_a_folder_on_another_disk_gets_a_whole_copy(scene: Scene, elsewhere: Pat
 def test_a_file_system_that_cannot_share_blocks_says_so(scene: Scene) -> None:
     """The file stays as it is, and nothing is left beside it."""
     task = scene.task(CLONE)
-    done, reason = scene.runner.do(task)
-    if done.state == State.SKIPPED:
-        assert "cannot share blocks" in reason
+    done = scene.runner.do(task)
+    if done.state == TaskState.SKIPPED:
+        assert "cannot share blocks" in done.reason
     assert state_of(task.path) == (b"the picture", OLD_NS, task.path.stat().st_mode)
     assert sorted(path.name for path in scene.album.iterdir()) == ["copy.jpg", "kept.jpg", "twin.jpg"]
-    assert scene.runner.undo(replace(done, state=State.DONE))[1] == ""
+    assert scene.runner.undo(replace(done, state=TaskState.DONE)).reason == ""
 
 
 @pytest.fixture(params=["xfs", "btrfs"])
@@ -264,13 +267,13 @@ def test_blocks_are_shared_where_the_file_system_can(sharing: Path) -> None:
     scene.written("twin.jpg", data).chmod(0o640)
     task = scene.task(CLONE)
     before, free_bytes = state_of(task.path), free_on(sharing)
-    done, reason = scene.runner.do(task)
-    assert (done.state, reason) == (State.DONE, "")
+    done = scene.runner.do(task)
+    assert (done.state, done.reason) == (TaskState.DONE, "")
     assert state_of(task.path) == before
     assert task.path.stat().st_ino != scene.kept.stat().st_ino
     assert free_on(sharing) - free_bytes > 7 * MIB
     assert sorted(path.name for path in scene.album.iterdir()) == ["copy.jpg", "kept.jpg", "twin.jpg"]
-    assert scene.runner.undo(done)[0].state == State.UNDONE
+    assert scene.runner.undo(done).state == TaskState.UNDONE
     with task.path.open("r+b") as twin:
         twin.write(b"something else")
     assert scene.kept.read_bytes() == data
@@ -332,8 +335,8 @@ def test_what_is_written_while_it_is_linked_is_not_lost(scene: Scene, monkeypatc
                 file.write(b", and more")
 
     monkeypatch.setattr(os, "link", written_to)
-    done, reason = scene.runner.do(scene.task(HARD_LINK))
-    assert (done.state, reason) == (State.SKIPPED, "was written to meanwhile; it is as it was")
+    done = scene.runner.do(scene.task(HARD_LINK))
+    assert (done.state, done.reason) == (TaskState.SKIPPED, "was written to meanwhile; it is as it was")
     assert scene.twin.read_bytes() == b"the picture, and more"
     assert sorted(path.name for path in scene.album.iterdir()) == ["copy.jpg", "kept.jpg", "twin.jpg"]
 
@@ -356,10 +359,10 @@ def test_a_folder_without_rights_keeps_its_file(open_folder: Path, monkeypatch: 
 
 def test_undoing_never_writes_over_a_file(scene: Scene) -> None:
     """Another file with the name stays, and so does the one in the trash; the journal still says done."""
-    done, _ = scene.runner.do(scene.task())
+    done = scene.runner.do(scene.task())
     scene.written("copy.jpg", b"another one")
-    left, reason = scene.runner.undo(done)
-    assert (left.state, "another file has its name now" in reason) == (State.DONE, True)
+    left = scene.runner.undo(done)
+    assert (left.state, "another file has its name now" in left.reason) == (TaskState.DONE, True)
     assert scene.file.read_bytes() == b"another one"
     assert done.target is not None
     assert done.target.exists()
@@ -367,27 +370,27 @@ def test_undoing_never_writes_over_a_file(scene: Scene) -> None:
 
 def test_what_was_emptied_or_changed_in_the_trash_is_not_put_back(scene: Scene) -> None:
     """The reason says where it is not, or no longer as it was."""
-    done, _ = scene.runner.do(scene.task())
+    done = scene.runner.do(scene.task())
     assert done.target is not None
     done.target.write_bytes(b"something else")
-    assert "has other bytes now" in scene.runner.undo(done)[1]
+    assert "has other bytes now" in scene.runner.undo(done).reason
     done.target.unlink()
-    assert "is no longer at" in scene.runner.undo(done)[1]
+    assert "is no longer at" in scene.runner.undo(done).reason
 
 
 def test_a_linked_file_that_was_changed_stays(scene: Scene) -> None:
     """Its bytes are other ones now, under both names."""
-    done, _ = scene.runner.do(scene.task(HARD_LINK))
+    done = scene.runner.do(scene.task(HARD_LINK))
     scene.kept.write_bytes(b"painted over")
-    assert scene.runner.undo(done)[1] == "was changed after it was linked"
+    assert scene.runner.undo(done).reason == "was changed after it was linked"
 
 
 def test_what_was_never_begun_needs_no_undoing(scene: Scene) -> None:
     """It is closed, so that the run is; what was skipped or undone stays so."""
     task = scene.task()
-    assert scene.runner.undo(task)[0].state == State.SKIPPED
-    for state in (State.SKIPPED, State.UNDONE):
-        assert scene.runner.undo(replace(task, state=state)) == (replace(task, state=state), "")
+    assert scene.runner.undo(task).state == TaskState.SKIPPED
+    for state in (TaskState.SKIPPED, TaskState.UNDONE):
+        assert scene.runner.undo(replace(task, state=state)) == replace(task, state=state)
 
 
 # Plans.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from cbir_daemon.indexing.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S, Retries
 from cbir_daemon.records import FileState
 from tests.fakes import FakeClock
 
 STATE = FileState(1, 2, 3)
 CHANGED = FileState(1, 9, 3)
+FAILED = (b"/album/a", b"/album/sub/b", b"/albums/c")
 
 
 def test_the_pause_doubles_up_to_a_day() -> None:
@@ -58,3 +61,47 @@ def test_each_file_is_due_by_itself_and_once() -> None:
     assert retries.due_in_s() == 1.0
     clock.advance(1.0)
     assert retries.take_due() == [b"/late"]
+
+
+def test_tries_come_to_an_end() -> None:
+    """A file with so many tries is tried no more, until it changes; then they begin anew."""
+    clock = FakeClock()
+    retries = Retries(clock)
+    for pause in (1, 2, 4):
+        retries.failed(b"/a", STATE, 3)
+        assert retries.due_in_s() == FIRST_PAUSE_S * pause
+        clock.advance(retries.due_in_s())
+        assert retries.take_due() == [b"/a"]
+    retries.failed(b"/a", STATE, 3)
+    assert retries.due_in_s() == math.inf
+    clock.advance(10 * LONGEST_PAUSE_S)
+    assert retries.take_due() == []
+    assert retries.holds_back(b"/a", STATE)
+    assert not retries.holds_back(b"/a", CHANGED)
+    retries.failed(b"/a", CHANGED, 3)
+    assert retries.due_in_s() == FIRST_PAUSE_S
+
+
+@pytest.mark.parametrize(
+    ("below", "tried"),
+    [
+        (None, set(FAILED)),
+        (b"/", set(FAILED)),
+        (b"/album", {b"/album/a", b"/album/sub/b"}),
+        (b"/album/sub", {b"/album/sub/b"}),
+        (b"/album/a", {b"/album/a"}),
+        (b"/alb", set()),
+    ],
+)
+def test_pauses_are_ended_below_a_path(below: bytes | None, tried: set[bytes]) -> None:
+    """Those of files given up too; what fails again has its next, longer pause."""
+    clock = FakeClock()
+    retries = Retries(clock)
+    for path in FAILED:
+        retries.failed(path, STATE, 0)
+    retries.end_pauses(below)
+    assert {path for path in FAILED if not retries.holds_back(path, STATE)} == tried
+    for path in tried:
+        retries.failed(path, STATE)
+        assert retries.holds_back(path, STATE)
+        assert retries.due_in_s() == 2 * FIRST_PAUSE_S

@@ -7,30 +7,35 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from datetime import time as clock_time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cbir_daemon import config
 from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.daemon.rooms import OpenRooms
 from cbir_daemon.daemon.service import RETRY_S, Service
-from cbir_daemon.decode import formats
+from cbir_daemon.decode import ReadTask, formats
 from cbir_daemon.indexing.line import Progress
 from cbir_daemon.map.refit import RefitState
-from cbir_daemon.records import FileState, Unreadable
+from cbir_daemon.protocol.messages import Request
+from cbir_daemon.records import FileState, ResolveTask, TaskState, Unreadable
+from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers import problems as problems_module
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.serving.handlers.summary import reading, summary
-from cbir_daemon.store import Failed, FitBegun, NewTask, Store
+from cbir_daemon.store import Failed, FitBegun, Store
 from cbir_daemon.system import heartbeat
+from tests.pictures import photograph
 
 NOW = 1_767_225_600.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,21 @@ def test_a_dead_thread_withholds_the_ping(service: Service, rooms: Rooms) -> Non
     assert not service._lives(time.monotonic())
 
 
+def test_a_daemon_shows_its_open_rooms_once_it_runs(tmp_path: Path) -> None:
+    """Whoever draws progress is called once, with an index that answers; a stop asked for by then is taken."""
+    (tmp_path / "album").mkdir()
+    settings = config.load(state=tmp_path / "state", albums=(tmp_path / "album",), environ={"HOME": str(tmp_path)})
+    service = Service(settings, lambda: settings)
+    roots: list[bytes] = []
+
+    def show(rooms: Rooms) -> None:
+        roots.extend(album.path for album in rooms.store.albums.listed())
+        service.stop()
+
+    assert service.run(show) == 0
+    assert roots == [bytes(tmp_path / "album")]
+
+
 def test_nothing_runs_after_a_block_that_failed(tmp_path: Path) -> None:
     """An error while the daemon runs ends its threads and closes its index, as a stop does."""
     (tmp_path / "album").mkdir()
@@ -126,6 +146,38 @@ def test_nothing_runs_after_a_block_that_failed(tmp_path: Path) -> None:
     assert not any(thread.is_alive() for thread in service._threads)
     assert heartbeat.all_now() == []
     assert not os.path.lexists(settings.socket_path)
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def wait_until(rooms: Rooms, holds: Callable[[], bool]) -> None:
+    """Return once something holds of the index."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        moment = rooms.store.moment
+        if holds():
+            return
+        assert time.monotonic() < deadline
+        rooms.store.wait_for_change(moment, PATIENCE_S)
+
+
+def test_cbir_scan_tries_a_file_at_once_whose_disk_failed(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks to look again now has mended the disk, and does not wait for a pause to end."""
+    path = rooms.config.state_dir.parent / "album" / "a.png"
+    Image.fromarray(photograph(1, (48, 32))).save(path)
+    os.utime(path, (NOW - 86_400 * 365, NOW - 86_400 * 365))
+
+    def fail(tasks: Sequence[ReadTask]) -> Iterator[tuple[ReadTask, Unreadable]]:
+        yield from ((task, Unreadable("read-failed", "the server does not answer")) for task in tasks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rooms.pool, "read_files", fail)
+        rooms.ingest.request_scan()
+        wait_until(rooms, lambda: rooms.store.files.counts().errors == 1)
+        wait_until(rooms, lambda: rooms.ingest.idle)
+    list(handlers.handle(rooms, Request(1, "scan")))
+    wait_until(rooms, lambda: rooms.store.files.counts().errors == 0)
 
 
 # -- what is wrong -----------------------------------------------------------------------------------------------------
@@ -179,17 +231,19 @@ def test_images_without_a_place_are_told(rooms: Rooms) -> None:
 
 def test_a_resolve_that_was_broken_off_is_told(rooms: Rooms) -> None:
     """Once it has noted nothing for a minute: before that, it may be under way."""
-    task = NewTask("trash", "copy", b"/album/a.jpg", b"/album/b.jpg", bytes(32), bytes(32), 1, 1, None, "planned", "")
+    task = ResolveTask(
+        "trash", "copy", Path("/album/a.jpg"), Path("/album/b.jpg"), bytes(32), bytes(32), 1, 1, None, TaskState.PLANNED
+    )
     now = time.time()
     run = rooms.store.journal.start([task, task], now)
     assert whats(rooms) == []
     (first, other) = rooms.store.journal.tasks(run)
-    rooms.store.journal.note(first.id, "done", b"/trash/a.jpg", "", now - 120)
-    rooms.store.journal.note(other.id, "begun", b"/trash/a.jpg", "", now - 90)
+    rooms.store.journal.note(first.id, TaskState.DONE, b"/trash/a.jpg", "", now - 120)
+    rooms.store.journal.note(other.id, TaskState.BEGUN, b"/trash/a.jpg", "", now - 90)
     (problem,) = problems(rooms)
     assert problem.what == f"resolve {run} was broken off, with 1 file to go"
     assert f"cbir resolve --continue {run}" in problem.do
-    rooms.store.journal.note(other.id, "undone", None, "", now - 80)
+    rooms.store.journal.note(other.id, TaskState.UNDONE, None, "", now - 80)
     assert whats(rooms) == []
 
 

@@ -67,14 +67,11 @@ def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
     # SIGHUP, and what is ignored stays so until the process is gone.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     service = Service(settings, lambda: _load(albums, **places), activation.taken_listener())
-    reporter = None if quiet else Reporter(lambda: service.rooms, console)
-    if reporter is not None:
-        reporter.start()
+    reporter = Reporter(console)
     try:
-        return service.run()
+        return service.run() if quiet else service.run(reporter.start)
     finally:
-        if reporter is not None:
-            reporter.close()
+        reporter.close()
 
 
 @daemon.command("doctor")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -22,45 +21,42 @@ LOG_S = 5.0
 
 
 class Reporter:
-    """Shows what the daemon is at until it is closed; use it with `start` and `close`.
+    """Shows what the daemon is at, from `start` to `close`.
 
     Parameters
     ----------
-    rooms : callable
-        Returns the rooms, or None while they are not there yet.
     console : Console
         On stderr.
     """
 
-    def __init__(self, rooms: Callable[[], Rooms | None], console: Console) -> None:
-        self._rooms = rooms
+    def __init__(self, console: Console) -> None:
         self._console = console
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin to show."""
+    def start(self, rooms: Rooms) -> None:
+        """Begin to show what these rooms are at."""
+        self._thread = threading.Thread(target=self._run, args=(rooms,), name="progress", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop showing and give the terminal back."""
+        """Stop showing, if that has begun, and give the terminal back."""
         self._closed.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _run(self) -> None:
+    def _run(self, rooms: Rooms) -> None:
         if self._console.is_terminal:
-            self._in_terminal()
+            self._in_terminal(rooms)
         else:
-            self._in_log()
+            self._in_log(rooms)
 
-    def _in_log(self) -> None:
+    def _in_log(self, rooms: Rooms) -> None:
         while not self._closed.wait(LOG_S):
-            rooms = self._rooms()
-            if rooms is not None:
-                for line in _lines(rooms):
-                    logger.info("%s", line)
+            for line in _lines(rooms):
+                logger.info("%s", line)
 
-    def _in_terminal(self) -> None:
+    def _in_terminal(self, rooms: Rooms) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -76,9 +72,7 @@ class Reporter:
             }
             most = 0
             while not self._closed.wait(TERMINAL_S):
-                rooms = self._rooms()
-                if rooms is not None:
-                    most = _draw(progress, bars, rooms, most)
+                most = _draw(progress, bars, rooms, most)
 
 
 def _draw(progress: Progress, bars: dict[str, TaskID], rooms: Rooms, most: int) -> int:

@@ -6,7 +6,6 @@ The daemon keeps the journal; the files are touched here, by whoever runs this (
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,10 @@ from cbir_daemon.cli.duplicates import ACROSS, ALBUM, KIND, read_file
 from cbir_daemon.client import Client
 from cbir_daemon.errors import BadRequestError, StorageError
 from cbir_daemon.protocol.messages import path_from_json, path_to_json
-from cbir_daemon.records import Kind
-from cbir_daemon.resolving import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, Runner, State, Task, dumped
+from cbir_daemon.protocol.plan import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, dumped
+from cbir_daemon.protocol.tasks import maybe_path_to_json, task_from_json
+from cbir_daemon.records import Kind, ResolveTask, TaskState
+from cbir_daemon.resolving import Runner
 
 if TYPE_CHECKING:
     from cbir_daemon.cli.documents import Resolved, ResolvedFile
@@ -124,14 +125,14 @@ def resolve(
             print_answer(runs, lambda reply: text.runs(reply["runs"]), as_json=as_json)
             return FOUND if runs["runs"] else NOTHING_FOUND
         if undo is not None:
-            return _run(client, undo, State.UNDONE, as_json=as_json)
+            return _run(client, undo, TaskState.UNDONE, as_json=as_json)
         if continued is not None:
-            return _run(client, continued, State.DONE, as_json=as_json)
+            return _run(client, continued, TaskState.DONE, as_json=as_json)
         if is_applied and plan is not None:
             return _run(
                 client,
                 client.resolve_start(read_file(plan), unlooked=choice.unlooked)["run"],
-                State.DONE,
+                TaskState.DONE,
                 as_json=as_json,
             )
         answer = choice.asked(client)
@@ -219,7 +220,7 @@ def _planned(line: Line, lines: Iterable[Line]) -> ResolvedFile:
     return {
         "path": path_to_json(line.path),
         "action": line.action,
-        "state": State.PLANNED.value,
+        "state": TaskState.PLANNED.value,
         "kind": line.kind,
         "keep": path_to_json(keep.path),
         "size": line.size_bytes,
@@ -231,20 +232,22 @@ def _planned(line: Line, lines: Iterable[Line]) -> ResolvedFile:
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 
-def _run(client: Client, run: int, goal: State, *, as_json: bool) -> int:
+def _run(client: Client, run: int, goal: TaskState, *, as_json: bool) -> int:
     """Do or undo the tasks of a run, and print each as it is then."""
 
-    def note(task: Task, reason: str) -> None:
+    def note(task: ResolveTask) -> None:
         target = None if task.target is None else bytes(task.target)
-        client.resolve_note(task.id, task.state, target=target, reason=reason)
+        client.resolve_note(task.id, task.state, target=target, reason=task.reason)
 
     runner = Runner(note)
     files: list[ResolvedFile] = []
-    for described in client.resolve_tasks(run)["tasks"]:
-        task, reason = _task(described), described["reason"]
-        if task.state in (State.PLANNED, State.BEGUN) or (goal == State.UNDONE and task.state == State.DONE):
-            task, reason = (runner.undo if goal == State.UNDONE else runner.do)(task)
-        files.append(_resolved(described, task, reason))
+    unfinished = (TaskState.PLANNED, TaskState.BEGUN)
+    for task in map(task_from_json, client.resolve_tasks(run)["tasks"]):
+        if goal == TaskState.UNDONE and task.state in (*unfinished, TaskState.DONE):
+            task_now = runner.undo(task)
+        else:
+            task_now = runner.do(task) if task.state in unfinished else task
+        files.append(_resolved(task_now))
         if not as_json:
             click.echo(text.task(files[-1]))
     reached = [file for file in files if file["state"] == goal]
@@ -252,40 +255,20 @@ def _run(client: Client, run: int, goal: State, *, as_json: bool) -> int:
         document: Resolved = {"run": run, "saves": sum(file["size"] for file in reached), "tasks": files}
         print_json(document)
     else:
-        undo = f"; `cbir resolve --undo {run}` takes it back" if reached and goal == State.DONE else ""
+        undo = f"; `cbir resolve --undo {run}` takes it back" if reached and goal == TaskState.DONE else ""
         click.echo(f"run {run}: {len(reached)} {goal}, {len(files) - len(reached)} left alone{undo}", err=True)
     return FOUND if reached else NOTHING_FOUND
 
 
-def _task(described: answers.ResolveTask) -> Task:
-    return Task(
-        id=described["task"],
-        action=described["action"],
-        path=_path(described["path"]),
-        keep=Path("/") if described["keep"] is None else _path(described["keep"]),
-        digest=bytes.fromhex(described["digest"]),
-        keep_digest=bytes.fromhex(described["keep_digest"]),
-        size_bytes=described["size"],
-        mtime_ns=described["mtime_ns"],
-        folder=None if described["to"] is None else _path(described["to"]),
-        state=State(described["state"]),
-        target=None if described["target"] is None else _path(described["target"]),
-    )
-
-
-def _path(value: answers.WirePath) -> Path:
-    return Path(os.fsdecode(path_from_json(value)))
-
-
-def _resolved(described: answers.ResolveTask, task: Task, reason: str) -> ResolvedFile:
-    """Return a task of the journal as it is now; a reason says why its file was left alone."""
+def _resolved(task: ResolveTask) -> ResolvedFile:
+    """Return what is shown of a task of the journal; its reason says why its file was left alone."""
     return {
-        "path": described["path"],
-        "action": described["action"],
+        "path": path_to_json(bytes(task.path)),
+        "action": task.action,
         "state": task.state.value,
-        "kind": described["kind"],
-        "keep": described["keep"],
-        "size": described["size"],
-        "why": reason,
-        "target": None if task.target is None else path_to_json(bytes(task.target)),
+        "kind": task.kind,
+        "keep": maybe_path_to_json(task.keep),
+        "size": task.size_bytes,
+        "why": task.reason,
+        "target": maybe_path_to_json(task.target),
     }

@@ -17,7 +17,7 @@ from cbir_daemon.cli.resolve import Choice, choosing, distinct, lines_of, write_
 from cbir_daemon.client import Client
 from cbir_daemon.errors import BadRequestError
 from cbir_daemon.protocol.messages import path_from_json, path_to_json
-from cbir_daemon.resolving import Line
+from cbir_daemon.protocol.plan import Line
 
 if TYPE_CHECKING:
     from cbir_daemon.cli.documents import Reviewed

@@ -71,11 +71,14 @@ class Service:
         self._reload_asked = False
         self._failed = False
         self._threads: list[threading.Thread] = []
-        self.rooms: handlers.Rooms | None = None
-        """What answers questions; None before the start and after the end."""
 
-    def run(self) -> int:
+    def run(self, show: Callable[[handlers.Rooms], None] = lambda rooms: None) -> int:
         """Run until SIGTERM or SIGINT and return the exit status.
+
+        Parameters
+        ----------
+        show : callable, optional
+            Called once, when all rooms are open; returns at once.
 
         Raises
         ------
@@ -87,6 +90,7 @@ class Service:
             stack.enter_context(_handling({signal.SIGHUP: self._on_reload}))
             stack.enter_context(locked_state(self._config.state_dir))
             rooms = stack.enter_context(self.started())
+            show(rooms.handled)
             # Not while it stops: a second one ends the process at once.
             with _handling({signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop}):
                 sdnotify.notify(sdnotify.READY)
@@ -119,8 +123,6 @@ class Service:
             closing.callback(rooms.handled.albums.stop)
             closing.callback(self._stop_threads, rooms)
             self._start_threads(rooms)
-            closing.callback(setattr, self, "rooms", None)
-            self.rooms = rooms.handled
             yield rooms
 
     def _start_threads(self, rooms: OpenRooms) -> None:

@@ -16,6 +16,7 @@ from cbir_daemon.decode.messages import FONTS, DecodeLimits, set_up_message
 from cbir_daemon.errors import ChildError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import SINGLE_THREADED, Child
+from cbir_daemon.system.files import memory_bytes
 
 WORKER_MODULE: Final = "cbir_daemon.decode.worker"
 
@@ -95,7 +96,6 @@ def timed_out(limits: DecodeLimits) -> tuple[str, str]:
 def peak_memory_of(pid: int) -> int:
     """Return the largest resident memory, in bytes, that a process has had; 0 when it is gone."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return memory_bytes(Path(f"/proc/{pid}/status"), "VmHWM")
     except OSError:
         return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)

@@ -5,15 +5,17 @@ In: lines of a plan.  Out: tasks for the journal.  Never here: making plans, tou
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from cbir_daemon.duplicates.groups import Groups
-from cbir_daemon.records import Kind, LookedAt
-from cbir_daemon.resolving import KEEP, LINKS, Line, State
-from cbir_daemon.store import Image, NewTask, Store
+from cbir_daemon.protocol.plan import KEEP, LINKS, Line
+from cbir_daemon.records import Kind, LookedAt, ResolveTask, TaskState
+from cbir_daemon.store import Image, Store
 
 
-def planned(lines: Sequence[Line], store: Store, groups: Groups, *, unlooked: bool = False) -> list[NewTask]:
+def planned(lines: Sequence[Line], store: Store, groups: Groups, *, unlooked: bool = False) -> list[ResolveTask]:
     """Return a task for each file of a plan that is not kept; those that may not be touched are skipped already.
 
     Parameters
@@ -44,22 +46,22 @@ class _Judge:
         self._wanted = groups.wanted()
         self._copies: dict[int, dict[int, LookedAt]] = {}
 
-    def task(self, line: Line, images: Mapping[bytes, Image], kept: Iterable[Image]) -> NewTask:
+    def task(self, line: Line, images: Mapping[bytes, Image], kept: Iterable[Image]) -> ResolveTask:
         image = images.get(line.path)
         keeper = None if image is None else self._keeper(image, kept)
         reason = self._objection(line, image, keeper)
         kind = "" if image is None or keeper is None else _kind(image, keeper)
-        return NewTask(
+        return ResolveTask(
             action=line.action,
             kind=kind,
-            path=line.path,
-            keep=b"" if keeper is None else keeper.path,
+            path=_path(line.path),
+            keep=None if keeper is None else _path(keeper.path),
             digest=line.digest,
             keep_digest=b"" if keeper is None else keeper.content.digest,
             size_bytes=line.size_bytes,
             mtime_ns=line.mtime_ns,
-            folder=line.folder,
-            state=State.SKIPPED if reason else State.PLANNED,
+            folder=None if line.folder is None else _path(line.folder),
+            state=TaskState.SKIPPED if reason else TaskState.PLANNED,
             reason=reason,
         )
 
@@ -106,3 +108,7 @@ class _Judge:
 
 def _kind(image: Image, keeper: Image) -> Kind:
     return Kind.EXACT if image.content.id == keeper.content.id else Kind.COPY
+
+
+def _path(path: bytes) -> Path:
+    return Path(os.fsdecode(path))

@@ -171,9 +171,24 @@ class Ingest:
         """Say that something may have happened at an absolute path."""
         self._mailbox.put([path], self._watch.settle_s)
 
-    def request_scan(self, path: bytes | None = None, *, accept_losses: bool = False) -> int:
-        """Ask for a walk of all albums, or at and below one path; return a ticket for `scanned`."""
-        ticket = self._scans.add(path, accept_losses=accept_losses)
+    def request_scan(self, path: bytes | None = None, *, accept_losses: bool = False, retry: bool = False) -> int:
+        """Ask for a walk of all albums, or at and below one path.
+
+        Parameters
+        ----------
+        path : bytes, optional
+            Absolute.
+        accept_losses : bool
+            Whether what is gone is to be forgotten even when it looks like a lost disk.
+        retry : bool
+            Whether files whose disk failed are tried at once, and not when their pause has ended.
+
+        Returns
+        -------
+        int
+            A ticket for `scanned`.
+        """
+        ticket = self._scans.add(path, accept_losses=accept_losses, retry=retry)
         self._mailbox.wake()
         return ticket
 
@@ -226,6 +241,8 @@ class Ingest:
     def _run_once(self) -> None:
         done: set[tuple[bytes | None, bool]] = set()
         for request in self._scans.take():
+            if request.retry:
+                self._retries.end_pauses(request.path)
             # Asked for together, walked once: a flood of lost events must not become one of walks.
             if (request.path, request.accept_losses) not in done:
                 self._scan(request.path, accept_losses=request.accept_losses)
@@ -500,8 +517,8 @@ class Ingest:
     def _change(self, target: _Target, result: Facts | Unreadable) -> Iterator[Change]:
         state = replace(result.state or target.state, device=target.state.device)
         heals = REASONS[result.code].heals if isinstance(result, Unreadable) else None
-        if heals == Heals.PAUSE:
-            self._retries.failed(target.absolute, state)
+        if isinstance(result, Unreadable) and heals == Heals.PAUSE:
+            self._retries.failed(target.absolute, state, REASONS[result.code].tries)
         else:
             self._retries.forget(target.absolute)
         if heals == Heals.AT_ONCE:

@@ -1,4 +1,4 @@
-"""When a file is tried again whose disk failed to give it.
+"""When a file is tried again whose disk failed to give it, or took too long.
 
 In: paths that failed, and the clock.  Out: the paths that are due.  Never here: reading, rows, walks.
 
@@ -7,6 +7,7 @@ Kept in memory: after a start every such file is tried once, by the first walk.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ LONGEST_PAUSE_S = 86_400.0
 @dataclass(slots=True)
 class _Failure:
     state: FileState
+    count: int
     pause_s: float
     due_at: float
 
@@ -43,16 +45,41 @@ class Retries:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: dict[bytes, _Failure] = {}
-        self._due_at = float("inf")
+        self._due_at = math.inf
 
-    def failed(self, path: bytes, state: FileState) -> None:
-        """Note that the file at an absolute path could not be read; the pause doubles while its state is the same."""
-        before = self._failures.get(path)
-        repeated = before is not None and before.state == state
-        pause_s = min(2 * before.pause_s, LONGEST_PAUSE_S) if before is not None and repeated else FIRST_PAUSE_S
-        due_at = self._clock() + pause_s
-        self._failures[path] = _Failure(state, pause_s, due_at)
-        self._due_at = min(self._due_at, due_at)
+    def failed(self, path: bytes, state: FileState, tries: int | None = None) -> None:
+        """Note that a file could not be read; the pause doubles while its state is the same.
+
+        Parameters
+        ----------
+        path : bytes
+            Absolute.
+        state : FileState
+        tries : int, optional
+            How often a file in this state is tried again; without, as long as it fails.
+        """
+        failure = self._failures.get(path)
+        if failure is None or failure.state != state:
+            failure = _Failure(state, 1, FIRST_PAUSE_S, 0.0)
+        else:
+            failure = _Failure(state, failure.count + 1, min(2 * failure.pause_s, LONGEST_PAUSE_S), 0.0)
+        is_given_up = tries is not None and failure.count > tries
+        failure.due_at = math.inf if is_given_up else self._clock() + failure.pause_s
+        self._failures[path] = failure
+        self._due_at = min(self._due_at, failure.due_at)
+
+    def end_pauses(self, below: bytes | None = None) -> None:
+        """Let walks try files that failed, be it for the last time, as if their pauses had ended.
+
+        Parameters
+        ----------
+        below : bytes, optional
+            Absolute path of one of the files, or of a folder that holds them; without, all files.
+        """
+        now = self._clock()
+        for path, failure in self._failures.items():
+            if below is None or path == below or path.startswith(below.rstrip(b"/") + b"/"):
+                failure.due_at = min(failure.due_at, now)
 
     def forget(self, path: bytes) -> None:
         """Note that the file at an absolute path was read, or is gone."""
@@ -70,7 +97,7 @@ class Retries:
             return []
         waiting = [failure.due_at for failure in self._failures.values() if failure.due_at > now]
         due = sorted(path for path, failure in self._failures.items() if self._due_at <= failure.due_at <= now)
-        self._due_at = min(waiting, default=float("inf"))
+        self._due_at = min(waiting, default=math.inf)
         return due
 
     def due_in_s(self) -> float:

@@ -22,11 +22,14 @@ class ScanRequest:
         Absolute path at and below which is walked; None for all albums.
     accept_losses : bool
         Whether what is gone is to be forgotten even when it looks like a lost disk.
+    retry : bool
+        Whether files whose disk failed are tried at once, and not when their pause has ended.
     """
 
     ticket: int
     path: bytes | None
     accept_losses: bool
+    retry: bool = False
 
 
 class ScanRequests:
@@ -43,11 +46,11 @@ class ScanRequests:
         """Whether any walk has not ended."""
         return self.done < self._last
 
-    def add(self, path: bytes | None, *, accept_losses: bool = False) -> int:
+    def add(self, path: bytes | None, *, accept_losses: bool = False, retry: bool = False) -> int:
         """Ask for a walk and return its ticket."""
         with self._lock:
             self._last += 1
-            self._requests.append(ScanRequest(self._last, path, accept_losses))
+            self._requests.append(ScanRequest(self._last, path, accept_losses, retry))
             return self._last
 
     def take(self) -> list[ScanRequest]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import secrets
 import shutil
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cbir_daemon.errors import ModelError, StorageError
+from cbir_daemon.system import files
 
 MODEL_VERSION = "map/2"
 """Layout and meaning of an artifact; a new name sets every older one aside."""
@@ -125,11 +125,36 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     StorageError
         When the disk refuses.
     """
+    with _saying_what_refused(path), files.new_file(path) as file:
+        yield file
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that gets its name, and takes an old one's place, when the block ends.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    BinaryIO
+        A file beside it, which goes when the block raises.
+
+    Raises
+    ------
+    StorageError
+        When the disk refuses.
+    """
+    with _saying_what_refused(path), files.whole_file(path) as file:
+        yield file
+
+
+@contextmanager
+def _saying_what_refused(path: Path) -> Iterator[None]:
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield
     except OSError as error:
         # numpy raises one without a number when a disk is full.
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
@@ -160,14 +185,14 @@ def seal(folder: Path, code_version: str, parameters: Mapping[str, int | float |
         When the disk refuses.
     """
     try:
-        files = {name: _file_digest(folder / name).hex() for name in (MODEL_FILE, CODES_FILE, FLAT_FILE)}
-        data = Manifest(MODEL_VERSION, code_version, running_versions(), parameters, files).encode()
+        digests = {name: _file_digest(folder / name).hex() for name in (MODEL_FILE, CODES_FILE, FLAT_FILE)}
+        data = Manifest(MODEL_VERSION, code_version, running_versions(), parameters, digests).encode()
         with new_file(folder / MANIFEST_FILE) as file:
             file.write(data)
-        _sync_folder(folder)
+        files.synchronise(folder)
         name = PREFIX + folder.name.removeprefix(UNFINISHED_PREFIX)
         folder.rename(folder.with_name(name))
-        _sync_folder(folder.parent)
+        files.synchronise(folder.parent)
     except OSError as error:
         raise StorageError(f"cannot write the map in {folder}: {error.strerror}") from error
     return name, hashlib.sha256(data).digest()
@@ -282,11 +307,3 @@ def _refused(artifact: str, reason: str) -> ArtifactRefusedError:
 def _file_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,8 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.errors import StorageError
-from cbir_daemon.map.artifact import new_file
+from cbir_daemon.map.artifact import whole_file
 from cbir_daemon.map.neighbors import (
     Neighbors,
     block_rows,
@@ -115,17 +114,12 @@ class Graph:
         StorageError
             When the disk refuses.
         """
-        unfinished = path.with_name(path.name + ".new")
-        with new_file(unfinished) as file:
+        with whole_file(path) as file:
             written = _Digested(file)
             written.write(MAGIC)
             for part in (self.ids, self.sums, self.near, self.distances, np.array(self.exact)):
                 np.save(written, part, allow_pickle=False)
             file.write(written.digest)
-        try:
-            unfinished.replace(path)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
     @classmethod
     def load(cls, path: Path) -> Graph | None:

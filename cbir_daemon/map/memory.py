@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cbir_daemon.map.graph import SPARE, WIDTH
+from cbir_daemon.system.files import memory_bytes
 
 BASE_MIB = 450
 """A process that has imported umap-learn (measured: 260; 425 when all of it was compiled anew)."""
@@ -23,7 +24,6 @@ NEIGHBOR_BYTES = 160
 """For each neighbour of each image, in umap-learn's copies of the graph (measured: 115 to 130, at 30 000 images)."""
 
 BYTES_PER_MIB = 2**20
-KIB_PER_MIB = 1024
 
 
 def needed_mib(images: int, features: int, n_neighbors: int) -> float:
@@ -60,7 +60,7 @@ def affordable_images(limit_mib: float, features: int, n_neighbors: int) -> int:
 
 def available_mib(meminfo: Path = Path("/proc/meminfo")) -> float:
     """Return what the kernel thinks a new process could get without swapping."""
-    return _field_mib(meminfo, "MemAvailable")
+    return memory_bytes(meminfo, "MemAvailable") / BYTES_PER_MIB
 
 
 def peak_mib(status: Path = Path("/proc/self/status")) -> float:
@@ -68,10 +68,4 @@ def peak_mib(status: Path = Path("/proc/self/status")) -> float:
 
     Not `getrusage`: its maximum begins with that of the process which started this one.
     """
-    return _field_mib(status, "VmHWM")
-
-
-def _field_mib(path: Path, name: str) -> float:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields[name].split()[0]) / KIB_PER_MIB
+    return memory_bytes(status, "VmHWM") / BYTES_PER_MIB

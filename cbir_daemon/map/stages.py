@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from cbir_daemon.errors import StorageError
-from cbir_daemon.map.artifact import FOLDER_MODE, new_file
+from cbir_daemon.map.artifact import FOLDER_MODE, whole_file
 
 STAGES_FOLDER = "stages"
 LIST_FILE = "stages.json"
@@ -87,10 +87,5 @@ class Stages:
         self._write(LIST_FILE, json.dumps({"key": self._key, "digests": self._digests}).encode())
 
     def _write(self, name: str, data: bytes) -> None:
-        unfinished = self._folder / f"{name}.new"
-        with new_file(unfinished) as file:
+        with whole_file(self._folder / name) as file:
             file.write(data)
-        try:
-            unfinished.replace(self._folder / name)
-        except OSError as error:
-            raise StorageError(f"cannot write {self._folder / name}: {error.strerror}") from error

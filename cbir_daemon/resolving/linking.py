@@ -18,8 +18,9 @@ import os
 import shutil
 from pathlib import Path
 
-from cbir_daemon.resolving.plan import CLONE, HARD_LINK
-from cbir_daemon.resolving.tasks import Digests, SkipError, Stamp, State, Task, maybe_stamp, stamp_of
+from cbir_daemon.protocol.plan import CLONE, HARD_LINK
+from cbir_daemon.records import ResolveTask, TaskState
+from cbir_daemon.resolving.tasks import Digests, SkipError, Stamp, maybe_stamp, stamp_of
 
 ASIDE_PREFIX = ".cbir-aside-"
 NEW_PREFIX = ".cbir-new-"
@@ -29,14 +30,14 @@ FICLONE = 0x40049409
 _CANNOT_CLONE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS}
 
 
-def place_for(task: Task) -> Path:
+def place_for(task: ResolveTask) -> Path:
     """Return the name under which the file's own bytes wait; hidden, so that no album takes it for a picture."""
     if task.digest != task.keep_digest:
         raise SkipError(f"stays: only files of the same bytes can share them ({task.action})")
     return task.path.parent / f"{ASIDE_PREFIX}{task.id}"
 
 
-def link(task: Task, aside: Path) -> None:
+def link(task: ResolveTask, aside: Path) -> None:
     """Give the file's name to the bytes of the one that is kept; raises `OSError` and `SkipError`."""
     before = stamp_of(task.path)
     new = _new_name(task)
@@ -52,7 +53,7 @@ def link(task: Task, aside: Path) -> None:
     _settle(task, aside, before)
 
 
-def is_linked(task: Task) -> bool:
+def is_linked(task: ResolveTask) -> bool:
     """Whether a task that was begun and not noted as done has been done; whatever it left half done is mended."""
     assert task.target is not None
     _new_name(task).unlink(missing_ok=True)
@@ -68,14 +69,14 @@ def is_linked(task: Task) -> bool:
     return True
 
 
-def unlink(task: Task, digests: Digests) -> None:
+def unlink(task: ResolveTask, digests: Digests) -> None:
     """Make the file one of its own again; raises `OSError`, and `SkipError` when its bytes are other ones now.
 
     Notes
     -----
     A file that shares blocks is one of its own already: writing to one of the two changes nothing in the other.
     """
-    if task.state == State.BEGUN and not is_linked(task):
+    if task.state == TaskState.BEGUN and not is_linked(task):
         return
     if task.action == CLONE:
         return
@@ -93,7 +94,8 @@ def unlink(task: Task, digests: Digests) -> None:
         new.unlink(missing_ok=True)
 
 
-def _make(task: Task, new: Path) -> None:
+def _make(task: ResolveTask, new: Path) -> None:
+    assert task.keep is not None
     if task.action == HARD_LINK:
         os.link(task.keep, new, follow_symlinks=False)
         return
@@ -109,7 +111,7 @@ def _make(task: Task, new: Path) -> None:
     shutil.copystat(task.path, new, follow_symlinks=False)
 
 
-def _settle(task: Task, aside: Path, before: Stamp) -> None:
+def _settle(task: ResolveTask, aside: Path, before: Stamp) -> None:
     """Let the file's own bytes go when they are those that were compared, else put them back."""
     if stamp_of(aside) != before:
         aside.replace(task.path)
@@ -117,5 +119,5 @@ def _settle(task: Task, aside: Path, before: Stamp) -> None:
     aside.unlink()
 
 
-def _new_name(task: Task) -> Path:
+def _new_name(task: ResolveTask) -> Path:
     return task.path.parent / f"{NEW_PREFIX}{task.id}"

@@ -13,9 +13,11 @@ import os
 import shutil
 from pathlib import Path
 
+from cbir_daemon.protocol.plan import MOVE, TRASH
+from cbir_daemon.records import ResolveTask
 from cbir_daemon.resolving import trash
-from cbir_daemon.resolving.plan import MOVE, TRASH
-from cbir_daemon.resolving.tasks import Digests, SkipError, Task, maybe_stamp
+from cbir_daemon.resolving.tasks import Digests, SkipError, maybe_stamp
+from cbir_daemon.system.files import synchronise
 
 PART_PREFIX = ".cbir-part-"
 
@@ -23,7 +25,7 @@ PART_PREFIX = ".cbir-part-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 
-def place_for(task: Task) -> Path:
+def place_for(task: ResolveTask) -> Path:
     """Return where a task's file is to go.
 
     In a folder it keeps its whole path below that folder, so that everyone can see where it came from.
@@ -38,7 +40,7 @@ def place_for(task: Task) -> Path:
     return place
 
 
-def put_away(task: Task, place: Path) -> None:
+def put_away(task: ResolveTask, place: Path) -> None:
     """Move a task's file to its place; raises `FileExistsError` when that was taken meanwhile, and other `OSError`s."""
     if task.action == TRASH:
         trash.announce(task.path, place)
@@ -50,7 +52,7 @@ def put_away(task: Task, place: Path) -> None:
         raise
 
 
-def put_back(task: Task, digests: Digests) -> None:
+def put_back(task: ResolveTask, digests: Digests) -> None:
     """Move a task's file back, from wherever a killed run left it.
 
     Raises
@@ -75,7 +77,7 @@ def put_back(task: Task, digests: Digests) -> None:
     _clear_up(task)
 
 
-def is_away(task: Task, digests: Digests) -> bool:
+def is_away(task: ResolveTask, digests: Digests) -> bool:
     """Whether a task that was begun and not noted as done has been done; what it left half done is completed.
 
     Raises
@@ -99,20 +101,20 @@ def is_away(task: Task, digests: Digests) -> bool:
     return False
 
 
-def _is_our_copy(task: Task, digests: Digests) -> bool:
+def _is_our_copy(task: ResolveTask, digests: Digests) -> bool:
     """Whether both files are the task's: it was copied to another disk, whole, and is still here."""
     assert task.target is not None
     return task.action == MOVE and digests.of(task.target) == task.digest == digests.of(task.path)
 
 
-def _clear_up(task: Task) -> None:
+def _clear_up(task: ResolveTask) -> None:
     """Remove what was written beside the file's place."""
     assert task.target is not None
     beside = trash.info_of(task.target) if task.action == TRASH else _part_of(task.target, task)
     beside.unlink(missing_ok=True)
 
 
-def move(path: Path, place: Path, task: Task) -> None:
+def move(path: Path, place: Path, task: ResolveTask) -> None:
     """Move a task's file to a name that nobody has; raises `OSError`, and `SkipError` when a copy came out wrong."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -125,7 +127,7 @@ def move(path: Path, place: Path, task: Task) -> None:
             return
         else:
             raise
-    _synchronise(place.parent)
+    synchronise(place.parent)
     try:
         path.unlink()
     except OSError:
@@ -138,16 +140,16 @@ def _rename(path: Path, place: Path) -> None:
     if os.path.lexists(place):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place)
     path.rename(place)
-    _synchronise(place.parent)
+    synchronise(place.parent)
 
 
-def _copy(path: Path, place: Path, task: Task) -> None:
+def _copy(path: Path, place: Path, task: ResolveTask) -> None:
     """Copy a file to another disk, whole and on the disk, before it gets its name there."""
     part = _part_of(place, task)
     part.unlink(missing_ok=True)
     try:
         shutil.copy2(path, part, follow_symlinks=False)
-        _synchronise(part)
+        synchronise(part)
         if Digests().of(part) != task.digest:
             raise SkipError("stays, because its copy on the other disk has other bytes")
         _rename(part, place)
@@ -155,17 +157,5 @@ def _copy(path: Path, place: Path, task: Task) -> None:
         part.unlink(missing_ok=True)
 
 
-def _part_of(place: Path, task: Task) -> Path:
+def _part_of(place: Path, task: ResolveTask) -> Path:
     return place.parent / f"{PART_PREFIX}{task.id}"
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some file systems cannot for folders.
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(descriptor)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from cbir_daemon.protocol.plan import LINKS
+from cbir_daemon.records import ResolveTask, TaskState
 from cbir_daemon.resolving import linking, moving
-from cbir_daemon.resolving.plan import LINKS
-from cbir_daemon.resolving.tasks import Digests, SkipError, State, Task, check
+from cbir_daemon.resolving.tasks import Digests, SkipError, check
 
-Note = Callable[[Task, str], None]
-"""Writes a task's state and target, and the reason, into the journal; returns when they are there."""
+Note = Callable[[ResolveTask], None]
+"""Writes a task's state, target and reason into the journal; returns when they are there."""
 
 TRIES = 10
 """Names that are tried when another program takes them first."""
@@ -25,52 +26,52 @@ class Runner:
     Parameters
     ----------
     note : callable
-        Writes a task, as it is from now on, and a reason into the journal.
+        Writes a task, as it is from now on, into the journal.
     """
 
     def __init__(self, note: Note) -> None:
         self._note = note
         self._digests = Digests()
 
-    def do(self, task: Task) -> tuple[Task, str]:
-        """Do a task that is planned, or go on with one that was begun; return it as it is then, and why."""
+    def do(self, task: ResolveTask) -> ResolveTask:
+        """Do a task that is planned, or go on with one that was begun; return it as it is then."""
         try:
-            if task.state == State.BEGUN and self._is_done(task):
-                return self._noted(replace(task, state=State.DONE))
+            if task.state == TaskState.BEGUN and self._is_done(task):
+                return self._noted(replace(task, state=TaskState.DONE))
             check(task, self._digests)
             task = self._act(task)
         except SkipError as error:
-            return self._noted(replace(task, state=State.SKIPPED), error.message)
+            return self._noted(replace(task, state=TaskState.SKIPPED), error.message)
         except OSError as error:
             reason = f"stays: {(error.strerror or str(error)).lower()}"
-            return self._noted(replace(task, state=State.SKIPPED), reason)
-        return self._noted(replace(task, state=State.DONE))
+            return self._noted(replace(task, state=TaskState.SKIPPED), reason)
+        return self._noted(replace(task, state=TaskState.DONE))
 
-    def undo(self, task: Task) -> tuple[Task, str]:
-        """Take a task back, whatever state it is in; return it as it is then, and why it could not be."""
+    def undo(self, task: ResolveTask) -> ResolveTask:
+        """Take a task back, whatever state it is in; return it as it is then, with why it could not be."""
         try:
-            if task.state in (State.DONE, State.BEGUN):
+            if task.state in (TaskState.DONE, TaskState.BEGUN):
                 self._take_back(task)
-                return self._noted(replace(task, state=State.UNDONE))
+                return self._noted(replace(task, state=TaskState.UNDONE))
         except SkipError as error:
             return self._noted(task, error.message)
         except OSError as error:
             return self._noted(task, f"could not be put back: {(error.strerror or str(error)).lower()}")
-        if task.state == State.PLANNED:
-            return self._noted(replace(task, state=State.SKIPPED), "was never begun")
-        return task, ""
+        if task.state == TaskState.PLANNED:
+            return self._noted(replace(task, state=TaskState.SKIPPED), "was never begun")
+        return task
 
-    def _is_done(self, task: Task) -> bool:
+    def _is_done(self, task: ResolveTask) -> bool:
         return linking.is_linked(task) if task.action in LINKS else moving.is_away(task, self._digests)
 
-    def _act(self, task: Task) -> Task:
+    def _act(self, task: ResolveTask) -> ResolveTask:
         """Note where the file will be, then put it there."""
         room = linking if task.action in LINKS else moving
         act = linking.link if task.action in LINKS else moving.put_away
         for _ in range(TRIES):
             place = room.place_for(task)
-            task = replace(task, state=State.BEGUN, target=place)
-            self._note(task, "")
+            task = replace(task, state=TaskState.BEGUN, reason="", target=place)
+            self._note(task)
             try:
                 act(task, place)
             except FileExistsError:
@@ -78,12 +79,13 @@ class Runner:
             return task
         raise SkipError("stays: every name that it was to get was taken")
 
-    def _take_back(self, task: Task) -> None:
+    def _take_back(self, task: ResolveTask) -> None:
         if task.action in LINKS:
             linking.unlink(task, self._digests)
         else:
             moving.put_back(task, self._digests)
 
-    def _noted(self, task: Task, reason: str = "") -> tuple[Task, str]:
-        self._note(task, reason)
-        return task, reason
+    def _noted(self, task: ResolveTask, reason: str = "") -> ResolveTask:
+        task = replace(task, reason=reason)
+        self._note(task)
+        return task

@@ -8,70 +8,19 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from cbir_daemon.errors import CbirError
+from cbir_daemon.records import ResolveTask
 
 # O_NONBLOCK: opening a pipe that nobody writes to must not wait.
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-class State(StrEnum):
-    """How far a task is."""
-
-    PLANNED = "planned"
-    BEGUN = "begun"
-    """Its target is noted; its file may have been touched or not."""
-    DONE = "done"
-    SKIPPED = "skipped"
-    """The file was left alone; the reason says why."""
-    UNDONE = "undone"
 
 
 class SkipError(CbirError):
     """A file that is left alone; the message ends the sentence that begins with its path."""
 
     code = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One file of a journal's run.
-
-    Parameters
-    ----------
-    id : int
-    action : str
-        One of `plan.ACTIONS`.
-    path : Path
-        The file that is not kept; absolute, as all paths.
-    keep : Path
-        The one that is.
-    digest, keep_digest : bytes
-        SHA-256 of the two.
-    size_bytes, mtime_ns : int
-        The file when the plan was made.
-    folder : Path or None
-        Where `move` puts the file.
-    state : State
-    target : Path or None
-        Where the file is once it is done, noted when it is begun: its place in the trash or the folder; for links the
-        name under which the file's own bytes wait until the link stands.
-    """
-
-    id: int
-    action: str
-    path: Path
-    keep: Path
-    digest: bytes
-    keep_digest: bytes
-    size_bytes: int
-    mtime_ns: int
-    folder: Path | None
-    state: State
-    target: Path | None
 
 
 Stamp = tuple[int, int, int, int]
@@ -121,7 +70,7 @@ def maybe_stamp(path: Path | None) -> Stamp | None:
         return None
 
 
-def check(task: Task, digests: Digests) -> None:
+def check(task: ResolveTask, digests: Digests) -> None:
     """Look just before the file is touched whether all is as it was planned.
 
     Raises
@@ -143,8 +92,10 @@ def check(task: Task, digests: Digests) -> None:
         raise SkipError(f"cannot be read ({error.strerror})") from error
 
 
-def check_kept(task: Task, digests: Digests, stamp: Stamp) -> None:
+def check_kept(task: ResolveTask, digests: Digests, stamp: Stamp) -> None:
     """Look whether the file that is kept is there, and is another one; raises `SkipError`."""
+    if task.keep is None:
+        raise SkipError("stays, because nothing is kept in its place")
     try:
         if stamp_of(task.keep)[:2] == stamp[:2]:
             raise SkipError(f"is the same file as the one kept, {task.keep}, under another name")

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from cbir_daemon.resolving.tasks import SkipError
+from cbir_daemon.system import filesystems
+from cbir_daemon.system.filesystems import Mount
 
-MOUNTS = Path("/proc/self/mountinfo")
 INFO_SUFFIX = ".trashinfo"
 NAME_BYTES = 255
 """Longest name on the file systems in use."""
@@ -64,7 +64,10 @@ def info_of(place: Path) -> Path:
 
 
 def _candidates(path: Path) -> Iterator[Path]:
-    mounts = _mounts()
+    # The device number alone does not tell two mounts of one disk apart.
+    mounts = filesystems.mounts()
+    if not mounts:
+        raise SkipError("stays: the kernel does not say what is mounted where")
     top = _mount_of(path.parent, mounts)
     home = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "Trash"
     if _mount_of(home, mounts) == top:
@@ -74,16 +77,8 @@ def _candidates(path: Path) -> Iterator[Path]:
     yield top / f".Trash-{os.getuid()}"
 
 
-def _mounts() -> list[Path]:
-    """Return where file systems are mounted: the device number alone does not tell two mounts of one disk apart."""
-    rows = [row.split(b" ") for row in MOUNTS.read_bytes().splitlines()]
-    unescaped = (re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), row[4]) for row in rows)
-    return [Path(os.fsdecode(path)) for path in unescaped]
-
-
-def _mount_of(path: Path, mounts: list[Path]) -> Path:
-    real = path.resolve()
-    return max((mount for mount in mounts if real.is_relative_to(mount)), key=lambda mount: len(mount.parts))
+def _mount_of(path: Path, mounts: Iterable[Mount]) -> Path:
+    return Path(os.fsdecode(filesystems.mount_of(bytes(path.resolve()), mounts).point))
 
 
 def _top_of(trash: Path) -> Path | None:

@@ -14,7 +14,6 @@ Jégou, Douze and Schmid (2011), "Product quantization for nearest neighbor sear
 
 from __future__ import annotations
 
-import os
 import struct
 import threading
 import zlib
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.matching import TERMS, WINDOWS, CoarseViews, Codes, JoinViews
+from cbir_daemon.system.files import whole_file
 
 THREADS = 1
 """Of one search or change: two wait for each other when the machine is busy, and two queries may come at once."""
@@ -214,21 +214,12 @@ class Lists:
         OSError
             When the disk refuses.
         """
-        new = path.with_name(path.name + ".new")
-        try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                header = _HEADER.pack(MAGIC, LAYOUT, generation, self.covered)
-                stream.write(header + bytes(_CRC.size))
-                crc = self._write(stream, zlib.crc32(header))
-                stream.seek(_HEADER.size)
-                stream.write(_CRC.pack(crc))
-                stream.flush()
-                os.fsync(stream.fileno())
-            new.replace(path)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
+        with whole_file(path) as stream:
+            header = _HEADER.pack(MAGIC, LAYOUT, generation, self.covered)
+            stream.write(header + bytes(_CRC.size))
+            crc = self._write(stream, zlib.crc32(header))
+            stream.seek(_HEADER.size)
+            stream.write(_CRC.pack(crc))
 
     def _write(self, stream: BinaryIO, crc: int) -> int:
         """Write both indexes and return the checksum that began with `crc`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cbir_daemon.errors import BadRequestError, StorageError
 from cbir_daemon.store import schema, soundness
+from cbir_daemon.system.files import FILE_MODE, synchronise
 
 BEFORE_RESTORE = ".before-restore"
 """Of the index in whose place a backup was put."""
@@ -79,15 +80,15 @@ def restore(source: Path, index: Path) -> None:
 def _copied(connection: sqlite3.Connection, target: Path) -> Iterator[Path]:
     """Give a whole copy, on the disk, beside `target`, to be renamed; remove it when it was not."""
     partial = target.with_name(target.name + ".partial")
-    os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+    os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, FILE_MODE))
     try:
         with closing(sqlite3.connect(partial)) as copied:
             connection.backup(copied)
             # A copy is one file: in WAL mode, looking at it would put two more beside it.
             copied.execute("PRAGMA journal_mode = DELETE")
-        _synchronise(partial)
+        synchronise(partial)
         yield partial
-        _synchronise(target.parent)
+        synchronise(target.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -104,11 +105,3 @@ def set_aside(index: Path, mark: str) -> None:
             part.rename(aside)
         else:
             part.unlink(missing_ok=True)
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
-from cbir_daemon.store.records import NewTask, ResolveRun, ResolveTask
+from cbir_daemon.records import ResolveTask, TaskState
+from cbir_daemon.store.records import ResolveRun
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
 
-_TASK_SQL = """
-SELECT id, run_id, action, kind, path, keep, digest, keep_digest, size_bytes, mtime_ns, folder, state, target, reason,
-       changed_at
-FROM resolve_task
-"""
+_COLUMNS = tuple(field.name for field in fields(ResolveTask))
+_TASK_SQL = f"SELECT {', '.join(_COLUMNS)} FROM resolve_task"  # noqa: S608 -- names of fields
+_NEW_COLUMNS = (*(name for name in _COLUMNS if name != "id"), "run_id", "changed_at")
+_NEW_TASK_SQL = (
+    f"INSERT INTO resolve_task ({', '.join(_NEW_COLUMNS)})"  # noqa: S608 -- names of fields
+    f" VALUES ({placeholders(len(_NEW_COLUMNS))})"
+)
 
 
 class Journal(Table):
     """What `cbir resolve` was about to do to files, and what became of it."""
 
     @writes(ticks=True)
-    def start(self, connection: sqlite3.Connection, tasks: Iterable[NewTask], now: float) -> int:
+    def start(self, connection: sqlite3.Connection, tasks: Iterable[ResolveTask], now: float) -> int:
         """Write a run with its tasks and return its id."""
         run_id = connection.execute("INSERT INTO resolve_run (started_at) VALUES (?)", (now,)).lastrowid
         assert run_id is not None
-        connection.executemany(
-            "INSERT INTO resolve_task (action, kind, path, keep, digest, keep_digest, size_bytes, mtime_ns, folder,"
-            " state, reason, run_id, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*astuple(task), run_id, now) for task in tasks],
-        )
+        connection.executemany(_NEW_TASK_SQL, [(*_new_row(task), run_id, now) for task in tasks])
         return run_id
 
     @writes(ticks=True)
     def note(
-        self, connection: sqlite3.Connection, task_id: int, state: str, target: bytes | None, reason: str, now: float
+        self,
+        connection: sqlite3.Connection,
+        task_id: int,
+        state: TaskState,
+        target: bytes | None,
+        reason: str,
+        now: float,
     ) -> ResolveTask | None:
         """Write a task as it is from now on, and return it; None when there is no such task."""
         connection.execute(
@@ -41,12 +49,12 @@ class Journal(Table):
             (state, target, reason, now, task_id),
         )
         row = connection.execute(f"{_TASK_SQL} WHERE id = ?", (task_id,)).fetchone()
-        return None if row is None else ResolveTask(*row)
+        return None if row is None else _task(row)
 
     @reads
     def tasks(self, connection: sqlite3.Connection, run_id: int) -> list[ResolveTask]:
         """Return the tasks of a run, in the order of its plan."""
-        return [ResolveTask(*row) for row in connection.execute(f"{_TASK_SQL} WHERE run_id = ? ORDER BY id", (run_id,))]
+        return [_task(row) for row in connection.execute(f"{_TASK_SQL} WHERE run_id = ? ORDER BY id", (run_id,))]
 
     @reads
     def runs(self, connection: sqlite3.Connection) -> list[ResolveRun]:
@@ -93,3 +101,19 @@ class Journal(Table):
                 )
             )
         return found
+
+
+def _new_row(task: ResolveTask) -> tuple[object, ...]:
+    """Return the columns of a task that has no id yet; a path is its bytes, and empty when no file is kept."""
+    values = (getattr(task, name) for name in _COLUMNS if name != "id")
+    row = [bytes(value) if isinstance(value, Path) else value for value in values]
+    row[_COLUMNS.index("keep")] = b"" if task.keep is None else bytes(task.keep)
+    return tuple(row)
+
+
+def _task(row: Sequence[Any]) -> ResolveTask:
+    columns = dict(zip(_COLUMNS, row, strict=True))
+    columns["state"] = TaskState(columns["state"])
+    for name in ("path", "keep", "folder", "target"):
+        columns[name] = Path(os.fsdecode(columns[name])) if columns[name] else None
+    return ResolveTask(**columns)

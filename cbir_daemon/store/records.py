@@ -186,54 +186,6 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class NewTask:
-    """What is about to be written into the journal of a resolve; the fields are those of `ResolveTask`."""
-
-    action: str
-    kind: str
-    path: bytes
-    keep: bytes
-    digest: bytes
-    keep_digest: bytes
-    size_bytes: int
-    mtime_ns: int
-    folder: bytes | None
-    state: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveTask:
-    """One file in the journal of a resolve; see `cbir_daemon.resolving.Task`.
-
-    Parameters
-    ----------
-    keep : bytes
-        The file that is kept for it; empty when none was found.
-    state : str
-        "planned", "begun", "done", "skipped" or "undone".
-    target : bytes or None
-        Where the file is from the moment it is begun.
-    """
-
-    id: int
-    run_id: int
-    action: str
-    kind: str
-    path: bytes
-    keep: bytes
-    digest: bytes
-    keep_digest: bytes
-    size_bytes: int
-    mtime_ns: int
-    folder: bytes | None
-    state: str
-    target: bytes | None
-    reason: str
-    changed_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class ResolveRun:
     """A resolve: when it began, how many of its tasks are in which state, and when one of them last changed."""
 

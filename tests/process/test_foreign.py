@@ -17,7 +17,8 @@ import pytest
 
 from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.protocol.framing import MAX_LINE_BYTES
-from cbir_daemon.store import Decision, FitBegun, NewTask, NewWork, Store
+from cbir_daemon.records import ResolveTask, TaskState
+from cbir_daemon.store import Decision, FitBegun, NewWork, Store
 from tests import pictures
 from tests.manual import code, section
 from tests.process.daemon import Daemon, living
@@ -55,7 +56,9 @@ def write_long_lists(state: Path) -> None:
     try:
         pairs = [sorted((digest(2 * number), digest(2 * number + 1))) for number in range(ROWS)]
         store.decisions.put([Decision(first, second, 1.0) for first, second in pairs])
-        task = NewTask("trash", "exact", b"/gone", b"/kept", digest(0), digest(1), 1, 1, None, "skipped", "")
+        task = ResolveTask(
+            "trash", "exact", Path("/gone"), Path("/kept"), digest(0), digest(1), 1, 1, None, TaskState.SKIPPED
+        )
         for number in range(ROWS):
             store.journal.start([task] * (ROWS if number == 0 else 1), 1.0)
         for _ in range(FITS):

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from cbir_daemon.duplicates import planned
 from cbir_daemon.errors import BadRequestError, InUseError, NotFoundError
 from cbir_daemon.protocol import answers
-from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
-from cbir_daemon.resolving import Line, State, parsed
+from cbir_daemon.protocol.messages import Params, Request, when
+from cbir_daemon.protocol.plan import Line, parsed
+from cbir_daemon.protocol.tasks import task_to_json
+from cbir_daemon.records import TaskState
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
-from cbir_daemon.store import ResolveRun, ResolveTask
+from cbir_daemon.store import ResolveRun
 from cbir_daemon.watching import walk
 
 
@@ -56,16 +58,16 @@ def resolve_note(rooms: Rooms, request: Request) -> Reply[answers.ResolveNoted]:
     """Write a task of the journal as it is from now on; when its file has changed, look at it."""
     params = Params(request.params)
     task_id, target, reason = params.integer("task", 0), params.maybe_path("target"), params.text("reason")
-    state = params.choice("state", tuple(State))
+    state = params.choice("state", tuple(TaskState))
     if state is None:
         raise BadRequestError("parameter 'state' is missing")
-    task = rooms.store.journal.note(task_id, state, target, reason, time.time())
+    task = rooms.store.journal.note(task_id, TaskState(state), target, reason, time.time())
     if task is None:
         raise NotFoundError(f"task {task_id} is in no journal", hint="`cbir resolve --list` shows the journals")
-    if state in (State.DONE, State.UNDONE):
+    if task.state in (TaskState.DONE, TaskState.UNDONE):
         # The watch would notice, where there is one; asked for, it is also what `settle` waits for.
-        rooms.ingest.request_scan(task.path)
-    return Reply({"task": _task_to_json(task)})
+        rooms.ingest.request_scan(bytes(task.path))
+    return Reply({"task": task_to_json(task)})
 
 
 def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ResolveTasks]]:
@@ -74,25 +76,7 @@ def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Reso
     tasks = rooms.store.journal.tasks(run_id)
     if not tasks:
         raise NotFoundError(f"there is no resolve {run_id}", hint="`cbir resolve --list` shows them")
-    return paged(map(_task_to_json, tasks), lambda page: {"run": run_id, "tasks": page})
-
-
-def _task_to_json(task: ResolveTask) -> answers.ResolveTask:
-    return {
-        "task": task.id,
-        "action": task.action,
-        "kind": task.kind,
-        "path": path_to_json(task.path),
-        "keep": path_to_json(task.keep) if task.keep else None,
-        "digest": task.digest.hex(),
-        "keep_digest": task.keep_digest.hex(),
-        "size": task.size_bytes,
-        "mtime_ns": task.mtime_ns,
-        "to": None if task.folder is None else path_to_json(task.folder),
-        "state": task.state,
-        "target": None if task.target is None else path_to_json(task.target),
-        "reason": task.reason,
-    }
+    return paged(map(task_to_json, tasks), lambda page: {"run": run_id, "tasks": page})
 
 
 def resolve_runs(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ResolveRuns]]:
@@ -105,9 +89,9 @@ def _run_to_json(run: ResolveRun) -> answers.ResolveRun:
         "run": run.id,
         "started_at": when(run.started_at),
         "open": run.is_open,
-        "planned": run.states.get(State.PLANNED, 0),
-        "begun": run.states.get(State.BEGUN, 0),
-        "done": run.states.get(State.DONE, 0),
-        "skipped": run.states.get(State.SKIPPED, 0),
-        "undone": run.states.get(State.UNDONE, 0),
+        "planned": run.states.get(TaskState.PLANNED, 0),
+        "begun": run.states.get(TaskState.BEGUN, 0),
+        "done": run.states.get(TaskState.DONE, 0),
+        "skipped": run.states.get(TaskState.SKIPPED, 0),
+        "undone": run.states.get(TaskState.UNDONE, 0),
     }

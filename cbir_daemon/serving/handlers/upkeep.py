@@ -54,7 +54,7 @@ def scan(rooms: Rooms, request: Request) -> Reply[answers.Scan]:
         path = os.path.realpath(path)
         if not any(path == root or path.startswith(root + b"/") or root.startswith(path + b"/") for root in roots):
             raise NotFoundError(f"{os.fsdecode(path)}: lies in no album", hint="`cbir album list` shows them")
-    rooms.ingest.request_scan(path, accept_losses=params.flag("accept_losses"))
+    rooms.ingest.request_scan(path, accept_losses=params.flag("accept_losses"), retry=True)
     return Reply({"albums": len(roots)})
 
 
