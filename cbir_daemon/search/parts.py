@@ -15,6 +15,9 @@ from cbir_daemon import matching
 from cbir_daemon.records import Overlap, Window
 from cbir_daemon.search.search import Found, Search
 
+AREA_PRICE = 0.2
+"""What the whole area of a query counts against a part, in units of score."""
+
 PARTS_SIDE_PX = 1024
 """Longer side of the picture that parts are cut out of, so that a quarter of it is as sharp as a look needs."""
 
@@ -34,11 +37,16 @@ def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
         if matching.is_plain(vector):
             continue
         for found in search.copies(vector.tobytes()):
-            # Of nested parts the tightest one: nothing beside the picture disagrees with the file.
-            rank = found.score * found.overlap.query
+            # Of nested parts the smallest that shows all: nothing beside the picture disagrees with the file then.
+            rank = found.score * found.overlap.match - AREA_PRICE * area_of(part)
             if found.content_id not in best or rank > best[found.content_id][0]:
                 best[found.content_id] = rank, in_part(found, part)
     return sorted((found for _, found in best.values()), key=lambda found: (-found.score, found.content_id))
+
+
+def area_of(part: Window) -> float:
+    """Return the share of a picture's area that a part has."""
+    return (part.right - part.left) * (part.bottom - part.top)
 
 
 def in_part(found: Found, part: Window) -> Found:
@@ -50,5 +58,4 @@ def in_part(found: Found, part: Window) -> Found:
         Its overlap is with the part.
     part : Window
     """
-    area = (part.right - part.left) * (part.bottom - part.top)
-    return replace(found, overlap=Overlap(found.overlap.query * area, found.overlap.match), part=part)
+    return replace(found, overlap=Overlap(found.overlap.query * area_of(part), found.overlap.match), part=part)
