@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.map.neighbors import nearest_others, to_points
+from cbir_daemon.map.neighbors import to_points
 from cbir_daemon.map.start import first_positions
 from cbir_daemon.map.tuning import Judge
+from tests.neighbors import nearest_others
 
 SAMPLE = 500
 

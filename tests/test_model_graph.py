@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cbir_daemon.map import graph
 from cbir_daemon.map.graph import Graph, built, checksums, updated, width_of
-from cbir_daemon.map.neighbors import Neighbors, nearest_others, nearest_to_rows, to_points
+from cbir_daemon.map.neighbors import Neighbors, nearest_to_rows, to_points
+from tests.neighbors import nearest_others
 
 FEATURES = 16
 POOL = 60

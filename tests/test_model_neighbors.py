@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon.map import neighbors
-from cbir_daemon.map.neighbors import SMALLEST_DISTANCE, nearest, nearest_others, strictly_rising, to_points
+from cbir_daemon.map.neighbors import SMALLEST_DISTANCE, nearest, strictly_rising, to_points
+from tests.neighbors import nearest_others
 
 FEATURES = 256
 

@@ -8,7 +8,7 @@ import sklearn.manifold
 from numpy.typing import NDArray
 
 from cbir_daemon.map import tuning
-from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_others
+from cbir_daemon.map.neighbors import NEAREST, nearest
 from cbir_daemon.map.quality import nearest_on_map, recall
 from cbir_daemon.map.tuning import (
     MOST_RIVALS,
@@ -25,6 +25,7 @@ from cbir_daemon.map.tuning import (
 )
 from cbir_daemon.records import Candidate
 from cbir_daemon.search.neighborhood import neighborhood_width
+from tests.neighbors import nearest_others
 
 
 def points_on_a_sphere(rows: int, seed: int = 0, features: int = 8) -> NDArray[np.float32]:

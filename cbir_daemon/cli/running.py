@@ -16,8 +16,8 @@ INTERRUPTED = 130
 def run(command: click.Command, name: str) -> None:
     """Run a command and exit the process."""
     # A file name need not be UTF-8 and must come out as it went in, whatever the locale.
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
-    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]  # no TextIO has it
+    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # no TextIO has it
     sys.exit(status_of(command, name))
 
 

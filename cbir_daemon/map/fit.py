@@ -200,7 +200,7 @@ class Fit:
             with new_file(folder / CODES_FILE) as file:
                 np.save(file, np.ascontiguousarray(codes, dtype=np.float32))
             with new_file(folder / NAMES_FILE) as file:
-                np.savez(file, **_names(len(codes), ids, previous))  # type: ignore[arg-type]
+                np.savez(file, **_names(len(codes), ids, previous))  # type: ignore[arg-type]  # arrays by name, none of them `allow_pickle`
             child = Child("cbir_daemon.map.fit_child", env=child_environment(models_dir, settings.threads))
             child.send({"folder": str(folder), "settings": asdict(settings)})
         except CbirError:

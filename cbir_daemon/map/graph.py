@@ -34,7 +34,7 @@ try:
     from cbir_daemon.map.inverted import InvertedLists
 except ImportError:
     # The extra `index` is not installed: exact at any size.
-    InvertedLists = None  # type: ignore[assignment,misc]
+    InvertedLists = None  # type: ignore[assignment,misc]  # asked for by `is None`
 
 EXACT_IMAGES = 20_000
 """Images up to which comparing all pairs is as quick as inverted lists (see docs/model-figures.md)."""
@@ -389,7 +389,7 @@ class _Digested(io.RawIOBase):
         self._file = file
         self._sha256 = hashlib.sha256()
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # numpy writes bytes only
         """Write and digest."""
         self._sha256.update(data)
         return self._file.write(data)

@@ -78,25 +78,6 @@ def to_points(codes: NDArray[np.float32]) -> NDArray[np.float32]:
     return points
 
 
-def nearest_others(points: NDArray[np.float32], k: int, progress: Callable[[int], None] = lambda _: None) -> Neighbors:
-    """Return the `k` nearest other rows of each row.
-
-    Parameters
-    ----------
-    points : (n, f) ndarray of float32
-        Unit rows.
-    k : int
-        1 to n - 1.
-    progress : callable, optional
-        Gets the number of rows done.
-
-    Notes
-    -----
-    O(n^2 f) time in matrix products, O(n k) memory and `BLOCK_BYTES`.
-    """
-    return nearest_to_rows(points, np.arange(len(points)), k, progress).tied()
-
-
 def nearest_to_rows(
     points: NDArray[np.float32], rows: NDArray[np.intp], k: int, progress: Callable[[int], None] = lambda _: None
 ) -> Neighbors:

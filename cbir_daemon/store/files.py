@@ -87,10 +87,11 @@ class Files(Table):
     @reads
     def states(self, connection: sqlite3.Connection, album_id: int, below: bytes = b"") -> dict[bytes, FileState]:
         """Return path -> state of the album's file rows at or below a relative path; b"" is the whole album."""
-        where, bounds = "album_id = ?", (album_id,)
+        bounds: list[int | bytes] = [album_id]
+        where = "album_id = ?"
         if below:
             where += " AND (path = ? OR (path >= ? AND path < ?))"
-            bounds += (below, below + b"/", below + b"0")  # type: ignore[assignment]
+            bounds += [below, below + b"/", below + b"0"]
         rows = connection.execute(f"SELECT path, {_STATE} FROM file WHERE {where}", bounds)  # noqa: S608 -- fixed texts
         return {path: FileState(size, mtime, inode, device) for path, size, mtime, inode, device in rows}
 

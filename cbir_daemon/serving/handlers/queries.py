@@ -116,23 +116,26 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
     """Return exact, then copies, then what resembles, each content once."""
     assert facts.vector is not None
     same = rooms.store.contents.by_digest(facts.digest)
-    exact = [] if same is None else [Found(same.id, Kind.EXACT, 1.0, 0.0)]
     if matching.is_plain(as_vectors([facts.vector])[0]):
-        if not exact:
+        if same is None:
             raise TooPlainError(
                 "too plain to match: the image shows almost nothing but one tone",
                 hint="only a file with the very same bytes would be found",
             )
-        return exact
+        return _exact(same, 0.0)
     if kind == Kind.EXACT:
-        return exact
+        return _exact(same, 0.0)
     snapshot = rooms.searcher.snapshot
     similar = kind not in (Kind.COPY, Kind.SHOT)
     position = _position(rooms, snapshot.map, facts, same) if similar else None
-    if position is None:
-        exact = [Found(match.content_id, match.kind, match.score, None) for match in exact]
     alike = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot)
+    exact = _exact(same, None if position is None else 0.0)
     return exact + [match for match in alike if same is None or match.content_id != same.id]
+
+
+def _exact(same: Content | None, map_distance: float | None) -> list[Found]:
+    """Return the content that has the query's bytes, if there is one; its distance on the map is 0 or not known."""
+    return [] if same is None else [Found(same.id, Kind.EXACT, 1.0, map_distance)]
 
 
 def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found], kind: str | None) -> list[Found]:
