@@ -86,7 +86,7 @@ def resaved(path_in: Path, path_out: Path, scale: float = 0.5, quality: int = 30
 
 
 def on_a_page(picture: Picture) -> Picture:
-    """Return a dark page with lines as of writing, whose middle third from a quarter to three quarters shows a picture."""
+    """Return a dark page with lines as of writing, which shows a picture in the middle of its width and height."""
     height, width = picture.shape[:2]
     page = np.full((3 * height, 2 * width, 3), 8, np.uint8)
     generator = np.random.default_rng(height)

@@ -20,6 +20,7 @@ from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFou
 from cbir_daemon.indexing import albums
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.matching import GREY64
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, Store
 from cbir_daemon.system.filesystems import Mount
@@ -43,7 +44,7 @@ class Wardrobe:
         self.mounts: tuple[Mount, ...] = (Mount(1, b"/", "ext4"),)
         self.store = Store(folder / "index.sqlite")
         self.store.open()
-        self.searcher = Searcher(self.store)
+        self.searcher = Searcher(self.store, GREY64)
         self.mailbox = Mailbox()
         configured = config.load(state=folder / "state", environ={}, albums=[])
         self.albums = Albums(self.store, self.searcher, settings, lambda: self.mounts)

@@ -27,6 +27,7 @@ FLOORS = (
     ("client", "resolving"),
     ("system",),
     ("config", "matching", "protocol", "wording"),
+    ("medium",),
     ("errors", "records"),
     (NAME,),
 )
@@ -41,7 +42,7 @@ DOORS = {
     "joblib": {"map"},
     "matplotlib": {"cli"},
     # `matching`, `map` and `search` calculate; the others only hand arrays on.
-    "numpy": {"duplicates", "map", "matching", "search", "serving"},
+    "numpy": {"duplicates", "map", "matching", "medium", "search", "serving"},
     "rich": {"cli"},
     "scipy": {"map"},
     "sqlite3": {"store"},
@@ -53,6 +54,9 @@ DOORS = {
 CLIENT_SEES = {"cli", "client", "resolving", "protocol", "config", "records", "wording", "errors", NAME}
 DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
+
+BY_NAME = {"daemon", "matching"}
+"""Who may name a medium and its functions; every other room is passed a `Medium`."""
 
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
 
@@ -177,6 +181,12 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         for module in ground:
             del left[module]
     assert not left, f"these import each other: {', '.join(sorted(left))}"
+
+
+def test_who_compares_is_passed_a_medium() -> None:
+    """Nobody but the daemon, which passes it in, imports how vectors are made into codes and compared."""
+    wrong = [str(found) for found in OURS if room_of_module(found.module) == "matching" and found.room not in BY_NAME]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_client_knows_only_the_wire() -> None:

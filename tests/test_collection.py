@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.matching import COPY_FLOOR, TERMS, WINDOWS
+from cbir_daemon.matching import COPY_FLOOR, GREY64, TERMS, WINDOWS
 from cbir_daemon.search import Collection, Snapshot
-from cbir_daemon.search.code_table import EXTENT_ROWS, RECORD
+from cbir_daemon.search.code_table import EXTENT_ROWS, record_of
 from cbir_daemon.search.collection import SLACK_ROWS
 
 Vectors = NDArray[np.uint8]
@@ -33,7 +33,7 @@ def best_of(snapshot: Snapshot, vector: NDArray[np.uint8]) -> int:
 @pytest.fixture(params=["file", "memory"])
 def collection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Collection]:
     """An empty collection, in a file and in memory alone."""
-    made = Collection(tmp_path / "codes.rows" if request.param == "file" else None)
+    made = Collection(GREY64, tmp_path / "codes.rows" if request.param == "file" else None)
     made.open()
     yield made
     made.close()
@@ -119,9 +119,9 @@ def test_space_of_the_removed_is_taken_back(collection: Collection) -> None:
 
 def test_a_row_takes_at_most_a_kibibyte() -> None:
     """An image costs no more than 1 KiB, in the file and in memory."""
-    assert RECORD.itemsize <= 1024
+    assert record_of(GREY64).itemsize <= 1024
     # So that extents begin where pages do, on every processor.
-    assert EXTENT_ROWS * RECORD.itemsize % 65_536 == 0
+    assert EXTENT_ROWS * record_of(GREY64).itemsize % 65_536 == 0
 
 
 def test_nothing_is_found_in_nothing(collection: Collection) -> None:

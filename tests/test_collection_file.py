@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from cbir_daemon.matching import packed_codes, views
+from cbir_daemon.matching.grey64 import GREY64, Grey64
 from cbir_daemon.search import Collection, code_table
-from cbir_daemon.search.code_table import HEADER_BYTES, RECORD, Rows
+from cbir_daemon.search.code_table import HEADER_BYTES, Rows, record_of
 from tests.test_collection import best_of, vectors_of
 
+RECORD = record_of(GREY64)
 COUNT = 20
 VECTORS = vectors_of(COUNT)
 
@@ -26,7 +28,7 @@ VECTORS = vectors_of(COUNT)
 def path(tmp_path: Path) -> Path:
     """The file of a collection of twenty, which was killed: nothing was closed."""
     path = tmp_path / "codes.rows"
-    collection = Collection(path)
+    collection = Collection(GREY64, path)
     collection.open()
     collection.add(range(COUNT), VECTORS)
     return path
@@ -34,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 def opened(path: Path) -> Collection:
     """Return what the file has."""
-    collection = Collection(path)
+    collection = Collection(GREY64, path)
     collection.open()
     return collection
 
@@ -141,7 +143,7 @@ def test_codes_of_another_version_are_made_anew(path: Path, monkeypatch: pytest.
         (views, "_WEIGHTS", views._WEIGHTS * np.float32(1.5) ** np.arange(len(views._WEIGHTS), dtype=np.float32)),
         (views, "_FLOOR_LEVELS", 1.5),
         (views.STORED_WINDOWS, "_row", views.STORED_WINDOWS._row[::-1]),
-        (code_table, "EXTRACTOR", "grey64/2"),
+        (Grey64, "extractor", "grey64/2"),
         (code_table, "LAYOUT", 2),
     ):
         copy = path.with_name(name)
@@ -154,14 +156,14 @@ def test_codes_of_another_version_are_made_anew(path: Path, monkeypatch: pytest.
 
 def test_codes_that_are_rounded_otherwise_are_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step more or less is no other version: processors differ by that."""
-    monkeypatch.setattr(code_table, "packed_codes", lambda vectors: packed_codes(vectors) + np.int8(1))
+    monkeypatch.setattr(Grey64, "packed_codes", staticmethod(lambda vectors: packed_codes(vectors) + np.int8(1)))
     assert ids_of(path) == list(range(COUNT))
 
 
 def test_rows_of_another_generation_do_not_fit(path: Path) -> None:
     """A file whose rows were brought from another one has none of them."""
     other = path.with_name("other")
-    Collection(other).open()
+    Collection(GREY64, other).open()
     rows_only = path.read_bytes()[HEADER_BYTES:]
     put(other, HEADER_BYTES, rows_only)
     assert ids_of(other) == []
@@ -259,7 +261,7 @@ def test_marking_dead_on_a_disk_that_refuses(path: Path, monkeypatch: pytest.Mon
 
 def test_rows_in_memory_have_no_file() -> None:
     """Nothing is synced or closed that is not there."""
-    kept = Rows.make(None)
+    kept = Rows.make(None, GREY64)
     kept.sync()
     kept.close()
     assert not kept.in_file
@@ -271,14 +273,15 @@ READER = """
 import sys
 from pathlib import Path
 import numpy as np
+from cbir_daemon.matching import GREY64
 from cbir_daemon.search.candidates import ExactScan
 from cbir_daemon.search.code_table import Rows
 from cbir_daemon.search.collection import Snapshot
 
 for line in sys.stdin:
-    rows = Rows.open_read_only(Path(sys.argv[1]))
+    rows = Rows.open_read_only(Path(sys.argv[1]), GREY64)
     query = np.frombuffer(bytes.fromhex(line), np.uint8)
-    found = [] if rows is None else Snapshot(rows, ExactScan()).candidates(query, 1)
+    found = [] if rows is None else Snapshot(GREY64, rows, ExactScan()).candidates(query, 1)
     print(rows is not None, 0 if rows is None else int(rows.alive.sum()), *(found[:1] and found[0][:1]), flush=True)
 """
 
@@ -319,7 +322,7 @@ def test_a_reader_passes_over_rows_that_are_being_written(path: Path) -> None:
     records = np.fromfile(path, RECORD, count=COUNT, offset=HEADER_BYTES)
     put(path, place(COUNT - 1) + 500, bytes([*[85] * 20]))
     put(path, place(COUNT), records[4:5].tobytes())
-    rows = Rows.open_read_only(path)
+    rows = Rows.open_read_only(path, GREY64)
     assert rows is not None
     assert rows.ids[rows.alive].tolist() == [*(i for i in range(COUNT - 1) if i != 4), 4]
     assert not rows.alive[4]
@@ -327,10 +330,10 @@ def test_a_reader_passes_over_rows_that_are_being_written(path: Path) -> None:
 
 def test_a_reader_makes_no_file(tmp_path: Path, path: Path) -> None:
     """Without a file, or with one of another version, there are no rows, and the folder stays as it is."""
-    assert Rows.open_read_only(tmp_path / "none.rows") is None
+    assert Rows.open_read_only(tmp_path / "none.rows", GREY64) is None
     put(path, 0, b"another!")
     before = path.read_bytes()
-    assert Rows.open_read_only(path) is None
+    assert Rows.open_read_only(path, GREY64) is None
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["codes.rows"]
 
@@ -338,7 +341,7 @@ def test_a_reader_makes_no_file(tmp_path: Path, path: Path) -> None:
 def test_a_reader_keeps_to_whole_extents(path: Path) -> None:
     """A file that was cut short has no rows for a reader, which may not map what is not there."""
     os.truncate(path, place(COUNT))
-    rows = Rows.open_read_only(path)
+    rows = Rows.open_read_only(path, GREY64)
     assert rows is not None
     assert not len(rows.ids)
     assert path.stat().st_size == place(COUNT)

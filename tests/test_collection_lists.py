@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.matching import Codes, coarse_views
+from cbir_daemon.matching import GREY64, coarse_views
+from cbir_daemon.medium import Codes
 from cbir_daemon.search import Collection, Snapshot, candidates
 from tests.test_collection import best_of
 
@@ -69,7 +70,7 @@ def settled(collection: Collection) -> Collection:
 
 def opened(path: Path | None) -> Collection:
     """Return a collection that makes lists of few."""
-    collection = Collection(path, listed_above=FEW)
+    collection = Collection(GREY64, path, listed_above=FEW)
     collection.open()
     return collection
 
@@ -435,7 +436,7 @@ def test_the_same_codes_give_the_same_lists(large: Collection) -> None:
 
 def test_rows_in_memory_save_no_lists(tmp_path: Path) -> None:
     """Lists name rows of a file; without one they would name nothing at the next start."""
-    collection = Collection(tmp_path / "gone" / "codes.rows", listed_above=FEW)
+    collection = Collection(GREY64, tmp_path / "gone" / "codes.rows", listed_above=FEW)
     collection.open()
     collection.add(range(300), VECTORS[:300])
     settled(collection).close()

@@ -15,6 +15,7 @@ from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
 from cbir_daemon.duplicates.groups import shot_groups
 from cbir_daemon.duplicates.watchlist import WatchList
+from cbir_daemon.matching import GREY64
 from cbir_daemon.records import Facts, FileState, Kind, LookedAt, ResolveTask, TaskState
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, Pair, Store
@@ -42,7 +43,7 @@ class Album:
         self.store.open()
         self.store.albums.add(bytes(self.root))
         self.id = self.store.albums.listed()[0].id
-        self.searcher = Searcher(self.store)
+        self.searcher = Searcher(self.store, GREY64)
         self.watchlist = WatchList(self.store, self.searcher)
         self.crowded = False
         self.asked = threading.Event()

@@ -33,6 +33,7 @@ from cbir_daemon.indexing.line import Ingest, reading_order
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from cbir_daemon.indexing.schedule import WALK_SHARE, Due
+from cbir_daemon.matching import GREY64
 from cbir_daemon.records import REASONS, Facts, FileState, Heals, Unreadable
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Failed, Store
@@ -99,7 +100,7 @@ class House:
 
     def start(self) -> None:
         """Begin as after a restart."""
-        self.searcher = Searcher(self.store)
+        self.searcher = Searcher(self.store, GREY64)
         self.searcher.load()
         self.mailbox = Mailbox(self.clock)
         self.albums = Albums(self.store, self.searcher, ())

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL import Image as PillowImage
 
-from cbir_daemon import matching
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.duplicates import Looks, Pairing
 from cbir_daemon.duplicates.exposures import are_two_moments
 from cbir_daemon.duplicates.watchlist import WatchList
+from cbir_daemon.matching.grey64 import GREY64, Parallax
+from cbir_daemon.medium import SecondLook, Seen
 from cbir_daemon.records import Facts, FileState, Kind, LookedAt
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Gone, Indexed, Store
@@ -38,16 +39,16 @@ def pool() -> Iterator[DecodePool]:
 class Album:
     """An album on disk, indexed, with the pass for copies over it."""
 
-    def __init__(self, folder: Path, pool: DecodePool, *, look: bool = True) -> None:
+    def __init__(self, folder: Path, pool: DecodePool, second_look: SecondLook | None) -> None:
         self.folder = folder / "album"
         self.folder.mkdir()
         self.pool = pool
         self.store = Store(folder / "index.sqlite")
         self.store.open()
         self.store.albums.add(bytes(self.folder))
-        self.searcher = Searcher(self.store)
+        self.searcher = Searcher(self.store, GREY64)
         watchlist = WatchList(self.store, self.searcher)
-        looks = Looks(self.store, pool) if look else None
+        looks = None if second_look is None else Looks(self.store, pool, second_look)
         self.pairing = Pairing(self.store, self.searcher, watchlist, lambda *_: None, lambda: False, looks)
 
     def add(self, name: str, picture: pictures.Picture, *, quality: int = 92, taken: str = "") -> Path:
@@ -83,7 +84,7 @@ class Album:
 @pytest.fixture
 def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
     """Give an album without pictures."""
-    album = Album(tmp_path, pool)
+    album = Album(tmp_path, pool, Parallax())
     yield album
     album.store.close()
 
@@ -116,9 +117,9 @@ def test_a_later_version_of_the_look_looks_again(album: Album) -> None:
     album.add("whole.jpg", WHOLE)
     album.add("copy.jpg", pictures.brighter(WHOLE))
     album.pairs()
-    album.store.pairs.forget_looks(matching.LOOK_VERSION)
+    album.store.pairs.forget_looks(Parallax.version)
     assert album.store.pairs.listed()
-    album.store.pairs.forget_looks(matching.LOOK_VERSION + 1)
+    album.store.pairs.forget_looks(Parallax.version + 1)
     assert not album.store.pairs.listed()
     assert album.pairs() == [(1, 2)]
 
@@ -152,25 +153,38 @@ def test_two_moments(taken: str | None, other: str | None, are_two: bool) -> Non
     assert are_two_moments(other, taken) is are_two
 
 
-def test_copies_of_one_exposure_are_looked_at_once_each(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+class CountedLooks(Parallax):
+    """The second look, and how often it was taken."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def seen(
+        self,
+        query: NDArray[np.uint8],
+        stored: NDArray[np.uint8],
+        query_picture: NDArray[np.uint8],
+        stored_picture: NDArray[np.uint8],
+    ) -> Seen:
+        """Look and count."""
+        self.count += 1
+        return super().seen(query, stored, query_picture, stored_picture)
+
+
+def test_copies_of_one_exposure_are_looked_at_once_each(tmp_path: Path, pool: DecodePool) -> None:
     """Many copies of one photograph take as many looks as there are copies, not as there are pairs."""
-    looks: list[None] = []
-    compared = matching.compared
-
-    def counted(*pictures: NDArray[np.uint8], invert: bool) -> matching.Look:
-        looks.append(None)
-        return compared(pictures[0], pictures[1], pictures[2].astype(np.float32), invert=invert)
-
-    monkeypatch.setattr(matching, "compared", counted)
+    looks = CountedLooks()
+    album = Album(tmp_path, pool, looks)
     for number in range(8):
         album.add(f"{number}.jpg", pictures.brighter(WHOLE, 4.0 * number))
     assert len(album.pairs()) == 8 * 7 // 2
-    assert len(looks) < 8
+    assert 0 < looks.count < 8
+    album.store.close()
 
 
 def test_without_looks_the_vectors_decide(tmp_path: Path, pool: DecodePool) -> None:
     """They do not see a parallax of a pixel: `match.look = false` brings bursts back."""
-    album = Album(tmp_path, pool, look=False)
+    album = Album(tmp_path, pool, None)
     album.add("whole.jpg", WHOLE)
     album.add("shot.jpg", stepped_aside(WHOLE, 5.0))
     assert album.pairs() == [(1, 2)]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cbir_daemon import matching
+from cbir_daemon.matching import GREY64
 from cbir_daemon.matching.agreement import overlaps, polish
 from cbir_daemon.matching.views import STORED_WINDOWS, WHOLE, content_box, guess_of
 from cbir_daemon.records import Family, Outcome, Transform, Window
@@ -40,7 +41,7 @@ def album() -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def snapshot(album: NDArray[np.uint8]) -> Snapshot:
     """Return the forty as a frozen collection; ids start at 100."""
-    collection = Collection()
+    collection = Collection(GREY64)
     collection.add(range(100, 100 + COUNT), album)
     return collection.snapshot()
 

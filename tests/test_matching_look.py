@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from cbir_daemon import matching
-from cbir_daemon.matching import LOOK_SIDE_PX, Look, Seen
+from cbir_daemon.matching import LOOK_SIDE_PX, Look
+from cbir_daemon.medium import Seen
 from tests import pictures
 
 Picture = NDArray[np.uint8]

@@ -14,6 +14,7 @@ from cbir_daemon.duplicates import Pairing
 from cbir_daemon.duplicates import pairing as pairing_module
 from cbir_daemon.duplicates.pairing import _done, _reversed
 from cbir_daemon.duplicates.watchlist import WatchList
+from cbir_daemon.matching import GREY64
 from cbir_daemon.records import Facts, FileState, Transform
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Indexed, Store
@@ -40,7 +41,7 @@ def indexed(number: int, picture: pictures.Picture) -> Indexed:
 
 def test_contents_are_looked_up_only_once_they_can_be_found(store: Store) -> None:
     """Between their commit and the new view contents wait: looked up then, two copies miss each other."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     picture = pictures.photograph(1)
     applied = store.files.apply([indexed(1, picture), indexed(2, pictures.brighter(picture))])
@@ -55,7 +56,7 @@ def test_contents_are_looked_up_only_once_they_can_be_found(store: Store) -> Non
 @pytest.mark.parametrize("whole_first", [True, False])
 def test_pairs_know_how_much_both_show_and_what_was_done(store: Store, whole_first: bool) -> None:
     """Whichever came first: the whole shows all of its mirrored part, and the transform leads from first to second."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     whole = pictures.photograph(1)
     part = pictures.turned(pictures.cropped(whole, 0.2), 1)
@@ -80,7 +81,7 @@ def test_pairs_know_how_much_both_show_and_what_was_done(store: Store, whole_fir
 )
 def test_an_alert_says_what_was_done(store: Store, whole_first: bool, words: str) -> None:
     """To the file that was there, to get the new one."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     whole = pictures.photograph(1)
     part = pictures.turned(pictures.cropped(whole, 0.2), 1)
@@ -106,7 +107,7 @@ def test_a_transform_reversed_leads_back() -> None:
 
 def test_borders_are_no_picture(store: Store) -> None:
     """What is known of a content that has copies tells how much of it is picture; others are not asked."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
     picture = pictures.photograph(1)
     framed = pictures.bordered(picture, 0.1)
@@ -119,7 +120,7 @@ def test_borders_are_no_picture(store: Store) -> None:
 
 def test_a_picture_with_many_copies_finds_them_all(store: Store) -> None:
     """However many copies there are, verification goes on until it meets none; strangers cost one round."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     picture = pictures.photograph(1)
     copies = [indexed(number, pictures.noisy(picture, 4.0, seed=number)) for number in range(1, 61)]
     strangers = [indexed(number, pictures.photograph(number)) for number in range(100, 130)]
@@ -162,7 +163,7 @@ def album_of(seeds: range, first: int = 1) -> list[Indexed]:
 @pytest.mark.usefixtures("small_pass")
 def test_all_are_looked_up_again_when_many_come(store: Store) -> None:
     """From a fifth of all on; what came one by one in between is looked up once."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     looked_up(store, searcher, album_of(range(5)))
     looked_up(store, searcher, [indexed(100 + n, pictures.photograph(40 + n)) for n in range(4)])
     assert store.pairs.pass_bound() == 20
@@ -188,7 +189,7 @@ def test_a_pass_finds_what_single_look_ups_find(tmp_path: Path, monkeypatch: pyt
         with closing(Store(tmp_path / name)) as store:
             store.open()
             store.albums.add(b"/album")
-            found.append(looked_up(store, Searcher(store), album_of(range(8))))
+            found.append(looked_up(store, Searcher(store, GREY64), album_of(range(8))))
             assert store.pairs.pass_bound() == bound
             assert store.files.counts().unmatched == 0
         monkeypatch.setattr(pairing_module, "LEAST_PASS", 33)
@@ -201,7 +202,7 @@ def test_a_pass_finds_what_single_look_ups_find(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.usefixtures("small_pass")
 def test_what_comes_after_a_pass_is_looked_up_by_itself(store: Store) -> None:
     """The others are not looked up again, so a new content looks for all that it may be to them; and it comes first."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     parts = store.files.apply([indexed(n, pictures.cropped(pictures.photograph(n), 0.2)) for n in range(1, 21)])
     searcher.change(parts.added, parts.gone)
     pairing = Pairing(store, searcher, WatchList(store, searcher), lambda image, matches, works: None, lambda: False)
@@ -220,7 +221,7 @@ def test_what_comes_after_a_pass_is_looked_up_by_itself(store: Store) -> None:
 @pytest.mark.usefixtures("small_pass")
 def test_a_pass_goes_on_after_a_restart(store: Store) -> None:
     """What was committed is not looked up again, and the rest still among all."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     applied = store.files.apply(album_of(range(9)))
     searcher.change(applied.added, applied.gone)
     for left in (20, 4, 0):

@@ -14,6 +14,7 @@ from cbir_daemon import config
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.map import ArtifactRefusedError
 from cbir_daemon.map.projection import Projection
+from cbir_daemon.matching import GREY64
 from cbir_daemon.records import Candidate, Facts, FileState, FitReport
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import FitBegun, Indexed, Placed, Store
@@ -39,7 +40,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_a_replaced_map_that_cannot_be_loaded_takes_nothing_with_it(store: Store, tmp_path: Path) -> None:
     """Its artifact went with it: the new map stays in use, and the history tells the truth."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     searcher.load()
     projection = Projection(store, searcher, tmp_path / "models", ModelConfig())
     projection._set_aside(1, ArtifactRefusedError("manifest.json cannot be read"))
@@ -55,7 +56,7 @@ def test_a_replaced_map_has_nothing_left_to_place(store: Store) -> None:
 
 def test_the_map_in_use_is_set_aside_when_its_artifact_is_damaged(store: Store, tmp_path: Path) -> None:
     """At the start a map without its artifact is set aside: vectors answer until another is fitted."""
-    searcher = Searcher(store)
+    searcher = Searcher(store, GREY64)
     searcher.load()
     projection = Projection(store, searcher, tmp_path / "models", ModelConfig())
     projection.open()
@@ -69,7 +70,7 @@ def test_settings_reach_the_map_in_use_and_one_that_was_fitted_under_those_befor
     """Neither keeps the seconds after which its process leaves, or the threads, with which it was made."""
     plain = config.load(environ={"HOME": str(tmp_path)})
     changed = replace(plain, model=replace(plain.model, model_idle_s=7.0, threads=3))
-    projection = Projection(store, Searcher(store), tmp_path / "models", plain.model)
+    projection = Projection(store, Searcher(store, GREY64), tmp_path / "models", plain.model)
     run = store.runs.listed()[0]
     in_use, fitted = projection.projector("map-new", b""), projection.projector("map-new", b"")
     projection.adopt(run, in_use)

@@ -19,6 +19,7 @@ from cbir_daemon.map import ArtifactRefusedError, refit
 from cbir_daemon.map.projection import BACK_OFF_S, Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.map.refit_policy import FitDecision
+from cbir_daemon.matching import GREY64
 from cbir_daemon.records import Facts
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.search.searcher import Searcher
@@ -42,7 +43,7 @@ class Loft:
         self.album = store.albums.listed()[0].id
         self.models_dir = folder / "models"
         self.fits = fits
-        self.searcher = Searcher(store)
+        self.searcher = Searcher(store, GREY64)
         self.settings = settings
         self.quiet = True
         self.add(range(COUNT))

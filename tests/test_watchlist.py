@@ -14,6 +14,7 @@ from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Pairing
 from cbir_daemon.duplicates.watchlist import COMPARED, WatchList
+from cbir_daemon.matching import GREY64
 from cbir_daemon.records import EXTRACTOR, Facts, FileState
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Gone, Indexed, NewWork, Sighted, Store, Work
@@ -49,7 +50,7 @@ class Index:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.searcher = Searcher(store)
+        self.searcher = Searcher(store, GREY64)
         self.watchlist = WatchList(store, self.searcher)
         policy = Policy(AlertsConfig(), ())
         self.pairing = Pairing(store, self.searcher, self.watchlist, policy.alert_for, lambda: False)

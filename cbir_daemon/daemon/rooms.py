@@ -24,11 +24,16 @@ from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
+from cbir_daemon.matching import GREY64
+from cbir_daemon.medium import Medium
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving import handlers
 from cbir_daemon.store import Store
 from cbir_daemon.system import sdnotify
 from cbir_daemon.watching.mailbox import Mailbox
+
+MEDIUM: Medium = GREY64
+"""What the daemon indexes and how it compares; every other room has it from the searcher."""
 
 INDEX_FILE = "index.sqlite"
 CODES_FILE = "codes.rows"
@@ -107,7 +112,7 @@ def open_rooms(settings: Callable[[], Config], stopping: threading.Event, closin
     watchlist.load()
     ingest = Ingest(config, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, albums)
     policy = Policy(config.alerts, config.albums)
-    looks = Looks(store, pool) if config.match.look else None
+    looks = Looks(store, pool, MEDIUM.second_look) if config.match.look and MEDIUM.second_look else None
     handled = handlers.Rooms(
         settings=settings,
         store=store,
@@ -138,7 +143,7 @@ def _open_store(config: Config, closing: ExitStack) -> Store:
 
 def _open_search(config: Config, store: Store, closing: ExitStack) -> tuple[Searcher, Albums]:
     """Remember the albums, then load the codes: without an album there is nothing to load them for."""
-    searcher = Searcher(store, config.match.copy_threshold, config.state_dir / CODES_FILE)
+    searcher = Searcher(store, MEDIUM, config.match.copy_threshold, config.state_dir / CODES_FILE)
     closing.callback(searcher.close)
     albums = Albums(store, searcher, config.albums)
     albums.remember(config.albums)

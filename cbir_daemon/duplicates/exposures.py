@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
-from cbir_daemon.matching import Seen
+from cbir_daemon.medium import SecondLook, Seen
 from cbir_daemon.records import Facts, Kind, LookedAt, Transform
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.store import Content
@@ -33,23 +32,26 @@ TIME_ZONE_STEP = timedelta(minutes=15)
 Picture = NDArray[np.uint8]
 
 
-def seen_between(vector: bytes, picture: Picture, stored: bytes, stored_picture: Picture) -> Seen:
+def seen_between(
+    second_look: SecondLook, vector: bytes, picture: Picture, stored: bytes, stored_picture: Picture
+) -> Seen:
     """Return what comparing two pictures says, each with the 4096 numbers by which the two are aligned first.
 
     Parameters
     ----------
+    second_look : SecondLook
+        Compares them.
     vector : bytes
         4096 grey numbers.
     picture : (height, width) ndarray of uint8
-        Grey, upright; the longer side at most `LOOK_SIDE_PX`.
+        Grey, upright; the longer side at most `SecondLook.side_px`.
     stored : bytes
         4096 grey numbers.
     stored_picture : (height, width) ndarray of uint8
-        Grey, upright; the longer side at most `LOOK_SIDE_PX`.
+        Grey, upright; the longer side at most `SecondLook.side_px`.
     """
     query, other = as_vectors([vector, stored])
-    affine, invert = matching.affine_between(query, other)
-    return matching.compared(picture, stored_picture, affine, invert=invert).seen
+    return second_look.seen(query, other, picture, stored_picture)
 
 
 def shows_most(copy: Found) -> bool:
@@ -111,7 +113,7 @@ def are_two_moments(taken: str | None, other: str | None) -> bool:
     return (moments[0] - moments[1]) % TIME_ZONE_STEP != timedelta(0)
 
 
-def seen_as(copy: Found, seen: Seen | None) -> Found:
+def seen_as(copy: Found, seen: Seen | None, version: int) -> Found:
     """Return a found copy as what its files show.
 
     Parameters
@@ -119,9 +121,11 @@ def seen_as(copy: Found, seen: Seen | None) -> Found:
     copy : Found
     seen : Seen or None
         What a look says; None when there was none: the copy stays as it is.
+    version : int
+        Of the look.
     """
     if seen is None:
         return copy
     look = LookedAt.VECTORS if seen is Seen.UNCLEAR else LookedAt.FILES
     kind = Kind.SHOT if seen is Seen.SHOT else Kind.COPY
-    return replace(copy, kind=kind, look=look, look_version=matching.LOOK_VERSION)
+    return replace(copy, kind=kind, look=look, look_version=version)

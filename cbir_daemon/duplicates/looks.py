@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cbir_daemon import matching
 from cbir_daemon.decode import DecodePool, Grey
 from cbir_daemon.duplicates.exposures import Picture, are_two_frames, is_same_frame, seen_as, seen_between, shows_most
-from cbir_daemon.matching import LOOK_SIDE_PX, Seen
+from cbir_daemon.medium import Medium, SecondLook, Seen
 from cbir_daemon.records import Facts, Kind, LookedAt
 from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found
@@ -51,8 +50,14 @@ class Files:
         self._store = store
         self._pool = pool
 
-    def picture(self, content_id: int) -> Picture | None:
+    def picture(self, content_id: int, side_px: int) -> Picture | None:
         """Return the (height, width) picture of a content, from the first of its files that can be read.
+
+        Parameters
+        ----------
+        content_id : int
+        side_px : int
+            Longer side at most.
 
         Raises
         ------
@@ -62,7 +67,7 @@ class Files:
             When the pool is closed.
         """
         for image in self._store.files.images([content_id]):
-            grey = None if image.missing else self._pool.read_grey(Path(os.fsdecode(image.path)), LOOK_SIDE_PX)
+            grey = None if image.missing else self._pool.read_grey(Path(os.fsdecode(image.path)), side_px)
             # Asked after it was read: a file that was rewritten since it was indexed shows another content.
             if grey is not None and _has_state(image):
                 return as_picture(grey)
@@ -83,6 +88,8 @@ class QueryLooks:
         Knows the files, vectors and pairs of contents.
     pool : DecodePool
         Its workers read the files.
+    medium : Medium
+        Compares them, and knows the parts of the query.
     facts : Facts
         Of the query.
     read : callable
@@ -93,8 +100,11 @@ class QueryLooks:
     For one query.
     """
 
-    def __init__(self, store: Store, pool: DecodePool, facts: Facts, read: Callable[[int], Grey | None]) -> None:
+    def __init__(
+        self, store: Store, pool: DecodePool, medium: Medium, facts: Facts, read: Callable[[int], Grey | None]
+    ) -> None:
         self._store = store
+        self._medium = medium
         self._files = Files(store, pool)
         self._facts = facts
         self._read = read
@@ -110,6 +120,8 @@ class QueryLooks:
     def looked(self, copies: Sequence[Found]) -> list[Found]:
         """Return the copies, those whose files show another shot of the same scene as shots.
 
+        All stay copies where the medium has no second look.
+
         Parameters
         ----------
         copies : sequence of Found
@@ -122,6 +134,9 @@ class QueryLooks:
         UnavailableError
             When the pool is closed.
         """
+        second_look = self._medium.second_look
+        if second_look is None:
+            return list(copies)
         same = self._store.contents.by_digest(self._facts.digest)
         known = {} if same is None else self._pairs(same.id)
         stored = self._store.contents.vectors([copy.content_id for copy in copies])
@@ -135,7 +150,7 @@ class QueryLooks:
                 looked.append(copy)
             else:
                 count += 1
-                looked.append(found := self._told_apart(copy, stored[copy.content_id]))
+                looked.append(found := self._told_apart(second_look, copy, stored[copy.content_id]))
                 if found.kind is Kind.COPY and found.look is LookedAt.FILES and copy.part is None and shows_most(copy):
                     # The query is this exposure: what is known of its pairs holds for the query too.
                     known = self._pairs(copy.content_id) | known
@@ -146,27 +161,27 @@ class QueryLooks:
         pairs = self._store.pairs.listed(content_id)
         return {pair.content_id + pair.other_id - content_id: pair for pair in pairs if pair.look_version}
 
-    def _told_apart(self, copy: Found, vector: bytes) -> Found:
-        shown, picture = self._shown(copy), self._files.picture(copy.content_id)
+    def _told_apart(self, second_look: SecondLook, copy: Found, vector: bytes) -> Found:
+        side_px = second_look.side_px
+        shown, picture = self._shown(copy, side_px), self._files.picture(copy.content_id, side_px)
         if shown is None or picture is None:
             return copy
-        seen = seen_between(*shown, vector, picture)
+        seen = seen_between(second_look, *shown, vector, picture)
         if seen is Seen.COPY and copy.part is None and is_same_frame(copy, shown[1], picture):
             content = self._store.files.images([copy.content_id])[0].content
             if are_two_frames(self._facts, content):
                 seen = Seen.SHOT
-        return seen_as(copy, seen)
+        return seen_as(copy, seen, second_look.version)
 
-    def _shown(self, copy: Found) -> tuple[bytes, Picture] | None:
+    def _shown(self, copy: Found, side_px: int) -> tuple[bytes, Picture] | None:
         """Return the numbers and the picture of what of the query shows a copy."""
         if copy.part is None:
-            picture = self.picture(LOOK_SIDE_PX)
+            picture = self.picture(side_px)
             return None if picture is None or self._facts.vector is None else (self._facts.vector, picture)
-        picture = self.picture(PARTS_SIDE_PX)
-        if picture is None:
+        picture, parts = self.picture(PARTS_SIDE_PX), self._medium.picture_parts
+        if picture is None or parts is None:
             return None
-        vector = matching.part_vector(picture, copy.part).tobytes()
-        return vector, matching.within(matching.cut(picture, copy.part), LOOK_SIDE_PX)
+        return parts.part_vector(picture, copy.part).tobytes(), parts.part_picture(picture, copy.part, side_px)
 
 
 class Looks:
@@ -178,19 +193,27 @@ class Looks:
         Knows the files and vectors of contents.
     pool : DecodePool
         Its workers read the files.
+    second_look : SecondLook
+        Compares them.
 
     Notes
     -----
     For one thread.
     """
 
-    def __init__(self, store: Store, pool: DecodePool) -> None:
+    def __init__(self, store: Store, pool: DecodePool, second_look: SecondLook) -> None:
         self._store = store
+        self._second_look = second_look
         self._files = Files(store, pool)
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
         # Content id -> another one of the same exposure; and pairs of exposures that are shots of one scene.
         self._same: dict[int, int] = {}
         self._shots: set[frozenset[int]] = set()
+
+    @property
+    def version(self) -> int:
+        """How the files are compared; grows with every change of that."""
+        return self._second_look.version
 
     def looked(self, content_id: int, vector: bytes, found: Sequence[Found]) -> list[Found]:
         """Return the found copies of a content, those whose files show another shot of the same scene as shots.
@@ -225,7 +248,7 @@ class Looks:
     def sharpness(self, content_id: int) -> float | None:
         """Return the share of fine detail of a content that was looked at just now; None for another one."""
         picture = self._pictures.get(content_id)
-        return None if picture is None else matching.sharpness(picture)
+        return None if picture is None else self._second_look.sharpness(picture)
 
     def _told_apart(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> Found:
         # Copies of one exposure are copies of each other: a hundred of them take a hundred looks, not five thousand.
@@ -234,10 +257,10 @@ class Looks:
         # What only the camera's time tells is true of two files, and of no copy of theirs that has lost it.
         are_two_frames = self._are_two_frames(content_id, copy.content_id)
         if not are_two_frames and (own == other or exposures in self._shots):
-            return seen_as(copy, Seen.COPY if own == other else Seen.SHOT)
+            return seen_as(copy, Seen.COPY if own == other else Seen.SHOT, self.version)
         seen = self._seen(content_id, vector, copy, stored, are_two_frames=are_two_frames)
         if are_two_frames:
-            return seen_as(copy, seen)
+            return seen_as(copy, seen, self.version)
         if len(self._same) + len(self._shots) >= REMEMBERED_VERDICTS:
             self._same.clear()
             self._shots.clear()
@@ -245,7 +268,7 @@ class Looks:
             self._same[other] = own
         elif seen is Seen.SHOT:
             self._shots.add(exposures)
-        return seen_as(copy, seen)
+        return seen_as(copy, seen, self.version)
 
     def _exposure(self, content_id: int) -> int:
         """Return the content that stands for all that were seen to be one exposure."""
@@ -259,7 +282,7 @@ class Looks:
         picture, stored_picture = self._picture(content_id), self._picture(copy.content_id)
         if picture is None or stored_picture is None:
             return None
-        seen = seen_between(vector, picture, stored, stored_picture)
+        seen = seen_between(self._second_look, vector, picture, stored, stored_picture)
         if seen is Seen.COPY and are_two_frames and is_same_frame(copy, picture, stored_picture):
             return Seen.SHOT
         return seen
@@ -273,7 +296,7 @@ class Looks:
         """Return the (height, width) picture of a content, from the first of its files that can be read."""
         picture = self._pictures.pop(content_id, None)
         if picture is None:
-            picture = self._files.picture(content_id)
+            picture = self._files.picture(content_id, self._second_look.side_px)
         if picture is not None:
             self._pictures[content_id] = picture
             if len(self._pictures) > REMEMBERED_PICTURES:

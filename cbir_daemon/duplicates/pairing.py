@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from cbir_daemon import matching, wording
+from cbir_daemon import wording
 from cbir_daemon.duplicates.looks import Looks
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.records import Kind, LookedAt, Overlap, Transform
@@ -99,7 +99,7 @@ class Pairing:
         """Work through what is new until stopped."""
         _be_nice()
         if self._looks is not None:
-            self._store.pairs.forget_looks(matching.LOOK_VERSION)
+            self._store.pairs.forget_looks(self._looks.version)
         while not self._stopping.is_set():
             moment = self._store.moment
             if self._crowded() or not self.step():
@@ -207,7 +207,8 @@ class Pairing:
         # Plain bars are looked for in one image after the other: only those that have a copy pay for it.
         copies = [copy.content_id for copy in found if copy.kind is Kind.COPY]
         vectors = {content_id: vector, **self._store.contents.vectors(copies)} if copies else {}
-        return {shown_id: matching.picture_share(as_vectors([row])[0]) for shown_id, row in vectors.items()}
+        share = self._searcher.medium.filled_share
+        return {shown_id: share(as_vectors([row])[0]) for shown_id, row in vectors.items()}
 
     def _alert(self) -> bool:
         """Decide on the next new files; False when there were none."""

@@ -8,13 +8,13 @@ A work is looked for in every content once, when that content is new; and a new 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
+from cbir_daemon.medium import Medium
 from cbir_daemon.records import Kind
 from cbir_daemon.search import Collection, Snapshot
 from cbir_daemon.search.search import as_vectors
@@ -61,11 +61,15 @@ class WatchList:
         self._searcher = searcher
         self._copy_threshold = copy_threshold
         self._changes = threading.Lock()
-        self._works = _listed(())
+        self._works = _listed((), searcher.medium)
+
+    @property
+    def _medium(self) -> Medium:
+        return self._searcher.medium
 
     def load(self) -> None:
         """Read the list from the store."""
-        self._works = _listed(self._store.works.vectors())
+        self._works = _listed(self._store.works.vectors(), self._medium)
 
     def add(self, work: NewWork, now: float) -> tuple[Work, list[Sighting]] | None:
         """Put a work on the list, and look for it in all contents; None when its bytes are on it already.
@@ -108,12 +112,12 @@ class WatchList:
             Sighting(works.ids[row], digest, Kind.COPY, score) for row, score in copies.items() if row not in exact
         ]
 
-    def _parts(self, works: _Works, vector: bytes) -> dict[int, float]:
+    def _parts(self, works: _Works, vector: bytes) -> Mapping[int, float]:
         """Return the score of each work that a part of a content shows."""
         if not works.ids:
             return {}
         query = as_vectors([vector])[0]
-        return matching.contained(query, works.vectors, works.codes, threshold=self._copy_threshold)
+        return self._medium.contained(query, works.vectors, works.codes, threshold=self._copy_threshold)
 
     def _candidates(self, works: _Works, vector: bytes) -> list[int]:
         if len(works.ids) <= COMPARED:
@@ -139,11 +143,11 @@ class WatchList:
     def _in_parts(self, vector: bytes, known: set[int]) -> dict[int, float]:
         """Return content id -> score of contents of which a part shows a new work."""
         query = as_vectors([vector])
-        codes = matching.whole_codes(query)
+        codes = self._medium.whole_codes(query)
         likeliest = self._searcher.snapshot.collection.copy_candidates(query[0], SEARCHED_PARTS)
         stored = self._store.contents.vectors([content_id for content_id, _ in likeliest if content_id not in known])
         scores = {
-            content_id: matching.contained(as_vectors([row])[0], query, codes, threshold=self._copy_threshold)
+            content_id: self._medium.contained(as_vectors([row])[0], query, codes, threshold=self._copy_threshold)
             for content_id, row in stored.items()
         }
         return {content_id: found[0] for content_id, found in scores.items() if found}
@@ -153,12 +157,12 @@ class WatchList:
         if not len(works):
             return []
         content = as_vectors([vector])
-        judged = matching.judge(content[0], works, threshold=self._copy_threshold)
+        judged = self._medium.judge(content[0], works, threshold=self._copy_threshold)
         return [judgement.score if judgement.is_copy else None for judgement in judged]
 
 
-def _listed(rows: Sequence[tuple[int, bytes, bytes]]) -> _Works:
+def _listed(rows: Sequence[tuple[int, bytes, bytes]], medium: Medium) -> _Works:
     ids, digests, vectors = zip(*rows, strict=True) if rows else ((), (), ())
-    stored, coded = as_vectors(vectors), Collection()
+    stored, coded = as_vectors(vectors), Collection(medium)
     coded.add(ids, stored)
-    return _Works(ids, digests, stored, matching.whole_codes(stored), coded.snapshot())
+    return _Works(ids, digests, stored, medium.whole_codes(stored), coded.snapshot())

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
 from cbir_daemon.config import Config, ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_artifact
@@ -82,7 +81,7 @@ class Projection:
         if run is None or run.artifact is None or run.sha256 is None:
             return
         try:
-            check_artifact(self._models_dir, run.artifact, run.sha256, code_version=matching.CODE_VERSION)
+            check_artifact(self._models_dir, run.artifact, run.sha256, code_version=self._searcher.medium.code_version)
         except ArtifactRefusedError as error:
             self._set_aside(run.id, error)
         else:
@@ -104,7 +103,7 @@ class Projection:
             sha256,
             idle_s=self._settings.model_idle_s,
             threads=self._settings.threads,
-            code_version=matching.CODE_VERSION,
+            code_version=self._searcher.medium.code_version,
         )
 
     def adopt(self, run: ModelRun, projector: Projector | None = None) -> None:
@@ -165,7 +164,7 @@ class Projection:
         current = self._current
         if current is None or current[0] != run_id:
             return None
-        codes = matching.codes(as_vectors([vector]))
+        codes = self._searcher.medium.codes(as_vectors([vector]))
         try:
             return np.asarray(current[1].project(codes, QUERY_TIMEOUT_S)[0], dtype=np.float32)
         except ArtifactRefusedError as error:
@@ -232,7 +231,7 @@ class Projection:
             return False
         heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
         try:
-            codes = matching.codes(as_vectors([row for _, row in contents]))
+            codes = self._searcher.medium.codes(as_vectors([row for _, row in contents]))
             placement = projector.place(codes, BATCH_TIMEOUT_S, measured=True)
         except ArtifactRefusedError as error:
             self._set_aside(run_id, error)

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
 from cbir_daemon.config import Config, ModelConfig
 from cbir_daemon.errors import BadRequestError, CbirError, ChildError, ModelError, StorageError, TimedOutError
 from cbir_daemon.map import (
@@ -218,7 +217,7 @@ class Refit:
 
     def _replace_map(self, decision: FitDecision) -> None:
         ids, codes = self._codes()
-        begun = FitBegun(decision.reason, matching.CODE_VERSION, len(ids), decision.kind, decision.numbers)
+        begun = FitBegun(decision.reason, self._searcher.medium.code_version, len(ids), decision.kind, decision.numbers)
         run_id = self._store.runs.start(begun, time.time())
         self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
         numbers = _logged(decision.numbers)
@@ -262,7 +261,7 @@ class Refit:
             n_components=self.settings.n_components,
             seed=self.settings.seed,
             threads=self.settings.threads,
-            code_version=matching.CODE_VERSION,
+            code_version=self._searcher.medium.code_version,
             max_fit_images=self.settings.max_fit_images,
             min_dist=self.settings.min_dist,
         )
@@ -405,11 +404,12 @@ class Refit:
 
     def _codes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         ids: list[int] = []
-        parts = [np.empty((0, matching.CODE_SIZE), dtype=np.float32)]
+        medium = self._searcher.medium
+        parts = [np.empty((0, medium.code_size), dtype=np.float32)]
         for piece_ids, vectors in self._pieces():
             heartbeat.beat()
             ids += piece_ids
-            parts.append(matching.codes(as_vectors(vectors)))
+            parts.append(medium.codes(as_vectors(vectors)))
         return np.array(ids, dtype=np.int64), np.concatenate(parts)
 
     def _pieces(self) -> Iterator[tuple[list[int], list[bytes]]]:

@@ -7,19 +7,17 @@ from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import (
     COPY_FLOOR,
     WINDOWS,
-    CoarseViews,
-    Codes,
     best_scores,
     coarse_views,
     packed_codes,
     probe_vectors,
 )
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness, structure
-from cbir_daemon.matching.joining import JoinViews, best_guesses, join_views
-from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, Look, Seen, compared, sharpness
+from cbir_daemon.matching.grey64 import GREY64
+from cbir_daemon.matching.joining import best_guesses, join_views
+from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, Look, compared, sharpness
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import cut, part_vector, rectangles, within
-from cbir_daemon.matching.registration import Guesses
 from cbir_daemon.matching.verdict import COPY_THRESHOLD, affine_between, judge
 from cbir_daemon.matching.views import TERMS
 
@@ -28,16 +26,12 @@ __all__ = [
     "CODE_VERSION",
     "COPY_FLOOR",
     "COPY_THRESHOLD",
+    "GREY64",
     "LOOK_SIDE_PX",
     "LOOK_VERSION",
     "TERMS",
     "WINDOWS",
-    "CoarseViews",
-    "Codes",
-    "Guesses",
-    "JoinViews",
     "Look",
-    "Seen",
     "affine_between",
     "best_guesses",
     "best_scores",

@@ -10,45 +10,14 @@ angles, and not as the picture around each of its parts, which is most of what a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching.coarse import SCALE, CoarseViews, Codes
+from cbir_daemon.matching.coarse import SCALE
 from cbir_daemon.matching.geometry import Floats, compose
-from cbir_daemon.matching.registration import Guesses
-from cbir_daemon.matching.views import STORED_WINDOWS, TERMS, Windows, content_box, joined_views
+from cbir_daemon.matching.views import STORED_WINDOWS, TERMS, content_box, joined_views
+from cbir_daemon.medium import Codes, Guesses, JoinViews
 from cbir_daemon.records import VECTOR_SIDE_PX
-
-
-@dataclass(frozen=True, slots=True)
-class JoinViews:
-    """What an image is compared by.
-
-    Parameters
-    ----------
-    crops : (a, TERMS) ndarray of float32
-        Compared with every window of another image; its first `wholes` may be negatives.
-    frames : (b, TERMS) ndarray of float32
-        Compared with the whole of another image.
-    affines : (a + b, 2, 3) ndarray of float32
-        From the image to each view's own coordinates.
-    wholes : int
-    box : Windows
-        The image's content box.
-    """
-
-    crops: Floats
-    frames: Floats
-    affines: Floats
-    wholes: int
-    box: Windows
-
-    @property
-    def coarse(self) -> CoarseViews:
-        """The views as `best_scores` takes them; frames are compared with the middle windows too."""
-        return CoarseViews(self.crops, self.frames, self.frames)
 
 
 def join_views(vector: NDArray[np.uint8]) -> JoinViews:
@@ -64,7 +33,7 @@ def join_views(vector: NDArray[np.uint8]) -> JoinViews:
     crops = np.concatenate([wholes.codes, trims.codes])
     affines = np.concatenate([wholes.affines, trims.affines, frames.affines])
     scaled, framed = (np.asarray(codes / SCALE, dtype=np.float32) for codes in (crops, frames.codes))
-    return JoinViews(scaled, framed, affines, len(wholes.codes), box)
+    return JoinViews(scaled, framed, affines, len(wholes.codes))
 
 
 def best_guesses(codes: Codes, views: JoinViews) -> tuple[Floats, Guesses]:

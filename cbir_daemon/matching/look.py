@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.matching.align import blurs
 from cbir_daemon.matching.geometry import Floats, inverse, resized
+from cbir_daemon.medium import Seen
 
 LOOK_SIDE_PX = 384
 """Longer side, at most, of the pictures that are compared.  At 348 pixels none of 125 bursts passed as copies, at 256
@@ -65,14 +65,6 @@ _GAUSSIANS = 16
 
 # Longest change of any coefficient of a homography in one step.
 _LONGEST_STEP = 0.1
-
-
-class Seen(StrEnum):
-    """What a look at two pictures says."""
-
-    COPY = "copy"
-    SHOT = "shot"
-    UNCLEAR = "unclear"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cbir_daemon.matching.align import EDGE_PX, Template, equalize, refine
 from cbir_daemon.matching.geometry import Floats, compose, inverse, sample
 from cbir_daemon.matching.views import STORED_WINDOWS, TERMS, Windows, query_views, window_codes
+from cbir_daemon.medium import Guesses
 from cbir_daemon.records import VECTOR_SIDE_PX
 
 # Guesses refined for each candidate.  Three or four find 1 % more of the crops to less than half and nothing else.
@@ -62,20 +63,6 @@ class Registered:
     windows: _Rows
     correlations: Floats
     near: _Rows
-
-
-@dataclass(frozen=True, slots=True)
-class Guesses:
-    """Promising pairs of views of each of m images, g each: rows of their tables, signs, affines."""
-
-    views: _Rows
-    windows: _Rows
-    signs: Floats
-    affines: Floats
-
-    def some(self, rows: _Rows) -> Guesses:
-        """Return the guesses of some images, when there is one each."""
-        return Guesses(self.views[rows], self.windows[rows], self.signs[rows], self.affines[rows])
 
 
 def register(image: Floats, others: Floats, box: Windows, given: Guesses | None = None) -> Registered:

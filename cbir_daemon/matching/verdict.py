@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from cbir_daemon.matching.agreement import Overlaps, overlaps, polish
 from cbir_daemon.matching.codes import is_plain
 from cbir_daemon.matching.geometry import Floats, inside, inverse, overlaps_of, transform_of
-from cbir_daemon.matching.registration import Guesses, Registered, register, without_edge
+from cbir_daemon.matching.registration import Registered, register, without_edge
 from cbir_daemon.matching.tone import around, tone_of
 from cbir_daemon.matching.views import Windows, content_box, guess_of
+from cbir_daemon.medium import Guesses
 from cbir_daemon.records import VECTOR_SIDE_PX, Explanation, Judgement, Outcome, Overlap
 
 COPY_THRESHOLD = 0.91
@@ -60,7 +61,7 @@ def judge(
     stored: NDArray[np.uint8],
     *,
     threshold: float | None = None,
-    given: Guesses | None = None,
+    guesses: Guesses | None = None,
 ) -> list[Judgement]:
     """Return what comparing a query with each of some stored vectors says.
 
@@ -70,9 +71,8 @@ def judge(
     stored : (m, 4096) ndarray of uint8
     threshold : float, optional
         Score from which a match is a copy; `COPY_THRESHOLD` when not given.
-    given : Guesses, optional
-        One for each stored vector (`joining`): less is tried, more given up, and neither guess nor tone are
-        told.
+    guesses : Guesses, optional
+        One for each stored vector (`joining`): less is tried, more is given up, and neither guess nor tone is returned.
 
     Returns
     -------
@@ -85,12 +85,12 @@ def judge(
     if not len(others):
         return []
     box = content_box(image)
-    aligned = align(image, others, box, given)
+    aligned = align(image, others, box, guesses)
     # All at once: one at a time they would cost as much as aligning.
     shares = overlaps_of(aligned.lies.affines)
     plain = is_plain(query)
     judged = [_judgement(aligned, row, share, box, least, plain=plain) for row, share in enumerate(shares)]
-    if given is not None:
+    if guesses is not None:
         return judged
     return [
         _with_tone(judgement, image, other, matrix)

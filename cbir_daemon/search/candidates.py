@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching import CoarseViews, JoinViews
+from cbir_daemon.medium import CoarseViews, JoinViews
 from cbir_daemon.search.code_table import FrozenRows, Rows
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Proposals:
         if self._path is None or not self._path.exists() or not self._can_list():
             return
         try:
-            lists = _library().load(self._path, self._rows.generation)
+            lists = _library().load(self._path, self._rows.generation, self._rows.medium.terms)
         except (OSError, RuntimeError) as error:
             logger.warning("lists are made anew path=%s reason=%s", self._path, error)
             return

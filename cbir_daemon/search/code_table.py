@@ -22,15 +22,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching import TERMS, WINDOWS, Codes, packed_codes, probe_vectors
-from cbir_daemon.records import EXTRACTOR
+from cbir_daemon.medium import Codes, Medium
 
 logger = logging.getLogger(__name__)
 
-RECORD = np.dtype([("id", "<i8"), ("checksum", "<u4"), ("unused", "<u4"), ("codes", "i1", (WINDOWS, TERMS))])
-"""One row: 16 bytes and its codes."""
-
 CODES_AT = 16
+"""Where in a row its codes begin."""
 
 EXTENT_ROWS = 16_384
 """Rows that are mapped at once: extents never move, so frozen rows share them.  A multiple of every page size."""
@@ -54,6 +51,12 @@ _READ_ROWS = 4096
 Ids = NDArray[np.int64]
 
 
+def record_of(medium: Medium) -> np.dtype[np.void]:
+    """Return the type of a row: id, checksum and, from `CODES_AT` on, the codes of a medium."""
+    codes = (medium.windows, medium.terms)
+    return np.dtype([("id", "<i8"), ("checksum", "<u4"), ("unused", "<u4"), ("codes", "i1", codes)])
+
+
 @dataclass(frozen=True, slots=True)
 class FrozenRows:
     """What the rows were at one moment; any thread may read them.
@@ -63,10 +66,13 @@ class FrozenRows:
     ids : (n,) ndarray of int64
         Content id of each row; what it is for a dead row means nothing.
     alive : (n,) ndarray of bool
+    shape : (int, int)
+        Windows and terms of the codes of a row.
     """
 
     ids: Ids
     alive: NDArray[np.bool_]
+    shape: tuple[int, int]
     _extents: tuple[NDArray[np.void], ...]
     _maps: tuple[mmap.mmap, ...]
 
@@ -89,9 +95,9 @@ class FrozenRows:
 
         Returns
         -------
-        (k, WINDOWS, TERMS) ndarray of int8
+        (k, windows, terms) ndarray of int8
         """
-        taken = np.empty((len(rows), WINDOWS, TERMS), dtype=np.int8)
+        taken = np.empty((len(rows), *self.shape), dtype=np.int8)
         numbers, offsets = np.divmod(rows, EXTENT_ROWS)
         for number in np.unique(numbers):
             here = numbers == number
@@ -109,6 +115,8 @@ class Rows:
 
     Parameters
     ----------
+    medium : Medium
+        Says how long a row is, and whose codes a file may have.
     path : Path or None
         The file; None keeps all in memory.
     descriptor : int or None
@@ -127,11 +135,15 @@ class Rows:
     replaces `alive` whole.
     """
 
-    def __init__(self, path: Path | None = None, descriptor: int | None = None, generation: bytes = b"") -> None:
+    def __init__(
+        self, medium: Medium, path: Path | None = None, descriptor: int | None = None, generation: bytes = b""
+    ) -> None:
+        self.medium = medium
         self.path = path
         self.generation = generation
         self.count = 0
         self._descriptor = descriptor
+        self._record = record_of(medium)
         self._seed = zlib.crc32(generation)
         self._ids = np.empty(0, dtype=np.int64)
         self._alive = np.empty(0, dtype=np.bool_)
@@ -140,36 +152,44 @@ class Rows:
         self._maps: list[mmap.mmap] = []
 
     @classmethod
-    def open(cls, path: Path | None) -> Rows:
-        """Return the rows of a file; without rows when it is not there, or of no use."""
+    def open(cls, path: Path | None, medium: Medium) -> Rows:
+        """Return the rows of a file; without rows when it is not there, or of no use.
+
+        Parameters
+        ----------
+        path : Path or None
+            None keeps all in memory.
+        medium : Medium
+        """
         if path is None:
-            return cls()
+            return cls(medium)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return cls.make(path)
+            return cls.make(path, medium)
         except OSError as error:
             logger.warning("codes are made anew path=%s reason=%s", path, error.strerror)
-            return cls.make(path)
-        generation = _generation_of(os.pread(descriptor, HEADER_BYTES, 0))
+            return cls.make(path, medium)
+        generation = _generation_of(os.pread(descriptor, HEADER_BYTES, 0), medium)
         if generation is None:
             os.close(descriptor)
             logger.info("codes are made anew path=%s reason=of-another-version-or-damaged", path)
-            return cls.make(path)
-        rows = cls(path, descriptor, generation)
+            return cls.make(path, medium)
+        rows = cls(medium, path, descriptor, generation)
         damaged = rows._read()
         if damaged:
             logger.warning("damaged codes are made anew path=%s rows=%d of=%d", path, damaged, rows.count)
         return rows
 
     @classmethod
-    def open_read_only(cls, path: Path) -> FrozenRows | None:
+    def open_read_only(cls, path: Path, medium: Medium) -> FrozenRows | None:
         """Return what the rows of a file are now, for a process that is not their writer.
 
         Parameters
         ----------
         path : Path
             May be held, and changed, by a writer in another process.
+        medium : Medium
 
         Returns
         -------
@@ -193,28 +213,35 @@ class Rows:
         except FileNotFoundError:
             return None
         try:
-            generation = _generation_of(os.pread(descriptor, HEADER_BYTES, 0))
+            generation = _generation_of(os.pread(descriptor, HEADER_BYTES, 0), medium)
             if generation is None:
                 return None
-            rows = cls(path, descriptor, generation)
+            rows = cls(medium, path, descriptor, generation)
             # A row outside of a whole extent could not be mapped: a writer adds extents before it writes rows.
-            rows._read(_room(descriptor) // EXTENT_ROWS * EXTENT_ROWS)
+            rows._read(rows._room(descriptor) // EXTENT_ROWS * EXTENT_ROWS)
         finally:
             os.close(descriptor)
         rows._alive &= _is_last(rows._ids, rows._alive)
         return rows.frozen()
 
     @classmethod
-    def make(cls, path: Path | None) -> Rows:
-        """Return no rows, in a new file that takes the old one's place; in memory alone when the disk refuses."""
+    def make(cls, path: Path | None, medium: Medium) -> Rows:
+        """Return no rows, in a new file that takes the old one's place; in memory alone when the disk refuses.
+
+        Parameters
+        ----------
+        path : Path or None
+            None keeps all in memory.
+        medium : Medium
+        """
         if path is None:
-            return cls()
+            return cls(medium)
         generation = os.urandom(16)
         new = path.with_name(path.name + ".new")
         try:
             descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                _write_all(descriptor, _header(generation), 0)
+                _write_all(descriptor, _header(generation, medium), 0)
                 # Frozen rows may still be mapped to the old file, which lives on until they are gone.
                 new.replace(path)
             except OSError:
@@ -222,8 +249,8 @@ class Rows:
                 raise
         except OSError as error:
             _log_detached(path, error)
-            return cls()
-        return cls(path, descriptor, generation)
+            return cls(medium)
+        return cls(medium, path, descriptor, generation)
 
     def close(self) -> None:
         """Let the file go; frozen rows stay readable."""
@@ -247,7 +274,7 @@ class Rows:
         count = self.count
         ids, alive = self._ids[:count], self._alive[:count]
         ids.flags.writeable = alive.flags.writeable = False
-        return FrozenRows(ids, alive, tuple(self._extents), tuple(self._maps))
+        return FrozenRows(ids, alive, self._record["codes"].shape, tuple(self._extents), tuple(self._maps))
 
     def find(self, content_ids: Ids) -> NDArray[np.int64]:
         """Return the living rows of contents, ascending; contents without a row are passed over.
@@ -268,17 +295,17 @@ class Rows:
         ----------
         content_ids : (n,) ndarray of int64
             Each once, none negative.  A caller that replaces a content marks its old row dead, with `kill`.
-        codes : (n, WINDOWS, TERMS) ndarray of int8
-            From `matching.packed_codes`.
+        codes : (n, windows, terms) ndarray of int8
+            From `Medium.packed_codes`.
         """
-        records = np.zeros(len(content_ids), dtype=RECORD)
+        records = np.zeros(len(content_ids), dtype=self._record)
         records["id"], records["codes"] = content_ids, codes
         records["checksum"] = _checksums(records, self._seed)
         end = self.count + len(records)
         self._reserve(end)
         if self._descriptor is not None:
             try:
-                _write_all(self._descriptor, records.tobytes(), _offset(self.count))
+                _write_all(self._descriptor, records.tobytes(), self._offset(self.count))
             except OSError as error:
                 self._detach(error)
         if self._descriptor is None:
@@ -303,7 +330,7 @@ class Rows:
             return
         try:
             for row in rows.tolist():
-                _write_all(self._descriptor, struct.pack("<qI", DEAD, 0), _offset(row))
+                _write_all(self._descriptor, struct.pack("<qI", DEAD, 0), self._offset(row))
         except OSError as error:
             self._detach(error)
 
@@ -326,16 +353,16 @@ class Rows:
                 except OSError as error:
                     self._detach(error)
                 continue
-            self._extents.append(np.zeros(EXTENT_ROWS, dtype=RECORD))
+            self._extents.append(np.zeros(EXTENT_ROWS, dtype=self._record))
 
     def _map_next(self, descriptor: int) -> None:
         """Map one more extent of the file, which grows by a hole."""
-        first, end = _offset(len(self._extents) * EXTENT_ROWS), _offset((len(self._extents) + 1) * EXTENT_ROWS)
+        first, end = (self._offset(number * EXTENT_ROWS) for number in (len(self._extents), len(self._extents) + 1))
         if os.fstat(descriptor).st_size < end:
             os.ftruncate(descriptor, end)
         mapped = mmap.mmap(descriptor, end - first, mmap.MAP_SHARED, mmap.PROT_READ, offset=first)
         self._maps.append(mapped)
-        self._extents.append(np.frombuffer(mapped, dtype=RECORD))
+        self._extents.append(np.frombuffer(mapped, dtype=self._record))
 
     def _keep(self, records: NDArray[np.void]) -> None:
         """Write rows into extents that lie in memory."""
@@ -358,7 +385,7 @@ class Rows:
     def _read(self, most: int | None = None) -> int:
         """Take up the rows of the file, `most` at most, and return how many of them are damaged."""
         assert self._descriptor is not None
-        heads, whole = self._heads(self._descriptor, _room(self._descriptor) if most is None else most)
+        heads, whole = self._heads(self._descriptor, self._room(self._descriptor) if most is None else most)
         written = np.flatnonzero((heads["id"] != 0) | (heads["checksum"] != 0))
         count = int(written[-1]) + 1 if len(written) else 0
         self._reserve(count)
@@ -372,18 +399,20 @@ class Rows:
         heads, whole = np.zeros(room, dtype=[("id", "<i8"), ("checksum", "<u4")]), np.zeros(room, dtype=np.bool_)
         for start in range(0, room, _READ_ROWS):
             # Read, not mapped: what is only checked need not stay in this process's memory.
-            data = os.pread(descriptor, min(_READ_ROWS, room - start) * RECORD.itemsize, _offset(start))
-            records = np.frombuffer(data, dtype=RECORD, count=len(data) // RECORD.itemsize)
+            data = os.pread(descriptor, min(_READ_ROWS, room - start) * self._record.itemsize, self._offset(start))
+            records = np.frombuffer(data, dtype=self._record, count=len(data) // self._record.itemsize)
             end = start + len(records)
             heads["id"][start:end], heads["checksum"][start:end] = records["id"], records["checksum"]
             if records["checksum"].any():
                 whole[start:end] = _checksums(records, self._seed) == records["checksum"]
         return heads, whole
 
+    def _room(self, descriptor: int) -> int:
+        """Return for how many rows a file has room."""
+        return max(0, (os.fstat(descriptor).st_size - HEADER_BYTES) // self._record.itemsize)
 
-def _room(descriptor: int) -> int:
-    """Return for how many rows a file has room."""
-    return max(0, (os.fstat(descriptor).st_size - HEADER_BYTES) // RECORD.itemsize)
+    def _offset(self, row: int) -> int:
+        return HEADER_BYTES + row * self._record.itemsize
 
 
 def _is_last(ids: Ids, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -395,13 +424,9 @@ def _is_last(ids: Ids, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return last
 
 
-def _offset(row: int) -> int:
-    return HEADER_BYTES + row * RECORD.itemsize
-
-
 def _checksums(records: NDArray[np.void], seed: int) -> NDArray[np.uint32]:
     """Return the CRC-32 of each row's id and codes, begun with `seed`: rows of another generation do not fit."""
-    data, size = records.tobytes(), RECORD.itemsize
+    data, size = records.tobytes(), records.dtype.itemsize
     crc = zlib.crc32
     sums = [
         crc(data[start + CODES_AT : start + size], crc(data[start : start + 8], seed))
@@ -410,25 +435,25 @@ def _checksums(records: NDArray[np.void], seed: int) -> NDArray[np.uint32]:
     return np.array(sums, dtype=np.uint32)
 
 
-def _header(generation: bytes) -> bytes:
-    """Return what a file of these codes begins with."""
-    extractor = EXTRACTOR.encode().ljust(32, b"\0")
-    fixed = _HEADER.pack(MAGIC, LAYOUT, RECORD.itemsize, WINDOWS, TERMS, generation, extractor)
-    data = fixed + packed_codes(probe_vectors()).tobytes()
+def _header(generation: bytes, medium: Medium) -> bytes:
+    """Return what a file of a medium's codes begins with."""
+    extractor, size = medium.extractor.encode().ljust(32, b"\0"), record_of(medium).itemsize
+    fixed = _HEADER.pack(MAGIC, LAYOUT, size, medium.windows, medium.terms, generation, extractor)
+    data = fixed + medium.packed_codes(medium.probe_vectors()).tobytes()
     return data + struct.pack("<I", zlib.crc32(data))
 
 
-def _generation_of(header: bytes) -> bytes | None:
-    """Return the generation of a file with this header; None when its codes are not those made today."""
+def _generation_of(header: bytes, medium: Medium) -> bytes | None:
+    """Return the generation of a file with this header; None when the medium makes other codes today."""
     generation = header[_HEADER.size - 48 : _HEADER.size - 32]
-    expected = _header(generation)
+    expected = _header(generation, medium)
     found = header[: len(expected)]
     if len(found) < len(expected) or struct.unpack("<I", found[-4:]) != (zlib.crc32(found[:-4]),):
         return None
     if found[: _HEADER.size] != expected[: _HEADER.size]:
         return None
     probes = [np.frombuffer(data[_HEADER.size : -4], dtype=np.int8).astype(np.int16) for data in (found, expected)]
-    return generation if int(np.abs(probes[0] - probes[1]).max()) <= _PROBE_STEPS else None
+    return generation if int(np.abs(probes[0] - probes[1]).max(initial=0)) <= _PROBE_STEPS else None
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:

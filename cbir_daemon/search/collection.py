@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
+from cbir_daemon.medium import CoarseViews, Guesses, JoinViews, Medium
 from cbir_daemon.search.candidates import LISTED_ABOVE, CandidateSource, Proposals
 from cbir_daemon.search.code_table import FrozenRows, Ids, Rows
 
@@ -38,6 +38,7 @@ Floats = NDArray[np.float32]
 class Snapshot:
     """What a collection held at one moment; any thread may search it."""
 
+    medium: Medium
     _rows: FrozenRows
     _candidates: CandidateSource
 
@@ -67,12 +68,12 @@ class Snapshot:
         """
         if limit <= 0:
             return []
-        views = matching.coarse_views(query)
+        views = self.medium.coarse_views(query)
         rows = self._candidates.rows(views, limit, self._rows)
         if rows is None:
             ids, scores = self.ids, self._all_scores(views)
         else:
-            ids, scores = self._rows.ids[rows], matching.best_scores(self._rows.take(rows), views)
+            ids, scores = self._rows.ids[rows], self.medium.best_scores(self._rows.take(rows), views)
             self._rows.release()
         return _best(ids, scores, limit, floor)
 
@@ -88,11 +89,11 @@ class Snapshot:
         Returns
         -------
         list of (content id, coarse score)
-            Of `matching.COPY_FLOOR` and more, best first; equal scores in order of id.
+            Of `Medium.copy_floor` and more, best first; equal scores in order of id.
         """
-        return self.candidates(query, limit, floor=matching.COPY_FLOOR)
+        return self.candidates(query, limit, floor=self.medium.copy_floor)
 
-    def joint_candidates(self, queries: NDArray[np.uint8], limit: int) -> list[tuple[Ids, matching.Guesses]]:
+    def joint_candidates(self, queries: NDArray[np.uint8], limit: int) -> list[tuple[Ids, Guesses]]:
         """Return, for each of several contents that are looked up among each other, those that may be its copies.
 
         Parameters
@@ -107,7 +108,7 @@ class Snapshot:
         list of (ids, Guesses)
             Best first, with the affine from which an alignment starts.
         """
-        views = [matching.join_views(query) for query in queries]
+        views = [self.medium.join_views(query) for query in queries]
         proposed = self._candidates.joined_rows(views, self._rows)
         if proposed is None:
             proposed = [self._likeliest(asked.coarse) for asked in views]
@@ -115,20 +116,20 @@ class Snapshot:
         self._rows.release()
         return found
 
-    def _likeliest(self, views: matching.CoarseViews) -> Ids:
+    def _likeliest(self, views: CoarseViews) -> Ids:
         """Return the living rows that score highest when all are compared."""
-        blocks = [matching.best_scores(block, views) for block in self._rows.blocks()]
+        blocks = [self.medium.best_scores(block, views) for block in self._rows.blocks()]
         scores = np.concatenate([np.zeros(0, dtype=np.float32), *blocks])
         scores[~self._rows.alive] = -1
         kept = np.argpartition(-scores, JOINT_ROWS)[:JOINT_ROWS] if len(scores) > JOINT_ROWS else np.arange(len(scores))
-        return kept[scores[kept] >= matching.COPY_FLOOR]
+        return kept[scores[kept] >= self.medium.copy_floor]
 
-    def _joint(self, rows: Ids, views: matching.JoinViews, limit: int) -> tuple[Ids, matching.Guesses]:
-        scores, guesses = matching.best_guesses(self._rows.take(rows), views)
+    def _joint(self, rows: Ids, views: JoinViews, limit: int) -> tuple[Ids, Guesses]:
+        scores, guesses = self.medium.best_guesses(self._rows.take(rows), views)
         ids = self._rows.ids[rows]
         order = np.lexsort((ids, -scores))[:limit]
-        order = order[scores[order] >= matching.COPY_FLOOR]
-        return ids[order], guesses.some(order)
+        order = order[scores[order] >= self.medium.copy_floor]
+        return ids[order], guesses.take(order)
 
     def scores(self, query: NDArray[np.uint8]) -> Floats:
         """Return the coarse score of each content with a query; compares with all.
@@ -142,10 +143,10 @@ class Snapshot:
         (n,) ndarray of float32
             In the order of `ids`: the best correlation over all pairs of views, in [0, 1].
         """
-        return self._all_scores(matching.coarse_views(query))
+        return self._all_scores(self.medium.coarse_views(query))
 
-    def _all_scores(self, views: matching.CoarseViews) -> Floats:
-        blocks = [matching.best_scores(block, views) for block in self._rows.blocks()]
+    def _all_scores(self, views: CoarseViews) -> Floats:
+        blocks = [self.medium.best_scores(block, views) for block in self._rows.blocks()]
         return np.concatenate([np.zeros(0, dtype=np.float32), *blocks])[self._rows.alive]
 
 
@@ -164,6 +165,8 @@ class Collection:
 
     Parameters
     ----------
+    medium : Medium
+        Makes the codes and compares them.
     path : Path, optional
         The file that keeps them between two runs; the lists lie beside it.  Without one all is in memory.
     listed_above : int
@@ -174,15 +177,16 @@ class Collection:
     One thread changes a collection at a time; another one may call `tend` all along.
     """
 
-    def __init__(self, path: Path | None = None, listed_above: int = LISTED_ABOVE) -> None:
+    def __init__(self, medium: Medium, path: Path | None = None, listed_above: int = LISTED_ABOVE) -> None:
+        self._medium = medium
         self._path = path
         self._listed_above = listed_above
-        self._rows = Rows()
+        self._rows = Rows(self._medium)
         self._take(self._rows)
 
     def open(self) -> None:
         """Take up what the file has; one that is missing, damaged or of other codes is made anew."""
-        self._take(Rows.open(self._path))
+        self._take(Rows.open(self._path, self._medium))
         if len(self) >= self._listed_above:
             self._proposals.load()
 
@@ -214,7 +218,7 @@ class Collection:
         vectors : (len(ids), 4096) ndarray of uint8
         """
         self._kill(np.asarray(ids, dtype=np.int64))
-        self._rows.append(np.asarray(ids, dtype=np.int64), matching.packed_codes(vectors))
+        self._rows.append(np.asarray(ids, dtype=np.int64), self._medium.packed_codes(vectors))
 
     def remove(self, ids: Iterable[int]) -> None:
         """Take contents out; unknown ids are ignored."""
@@ -236,7 +240,7 @@ class Collection:
         rows, frozen = self._rows.find(np.asarray(ids, dtype=np.int64)), self._rows.frozen()
         place = {content_id: number for number, content_id in enumerate(ids)}
         order = [place[content_id] for content_id in frozen.ids[rows].tolist()]
-        codes = matching.packed_codes(vectors)[order].astype(np.int16)
+        codes = self._medium.packed_codes(vectors)[order].astype(np.int16)
         # Rounding may differ by a step between one processor and another.
         return len(rows) == len(ids) and bool((np.abs(codes - frozen.take(rows)) <= 1).all())
 
@@ -246,7 +250,7 @@ class Collection:
 
     def snapshot(self) -> Snapshot:
         """Return what is there now, for any thread; copies nothing."""
-        return Snapshot(self._rows.frozen(), self._proposals)
+        return Snapshot(self._medium, self._rows.frozen(), self._proposals)
 
     def tend(self) -> bool:
         """Do a little of what the lists need, for less than a second; False when there is nothing to do.
@@ -273,7 +277,7 @@ class Collection:
 
     def _made(self) -> Rows:
         # A disk that refused once has half of the rows; it is tried again at the next start.
-        return Rows.make(self._path if self._rows.in_file else None)
+        return Rows.make(self._path if self._rows.in_file else None, self._medium)
 
     def _take(self, rows: Rows) -> None:
         self._rows.close()

@@ -26,7 +26,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching import TERMS, WINDOWS, CoarseViews, Codes, JoinViews
+from cbir_daemon.medium import CoarseViews, Codes, JoinViews
 from cbir_daemon.system.files import whole_file
 
 THREADS = 1
@@ -61,8 +61,6 @@ KEPT = 3000
 # Two terms become one byte: with its row a window takes 18 bytes.  Four terms a byte take 13, and miss twice as much.
 _TERMS_A_BYTE = 2
 _BITS = 8
-_PADDED = TERMS + -TERMS % _TERMS_A_BYTE
-_BYTES = _PADDED // _TERMS_A_BYTE
 
 MAGIC = b"cbirlist"
 LAYOUT = 1
@@ -102,20 +100,21 @@ class Lists:
 
         Parameters
         ----------
-        sample : (m, WINDOWS, TERMS) ndarray of int8
+        sample : (m, windows, terms) ndarray of int8
             A few hundred images at least, some 20 000 for lists in full number.
         seed : int
             The same sample and seed give the same lists on the same kind of processor.
         """
         random = np.random.default_rng(seed)
-        wholes, windows = _points(sample[:, :1]), sample[:, 1:].reshape(-1, TERMS)
+        wholes, windows = _points(sample[:, :1]), sample[:, 1:].reshape(-1, sample.shape[2])
+        length = _padded(sample.shape[2])
         count = min(WHOLE_LISTS, max(1, len(wholes) // _POINTS_A_LIST))
-        flat = faiss.IndexIVFFlat(faiss.IndexFlatIP(_PADDED), _PADDED, count, faiss.METRIC_INNER_PRODUCT)
+        flat = faiss.IndexIVFFlat(faiss.IndexFlatIP(length), length, count, faiss.METRIC_INNER_PRODUCT)
         _train(flat, wholes, seed)
         count = min(WINDOW_LISTS, max(1, len(windows) // _POINTS_A_LIST))
         drawn = random.choice(len(windows), min(len(windows), max(count, 2**_BITS) * _POINTS_A_LIST), replace=False)
         quantized = faiss.IndexIVFPQ(
-            faiss.IndexFlatIP(_PADDED), _PADDED, count, _BYTES, _BITS, faiss.METRIC_INNER_PRODUCT
+            faiss.IndexFlatIP(length), length, count, length // _TERMS_A_BYTE, _BITS, faiss.METRIC_INNER_PRODUCT
         )
         quantized.pq.cp.niter = _ROUNDS
         quantized.pq.cp.max_points_per_centroid = _POINTS_A_LIST
@@ -129,7 +128,7 @@ class Lists:
         Parameters
         ----------
         rows : (n,) ndarray of int64
-        codes : (n, WINDOWS, TERMS) ndarray of int8
+        codes : (n, windows, terms) ndarray of int8
         covered : int
         """
         wholes, windows = _points(codes[:, :1]), _points(codes[:, 1:])
@@ -141,7 +140,7 @@ class Lists:
         )
         with self._turns.changing():
             _put(self._wholes, wholes, rows, to_whole)
-            _put(self._windows, windows, np.repeat(rows, WINDOWS - 1), to_window)
+            _put(self._windows, windows, np.repeat(rows, codes.shape[1] - 1), to_window)
             self.covered = covered
 
     def propose(self, views: CoarseViews, limit: int) -> RowNumbers:
@@ -243,7 +242,7 @@ class Lists:
         return crc
 
     @classmethod
-    def load(cls, path: Path, generation: bytes) -> Lists | None:
+    def load(cls, path: Path, generation: bytes, terms: int) -> Lists | None:
         """Return the lists of a file; None when they are damaged or of other rows.
 
         Parameters
@@ -251,6 +250,8 @@ class Lists:
         path : Path
         generation : bytes
             16 bytes that say which rows the numbers mean; lists saved with others are refused.
+        terms : int
+            Numbers of a window's code.
 
         Raises
         ------
@@ -269,7 +270,7 @@ class Lists:
                 return None
             stream.seek(_HEADER.size + _CRC.size)
             wholes, windows = (faiss.read_index(faiss.PyCallbackIOReader(stream.read)) for _ in range(2))
-        if (wholes.d, windows.d, windows.pq.M) != (_PADDED, _PADDED, _BYTES):
+        if (wholes.d, windows.d, windows.pq.M) != (_padded(terms), _padded(terms), _padded(terms) // _TERMS_A_BYTE):
             return None
         return cls(wholes, windows, covered)
 
@@ -325,10 +326,16 @@ def _best_rows(hits: Sequence[tuple[Floats, RowNumbers]], count: int) -> RowNumb
 
 
 def _points(codes: NDArray[np.int8] | Floats) -> Floats:
-    """Return codes (n, w, TERMS) as faiss takes them: (n * w, _PADDED) float32."""
-    points = np.zeros((codes.shape[0] * codes.shape[1], _PADDED), dtype=np.float32)
-    points[:, :TERMS] = codes.reshape(-1, TERMS)
+    """Return codes (n, w, terms) as faiss takes them: (n * w, padded terms) float32."""
+    count, terms = codes.shape[0] * codes.shape[1], codes.shape[2]
+    points = np.zeros((count, _padded(terms)), dtype=np.float32)
+    points[:, :terms] = codes.reshape(count, terms)
     return points
+
+
+def _padded(terms: int) -> int:
+    """Return the least multiple of `_TERMS_A_BYTE` that holds so many terms."""
+    return terms + -terms % _TERMS_A_BYTE
 
 
 def _checksum(stream: BinaryIO, crc: int) -> int:

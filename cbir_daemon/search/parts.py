@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
 from cbir_daemon.records import Overlap, Window
 from cbir_daemon.search.search import Found, Search
 
@@ -25,6 +24,8 @@ PARTS_SIDE_PX = 1024
 def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
     """Return the verified copies that the parts of a picture show, best first; a content once.
 
+    Empty where the medium knows no parts of pictures.
+
     Parameters
     ----------
     search : Search
@@ -32,9 +33,12 @@ def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
         Grey, upright; the longer side at most `PARTS_SIDE_PX`.
     """
     best: dict[int, tuple[float, Found]] = {}
-    for part in matching.rectangles(picture):
-        vector = matching.part_vector(picture, part)
-        if matching.is_plain(vector):
+    parts = search.medium.picture_parts
+    if parts is None:
+        return []
+    for part in parts.rectangles(picture):
+        vector = parts.part_vector(picture, part)
+        if search.medium.is_plain(vector):
             continue
         for found in search.copies(vector.tobytes()):
             # Of nested parts the smallest that shows all: nothing beside the picture disagrees with the file then.

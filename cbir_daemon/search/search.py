@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
+from cbir_daemon.medium import Guesses, Medium
 from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, LookedAt, Overlap, Tone, Transform, Window
 from cbir_daemon.search.neighborhood import neighborhood_width
 from cbir_daemon.search.snapshot import SearchSnapshot
@@ -93,12 +93,17 @@ class Search:
     snapshot : SearchSnapshot
     store : VectorReader
     copy_threshold : float or None
-        Lowest score of a copy, 0 to 1; None is the default of `matching`.
+        Lowest score of a copy, 0 to 1; None is the default of the medium.
     """
 
     snapshot: SearchSnapshot
     store: VectorReader
     copy_threshold: float | None = None
+
+    @property
+    def medium(self) -> Medium:
+        """What the vectors of the snapshot are, and how they are compared."""
+        return self.snapshot.collection.medium
 
     def copies(self, vector: bytes, *, without: int | None = None) -> list[Found]:
         """Return the verified copies of a vector inside the collection, best first.
@@ -136,7 +141,7 @@ class Search:
         ]
 
     def _joined(
-        self, content_id: int, vector: bytes, ids: NDArray[np.int64], guesses: matching.Guesses, known: Container[int]
+        self, content_id: int, vector: bytes, ids: NDArray[np.int64], guesses: Guesses, known: Container[int]
     ) -> list[Found]:
         query, copies = as_vectors([vector])[0], list[Found]()
         candidate_rows = [
@@ -148,8 +153,8 @@ class Search:
             stored = self.store.vectors([int(ids[row]) for row in candidate_rows[start : start + JOINED_ROUND]])
             rows = [row for row in candidate_rows[start : start + JOINED_ROUND] if int(ids[row]) in stored]
             others = as_vectors([stored[int(ids[row])] for row in rows])
-            starts = guesses.some(np.array(rows, dtype=np.int64))
-            judged = matching.judge(query, others, threshold=self.copy_threshold, given=starts)
+            starts = guesses.take(np.array(rows, dtype=np.int64))
+            judged = self.medium.judge(query, others, threshold=self.copy_threshold, guesses=starts)
             found = [
                 _copy(int(ids[row]), judgement)
                 for row, judgement in zip(rows, judged, strict=True)
@@ -204,7 +209,7 @@ class Search:
         judged: dict[int, Judgement] = {}
         for start in range(0, len(content_ids), QUERY_ROUND):
             ids, stored = self._vectors(content_ids[start : start + QUERY_ROUND])
-            judgements = matching.judge(query, stored, threshold=self.copy_threshold) if ids else []
+            judgements = self.medium.judge(query, stored, threshold=self.copy_threshold) if ids else []
             judged.update(zip(ids, judgements, strict=True))
         return judged
 
@@ -221,7 +226,7 @@ class Search:
 
     def _judged(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
         ids, stored = self._vectors(content_ids)
-        judgements = matching.judge(query, stored, threshold=self.copy_threshold) if ids else []
+        judgements = self.medium.judge(query, stored, threshold=self.copy_threshold) if ids else []
         return [
             _copy(content_id, judgement)
             for content_id, judgement in zip(ids, judgements, strict=True)
@@ -230,7 +235,7 @@ class Search:
 
     def _alike(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
         ids, stored = self._vectors(content_ids)
-        scores = matching.likeness(query, stored).tolist() if ids else []
+        scores = self.medium.likeness(query, stored).tolist() if ids else []
         found = [Found(content_id, Kind.SIMILAR, score, None) for content_id, score in zip(ids, scores, strict=True)]
         return sorted(found, key=lambda match: (-match.score, match.content_id))
 

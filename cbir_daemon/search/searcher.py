@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.medium import Medium
 from cbir_daemon.records import Judgement
 from cbir_daemon.search import Collection
 from cbir_daemon.search.search import Found, Search, as_vectors
@@ -47,8 +48,10 @@ class Searcher:
     ----------
     store : Store
         Gives the vectors.
+    medium : Medium
+        What the vectors are, and how they are compared.
     copy_threshold : float or None
-        Lowest score of a copy, 0 to 1; None is the default of `matching`.
+        Lowest score of a copy, 0 to 1; None is the default of the medium.
     codes_path : Path, optional
         Cache file of the codes; without one they are made from the vectors at each start.
 
@@ -57,10 +60,13 @@ class Searcher:
     `snapshot` and the searches may be called from any thread, as may the changes: they take turns.
     """
 
-    def __init__(self, store: Store, copy_threshold: float | None = None, codes_path: Path | None = None) -> None:
+    def __init__(
+        self, store: Store, medium: Medium, copy_threshold: float | None = None, codes_path: Path | None = None
+    ) -> None:
+        self.medium = medium
         self._store = store
         self._copy_threshold = copy_threshold
-        self._collection = Collection(codes_path)
+        self._collection = Collection(medium, codes_path)
         self._stopping = threading.Event()
         self._changed = threading.Event()
         self._turn = threading.Lock()

@@ -31,6 +31,7 @@ from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool, ReadTas
 from cbir_daemon.decode.pixels import DRAFT_SIZE, REDUCING_GAP, VECTOR_SIZE
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.matching import GREY64
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Store
 from cbir_daemon.watching.mailbox import Mailbox
@@ -150,7 +151,7 @@ def index(album: Path, pool: DecodePool) -> int:
         store.open()
         try:
             store.albums.add(os.fsencode(album))
-            searcher = Searcher(store)
+            searcher = Searcher(store, GREY64)
             searcher.load()
             settings = config.load(state=Path(state), albums=(album,), environ={"HOME": state})
             line = Ingest(settings, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, Albums(store, searcher, ()))

@@ -23,7 +23,8 @@ from PIL import Image
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
 
 from cbir_daemon import matching
-from cbir_daemon.matching import Look, Seen
+from cbir_daemon.matching import GREY64, Look
+from cbir_daemon.medium import Seen
 from cbir_daemon.search import Collection
 
 CANDIDATES = 60
@@ -47,7 +48,7 @@ def looked(query: Image.Image, stored: Image.Image) -> tuple[Look, float]:
 
 def bursts(album: Album) -> Iterator[tuple[int, int]]:
     """Yield the pairs of rows of an album that the vectors alone call copies."""
-    collection = Collection()
+    collection = Collection(GREY64)
     collection.add(range(len(album)), album.vectors)
     snapshot = collection.snapshot()
     for row, vector in enumerate(album.vectors):

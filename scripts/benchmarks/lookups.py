@@ -26,6 +26,7 @@ from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Pairing
 from cbir_daemon.duplicates.watchlist import WatchList
+from cbir_daemon.matching import GREY64
 from cbir_daemon.records import Facts, FileState
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Indexed, Store
@@ -49,7 +50,7 @@ def put(store: Store, album: Path, vectors: Vectors, start: int) -> Sequence[tup
 def filled(store: Store, source: Source, album: Path, size: int, codes: Path) -> Searcher:
     """Put so many contents into an index, and return a searcher whose lists are made."""
     store.albums.add(os.fsencode(album))
-    searcher = Searcher(store, codes_path=codes)
+    searcher = Searcher(store, GREY64, codes_path=codes)
     searcher.load()
     for start in range(0, size, CHUNK):
         vectors = source.vectors(source.pieces(min(CHUNK, size - start)))

@@ -23,7 +23,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from cbir_daemon import matching
 from cbir_daemon.duplicates.exposures import seen_between
-from cbir_daemon.matching import Seen
+from cbir_daemon.matching.grey64 import GREY64, Parallax
+from cbir_daemon.medium import Seen
 from cbir_daemon.search import Collection
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found, Search
@@ -111,7 +112,7 @@ class Stored:
     def __init__(self, image: Callable[[int], Image.Image], vectors: NDArray[np.uint8]) -> None:
         self._image = image
         self._vectors = vectors
-        collection = Collection()
+        collection = Collection(GREY64)
         collection.add(range(len(vectors)), vectors)
         self.search = Search(SearchSnapshot(collection.snapshot(), None), self)
 
@@ -134,10 +135,12 @@ class Stored:
         stored = grey_of(self._image(copy.content_id), matching.LOOK_SIDE_PX)
         vector = self._vectors[copy.content_id].tobytes()
         if copy.part is None:
-            return seen_between(vector_of(query).tobytes(), grey_of(query, matching.LOOK_SIDE_PX), vector, stored)
+            return seen_between(
+                Parallax(), vector_of(query).tobytes(), grey_of(query, matching.LOOK_SIDE_PX), vector, stored
+            )
         picture = grey_of(query, PARTS_SIDE_PX)
         shown = matching.within(matching.cut(picture, copy.part), matching.LOOK_SIDE_PX)
-        return seen_between(matching.part_vector(picture, copy.part).tobytes(), shown, vector, stored)
+        return seen_between(Parallax(), matching.part_vector(picture, copy.part).tobytes(), shown, vector, stored)
 
 
 def grey_of(image: Image.Image, side_px: int) -> NDArray[np.uint8]:

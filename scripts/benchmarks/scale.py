@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cbir_daemon.decode import DecodeLimits, DecodePool
+from cbir_daemon.matching import GREY64
 from cbir_daemon.records import Candidate, Facts, FileState, FitReport
 from cbir_daemon.search import Collection, Snapshot
 from cbir_daemon.search.searcher import Searcher
@@ -47,8 +48,9 @@ OPENED = """
 import sys
 from pathlib import Path
 import numpy as np
+from cbir_daemon.matching import GREY64
 from cbir_daemon.search import Collection
-collection = Collection(Path(sys.argv[1]))
+collection = Collection(GREY64, Path(sys.argv[1]))
 collection.open()
 for query in np.random.default_rng(0).integers(0, 256, (40, 4096), dtype=np.uint8):
     collection.snapshot().candidates(query, 24)
@@ -102,7 +104,7 @@ class Growing:
 
     def __init__(self, source: Source, path: Path, random: Random) -> None:
         self.path = path
-        self.collection = Collection(path)
+        self.collection = Collection(GREY64, path)
         self.collection.open()
         self.pieces: list[Piece] = []
         self._blended = np.empty((0, SIDE_PX * SIDE_PX), dtype=np.uint8)
@@ -133,7 +135,7 @@ class Growing:
         """Close and open, and return what that needs in memory, in a process of its own."""
         self.collection.close()
         needed = memory_mib(self.path)
-        self.collection = Collection(self.path)
+        self.collection = Collection(GREY64, self.path)
         self.collection.open()
         return needed
 
@@ -248,12 +250,12 @@ def print_whole(source: Source, folder: Path, sizes: Sequence[int]) -> None:
         store = Store(home / "index.sqlite")
         store.open()
         filled(store, source, size)
-        searcher = Searcher(store, codes_path=home / "codes.rows")
+        searcher = Searcher(store, GREY64, codes_path=home / "codes.rows")
         cold_s = ms_of(searcher.load) / 1000
         while searcher.tend():
             pass
         searcher.close()
-        searcher = Searcher(store, codes_path=home / "codes.rows")
+        searcher = Searcher(store, GREY64, codes_path=home / "codes.rows")
         warm_s = ms_of(searcher.load) / 1000
         decode_ms, search_ms, copies_ms = [], [], []
         with closing(DecodePool(1, DecodeLimits(10**8, 10**8, 30.0))) as pool:

@@ -11,13 +11,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cbir_daemon.matching import packed_codes
+from cbir_daemon.matching import GREY64, packed_codes
 from cbir_daemon.search import Collection, Snapshot
-from cbir_daemon.search.code_table import HEADER_BYTES, RECORD
+from cbir_daemon.search.code_table import HEADER_BYTES, record_of
 from tests.test_collection import vectors_of
 
 # Every example makes a file, and the disk need not wait for each of them.
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 -- a folder of its own is made in it
+
+RECORD = record_of(GREY64)
 
 NUMBERS = 12
 VECTORS = vectors_of(NUMBERS)
@@ -48,7 +50,7 @@ class CollectionAgainstDictionary(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.collection = Collection(self.path)
+        self.collection = Collection(GREY64, self.path)
         self.collection.open()
 
     def teardown(self) -> None:

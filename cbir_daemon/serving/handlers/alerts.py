@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cbir_daemon import matching
 from cbir_daemon.alerts import alert_to_json
 from cbir_daemon.errors import BadRequestError, NotFoundError, TooPlainError, UnavailableError
 from cbir_daemon.protocol import answers
@@ -66,7 +65,7 @@ def watch_add(rooms: Rooms, request: Request) -> Reply[answers.WatchAdded]:
         raise BadRequestError("parameter 'name' must be one line of at most 200 characters", hint="give another one")
     facts = rooms.pool.read_image(request.blob or Path(os.fsdecode(path or b"")))
     assert facts.vector is not None
-    if matching.is_plain(as_vectors([facts.vector])[0]):
+    if rooms.searcher.medium.is_plain(as_vectors([facts.vector])[0]):
         raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
     added = rooms.watchlist.add(NewWork(facts.digest, facts.vector, name, path or b""), time.time())
     if added is None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon import matching
 from cbir_daemon.decode import SheetCell
 from cbir_daemon.duplicates.looks import QueryLooks
 from cbir_daemon.errors import BadRequestError, TooPlainError
@@ -116,7 +115,7 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
     """Return exact, then copies, then what resembles, each content once."""
     assert facts.vector is not None
     same = rooms.store.contents.by_digest(facts.digest)
-    if matching.is_plain(as_vectors([facts.vector])[0]):
+    if rooms.searcher.medium.is_plain(as_vectors([facts.vector])[0]):
         if same is None:
             raise TooPlainError(
                 "too plain to match: the image shows almost nothing but one tone",
@@ -144,7 +143,8 @@ def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found],
     Where the whole query is a copy of nothing, its parts are looked up.
     """
     source = _source(request)
-    looks = QueryLooks(rooms.store, rooms.pool, facts, lambda side_px: rooms.pool.read_grey(source, side_px))
+    medium = rooms.searcher.medium
+    looks = QueryLooks(rooms.store, rooms.pool, medium, facts, lambda side_px: rooms.pool.read_grey(source, side_px))
     if kind not in (Kind.EXACT, Kind.SIMILAR) and not any(match.kind in (Kind.EXACT, Kind.COPY) for match in found):
         found = _with_parts(rooms, looks, found)
     if rooms.config.match.look:

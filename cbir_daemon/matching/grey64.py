@@ -1,0 +1,99 @@
+"""The medium `grey64`: pictures as 64x64 grey numbers.
+
+In: the functions of this room.  Out: `GREY64`, which binds them as a `Medium`.  Never here: how any of them works.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.matching.borders import picture_share
+from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
+from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness
+from cbir_daemon.matching.joining import best_guesses, join_views
+from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared, sharpness
+from cbir_daemon.matching.parts import contained, whole_codes
+from cbir_daemon.matching.rectangles import cut, part_vector, rectangles, within
+from cbir_daemon.matching.verdict import affine_between, judge
+from cbir_daemon.matching.views import TERMS
+from cbir_daemon.medium import Medium, PictureParts, SecondLook, Seen
+from cbir_daemon.records import EXTRACTOR, Window
+
+
+class Parallax:
+    """The second look: parallax tells two exposures apart; see `look`."""
+
+    version = LOOK_VERSION
+    side_px = LOOK_SIDE_PX
+    sharpness = staticmethod(sharpness)
+
+    def seen(
+        self,
+        query: NDArray[np.uint8],
+        stored: NDArray[np.uint8],
+        query_picture: NDArray[np.uint8],
+        stored_picture: NDArray[np.uint8],
+    ) -> Seen:
+        """Return whether two pictures are one exposure.
+
+        Parameters
+        ----------
+        query, stored : (4096,) ndarray of uint8
+            Their vectors, from which the affine between the two comes.
+        query_picture, stored_picture : (height, width) ndarray of uint8
+            Grey, upright; the longer side at most `side_px`.
+        """
+        affine, invert = affine_between(query, stored)
+        return compared(query_picture, stored_picture, affine, invert=invert).seen
+
+
+class Rectangles:
+    """The parts of a picture: those with straight edges; see `rectangles`."""
+
+    rectangles = staticmethod(rectangles)
+    part_vector = staticmethod(part_vector)
+
+    def part_picture(self, picture: NDArray[np.uint8], part: Window, side_px: int) -> NDArray[np.uint8]:
+        """Return a part of a picture, no larger than `side_px`.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+        part : Window
+        side_px : int
+        """
+        return within(cut(picture, part), side_px)
+
+
+class Grey64:
+    """Pictures, by the greys of 64x64 numbers of each: the functions of this room as a `Medium`."""
+
+    extractor = EXTRACTOR
+    code_version = CODE_VERSION
+    code_size = CODE_SIZE
+    windows = WINDOWS
+    terms = TERMS
+    copy_floor = COPY_FLOOR
+    second_look: SecondLook | None = Parallax()
+    picture_parts: PictureParts | None = Rectangles()
+
+    is_plain = staticmethod(is_plain)
+    filled_share = staticmethod(picture_share)
+    likeness = staticmethod(likeness)
+    judge = staticmethod(judge)
+    codes = staticmethod(codes)
+    packed_codes = staticmethod(packed_codes)
+    probe_vectors = staticmethod(probe_vectors)
+    coarse_views = staticmethod(coarse_views)
+    best_scores = staticmethod(best_scores)
+    join_views = staticmethod(join_views)
+    best_guesses = staticmethod(best_guesses)
+    whole_codes = staticmethod(whole_codes)
+    contained = staticmethod(contained)
+
+
+GREY64: Final[Medium] = Grey64()
+"""Pictures, by the greys of a 64x64 picture of each."""

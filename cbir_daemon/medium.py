@@ -1,0 +1,427 @@
+"""The seam between what is indexed and how it is compared: all that other rooms ask of one kind of file.
+
+In: nothing.  Out: the protocol `Medium`, and the values that its methods hand on.  Never here: a medium itself
+(`matching.GREY64` is the only one), files.
+
+Whoever starts a process passes a medium in; no room below imports one by name.  A running daemon keeps it in one place,
+`Searcher.medium`, so that no two rooms compare by two media.
+
+Every medium makes vectors of `records.VECTOR_BYTES` numbers of 8 bits.  What they count is its own affair: grey levels,
+bands of a spectrum, words.  Codes, windows and views are its own, too; rooms only store, stack and rank them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.records import Judgement, Window
+
+Floats = NDArray[np.float32]
+
+Codes = NDArray[np.int8]
+"""Packed codes (n, windows, terms) of n contents; the window of the whole content first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseViews:
+    """A query under all views, scaled so that the product with a packed code is a correlation.
+
+    Parameters
+    ----------
+    crops : (a, terms) ndarray of float32
+        Compared with every window of a content: views in which the query may be a part of it.
+    tilts : (b, terms) ndarray of float32
+        Compared with the middle windows.
+    frames : (c, terms) ndarray of float32
+        Compared with the whole content: views in which the content may be a part of the query.
+
+    Notes
+    -----
+    A medium that knows no such views has none: (0, terms).
+    """
+
+    crops: Floats
+    tilts: Floats
+    frames: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class JoinViews:
+    """What a content is compared by where many are looked up among each other.
+
+    Parameters
+    ----------
+    crops : (a, terms) ndarray of float32
+        Compared with every window of another content; its first `wholes` may be negatives.
+    frames : (b, terms) ndarray of float32
+        Compared with the whole of another content.
+    affines : (a + b, 2, 3) ndarray of float32
+        From the content to each view's own coordinates; read by the medium alone, zeros where it has no use for
+        them.
+    wholes : int
+    """
+
+    crops: Floats
+    frames: Floats
+    affines: Floats
+    wholes: int
+
+    @property
+    def coarse(self) -> CoarseViews:
+        """The views as `Medium.best_scores` takes them; frames are compared with the middle windows too."""
+        return CoarseViews(self.crops, self.frames, self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """Promising pairs of a view of a query and a window of a content, g for each of m contents.
+
+    Parameters
+    ----------
+    views, windows : (m * g,) ndarray of int64
+        Rows of the medium's own tables.
+    signs : (m * g,) ndarray of float32
+        -1 for a negative, else 1.
+    affines : (m * g, 2, 3) ndarray of float32
+        From the query to the content; read by the medium alone, as in `JoinViews`.
+    """
+
+    views: NDArray[np.int64]
+    windows: NDArray[np.int64]
+    signs: Floats
+    affines: Floats
+
+    def take(self, rows: NDArray[np.int64]) -> Guesses:
+        """Return the guesses of contents, when there is one for each.
+
+        Parameters
+        ----------
+        rows : (k,) ndarray of int64
+        """
+        return Guesses(self.views[rows], self.windows[rows], self.signs[rows], self.affines[rows])
+
+
+class Seen(StrEnum):
+    """What a second look at two files says."""
+
+    COPY = "copy"
+    """One exposure."""
+    SHOT = "shot"
+    """Two exposures of one scene."""
+    UNCLEAR = "unclear"
+
+
+class SecondLook(Protocol):
+    """Compares two files that the vectors call copies, on more than the vectors hold."""
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of what `seen` says; recorded with each pair, which is compared again then."""
+        ...
+
+    @property
+    def side_px(self) -> int:
+        """Longer side, at most, at which the two are read."""
+        ...
+
+    def seen(
+        self,
+        query: NDArray[np.uint8],
+        stored: NDArray[np.uint8],
+        query_picture: NDArray[np.uint8],
+        stored_picture: NDArray[np.uint8],
+    ) -> Seen:
+        """Return whether two pictures are one exposure.
+
+        Parameters
+        ----------
+        query, stored : (4096,) ndarray of uint8
+            Their vectors.
+        query_picture, stored_picture : (height, width) ndarray of uint8
+            Grey, upright; the longer side at most `side_px`.
+        """
+        ...
+
+    def sharpness(self, picture: NDArray[np.uint8], /) -> float:
+        """Return the share of fine detail in a picture, by which the sharper of two shots is told.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+            As `seen` takes it.
+        """
+        ...
+
+
+class PictureParts(Protocol):
+    """Finds and cuts out the parts of a query that may each be a content."""
+
+    def rectangles(self, picture: NDArray[np.uint8], /) -> Sequence[Window]:
+        """Return the parts of a picture that have straight edges on all sides, likeliest first.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+            Grey, upright.
+        """
+        ...
+
+    def part_vector(self, picture: NDArray[np.uint8], part: Window, /) -> NDArray[np.uint8]:
+        """Return the (4096,) vector of a part of a picture.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+        part : Window
+        """
+        ...
+
+    def part_picture(self, picture: NDArray[np.uint8], part: Window, side_px: int, /) -> NDArray[np.uint8]:
+        """Return a part of a picture as `SecondLook.seen` takes it.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+        part : Window
+        side_px : int
+            Longer side, at most, of what is returned.
+        """
+        ...
+
+
+class Medium(Protocol):
+    """One kind of file: how its vectors are named, coded and compared.
+
+    Notes
+    -----
+    Any thread calls any method; none keeps anything between two calls.
+    """
+
+    # -- names and sizes ---------------------------------------------------------------------------------------------
+
+    @property
+    def extractor(self) -> str:
+        """Name and version of how a file becomes a vector; recorded with each content and in the cache of codes."""
+        ...
+
+    @property
+    def code_version(self) -> str:
+        """How `codes` are made; recorded with each map, which is fitted again when this changes."""
+        ...
+
+    @property
+    def code_size(self) -> int:
+        """Numbers of a code."""
+        ...
+
+    @property
+    def windows(self) -> int:
+        """Windows of a packed code, the whole content's first; at least two where there may be inverted lists."""
+        ...
+
+    @property
+    def terms(self) -> int:
+        """Numbers of a window's code."""
+        ...
+
+    @property
+    def copy_floor(self) -> float:
+        """Coarse score, 0 to 1, below which verifying is not worth its time."""
+        ...
+
+    @property
+    def second_look(self) -> SecondLook | None:
+        """What compares two files besides their vectors; None where vectors are all there is."""
+        ...
+
+    @property
+    def picture_parts(self) -> PictureParts | None:
+        """What finds the parts of a query that is a picture; None for what is none."""
+        ...
+
+    # -- one vector, two vectors -------------------------------------------------------------------------------------
+
+    def is_plain(self, vector: NDArray[np.uint8], /) -> bool:
+        """Return whether a vector is too plain to match anything but the same bytes.
+
+        Parameters
+        ----------
+        vector : (4096,) ndarray of uint8
+        """
+        ...
+
+    def filled_share(self, vector: NDArray[np.uint8], /) -> float:
+        """Return the share of a content that is no plain border around it, in (0, 1].
+
+        Parameters
+        ----------
+        vector : (4096,) ndarray of uint8
+        """
+        ...
+
+    def likeness(self, query: NDArray[np.uint8], stored: NDArray[np.uint8], /) -> Floats:
+        """Return how alike vectors are as they stand, with no view tried; ranks `similar`.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        stored : (m, 4096) ndarray of uint8
+
+        Returns
+        -------
+        (m,) ndarray of float32
+            In [0, 1], 1 = same.
+        """
+        ...
+
+    def judge(
+        self,
+        query: NDArray[np.uint8],
+        stored: NDArray[np.uint8],
+        /,
+        *,
+        threshold: float | None = None,
+        guesses: Guesses | None = None,
+    ) -> list[Judgement]:
+        """Return what verifying each stored vector as a copy of a query says.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        stored : (m, 4096) ndarray of uint8
+        threshold : float, optional
+            Score from which a match is a copy; the medium's own when not given.
+        guesses : Guesses, optional
+            From `best_guesses`, one for each stored vector: less is tried.
+
+        Returns
+        -------
+        list of Judgement
+            One for each stored vector, in order.
+        """
+        ...
+
+    # -- the map -----------------------------------------------------------------------------------------------------
+
+    def codes(self, vectors: NDArray[np.uint8], /) -> Floats:
+        """Return the codes on which the map is fitted.
+
+        Parameters
+        ----------
+        vectors : (n, 4096) ndarray of uint8
+
+        Returns
+        -------
+        (n, code_size) ndarray of float32
+            Rows free of their mean, of L2 norm 1; zeros for a flat vector.
+        """
+        ...
+
+    # -- candidate generation ----------------------------------------------------------------------------------------
+
+    def packed_codes(self, vectors: NDArray[np.uint8], /) -> Codes:
+        """Return the codes by which contents are candidates.
+
+        Parameters
+        ----------
+        vectors : (n, 4096) ndarray of uint8
+
+        Returns
+        -------
+        (n, windows, terms) ndarray of int8
+        """
+        ...
+
+    def probe_vectors(self) -> NDArray[np.uint8]:
+        """Return the (n, 4096) vectors by whose packed codes one way to make codes is told from another."""
+        ...
+
+    def coarse_views(self, query: NDArray[np.uint8], /) -> CoarseViews:
+        """Return the views under which a query is compared with packed codes.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        """
+        ...
+
+    def best_scores(self, codes: Codes, views: CoarseViews, /) -> Floats:
+        """Return for each content the best correlation over all pairs of windows and views, (n,) float32 in [0, 1].
+
+        Parameters
+        ----------
+        codes : (n, windows, terms) ndarray of int8
+            May be strided.
+        views : CoarseViews
+        """
+        ...
+
+    def join_views(self, vector: NDArray[np.uint8], /) -> JoinViews:
+        """Return the views by which a content is compared where many are looked up among each other.
+
+        Parameters
+        ----------
+        vector : (4096,) ndarray of uint8
+        """
+        ...
+
+    def best_guesses(self, codes: Codes, views: JoinViews, /) -> tuple[Floats, Guesses]:
+        """Return the best correlation of each content with another one, and where verifying starts.
+
+        Parameters
+        ----------
+        codes : (n, windows, terms) ndarray of int8
+        views : JoinViews
+
+        Returns
+        -------
+        (n,) ndarray of float32
+            In [0, 1].
+        Guesses
+            One for each.
+        """
+        ...
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def whole_codes(self, vectors: NDArray[np.uint8], /) -> Floats:
+        """Return the codes of whole contents, by which `contained` looks for them.
+
+        Parameters
+        ----------
+        vectors : (n, 4096) ndarray of uint8
+
+        Returns
+        -------
+        (n, k) ndarray of float32
+            With a row for each vector; k is the medium's own.
+        """
+        ...
+
+    def contained(
+        self,
+        query: NDArray[np.uint8],
+        vectors: NDArray[np.uint8],
+        codes: Floats,
+        /,
+        *,
+        threshold: float | None = None,
+    ) -> Mapping[int, float]:
+        """Return row -> score of the contents that a part of a query is a copy of; empty where there are no parts.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        vectors : (n, 4096) ndarray of uint8
+        codes : (n, k) ndarray of float32
+            Their `whole_codes`.
+        threshold : float, optional
+            Score from which a match is a copy; the medium's own when not given.
+        """
+        ...

@@ -1,0 +1,297 @@
+"""A second medium, made here, goes from the index to answers: no room below the daemon knows which medium it has.
+
+The medium is text.  Each file is a page of the manual, and its vector counts words: 64 pieces of the text, one after
+the other, 64 kinds of words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import cbir_daemon
+from cbir_daemon.config import ModelConfig
+from cbir_daemon.duplicates import Pairing
+from cbir_daemon.duplicates.watchlist import WatchList
+from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.map.projection import Projection
+from cbir_daemon.matching import GREY64
+from cbir_daemon.medium import CoarseViews, Codes, Guesses, JoinViews, Medium
+from cbir_daemon.records import (
+    Explanation,
+    Facts,
+    FileState,
+    Guess,
+    Judgement,
+    Kind,
+    Outcome,
+    Overlap,
+    Transform,
+)
+from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.store import FitBegun, Indexed, NewWork, Placed, Store
+from tests.rows import opened, position, report
+
+NOW = 1_700_000_000.0
+PIECES = KINDS = 64
+PAGES = sorted(path.stem for path in (Path(cbir_daemon.__file__).parent / "docs").glob("*.md"))
+
+Floats = NDArray[np.float32]
+Vectors = NDArray[np.uint8]
+
+LEAST_COPY = 0.75
+"""Score of a copy: pages that were edited have 0.85 and more, other pages 0.25 and less."""
+
+WINDOWS = (slice(0, 64), slice(0, 32), slice(32, 64))
+"""The whole text and its halves."""
+
+
+class Text:
+    """Text files, compared by which words stand in which part of them."""
+
+    extractor = "text/1"
+    code_version = "words/1"
+    code_size = KINDS
+    windows = len(WINDOWS)
+    terms = KINDS
+    copy_floor = 0.6
+    second_look = None
+    picture_parts = None
+
+    def is_plain(self, vector: Vectors, /) -> bool:
+        """Return whether nearly all words are of one kind."""
+        counts = vector.reshape(PIECES, KINDS).sum(axis=0)
+        return bool(counts.max() >= 0.9 * max(1, counts.sum()))
+
+    def filled_share(self, vector: Vectors, /) -> float:
+        """Return the share of pieces that have words."""
+        return float(np.mean(vector.reshape(PIECES, KINDS).any(axis=1)))
+
+    def likeness(self, query: Vectors, stored: Vectors, /) -> Floats:
+        """Return how alike the counts of whole texts are."""
+        return np.asarray((1 + self.codes(stored) @ self.codes(query[None])[0]) / 2, dtype=np.float32)
+
+    def judge(
+        self, query: Vectors, stored: Vectors, /, *, threshold: float | None = None, guesses: Guesses | None = None
+    ) -> list[Judgement]:
+        """Call a copy what agrees in the same places, or with a half of the stored text."""
+        least = LEAST_COPY if threshold is None else threshold
+        scores = [max(self._agreement(query, pieces) for pieces in self._stretched(text)) for text in stored]
+        return [self._judgement(score, least) for score in scores]
+
+    def codes(self, vectors: Vectors, /) -> Floats:
+        """Return the counts of whole texts, of norm 1."""
+        return self._unit(self._counts(vectors, WINDOWS[0]))
+
+    def packed_codes(self, vectors: Vectors, /) -> Codes:
+        """Return the counts of the whole text and its halves."""
+        counts = np.stack([self._unit(self._counts(vectors, window)) for window in WINDOWS], axis=1)
+        return np.rint(counts * 127).astype(np.int8)
+
+    def probe_vectors(self) -> Vectors:
+        """Return one text."""
+        return (np.arange(PIECES * KINDS) % 7).astype(np.uint8)[None]
+
+    def coarse_views(self, query: Vectors, /) -> CoarseViews:
+        """Return the whole text as the one view."""
+        nothing = np.zeros((0, KINDS), dtype=np.float32)
+        return CoarseViews(self.codes(query[None]) / np.float32(127), nothing, nothing)
+
+    def best_scores(self, codes: Codes, views: CoarseViews, /) -> Floats:
+        """Return the best correlation of any window with the whole query."""
+        best = (codes.astype(np.float32) @ views.crops.T).max(axis=(1, 2), initial=0)
+        return np.asarray(np.minimum(best, 1), dtype=np.float32)
+
+    def join_views(self, vector: Vectors, /) -> JoinViews:
+        """Return the whole text as the one view."""
+        views = self.coarse_views(vector)
+        return JoinViews(views.crops, views.frames, np.zeros((1, 2, 3), dtype=np.float32), 0)
+
+    def best_guesses(self, codes: Codes, views: JoinViews, /) -> tuple[Floats, Guesses]:
+        """Return scores; where an alignment starts is not asked of texts."""
+        rows = np.zeros(len(codes), dtype=np.int64)
+        signs, affines = np.ones(len(codes), dtype=np.float32), np.zeros((len(codes), 2, 3), dtype=np.float32)
+        return self.best_scores(codes, views.coarse), Guesses(rows, rows, signs, affines)
+
+    def whole_codes(self, vectors: Vectors, /) -> Floats:
+        """Return the codes of the map."""
+        return self.codes(vectors)
+
+    def contained(
+        self, query: Vectors, vectors: Vectors, codes: Floats, /, *, threshold: float | None = None
+    ) -> Mapping[int, float]:
+        """Return the texts that are a half of the query."""
+        halves = self._stretched(query)[1:]
+        scores = {row: max(self._agreement(text, half) for half in halves) for row, text in enumerate(vectors)}
+        return {row: score for row, score in scores.items() if score >= (threshold or LEAST_COPY)}
+
+    def _counts(self, vectors: Vectors, window: slice) -> Floats:
+        pieces = vectors.reshape(-1, PIECES, KINDS)[:, window]
+        return np.asarray(pieces.sum(axis=1), dtype=np.float32)
+
+    def _unit(self, counts: Floats) -> Floats:
+        free = counts - counts.mean(axis=1, keepdims=True)
+        return np.asarray(free / np.maximum(np.linalg.norm(free, axis=1, keepdims=True), 1e-6), dtype=np.float32)
+
+    def _stretched(self, text: Vectors) -> list[Floats]:
+        """Return the pieces of a text and of its halves, each with as many pieces as a whole."""
+        pieces = text.reshape(PIECES, KINDS).astype(np.float32)
+        return [pieces, np.repeat(pieces[:32], 2, axis=0), np.repeat(pieces[32:], 2, axis=0)]
+
+    def _agreement(self, query: Vectors, pieces: Floats) -> float:
+        """Return the correlation of eighths: words that move by some lines stay in theirs."""
+        own, other = (
+            self._unit(text.astype(np.float32).reshape(8, -1, KINDS).sum(axis=1)).ravel() for text in (query, pieces)
+        )
+        return float(np.clip(own @ other / 8, 0, 1))
+
+    def _judgement(self, score: float, least: float) -> Judgement:
+        outcome = Outcome.COPY if score >= least else Outcome.BELOW
+        explanation = Explanation(outcome, Guess(), 1.0, 1.0, score, 1.0, 1.0, False, None, 0.0, least)
+        return Judgement(score >= least, score, Transform(), Overlap(), explanation)
+
+
+TEXT: Medium = Text()
+
+
+def page(name: str) -> str:
+    """Return a page of the manual."""
+    return (Path(cbir_daemon.__file__).parent / "docs" / f"{name}.md").read_text()
+
+
+def edited(text: str) -> str:
+    """Return a text in which an editor was at work: one word for another all through, and a paragraph of his own."""
+    return text.replace("image", "picture") + "\nAnd this is what the editor had to add to it all.\n"
+
+
+def vector_of(text: str) -> bytes:
+    """Return how often each kind of word stands in each piece of a text; short words are in every text."""
+    kinds = np.array([zlib.crc32(word.encode()) % KINDS for word in re.findall(r"[a-z_]{5,}", text.lower())])
+    table = np.zeros((PIECES, KINDS), dtype=np.int64)
+    np.add.at(table, (np.arange(len(kinds)) * PIECES // len(kinds), kinds), 1)
+    return np.minimum(table, 255).astype(np.uint8).tobytes()
+
+
+def facts_of(text: str) -> Facts:
+    """Return what the index keeps of a text."""
+    return Facts(hashlib.sha256(text.encode()).digest(), vector_of(text), 1, 1, "TEXT")
+
+
+def put(store: Store, name: str, text: str) -> list[tuple[int, bytes]]:
+    """Index a text file, and return what came."""
+    facts = facts_of(text)
+    state = FileState(len(text), 1, int.from_bytes(facts.digest[:4], "big"))
+    return list(store.files.apply([Indexed(store.albums.listed()[0].id, name.encode(), state, facts)]).added)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An index of the pages of the manual; content n is the page n - 1."""
+    with opened(tmp_path / "index.sqlite") as store:
+        for name in PAGES:
+            put(store, f"{name}.md", page(name))
+        yield store
+
+
+@pytest.fixture
+def searcher(store: Store, tmp_path: Path) -> Searcher:
+    """A searcher of texts."""
+    searcher = Searcher(store, TEXT, codes_path=tmp_path / "codes.rows")
+    searcher.load()
+    return searcher
+
+
+def copies(found: list[Found]) -> list[str]:
+    """Return the pages that were called copies, best first."""
+    return [PAGES[match.content_id - 1] for match in found if match.kind is Kind.COPY]
+
+
+def test_an_edited_text_is_found(searcher: Searcher) -> None:
+    """The page that was edited is its one copy, and other pages resemble it."""
+    for name in ("matching", "watching", "decoding"):
+        query = vector_of(edited(page(name)))
+        found = searcher.search(query, None, 5)
+        assert copies(found) == [name]
+        assert [match.kind for match in found[1:]] == [Kind.SIMILAR] * 5
+        pages = as_vectors([vector_of(page(PAGES[match.content_id - 1])) for match in found[1:]])
+        assert [match.score for match in found[1:]] == TEXT.likeness(as_vectors([query])[0], pages).tolist()
+
+
+def test_an_excerpt_is_found(searcher: Searcher) -> None:
+    """What the second half of a page is asked for finds the page, by a window of its codes."""
+    text = page("protocol")
+    assert copies(searcher.copies(vector_of(text[len(text) // 2 :])))[0] == "protocol"
+
+
+def test_texts_are_paired_and_watched_for(store: Store, searcher: Searcher) -> None:
+    """The rooms that find duplicates and works compare by the searcher's medium as well."""
+    watchlist = WatchList(store, searcher)
+    work = facts_of(edited(page("model")))
+    assert work.vector is not None
+    added = watchlist.add(NewWork(work.digest, work.vector, "model", b""), NOW)
+    assert added is not None
+    assert [sighting.kind for sighting in added[1]] == [Kind.COPY]
+    searcher.change(put(store, "edited.md", edited(page("matching"))), ())
+    pairing = Pairing(store, searcher, watchlist, lambda image, matches, works: None, lambda: False)
+    while pairing.step():
+        pass
+    pairs = [(pair.content_id, pair.other_id) for pair in store.pairs.listed()]
+    assert pairs == [(PAGES.index("matching") + 1, len(PAGES) + 1)]
+
+
+def test_a_work_that_fills_half_of_a_text_is_seen(store: Store, searcher: Searcher) -> None:
+    """Its parts are those of its medium."""
+    watchlist = WatchList(store, searcher)
+    work = facts_of(page("alerts"))
+    assert work.vector is not None
+    assert watchlist.add(NewWork(work.digest, work.vector, "alerts", b""), NOW) is not None
+    words = page("alerts").split()
+    both = facts_of(" ".join([*page("model").split()[: len(words)], *words]))
+    assert both.vector is not None
+    assert [sighting.kind for sighting in watchlist.sightings(both.digest, both.vector)] == [Kind.COPY]
+    stranger = facts_of(page("watching"))
+    assert stranger.vector is not None
+    assert watchlist.sightings(stranger.digest, stranger.vector) == []
+
+
+def test_codes_of_another_medium_are_not_taken_up(store: Store, searcher: Searcher, tmp_path: Path) -> None:
+    """A cache belongs to its medium: with another one it is made anew, and it is taken up as it was with its own."""
+    path = tmp_path / "codes.rows"
+    searcher.close()
+    before = path.read_bytes()
+    again = Searcher(store, TEXT, codes_path=path)
+    again.load()
+    again.close()
+    assert path.read_bytes() == before
+    pictures = Searcher(store, GREY64, codes_path=path)
+    pictures.load()
+    assert len(pictures.snapshot.collection) == len(PAGES)
+    pictures.close()
+    assert path.read_bytes()[:8] == before[:8]
+    assert path.read_bytes() != before
+
+
+def test_a_map_of_another_medium_is_set_aside(store: Store, searcher: Searcher, tmp_path: Path) -> None:
+    """A map belongs to the codes that it was fitted on: the projection asks the searcher's medium for theirs."""
+    models_dir = tmp_path / "models"
+    folder = start_folder(models_dir)
+    for name in (MODEL_FILE, CODES_FILE, FLAT_FILE):
+        with new_file(folder / name) as file:
+            file.write(b"never loaded")
+    artifact, sha256 = seal(folder, TEXT.code_version, {"seed": 42})
+    run = store.runs.start(FitBegun("asked for", TEXT.code_version, 1), NOW)
+    made = replace(report(), artifact=artifact, sha256=sha256)
+    store.runs.activate(run, made, [Placed(1, "fitted", position(0, 0))], NOW)
+    Projection(store, searcher, models_dir, ModelConfig()).open()
+    assert store.runs.active() is not None
+    Projection(store, Searcher(store, GREY64), models_dir, ModelConfig()).open()
+    assert store.runs.active() is None
