@@ -17,7 +17,6 @@ import cbir_daemon
 PACKAGE = Path(cbir_daemon.__file__).parent
 
 UNDESCRIBED = {
-    "cli": 13,
     "duplicates": 8,
     "indexing": 14,
     "resolving": 9,
