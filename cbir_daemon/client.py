@@ -99,7 +99,19 @@ class Client:
         return cast("answers.Query", self._ask("query", *_image(params, image)))
 
     def sheet(self, image: Path | bytes, *, limit: int = 10, kind: str | None = None, min_score: float = 0.0) -> bytes:
-        """Return a PNG of an image and its matches, each with kind and score; parameters as for `query`."""
+        """Return a PNG of an image and its matches, each with kind and score.
+
+        Parameters
+        ----------
+        image : Path or bytes
+            A file that the daemon can read, absolute; or the bytes of one.
+        limit : int
+            Matches at most.
+        kind : str, optional
+            "exact", "copy", "shot" or "similar": only these.
+        min_score : float
+            Only matches with at least this score, 0 to 1.
+        """
         params, blob = _image({"limit": limit, "kind": kind, "min_score": min_score}, image)
         return self._exchange("sheet", params, blob).blob
 
@@ -112,7 +124,15 @@ class Client:
         return cast("answers.Settled", self._ask("settle", {"timeout_s": timeout_s}))
 
     def scan(self, path: Path | None = None, *, accept_losses: bool = False) -> answers.Scan:
-        """Look again now, at all albums or at and below `path`."""
+        """Compare files with the index now.
+
+        Parameters
+        ----------
+        path : Path, optional
+            A file or folder to look at, with all that is below it; without it, all albums.
+        accept_losses : bool
+            Whether to forget the files of an album that is missing or nearly empty.
+        """
         return cast("answers.Scan", self._ask("scan", {"path": _path(path), "accept_losses": accept_losses}))
 
     def album_add(self, path: Path) -> answers.AlbumAdded:
@@ -146,13 +166,25 @@ class Client:
         params = {"kind": kind, "album": _path(album), "across": across, "unlooked": unlooked}
         return cast("answers.Duplicates", self._pages("groups", "duplicates", params))
 
-    def dismiss(self, first: Path, other: Path) -> answers.Changed:
-        """Remember for ever that two images are no duplicates."""
-        return cast("answers.Changed", self._ask("dismiss", {"first": _path(first), "other": _path(other)}))
+    def dismiss(self, first: Path, second: Path) -> answers.Changed:
+        """Remember for ever that two images are no duplicates.
 
-    def undismiss(self, first: Path, other: Path) -> answers.Changed:
-        """Forget that two images are no duplicates."""
-        return cast("answers.Changed", self._ask("undismiss", {"first": _path(first), "other": _path(other)}))
+        Parameters
+        ----------
+        first, second : Path
+            Absolute, of indexed images; their order means nothing.
+        """
+        return cast("answers.Changed", self._ask("dismiss", {"first": _path(first), "other": _path(second)}))
+
+    def undismiss(self, first: Path, second: Path) -> answers.Changed:
+        """Forget that two images are no duplicates.
+
+        Parameters
+        ----------
+        first, second : Path
+            Absolute, as for `dismiss`; their order means nothing.
+        """
+        return cast("answers.Changed", self._ask("undismiss", {"first": _path(first), "other": _path(second)}))
 
     def decisions(self) -> answers.Decisions:
         """Return what was dismissed, oldest first."""
@@ -177,7 +209,19 @@ class Client:
     def resolve_note(
         self, task: int, state: str, *, target: bytes | None = None, reason: str = ""
     ) -> answers.ResolveNoted:
-        """Write a task of the journal as it is from now on; returns when it is there."""
+        """Write the new state of a task into the journal; returns when it is committed.
+
+        Parameters
+        ----------
+        task : int
+            Number of the task, from `resolve_tasks`.
+        state : str
+            "planned", "begun", "done", "skipped" or "undone".
+        target : bytes, optional
+            Path of the file from now on; None leaves what was noted before.
+        reason : str
+            Why the file was left alone.
+        """
         place = None if target is None else path_to_json(target)
         return cast(
             "answers.ResolveNoted",
@@ -193,7 +237,15 @@ class Client:
         return cast("answers.ResolveRuns", self._pages("runs", "resolve_runs", {}))
 
     def alerts(self, *, since: int = 0, follow: bool = False) -> Iterator[answers.Alert]:
-        """Yield alerts with an id above `since`; with `follow` without end, each as it comes."""
+        """Yield alerts in order of id.
+
+        Parameters
+        ----------
+        since : int
+            Only alerts with a larger id.
+        follow : bool
+            Whether to wait for further alerts without end, and yield each as it is written.
+        """
         for message in self._stream("alerts", {"since": since, "follow": follow}):
             yield from cast("answers.Alerts", message)["alerts"]
 
@@ -351,7 +403,20 @@ def _connect(sockets: Sequence[Path]) -> socket.socket:
 
 
 def connect_patiently(connection: socket.socket, path: str) -> None:
-    """Connect, trying again while the daemon's queue of connections is full; raises `OSError`."""
+    """Connect, trying again while the daemon's queue of connections is full.
+
+    Parameters
+    ----------
+    connection : socket
+        A unix stream socket that is not connected yet.
+    path : str
+        Where the daemon listens.
+
+    Raises
+    ------
+    OSError
+        When nothing listens there, or the queue is full for `CONNECT_TIMEOUT_S`.
+    """
     deadline = time.monotonic() + CONNECT_TIMEOUT_S
     while True:
         try:

@@ -60,7 +60,15 @@ class Edit:
 
 
 def origin(edit: Edit, path: str) -> str:
-    """Return where an image comes from, and what was done: of one that only resembles, the other one's path."""
+    """Return where an image comes from, and what was done to it.
+
+    Parameters
+    ----------
+    edit : Edit
+        How the image follows from its match; of an image that is only similar, nothing but the path is returned.
+    path : str
+        Path of the match.
+    """
     if edit.kind == Kind.SIMILAR:
         return path
     if edit.kind == Kind.EXACT:

@@ -51,16 +51,16 @@ class Message:
 
     @property
     def text(self) -> str:
-        """A line for each of the first alerts, and one on the others."""
+        """A line for each of the first alerts, and a last line with the number of the further ones."""
         if not self.alert_ids:
             return "If you can read this, alerts arrive here."
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
         yield from (sentence(alert) for alert in self.alerts)
-        others = len(self.alert_ids) - len(self.alerts)
-        if others:
-            yield f"and {others} more: cbir alerts --since {self.alert_ids[0] - 1}"
+        unlisted = len(self.alert_ids) - len(self.alerts)
+        if unlisted:
+            yield f"and {unlisted} more: cbir alerts --since {self.alert_ids[0] - 1}"
 
     def to_json(self) -> answers.AlertMessage:
         """Return the document for programs."""

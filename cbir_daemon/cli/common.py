@@ -30,7 +30,20 @@ class Number(click.FloatRange):
     """A number within its bounds, which `nan` never is."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 -- click's own signature
-        """Return the number; fails on anything else."""
+        """Return the number.
+
+        Parameters
+        ----------
+        value : object
+            What the command line holds.
+        param, ctx : optional
+            Which parameter, of which call; for the message of the error.
+
+        Raises
+        ------
+        click.BadParameter
+            When the value is no number, or outside the range.
+        """
         number = super().convert(value, param, ctx)
         return self.fail(f"{value!r} is not a number.", param, ctx) if math.isnan(number) else number
 
@@ -67,7 +80,20 @@ def maybe_absolute(path: Path | None) -> Path | None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write what somebody asked for to the file that he named, and say so."""
+    """Write an answer to a file, and say so on stderr.
+
+    Parameters
+    ----------
+    path : Path
+        A file that is there is written over.
+    data : bytes
+        All that the file holds from now on.
+
+    Raises
+    ------
+    StorageError
+        When the file cannot be written.
+    """
     try:
         path.write_bytes(data)
     except OSError as error:
@@ -76,7 +102,20 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def form_of(path: Path, forms: Mapping[str, str]) -> str:
-    """Return what the ending of a file's name asks for; raises `BadRequestError` for any other."""
+    """Return the form that the ending of a file's name asks for.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; upper and lower case of its ending are the same.
+    forms : mapping
+        Ending with its dot, in lower case -> form.
+
+    Raises
+    ------
+    BadRequestError
+        When the ending is none of these.
+    """
     form = forms.get(path.suffix.lower())
     if form is None:
         raise BadRequestError(f"{path}: cannot be drawn", hint=f"give a name that ends in {' or '.join(forms)}")
@@ -89,7 +128,17 @@ def print_json(document: object) -> None:
 
 
 def print_answer(answer: Answer, lines: Callable[[Answer], Iterable[str]], *, as_json: bool) -> None:
-    """Print an answer: itself, or the lines made of it."""
+    """Print an answer as JSON, or as lines for people.
+
+    Parameters
+    ----------
+    answer : Answer
+        As the daemon sent it.
+    lines : callable
+        Makes the lines for people from the answer.
+    as_json : bool
+        Whether to print the answer itself, on one line.
+    """
     if as_json:
         print_json(answer)
     else:

@@ -50,7 +50,15 @@ def log_to(console: Console, level: str) -> None:
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether a stream leads to the journal: JOURNAL_STREAM names the device and inode of the one that does."""
+    """Return whether a stream leads to the journal of systemd.
+
+    Parameters
+    ----------
+    stream : text stream
+        One without a file descriptor does not.
+    environ : mapping
+        The environment; its JOURNAL_STREAM names device and inode of the stream that leads to the journal.
+    """
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):

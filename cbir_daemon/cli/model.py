@@ -130,7 +130,20 @@ def plot_lines(answer: documents.Tried) -> Iterator[str]:
 
 
 def picture_of(curve: Curve, form: str) -> bytes:
-    """Return the picture of a curve; raises `UnavailableError` where matplotlib is not installed."""
+    """Return the bytes of the picture of a curve.
+
+    Parameters
+    ----------
+    curve : Curve
+        What to draw.
+    form : str
+        Format of the picture, as `draw_curve` takes it.
+
+    Raises
+    ------
+    UnavailableError
+        When matplotlib is not installed.
+    """
     try:
         # matplotlib takes half a second to load, and is an extra.
         module = importlib.import_module("cbir_daemon.cli.drawing.curve")

@@ -154,7 +154,15 @@ def _check_together(
 
 
 def plan_of(answer: answers.Duplicates, choice: Choice) -> Iterator[Line]:
-    """Yield the lines of a plan for the groups of `cbir duplicates`; each file is in one of them at most."""
+    """Yield the lines of a plan for the groups of `cbir duplicates`; each file is in one of them at most.
+
+    Parameters
+    ----------
+    answer : Duplicates
+        Groups without an image that may go have no lines.
+    choice : Choice
+        What to do with each file that may go.
+    """
     for number, group in enumerate(distinct(answer["groups"]), 1):
         if any(not image["keep"] for image in group["images"]):
             yield from lines_of(number, group["images"], choice)
@@ -168,7 +176,17 @@ def distinct(groups: Iterable[answers.Group]) -> list[answers.Group]:
 
 
 def lines_of(number: int, images: Iterable[answers.GroupImage], choice: Choice) -> Iterator[Line]:
-    """Yield a line for each name of each image of a group."""
+    """Yield a line for each name of each image of a group.
+
+    Parameters
+    ----------
+    number : int
+        Of the group, in the plan.
+    images : iterable of GroupImage
+        All of the group, those to keep too.
+    choice : Choice
+        What to do with each file that may go.
+    """
     images = list(images)
     kept = {image["digest"] for image in images if image["keep"]}
     for image in images:
@@ -190,7 +208,22 @@ def lines_of(number: int, images: Iterable[answers.GroupImage], choice: Choice) 
 
 
 def write_plan(lines: Iterable[Line], file: Path) -> None:
-    """Write a plan to a file that is not there yet: somebody may have edited the one that is."""
+    """Write a plan to a new file: one that is there may have been edited.
+
+    Parameters
+    ----------
+    lines : iterable of Line
+        The plan.
+    file : Path
+        The file to write.
+
+    Raises
+    ------
+    BadRequestError
+        When the file is there already.
+    StorageError
+        When it cannot be written.
+    """
     try:
         with file.open("x", encoding="utf-8") as plan:
             plan.write(dumped(lines))

@@ -14,7 +14,15 @@ INTERRUPTED = 130
 
 
 def run(command: click.Command, name: str) -> None:
-    """Run a command and exit the process."""
+    """Run a command and exit the process with its status.
+
+    Parameters
+    ----------
+    command : click.Command
+        Read from the arguments of this process.
+    name : str
+        Name of the program, in help and messages.
+    """
     # A file name need not be UTF-8 and must come out as it went in, whatever the locale.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]  # no TextIO has it
     sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # no TextIO has it
@@ -22,7 +30,15 @@ def run(command: click.Command, name: str) -> None:
 
 
 def status_of(command: click.Command, name: str) -> int:
-    """Run a command, say what went wrong on stderr, and return the exit status."""
+    """Run a command, say what went wrong on stderr, and return the exit status.
+
+    Parameters
+    ----------
+    command : click.Command
+        Read from the arguments of this process.
+    name : str
+        Name of the program, in help and messages.
+    """
     try:
         result = command.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()

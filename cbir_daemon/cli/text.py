@@ -120,7 +120,15 @@ def _window(window: answers.Window) -> str:
 
 
 def origin(query: answers.QueryImage, match: answers.Match) -> str:
-    """Return where a query is from, as far as a match tells."""
+    """Return where a query is from, as far as a match tells.
+
+    Parameters
+    ----------
+    query : QueryImage
+        What the answer tells about the query itself.
+    match : Match
+        A match of the same answer.
+    """
     said = wording.origin(_edit(query, match), path(match["path"]))
     # A daemon of an earlier release does not say by what it tells.
     if match["kind"] == Kind.COPY and match.get("look") == LookedAt.VECTORS:

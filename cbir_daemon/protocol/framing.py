@@ -33,6 +33,13 @@ class Frame:
 def encode(message: Mapping[str, Any], blob: bytes = b"") -> bytes:
     """Return `message` as one line of compact JSON, followed by `blob` when there is one.
 
+    Parameters
+    ----------
+    message : mapping
+        A field `BLOB_FIELD` in it is replaced by the length of `blob`.
+    blob : bytes
+        Raw bytes that follow the line; when empty, none are announced.
+
     Raises
     ------
     ProtocolError

@@ -56,6 +56,13 @@ class Request:
     def from_message(cls, message: Mapping[str, Any], blob: bytes = b"") -> Request:
         """Read a request.
 
+        Parameters
+        ----------
+        message : mapping
+            The JSON object of a frame.
+        blob : bytes
+            The raw bytes of the frame; empty when it had none.
+
         Raises
         ------
         ProtocolError
@@ -103,21 +110,64 @@ class Params:
     values: Json
 
     def integer(self, name: str, default: int, *, least: int = 0, most: int = 2**53) -> int:
-        """Return a whole number within its bounds."""
+        """Return a whole number within its bounds.
+
+        Parameters
+        ----------
+        name : str
+            Of the parameter.
+        default : int
+            The value when the parameter is absent.
+        least, most : int
+            Bounds, both allowed.
+
+        Raises
+        ------
+        BadRequestError
+            When the value is no whole number, or outside its bounds.
+        """
         value = self.values.get(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise BadRequestError(f"parameter {name!r} must be a whole number from {least} to {most}")
         return value
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:
-        """Return a number within its bounds."""
+        """Return a number within its bounds.
+
+        Parameters
+        ----------
+        name : str
+            Of the parameter.
+        default : float
+            The value when the parameter is absent.
+        least, most : float
+            Bounds, both allowed.
+
+        Raises
+        ------
+        BadRequestError
+            When the value is no number, or outside its bounds.
+        """
         value = self.values.get(name, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
             raise BadRequestError(f"parameter {name!r} must be a number from {least} to {most}")
         return float(value)
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
-        """Return one of `choices`, or None when the parameter is absent."""
+        """Return one of `choices`, or None when the parameter is absent.
+
+        Parameters
+        ----------
+        name : str
+            Of the parameter.
+        choices : tuple of str
+            The values that are allowed.
+
+        Raises
+        ------
+        BadRequestError
+            When the value is none of them.
+        """
         value = self.values.get(name)
         if value is not None and value not in choices:
             raise BadRequestError(f"parameter {name!r} must be one of {', '.join(choices)}")
@@ -165,7 +215,20 @@ def path_to_json(path: bytes) -> WirePath:
 
 
 def path_from_json(value: object, name: str = "path") -> bytes:
-    """Return the path that `path_to_json` wrote; raises `BadRequestError`."""
+    """Return the path that `path_to_json` wrote.
+
+    Parameters
+    ----------
+    value : object
+        Text, or a dict with the path in base64 under "b64".
+    name : str
+        Of the parameter, for the message of the error.
+
+    Raises
+    ------
+    BadRequestError
+        When the value is neither, or the path holds a zero byte.
+    """
     try:
         if isinstance(value, dict):
             path = base64.b64decode(value["b64"], validate=True)
@@ -190,13 +253,35 @@ def when(seconds: float | None) -> str | None:
 
 
 def answer(request_id: int | str, ok: Mapping[str, Any], clock: int, *, more: bool = False) -> Json:
-    """Return the message of an answer."""
+    """Return the message of an answer.
+
+    Parameters
+    ----------
+    request_id : int or str
+        What the request calls itself.
+    ok : mapping
+        The fields of the answer.
+    clock : int
+        The store's clock when the answer was made.
+    more : bool
+        Whether further messages of the same answer follow.
+    """
     message = {"v": VERSION, "id": request_id, "ok": ok, "clock": clock}
     return {**message, "more": True} if more else message
 
 
 def refusal(request_id: int | str | None, error: CbirError, clock: int) -> Json:
-    """Return the message of an error; `request_id` is None when the request could not be read."""
+    """Return the message of an error.
+
+    Parameters
+    ----------
+    request_id : int or str, optional
+        What the request calls itself; None when the request could not be read.
+    error : CbirError
+        Its code, message and hint travel.
+    clock : int
+        The store's clock when the request was refused.
+    """
     described = {
         "code": error.code,
         "message": _sayable(error.message),

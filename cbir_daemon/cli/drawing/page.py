@@ -71,7 +71,13 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 
 
 def policy(style: str, script: str) -> str:
-    """Return the Content-Security-Policy: nothing is loaded, and only this style and this script are used."""
+    """Return the Content-Security-Policy: nothing is loaded, and only this style and this script are used.
+
+    Parameters
+    ----------
+    style, script : str
+        Text between the tags of the page, to the byte: the policy holds its SHA-256.
+    """
     style_hash, script_hash = (
         base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in (style, script)
     )
