@@ -21,10 +21,13 @@ from cbir_daemon.cli.map import drawn
 from cbir_daemon.config import places
 from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.map import MODEL_VERSION
+from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.matching import CODE_VERSION
 from cbir_daemon.protocol import framing, messages
 from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.search import code_table
+from cbir_daemon.search.neighborhood import NEIGHBORHOOD_SHARE
+from cbir_daemon.search.search import MAX_NEAR, MIN_NEAR
 from cbir_daemon.serving import handlers, server
 from cbir_daemon.serving.handlers.overview import CAPABILITIES
 from cbir_daemon.store import SCHEMA_VERSION
@@ -436,3 +439,39 @@ def test_what_is_named_beside_a_source_is_in_it() -> None:
         path = next(root / file for root in (PACKAGE, CHECKOUT) if (root / file).is_file())
         body = path.read_text(encoding="utf-8")
         assert all(re.search(rf"\b{name}\b", body) for name in names if name), (names, file)
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+def _template(sentence: ast.expr) -> str:
+    """Return a sentence of the code with `…` for each value in it."""
+    parts = sentence.values if isinstance(sentence, ast.JoinedStr) else [sentence]
+    words = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts]
+    return re.sub(r"…( …)+", "…", "".join(words))
+
+
+def test_every_problem_of_status_is_described() -> None:
+    """The table of problems has the sentence of each `Problem` that the code makes, and no other."""
+    made = {
+        _template(node.args[0])
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem"
+    }
+    assert len(made) >= 16
+    rows = section("running.md", "What it is at, and what is wrong").table("problem", "what still works")
+    described = [manual.code(row[0]) for row in rows]
+    assert sorted(described) == sorted(made)
+
+
+# -- model -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_width_of_a_neighbourhood() -> None:
+    """The page of the model has the share, and the least and the most that `similar` looks at."""
+    (said,) = re.findall(
+        r"^\*\*Neighbourhood\.\*\*.*?\n\n", (DOCS / "model.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", said)]
+    assert numbers == [NEIGHBORHOOD_SHARE * 100, NEAREST, MIN_NEAR, MAX_NEAR]

@@ -91,3 +91,15 @@ def test_every_metric_is_documented(status: answers.Status) -> None:
     printed = re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
     rows = section("running.md", "Metrics").table("metric", "kind")
     assert sorted((row[0].split("{")[0].strip("`"), row[1]) for row in rows) == sorted(printed)
+
+
+def test_what_is_pending_is_both_things_that_are_counted(status: answers.Status) -> None:
+    """HELP of the pending look-ups says what docs/running.md says: contents, and files to be decided upon."""
+    text = "\n".join(metrics.metrics(status))
+    said = re.search(r"^# HELP cbir_pending_duplicate_lookups (.+)\.$", text, re.MULTILINE)
+    rows = section("running.md", "Metrics").table("metric", "kind")
+    meaning = next(row[2] for row in rows if row[0] == "`cbir_pending_duplicate_lookups`")
+    assert said is not None
+    assert said[1].lower() == meaning.lower()
+    assert "contents" in meaning
+    assert "files" in meaning

@@ -193,7 +193,7 @@ def test_one_is_no_plural() -> None:
     """What there is one of is said in the singular, wherever it is counted."""
     assert status(images=1, errors=1, albums=[{**ALBUM, "images": 1, "errors": 1}], duplicates_pending=1)[:3] == [
         "ready: 1 image, 1 error, 0 pending",
-        "looking for copies: 1 content to go",
+        "looking for copies: 1 to go, contents and new files",
         "album  watching  1 image  1 error  /album",
     ]
     assert list(text.settled({"clock": 1, "images": 1, "errors": 1})) == ["settled: 1 image, 1 error"]
@@ -205,7 +205,7 @@ def test_a_busy_daemon_says_how_far_it_is() -> None:
     progress = {"found": 500, "done": 20, "errors": 1, "rate": 123.4, "remaining_s": None}
     running = NO_FIT | {"running": True, "progress": {"stage": "tune", "fraction": 0.5, "message": "trying 10"}}
     lines = status(state="indexing", pending=480, progress=progress, duplicates_pending=7, refit=running)
-    assert lines[1:3] == ["indexing: 20 of 500 files, 123/s", "looking for copies: 7 contents to go"]
+    assert lines[1:3] == ["indexing: 20 of 500 files, 123/s", "looking for copies: 7 to go, contents and new files"]
     assert lines[-1] == "fit: running, 50%, tune: trying 10"
     lines = status(state="indexing", progress=progress | {"remaining_s": 3.9})
     assert lines[1] == "indexing: 20 of 500 files, 123/s, 4 s left"

@@ -64,9 +64,8 @@ def _whole(status: answers.Status) -> Iterator[Metric]:
     yield gauge("cbir_unreadable_files", "Files that could not be read.", status["errors"])
     yield gauge("cbir_contents", "Different images.", status["contents"])
     yield gauge("cbir_pending_files", "Files noticed and not yet indexed.", status["pending"])
-    yield gauge(
-        "cbir_pending_duplicate_lookups", "Contents whose copies are to be looked up.", status["duplicates_pending"]
-    )
+    pending = "Contents whose copies are to be looked up, and new files to be decided upon."
+    yield gauge("cbir_pending_duplicate_lookups", pending, status["duplicates_pending"])
     decoded = [Sample(status["decoded"])]
     yield Metric("cbir_decoded_files_total", "counter", "Files decoded since the daemon was started.", decoded)
 

@@ -172,7 +172,7 @@ def status(answer: answers.Status) -> Iterator[str]:
         remaining = "" if progress["remaining_s"] is None else f", {progress['remaining_s']:.0f} s left"
         yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{remaining}"
     if answer.get("duplicates_pending"):
-        yield f"looking for copies: {counted(answer['duplicates_pending'], 'content')} to go"
+        yield f"looking for copies: {answer['duplicates_pending']} to go, contents and new files"
     yield from _albums(answer["albums"])
     yield from _model(answer)
     yield from _refit(answer["refit"])
