@@ -41,6 +41,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "files.apply": lambda store, album: store.files.apply([indexed(album, b"c.jpg", 3)]),
     "pairs.start_pass": lambda store, _: store.pairs.start_pass(2),
     "pairs.put_matched": lambda store, _: store.pairs.put_matched([1, 2], [Pair(1, 2, 0.95)]),
+    "pairs.forget_looks": lambda store, _: store.pairs.forget_looks(2),
     "decisions.dismiss": lambda store, _: store.decisions.dismiss(digest(1), digest(2), NOW),
     "decisions.undismiss": lambda store, _: store.decisions.undismiss(digest(1), digest(1)),
     "decisions.put": lambda store, _: store.decisions.put([Decision(digest(1), digest(2), NOW)]),
@@ -74,6 +75,7 @@ def filled(store: Store) -> int:
     """Write a row that each change finds to change, and return the id of the album."""
     album = store.albums.listed()[0].id
     store.files.apply([indexed(album, b"a.jpg", 1), indexed(album, b"b.jpg", 2)])
+    store.pairs.put_matched([1, 2], [Pair(1, 2, 0.95, look_version=1)])
     store.decisions.dismiss(digest(1), digest(1), NOW)
     store.sinks.open(["mail"])
     store.alerts.put([1], [ALERT], NOW)
