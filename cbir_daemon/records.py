@@ -28,6 +28,60 @@ class Kind(StrEnum):
     SIMILAR = "similar"
 
 
+class AlbumState(StrEnum):
+    """How an album is kept up with."""
+
+    WATCHING = "watching"
+    POLLING = "polling"
+    """Its file system tells of no changes: it is walked at intervals."""
+    MISSING = "missing"
+
+
+class AlertKind(StrEnum):
+    """What an alert is about: a kind of match, or an album."""
+
+    EXACT = Kind.EXACT.value
+    COPY = Kind.COPY.value
+    MISSING = "missing"
+    """An album went missing."""
+    BACK = "back"
+    """An album that was missing is back."""
+
+
+class FitKind(StrEnum):
+    """How a map is fitted."""
+
+    TUNED = "tuned"
+    """Hyper-parameters are sought."""
+    WARM = "warm"
+    """With the hyper-parameters of the map before, from its positions."""
+
+
+class FitOutcome(StrEnum):
+    """How far a fit is, or how it came out."""
+
+    RUNNING = "running"
+    ACTIVE = "active"
+    """Its map is in use."""
+    REPLACED = "replaced"
+    REFUSED = "refused"
+    """Its map was worse than the one in use."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SET_ASIDE = "set-aside"
+    """Its artifact fits no longer."""
+
+
+class Origin(StrEnum):
+    """How a content came to its position on the map."""
+
+    FITTED = "fitted"
+    PRESENT = "present"
+    """There at the fit, but not fitted."""
+    ADDED = "added"
+    """Came later."""
+
+
 class LookedAt(StrEnum):
     """By what a copy is told from another shot."""
 
@@ -418,6 +472,15 @@ class FitReport:
     curve: tuple[Candidate, ...]
     artifact: str
     sha256: bytes
+
+
+class TaskAction(StrEnum):
+    """What can be done to a file that is not kept."""
+
+    TRASH = "trash"
+    MOVE = "move"
+    HARD_LINK = "hardlink"
+    CLONE = "reflink"
 
 
 class TaskState(StrEnum):

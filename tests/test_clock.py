@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon.records import ResolveTask, TaskState
+from cbir_daemon.records import FitOutcome, ResolveTask, TaskState
 from cbir_daemon.store import (
     Decision,
     FitBegun,
@@ -55,7 +55,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "journal.note": lambda store, _: store.journal.note(1, TaskState.BEGUN, b"/trash/b.jpg", "", NOW),
     "runs.start": lambda store, _: store.runs.start(FitBegun("asked", "1", 2), NOW),
     "runs.add_numbers": lambda store, _: store.runs.add_numbers(1, {"moved": 0.5}),
-    "runs.end": lambda store, _: store.runs.end(1, "failed", "no memory", NOW),
+    "runs.end": lambda store, _: store.runs.end(1, FitOutcome.FAILED, "no memory", NOW),
     "runs.end_interrupted": lambda store, _: store.runs.end_interrupted(NOW),
     "runs.activate": lambda store, _: store.runs.activate(1, report(), [Placed(1, "fitted", position(0, 1))], NOW),
     "positions.put": lambda store, _: store.positions.put(1, [Placed(2, "added", position(2, 3))]),
@@ -131,7 +131,7 @@ def test_a_change_that_an_answer_shows_raises_the_clock(tmp_path: Path, name: st
         album = filled(store)
         if name == "runs.start":
             # One fit runs at a time.
-            store.runs.end(1, "failed", "no memory", NOW)
+            store.runs.end(1, FitOutcome.FAILED, "no memory", NOW)
         clock, moment = store.clock, store.moment
         SEEN[name](store, album)
         assert store.clock > clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import zlib
 from collections.abc import Callable
@@ -11,7 +12,20 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import SchemaTooNewError, StorageError
-from cbir_daemon.records import EXTRACTOR, FileState, Transform
+from cbir_daemon.records import (
+    EXTRACTOR,
+    AlbumState,
+    AlertKind,
+    FileState,
+    FitKind,
+    FitOutcome,
+    Kind,
+    LookedAt,
+    Origin,
+    TaskAction,
+    TaskState,
+    Transform,
+)
 from cbir_daemon.store import (
     SCHEMA_VERSION,
     AlertMatch,
@@ -47,6 +61,22 @@ TABLES = [
 
 IRREPLACEABLE = ("alert", "decision", "model_run", "position", "resolve_run", "resolve_task", "sighting", "work")
 """Tables that no look at the albums fills again as they were."""
+
+
+WORDS: dict[tuple[str, str], set[str]] = {
+    ("album", "state"): set(AlbumState),
+    ("alert", "kind"): set(AlertKind),
+    ("model_run", "kind"): set(FitKind),
+    ("model_run", "outcome"): set(FitOutcome),
+    ("pair", "kind"): {Kind.COPY, Kind.SHOT},
+    ("pair", "look"): set(LookedAt),
+    ("position", "origin"): set(Origin),
+    ("resolve_task", "action"): set(TaskAction),
+    ("resolve_task", "kind"): {"", Kind.EXACT, Kind.COPY},
+    ("resolve_task", "state"): set(TaskState),
+    ("sighting", "kind"): {Kind.EXACT, Kind.COPY},
+}
+"""What the columns hold whose words are listed in a CHECK."""
 
 
 def execute(path: Path, script: str) -> list[tuple[object, ...]]:
@@ -239,7 +269,7 @@ def test_maps_of_an_older_schema_stay(tmp_path: Path) -> None:
         ]
         assert store.positions.listed(4) == [(1, b"\x00\x00\x80\x3f")]
         assert store.positions.flat(4) == []
-        store.runs.end(4, "set-aside", "old", 3.0)
+        store.runs.end(4, FitOutcome.SET_ASIDE, "old", 3.0)
         assert store.runs.start(FitBegun("next", "code/1", 1), 4.0) == 5
     assert execute(index, "PRAGMA foreign_key_check") == []
     assert execute(index, "SELECT \"table\" FROM pragma_foreign_key_list('position') ORDER BY 1") == [
@@ -309,3 +339,15 @@ def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pyt
     assert execute(index, "SELECT name FROM sqlite_schema WHERE name = 'half'") == []
     with opened(index) as store:
         assert paths(store) == [b"/album/one.jpg"]
+
+
+def test_checks_list_the_words_of_the_enums(tmp_path: Path) -> None:
+    """Each CHECK of today's schema that lists words lists just those that the code has for the column."""
+    with opened(tmp_path / "index.db"):
+        tables = execute(tmp_path / "index.db", "SELECT name, sql FROM sqlite_schema WHERE type = 'table'")
+    listed = {
+        (str(table), column): set(re.findall(r"'([^']*)'", words))
+        for table, sql in tables
+        for column, words in re.findall(r"CHECK\s*\((\w+) IN \(('[^)]*)\)\)", str(sql))
+    }
+    assert listed == WORDS

@@ -24,7 +24,7 @@ from cbir_daemon.decode import ReadTask, formats
 from cbir_daemon.indexing.line import Progress
 from cbir_daemon.map.refit import RefitState
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.records import FileState, ResolveTask, TaskState, Unreadable
+from cbir_daemon.records import FileState, FitOutcome, ResolveTask, TaskState, Unreadable
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers import problems as problems_module
 from cbir_daemon.serving.handlers.problems import problems
@@ -214,7 +214,7 @@ def test_a_disk_that_is_nearly_full_is_told(rooms: Rooms, monkeypatch: pytest.Mo
 
 def test_a_failed_fit_is_told_until_one_goes_well(rooms: Rooms) -> None:
     """The last fit counts: a failed one is a problem with its reason, one cut short by a stop is none."""
-    for outcome, told in (("failed", 1), ("cancelled", 1)):
+    for outcome, told in ((FitOutcome.FAILED, 1), (FitOutcome.CANCELLED, 1)):
         run_id = rooms.store.runs.start(FitBegun("there is no map", "mean16/1", 30), NOW)
         rooms.store.runs.end(run_id, outcome, "memory ran out", NOW)
         assert whats(rooms) == ["the last fit of the map failed: memory ran out"] * told

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cbir_daemon.errors import BadRequestError, StorageError
-from cbir_daemon.records import EXTRACTOR, REASONS, FileState, Heals
+from cbir_daemon.records import EXTRACTOR, REASONS, FileState, FitOutcome, Heals
 from cbir_daemon.store import (
     AlbumDrift,
     AlertMatch,
@@ -428,7 +428,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
     assert (run.curve, run.artifact, run.sha256) == (expected.curve, expected.artifact, expected.sha256)
     assert (run.n_neighbors, run.n_components, run.trustworthiness) == (10, 2, 0.9375)
     # An active run without positions is a finding; the album is empty here.
-    store.runs.end(run_id, "set-aside", "no reason", NOW)
+    store.runs.end(run_id, FitOutcome.SET_ASIDE, "no reason", NOW)
 
 
 def test_one_run_is_active(store: Store, album: int) -> None:
@@ -476,7 +476,7 @@ def test_two_runs_cannot_run_at_once(store: Store) -> None:
     assert (run.id, run.outcome, run.finished_at) == (run_id, "cancelled", NOW + 1)
     assert run.message == "the daemon stopped during the fit"
     store.runs.start(FitBegun("second", "code/1", 0), NOW)
-    store.runs.end_interrupted(NOW + 2, "failed", "why")
+    store.runs.end_interrupted(NOW + 2, FitOutcome.FAILED, "why")
     assert [(run.outcome, run.message) for run in store.runs.listed()] == [
         ("failed", "why"),
         (run.outcome, run.message),
@@ -488,7 +488,7 @@ def test_a_failed_run_leaves_the_active_one(store: Store, album: int) -> None:
     (first,) = fill(store, range(1))
     active = fitted(store, [Placed(first, "fitted", position(0, 0))])
     run_id = store.runs.start(FitBegun("due", "code/1", 1), NOW)
-    store.runs.end(run_id, "failed", "out of memory", NOW)
+    store.runs.end(run_id, FitOutcome.FAILED, "out of memory", NOW)
     assert [(run.id, run.outcome, run.message) for run in store.runs.listed()] == [
         (run_id, "failed", "out of memory"),
         (active, "active", ""),

@@ -15,12 +15,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from cbir_daemon.cli.text import path
+from cbir_daemon.records import AlbumState
 
 if TYPE_CHECKING:
     from cbir_daemon.protocol import answers
 
 STATES = ("starting", "indexing", "ready")
-ALBUM_STATES = ("watching", "polling", "missing")
+ALBUM_STATES = tuple(AlbumState)
 
 
 class Sample(NamedTuple):

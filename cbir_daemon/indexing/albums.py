@@ -17,7 +17,7 @@ from typing import Protocol
 
 from cbir_daemon.config import AlbumConfig, Config
 from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFoundError
-from cbir_daemon.records import Problem
+from cbir_daemon.records import AlbumState, AlertKind, Problem
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, NewAlert, Store
 from cbir_daemon.system import filesystems
@@ -213,18 +213,18 @@ class Albums:
                 return album.state
             record = self._watches.setdefault(album.path, _Watch())
             record.mounts, record.limits = self._mounts_of(album.path), events.limits()
-            if album.state == "missing":
+            if album.state == AlbumState.MISSING:
                 self._watcher.forget(album.path)
                 return album.state
             if self._watcher.stands(album.path) and not self._watcher.is_alive(album.path):
                 logger.warning("watch died album=%s", os.fsdecode(album.path))
                 record.restarts += 1
                 self._watcher.forget(album.path)
-            state = "polling"
+            state = AlbumState.POLLING
             if not self._is_heard(album.path, record.mounts[0]):
                 self._watcher.forget(album.path)
             elif self._watcher.watch(album.path):
-                state = "watching"
+                state = AlbumState.WATCHING
             self._store.albums.set_state(album.id, state)
             self._line.set_unheard(album.id, self._unheard(album.path))
             return state
@@ -262,25 +262,27 @@ class Albums:
         """Note that an album looks like a lost disk: it is missing from now on, and watched no more."""
         with self._turn:
             self._why_missing[album.id] = why
-            alert = NewAlert(album.path, "missing", (), f"{why}; nothing is forgotten")
-            if self._store.albums.turn(album.id, "missing", alert, time.time()):
+            alert = NewAlert(album.path, AlertKind.MISSING, (), f"{why}; nothing is forgotten")
+            if self._store.albums.turn(album.id, AlbumState.MISSING, alert, time.time()):
                 logger.warning(
                     "album missing path=%s reason=%s hint=nothing is forgotten; `cbir scan --accept-losses` accepts it",
                     os.fsdecode(album.path),
                     why,
                 )
-                self.watch(replace(album, state="missing"))
+                self.watch(replace(album, state=AlbumState.MISSING))
 
     def found(self, album: Album, *, losses_accepted: bool = False) -> str:
         """Note that an album is where it should be, and return its state: one that was missing is watched again."""
         with self._turn:
             self._why_missing.pop(album.id, None)
-            if album.state != "missing":
+            if album.state != AlbumState.MISSING:
                 return album.state
             logger.info("album back path=%s", os.fsdecode(album.path))
             message = "its losses are accepted" if losses_accepted else "its files are there again"
-            self._store.albums.turn(album.id, "watching", NewAlert(album.path, "back", (), message), time.time())
-            return self.watch(replace(album, state="watching"))
+            self._store.albums.turn(
+                album.id, AlbumState.WATCHING, NewAlert(album.path, AlertKind.BACK, (), message), time.time()
+            )
+            return self.watch(replace(album, state=AlbumState.WATCHING))
 
     def why_missing(self, album: Album) -> str:
         """Return why an album is missing; empty while that is not found out, or when it is not."""
@@ -343,7 +345,7 @@ class Albums:
     def _missing(self, album: Album) -> Iterator[Problem]:
         shown = os.fsdecode(album.path)
         reason = self.why_missing(album)
-        if album.state == "missing":
+        if album.state == AlbumState.MISSING:
             yield Problem(
                 f"album {shown} is missing: {reason or 'its files are out of reach'}; nothing is forgotten",
                 "mount the disk again, or accept the loss: cbir scan --accept-losses",

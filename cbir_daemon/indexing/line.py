@@ -27,6 +27,7 @@ from cbir_daemon.indexing.schedule import Due, Schedule
 from cbir_daemon.indexing.tickets import ScanRequests
 from cbir_daemon.records import (
     REASONS,
+    AlbumState,
     Facts,
     FileState,
     Heals,
@@ -287,7 +288,7 @@ class Ingest:
         """Compare what changed in the folders of a polled album, or in those that are not heard of, with its rows."""
         began_at = self.schedule.now()
         known, polled = self.schedule.folders(album.id), self.schedule.is_polled(album.id)
-        if album.state == "missing" or b"" not in known or not self._is_in_place(album):
+        if album.state == AlbumState.MISSING or b"" not in known or not self._is_in_place(album):
             self._scan_album(album, accept_losses=False)
             return
         unheard = self.schedule.unheard(album.id)
@@ -314,7 +315,7 @@ class Ingest:
         if found.folders[b""].device != album.device:
             self._store.albums.set_device(album.id, found.folders[b""].device)
         state = self._albums.found(album, losses_accepted=album.id in self._accepted)
-        self.schedule.set_found(album.id, found, began_at, polled=state == "polling")
+        self.schedule.set_found(album.id, found, began_at, polled=state == AlbumState.POLLING)
         self._renumber(album, rows, found)
         differing, vanished = self._compare(album, rows, found)
         logger.log(
@@ -371,7 +372,7 @@ class Ingest:
         """Whether hints say anything of the album: when its disk is away they are about what lies below its mount."""
         if not any(_album_of([album], hint) for hint in hints):
             return False
-        if album.state != "missing" and self._is_in_place(album):
+        if album.state != AlbumState.MISSING and self._is_in_place(album):
             return True
         # Whether it is back is for a walk to say, which then finds all that the hints were about.
         self._scan_album(album, accept_losses=False)
@@ -409,7 +410,7 @@ class Ingest:
         return row != state and not self._retries.holds_back(walk.joined(album.path, path), state)
 
     def _is_unheard(self, album: Album, path: bytes) -> bool:
-        return album.state == "polling" or self.schedule.unheard(album.id).has(walk.parent(path))
+        return album.state == AlbumState.POLLING or self.schedule.unheard(album.id).has(walk.parent(path))
 
     def _compare_folder(self, album: Album, folder: bytes, targets: list[_Target], gone: list[Gone]) -> None:
         """Look below a folder that came or was moved: its files raised no events of their own, or too early."""
@@ -574,7 +575,7 @@ class Ingest:
 
     def _finish_baselines(self) -> None:
         for album in self._store.albums.listed():
-            if not album.baseline and self.schedule.has(album.id) and album.state != "missing":
+            if not album.baseline and self.schedule.has(album.id) and album.state != AlbumState.MISSING:
                 self._store.albums.finish_baseline(album.id)
 
 

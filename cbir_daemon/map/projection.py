@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cbir_daemon.config import Config, ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_artifact
+from cbir_daemon.records import FitOutcome, Origin
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import ModelRun, Placed, Store
@@ -238,7 +239,7 @@ class Projection:
             return False
         except (ModelError, ChildError, TimedOutError) as error:
             return self._retry_later(run_id, error)
-        placed = as_placed([content_id for content_id, _ in contents], "added", placement)
+        placed = as_placed([content_id for content_id, _ in contents], Origin.ADDED, placement)
         self._store.positions.put(run_id, placed)
         self._searcher.place(run_id, [(place.content_id, place.coordinates) for place in placed])
         self.failing = ""
@@ -265,7 +266,7 @@ class Projection:
                 self._current[1].close()
                 self._current = None
         logger.warning("model set aside run=%d reason=%s", run_id, error)
-        self._store.runs.end(run_id, "set-aside", error.message, time.time())
+        self._store.runs.end(run_id, FitOutcome.SET_ASIDE, error.message, time.time())
         self._searcher.drop_map()
 
 

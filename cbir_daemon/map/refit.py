@@ -36,7 +36,7 @@ from cbir_daemon.map import (
 )
 from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
 from cbir_daemon.map.refit_policy import FitDecision
-from cbir_daemon.records import FitReport
+from cbir_daemon.records import FitKind, FitOutcome, FitReport, Origin
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
@@ -122,7 +122,7 @@ class Refit:
     def decision(self) -> FitDecision:
         """Return whether a fit is due now, its reason, and what it waits for."""
         runs = self._store.runs.listed()
-        active = next((run for run in runs if run.outcome == "active"), None)
+        active = next((run for run in runs if run.outcome == FitOutcome.ACTIVE), None)
         drift = Drift() if active is None else self._store.positions.drift(active.id)
         return refit_policy.decide(
             self._store.positions.coverage(), drift, runs, self.settings, datetime.now().astimezone()
@@ -193,7 +193,7 @@ class Refit:
             When the index cannot be read or written; call it again later.
         """
         # When the disk refused the end of a run, too, this comes before the next one, which must keep its distance.
-        self._store.runs.end_interrupted(time.time(), "failed", "its end could not be written")
+        self._store.runs.end_interrupted(time.time(), FitOutcome.FAILED, "its end could not be written")
         while not self._stopping.is_set():
             moment = self._store.moment
             decision = self._next()
@@ -205,7 +205,7 @@ class Refit:
     def _next(self) -> FitDecision:
         decision = self.decision()
         if self._asked_for > self._ended:
-            return replace(decision, reason="asked for", waits_for="", kind="tuned")
+            return replace(decision, reason="asked for", waits_for="", kind=FitKind.TUNED)
         if decision.reason and not self._quiet():
             decision = replace(decision, waits_for="the end of indexing")
         if (decision.reason, decision.waits_for) != self._said:
@@ -225,7 +225,7 @@ class Refit:
         try:
             self._fit(run_id, decision.kind, ids, codes)
         except (ModelError, ChildError, TimedOutError, StorageError) as error:
-            outcome = "cancelled" if self._stopping.is_set() or self._cancelled.is_set() else "failed"
+            outcome = FitOutcome.CANCELLED if self._stopping.is_set() or self._cancelled.is_set() else FitOutcome.FAILED
             if self._cancelled.is_set():
                 self._store.runs.add_numbers(run_id, {refit_policy.BY_USER: 1})
             logger.warning("fit %s run=%d error=%s", outcome, run_id, error)
@@ -241,7 +241,7 @@ class Refit:
     def _fit(self, run_id: int, kind: str, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
         started = time.monotonic()
         offered = np.flatnonzero(~acceptance.held_out(ids))
-        previous = self._previous() if kind == "warm" else None
+        previous = self._previous() if kind == FitKind.WARM else None
         fit = Fit.start(codes[offered], self._models_dir, self._fit_settings(), ids=ids[offered], previous=previous)
         result = self._followed(fit, run_id)
         # What a user waited for, with the start of the process.
@@ -321,7 +321,7 @@ class Refit:
             f" the one in use {verdict.recall_before:.3f}"
         )
         logger.info("fit refused run=%d reason=%s", run_id, why)
-        self._store.runs.end(run_id, "refused", why, time.time())
+        self._store.runs.end(run_id, FitOutcome.REFUSED, why, time.time())
         remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
 
     def _activate(self, run_id: int, report: FitReport, projector: Projector, new: NewMap) -> None:
@@ -446,7 +446,7 @@ class NewMap:
         self.positions[rows] = result.positions
         self._distances = result.distances
         for row, place, flat in zip(rows, result.positions.astype("<f4"), result.flat.astype("<f4"), strict=True):
-            self.placed.append(Placed(int(self.ids[row]), "fitted", place.tobytes(), flat.tobytes()))
+            self.placed.append(Placed(int(self.ids[row]), Origin.FITTED, place.tobytes(), flat.tobytes()))
 
     def put_projected(self, rows: NDArray[np.intp], placement: Placement) -> None:
         """Take the positions of contents that were there at the fit and not fitted.
@@ -459,7 +459,7 @@ class NewMap:
             From `Projector.place`, measured.
         """
         self.positions[rows] = placement.positions
-        self.placed += as_placed(self.ids[rows].tolist(), "present", placement)
+        self.placed += as_placed(self.ids[rows].tolist(), Origin.PRESENT, placement)
         self._recalls += placement.recalls.tolist()
 
     def baseline(self) -> Baseline:

@@ -16,6 +16,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from cbir_daemon.config import ModelConfig, is_within
+from cbir_daemon.records import FitKind, FitOutcome
 from cbir_daemon.store import Coverage, Drift, ModelRun
 
 FAILURE_BACK_OFF_S = 600.0
@@ -34,7 +35,13 @@ RECALL_LOSS = 0.25
 WARM_GROWTH = 1.5
 """A collection that has grown or shrunk by this factor since hyper-parameters were sought has them sought again."""
 
-ENDED = ("active", "replaced", "refused", "failed", "set-aside")
+ENDED = (
+    FitOutcome.ACTIVE,
+    FitOutcome.REPLACED,
+    FitOutcome.REFUSED,
+    FitOutcome.FAILED,
+    FitOutcome.SET_ASIDE,
+)
 """Outcomes that say something; a fit cut short by the daemon's own end does not."""
 
 BY_USER = "cancelled_by_user"
@@ -61,7 +68,7 @@ class FitDecision:
 
     reason: str = ""
     waits_for: str = ""
-    kind: str = "tuned"
+    kind: str = FitKind.TUNED
     numbers: Mapping[str, float] = field(default_factory=lambda: NOTHING)
 
     @property
@@ -126,21 +133,21 @@ def measured(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], setting
 
 
 def _active(runs: Sequence[ModelRun]) -> ModelRun | None:
-    return next((run for run in runs if run.outcome == "active"), None)
+    return next((run for run in runs if run.outcome == FitOutcome.ACTIVE), None)
 
 
 def _reason(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> tuple[str, str]:
     """Return the reason for a new map, empty without one, and the kind of its fit."""
     if coverage.contents < settings.min_images:
-        return "", "tuned"
+        return "", FitKind.TUNED
     if coverage.present_at_fit == 0:
-        return "there is no map", "tuned"
+        return "there is no map", FitKind.TUNED
     for album in drift.albums:
         if album.added >= settings.refit_min_changes and album.far > STRANGE_FRACTION * album.added:
             name = album.path.decode(errors="replace")
-            return f"{album.far} of {album.added} new images in {name} are unlike all that was fitted", "tuned"
+            return f"{album.far} of {album.added} new images in {name} are unlike all that was fitted", FitKind.TUNED
     if drift.added >= settings.refit_min_changes and drift.far > settings.refit_far_fraction * drift.added:
-        return f"{drift.far} of {drift.added} new images lie far from all that was fitted", "tuned"
+        return f"{drift.far} of {drift.added} new images lie far from all that was fitted", FitKind.TUNED
     active = _active(runs)
     if (
         active is not None
@@ -149,11 +156,11 @@ def _reason(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings
         and drift.measured >= FEWEST_MEASURED
         and drift.kept < (1 - RECALL_LOSS) * active.kept
     ):
-        return f"new images keep {drift.kept:.2f} of their neighbours, {active.kept:.2f} did at the fit", "tuned"
+        return f"new images keep {drift.kept:.2f} of their neighbours, {active.kept:.2f} did at the fit", FitKind.TUNED
     if coverage.changed_fraction > settings.refit_changed_fraction and coverage.changed >= settings.refit_min_changes:
         why = f"{coverage.changed} of {coverage.present_at_fit} contents changed ({coverage.changed_fraction:.0%})"
-        return why, "warm" if _may_be_warm(coverage, runs, settings) else "tuned"
-    return "", "tuned"
+        return why, FitKind.WARM if _may_be_warm(coverage, runs, settings) else FitKind.TUNED
+    return "", FitKind.TUNED
 
 
 def _may_be_warm(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig) -> bool:
@@ -164,8 +171,11 @@ def _may_be_warm(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelCo
     if settings.n_components not in (None, active.n_components):
         return False
     newest = next((run for run in runs if run.outcome in ENDED), None)
-    tuned = next((run for run in runs if run.kind == "tuned" and run.outcome in ("active", "replaced")), None)
-    if newest is None or newest.outcome != "active" or tuned is None or not tuned.present_images:
+    tuned = next(
+        (run for run in runs if run.kind == FitKind.TUNED and run.outcome in (FitOutcome.ACTIVE, FitOutcome.REPLACED)),
+        None,
+    )
+    if newest is None or newest.outcome != FitOutcome.ACTIVE or tuned is None or not tuned.present_images:
         # A warm map that failed or was refused would be so again.
         return False
     return tuned.present_images / WARM_GROWTH <= coverage.contents <= tuned.present_images * WARM_GROWTH
@@ -187,7 +197,7 @@ def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfi
         # The clock was set back: how long ago it was cannot be told, and waiting for that time could take years.
         since_last_s = float("inf")
     # One map that cannot be used is replaced at once; when the next cannot be used either, a third will not help.
-    failed = last.outcome == "failed" or [run.outcome for run in ended[:2]] == ["set-aside"] * 2
+    failed = last.outcome == FitOutcome.FAILED or [run.outcome for run in ended[:2]] == [FitOutcome.SET_ASIDE] * 2
     if failed and since_last_s < max(FAILURE_BACK_OFF_S, settings.refit_min_interval_s):
         return "some time after the fit that failed"
     if coverage.present_at_fit == 0:
@@ -200,9 +210,9 @@ def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfi
 def _held_back(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig) -> str:
     """Return what has to change before a map is fitted that was refused or that a user cancelled, or nothing."""
     last = next((run for run in runs if run.outcome in ENDED or BY_USER in run.numbers), None)
-    if last is None or not (last.outcome == "refused" or BY_USER in last.numbers):
+    if last is None or not (last.outcome == FitOutcome.REFUSED or BY_USER in last.numbers):
         return ""
     if coverage.changed - last.numbers.get("changed", 0) >= settings.refit_min_changes:
         return ""
-    what = "refused" if last.outcome == "refused" else "cancelled"
+    what = "refused" if last.outcome == FitOutcome.REFUSED else "cancelled"
     return f"{settings.refit_min_changes} more changes, since the last map was {what} (model.refit_min_changes)"

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict
 
+from cbir_daemon import records
 from cbir_daemon.records import Around, Kind, LookedAt, Outcome
 
 
@@ -28,18 +29,18 @@ Time = Annotated[str, "time"]
 """ISO 8601 in UTC, with milliseconds."""
 
 State = Annotated[str, ("starting", "indexing", "ready")]
-AlbumState = Annotated[str, ("watching", "polling", "missing")]
+AlbumState = Annotated[str, tuple(records.AlbumState)]
 MatchKind = Annotated[str, tuple(Kind)]
 GroupKind = Annotated[str, (Kind.EXACT, Kind.COPY, Kind.SHOT)]
 LookKind = Annotated[str, tuple(LookedAt)]
 CopyKind = Annotated[str, (Kind.EXACT, Kind.COPY)]
-AlertKind = Annotated[str, (Kind.EXACT, Kind.COPY, "missing", "back")]
+AlertKind = Annotated[str, tuple(records.AlertKind)]
 TaskKind = Annotated[str, (Kind.EXACT, Kind.COPY, "")]
-TaskAction = Annotated[str, ("trash", "move", "hardlink", "reflink")]
-TaskState = Annotated[str, ("planned", "begun", "done", "skipped", "undone")]
+TaskAction = Annotated[str, tuple(records.TaskAction)]
+TaskState = Annotated[str, tuple(records.TaskState)]
 FitStage = Annotated[str, ("graph", "tune", "fit", "save")]
-FitKind = Annotated[str, ("tuned", "warm")]
-FitOutcome = Annotated[str, ("running", "active", "replaced", "refused", "failed", "cancelled", "set-aside")]
+FitKind = Annotated[str, tuple(records.FitKind)]
+FitOutcome = Annotated[str, tuple(records.FitOutcome)]
 Turn = Annotated[int, (0, 90, 180, 270)]
 
 
@@ -592,7 +593,7 @@ class ModelRun(FitBegun):
 class ModelShown(FitBegun):
     """Answer of `model_show`: the fit of the map in use, which has all its scores."""
 
-    outcome: Annotated[str, ("active",)]
+    outcome: Annotated[str, (records.FitOutcome.ACTIVE,)]
     fitted_at: Time
     n_neighbors: int
     n_components: int

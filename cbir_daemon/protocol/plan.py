@@ -16,13 +16,13 @@ from typing import Any
 
 from cbir_daemon.errors import BadRequestError
 from cbir_daemon.protocol.messages import path_from_json, path_to_json
-from cbir_daemon.records import DIGEST_BYTES
+from cbir_daemon.records import DIGEST_BYTES, TaskAction
 
 KEEP = "keep"
-TRASH = "trash"
-MOVE = "move"
-HARD_LINK = "hardlink"
-CLONE = "reflink"
+TRASH = TaskAction.TRASH.value
+MOVE = TaskAction.MOVE.value
+HARD_LINK = TaskAction.HARD_LINK.value
+CLONE = TaskAction.CLONE.value
 
 LINKS = (HARD_LINK, CLONE)
 """What makes files of the same bytes share their room."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
-from cbir_daemon.records import EXTRACTOR, SIZE_UNKNOWN, FileState, Heals, reasons_healed_by
+from cbir_daemon.records import EXTRACTOR, SIZE_UNKNOWN, AlbumState, FileState, Heals, reasons_healed_by
 from cbir_daemon.store import clock
 from cbir_daemon.store.contents import drop_orphans
 from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, Gone, Image, Indexed, Moved
@@ -16,13 +16,13 @@ from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, write
 _HEALS_UNCHANGED = ", ".join(f"'{code}'" for code in sorted(reasons_healed_by(Heals.RIGHTS, Heals.PAUSE)))
 _STATE = f"iif(error_code IN ({_HEALS_UNCHANGED}), {SIZE_UNKNOWN}, size_bytes), mtime_ns, inode, device"
 
-_IMAGE_SQL = """
+_IMAGE_SQL = f"""
 SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
-       file.device, album.state = 'missing', file.since,
+       file.device, album.state = '{AlbumState.MISSING}', file.since,
        content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format,
        content.taken, content.picture
 FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
-"""
+"""  # noqa: S608 -- a word of ours
 
 
 class Files(Table):

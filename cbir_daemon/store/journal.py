@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from cbir_daemon.records import ResolveTask, TaskState
+from cbir_daemon.records import ResolveTask, TaskAction, TaskState
 from cbir_daemon.store.records import ResolveRun
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
 
@@ -81,9 +81,9 @@ class Journal(Table):
             found.update(
                 connection.execute(
                     "SELECT digest, max(changed_at) FROM resolve_task"  # noqa: S608 -- marks
-                    " WHERE state = 'done' AND action IN ('trash', 'move')"
+                    " WHERE state = ? AND action IN (?, ?)"
                     f" AND digest IN ({placeholders(len(chunk))}) GROUP BY digest",
-                    chunk,
+                    (TaskState.DONE, TaskAction.TRASH, TaskAction.MOVE, *chunk),
                 )
             )
         return found
@@ -95,9 +95,9 @@ class Journal(Table):
         for chunk in in_chunks(digests):
             found.update(
                 connection.execute(
-                    "SELECT path, digest FROM resolve_task WHERE state = 'undone'"  # noqa: S608 -- marks
+                    "SELECT path, digest FROM resolve_task WHERE state = ?"  # noqa: S608 -- marks
                     f" AND digest IN ({placeholders(len(chunk))})",
-                    chunk,
+                    (TaskState.UNDONE, *chunk),
                 )
             )
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cbir_daemon.records import Candidate, Facts, FileState, Kind, LookedAt, Transform, Unreadable
+from cbir_daemon.records import Candidate, Facts, FileState, FitKind, Kind, LookedAt, TaskState, Transform, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class ResolveRun:
     @property
     def is_open(self) -> bool:
         """Whether it was broken off: it can be gone on with or undone."""
-        return bool(self.states.get("planned") or self.states.get("begun"))
+        return bool(self.states.get(TaskState.PLANNED) or self.states.get(TaskState.BEGUN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +362,7 @@ class ModelRun:
     curve: tuple[Candidate, ...] = field(default=())
     artifact: str | None = None
     sha256: bytes | None = None
-    kind: str = "tuned"
+    kind: str = FitKind.TUNED
     numbers: Mapping[str, float] = field(default_factory=dict)
     far_distance: float | None = None
     kept: float | None = None
@@ -375,7 +375,7 @@ class FitBegun:
     reason: str
     code_version: str
     present_images: int
-    kind: str = "tuned"
+    kind: str = FitKind.TUNED
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
-from cbir_daemon.records import Candidate, FitReport
+from cbir_daemon.records import Candidate, FitOutcome, FitReport
 from cbir_daemon.store.positions import write_positions
 from cbir_daemon.store.records import Baseline, FitBegun, ModelRun, Placed
 from cbir_daemon.store.table import Table, reads, writes
@@ -27,8 +27,16 @@ class Runs(Table):
         """Write that a fit began and return its id."""
         cursor = connection.execute(
             "INSERT INTO model_run (reason, kind, numbers, started_at, outcome, code_version, present_images)"
-            " VALUES (?, ?, ?, ?, 'running', ?, ?)",
-            (begun.reason, begun.kind, json.dumps(dict(begun.numbers)), now, begun.code_version, begun.present_images),
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                begun.reason,
+                begun.kind,
+                json.dumps(dict(begun.numbers)),
+                now,
+                FitOutcome.RUNNING,
+                begun.code_version,
+                begun.present_images,
+            ),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -41,7 +49,7 @@ class Runs(Table):
         )
 
     @writes(ticks=True)
-    def end(self, connection: sqlite3.Connection, run_id: int, outcome: str, message: str, now: float) -> None:
+    def end(self, connection: sqlite3.Connection, run_id: int, outcome: FitOutcome, message: str, now: float) -> None:
         """Write that a fit ended without a map, or that its map is set aside."""
         connection.execute(
             "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE id = ?",
@@ -53,13 +61,13 @@ class Runs(Table):
         self,
         connection: sqlite3.Connection,
         now: float,
-        outcome: str = "cancelled",
+        outcome: FitOutcome = FitOutcome.CANCELLED,
         message: str = "the daemon stopped during the fit",
     ) -> None:
         """Close a run that was left open: by a killed daemon, or because its end could not be written."""
         connection.execute(
-            "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE outcome = 'running'",
-            (outcome, message, now),
+            "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE outcome = ?",
+            (outcome, message, now, FitOutcome.RUNNING),
         )
 
     @writes(ticks=True)
@@ -74,15 +82,18 @@ class Runs(Table):
     ) -> None:
         """Make a fit the active map, with the positions it gives; the map before is replaced in the same commit."""
         known = baseline or Baseline()
-        connection.execute("UPDATE model_run SET outcome = 'replaced' WHERE outcome = 'active'")
+        connection.execute(
+            "UPDATE model_run SET outcome = ? WHERE outcome = ?", (FitOutcome.REPLACED, FitOutcome.ACTIVE)
+        )
         connection.execute(
             """
-            UPDATE model_run SET outcome = 'active', finished_at = ?, n_neighbors = ?, n_components = ?,
+            UPDATE model_run SET outcome = ?, finished_at = ?, n_neighbors = ?, n_components = ?,
                 trustworthiness = ?, neighbor_recall = ?, fitted_images = ?, seed = ?, duration_s = ?, peak_mib = ?,
                 curve = ?, artifact = ?, sha256 = ?, far_distance = ?, kept = ?
             WHERE id = ?
             """,
             (
+                FitOutcome.ACTIVE,
                 now,
                 report.n_neighbors,
                 report.n_components,
@@ -106,7 +117,10 @@ class Runs(Table):
     @reads
     def active(self, connection: sqlite3.Connection) -> ModelRun | None:
         """Return the run whose map is in use, or None."""
-        row = connection.execute(f"SELECT {_COLUMNS} FROM model_run WHERE outcome = 'active'").fetchone()  # noqa: S608 -- columns
+        row = connection.execute(
+            f"SELECT {_COLUMNS} FROM model_run WHERE outcome = ?",  # noqa: S608 -- columns
+            (FitOutcome.ACTIVE,),
+        ).fetchone()
         return None if row is None else _run(row)
 
     @reads

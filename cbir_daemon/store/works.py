@@ -6,9 +6,13 @@ import itertools
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.records import EXTRACTOR
+from cbir_daemon.records import EXTRACTOR, Kind
 from cbir_daemon.store.records import NewWork, Sighted, Sighting, Work
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
+
+_PLACES = " ".join(f"WHEN '{kind}' THEN {place}" for place, kind in enumerate(Kind))
+_STRENGTH = f"CASE sighting.kind {_PLACES} END"
+"""The place of a sighting's kind among all kinds, strongest first."""
 
 
 class Works(Table):
@@ -59,7 +63,7 @@ class Works(Table):
             rows = connection.execute(
                 "SELECT sighting.digest, work.name, sighting.kind, sighting.score FROM sighting"  # noqa: S608 -- marks
                 f" JOIN work ON work.id = sighting.work_id WHERE sighting.digest IN ({placeholders(len(chunk))})"
-                " ORDER BY sighting.kind = 'copy', sighting.score DESC, work.id",
+                f" ORDER BY {_STRENGTH}, sighting.score DESC, work.id",
                 chunk,
             )
             for digest, *seen in rows:

@@ -17,7 +17,7 @@ import pytest
 
 from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.protocol.framing import MAX_LINE_BYTES
-from cbir_daemon.records import ResolveTask, TaskState
+from cbir_daemon.records import FitOutcome, ResolveTask, TaskState
 from cbir_daemon.store import Decision, FitBegun, NewWork, Store
 from tests import pictures
 from tests.manual import code, section
@@ -62,7 +62,7 @@ def write_long_lists(state: Path) -> None:
         for number in range(ROWS):
             store.journal.start([task] * (ROWS if number == 0 else 1), 1.0)
         for _ in range(FITS):
-            store.runs.end(store.runs.start(FitBegun("a test", "mean16/1", 1), 1.0), "failed", "a test", 2.0)
+            store.runs.end(store.runs.start(FitBegun("a test", "mean16/1", 1), 1.0), FitOutcome.FAILED, "a test", 2.0)
         for number in range(2 * FITS):
             vector = np.random.default_rng(number).integers(0, 256, 4096, np.uint8).tobytes()
             store.works.add(NewWork(digest(number), vector, f"work {number}", b"/work"), 1.0)

@@ -8,7 +8,7 @@ from typing import cast
 from cbir_daemon.errors import ModelError, NotFoundError, UnavailableError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Request, when
-from cbir_daemon.records import Candidate
+from cbir_daemon.records import Candidate, FitOutcome
 from cbir_daemon.serving.handlers.overview import fit_news, why_no_model
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import ModelRun
@@ -41,9 +41,9 @@ def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelFit
         state = rooms.refit.state
         if state is not None:
             yield Reply({"progress": fit_news(state)}, more=True)
-    if run.outcome == "cancelled":
+    if run.outcome == FitOutcome.CANCELLED:
         raise ModelError("the fit was cancelled", hint="the map before is still in use; `cbir model fit` fits again")
-    if run.outcome == "failed":
+    if run.outcome == FitOutcome.FAILED:
         raise ModelError(f"the fit failed: {run.message}", hint="the map before is still in use")
     yield Reply({"run": _run_to_json(run)})
 

@@ -12,6 +12,7 @@ from cbir_daemon.decode import missing_extras
 from cbir_daemon.map.refit import RefitState
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import VERSION, Request, path_to_json, when
+from cbir_daemon.records import FitOutcome
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
@@ -148,7 +149,9 @@ def why_no_model(rooms: Rooms, contents: int) -> str:
         return f"{contents} contents are too few for a map (model.min_images is {least}); vectors answer without it"
     if rooms.refit.state is not None:
         return "the first map is being fitted; vectors answer until it is there"
-    failed = next((run for run in rooms.store.runs.listed() if run.outcome in ("failed", "set-aside")), None)
+    failed = next(
+        (run for run in rooms.store.runs.listed() if run.outcome in (FitOutcome.FAILED, FitOutcome.SET_ASIDE)), None
+    )
     return failed.message if failed is not None else "no map was fitted yet; vectors answer without it"
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from cbir_daemon.decode import needed_extras
-from cbir_daemon.records import Heals, Problem, reasons_healed_by
+from cbir_daemon.records import FitOutcome, Heals, Problem, TaskState, reasons_healed_by
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.system import heartbeat
 from cbir_daemon.wording import counted
@@ -65,7 +65,7 @@ def _disk(rooms: Rooms) -> Iterator[Problem]:
 def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
     for run in rooms.store.journal.runs():
         if run.is_open and now - run.changed_at > BROKEN_OFF_S:
-            undone = run.states.get("planned", 0) + run.states.get("begun", 0)
+            undone = run.states.get(TaskState.PLANNED, 0) + run.states.get(TaskState.BEGUN, 0)
             yield Problem(
                 f"resolve {run.id} was broken off, with {counted(undone, 'file')} to go",
                 f"`cbir resolve --continue {run.id}` goes on, `cbir resolve --undo {run.id}` takes it back;"
@@ -74,8 +74,10 @@ def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
 
 
 def _map(rooms: Rooms) -> Iterator[Problem]:
-    last = next((run for run in rooms.store.runs.listed() if run.outcome in ("active", "failed")), None)
-    if last is not None and last.outcome == "failed" and rooms.refit.state is None:
+    last = next(
+        (run for run in rooms.store.runs.listed() if run.outcome in (FitOutcome.ACTIVE, FitOutcome.FAILED)), None
+    )
+    if last is not None and last.outcome == FitOutcome.FAILED and rooms.refit.state is None:
         yield Problem(
             f"the last fit of the map failed: {last.message}",
             "it is tried again by itself; cbir model fit tries now, cbir model history lists all",
