@@ -445,6 +445,12 @@ def test_a_copy_by_its_vectors_alone_stays() -> None:
     ]
     assert [member.keep for member in all_of_them.members] == [True, False, False]
     assert {careful.look, all_of_them.look} == {LookedAt.VECTORS}
+    twins = {1: images[1], 3: [picture(3, "3", 213), picture(4, "twin", 213, content_id=3)]}
+    (group,) = copy_groups(pairs[1:], twins, unlooked=False)
+    assert [(member.keep, member.why) for member in group.members][1:] == [
+        (True, "told by the stored vectors alone, so it stays"),
+        (False, "has the same bytes as another that stays"),
+    ]
     (looked,) = copy_groups(pairs[:1], images, unlooked=False)
     assert looked.look is LookedAt.FILES
 

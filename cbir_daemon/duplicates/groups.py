@@ -21,6 +21,8 @@ PROTECTED = "lies in a protected folder, so it stays"
 
 ANOTHER_SHOT = "another shot of the scene"
 
+SAME_BYTES = "has the same bytes as another that stays"
+
 UNLOOKED = "told by the stored vectors alone, so it stays"
 
 
@@ -257,10 +259,15 @@ def _with_looks(group: Group, by_vectors: Set[frozenset[int]], *, unlooked: bool
     """Return a group of copies with what it is told by; unless `unlooked`, what only the vectors tell stays."""
     keeper = group.members[0].image.content.id
     are_unlooked = [frozenset((keeper, member.image.content.id)) in by_vectors for member in group.members]
-    members = [
-        replace(member, keep=True, why=UNLOOKED) if is_unlooked and not member.keep and not unlooked else member
-        for member, is_unlooked in zip(group.members, are_unlooked, strict=True)
-    ]
+    members = list(group.members)
+    stay = {member.image.content.id for member in members if member.keep}
+    for place, (member, is_unlooked) in enumerate(zip(group.members, are_unlooked, strict=True)):
+        if unlooked or member.keep or not is_unlooked:
+            continue
+        # Of files with the same bytes the first one stays for all.
+        is_first = member.image.content.id not in stay
+        stay.add(member.image.content.id)
+        members[place] = replace(member, keep=is_first, why=UNLOOKED if is_first else SAME_BYTES)
     return replace(group, members=tuple(members), look=LookedAt.VECTORS if any(are_unlooked) else LookedAt.FILES)
 
 

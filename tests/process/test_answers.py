@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,12 +34,30 @@ set -o pipefail
 """Renames a field, and says of no image that it is kept."""
 
 
+UNLOOKED = re.compile(r"opened: cbir (duplicates|resolve)\b(?!.*--kind exact)")
+"""Questions about what may go.  The states' pictures are too small to be compared: since copies that only the vectors
+tell stay, these have other answers than the release gave that made the states of schema 6."""
+
+
 @pytest.mark.parametrize("state", states(), ids=lambda state: str(state.name))
 def test_the_state_of_an_earlier_release_answers_as_it_did(daemon: Daemon, state: Path) -> None:
     """Everything is asked of it, and taken back, with the answers that the release which made it gave."""
     recorded = json.loads((state / ANSWERS).read_text())
-    found = differences(recorded, answers(daemon, state), tolerance=PROCESSORS)
-    assert [str(difference) for difference in found if difference.kind not in NOTES] == []
+    now = answers(daemon, state)
+    found = [
+        difference
+        for difference in differences(recorded, now, tolerance=PROCESSORS)
+        if difference.kind not in NOTES and not UNLOOKED.match(difference.question)
+    ]
+    assert [str(difference) for difference in found] == []
+    asked = "opened: cbir duplicates --json"
+    assert grouped(now[asked]) == grouped(recorded[asked])
+
+
+def grouped(answer: Any) -> set[tuple[str, frozenset[str]]]:  # noqa: ANN401 -- JSON
+    """Return the kind and the files of each group."""
+    groups = (group for document in answer["documents"] for group in document["groups"])
+    return {(group["kind"], frozenset(str(image["path"]) for image in group["images"])) for group in groups}
 
 
 @pytest.fixture
