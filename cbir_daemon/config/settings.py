@@ -296,7 +296,7 @@ class MatchConfig:
         default=True,
         metadata=_about(
             checks.flag(),
-            "Whether the files of copies inside the albums are compared, which tells copies from shots of one scene.",
+            "Whether the files of copies are compared, which tells copies from shots of one scene.",
         ),
     )
 

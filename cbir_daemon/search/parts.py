@@ -17,6 +17,9 @@ from cbir_daemon.search.search import Found, Search
 AREA_PRICE = 0.2
 """What the whole area of a query counts against a part, in units of score."""
 
+FILLS = 0.97
+"""Share of a part and of a picture that each shows of the other when the one is the whole of the other."""
+
 PARTS_SIDE_PX = 1024
 """Longer side of the picture that parts are cut out of, so that a quarter of it is as sharp as a look needs."""
 
@@ -36,16 +39,34 @@ def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
     parts = search.medium.picture_parts
     if parts is None:
         return []
+    filled: list[Window] = []
     for part in parts.rectangles(picture):
         vector = parts.part_vector(picture, part)
-        if search.medium.is_plain(vector):
+        # What lies around or inside a part that one picture fills shows that picture again.
+        if any(are_nested(part, whole) for whole in filled) or search.medium.is_plain(vector):
             continue
-        for found in search.copies(vector.tobytes()):
+        copies = search.copies(vector.tobytes())
+        if any(min(found.overlap.query, found.overlap.match) >= FILLS for found in copies):
+            filled.append(part)
+        for found in copies:
             # Of nested parts the smallest that shows all: nothing beside the picture disagrees with the file then.
             rank = found.score * found.overlap.match - AREA_PRICE * area_of(part)
             if found.content_id not in best or rank > best[found.content_id][0]:
                 best[found.content_id] = rank, in_part(found, part)
     return sorted((found for _, found in best.values()), key=lambda found: (-found.score, found.content_id))
+
+
+def are_nested(part: Window, whole: Window) -> bool:
+    """Return whether two parts share more than half of the smaller one.
+
+    Parameters
+    ----------
+    part : Window
+    whole : Window
+    """
+    across = min(part.right, whole.right) - max(part.left, whole.left)
+    down = min(part.bottom, whole.bottom) - max(part.top, whole.top)
+    return max(0.0, across) * max(0.0, down) > min(area_of(part), area_of(whole)) / 2
 
 
 def area_of(part: Window) -> float:
