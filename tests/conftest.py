@@ -20,8 +20,18 @@ SLOW_TIMEOUT_S = 1200
 busy machine.  The other tests have `timeout` of pyproject.toml."""
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests their time."""
+    """Give slow tests their time, and keep the order of those that need it."""
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
+    _put_in_order(items)
+
+
+def _put_in_order(items: list[pytest.Item]) -> None:
+    """Put the tests of a file that go on from each other back into their order, in the places that they have."""
+    places = [place for place, item in enumerate(items) if item.get_closest_marker("in_order")]
+    ordered = sorted((items[place] for place in places), key=lambda item: (str(item.path), item.location[1] or 0))
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item

@@ -12,7 +12,7 @@ from tests import pictures
 from tests.process.daemon import Daemon, living
 from tests.process.disks import filled, small_disk
 
-pytestmark = [pytest.mark.slow, pytest.mark.process]
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.in_order]
 
 IMAGES = 30
 STATE_BYTES = 512 * 1024 * 1024
