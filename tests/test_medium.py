@@ -223,7 +223,9 @@ def test_an_edited_text_is_found(searcher: Searcher) -> None:
         assert copies(found) == [name]
         assert [match.kind for match in found[1:]] == [Kind.SIMILAR] * 5
         pages = as_vectors([vector_of(page(PAGES[match.content_id - 1])) for match in found[1:]])
-        assert [match.score for match in found[1:]] == TEXT.likeness(as_vectors([query])[0], pages).tolist()
+        # Sums of other lengths are taken in another order, which moves the last bits.
+        alike = TEXT.likeness(as_vectors([query])[0], pages).tolist()
+        assert [match.score for match in found[1:]] == pytest.approx(alike, abs=1e-5)
 
 
 def test_an_excerpt_is_found(searcher: Searcher) -> None:
