@@ -270,7 +270,7 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
     assert list(text.groups({"clock": 1, "saves": 0, "groups": []})) == []
     unlooked: answers.Group = {**group, "look": "vectors"}
     assert next(text.groups({"clock": 1, "saves": 10, "groups": [unlooked]})) == (
-        "copy  2 images, wins 10 B, told by the vectors alone"
+        "copy  2 images, wins 10 B, in part told by the vectors alone"
     )
     burst: answers.Group = {"kind": "shot", "look": "files", "saves": 0, "images": [kept, {**kept, "path": "/b"}]}
     assert list(text.groups({"clock": 1, "saves": 0, "groups": [burst]})) == [

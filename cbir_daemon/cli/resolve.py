@@ -30,7 +30,7 @@ from cbir_daemon.errors import BadRequestError, StorageError
 from cbir_daemon.protocol.messages import path_from_json, path_to_json
 from cbir_daemon.protocol.plan import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, dumped
 from cbir_daemon.protocol.tasks import maybe_path_to_json, task_from_json
-from cbir_daemon.records import Kind, ResolveTask, TaskState
+from cbir_daemon.records import Kind, LookedAt, ResolveTask, TaskState
 from cbir_daemon.resolving import Runner
 
 if TYPE_CHECKING:
@@ -136,7 +136,10 @@ def resolve(
                 as_json=as_json,
             )
         answer = choice.asked(client)
-    return _show(list(plan_of(answer, choice)), plan, as_json=as_json)
+    shown = _show(list(plan_of(answer, choice)), plan, as_json=as_json)
+    if not choice.unlooked and any(group["look"] == LookedAt.VECTORS for group in answer["groups"]):
+        click.echo("copies that only the stored vectors tell stay where they are; --unlooked takes them too", err=True)
+    return shown
 
 
 def _check_together(

@@ -259,7 +259,7 @@ def _about(group: answers.Group) -> Iterator[str]:
     if group["kind"] != Kind.SHOT:
         yield f"wins {size(group['saves'])}"
     if group.get("look") == LookedAt.VECTORS:
-        yield "told by the vectors alone"
+        yield "in part told by the vectors alone"
 
 
 def decisions(decided: Sequence[answers.Decision]) -> Iterator[str]:

@@ -50,8 +50,8 @@ def seen_between(
     stored_picture : (height, width) ndarray of uint8
         Grey, upright; the longer side at most `SecondLook.side_px`.
     """
-    query, other = as_vectors([vector, stored])
-    return second_look.seen(query, other, picture, stored_picture)
+    query, known = as_vectors([vector, stored])
+    return second_look.seen(query, known, picture, stored_picture)
 
 
 def shows_most(copy: Found) -> bool:
@@ -70,33 +70,31 @@ def is_same_frame(copy: Found, picture: Picture, stored_picture: Picture) -> boo
     """
     if picture.shape != stored_picture.shape or copy.transform != Transform():
         return False
-    means, deviations = zip(
-        *((float(grey.mean()), float(grey.std())) for grey in (picture, stored_picture)), strict=True
-    )
+    contrast, stored_contrast = float(picture.std()), float(stored_picture.std())
     return (
         min(copy.overlap.query, copy.overlap.match) >= WHOLE_FRAME
-        and abs(means[0] - means[1]) < STILL_LEVELS
-        and abs(deviations[0] - deviations[1]) < STILL_CONTRAST * max(deviations)
+        and abs(float(picture.mean()) - float(stored_picture.mean())) < STILL_LEVELS
+        and abs(contrast - stored_contrast) < STILL_CONTRAST * max(contrast, stored_contrast)
     )
 
 
-def are_two_frames(first: Facts | Content, other: Facts | Content) -> bool:
+def are_two_frames(first: Facts | Content, second: Facts | Content) -> bool:
     """Whether a camera took two pictures at two times, and neither was made smaller since.
 
     Parameters
     ----------
-    first, other : Facts or Content
+    first, second : Facts or Content
     """
-    is_one_size = (first.width_px, first.height_px) == (other.width_px, other.height_px)
-    return is_one_size and are_two_moments(first.taken, other.taken)
+    is_one_size = (first.width_px, first.height_px) == (second.width_px, second.height_px)
+    return is_one_size and are_two_moments(first.taken, second.taken)
 
 
-def are_two_moments(taken: str | None, other: str | None) -> bool:
+def are_two_moments(first: str | None, second: str | None) -> bool:
     """Whether two times of EXIF are of two moments.
 
     Parameters
     ----------
-    taken, other : str or None
+    first, second : str or None
         As `Facts.taken`: local time, with a fraction of a second where the camera wrote one; empty or None when it is
         not known.
 
@@ -105,10 +103,10 @@ def are_two_moments(taken: str | None, other: str | None) -> bool:
     Times that differ by whole quarters of an hour are one moment: a time zone that was set right afterwards.
     """
     try:
-        moments = [datetime.fromisoformat(time) for time in (taken or "", other or "")]
+        moments = [datetime.fromisoformat(time) for time in (first or "", second or "")]
     except ValueError:
         return False
-    if not ("." in (taken or "") and "." in (other or "")):
+    if not ("." in (first or "") and "." in (second or "")):
         moments = [moment.replace(microsecond=0) for moment in moments]
     return (moments[0] - moments[1]) % TIME_ZONE_STEP != timedelta(0)
 

@@ -337,8 +337,11 @@ def test_a_picture_is_found_inside_a_page(indexed: Daemon, tmp_path: Path) -> No
     """The answer says in which part; the whole page is a copy of nothing."""
     photograph = pictures.resized(pictures.real_photographs()[0], 0.9)
     asked = pictures.save(pictures.on_a_page(photograph), tmp_path / "page.jpg", quality=90)
-    (match,) = indexed.json("query", asked, "--kind", "copy")["matches"]
+    (match,) = indexed.json("query", asked, "--kind", "copy", "--explain")["matches"]
     assert (Path(match["path"]).name, match["look"]) == ("real-0.jpg", "files")
+    # The explanation is of the part, not of the page.
+    assert match["explanation"]["outcome"] == "copy"
+    assert match["explanation"]["score"] == pytest.approx(match["score"], abs=0.001)
     part = [match["part"][side] for side in ("left", "top", "right", "bottom")]
     assert part == pytest.approx([1 / 4, 1 / 3, 3 / 4, 2 / 3], abs=0.03)
     assert match["overlap"]["query"] == pytest.approx(1 / 6, abs=0.02)

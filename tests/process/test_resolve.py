@@ -136,6 +136,8 @@ def test_what_only_the_vectors_call_a_copy_stays(home: Home) -> None:
         ("thumbnail.jpg", True),
     ]
     assert "thumbnail.jpg" not in {Path(line["path"]).name for line in home.planned()}
+    assert b"--unlooked takes them too" in home.daemon.run("resolve").stderr
+    assert b"--unlooked" not in home.daemon.run("resolve", "--unlooked").stderr
     lines = home.planned("--unlooked")
     assert {Path(line["path"]).name: line["action"] for line in lines}["thumbnail.jpg"] == "trash"
     state, why = home.apply()["thumbnail.jpg"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.decode import SheetCell
-from cbir_daemon.duplicates.looks import QueryLooks
+from cbir_daemon.duplicates.looks import QueryLooks, as_picture
 from cbir_daemon.errors import BadRequestError, TooPlainError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
@@ -51,7 +52,7 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
     explain = Params(request.params).flag("explain")
     answer = _find(rooms, request)
     if explain:
-        answer = _explained(rooms, answer)
+        answer = _explained(rooms, request, answer)
     return Reply(
         {
             "clock": clock,
@@ -95,12 +96,34 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     return _Answer(facts, matches[:limit])
 
 
-def _explained(rooms: Rooms, answer: _Answer) -> _Answer:
-    assert answer.facts.vector is not None
-    ids = list(dict.fromkeys(match.found.content_id for match in answer.matches))
-    judgements = rooms.searcher.judgements(answer.facts.vector, ids)
-    matches = [replace(match, judgement=judgements.get(match.found.content_id)) for match in answer.matches]
+def _explained(rooms: Rooms, request: Request, answer: _Answer) -> _Answer:
+    """Return an answer with how each match was verified: by the whole query, or by the part that shows it."""
+    asked: dict[Window | None, list[int]] = {}
+    for match in answer.matches:
+        asked.setdefault(match.found.part, []).append(match.found.content_id)
+    judgements = {
+        (part, content_id): judgement
+        for part, vector in _vectors(rooms, request, answer.facts, list(asked)).items()
+        for content_id, judgement in rooms.searcher.judgements(vector, list(dict.fromkeys(asked[part]))).items()
+    }
+    matches = [
+        replace(match, judgement=judgements.get((match.found.part, match.found.content_id))) for match in answer.matches
+    ]
     return replace(answer, matches=matches)
+
+
+def _vectors(
+    rooms: Rooms, request: Request, facts: Facts, parts: Sequence[Window | None]
+) -> dict[Window | None, bytes]:
+    """Return the numbers of parts of a query, of which None is the whole; without those that cannot be read again."""
+    assert facts.vector is not None
+    vectors: dict[Window | None, bytes] = {part: facts.vector for part in parts if part is None}
+    shown = [part for part in parts if part is not None]
+    medium = rooms.searcher.medium.picture_parts
+    grey = rooms.pool.read_grey(_source(request), PARTS_SIDE_PX) if shown and medium is not None else None
+    if medium is not None and grey is not None:
+        vectors |= {part: medium.part_vector(as_picture(grey), part).tobytes() for part in shown}
+    return vectors
 
 
 def _source(request: Request) -> Path | bytes:
