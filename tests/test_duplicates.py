@@ -590,7 +590,7 @@ def test_wanted_files_of_one_content_are_not_brought_together() -> None:
     """Neither by their bytes nor by a copy that both resemble."""
     same = [picture(1, "a", content_id=1), picture(2, "b", content_id=1)]
     small = picture(3, "small", 320, content_id=2)
-    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: same, 2: [small]}, wanted={digest(1)})
+    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: same, 2: [small]}, twins={digest(1)})
     assert [member.image.path for member in group.members] == [b"/album/a", b"/album/small"]
 
 

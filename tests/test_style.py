@@ -25,24 +25,6 @@ UNDESCRIBED = {
 }
 """How many public functions of a folder take two values or an array and do not describe them; elsewhere none."""
 
-NAMED = (
-    "alerts",
-    "cli",
-    "client",
-    "config",
-    "decode",
-    "errors",
-    "map",
-    "protocol",
-    "records",
-    "resolving",
-    "search",
-    "system",
-    "watching",
-    "wording",
-)
-"""Folders in which each value has the name of the thing that it is."""
-
 PRONOUNS = {"given", "left", "one", "other", "some", "told", "wanted"}
 
 MISTAKABLE = {"map": {"kept"}, "matching": {"maps"}}
@@ -185,7 +167,7 @@ def test_what_is_left_is_listed_once() -> None:
     assert all(UNDESCRIBED.values())
 
 
-@pytest.mark.parametrize("folder", NAMED)
+@pytest.mark.parametrize("folder", folders())
 def test_no_value_is_called_by_a_pronoun(folder: str) -> None:
     """In a finished folder each value, parameter and attribute is called by what it is."""
     found = [f"{path.name}:{line}: {name}" for path in sources(folder) for line, name in misnamed(path.read_text())]

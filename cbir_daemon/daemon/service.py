@@ -306,7 +306,7 @@ class _News:
         self._rooms = rooms
         self._moment = -1
         self._was_busy = False
-        self._told = ""
+        self._status_sent = ""
 
     def tell(self) -> None:
         """Look, and send a line when it is another one than before."""
@@ -318,9 +318,9 @@ class _News:
             text = summary(self._rooms)
         except StorageError as error:
             text = f"the index cannot be read: {error}"
-        if text != self._told:
+        if text != self._status_sent:
             sdnotify.notify(sdnotify.status(text))
-            self._told = text
+            self._status_sent = text
 
 
 @contextmanager

@@ -131,19 +131,15 @@ class Groups:
             groups, key=lambda group: (-group.saves_bytes, group.kind != Kind.EXACT, group.members[0].image.path)
         )
 
-    def wanted(self) -> set[bytes]:
-        """Return the digests of which all files are wanted."""
-        return {
-            decision.digest for decision in self._store.decisions.listed() if decision.digest == decision.other_digest
-        }
-
     def _exact(self) -> list[Group]:
         images = self._store.files.images(self._store.contents.repeated())
         return exact_groups(images, self._keeping, self.folders)
 
     def _copies(self, *, unlooked: bool) -> list[Group]:
         pairs, images = self._pairs(Kind.COPY)
-        return copy_groups(pairs, images, self._keeping, self.folders, self.wanted(), unlooked=unlooked)
+        return copy_groups(
+            pairs, images, self._keeping, self.folders, self._store.decisions.dismissed_twins(), unlooked=unlooked
+        )
 
     def _shots(self) -> list[Group]:
         pairs, images = self._pairs(Kind.SHOT)
@@ -178,7 +174,7 @@ def copy_groups(
     images: Mapping[int, Sequence[Image]],
     keeping: Keeping | None = None,
     folders: Folders = NO_FOLDERS,
-    wanted: Set[bytes] = frozenset(),
+    twins: Set[bytes] = frozenset(),
     *,
     unlooked: bool = True,
 ) -> list[Group]:
@@ -194,8 +190,8 @@ def copy_groups(
     keeping : Keeping, optional
         The rules; all of them in their order by default.
     folders : Folders
-    wanted : set of bytes
-        Digests of which all files are wanted: such a file is in no group with another one of the same bytes.
+    twins : set of bytes
+        Digests of which all files are to stay: such a file is in no group with another one of the same bytes.
     unlooked : bool
         Whether copies may go, too, that the vectors alone call so.
     """
@@ -204,9 +200,11 @@ def copy_groups(
     by_vectors = frozenset(
         frozenset((pair.content_id, pair.other_id)) for pair in known if pair.look is LookedAt.VECTORS
     )
-    stars = _Stars(images, standing, keeping or Keeping(), wanted)
+    stars = _Stars(images, standing, keeping or Keeping(), twins)
     return [
-        _with_looks(group, by_vectors, unlooked=unlooked) for some in _connected(standing) for group in stars.of(some)
+        _with_looks(group, by_vectors, unlooked=unlooked)
+        for content_ids in _connected(standing)
+        for group in stars.of(content_ids)
     ]
 
 
@@ -275,12 +273,12 @@ class _Stars:
     """Splits contents that hang together by copies into groups around the best of them."""
 
     def __init__(
-        self, images: Mapping[int, Sequence[Image]], standing: Standing, keeping: Keeping, wanted: Set[bytes]
+        self, images: Mapping[int, Sequence[Image]], standing: Standing, keeping: Keeping, twins: Set[bytes]
     ) -> None:
         self._images = images
         self._standing = standing
         self._keeping = keeping
-        self._wanted = wanted
+        self._twins = twins
 
     def of(self, content_ids: Iterable[int]) -> Iterator[Group]:
         best = {content_id: self._best(content_id) for content_id in content_ids}
@@ -305,8 +303,8 @@ class _Stars:
 
     def _around(self, keeper: Image, members: Iterable[int]) -> Group:
         # The one that is kept is of the content that all others are copies of.
-        is_wanted = keeper.content.digest in self._wanted
-        images = [keeper] if is_wanted else list(self._images[keeper.content.id])
+        is_twin = keeper.content.digest in self._twins
+        images = [keeper] if is_twin else list(self._images[keeper.content.id])
         images += [image for member_id in sorted(members) for image in self._images[member_id]]
         return _group(Kind.COPY, images, self._keeping, self._standing)
 
@@ -318,12 +316,12 @@ def _connected(standing: Standing) -> Iterator[list[int]]:
         if start in seen:
             continue
         seen.add(start)
-        some = [start]
-        for content_id in some:
-            fresh = [other for other in standing.partners(content_id) if other not in seen]
+        connected = [start]
+        for content_id in connected:
+            fresh = [partner for partner in standing.partners(content_id) if partner not in seen]
             seen.update(fresh)
-            some += fresh
-        yield some
+            connected += fresh
+        yield connected
 
 
 def one_inode(images: Iterable[Image]) -> list[list[Image]]:
@@ -337,11 +335,11 @@ def one_inode(images: Iterable[Image]) -> list[list[Image]]:
 
 def _group(kind: Kind, images: Sequence[Image], keeping: Keeping, standing: Standing) -> Group:
     files = {same[0].path: same for same in one_inode(images)}
-    keeper, *others = sorted((same[0] for same in files.values()), key=lambda image: keeping.rank(image, standing))
-    names = {path: tuple(other.path for other in same[1:]) for path, same in files.items()}
-    why = keeping.why_kept(keeper, others, standing)
+    keeper, *copies = sorted((same[0] for same in files.values()), key=lambda image: keeping.rank(image, standing))
+    names = {path: tuple(copy.path for copy in same[1:]) for path, same in files.items()}
+    why = keeping.why_kept(keeper, copies, standing)
     members = [Member(keeper, keep=True, why=why, names=names[keeper.path])]
-    members += [_member(other, names[other.path], keeper, keeping, standing) for other in others]
+    members += [_member(copy, names[copy.path], keeper, keeping, standing) for copy in copies]
     return Group(kind, tuple(members))
 
 

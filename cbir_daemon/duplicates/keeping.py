@@ -128,9 +128,9 @@ class Standing:
             self._put(first, second, area, other_area, pair.score)
             self._put(second, first, other_area, area, pair.score)
 
-    def _put(self, content: Content, other: Content, own_area: float, area: float, score: float) -> None:
-        shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(other.picture)))
-        self._partners.setdefault(content.id, {})[other.id] = Partner(other, own_area, area, score, *shares)
+    def _put(self, content: Content, copy: Content, own_area: float, area: float, score: float) -> None:
+        shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(copy.picture)))
+        self._partners.setdefault(content.id, {})[copy.id] = Partner(copy, own_area, area, score, *shares)
 
     @property
     def contents(self) -> list[int]:
@@ -141,9 +141,9 @@ class Standing:
         """Return the verified copies of a content by their ids."""
         return self._partners.get(content_id, {})
 
-    def partner(self, content: Content, other: Content) -> Partner | None:
-        """Return `other` as a copy of `content`, or None when it is none."""
-        return self.partners(content.id).get(other.id)
+    def partner(self, content: Content, copy: Content) -> Partner | None:
+        """Return `copy` as a copy of `content`, or None when it is none."""
+        return self.partners(content.id).get(copy.id)
 
     def beaten(self, content: Content) -> Beaten:
         """Return what a content's copies have that it has not."""
@@ -156,10 +156,10 @@ class Standing:
         """Compare these contents with nobody any more; return those that were copies of them."""
         touched: set[int] = set()
         for content_id in content_ids:
-            for other in self._partners.pop(content_id, {}):
-                self._partners.get(other, {}).pop(content_id, None)
-                self._beaten.pop(other, None)
-                touched.add(other)
+            for partner_id in self._partners.pop(content_id, {}):
+                self._partners.get(partner_id, {}).pop(content_id, None)
+                self._beaten.pop(partner_id, None)
+                touched.add(partner_id)
         return touched
 
 
@@ -172,9 +172,9 @@ def pixels(content: Content) -> int:
     return content.width_px * content.height_px
 
 
-def shows_more(content: Content, other: Content, standing: Standing) -> float | None:
+def shows_more(content: Content, copy: Content, standing: Standing) -> float | None:
     """Return the share of a content's picture that its copy shows, when that is not all of it; else None."""
-    partner = standing.partner(content, other)
+    partner = standing.partner(content, copy)
     return partner.own_share if partner is not None and partner.own_share < WHOLE else None
 
 
@@ -316,14 +316,14 @@ class Keeping:
         """Return what the images of a group are sorted by, the one to keep first."""
         return tuple(rule.behind(image, standing) for rule in self._rules), image.path
 
-    def why_kept(self, keeper: Image, others: Sequence[Image], standing: Standing) -> str:
+    def why_kept(self, keeper: Image, copies: Sequence[Image], standing: Standing) -> str:
         """Say what decided: each rule is asked only among those that were equal by the ones before."""
         for rule in self._rules:
             own = rule.behind(keeper, standing)
-            equal = [other for other in others if rule.behind(other, standing) == own]
+            equal = [copy for copy in copies if rule.behind(copy, standing) == own]
             if not equal:
-                return rule.wins(keeper, max(others, key=lambda other: pixels(other.content)))
-            others = equal
+                return rule.wins(keeper, max(copies, key=lambda copy: pixels(copy.content)))
+            copies = equal
         return BY_NAME
 
     def why_not(self, image: Image, keeper: Image, standing: Standing) -> str:

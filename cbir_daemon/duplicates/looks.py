@@ -252,12 +252,12 @@ class Looks:
 
     def _told_apart(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> Found:
         # Copies of one exposure are copies of each other: a hundred of them take a hundred looks, not five thousand.
-        own, other = self._exposure(content_id), self._exposure(copy.content_id)
-        exposures = frozenset((own, other))
+        own, copied = self._exposure(content_id), self._exposure(copy.content_id)
+        exposures = frozenset((own, copied))
         # What only the camera's time tells is true of two files, and of no copy of theirs that has lost it.
         are_two_frames = self._are_two_frames(content_id, copy.content_id)
-        if not are_two_frames and (own == other or exposures in self._shots):
-            return seen_as(copy, Seen.COPY if own == other else Seen.SHOT, self.version)
+        if not are_two_frames and (own == copied or exposures in self._shots):
+            return seen_as(copy, Seen.COPY if own == copied else Seen.SHOT, self.version)
         seen = self._seen(content_id, vector, copy, stored, are_two_frames=are_two_frames)
         if are_two_frames:
             return seen_as(copy, seen, self.version)
@@ -265,7 +265,7 @@ class Looks:
             self._same.clear()
             self._shots.clear()
         elif seen is Seen.COPY and shows_most(copy):
-            self._same[other] = own
+            self._same[copied] = own
         elif seen is Seen.SHOT:
             self._shots.add(exposures)
         return seen_as(copy, seen, self.version)

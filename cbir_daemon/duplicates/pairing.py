@@ -58,8 +58,9 @@ class Pairing:
     store : Store
     searcher : Searcher
     watchlist : WatchList
-    wanted : callable
-        Takes an image, its matches and the works it contains, and says which alert is wanted, if any (`alerts.Policy`).
+    alert_for : callable
+        Takes an image, its matches and the works it contains, and returns the alert that it raises, if any
+        (`alerts.Policy.alert_for`).
     crowded : callable
         Whether so much is being indexed that looking up copies must wait.
     looks : Looks, optional
@@ -71,14 +72,14 @@ class Pairing:
         store: Store,
         searcher: Searcher,
         watchlist: WatchList,
-        wanted: Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None],
+        alert_for: Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None],
         crowded: Callable[[], bool],
         looks: Looks | None = None,
     ) -> None:
         self._store = store
         self._searcher = searcher
         self._watchlist = watchlist
-        self._wanted = wanted
+        self._alert_for = alert_for
         self._crowded = crowded
         self._looks = looks
         self._stopping = threading.Event()
@@ -222,16 +223,16 @@ class Pairing:
     def _alerts(self, images: Sequence[Image]) -> Iterator[NewAlert]:
         digests = list({image.content.digest for image in images})
         away, back = self._store.journal.away_since(digests), self._store.journal.put_back(digests)
-        wanted = {
-            decision.digest for decision in self._store.decisions.listed() if decision.digest == decision.other_digest
-        }
+        twins = self._store.decisions.dismissed_twins()
         sighted = self._store.works.sighted(digests)
         for image in images:
             digest = image.content.digest
             # Who has just put a file back knows what it is a copy of.
             if (image.path, digest) in back:
                 continue
-            alert = self._wanted(image, self._matches(image, same_bytes=digest not in wanted), sighted.get(digest, ()))
+            alert = self._alert_for(
+                image, self._matches(image, same_bytes=digest not in twins), sighted.get(digest, ())
+            )
             if alert is not None:
                 yield replace(alert, returned=away.get(digest))
 
@@ -244,19 +245,19 @@ class Pairing:
         }
         same = self._store.files.images([content_id]) if same_bytes else []
         matches = [
-            AlertMatch(other.path, Kind.EXACT, 1.0)
-            for other in same
-            if _is_older(other, image) and not _one_file(other, image) and _is_there(other)
+            AlertMatch(source.path, Kind.EXACT, 1.0)
+            for source in same
+            if _is_older(source, image) and not _one_file(source, image) and _is_there(source)
         ]
         matches += [
             AlertMatch(
-                other.path,
-                pairs[other.content.id].kind,
-                pairs[other.content.id].score,
-                _done(pairs[other.content.id], image, other),
+                source.path,
+                pairs[source.content.id].kind,
+                pairs[source.content.id].score,
+                _done(pairs[source.content.id], image, source),
             )
-            for other in self._store.files.images(list(pairs))
-            if _is_older(other, image) and _is_there(other)
+            for source in self._store.files.images(list(pairs))
+            if _is_older(source, image) and _is_there(source)
         ]
         order = {kind.value: place for place, kind in enumerate(Kind)}
         return sorted(matches, key=lambda match: (order[match.kind], -match.score, match.path))
@@ -269,12 +270,12 @@ def _be_nice() -> None:
 
 def _pair(content_id: int, found: Found) -> Pair:
     """Return what a lookup found as a pair: of the two, the content that was looked up was the query."""
-    own, other = found.overlap.query, found.overlap.match
+    own, match = found.overlap.query, found.overlap.match
     look = LookedAt.VECTORS if found.look is None else found.look
     if found.content_id < content_id:
-        ids, shares, done = (found.content_id, content_id), (other, own), found.transform
+        ids, shares, done = (found.content_id, content_id), (match, own), found.transform
     else:
-        ids, shares, done = (content_id, found.content_id), (own, other), _reversed(found.transform)
+        ids, shares, done = (content_id, found.content_id), (own, match), _reversed(found.transform)
     return Pair(*ids, found.score, *shares, done, found.kind, look, found.look_version)
 
 
@@ -293,12 +294,12 @@ def _sharpness(looks: Looks, content_id: int, found: Sequence[Found]) -> dict[in
     return {shown_id: share for shown_id, share in measured.items() if share is not None}
 
 
-def _done(pair: Pair, image: Image, other: Image) -> str:
-    """Return in words what was done to another image to get this one."""
+def _done(pair: Pair, image: Image, source: Image) -> str:
+    """Return in words what was done to a source to get an image."""
     done, shares = pair.transform or Transform(), (pair.other_overlap, pair.overlap)
     if image.content.id == pair.content_id:
         done, shares = _reversed(done), (pair.overlap, pair.other_overlap)
-    areas = [shown.content.width_px * shown.content.height_px for shown in (image, other)]
+    areas = [shown.content.width_px * shown.content.height_px for shown in (image, source)]
     return wording.edits(
         wording.Edit(
             pair.kind,
@@ -318,20 +319,20 @@ def _reversed(done: Transform) -> Transform:
     return replace(done, turn=-done.turn % 360, angle=-done.angle or 0.0)
 
 
-def _is_older(image: Image, other: Image) -> bool:
-    """Whether a file had its content before another one.
+def _is_older(image: Image, newer: Image) -> bool:
+    """Whether a file had its content before a newer one.
 
     Of two that came at once, and that would name each other, one is the original: the one last changed earlier, or else
     the one that was indexed first.
     """
-    first, second = ((file.since, file.state.mtime_ns, file.file_id) for file in (image, other))
+    first, second = ((file.since, file.state.mtime_ns, file.file_id) for file in (image, newer))
     return first < second
 
 
-def _one_file(image: Image, other: Image) -> bool:
+def _one_file(image: Image, second: Image) -> bool:
     """Whether two rows are one file: the same row, or a hard link to it."""
-    linked = image.state == other.state and image.state.device == other.state.device
-    return image.file_id == other.file_id or linked
+    linked = image.state == second.state and image.state.device == second.state.device
+    return image.file_id == second.file_id or linked
 
 
 def _is_there(image: Image) -> bool:

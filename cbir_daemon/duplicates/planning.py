@@ -23,7 +23,7 @@ def planned(lines: Sequence[Line], store: Store, groups: Groups, *, unlooked: bo
     lines : sequence of Line
     store : Store
     groups : Groups
-        Knows what is protected and wanted.
+        Knows what is protected.
     unlooked : bool
         Whether a copy may go, too, that the vectors alone call so.
     """
@@ -43,7 +43,7 @@ class _Judge:
         self._store = store
         self._unlooked = unlooked
         self._folders = groups.folders
-        self._wanted = groups.wanted()
+        self._twins = store.decisions.dismissed_twins()
         self._copies: dict[int, dict[int, LookedAt]] = {}
 
     def task(self, line: Line, images: Mapping[bytes, Image], kept: Iterable[Image]) -> ResolveTask:
@@ -99,7 +99,7 @@ class _Judge:
             return "stays: it is no copy of what its group keeps"
         if not self._unlooked and self._is_unlooked(image, keeper):
             return "stays: only the stored vectors call it a copy (--unlooked does it nevertheless)"
-        if keeper.content.id == image.content.id and image.content.digest in self._wanted:
+        if keeper.content.id == image.content.id and image.content.digest in self._twins:
             return "stays: all files with these bytes are wanted"
         if line.action in LINKS and keeper.content.id != image.content.id:
             return f"stays: only files of the same bytes can share them ({line.action})"

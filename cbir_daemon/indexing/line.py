@@ -363,9 +363,9 @@ class Ingest:
             if album is not None:
                 self._classify(album, hint, targets, gone, has_rows=album.id in indexed)
         # What is gone comes last: a file that was moved is found at its new place while its old row still stands.
-        left = self._apply_moves({target.absolute: target for target in targets}.values())
-        self._mailbox.put([target.absolute for target in left if not target.settled], self._watch.settle_s)
-        self._read([target for target in left if target.settled])
+        unmoved = self._apply_moves({target.absolute: target for target in targets}.values())
+        self._mailbox.put([target.absolute for target in unmoved if not target.settled], self._watch.settle_s)
+        self._read([target for target in unmoved if target.settled])
         self._forget(gone)
 
     def _stands(self, album: Album, hints: Sequence[bytes]) -> bool:
@@ -383,13 +383,13 @@ class Ingest:
         if not path:
             self._scan_album(album, accept_losses=False)
             return
-        wanted = not self._rules.excludes(path)
+        is_included = not self._rules.excludes(path)
         try:
-            if wanted and walk.is_folder(hint):
+            if is_included and walk.is_folder(hint):
                 self._compare_folder(album, path, targets, gone)
                 return
             # Asked for whatever its name is: what cannot be looked at is not known to be gone.
-            state = walk.state_at(hint) if wanted else None
+            state = walk.state_at(hint) if is_included else None
         except OSError as error:
             logger.debug("cannot look path=%s reason=%s", os.fsdecode(hint), error.strerror)
             return
@@ -462,7 +462,7 @@ class Ingest:
 
     def _apply_moves(self, targets: Collection[_Target]) -> list[_Target]:
         """Give the rows of files that merely have a new path that path, and return the targets left to read."""
-        left: list[_Target] = []
+        unmoved: list[_Target] = []
         moves: list[Change] = []
         claimed: set[int] = set()
         # Asked for together: in a first index there are none.
@@ -470,13 +470,13 @@ class Ingest:
         for target in targets:
             old = self._vanished_twin(target, claimed) if target.state.inode in inodes else None
             if old is None:
-                left.append(target)
+                unmoved.append(target)
             else:
                 claimed.add(old)
                 moves.append(Moved(old, target.album.id, target.path))
         if moves:
             self._commit(moves)
-        return left
+        return unmoved
 
     def _vanished_twin(self, target: _Target, claimed: set[int]) -> int | None:
         for file_id, path in self._store.files.same_inode(target.state):

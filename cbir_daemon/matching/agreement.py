@@ -31,7 +31,7 @@ class Overlaps:
 
     Parameters
     ----------
-    own, other : (n, 64, 64) ndarray of float32
+    own, stored : (n, 64, 64) ndarray of float32
         The query and the images, equalised as if there were nothing outside their overlaps; 0 there.
     correlations : (n,) ndarray of float32
         In [-1, 1].
@@ -45,7 +45,7 @@ class Overlaps:
     """
 
     own: Floats
-    other: Floats
+    stored: Floats
     correlations: Floats
     area_px: Floats
     evidence_px: Floats
@@ -82,8 +82,8 @@ def overlaps(image: Floats, shown: Floats, others: Floats, affines: Floats, sign
     down, across = (blurs(VECTOR_SIDE_PX, finer_px[:, axis]) for axis in (1, 0))
     seen = sample(down @ (others * signs[:, None, None]) @ across.transpose(0, 2, 1), affines, VECTOR_SIDE_PX)
     coarser = np.maximum(1, 1 / np.maximum(scales, 1e-3))
-    own, other = (_equalized_inside(some, overlap, coarser) for some in (image, seen))
-    products = np.stack([own * other, own * own, other * other])
+    own, stored = (_equalized_inside(picture, overlap, coarser) for picture in (image, seen))
+    products = np.stack([own * stored, own * own, stored * stored])
     # One query pixel holds less than one of the coarser image's.
     pixels = 1 / np.prod(coarser, axis=1)
     evidence = pixels * _directions(own)
@@ -93,7 +93,7 @@ def overlaps(image: Floats, shown: Floats, others: Floats, affines: Floats, sign
     spared, spared_px = (
         np.where(rows_win, of_rows, of_columns) for of_rows, of_columns in zip(by_rows, by_columns, strict=True)
     )
-    return Overlaps(own, other, correlations, everything.sum(axis=(1, 2)) * pixels, evidence_px, spared, spared_px)
+    return Overlaps(own, stored, correlations, everything.sum(axis=(1, 2)) * pixels, evidence_px, spared, spared_px)
 
 
 def _directions(images: Floats) -> Floats:
@@ -201,6 +201,6 @@ def _equations(found: Overlaps) -> tuple[Floats, Floats]:
         gradient.reshape(len(found.own), 1, VECTOR_BYTES) * overlap * grid for gradient in (gradient_x, gradient_y)
     ]
     steepest = np.concatenate(lines, axis=1, dtype=np.float32)
-    own, other = (some.reshape(len(some), VECTOR_BYTES, 1) for some in (found.own, found.other))
-    gain = np.sqrt(np.sum(own**2, axis=1) / np.maximum(np.sum(other**2, axis=1), 1e-6))
-    return steepest @ steepest.transpose(0, 2, 1), (steepest @ (gain[:, :, None] * other - own))[:, :, 0]
+    own, stored = (greys.reshape(len(greys), VECTOR_BYTES, 1) for greys in (found.own, found.stored))
+    gain = np.sqrt(np.sum(own**2, axis=1) / np.maximum(np.sum(stored**2, axis=1), 1e-6))
+    return steepest @ steepest.transpose(0, 2, 1), (steepest @ (gain[:, :, None] * stored - own))[:, :, 0]

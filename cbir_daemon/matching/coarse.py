@@ -79,8 +79,12 @@ def best_scores(codes: Codes, views: CoarseViews) -> Floats:
     """
     best = np.empty(len(codes), dtype=np.float32)
     for start in range(0, len(codes), _PASS_ROWS):
-        some = codes[start : start + _PASS_ROWS].astype(np.float32, order="C")
-        by_family = [_best(some, views.crops), _best(some[:, :MIDDLES], views.tilts), _best(some[:, :1], views.frames)]
+        piece = codes[start : start + _PASS_ROWS].astype(np.float32, order="C")
+        by_family = [
+            _best(piece, views.crops),
+            _best(piece[:, :MIDDLES], views.tilts),
+            _best(piece[:, :1], views.frames),
+        ]
         best[start : start + _PASS_ROWS] = np.max(by_family, axis=0)
     return np.clip(best, 0, 1, out=best)
 

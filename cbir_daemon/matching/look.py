@@ -362,8 +362,8 @@ class _Level:
 
     def agreement(self, seen: Floats, shown: Floats) -> tuple[Floats, Floats]:
         """Return (n,) correlations of the blocks, and what the moving picture is multiplied by to match the fixed."""
-        own, other = self.fixed * shown, seen * shown
-        products = self.blocks.sums(np.stack([own * other, own * own, other * other]))
+        own, moved = self.fixed * shown, seen * shown
+        products = self.blocks.sums(np.stack([own * moved, own * own, moved * moved]))
         energies = np.maximum(products[1], 1e-6), np.maximum(products[2], 1e-6)
         agreement = products[0] / np.sqrt(energies[0] * energies[1])
         return agreement, np.sqrt(energies[0] / energies[1])
@@ -376,7 +376,7 @@ class _Level:
         Lucas, Kanade: An iterative image registration technique, IJCAI 1981: one step for each block.
         """
         gradients = zip((self.down, self.across), np.gradient(seen), strict=True)
-        down, across = ((own + other) / 2 * shown for own, other in gradients)
+        down, across = ((own + moved) / 2 * shown for own, moved in gradients)
         off = (seen - self.fixed) * shown
         products = np.stack([across * across, across * down, down * down, across * off, down * off])
         xx, xy, yy, by_x, by_y = self.blocks.sums(products)

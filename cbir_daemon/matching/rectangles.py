@@ -197,8 +197,8 @@ def _distinct(boxes: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(chosen, dtype=np.float64).reshape(-1, 4)
 
 
-def _common(box: NDArray[np.int64], other: NDArray[np.int64]) -> float:
+def _common(box: NDArray[np.int64], earlier: NDArray[np.int64]) -> float:
     """Return the area that two boxes share over that of both together."""
-    sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+    sides = np.minimum(box[2:], earlier[2:]) - np.maximum(box[:2], earlier[:2])
     shared = float(np.prod(np.maximum(sides, 0)))
-    return shared / float(np.prod(box[2:] - box[:2]) + np.prod(other[2:] - other[:2]) - shared)
+    return shared / float(np.prod(box[2:] - box[:2]) + np.prod(earlier[2:] - earlier[:2]) - shared)

@@ -65,7 +65,7 @@ class Registered:
     near: _Rows
 
 
-def register(image: Floats, others: Floats, box: Windows, given: Guesses | None = None) -> Registered:
+def register(image: Floats, others: Floats, box: Windows, starts: Guesses | None = None) -> Registered:
     """Return how a query lies on each of some images.
 
     Parameters
@@ -74,14 +74,14 @@ def register(image: Floats, others: Floats, box: Windows, given: Guesses | None 
     others : (m, 64, 64) ndarray of float32
     box : Windows
         The query's content box.
-    given : Guesses, optional
+    starts : Guesses, optional
         One for each image, to start from; then more of them are given up.
     """
     # Bars and borders are cut off and what is left fills the frame: otherwise their edges are all that aligns.
     frame = without_edge(box)
     content = sample(image[None], frame, VECTOR_SIDE_PX)
-    guesses = _guesses(image, others, box) if given is None else given
-    hopeless, hopeless_last = (_HOPELESS, _HOPELESS) if given is None else (_HOPELESS_FIRST, _HOPELESS_LAST)
+    guesses = _guesses(image, others, box) if starts is None else starts
+    hopeless, hopeless_last = (_HOPELESS, _HOPELESS) if starts is None else (_HOPELESS_FIRST, _HOPELESS_LAST)
     count = len(guesses.signs) // max(1, len(others))
     pyramid = _Pyramid(others)
     small = Template(equalize(_halved(content))[0])
@@ -119,8 +119,8 @@ class _Pyramid:
         is_crop = np.abs(np.linalg.det(affines[:, :, :2])) < _CROP_AREA
         for chosen, images in ((np.flatnonzero(is_crop), self.whole), (np.flatnonzero(~is_crop), self._half)):
             if len(chosen):
-                some = signs[chosen, None, None] * images[rows[chosen]]
-                affines[chosen], correlations[chosen] = refine(template, some, affines[chosen], steps)
+                posed = signs[chosen, None, None] * images[rows[chosen]]
+                affines[chosen], correlations[chosen] = refine(template, posed, affines[chosen], steps)
         return affines, correlations
 
 

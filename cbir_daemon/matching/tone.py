@@ -33,12 +33,12 @@ _PLAIN_SHARE = 0.5
 _Mask = NDArray[np.bool_]
 
 
-def tone_of(image: Floats, other: Floats, matrix: Floats, *, invert: bool) -> Tone:
+def tone_of(image: Floats, stored_image: Floats, matrix: Floats, *, invert: bool) -> Tone:
     """Return how the greys of a query follow from those of a stored image where the two overlap.
 
     Parameters
     ----------
-    image, other : (64, 64) ndarray of float32
+    image, stored_image : (64, 64) ndarray of float32
         Grey levels, 0 to 255.
     matrix : (2, 3) ndarray of float32
         From points of the query to points of the stored image.
@@ -51,8 +51,8 @@ def tone_of(image: Floats, other: Floats, matrix: Floats, *, invert: bool) -> To
     of percentiles, then of the three quarters of the overlap that follow it best.
     """
     overlap = inside(matrix[None], VECTOR_SIDE_PX, EDGE_PX).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
-    seen = sample(other[None], matrix[None], VECTOR_SIDE_PX)[0]
-    own, stored = (_blurred(some, overlap)[overlap > 0] for some in (image, 255 - seen if invert else seen))
+    seen = sample(stored_image[None], matrix[None], VECTOR_SIDE_PX)[0]
+    own, stored = (_blurred(picture, overlap)[overlap > 0] for picture in (image, 255 - seen if invert else seen))
     if not len(own):
         return Tone()
     fitting, beside = own, stored
@@ -93,7 +93,7 @@ def _sides(is_beside: _Mask) -> list[_Mask]:
     above, below = np.cumsum(rows) == 0, np.cumsum(rows[::-1])[::-1] == 0
     left, right = np.cumsum(columns) == 0, np.cumsum(columns[::-1])[::-1] == 0
     bars = [
-        np.broadcast_to(some, is_beside.shape) for some in (above[:, None], below[:, None], left[None], right[None])
+        np.broadcast_to(side, is_beside.shape) for side in (above[:, None], below[:, None], left[None], right[None])
     ]
     corners = is_beside & ~np.any(bars, axis=0)
     return [*bars, corners]
@@ -113,7 +113,9 @@ def _blurred(image: Floats, overlap: Floats) -> Floats:
 
 def _line_of_ranges(own: Floats, stored: Floats) -> tuple[float, float]:
     """Return gain and offset that take the middle 80 % of the one to those of the other."""
-    (low, middle, high), (first, median, last) = (np.percentile(some, [10, 50, 90]).tolist() for some in (own, stored))
+    (low, middle, high), (first, median, last) = (
+        np.percentile(greys, [10, 50, 90]).tolist() for greys in (own, stored)
+    )
     gain = (high - low) / max(last - first, _LEAST_LEVELS)
     return gain, middle - gain * median
 

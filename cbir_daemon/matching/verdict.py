@@ -93,16 +93,16 @@ def judge(
     if guesses is not None:
         return judged
     return [
-        _with_tone(judgement, image, other, matrix)
-        for judgement, other, matrix in zip(judged, others, aligned.lies.affines, strict=True)
+        _with_tone(judgement, image, known, matrix)
+        for judgement, known, matrix in zip(judged, others, aligned.lies.affines, strict=True)
     ]
 
 
-def _with_tone(judgement: Judgement, image: Floats, other: Floats, matrix: Floats) -> Judgement:
+def _with_tone(judgement: Judgement, image: Floats, known: Floats, matrix: Floats) -> Judgement:
     # A third of a millisecond each, so of copies only.
     if not judgement.is_copy:
         return judgement
-    tone = tone_of(image, other, matrix, invert=judgement.transform.invert)
+    tone = tone_of(image, known, matrix, invert=judgement.transform.invert)
     return replace(judgement, tone=tone, around=around(image, matrix))
 
 
@@ -131,7 +131,7 @@ class Alignments:
     strips: NDArray[np.bool_]
 
 
-def align(image: Floats, others: Floats, box: Windows, given: Guesses | None = None) -> Alignments:
+def align(image: Floats, others: Floats, box: Windows, starts: Guesses | None = None) -> Alignments:
     """Return how a query aligns with each of some images.
 
     Parameters
@@ -140,10 +140,10 @@ def align(image: Floats, others: Floats, box: Windows, given: Guesses | None = N
     others : (m, 64, 64) ndarray of float32
     box : Windows
         The query's content box.
-    given : Guesses, optional
+    starts : Guesses, optional
         See `register`.
     """
-    lies = register(image, others, box, given)
+    lies = register(image, others, box, starts)
     affines, signs = lies.affines, lies.signs
     shown = inside(inverse(without_edge(box)), VECTOR_SIDE_PX, 0.0).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     found = Alignments(
@@ -178,10 +178,10 @@ def affine_between(query: NDArray[np.uint8], stored: NDArray[np.uint8]) -> tuple
     invert : bool
         Whether they agree as negatives.
     """
-    image, other = (
+    image, known = (
         np.asarray(vector, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX) for vector in (query, stored)
     )
-    lies = align(image, other[None], content_box(image)).lies
+    lies = align(image, known[None], content_box(image)).lies
     return lies.affines[0], bool(lies.signs[0] < 0)
 
 
@@ -246,7 +246,7 @@ def _are_upright_parts(affines: Floats) -> NDArray[np.bool_]:
         axis=1
     )
     # How far the corners of the one reach on the other, whose own are at 1.
-    reaches = [np.abs(some).sum(axis=2).max(axis=1) for some in (affines, inverse(affines))]
+    reaches = [np.abs(affine).sum(axis=2).max(axis=1) for affine in (affines, inverse(affines))]
     return np.asarray(is_upright & (np.minimum(*reaches) < _WITHIN))
 
 

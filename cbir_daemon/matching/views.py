@@ -99,10 +99,10 @@ class Windows:
         (n, k, TERMS) ndarray of float32
             Grey levels.
         """
-        return np.concatenate([self._some_terms(some) for some in _pieces(images, _IMAGES_AT_ONCE)])
+        return np.concatenate([self._some_terms(piece) for piece in _pieces(images, _IMAGES_AT_ONCE)])
 
     def _some_terms(self, images: Floats) -> Floats:
-        across = np.concatenate([images @ some.T for some in _pieces(self._across, _COLUMNS_AT_ONCE)], axis=2)
+        across = np.concatenate([images @ piece.T for piece in _pieces(self._across, _COLUMNS_AT_ONCE)], axis=2)
         across = across.reshape(*images.shape[:2], len(self._across) // ORDER, ORDER)[:, :, self._column]
         # For each window (ORDER, 64) by (64, images * ORDER).
         across = across.transpose(2, 1, 0, 3).reshape(len(self), VECTOR_SIDE_PX, len(images) * ORDER)
@@ -332,7 +332,7 @@ def _first_turn(views: Views, count: int) -> Views:
 
 
 def _together(*groups: Views) -> Views:
-    return Views(np.concatenate([some.codes for some in groups]), np.concatenate([some.affines for some in groups]))
+    return Views(np.concatenate([views.codes for views in groups]), np.concatenate([views.affines for views in groups]))
 
 
 def _framed(image: Floats, table: Windows) -> Views:
@@ -437,9 +437,9 @@ def _content_ends(lines: Floats) -> tuple[float, float]:
 
 def _bar_px(lines: Floats) -> int:
     """Return how many lines from the first on are a bar: of one grey but for a caption, a clock or buttons."""
-    some = lines[: (len(lines) - _CONTENT_PX) // 2]
-    is_clean = np.mean(np.abs(some - np.median(lines[:2])) > _BAR_LEVELS, axis=1) < _BAR_INK
+    half = lines[: (len(lines) - _CONTENT_PX) // 2]
+    is_clean = np.mean(np.abs(half - np.median(lines[:2])) > _BAR_LEVELS, axis=1) < _BAR_INK
     inked = np.cumsum(~is_clean)
     # A bar ends with a clean line, and most of it is clean.
-    is_bar = is_clean & (inked <= _BAR_INKED_PX) & (2 * inked <= np.arange(1, len(some) + 1))
+    is_bar = is_clean & (inked <= _BAR_INKED_PX) & (2 * inked <= np.arange(1, len(half) + 1))
     return int(np.flatnonzero(is_bar)[-1]) + 1 if is_bar.any() else 0

@@ -86,7 +86,7 @@ class Server:
         self._max_connections = max_connections
         self._max_blob_bytes = max_blob_bytes
         self._group = group
-        self._given = listener
+        self._inherited = listener
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, _Guest] = {}
         # Shown out, and still held by a handler that has not noticed yet.
@@ -104,10 +104,10 @@ class Server:
             When the folder cannot be used, or the group is unknown.
         """
         self._allowed_gid = None if not self._group else _group_id(self._group)
-        if self._given is None:
+        if self._inherited is None:
             self._open_own()
         else:
-            self._listener = self._given
+            self._listener = self._inherited
         # Whoever shares the socket may take a connection between our look and our accept.
         self._listener.setblocking(False)
         # To shut the socket down would end a wait for connections, too, but for the service manager as well.
@@ -187,7 +187,7 @@ class Server:
             guest.thread.join(max(0.0, deadline - time.monotonic()))
 
     def _stop_listening(self) -> None:
-        if self._given is None:
+        if self._inherited is None:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(OSError):

@@ -84,8 +84,8 @@ def _read(connection: sqlite3.Connection, table: str) -> tuple[list[tuple[Any, .
 def put_back(connection: sqlite3.Connection, salvage: Salvage) -> None:
     """Write what was kept into a new index."""
     for table, (columns, rows) in salvage.tables.items():
-        wanted = _ALBUM_COLUMNS if table == "album" else _columns(connection, table)
-        names = [name for name in columns if name in wanted]
+        present = _ALBUM_COLUMNS if table == "album" else _columns(connection, table)
+        names = [name for name in columns if name in present]
         places = [columns.index(name) for name in names]
         connection.executemany(
             f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",  # noqa: S608 -- names of ours

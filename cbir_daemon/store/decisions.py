@@ -10,13 +10,18 @@ from cbir_daemon.store.table import Table, reads, writes
 
 
 class Decisions(Table):
-    """Pairs of contents that somebody said are no duplicates, or both wanted."""
+    """Pairs of contents that somebody said are no duplicates; of a content with itself: all its files are to stay."""
 
     @reads
     def listed(self, connection: sqlite3.Connection) -> list[Decision]:
         """Return every decision, oldest first."""
         rows = connection.execute("SELECT digest, other_digest, decided_at FROM decision ORDER BY decided_at, 1, 2")
         return [Decision(*row) for row in rows]
+
+    @reads
+    def dismissed_twins(self, connection: sqlite3.Connection) -> set[bytes]:
+        """Return the digests of which all files are to stay: their equals were dismissed as duplicates."""
+        return {digest for (digest,) in connection.execute("SELECT digest FROM decision WHERE digest = other_digest")}
 
     @writes(ticks=True)
     def put(self, connection: sqlite3.Connection, decided: Iterable[Decision]) -> int:
@@ -28,15 +33,15 @@ class Decisions(Table):
         return cursor.rowcount
 
     @writes(ticks=True)
-    def dismiss(self, connection: sqlite3.Connection, digest: bytes, other: bytes, now: float) -> bool:
+    def dismiss(self, connection: sqlite3.Connection, digest: bytes, other_digest: bytes, now: float) -> bool:
         """Remember that two contents are no duplicates; False when that was known."""
-        first, second = sorted((digest, other))
+        first, second = sorted((digest, other_digest))
         cursor = connection.execute("INSERT OR IGNORE INTO decision VALUES (?, ?, ?)", (first, second, now))
         return cursor.rowcount > 0
 
     @writes(ticks=True)
-    def undismiss(self, connection: sqlite3.Connection, digest: bytes, other: bytes) -> bool:
+    def undismiss(self, connection: sqlite3.Connection, digest: bytes, other_digest: bytes) -> bool:
         """Forget such a decision; False when there was none."""
-        first, second = sorted((digest, other))
+        first, second = sorted((digest, other_digest))
         cursor = connection.execute("DELETE FROM decision WHERE digest = ? AND other_digest = ?", (first, second))
         return cursor.rowcount > 0
