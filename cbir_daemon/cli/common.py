@@ -75,7 +75,7 @@ def bytes_of(path: Path) -> bytes:
 
 
 def maybe_absolute(path: Path | None) -> Path | None:
-    """Return the same, and None for None."""
+    """Return a path as `absolute` does, or None for None."""
     return None if path is None else absolute(path)
 
 

@@ -3,9 +3,8 @@
 In: codes, and the positions of the same contents on the map in use and on a new one.  Out: a verdict.  Never here:
 fitting, rows, threads.
 
-Both maps are asked for the same thing about the same contents: how many of their nearest by code are near on the map.
-These contents are held out of every fit, so that neither map has learnt them; a collection too small for that is
-compared on what there is.
+Both maps are compared by the recall of the same contents.  These are held out of every fit, so that neither map has
+learnt them.  In a collection that is too small for that, all contents are compared.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ HELD_OUT_SHARE = 0.05
 FEWEST_HELD_OUT = 20
 MOST_HELD_OUT = 500
 """A twentieth is held out, but no more than are needed: the mean of 500 shares is known to 0.015.  Where a twentieth is
-fewer than 20, nobody is held out: each image counts there."""
+fewer than 20, none is held out: each image counts there."""
 
 TOLERANCE = 0.005
-"""A difference that nobody would notice: one neighbour in two hundred."""
+"""Loss of recall that nobody would notice: one neighbour in two hundred."""
 
 FEWEST_COVERED_FRACTION = 0.5
-"""A map that was fitted on less of the collection is replaced whatever it keeps."""
+"""A map that was fitted on a smaller share of the collection is replaced whatever its recall."""
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _ALL = 2**64

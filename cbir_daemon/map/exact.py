@@ -1,4 +1,4 @@
-"""Products of matrices that come out the same on every processor, with any number of threads.
+"""Products of matrices that are equal bit for bit on every processor, with any number of threads.
 
 In: matrices of floats.  Out: their products in float64.  Never here: what they are good for.
 

@@ -61,7 +61,7 @@ class FitSettings:
         As many images as need more are sampled; None takes what the system has to spare when the fit begins.
     min_dist : float
         How far apart the map keeps its closest images, 0 to 1.  Near 0 it packs groups tightly, which shows them;
-        near 1 it keeps more of the true neighbours (see docs/model-figures.md).
+        near 1 recall is higher (see docs/model-figures.md).
     """
 
     n_components: int | None

@@ -1,7 +1,7 @@
 """A fit from codes to artifact: graph, tuning, map, flat map, files.
 
 In: a folder with codes and ids, settings.  Out: the artifact, and what the daemon wants to know of it.  Each stage
-leaves a file, and a fit that was broken off goes on behind the last (`stages`).  Never here: frames, when to fit.
+leaves a file, and a fit that was killed resumes behind the last (`stages`).  Never here: frames, when to fit.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Fitting:
         return images
 
     def _key(self, images: Collection, previous: Previous | None) -> str:
-        """Return what is equal for fits that must come out equal."""
+        """Return the key of the fit: two fits with equal keys give the same map."""
         settings = {name: value for name, value in asdict(self._settings).items() if name not in CHANGE_NOTHING}
         facts = [artifact.MODEL_VERSION, artifact.running_versions(), settings, graph.is_exact(len(images.rows))]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())

@@ -1,11 +1,11 @@
-"""Who is nearest to whom among all that is fitted: kept from one fit to the next, and brought up to date.
+"""The graph of neighbours of the fitted images: kept from one fit to the next, and brought up to date.
 
-In: ids and points of what will be fitted, and the graph of the time before.  Out: the neighbours of each.  Never here:
+In: ids and points of what will be fitted, and the graph of the fit before.  Out: the neighbours of each.  Never here:
 umap, what a map is.
 
-Up to `EXACT_IMAGES` the graph is exact: a graph that was brought up to date is, bit for bit, the one that would be made
-anew.  Above, inverted lists propose neighbours (`inverted`) when their library is installed, and only the distances are
-exact.
+Up to `EXACT_IMAGES` the graph is exact: a graph that was brought up to date equals, bit for bit, one that is made from
+nothing.  Above, inverted lists propose neighbours (`inverted`) when their library is installed, and only the distances
+are exact.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ EXACT_IMAGES = 20_000
 """Images up to which comparing all pairs is as quick as inverted lists (see docs/model-figures.md)."""
 
 WIDTH = 100
-"""Neighbours known of each image: as many as the largest `n_neighbors` that is tried."""
+"""Neighbours of each image in the graph: the largest `n_neighbors` that is tried."""
 
 SPARE = 28
-"""More neighbours that are kept, so that an image that loses some to deletion still knows enough."""
+"""Neighbours in reserve, so that an image still has `WIDTH` of them when others are deleted."""
 
 MOST_BYTES = 2**30
-"""For all lists: a collection of more than a million images knows fewer neighbours of each."""
+"""Of all lists: a graph of more than a million images has fewer neighbours of each."""
 
 NEIGHBOR_BYTES = 8
 NOBODY = -1
 
 NEW_SHARE = 0.1
-"""With inverted lists a graph is made anew when more than this share is: that is quicker then."""
+"""Share of new images above which a graph by inverted lists is made from nothing, which is quicker then."""
 
 MAGIC = b"cbirgraph2\n"
 DIGEST_BYTES = 32
@@ -64,7 +64,7 @@ Progress = Callable[[int, int], None]
 
 
 def width_of(images: int) -> int:
-    """Return how many neighbours a graph of so many images knows of each at least."""
+    """Return how many neighbours of each image a graph of `images` images knows at least."""
     return max(1, min(WIDTH, images - 1, MOST_BYTES // (NEIGHBOR_BYTES * images) - SPARE))
 
 

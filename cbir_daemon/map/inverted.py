@@ -1,4 +1,4 @@
-"""Inverted lists over codes of a large collection: who may be nearest to whom, without comparing all pairs.
+"""Inverted lists over the codes of a large collection: they propose neighbours without comparing all pairs.
 
 In: unit rows.  Out: ids worth comparing.  Never here: exact distances, when lists pay (`graph`), files.
 

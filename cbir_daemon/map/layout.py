@@ -26,27 +26,27 @@ from cbir_daemon.map.neighbors import Neighbors, strictly_rising
 from cbir_daemon.map.start import first_positions
 
 FEW_IMAGES = 5_000
-"""Maps of so many images at most are made with more care; larger ones gain little (see docs/model-figures.md)."""
+"""Most images of a map that gets more rounds and negative samples; larger ones gain little (docs/model-figures.md)."""
 
 EPOCHS, EPOCHS_OF_FEW = 200, 500
 """Rounds of a fit.  `transform` takes a third of them; it must not choose by the number of rows it is given."""
 
 NEGATIVES, NEGATIVES_OF_FEW = 5, 30
-"""Images that push each image away, for each that pulls: umap-learn's own number, and what keeps more neighbours."""
+"""Images that push each image away, for each that pulls: umap-learn's own number, and one that raises recall."""
 
 WARM_SHARE = 5
 WARM_ALPHA = 0.25
-"""A warm fit takes one in so many epochs, and steps of this share of a cold one's: it mends a map, and makes none."""
+"""A warm fit takes a fifth of a cold one's rounds, with steps of a quarter: it mends a map, and makes none."""
 
 TIED_SHARE = 2 / 3
 FEWEST_TIED = 2
 """Share of its neighbours that each image is fully tied to in the fit, and how many at least (`local_connectivity`).
 
 In `transform` umap-learn takes one less.  With its default, 1, a projected image is fully tied to none.  Its weights
-are then scaled by the largest in the batch, and its bandwidth may be clamped by the batch's mean distance: an image
-lands elsewhere in company than alone.  With one full tie the largest weight of every row is 1 and the clamp is the
+are then scaled by the largest in the batch, and its bandwidth may be clamped by the batch's mean distance: its position
+depends on the batch.  With one full tie the largest weight of every row is 1 and the clamp is the
 row's own, so a batch is exactly the sum of its images (the random numbers are each row's own already).  Many full ties
-also keep more neighbours: see docs/model-figures.md.
+also raise recall: see docs/model-figures.md.
 """
 
 SPREAD = 1.0
@@ -90,7 +90,7 @@ class Recipe:
     min_dist : float
         How far apart the closest images are kept, 0 to 1.
     epochs, negatives : int
-        Rounds, and images that push each image away for each that pulls: more keep more neighbours, and take longer.
+        Rounds, and images that push each image away for each that pulls: more raise recall, and take longer.
     """
 
     n_neighbors: int
@@ -106,7 +106,7 @@ class Recipe:
         return max(FEWEST_TIED, math.floor(TIED_SHARE * self.n_neighbors))
 
     def with_care(self, images: int) -> Recipe:
-        """Return the recipe for a map of so many images that is not made for a trial."""
+        """Return the recipe for a finished map of so many images, not for a trial."""
         if images > FEW_IMAGES:
             return self
         return replace(self, epochs=EPOCHS_OF_FEW, negatives=NEGATIVES_OF_FEW)
@@ -255,7 +255,7 @@ def _laid_out(
 
 
 def _watched(epochs: int, progress: Progress | None) -> dict[str, Any]:
-    """Return arguments for the progress bar of umap-learn, with which it tells us instead of drawing."""
+    """Return arguments that make the progress bar of umap-learn report to us instead of drawing."""
     if progress is None:
         return {"disable": True}
     # tqdm's second thread never writes while `miniters` is 1.
@@ -285,7 +285,7 @@ class _Bar:
 
 
 def only_for_projecting(model: umap.UMAP) -> umap.UMAP:
-    """Return a model with nothing but what `project` needs: neither its graph nor the distances it was made of.
+    """Return a model without its graph and the distances it was made of, which `project` does not need.
 
     Those are three quarters of it, and the worker would hold them for nothing.
     """
@@ -308,7 +308,7 @@ def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
     Returns
     -------
     (m, n_components) ndarray of float32
-        The same for an image alone and in any company: see `TIED_SHARE`.
+        An image has the same position alone and in any batch: see `TIED_SHARE`.
     """
     rows, k = neighbors.ids.shape
     if not rows:

@@ -1,4 +1,4 @@
-"""Who is nearest to whom among codes, exactly.
+"""The exact nearest neighbours of codes.
 
 In: codes (unit rows; rows of zeros for flat images).  Out: ids and distances of the k nearest.  Never here: umap,
 files, approximation.
@@ -81,7 +81,7 @@ def to_points(codes: NDArray[np.float32]) -> NDArray[np.float32]:
 def nearest_to_rows(
     points: NDArray[np.float32], rows: NDArray[np.intp], k: int, progress: Callable[[int], None] = lambda _: None
 ) -> Neighbors:
-    """Return the `k` nearest others of some rows of `points`; a duplicate is at distance 0.
+    """Return the `k` nearest points of each row in `rows`, without itself; a duplicate is at distance 0.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def block_rows(points: NDArray[np.float32]) -> int:
 
 
 def strictly_rising(distances: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return distances of which none equals another of its row: each is as near above the one before as it has to be.
+    """Return distances that rise strictly along each row: an equal one becomes the next larger float.
 
     Whoever sorts a row again, and umap-learn does, gets the same order on every processor then; a sort leaves open
     which of equals comes first.

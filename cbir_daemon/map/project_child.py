@@ -1,4 +1,4 @@
-"""The model worker: one loaded map, and positions for the codes it is sent.
+"""The model worker: a process that holds one map and places codes on it.
 
 In: first a frame that names an artifact and its digest, then frames of codes.  Out: positions, or a sentence that says
 why not.  Never here: fitting; loading anything that was not checked.

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 BATCH_CONTENTS = 1_024
 BATCH_TIMEOUT_S = 120.0
 QUERY_TIMEOUT_S = 30.0
-"""A query on a map whose worker does not answer goes on without the map after this."""
+"""Seconds after which a query goes on without the map when the worker does not answer."""
 
 BACK_OFF_S = 60.0
 """Wait after a projection failed before the next batch is tried."""
@@ -203,7 +203,7 @@ class Projection:
         return None
 
     def close_if_idle(self, now: float) -> None:
-        """Let the worker go when it has had nothing to do for long; `now` is monotonic seconds."""
+        """End the worker when it has been idle for long; `now` is monotonic seconds."""
         current = self._current
         if current is not None:
             current[1].close_if_idle(now)
@@ -218,7 +218,7 @@ class Projection:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Place what has no place until stopped."""
+        """Place contents that have no position, until stopped."""
         while not self._stopping.is_set():
             moment = self._store.moment
             current = self._current
@@ -226,7 +226,7 @@ class Projection:
                 self._store.wait_for_change(moment, POLL_S)
 
     def _place(self, run_id: int, projector: Projector) -> bool:
-        """Place the next contents; False when all have a place."""
+        """Place the next contents; False when all have a position."""
         contents = self._store.positions.unplaced(run_id, BATCH_CONTENTS)
         if not contents:
             return False
@@ -247,7 +247,7 @@ class Projection:
         return True
 
     def _retry_later(self, run_id: int, error: CbirError) -> bool:
-        """Hold back after a failure; True when another map took this one's place, which may be tried at once."""
+        """Wait before the next try after a failure; True when another map is in use now, which may be tried at once."""
         with self._lock:
             if self._stopping.is_set() or (self._current is not None and self._current[0] != run_id):
                 return True
@@ -271,7 +271,7 @@ class Projection:
 
 
 def as_placed(ids: Sequence[int], origin: str, placement: Placement) -> list[Placed]:
-    """Return what was projected as the rows that are stored.
+    """Return placements as rows of the store.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class Placement:
     distances : (m,) ndarray of float32
         Mean cosine distance to the 10 nearest fitted images, 0 to 2.
     recalls : (m,) ndarray of float32
-        Neighbour recall: the share of these 10 that are in the map's nearest 1 %, 0 to 1; NaN when it was not measured.
+        Neighbour recall (see `quality`) by these 10, 0 to 1; NaN when it was not measured.
     """
 
     positions: NDArray[np.float32]
@@ -109,7 +109,7 @@ class Projector:
         return child is not None and child.running
 
     def project(self, codes: NDArray[np.float32], timeout_s: float) -> NDArray[np.float32]:
-        """Return the positions of `codes`.  The same code has the same position, alone or in any company.
+        """Return the positions of `codes`.  A code has the same position alone and in any batch.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Projector:
         return Placement.joined(parts)
 
     def warm(self) -> None:
-        """Start the process without waiting for it: what the next `project` waits for is shorter by that.
+        """Start the process without waiting for it, so that the next `project` waits less.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class Projector:
     def close(self) -> None:
         """End the process, whatever it does.
 
-        Who waits for it gets a `ChildError`.  The next `project` starts another.
+        A thread that waits for the process gets a `ChildError`.  The next `project` starts another.
         """
         child = self._child
         if child is not None and child.running:

@@ -1,10 +1,10 @@
-"""How much of what is near among codes is near on a map, for maps that are there already.
+"""The neighbour recall of a map: how many of the neighbours by code are neighbours on the map.
 
 In: codes and positions of the same images.  Out: shares.  Never here: umap, fitting, files.
 
-The recall of an image is the share of its 10 nearest by code that are among the nearest 1 % on the map: what `similar`
-proposes can hold no more of them.  It is measured here for the trials of a fit, for a new map beside the one in use,
-and for each image that is projected.
+The recall of an image is the share of its 10 nearest by code that lie in its neighbourhood on the map (see
+`search.neighborhood`).  `similar` takes its matches from there, so it finds no larger share of them.  Recall is
+measured for the trials of a fit, for a new map and the one in use, and for each image that is projected.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cbir_daemon.search.neighborhood import neighborhood_width
 
 
 def true_neighbors(codes: NDArray[np.float32], rows: NDArray[np.intp], k: int = NEAREST) -> NDArray[np.int32]:
-    """Return the `k` nearest other rows of some rows.
+    """Return the `k` nearest rows of each row in `rows`, without the row itself.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def recall(
     own: NDArray[np.intp] | None = None,
     width: int | None = None,
 ) -> NDArray[np.float64]:
-    """Return the neighbour recall of each query: the share of its true neighbours that are near it on the map.
+    """Return the neighbour recall of each query: the share of its true neighbours in its neighbourhood on the map.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ def nearest_on_map(
 
     Notes
     -----
-    The same on every processor.  A matrix product would not be, and `argpartition` leaves open which of equals it
-    takes.
+    Every processor gives the same rows: the distances are sums of differences and not a matrix product, and of equal
+    distances the first rows are taken, which `argpartition` does not promise.
     """
     distances = np.square(axes - position[:, np.newaxis]).sum(axis=0)
     if own is not None:

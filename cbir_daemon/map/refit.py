@@ -61,7 +61,7 @@ CHECK_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RefitState:
-    """What a running fit is at; `fraction` in [0, 1]."""
+    """The stage of a running fit; `fraction` in [0, 1]."""
 
     run_id: int
     stage: str
@@ -362,7 +362,7 @@ class Refit:
         return acceptance.compare(codes, before, new.positions, rows)
 
     def _places_on(self, run_id: int, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Return the (n, d) positions of contents on the map in use; None when it cannot tell them all."""
+        """Return the (n, d) positions of contents on the map in use; None when any of them cannot be placed."""
         known = self._store.positions.listed(run_id)
         known_ids = np.array([content_id for content_id, _ in known], dtype=np.int64)
         known_places = np.frombuffer(b"".join(row for _, row in known), "<f4").reshape(len(known), -1)
@@ -418,7 +418,7 @@ class Refit:
 
 
 class NewMap:
-    """The places of all contents on a map that is not in use yet.
+    """The positions of all contents on a map that is not in use yet.
 
     Parameters
     ----------
@@ -463,7 +463,7 @@ class NewMap:
         self._recalls += placement.recalls.tolist()
 
     def baseline(self) -> Baseline:
-        """Return how far the fitted lie from each other, and what those not fitted keep, if there are enough."""
+        """Return the far distance of the fitted images and the recall of the held-out ones, if there are enough."""
         # Each image to the others is what a new image of the same kind is to all of them.
         far_distance = float(np.quantile(self._distances, NEAR_SHARE))
         return Baseline(

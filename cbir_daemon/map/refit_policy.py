@@ -23,14 +23,14 @@ FAILURE_BACK_OFF_S = 600.0
 """Shortest wait after a failed fit, so that a fit that cannot work is not tried without end."""
 
 STRANGE_FRACTION = 0.5
-"""An album of which so many new images lie far from all that was fitted is unlike the collection: 0.05 do by chance."""
+"""Share of far images among an album's new ones from which the album is unlike the collection: 0.05 by chance."""
 
 FEWEST_MEASURED = 50
-"""So many projected images are needed to say that projection has become worse.  One keeps 0.5 of its neighbours with a
-spread of 0.3, so the mean of 50 is known to 0.04; `RECALL_LOSS` is 0.12 of 0.5."""
+"""Fewest projected images by which projection is called worse.  The recall of an image is 0.5 with a spread of 0.3, so
+the mean of 50 is known to 0.04; `RECALL_LOSS` is 0.12 of 0.5."""
 
 RECALL_LOSS = 0.25
-"""Projection has become worse when new images keep so much less of their neighbours than unseen ones did at the fit."""
+"""Projection is worse when the recall of new images is lower by this share than that of held-out ones at the fit."""
 
 WARM_GROWTH = 1.5
 """A collection that has grown or shrunk by this factor since hyper-parameters were sought has them sought again."""

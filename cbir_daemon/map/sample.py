@@ -1,4 +1,4 @@
-"""Who is fitted when there are too many.
+"""Which images are fitted when there are too many for one fit.
 
 In: ids.  Out: rows.  Never here: how many are too many (`memory`).
 """

@@ -1,4 +1,4 @@
-"""What a fit has finished: a fit that is broken off is taken up again behind its last finished stage.
+"""The finished stages of a fit: a fit that was killed resumes behind its last finished stage.
 
 In: a folder, and a key that says what is being fitted.  Out: bytes that were kept under a name, whole or not at all.
 Never here: what the bytes mean, which stages there are.

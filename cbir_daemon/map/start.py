@@ -92,7 +92,7 @@ def leading_directions(matrix: NDArray[np.float64], count: int) -> NDArray[np.fl
 
 
 def _orthonormalize(rows: NDArray[np.float64]) -> None:
-    """Make rows orthogonal and of norm 1, in place; what has nothing of its own may become zeros.
+    """Make rows orthogonal and of norm 1, in place; a row that depends on the rows before it may become zeros.
 
     References
     ----------

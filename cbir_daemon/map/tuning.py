@@ -3,9 +3,9 @@
 In: codes, their exact neighbours, positions.  Out: what is tried, its scores, the choice.  Never here: umap, files,
 processes.
 
-All candidates are scored with the same k on the same images, some fitted and some held out and then projected.
-(Scoring each with its own `n_neighbors` lets small ones win by construction; scoring only fitted images hides what
-users meet, for every query is projected.)
+All candidates are scored with the same k on the same images, some fitted, some held out and projected.  A score
+with the candidate's own `n_neighbors` as k would let small ones win by construction.  Scores of fitted images alone
+would hide what users meet: every query is projected.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ FALLING = 2
 
 REPETITIONS = 3
 MOST_RIVALS = 3
-"""At most so many candidates that lie closer than another seed moves them are tried with so many seeds."""
+"""Seeds that rivals are tried with, and the most rivals: candidates that another seed might put before the best."""
 
 Trial = Callable[[int, int, int], Candidate]
 
 HELD_OUT_SHARE = 10
 MOST_HELD_OUT = 500
-"""One in so many images is held out while tuning, and at most so many."""
+"""One in ten images is held out while tuning, and at most 500."""
 
 
 def candidate_neighbors(images: int) -> tuple[int, ...]:
@@ -89,8 +89,8 @@ def split(images: int, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[
 def choose(curve: Iterable[Candidate]) -> Candidate:
     """Return the best of `curve`.
 
-    Among those whose trustworthiness is within `TIE_MARGIN` of the best, those that keep most of the true neighbours,
-    as far as `RECALL_TIE` can tell; among these the one with fewer neighbours, then fewer dimensions: it is cheaper.
+    Among the candidates whose trustworthiness is within `TIE_MARGIN` of the best those count whose recall is within
+    `RECALL_TIE` of the highest; of these the candidate with fewer neighbours, then fewer dimensions, is cheaper.
     """
     curve = tuple(curve)
     best = max(candidate.trustworthiness for candidate in curve)
@@ -179,7 +179,7 @@ class Search:
         return self._curve()
 
     def _settle(self) -> None:
-        """Try those again, with other seeds, between which one seed cannot decide."""
+        """Try the rivals again with more seeds, because one seed cannot decide between them."""
         close = rivals(self._curve())
         if len(close) == 1:
             return
@@ -215,7 +215,7 @@ def _mean(scores: Sequence[Candidate]) -> Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Scores maps of one collection, each by the same measure.
+    """Scores the maps of one collection by one measure.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ class Judge:
 
 
 def ranks_of(points: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Return which place each row takes among the nearest of each row.
+    """Return the rank of each row among the neighbours of each row.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where a fit starts that goes on from the map before.
+"""Where a warm fit starts: from the positions of the map before.
 
 In: the map before, and the graph of now.  Out: first positions.  Never here: umap, how many steps follow.
 """
@@ -19,7 +19,7 @@ INIT_NOISE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class WarmStart:
-    """The part of the map before that goes on.
+    """The images of the map before that are fitted again, with their positions.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class WarmStart:
 
     @classmethod
     def of(cls, previous: Previous, ids: NDArray[np.int64]) -> WarmStart | None:
-        """Return the part of the map before that has to do with a new fit; None when no image is on both.
+        """Return what a new fit takes over from the map before; None when no image is on both.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Agreement: how well two images agree where they overlap, and the last step of an alignment, judged by just that.
+"""Agreement: how well two images agree where they overlap, and the last steps of an alignment, which raise it.
 
 In: images and affines.  Out: correlations, evidence, affines.  Never here: first guesses, what a correlation means
 (`verdict`).
@@ -142,7 +142,7 @@ def _equalized_inside(images: Floats, overlap: Floats, coarser: Floats) -> Float
 
 
 def polish(image: Floats, shown: Floats, others: Floats, affines: Floats, signs: Floats, steps: int) -> Floats:
-    """Return affines after some more steps on the very images that are correlated.
+    """Return affines after a few more steps on the images that are correlated in the end.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Coarse codes: what of a vector is compared first, and how alike the codes of a query and of stored images are.
+"""Coarse codes: the small codes that generate candidates, and their scores against the views of a query.
 
 In: vectors.  Out: packed codes of stored images, views of a query, scores.  Never here: verdicts (`verdict`), where
 codes are kept and which of many are compared (`search`).
@@ -97,7 +97,7 @@ def _best(codes: Floats, views: Floats) -> Floats:
 
 
 def probe_vectors() -> NDArray[np.uint8]:
-    """Return the (3, 4096) vectors by whose codes one table of windows and weights is told from another.
+    """Return the (3, 4096) vectors whose codes change whenever the table of windows or weights does.
 
     Broad waves, noise, and waves of two grey levels, whose codes the floor for flat windows decides.
     """

@@ -1,4 +1,4 @@
-"""Codes of whole vectors: what the map is fitted on, how much there is to match, how alike two vectors stand.
+"""Codes of whole vectors: the input of the map, the structure of a vector, the likeness of two.
 
 In: vectors, 64x64 grey numbers as rows of 4096 uint8.  Out: unit codes, structure, likeness.  Never here: flips,
 windows and alignments (`views`, `coarse`, `align`), files, SQL, threads, logging.
@@ -74,7 +74,7 @@ def is_plain(vector: NDArray[np.uint8]) -> bool:
 
 
 def likeness(query: NDArray[np.uint8], stored: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return how alike vectors are as they stand, with no flip, turn or window tried; ranks `similar`.
+    """Return how alike vectors are, without trying flips, turns or windows; ranks `similar`.
 
     Parameters
     ----------

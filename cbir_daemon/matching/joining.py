@@ -1,4 +1,4 @@
-"""Joining: what is compared of contents that are all looked up among each other, at a sixth of what one look-up costs.
+"""Joining: the views of a pass, which looks up all contents among each other for a sixth of what single ones cost.
 
 In: vectors, codes of stored images.  Out: how likely they are copies, and the affines from which an alignment starts.
 Never here: verdicts (`verdict`), which of many are compared (`search`).

@@ -69,7 +69,7 @@ _LONGEST_STEP = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at two pictures says, and by what.
+    """The answer of a look at two pictures, with its measurements.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""Parts: which of a few pictures a query shows in a part of itself, as collages do.
+"""Parts: which of a few pictures a part of a query shows, as in a collage.
 
 In: a query, vectors of pictures that are looked for.  Out: scores.  Never here: pictures that fill most of the query,
 which `verdict` finds alone.
 
-The verdict on a whole query asks the more of a picture the less of the query it fills, because whoever may lie anywhere
-in any size fits better by chance.  For a few pictures that somebody asked for, the part is cut out and judged as if it
-were the query, beside the picture at the part's own sharpness.
+The verdict on a whole query demands a higher correlation of a picture that fills less of it, because a picture that
+may lie anywhere in any size fits better by chance.  For a few pictures that a user asked for, the part is cut out and
+judged as if it were the query, beside the picture at the sharpness of the part.
 """
 
 from __future__ import annotations

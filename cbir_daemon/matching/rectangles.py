@@ -187,7 +187,7 @@ def _supports(boxes: NDArray[np.int64], across: NDArray[np.int32], down: NDArray
 
 
 def _distinct(boxes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the first boxes that are no other one's double."""
+    """Return the boxes without those that nearly equal an earlier one."""
     chosen: list[NDArray[np.int64]] = []
     for box in boxes:
         if len(chosen) == MOST_RECTANGLES:

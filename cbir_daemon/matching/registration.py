@@ -1,4 +1,4 @@
-"""Registration: from the views that look alike to the affine under which a query and each candidate agree best.
+"""Registration: from pairs of views to the affine under which a query and each candidate agree best.
 
 In: a query's and its candidates' images.  Out: affines, and which candidates are worth judging.  Never here: how well
 two images agree in the end (`agreement`), what that means (`verdict`), which candidates (`coarse`).
@@ -66,7 +66,7 @@ class Registered:
 
 
 def register(image: Floats, others: Floats, box: Windows, starts: Guesses | None = None) -> Registered:
-    """Return how a query lies on each of some images.
+    """Return how a query lies on each candidate.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class _Pyramid:
     def refine(
         self, template: Template, rows: _Rows, affines: Floats, signs: Floats, steps: int
     ) -> tuple[Floats, Floats]:
-        """Return affines and correlations of some rows; a crop is compared with the whole-size image."""
+        """Return refined affines and correlations of `rows`; a crop is compared with the full-size image."""
         affines, correlations = affines.copy(), np.zeros(len(affines), dtype=np.float32)
         is_crop = np.abs(np.linalg.det(affines[:, :, :2])) < _CROP_AREA
         for chosen, images in ((np.flatnonzero(is_crop), self.whole), (np.flatnonzero(~is_crop), self._half)):

@@ -112,7 +112,7 @@ def _blurred(image: Floats, overlap: Floats) -> Floats:
 
 
 def _line_of_ranges(own: Floats, stored: Floats) -> tuple[float, float]:
-    """Return gain and offset that take the middle 80 % of the one to those of the other."""
+    """Return gain and offset that take the middle 80 % of the stored greys to those of the query."""
     (low, middle, high), (first, median, last) = (
         np.percentile(greys, [10, 50, 90]).tolist() for greys in (own, stored)
     )
@@ -121,6 +121,6 @@ def _line_of_ranges(own: Floats, stored: Floats) -> tuple[float, float]:
 
 
 def _line(own: Floats, stored: Floats) -> tuple[float, float]:
-    """Return gain and offset that take mean and deviation of the one to those of the other."""
+    """Return gain and offset that take mean and deviation of the stored greys to those of the query."""
     gain = float(np.std(own)) / max(float(np.std(stored)), _LEAST_LEVELS)
     return gain, float(np.mean(own) - gain * np.mean(stored))

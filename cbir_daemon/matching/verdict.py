@@ -63,7 +63,7 @@ def judge(
     threshold: float | None = None,
     guesses: Guesses | None = None,
 ) -> list[Judgement]:
-    """Return what comparing a query with each of some stored vectors says.
+    """Return the judgement on a query and each stored vector.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class Alignments:
 
 
 def align(image: Floats, others: Floats, box: Windows, starts: Guesses | None = None) -> Alignments:
-    """Return how a query aligns with each of some images.
+    """Return how a query aligns with each image.
 
     Parameters
     ----------
@@ -203,12 +203,12 @@ def area_ratios(affines: Floats) -> Floats:
 
 
 def _score(found: Alignments, rows: NDArray[np.int64], shown: Overlaps) -> None:
-    """Fill in some rows: 1 minus the disagreement, raised by how much of the other image the overlap leaves out.
+    """Fill in the scores of rows: 1 minus the disagreement, which counts more the larger the ratio of the areas is.
 
     Notes
     -----
-    Whoever may show a part in any size fits better by chance: without the factor of area, trousers fit closely into
-    each other's details (best false score 0.958), with it 0.864.
+    A part of any size fits better by chance: without the factor of area, trousers fit closely into each other's details
+    (best false score 0.958), with it 0.864.
     """
     costs = area_ratios(found.lies.affines[rows]) * np.where(found.lies.signs[rows] < 0, _NEGATIVE_COST, 1)
     correlations = np.stack([shown.correlations, shown.spared])

@@ -132,7 +132,7 @@ def _bases(ends: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 @functools.lru_cache(512)
 def table_of(rows: tuple[tuple[float, float, float, float], ...]) -> Windows:
-    """Return the table of some windows: most images have no bars, and making a table takes half a millisecond."""
+    """Return the table of windows.  It is cached: most images have no bars, and making it takes half a millisecond."""
     return Windows(rows)
 
 
@@ -304,7 +304,7 @@ def query_views(image: Floats, box: Windows) -> Views:
 
 
 def joined_views(image: Floats, box: Windows) -> tuple[Views, Views, Views]:
-    """Return the views by which an image is compared with others that are compared with it as well.
+    """Return the views of an image for a pass, in which each pair is compared from both sides.
 
     Parameters
     ----------

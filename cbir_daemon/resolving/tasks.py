@@ -63,7 +63,7 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def maybe_stamp(path: Path | None) -> Stamp | None:
-    """Return the same, or None when nothing is there."""
+    """Return the stamp of a file (`stamp_of`), or None for no path and for a file that is not there."""
     try:
         return None if path is None else stamp_of(path)
     except (FileNotFoundError, NotADirectoryError):

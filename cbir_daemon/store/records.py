@@ -381,15 +381,14 @@ class FitBegun:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What new contents are compared with, as it was when a map was new.
+    """What new contents are compared with: distances and recall of a map when it was fitted.
 
     Parameters
     ----------
     far_distance : float or None
-        19 of 20 contents that it was fitted on have a smaller mean distance to the nearest of the others.
+        19 of 20 fitted contents have a smaller mean distance to their nearest fitted contents.
     kept : float or None
-        Of contents that the fit had not seen, the mean share of their nearest that are near on the map, too; None when
-        there were too few.
+        Mean neighbour recall of the contents that the fit had not seen; None when there were too few.
     """
 
     far_distance: float | None = None
@@ -412,7 +411,7 @@ class Placed:
     distance : float or None
         Mean distance to the nearest fitted images, of what was projected.
     kept : float or None
-        Share of these that is among the map's nearest 1 %.
+        Neighbour recall: the share of these fitted images that lie in its neighbourhood on the map.
     """
 
     content_id: int
