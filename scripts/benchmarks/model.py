@@ -160,7 +160,7 @@ def show(lines: list[Line]) -> None:
             f"{line.name:<22}{line.n_neighbors:>12}{line.seconds:>9.1f}{line.cpu_s:>9.1f}{line.peak_mib:>7.0f}"
             f"{line.fitted_recall:>8.3f}{line.held_out_recall:>10.3f}"
         )
-    click.echo(f"(recall: share of the {NEAREST} true nearest that lie in the nearest {NEIGHBORHOOD_SHARE:.0%} of the map)")
+    click.echo(f"(recall: share of the {NEAREST} true nearest in the nearest {NEIGHBORHOOD_SHARE:.0%} of the map)")
     *ours, last = lines
     if ours and last.name == "notebook":
         for line in ours:
@@ -322,7 +322,7 @@ def show_choices(folder: Path) -> None:
         judge.try_out("free 16x16", n_components, layout.EPOCHS)
     for epochs in EPOCHS:
         judge.try_out("free 16x16", COMPONENTS, epochs)
-    click.echo(f"(recall: share of the {NEAREST} nearest by whole vectors that lie in the nearest {NEIGHBORHOOD_SHARE:.0%})")
+    click.echo(f"(recall: share of the {NEAREST} nearest by whole vectors in the nearest {NEIGHBORHOOD_SHARE:.0%})")
 
 
 class Choices:
