@@ -3,7 +3,7 @@
 In: photographs (by default those beside the checkout), and crops of them.  Out: two tables.  Never here: time and
 memory of fits (`model`), whether copies are found (`accuracy`).
 
-`similar` looks at the neighbourhood on the map and ranks what is there by the vectors.  First table: the share of the 10
+`similar` looks at the neighbourhood on the map and ranks that by the vectors.  First table: the share of the 10
 true nearest in this neighbourhood, nearest by codes (which is the recall of the map) or by whole vectors, beside plain
 search by codes.  Second table: edits of photographs in the collection; whether the original is in the neighbourhood on
 the map, and in that by codes.
