@@ -17,8 +17,9 @@ from pathlib import Path
 import click
 import numpy as np
 from _album import SEED, Album, vector_of
+from _hard import HardEdit, in_a_template, on_a_page, onto_another, padded, squared
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
 
 from cbir_daemon import matching
@@ -30,80 +31,12 @@ from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found, Search
 from cbir_daemon.search.snapshot import SearchSnapshot
 
-Random = np.random.Generator
-Placing = Callable[[Image.Image, Image.Image, Random], Image.Image]
-
-WORDS = "the quick brown fox jumps over the lazy dog and goes home by the river before it rains "
-
-
-def lines_of_text(draw: ImageDraw.ImageDraw, left: int, top: int, bottom: int, random: Random) -> None:
-    """Write lines of text of one size down a page."""
-    size = int(random.integers(18, 34))
-    font = ImageFont.load_default(size)
-    for number, y in enumerate(range(top, bottom - size, round(size * 1.5))):
-        draw.text((left, y), WORDS[number % 20 : number % 20 + 60], font=font, fill=(90, 90, 90))
-
-
-def placed_at(whole: Image.Image, image: Image.Image, width: int, height: int, random: Random) -> None:
-    """Paste an image within a box of some size at a random place."""
-    scale = min(width / image.width, height / image.height)
-    shown = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    left = int(random.integers(0, max(1, whole.width - shown.width)))
-    top = int(random.integers(0, max(1, whole.height - shown.height)))
-    whole.paste(shown, (left, top))
-
-
-def on_a_page(image: Image.Image, another: Image.Image, random: Random) -> Image.Image:
-    """Return an upright telephone's page with text, the image, and a smaller picture of another thing."""
-    tone = int(random.choice([16, 255]))
-    page = Image.new("RGB", (720, 1440), (tone,) * 3)
-    lines_of_text(ImageDraw.Draw(page), 30, 40, 300, random)
-    shown = ImageOps.contain(image, (int(random.integers(420, 720)), 640))
-    page.paste(shown, (int(random.integers(0, 721 - shown.width)), 320))
-    lines_of_text(ImageDraw.Draw(page), 30, 980, 1120, random)
-    page.paste(ImageOps.contain(another, (300, 260)), (30, 1150))
-    return page
-
-
-def onto_another(image: Image.Image, another: Image.Image, random: Random) -> Image.Image:
-    """Return a larger picture of another thing with the image on 12 to 40 % of its area."""
-    whole = ImageOps.fit(another, (1200, 900))
-    share = float(random.uniform(0.12, 0.4)) ** 0.5
-    placed_at(whole, image, round(share * 1200), round(share * 900), random)
-    return whole
-
-
-def padded(image: Image.Image, _: Image.Image, random: Random) -> Image.Image:
-    """Return the image with 10 to 35 % of its sides added on all sides, in one tone."""
-    share = float(random.uniform(0.1, 0.35))
-    border = round(share * max(image.size))
-    return ImageOps.expand(image, border, tuple(random.integers(0, 256, 3).tolist()))
-
-
-def squared(image: Image.Image, _: Image.Image, __: Random) -> Image.Image:
-    """Return the image padded to a square."""
-    return ImageOps.pad(image, (max(image.size), max(image.size)), color=(255, 255, 255))
-
-
-PLACINGS: dict[str, Placing] = {
+PLACINGS: dict[str, HardEdit] = {
     "on a page with text": on_a_page,
     "onto another picture": onto_another,
     "pad 10 to 35 %": padded,
     "padded to a square": squared,
 }
-
-
-def in_a_template(image: Image.Image) -> Image.Image:
-    """Return a screenshot of one program that shows an image: all of it but the image is always the same."""
-    page = Image.new("RGB", (720, 1280), (245, 245, 245))
-    draw = ImageDraw.Draw(page)
-    draw.rectangle((0, 0, 720, 110), fill=(40, 70, 130))
-    draw.text((30, 34), "My photographs", font=ImageFont.load_default(36), fill=(255, 255, 255))
-    page.paste(ImageOps.fit(image, (660, 560)), (30, 150))
-    lines_of_text(draw, 30, 760, 1080, np.random.default_rng(SEED))
-    for left in range(40, 720, 170):
-        draw.ellipse((left, 1140, left + 90, 1230), outline=(40, 70, 130), width=8)
-    return page
 
 
 class Stored:
@@ -173,7 +106,7 @@ def parts(folders: tuple[Path, ...], queries: int) -> None:
 
 
 def _row(
-    name: str, placing: Placing, album: Album, stored: Stored, rows: list[int], asked: tuple[list[int], list[int]]
+    name: str, placing: HardEdit, album: Album, stored: Stored, rows: list[int], asked: tuple[list[int], list[int]]
 ) -> None:
     present, strangers = asked
     found, wrong, took_s = [0, 0], [0, 0], [0.0, 0.0]
