@@ -102,5 +102,23 @@ class Daemon:
 
     def cpu_s(self) -> float:
         """Return the processor time that the daemon itself has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(_ticks(self.pid)[:2]) / os.sysconf("SC_CLK_TCK")
+
+    def family_cpu_s(self) -> float:
+        """Return the processor time that the daemon and all that it started have used, those that ended among them."""
+        family = [self.pid]
+        for pid in family:
+            family += children(pid)
+        return sum(sum(_ticks(pid)) for pid in family) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> list[int]:
+    """Return the time of a process in and for programs, and that of its children that ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return [int(field) for field in fields[11:15]]
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still live."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -24,6 +24,7 @@ from _album import SEED, Album
 from _drawing import draw_distributions
 from _edits import EDITS, HARDER, SHOTS
 from _peers import Finder, Ours, SiftPeer, cheap_peers, missing_peers, use_one_thread
+from _suites import SUITES, ask_suites
 from PIL import Image
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
 
@@ -234,6 +235,10 @@ def print_goals(ours: Column) -> None:
 @click.option("--strangers", default=500, show_default=True, help="Photographs asked for in an album without them.")
 @click.option("--peers/--no-peers", default=True, help="Whether to measure the peers.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the distributions of scores here.")
+@click.option("--suite", type=click.Choice([*SUITES, "all"]), help="Ask a daemon instead, without peers.")
+@click.option("--others", type=int, help="Photographs of the other folders in the daemon's album; all by default.")
+@click.option("--seed", default=SEED, show_default=True, help="Of a suite's album and queries.")
+@click.option("--wrong", type=click.Path(file_okay=False, path_type=Path), help="Keep a suite's wrong queries here.")
 @click.option("--processes", default=len(os.sched_getaffinity(0)), show_default=True, help="Asked at the same time.")
 def accuracy(
     photos: Sequence[Path],
@@ -241,6 +246,10 @@ def accuracy(
     sift_queries: int,
     strangers: int,
     plot: Path | None,
+    suite: str | None,
+    others: int | None,
+    seed: int,
+    wrong: Path | None,
     processes: int,
     *,
     peers: bool,
@@ -248,8 +257,12 @@ def accuracy(
     """Print recall@1 / share accepted for each edit, for this program and its peers.
 
     Half of the queries and, as far as they go, all strangers come from the first folder of PHOTOS, the others from
-    all of them.
+    all of them.  A suite asks a daemon for QUERIES edits in all, and for half as many of strangers: `mild` edits as
+    above, `hard` ones, `chains` of two to four edits, and `templates` around different photographs.
     """
+    if suite is not None:
+        ask_suites(SUITES if suite == "all" else (suite,), photos, queries, others, seed, wrong)
+        return
     album = Album.open(photos)
     finders: list[Finder] = [Ours(album)]
     if peers:
@@ -263,9 +276,9 @@ def accuracy(
     print_goals(columns[0])
     print_strangers(columns, album)
     answers = [answer for name, some in columns[0].edits.items() if name not in SHOTS for answer in some]
-    true, others = [answer.true for answer in answers], [answer.false for answer in answers]
+    true, false = [answer.true for answer in answers], [answer.false for answer in answers]
     unknown = [answer.false for _, answer in columns[0].strangers]
-    print_distribution(true, others, unknown)
+    print_distribution(true, false, unknown)
     if plot:
-        series = {"originals": true, "best other image": others, "best image for strangers": unknown}
+        series = {"originals": true, "best other image": false, "best image for strangers": unknown}
         draw_distributions(plot, series, COPY_THRESHOLD)

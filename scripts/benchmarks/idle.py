@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from _daemon import children
 
 from cbir_daemon.client import Client
 
@@ -49,12 +50,6 @@ class Usage:
             seconds_before, switches_before = before.threads.get(name, (0.0, 0))
             rows.append((name, seconds - seconds_before, switches - switches_before))
         yield from sorted(rows, key=lambda row: -row[1])
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has started and that still live."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 @click.command()
