@@ -101,4 +101,4 @@ def due(store: Store) -> list[bytes]:
     """Return the names of the files of which it is not decided whether they raise an alert."""
     with store._database.read() as connection:
         rows = connection.execute("SELECT path FROM file WHERE alert_due = 1 ORDER BY id")
-        return [row[0] for row in rows]
+        return [row["path"] for row in rows]

@@ -137,7 +137,7 @@ def test_what_is_known_is_not_told_again(index: Index) -> None:
     index.add(101, photographed(1, mirrored))
     assert len(index.told()) == 1
     with index.store._database.read() as connection:
-        assert connection.execute("SELECT extractor FROM work").fetchall() == [(EXTRACTOR,)]
+        assert [row["extractor"] for row in connection.execute("SELECT extractor FROM work")] == [EXTRACTOR]
     index.store._database.write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
     index.settle()
     assert len(index.told()) == 1

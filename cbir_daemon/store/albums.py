@@ -8,7 +8,10 @@ from cbir_daemon.store import clock
 from cbir_daemon.store.alerts import write_alerts
 from cbir_daemon.store.contents import drop_orphans
 from cbir_daemon.store.records import Album, Applied, NewAlert
+from cbir_daemon.store.rows import Columns, column
 from cbir_daemon.store.table import Table, reads, writes
+
+_ALBUM = Columns(Album, convert={"baseline": bool})
 
 
 class Albums(Table):
@@ -17,10 +20,7 @@ class Albums(Table):
     @reads
     def listed(self, connection: sqlite3.Connection) -> list[Album]:
         """Return every album, in order of path."""
-        rows = connection.execute("SELECT id, path, state, baseline, device FROM album ORDER BY path")
-        return [
-            Album(album_id, path, state, bool(baseline), device) for album_id, path, state, baseline, device in rows
-        ]
+        return _ALBUM.all(connection.execute(_ALBUM.select("FROM album ORDER BY path")))
 
     @writes(ticks=True)
     def add(self, connection: sqlite3.Connection, path: bytes) -> bool:
@@ -30,9 +30,11 @@ class Albums(Table):
     @writes(ticks=True)
     def remove(self, connection: sqlite3.Connection, album_id: int) -> Applied:
         """Forget an album, its files, and the contents that no other album has."""
-        rows = connection.execute("SELECT DISTINCT content_id FROM file WHERE album_id = ?", (album_id,)).fetchall()
+        had = column(
+            connection.execute("SELECT DISTINCT content_id FROM file WHERE album_id = ?", (album_id,)), "content_id"
+        )
         connection.execute("DELETE FROM album WHERE id = ?", (album_id,))
-        gone = drop_orphans(connection, {row[0] for row in rows if row[0] is not None})
+        gone = drop_orphans(connection, set(had) - {None})
         return Applied(clock.value(connection), (), gone)
 
     @writes(ticks=True)

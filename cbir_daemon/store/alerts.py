@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from cbir_daemon.store.records import AlertMatch, AlertRecord, NewAlert, Sighted, Waiting
+from cbir_daemon.store.rows import Columns, column
 from cbir_daemon.store.table import Table, reads, writes
 
 
@@ -23,29 +24,19 @@ class Alerts(Table):
     @reads
     def listed(self, connection: sqlite3.Connection, since: int, limit: int) -> list[AlertRecord]:
         """Return alerts with an id above `since`, oldest first."""
-        rows = connection.execute(
-            "SELECT id, time, path, kind, matches, message, returned, watched FROM alert WHERE id > ?"
-            " ORDER BY id LIMIT ?",
-            (since, limit),
-        )
-        return [
-            AlertRecord(alert_id, time, path, kind, _from_json(matches), message, returned, _names_from_json(watched))
-            for alert_id, time, path, kind, matches, message, returned, watched in rows
-        ]
+        rows = connection.execute(_ALERT.select("FROM alert WHERE id > ? ORDER BY id LIMIT ?"), (since, limit))
+        return _ALERT.all(rows)
 
     @reads
     def ids(self, connection: sqlite3.Connection, since: int, limit: int) -> list[int]:
         """Return the ids of alerts above `since`, ascending."""
         rows = connection.execute("SELECT id FROM alert WHERE id > ? ORDER BY id LIMIT ?", (since, limit))
-        return [row[0] for row in rows]
+        return column(rows, "id")
 
     @reads
     def waiting(self, connection: sqlite3.Connection, since: int) -> Waiting | None:
         """Return what alerts there are with an id above `since`; None when there are none."""
-        row = connection.execute(
-            "SELECT count(*), max(id), min(time), max(time) FROM alert WHERE id > ?", (since,)
-        ).fetchone()
-        return Waiting(*row) if row[0] else None
+        return _WAITING.first(connection.execute(_WAITING.select("FROM alert WHERE id > ? HAVING count(*)"), (since,)))
 
 
 def write_alerts(
@@ -54,20 +45,13 @@ def write_alerts(
     """Write alerts together with the fact that their files were decided upon (invariant I3)."""
     connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(file_id,) for file_id in file_ids])
     connection.executemany(
-        "INSERT INTO alert (time, path, kind, matches, message, returned, watched) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                now,
-                alert.path,
-                alert.kind,
-                _to_json(alert.matches),
-                alert.message,
-                alert.returned,
-                _names_to_json(alert.watched),
-            )
-            for alert in alerts
-        ],
+        f"INSERT INTO alert (time, {_NEW_ALERT.listed}) VALUES (:time, {_NEW_ALERT.marks})",  # noqa: S608 -- names of fields
+        [_new_row(alert) | {"time": now} for alert in alerts],
     )
+
+
+def _new_row(alert: NewAlert) -> dict[str, object]:
+    return _NEW_ALERT.values(alert) | {"matches": _to_json(alert.matches), "watched": _names_to_json(alert.watched)}
 
 
 # Paths are bytes and JSON is not: Latin-1 maps each byte to one character and back.
@@ -86,3 +70,10 @@ def _names_to_json(watched: Iterable[Sighted]) -> str:
 
 def _names_from_json(text: str) -> tuple[Sighted, ...]:
     return tuple(Sighted(*row) for row in json.loads(text))
+
+
+_ALERT = Columns(AlertRecord, convert={"matches": _from_json, "watched": _names_from_json})
+_NEW_ALERT = Columns(NewAlert)
+_WAITING = Columns(
+    Waiting, computed={"count": "count(*)", "last_id": "max(id)", "oldest": "min(time)", "newest": "max(time)"}
+)

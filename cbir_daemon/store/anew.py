@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cbir_daemon.store import schema
+from cbir_daemon.store.rows import by_name, column
+
+Row = Mapping[str, Any]
 
 SUFFIX = ".before-reindex"
 """Of the index that was set aside."""
@@ -35,12 +38,12 @@ class Salvage:
     Parameters
     ----------
     tables : mapping
-        Name -> names of columns, and rows.
+        Name -> rows, each with the names of its columns.
     lost : tuple of str
         Tables that were not read to their end.
     """
 
-    tables: Mapping[str, tuple[Sequence[str], Sequence[tuple[Any, ...]]]]
+    tables: Mapping[str, Sequence[Row]]
     lost: tuple[str, ...]
 
 
@@ -54,16 +57,16 @@ def salvaged(index: Path) -> Salvage:
     StorageError
         When it is the database of another program.
     """
-    tables: dict[str, tuple[Sequence[str], Sequence[tuple[Any, ...]]]] = {}
+    tables: dict[str, Sequence[Row]] = {}
     lost: list[str] = []
     try:
         with closing(sqlite3.connect(f"{index.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             schema.refuse_foreign(connection, index)
-            there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            by_name(connection)
+            there = column(connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"), "name")
             for table in KEPT:
                 if table in there:
-                    rows, whole = _read(connection, table)
-                    tables[table] = _columns(connection, table), rows
+                    tables[table], whole = _read(connection, table)
                     lost += [] if whole else [table]
     except sqlite3.DatabaseError:
         # Not even its first pages can be read.
@@ -71,11 +74,13 @@ def salvaged(index: Path) -> Salvage:
     return Salvage(tables, tuple(lost))
 
 
-def _read(connection: sqlite3.Connection, table: str) -> tuple[list[tuple[Any, ...]], bool]:
+def _read(connection: sqlite3.Connection, table: str) -> tuple[list[Row], bool]:
     """Return the rows up to the first that cannot be read, and whether that was the end."""
-    rows: list[tuple[Any, ...]] = []
+    names = _columns(connection, table)
+    rows: list[Row] = []
     try:
-        rows.extend(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 -- fixed names
+        selected = connection.execute(f"SELECT * FROM {table}")  # noqa: S608 -- fixed names
+        rows.extend({name: row[name] for name in names} for row in selected)
     except sqlite3.DatabaseError:
         return rows, False
     return rows, True
@@ -83,16 +88,14 @@ def _read(connection: sqlite3.Connection, table: str) -> tuple[list[tuple[Any, .
 
 def put_back(connection: sqlite3.Connection, salvage: Salvage) -> None:
     """Write what was kept into a new index."""
-    for table, (columns, rows) in salvage.tables.items():
+    for table, rows in salvage.tables.items():
         present = _ALBUM_COLUMNS if table == "album" else _columns(connection, table)
-        names = [name for name in columns if name in present]
-        places = [columns.index(name) for name in names]
-        connection.executemany(
-            f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",  # noqa: S608 -- names of ours
-            ([row[place] for place in places] for row in rows),
-        )
+        for row in rows:
+            names = [name for name in row if name in present]
+            marks = ", ".join(f":{name}" for name in names)
+            connection.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({marks})", row)  # noqa: S608 -- names of ours
     connection.execute("UPDATE clock SET value = value + 1")
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    return [row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+    return column(connection.execute("SELECT name FROM pragma_table_info(?)", (table,)), "name")

@@ -63,7 +63,7 @@ def restore(source: Path, index: Path) -> None:
     """
     try:
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as checked:
-            soundness.add_functions(checked)
+            soundness.prepare(checked)
             schema.refuse_foreign(checked, source)
             if not schema.version(checked):
                 raise StorageError(f"{source}: is empty", hint="use another backup")

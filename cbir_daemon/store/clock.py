@@ -8,17 +8,18 @@ from __future__ import annotations
 import sqlite3
 import threading
 
+from cbir_daemon.store.rows import scalar
 from cbir_daemon.system import heartbeat
 
 
 def value(connection: sqlite3.Connection) -> int:
     """Return the clock as this transaction sees it."""
-    return int(connection.execute("SELECT value FROM clock").fetchone()[0])
+    return int(scalar(connection, "SELECT value FROM clock"))
 
 
 def tick(connection: sqlite3.Connection) -> int:
     """Raise the clock by one and return it: part of every commit that an answer can show."""
-    return int(connection.execute("UPDATE clock SET value = value + 1 RETURNING value").fetchone()[0])
+    return int(scalar(connection, "UPDATE clock SET value = value + 1 RETURNING value"))
 
 
 class Clock:

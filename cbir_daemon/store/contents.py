@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.store import soundness
 from cbir_daemon.store.records import Content
+from cbir_daemon.store.rows import Columns, column, mapping, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads
+
+CONTENT = Columns(Content, "content")
 
 LOAD_CHUNK = 5_000
 """Vectors read at once while the collection is loaded: 20 MB."""
@@ -27,38 +30,34 @@ class Contents(Table):
                 f"SELECT size_bytes, digest FROM content WHERE extractor = ? AND size_bytes IN ({marks})",  # noqa: S608 -- marks
                 (EXTRACTOR, *chunk),
             )
-            for size, digest in rows:
+            for size, digest in tuples(rows, "size_bytes", "digest"):
                 found.setdefault(size, set()).add(digest)
         return {size: frozenset(digests) for size, digests in found.items()}
 
     @reads
     def by_digest(self, connection: sqlite3.Connection, digest: bytes) -> Content | None:
         """Return the content with this SHA-256, or None."""
-        row = connection.execute(
-            "SELECT id, digest, width_px, height_px, size_bytes, format, taken, picture FROM content WHERE digest = ?",
-            (digest,),
-        ).fetchone()
-        return None if row is None else Content(*row)
+        return CONTENT.first(connection.execute(CONTENT.select("FROM content WHERE digest = ?"), (digest,)))
 
     @reads
     def at_path(self, connection: sqlite3.Connection, path: bytes) -> Content | None:
         """Return the content of the indexed file at this absolute path, or None."""
         # Joining two BLOBs in SQL gives TEXT, which equals no BLOB.
-        row = connection.execute(
-            "SELECT content.id, content.digest, content.width_px, content.height_px, content.size_bytes,"
-            " content.format, content.taken, content.picture FROM album"
-            " JOIN file ON file.album_id = album.id JOIN content ON content.id = file.content_id"
-            " WHERE CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
-            " AND file.path = substr(?1, length(album.path) + 2)",
+        rows = connection.execute(
+            CONTENT.select(
+                "FROM album JOIN file ON file.album_id = album.id JOIN content ON content.id = file.content_id"
+                " WHERE CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
+                " AND file.path = substr(?1, length(album.path) + 2)"
+            ),
             (path,),
-        ).fetchone()
-        return None if row is None else Content(*row)
+        )
+        return CONTENT.first(rows)
 
     @reads
     def ids(self, connection: sqlite3.Connection) -> list[int]:
         """Return the ids of all contents, ascending."""
         # From an index: the table itself has a page for each vector.
-        return sorted(row[0] for row in connection.execute("SELECT id FROM content INDEXED BY content_size"))
+        return sorted(column(connection.execute("SELECT id FROM content INDEXED BY content_size"), "id"))
 
     @reads
     def vectors(self, connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, bytes]:
@@ -66,7 +65,8 @@ class Contents(Table):
         found: dict[int, bytes] = {}
         for chunk in in_chunks(content_ids):
             marks = placeholders(len(chunk))
-            found.update(connection.execute(f"SELECT id, vector FROM content WHERE id IN ({marks})", chunk))  # noqa: S608 -- marks
+            rows = connection.execute(f"SELECT id, vector FROM content WHERE id IN ({marks})", chunk)  # noqa: S608 -- marks
+            found |= mapping(rows, "id", "vector")
         return found
 
     @reads
@@ -76,7 +76,7 @@ class Contents(Table):
         for chunk in in_chunks(content_ids):
             marks = placeholders(len(chunk))
             select = f"SELECT id, sharpness FROM content WHERE sharpness IS NOT NULL AND id IN ({marks})"  # noqa: S608 -- marks
-            found.update(connection.execute(select, chunk))
+            found |= mapping(connection.execute(select, chunk), "id", "sharpness")
         return found
 
     @reads
@@ -85,7 +85,8 @@ class Contents(Table):
         found: dict[int, bytes] = {}
         for chunk in in_chunks(content_ids):
             marks = placeholders(len(chunk))
-            found.update(connection.execute(f"SELECT id, digest FROM content WHERE id IN ({marks})", chunk))  # noqa: S608 -- marks
+            rows = connection.execute(f"SELECT id, digest FROM content WHERE id IN ({marks})", chunk)  # noqa: S608 -- marks
+            found |= mapping(rows, "id", "digest")
         return found
 
     def all_vectors(self, size: int = LOAD_CHUNK) -> Iterator[list[tuple[int, bytes]]]:
@@ -114,7 +115,7 @@ class Contents(Table):
             GROUP BY content_id HAVING count(*) > 1 ORDER BY 1
             """
         )
-        return [row[0] for row in rows]
+        return column(rows, "content_id")
 
 
 def drop_orphans(connection: sqlite3.Connection, content_ids: Iterable[int]) -> tuple[int, ...]:

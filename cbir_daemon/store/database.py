@@ -164,7 +164,7 @@ class Database:
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, check_same_thread=False
         )
-        soundness.add_functions(connection)
+        soundness.prepare(connection)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection

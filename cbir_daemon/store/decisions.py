@@ -6,7 +6,10 @@ import sqlite3
 from collections.abc import Iterable
 
 from cbir_daemon.store.records import Decision
+from cbir_daemon.store.rows import Columns, column
 from cbir_daemon.store.table import Table, reads, writes
+
+_DECISION = Columns(Decision)
 
 
 class Decisions(Table):
@@ -15,20 +18,22 @@ class Decisions(Table):
     @reads
     def listed(self, connection: sqlite3.Connection) -> list[Decision]:
         """Return every decision, oldest first."""
-        rows = connection.execute("SELECT digest, other_digest, decided_at FROM decision ORDER BY decided_at, 1, 2")
-        return [Decision(*row) for row in rows]
+        rows = connection.execute(_DECISION.select("FROM decision ORDER BY decided_at, digest, other_digest"))
+        return _DECISION.all(rows)
 
     @reads
     def dismissed_twins(self, connection: sqlite3.Connection) -> set[bytes]:
         """Return the digests of which all files are to stay: their equals were dismissed as duplicates."""
-        return {digest for (digest,) in connection.execute("SELECT digest FROM decision WHERE digest = other_digest")}
+        rows = connection.execute("SELECT digest FROM decision WHERE digest = other_digest")
+        return set(column(rows, "digest"))
 
     @writes(ticks=True)
     def put(self, connection: sqlite3.Connection, decided: Iterable[Decision]) -> int:
         """Write decisions that are not known yet; return how many those are."""
         cursor = connection.executemany(
-            "INSERT OR IGNORE INTO decision VALUES (min(?1, ?2), max(?1, ?2), ?3)",
-            [(decision.digest, decision.other_digest, decision.decided_at) for decision in decided],
+            "INSERT OR IGNORE INTO decision (digest, other_digest, decided_at)"
+            " VALUES (min(:digest, :other_digest), max(:digest, :other_digest), :decided_at)",
+            [_DECISION.values(decision) for decision in decided],
         )
         return cursor.rowcount
 
@@ -36,7 +41,9 @@ class Decisions(Table):
     def dismiss(self, connection: sqlite3.Connection, digest: bytes, other_digest: bytes, now: float) -> bool:
         """Remember that two contents are no duplicates; False when that was known."""
         first, second = sorted((digest, other_digest))
-        cursor = connection.execute("INSERT OR IGNORE INTO decision VALUES (?, ?, ?)", (first, second, now))
+        cursor = connection.execute(
+            "INSERT OR IGNORE INTO decision (digest, other_digest, decided_at) VALUES (?, ?, ?)", (first, second, now)
+        )
         return cursor.rowcount > 0
 
     @writes(ticks=True)

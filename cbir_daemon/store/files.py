@@ -7,22 +7,43 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cbir_daemon.records import EXTRACTOR, SIZE_UNKNOWN, AlbumState, FileState, Heals, reasons_healed_by
 from cbir_daemon.store import clock
-from cbir_daemon.store.contents import drop_orphans
-from cbir_daemon.store.records import Applied, Change, Content, Counts, Failed, Gone, Image, Indexed, Moved
+from cbir_daemon.store.contents import CONTENT, drop_orphans
+from cbir_daemon.store.records import Applied, Change, Counts, Failed, Gone, Image, Indexed, Moved
+from cbir_daemon.store.rows import Columns, column, mapping
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
 
 # Of what heals without a change of the file, size, mtime and inode say nothing: it differs from its row until it was
 # read.  Only the words of our own table become part of the statement.
 _HEALS_UNCHANGED = ", ".join(f"'{code}'" for code in sorted(reasons_healed_by(Heals.RIGHTS, Heals.PAUSE)))
-_STATE = f"iif(error_code IN ({_HEALS_UNCHANGED}), {SIZE_UNKNOWN}, size_bytes), mtime_ns, inode, device"
-
+_COMPARED = Columns(
+    FileState, computed={"size_bytes": f"iif(error_code IN ({_HEALS_UNCHANGED}), {SIZE_UNKNOWN}, size_bytes)"}
+)
+_STATE = Columns(FileState, "file")
+_IMAGE = Columns(
+    Image,
+    but=("state", "content"),
+    computed={
+        "file_id": "file.id",
+        # Joining two BLOBs in SQL gives TEXT.
+        "path": "CAST(album.path || '/' || file.path AS BLOB)",
+        "missing": f"album.state = '{AlbumState.MISSING}'",
+    },
+    convert={"missing": bool},
+)
 _IMAGE_SQL = f"""
-SELECT file.id, file.album_id, album.path, file.path, file.size_bytes, file.mtime_ns, file.inode,
-       file.device, album.state = '{AlbumState.MISSING}', file.since,
-       content.id, content.digest, content.width_px, content.height_px, content.size_bytes, content.format,
-       content.taken, content.picture
+SELECT {_IMAGE}, {_STATE}, {CONTENT}
 FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
-"""  # noqa: S608 -- a word of ours
+"""  # noqa: S608 -- columns
+_COUNTS = Columns(
+    Counts,
+    computed={
+        "images": "count(content_id)",
+        "errors": "count(error_code)",
+        "contents": "(SELECT count(*) FROM content)",
+        "unmatched": "(SELECT count(*) FROM content WHERE matched = 0)",
+        "alerts_due": "(SELECT count(*) FROM file WHERE alert_due = 1)",
+    },
+)
 
 
 class Files(Table):
@@ -32,7 +53,7 @@ class Files(Table):
     def apply(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> Applied:
         """Write a batch of changes in one commit: a file row is never without its content and vector (invariant I1)."""
         clock_value = clock.value(connection)
-        albums = {row[0] for row in connection.execute("SELECT id FROM album")}
+        albums = set(column(connection.execute("SELECT id FROM album"), "id"))
         # An album may have been removed while its files were read.
         standing = [change for change in changes if change.album_id in albums]
         _lift(connection, [change for change in standing if isinstance(change, Moved)])
@@ -92,8 +113,9 @@ class Files(Table):
         if below:
             where += " AND (path = ? OR (path >= ? AND path < ?))"
             bounds += [below, below + b"/", below + b"0"]
-        rows = connection.execute(f"SELECT path, {_STATE} FROM file WHERE {where}", bounds)  # noqa: S608 -- fixed texts
-        return {path: FileState(size, mtime, inode, device) for path, size, mtime, inode, device in rows}
+        rows = connection.execute(f"SELECT path, {_COMPARED} FROM file WHERE {where}", bounds)  # noqa: S608 -- fixed texts
+        state = _COMPARED.reader(rows)
+        return {row["path"]: state(row) for row in rows}
 
     @reads
     def same_inode(self, connection: sqlite3.Connection, state: FileState) -> list[tuple[int, bytes]]:
@@ -102,12 +124,12 @@ class Files(Table):
         Rows whose disk is not known count as on this one, and so does every row for a state without one.
         """
         rows = connection.execute(
-            "SELECT file.id, album.path, file.path FROM file JOIN album ON album.id = file.album_id"
+            "SELECT file.id, album.path AS root, file.path FROM file JOIN album ON album.id = file.album_id"
             " WHERE file.inode = ?1 AND file.size_bytes = ?2 AND file.mtime_ns = ?3 AND file.content_id IS NOT NULL"
             " AND (file.device = ?4 OR 0 IN (file.device, ?4))",
             (state.inode, state.size_bytes, state.mtime_ns, state.device),
         )
-        return [(file_id, root + b"/" + path) for file_id, root, path in rows]
+        return [(row["id"], row["root"] + b"/" + row["path"]) for row in rows]
 
     @reads
     def indexed_inodes(self, connection: sqlite3.Connection, inodes: Sequence[int]) -> set[int]:
@@ -116,7 +138,7 @@ class Files(Table):
         for chunk in in_chunks(inodes):
             marks = placeholders(len(chunk))
             query = f"SELECT inode FROM file WHERE inode IN ({marks}) AND content_id IS NOT NULL"  # noqa: S608 -- marks
-            found.update(inode for (inode,) in connection.execute(query, chunk))
+            found.update(column(connection.execute(query, chunk), "inode"))
         return found
 
     @reads
@@ -129,7 +151,7 @@ class Files(Table):
                 " ORDER BY file.content_id, album.path, file.path",
                 chunk,
             )
-            found.extend(_image(row) for row in rows)
+            found += _images(rows)
         return found
 
     @reads
@@ -138,13 +160,12 @@ class Files(Table):
         found: dict[bytes, Image] = {}
         for path in paths:
             # Joining two BLOBs in SQL gives TEXT, which equals no BLOB.
-            row = connection.execute(
+            rows = connection.execute(
                 f"{_IMAGE_SQL} WHERE CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
                 " AND file.path = substr(?1, length(album.path) + 2)",
                 (path,),
-            ).fetchone()
-            if row is not None:
-                found[path] = _image(row)
+            )
+            found.update((path, image) for image in _images(rows))
         return found
 
     @reads
@@ -153,45 +174,47 @@ class Files(Table):
         rows = connection.execute(
             f"{_IMAGE_SQL} WHERE file.alert_due = 1 AND content.matched = 1 ORDER BY file.id LIMIT ?", (limit,)
         )
-        return [_image(row) for row in rows]
+        return _images(rows)
 
     @reads
     def counts(self, connection: sqlite3.Connection) -> Counts:
         """Count images, errors, contents, and what is still to be done."""
-        images_, errors = connection.execute("SELECT count(content_id), count(error_code) FROM file").fetchone()
-        contents = connection.execute("SELECT count(*) FROM content").fetchone()[0]
-        unmatched = connection.execute("SELECT count(*) FROM content WHERE matched = 0").fetchone()[0]
-        due = connection.execute("SELECT count(*) FROM file WHERE alert_due = 1").fetchone()[0]
-        return Counts(images_, errors, contents, unmatched, due)
+        rows = connection.execute(_COUNTS.select("FROM file"))
+        return _COUNTS.reader(rows)(rows.fetchone())
 
     @reads
     def counts_by_album(self, connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
         """Return album id -> (images, errors); albums without a file row are left out."""
-        rows = connection.execute("SELECT album_id, count(content_id), count(error_code) FROM file GROUP BY album_id")
-        return {album_id: (readable, errors) for album_id, readable, errors in rows}
+        rows = connection.execute(
+            "SELECT album_id, count(content_id) AS images, count(error_code) AS errors FROM file GROUP BY album_id"
+        )
+        return {row["album_id"]: (row["images"], row["errors"]) for row in rows}
 
     @reads
     def errors(self, connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
         """Return (absolute path, code, message) of every file that could not be read, in order of path."""
         rows = connection.execute(
-            "SELECT album.path, file.path, file.error_code, file.error_message"
+            "SELECT album.path AS root, file.path, file.error_code, file.error_message"
             " FROM file JOIN album ON album.id = file.album_id WHERE file.error_code IS NOT NULL"
             " ORDER BY album.path, file.path"
         )
-        return [(root + b"/" + path, code, message) for root, path, code, message in rows]
+        return [(row["root"] + b"/" + row["path"], row["error_code"], row["error_message"]) for row in rows]
 
     @reads
     def error_counts(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Return code -> number of files that could not be read for that reason."""
-        return dict(
-            connection.execute("SELECT error_code, count(*) FROM file WHERE error_code IS NOT NULL GROUP BY error_code")
+        rows = connection.execute(
+            "SELECT error_code, count(*) AS files FROM file WHERE error_code IS NOT NULL GROUP BY error_code"
         )
+        return mapping(rows, "error_code", "files")
 
     @reads
     def error_messages(self, connection: sqlite3.Connection, code: str) -> dict[str, int]:
         """Return message -> number of files that could not be read for the reason `code`."""
-        rows = connection.execute("SELECT error_message, count(*) FROM file WHERE error_code = ? GROUP BY 1", (code,))
-        return dict(rows.fetchall())
+        rows = connection.execute(
+            "SELECT error_message, count(*) AS files FROM file WHERE error_code = ? GROUP BY error_message", (code,)
+        )
+        return mapping(rows, "error_message", "files")
 
 
 def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, bytes]) -> int | None:
@@ -199,7 +222,7 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
     facts = change.facts
     row = connection.execute("SELECT id FROM content WHERE digest = ?", (facts.digest,)).fetchone()
     if row is not None:
-        return int(row[0])
+        return int(row["id"])
     if facts.vector is None:
         return None
     cursor = connection.execute(
@@ -228,7 +251,7 @@ def _put_file(
     row = connection.execute(
         "SELECT content_id FROM file WHERE album_id = ? AND path = ?", (change.album_id, change.path)
     ).fetchone()
-    before = None if row is None else row[0]
+    before = None if row is None else row["content_id"]
     code, message = (None, None) if isinstance(change, Indexed) else (change.unreadable.code, change.unreadable.message)
     connection.execute(
         """
@@ -274,11 +297,12 @@ def _move(connection: sqlite3.Connection, change: Moved) -> set[int]:
     replaced = connection.execute(
         "DELETE FROM file WHERE album_id = ? AND path = ? AND id != ? RETURNING content_id",
         (change.album_id, change.path, change.file_id),
-    ).fetchall()
+    )
+    before = set(column(replaced, "content_id")) - {None}
     connection.execute(
         "UPDATE file SET album_id = ?, path = ? WHERE id = ?", (change.album_id, change.path, change.file_id)
     )
-    return {row[0] for row in replaced if row[0] is not None}
+    return before
 
 
 def _forget(connection: sqlite3.Connection, change: Gone) -> set[int]:
@@ -286,15 +310,10 @@ def _forget(connection: sqlite3.Connection, change: Gone) -> set[int]:
     rows = connection.execute(
         "DELETE FROM file WHERE album_id = ? AND (path = ? OR (? AND path >= ? AND path < ?)) RETURNING content_id",
         (change.album_id, change.path, change.below, change.path + b"/", change.path + b"0"),
-    ).fetchall()
-    return {row[0] for row in rows if row[0] is not None}
+    )
+    return set(column(rows, "content_id")) - {None}
 
 
-def _image(
-    row: tuple[
-        int, int, bytes, bytes, int, int, int, int, int, int, int, bytes, int, int, int, str, str | None, float | None
-    ],
-) -> Image:
-    file_id, album_id, root, path, size, mtime, inode, device, missing, since, *_ = row
-    state = FileState(size, mtime, inode, device)
-    return Image(file_id, album_id, root + b"/" + path, state, bool(missing), Content(*row[10:]), since)
+def _images(rows: sqlite3.Cursor) -> list[Image]:
+    image, state, content = _IMAGE.reader(rows), _STATE.reader(rows), CONTENT.reader(rows)
+    return [image(row, state=state(row), content=content(row)) for row in rows]

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from cbir_daemon.records import ResolveTask, TaskAction, TaskState
 from cbir_daemon.store.records import ResolveRun
+from cbir_daemon.store.rows import Columns, mapping, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
 
-_COLUMNS = tuple(field.name for field in fields(ResolveTask))
-_TASK_SQL = f"SELECT {', '.join(_COLUMNS)} FROM resolve_task"  # noqa: S608 -- names of fields
-_NEW_COLUMNS = (*(name for name in _COLUMNS if name != "id"), "run_id", "changed_at")
+
+def _path(data: bytes | None) -> Path | None:
+    return Path(os.fsdecode(data)) if data else None
+
+
+_TASK = Columns(
+    ResolveTask, convert={"state": TaskState, "path": _path, "keep": _path, "folder": _path, "target": _path}
+)
+_RUN = Columns(ResolveRun, but=("states", "changed_at"))
+_NEW_TASK = Columns(ResolveTask, but=("id",))
 _NEW_TASK_SQL = (
-    f"INSERT INTO resolve_task ({', '.join(_NEW_COLUMNS)})"  # noqa: S608 -- names of fields
-    f" VALUES ({placeholders(len(_NEW_COLUMNS))})"
+    f"INSERT INTO resolve_task (run_id, changed_at, {_NEW_TASK.listed})"  # noqa: S608 -- names of fields
+    f" VALUES (:run_id, :changed_at, {_NEW_TASK.marks})"
 )
 
 
@@ -30,7 +36,8 @@ class Journal(Table):
         """Write a run with its tasks and return its id."""
         run_id = connection.execute("INSERT INTO resolve_run (started_at) VALUES (?)", (now,)).lastrowid
         assert run_id is not None
-        connection.executemany(_NEW_TASK_SQL, [(*_new_row(task), run_id, now) for task in tasks])
+        begun = {"run_id": run_id, "changed_at": now}
+        connection.executemany(_NEW_TASK_SQL, [_new_row(task) | begun for task in tasks])
         return run_id
 
     @writes(ticks=True)
@@ -48,13 +55,13 @@ class Journal(Table):
             "UPDATE resolve_task SET state = ?, target = coalesce(?, target), reason = ?, changed_at = ? WHERE id = ?",
             (state, target, reason, now, task_id),
         )
-        row = connection.execute(f"{_TASK_SQL} WHERE id = ?", (task_id,)).fetchone()
-        return None if row is None else _task(row)
+        return _TASK.first(connection.execute(_TASK.select("FROM resolve_task WHERE id = ?"), (task_id,)))
 
     @reads
     def tasks(self, connection: sqlite3.Connection, run_id: int) -> list[ResolveTask]:
         """Return the tasks of a run, in the order of its plan."""
-        return [_task(row) for row in connection.execute(f"{_TASK_SQL} WHERE run_id = ? ORDER BY id", (run_id,))]
+        rows = connection.execute(_TASK.select("FROM resolve_task WHERE run_id = ? ORDER BY id"), (run_id,))
+        return _TASK.all(rows)
 
     @reads
     def runs(self, connection: sqlite3.Connection) -> list[ResolveRun]:
@@ -62,15 +69,18 @@ class Journal(Table):
         states: dict[int, dict[str, int]] = {}
         changed: dict[int, float] = {}
         rows = connection.execute(
-            "SELECT run_id, state, count(*), max(changed_at) FROM resolve_task GROUP BY run_id, state"
+            "SELECT run_id, state, count(*) AS tasks, max(changed_at) AS changed_at"
+            " FROM resolve_task GROUP BY run_id, state"
         )
-        for run_id, state, count, changed_at in rows:
-            states.setdefault(run_id, {})[state] = count
-            changed[run_id] = max(changed.get(run_id, 0.0), changed_at)
-        listed = connection.execute("SELECT id, started_at FROM resolve_run ORDER BY id DESC")
+        for row in rows:
+            run_id = row["run_id"]
+            states.setdefault(run_id, {})[row["state"]] = row["tasks"]
+            changed[run_id] = max(changed.get(run_id, 0.0), row["changed_at"])
+        listed = connection.execute(_RUN.select("FROM resolve_run ORDER BY id DESC"))
+        run = _RUN.reader(listed)
         return [
-            ResolveRun(run_id, started_at, states.get(run_id, {}), changed.get(run_id, started_at))
-            for run_id, started_at in listed
+            run(row, states=states.get(row["id"], {}), changed_at=changed.get(row["id"], row["started_at"]))
+            for row in listed
         ]
 
     @reads
@@ -78,14 +88,13 @@ class Journal(Table):
         """Return digest -> when it was last resolved away, for contents that a resolve took out of an album."""
         found: dict[bytes, float] = {}
         for chunk in in_chunks(digests):
-            found.update(
-                connection.execute(
-                    "SELECT digest, max(changed_at) FROM resolve_task"  # noqa: S608 -- marks
-                    " WHERE state = ? AND action IN (?, ?)"
-                    f" AND digest IN ({placeholders(len(chunk))}) GROUP BY digest",
-                    (TaskState.DONE, TaskAction.TRASH, TaskAction.MOVE, *chunk),
-                )
+            rows = connection.execute(
+                "SELECT digest, max(changed_at) AS away_since FROM resolve_task"  # noqa: S608 -- marks
+                " WHERE state = ? AND action IN (?, ?)"
+                f" AND digest IN ({placeholders(len(chunk))}) GROUP BY digest",
+                (TaskState.DONE, TaskAction.TRASH, TaskAction.MOVE, *chunk),
             )
+            found |= mapping(rows, "digest", "away_since")
         return found
 
     @reads
@@ -93,27 +102,18 @@ class Journal(Table):
         """Return (path, digest) of the files that an undo put back."""
         found: set[tuple[bytes, bytes]] = set()
         for chunk in in_chunks(digests):
-            found.update(
-                connection.execute(
-                    "SELECT path, digest FROM resolve_task WHERE state = ?"  # noqa: S608 -- marks
-                    f" AND digest IN ({placeholders(len(chunk))})",
-                    (TaskState.UNDONE, *chunk),
-                )
+            rows = connection.execute(
+                "SELECT path, digest FROM resolve_task WHERE state = ?"  # noqa: S608 -- marks
+                f" AND digest IN ({placeholders(len(chunk))})",
+                (TaskState.UNDONE, *chunk),
             )
+            found.update(tuples(rows, "path", "digest"))
         return found
 
 
-def _new_row(task: ResolveTask) -> tuple[object, ...]:
+def _new_row(task: ResolveTask) -> dict[str, object]:
     """Return the columns of a task that has no id yet; a path is its bytes, and empty when no file is kept."""
-    values = (getattr(task, name) for name in _COLUMNS if name != "id")
-    row = [bytes(value) if isinstance(value, Path) else value for value in values]
-    row[_COLUMNS.index("keep")] = b"" if task.keep is None else bytes(task.keep)
-    return tuple(row)
-
-
-def _task(row: Sequence[Any]) -> ResolveTask:
-    columns = dict(zip(_COLUMNS, row, strict=True))
-    columns["state"] = TaskState(columns["state"])
-    for name in ("path", "keep", "folder", "target"):
-        columns[name] = Path(os.fsdecode(columns[name])) if columns[name] else None
-    return ResolveTask(**columns)
+    values = _NEW_TASK.values(task)
+    return {name: bytes(value) if isinstance(value, Path) else value for name, value in values.items()} | {
+        "keep": b"" if task.keep is None else bytes(task.keep)
+    }

@@ -8,8 +8,12 @@ from types import MappingProxyType
 
 from cbir_daemon.records import Kind, LookedAt, Transform
 from cbir_daemon.store.records import Pair, Sighting
+from cbir_daemon.store.rows import Columns, scalar, tuples
 from cbir_daemon.store.table import Table, reads, writes
 from cbir_daemon.store.works import write_sightings
+
+_PAIR = Columns(Pair, but=("transform",), convert={"kind": Kind, "look": LookedAt})
+_DONE = Columns(Transform, convert={"flip": bool, "invert": bool})
 
 NOTHING: Mapping[int, float] = MappingProxyType({})
 
@@ -20,20 +24,20 @@ class Pairs(Table):
     @reads
     def unmatched(self, connection: sqlite3.Connection, limit: int, after: int = 0) -> list[tuple[int, bytes]]:
         """Return (content id, vector) of contents above the id `after` that have not been looked up, in order of id."""
-        return connection.execute(
+        rows = connection.execute(
             "SELECT id, vector FROM content WHERE matched = 0 AND id > ? ORDER BY id LIMIT ?", (after, limit)
-        ).fetchall()
+        )
+        return tuples(rows, "id", "vector")
 
     @reads
     def unmatched_count(self, connection: sqlite3.Connection, after: int) -> int:
         """Return how many contents above `after` have not been looked up."""
-        row = connection.execute("SELECT count(*) FROM content WHERE matched = 0 AND id > ?", (after,)).fetchone()
-        return int(row[0])
+        return int(scalar(connection, "SELECT count(*) FROM content WHERE matched = 0 AND id > ?", (after,)))
 
     @reads
     def pass_bound(self, connection: sqlite3.Connection) -> int:
         """Return the highest content id of those that are looked up among each other; 0 for none."""
-        return int(connection.execute("SELECT bound FROM pass").fetchone()[0])
+        return int(scalar(connection, "SELECT bound FROM pass"))
 
     @writes(ticks=True)
     def start_pass(self, connection: sqlite3.Connection, newest_id: int) -> None:
@@ -79,26 +83,26 @@ class Pairs(Table):
         )
         # A content may have gone since it was found: its pairs go with it.
         connection.executemany(
-            "INSERT INTO pair"
-            " (content_id, other_id, score, overlap, other_overlap, flip, turn, angle, invert, kind, look,"
-            " look_version) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
-            " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?1) AND EXISTS (SELECT 1 FROM content WHERE id = ?2)"
+            f"INSERT INTO pair ({_PAIR.listed}, {_DONE.listed}) SELECT {_PAIR.marks}, {_DONE.marks}"  # noqa: S608 -- names of fields
+            " WHERE EXISTS (SELECT 1 FROM content WHERE id = :content_id)"
+            " AND EXISTS (SELECT 1 FROM content WHERE id = :other_id)"
             # Each of two contents may be looked up: a collage shows a copy of what it shows another shot of as well.
             " ON CONFLICT DO UPDATE SET score = excluded.score, overlap = excluded.overlap,"
             " other_overlap = excluded.other_overlap, flip = excluded.flip, turn = excluded.turn,"
             " angle = excluded.angle, invert = excluded.invert, kind = excluded.kind, look = excluded.look,"
             " look_version = excluded.look_version"
             " WHERE NOT (pair.kind = 'copy' AND pair.look = 'files' AND excluded.kind = 'shot')",
-            [_pair_row(pair) for pair in pairs],
+            [_row(pair) for pair in pairs],
         )
         write_sightings(connection, sightings, tell=True)
 
     @reads
     def unlooked(self, connection: sqlite3.Connection) -> list[tuple[int, int]]:
         """Return (content id, other id) of the pairs whose files could not be compared so far."""
-        return connection.execute(
+        rows = connection.execute(
             "SELECT content_id, other_id FROM pair WHERE look_version = 0 ORDER BY content_id, other_id"
-        ).fetchall()
+        )
+        return tuples(rows, "content_id", "other_id")
 
     @writes(ticks=True)
     def forget_looks(self, connection: sqlite3.Connection, version: int) -> None:
@@ -117,45 +121,20 @@ class Pairs(Table):
     def listed(self, connection: sqlite3.Connection, content_id: int | None = None) -> list[Pair]:
         """Return all pairs, or those of one content, without the dismissed ones, best first."""
         rows = connection.execute(
-            """
-            SELECT pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap,
-                   pair.flip, pair.turn, pair.angle, pair.invert, pair.kind, pair.look, pair.look_version
-            FROM pair
+            f"""
+            SELECT {_PAIR}, {_DONE} FROM pair
             JOIN content AS first ON first.id = pair.content_id JOIN content AS other ON other.id = pair.other_id
             WHERE (?1 IS NULL OR pair.content_id = ?1 OR pair.other_id = ?1) AND NOT EXISTS (
                 SELECT 1 FROM decision WHERE digest = min(first.digest, other.digest)
                                          AND other_digest = max(first.digest, other.digest))
             ORDER BY pair.score DESC, pair.content_id, pair.other_id
-            """,
+            """,  # noqa: S608 -- names of fields
             (content_id,),
         )
-        return [_pair(*row) for row in rows]
+        pair, done = _PAIR.reader(rows), _DONE.reader(rows)
+        return [pair(row, transform=None if row["turn"] is None else done(row)) for row in rows]
 
 
-def _pair_row(pair: Pair) -> tuple[object, ...]:
-    done = pair.transform
-    how = (None,) * 4 if done is None else (done.flip, done.turn, done.angle, done.invert)
-    seen = (pair.kind, pair.look, pair.look_version)
-    return (pair.content_id, pair.other_id, pair.score, pair.overlap, pair.other_overlap, *how, *seen)
-
-
-def _pair(
-    content_id: int,
-    other_id: int,
-    score: float,
-    overlap: float | None,
-    other_overlap: float | None,
-    flip: int | None,
-    turn: int | None,
-    angle: float | None,
-    invert: int | None,
-    kind: str,
-    look: str,
-    look_version: int,
-) -> Pair:
-    transform = None
-    if turn is not None and angle is not None:
-        transform = Transform(bool(flip), turn, angle, bool(invert))
-    return Pair(
-        content_id, other_id, score, overlap, other_overlap, transform, Kind(kind), LookedAt(look), look_version
-    )
+def _row(pair: Pair) -> dict[str, object]:
+    how = dict.fromkeys(_DONE.names) if pair.transform is None else _DONE.values(pair.transform)
+    return _PAIR.values(pair) | how

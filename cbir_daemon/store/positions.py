@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
 
 from cbir_daemon.records import FitOutcome, Origin
 from cbir_daemon.store.records import AlbumDrift, Coverage, Drift, Placed
+from cbir_daemon.store.rows import Columns, mapping, scalar, tuples
 from cbir_daemon.store.table import Table, reads, writes
 
 RECENT_CONTENTS = 200
 """So many of the contents added last say how well projection works now."""
 
+_PLACED = Columns(Placed)
+_ALBUM_DRIFT = Columns(AlbumDrift, computed={"added": "count(*)", "far": "sum(is_far)"})
 
 _ADDED = f"origin = '{Origin.ADDED}'"
 """A literal, not a parameter: the index `position_added` holds these rows only, and SQLite must see so."""
@@ -29,34 +31,36 @@ class Positions(Table):
     @reads
     def listed(self, connection: sqlite3.Connection, run_id: int) -> list[tuple[int, bytes]]:
         """Return (content id, float32 bytes) of a run's positions, in order of content."""
-        return connection.execute(
+        rows = connection.execute(
             "SELECT content_id, coordinates FROM position WHERE run_id = ? ORDER BY content_id", (run_id,)
-        ).fetchall()
+        )
+        return tuples(rows, "content_id", "coordinates")
 
     @reads
     def flat(self, connection: sqlite3.Connection, run_id: int) -> list[tuple[int, bytes]]:
         """Return (content id, two float32 as bytes) of a run's positions in the picture, in order of content."""
-        return connection.execute(
+        rows = connection.execute(
             "SELECT content_id, flat FROM position WHERE run_id = ? AND flat IS NOT NULL ORDER BY content_id", (run_id,)
-        ).fetchall()
+        )
+        return tuples(rows, "content_id", "flat")
 
     @reads
     def drift(self, connection: sqlite3.Connection, run_id: int) -> Drift:
         """Measure how the contents added since a fit lie to what it was fitted on."""
         # Few of many rows: without statistics SQLite would rather read all of them.
-        added, far = connection.execute(
-            "SELECT count(distance), coalesce(sum(distance > far_distance), 0)"  # noqa: S608 -- a word of ours
+        judged = connection.execute(
+            "SELECT count(distance) AS added, coalesce(sum(distance > far_distance), 0) AS far"  # noqa: S608 -- a word of ours
             " FROM position INDEXED BY position_added JOIN model_run ON model_run.id = run_id"
             f" WHERE run_id = ? AND {_ADDED} AND far_distance IS NOT NULL",
             (run_id,),
         ).fetchone()
-        measured, kept = connection.execute(
-            "SELECT count(*), avg(kept) FROM (SELECT kept FROM position INDEXED BY position_added"  # noqa: S608 -- a word of ours
+        last = connection.execute(
+            "SELECT count(*) AS measured, avg(kept) AS kept FROM (SELECT kept FROM position INDEXED BY position_added"  # noqa: S608 -- a word of ours
             f" WHERE run_id = ? AND {_ADDED} AND kept IS NOT NULL ORDER BY content_id DESC LIMIT ?)",
             (run_id, RECENT_CONTENTS),
         ).fetchone()
         albums = connection.execute(
-            "SELECT path, count(*), sum(is_far) FROM"  # noqa: S608 -- a word of ours
+            f"SELECT {_ALBUM_DRIFT} FROM"  # noqa: S608 -- a word of ours
             " (SELECT DISTINCT album_id, content_id, distance > far_distance AS is_far"
             " FROM position INDEXED BY position_added JOIN model_run ON model_run.id = run_id"
             " JOIN file USING (content_id)"
@@ -64,7 +68,13 @@ class Positions(Table):
             " JOIN album ON album.id = album_id GROUP BY album_id ORDER BY path",
             (run_id,),
         )
-        return Drift(added, far, measured, kept, tuple(AlbumDrift(*row) for row in albums))
+        return Drift(
+            added=judged["added"],
+            far=judged["far"],
+            measured=last["measured"],
+            kept=last["kept"],
+            albums=tuple(_ALBUM_DRIFT.all(albums)),
+        )
 
     @reads
     def unplaced(self, connection: sqlite3.Connection, run_id: int, limit: int) -> list[tuple[int, bytes]]:
@@ -72,29 +82,32 @@ class Positions(Table):
 
         A run that is not active, or no longer, has none to place.
         """
-        return connection.execute(
+        rows = connection.execute(
             "SELECT id, vector FROM content WHERE id NOT IN (SELECT content_id FROM position WHERE run_id = ?1)"
             " AND EXISTS (SELECT 1 FROM model_run WHERE id = ?1 AND outcome = ?3) ORDER BY id LIMIT ?2",
             (run_id, limit, FitOutcome.ACTIVE),
-        ).fetchall()
+        )
+        return tuples(rows, "id", "vector")
 
     @reads
     def coverage(self, connection: sqlite3.Connection) -> Coverage:
         """Count how the active map covers the contents; all zeros but the contents when there is none."""
-        contents = connection.execute("SELECT count(*) FROM content").fetchone()[0]
+        contents = scalar(connection, "SELECT count(*) FROM content")
         run = connection.execute(
             "SELECT id, present_images FROM model_run WHERE outcome = ?", (FitOutcome.ACTIVE,)
         ).fetchone()
         if run is None:
             return Coverage(contents, 0, 0, 0, 0)
-        rows = connection.execute("SELECT origin, count(*) FROM position WHERE run_id = ? GROUP BY origin", (run[0],))
-        by_origin = dict(rows.fetchall())
+        rows = connection.execute(
+            "SELECT origin, count(*) AS contents FROM position WHERE run_id = ? GROUP BY origin", (run["id"],)
+        )
+        by_origin = mapping(rows, "origin", "contents")
         return Coverage(
-            contents,
-            by_origin.get(Origin.FITTED, 0),
-            by_origin.get(Origin.PRESENT, 0),
-            by_origin.get(Origin.ADDED, 0),
-            run[1] or 0,
+            contents=contents,
+            fitted=by_origin.get(Origin.FITTED, 0),
+            present=by_origin.get(Origin.PRESENT, 0),
+            added=by_origin.get(Origin.ADDED, 0),
+            present_at_fit=run["present_images"] or 0,
         )
 
 
@@ -104,8 +117,8 @@ def write_positions(connection: sqlite3.Connection, run_id: int, placed: Iterabl
     Contents that are gone by now are passed over, and so is everything when another map took the place of this one.
     """
     connection.executemany(
-        "INSERT OR REPLACE INTO position SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7"
-        " WHERE EXISTS (SELECT 1 FROM content WHERE id = ?2)"
-        " AND EXISTS (SELECT 1 FROM model_run WHERE id = ?1 AND outcome = ?8)",
-        [(run_id, *astuple(position), FitOutcome.ACTIVE) for position in placed],
+        f"INSERT OR REPLACE INTO position (run_id, {_PLACED.listed}) SELECT :run_id, {_PLACED.marks}"  # noqa: S608 -- names of fields
+        " WHERE EXISTS (SELECT 1 FROM content WHERE id = :content_id)"
+        " AND EXISTS (SELECT 1 FROM model_run WHERE id = :run_id AND outcome = :active)",
+        [_PLACED.values(position) | {"run_id": run_id, "active": FitOutcome.ACTIVE} for position in placed],
     )

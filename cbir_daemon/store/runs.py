@@ -10,13 +10,15 @@ from dataclasses import astuple
 from cbir_daemon.records import Candidate, FitOutcome, FitReport
 from cbir_daemon.store.positions import write_positions
 from cbir_daemon.store.records import Baseline, FitBegun, ModelRun, Placed
+from cbir_daemon.store.rows import Columns
 from cbir_daemon.store.table import Table, reads, writes
 
-_COLUMNS = (
-    "id, reason, started_at, finished_at, outcome, message, code_version, n_neighbors, n_components, trustworthiness,"
-    " neighbor_recall, fitted_images, present_images, seed, duration_s, peak_mib, curve, artifact, sha256, kind,"
-    " numbers, far_distance, kept"
-)
+
+def _curve(text: str) -> tuple[Candidate, ...]:
+    return tuple(Candidate(*candidate) for candidate in json.loads(text))
+
+
+_RUN = Columns(ModelRun, convert={"curve": _curve, "numbers": json.loads})
 
 
 class Runs(Table):
@@ -117,22 +119,9 @@ class Runs(Table):
     @reads
     def active(self, connection: sqlite3.Connection) -> ModelRun | None:
         """Return the run whose map is in use, or None."""
-        row = connection.execute(
-            f"SELECT {_COLUMNS} FROM model_run WHERE outcome = ?",  # noqa: S608 -- columns
-            (FitOutcome.ACTIVE,),
-        ).fetchone()
-        return None if row is None else _run(row)
+        return _RUN.first(connection.execute(_RUN.select("FROM model_run WHERE outcome = ?"), (FitOutcome.ACTIVE,)))
 
     @reads
     def listed(self, connection: sqlite3.Connection) -> list[ModelRun]:
         """Return every run, newest first."""
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM model_run ORDER BY id DESC")  # noqa: S608 -- columns
-        return [_run(row) for row in rows]
-
-
-def _run(row: tuple[object, ...]) -> ModelRun:
-    values = list(row)
-    curve = json.loads(str(values[16]))
-    values[16] = tuple(Candidate(*candidate) for candidate in curve)
-    values[20] = json.loads(str(values[20]))
-    return ModelRun(*values)  # type: ignore[arg-type]  # the columns are STRICT and in the order of the fields
+        return _RUN.all(connection.execute(_RUN.select("FROM model_run ORDER BY id DESC")))

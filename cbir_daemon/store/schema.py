@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from cbir_daemon.errors import SchemaTooNewError, StorageError
+from cbir_daemon.store.rows import scalar
 
 APPLICATION_ID = 0x63626972
 """`cbir` in ASCII: tells an index from any other SQLite file (PRAGMA application_id)."""
@@ -359,7 +360,7 @@ SCHEMA_VERSION = len(MIGRATIONS)
 
 def version(connection: sqlite3.Connection) -> int:
     """Return the schema's version of an open index; 0 for an empty file."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    return int(scalar(connection, "PRAGMA user_version"))
 
 
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
@@ -372,8 +373,8 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     StorageError
         When it is the database of another program.
     """
-    empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-    if not empty and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+    empty = scalar(connection, "SELECT count(*) FROM sqlite_schema") == 0
+    if not empty and scalar(connection, "PRAGMA application_id") != APPLICATION_ID:
         raise StorageError(f"{path}: is the database of another program", hint="move it away")
     if (found := version(connection)) > SCHEMA_VERSION:
         raise SchemaTooNewError(

@@ -7,7 +7,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from cbir_daemon.store.records import SinkState
+from cbir_daemon.store.rows import Columns
 from cbir_daemon.store.table import Table, reads, writes
+
+_STATE = Columns(SinkState)
 
 
 class Sinks(Table):
@@ -27,8 +30,9 @@ class Sinks(Table):
     @reads
     def states(self, connection: sqlite3.Connection) -> dict[str, SinkState]:
         """Return name -> how far it is, of every sink in use."""
-        rows = connection.execute("SELECT name, delivered_id, trying_id, sent_at FROM sink")
-        return {name: SinkState(*state) for name, *state in rows}
+        rows = connection.execute(f"SELECT name, {_STATE} FROM sink")  # noqa: S608 -- columns
+        state = _STATE.reader(rows)
+        return {row["name"]: state(row) for row in rows}
 
     # After a restart the same message is sent again; what waits is counted from the last message that ended.
     @writes(ticks=False)

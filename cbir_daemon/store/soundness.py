@@ -11,8 +11,10 @@ from __future__ import annotations
 import shlex
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+
+from cbir_daemon.store.rows import by_name, column, scalar, tuples
 
 CHECKSUM = "crc32"
 """SQL function of a BLOB -> its CRC-32: one changed bit, and any lost page, changes it."""
@@ -29,8 +31,9 @@ _MAPLESS = (
 )
 
 
-def add_functions(connection: sqlite3.Connection) -> None:
-    """Teach a connection the SQL functions that migrations and statements use."""
+def prepare(connection: sqlite3.Connection) -> None:
+    """Have a connection give rows by name, and teach it the SQL functions that migrations and statements use."""
+    by_name(connection)
     connection.create_function(CHECKSUM, 1, zlib.crc32, deterministic=True)
 
 
@@ -46,20 +49,20 @@ def require_structure(connection: sqlite3.Connection) -> None:
     -----
     0.3 s for 50 000 images, a twentieth of loading them; `findings` looks at indexes and vectors too, in thrice that.
     """
-    first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    first = scalar(connection, "PRAGMA quick_check(1)")
     if first != "ok":
         raise sqlite3.DatabaseError(f"damaged: {_one_line(first)}")
 
 
-def checked(rows: Iterable[tuple[int, bytes, int]]) -> Iterator[tuple[int, bytes]]:
-    """Yield (content id, vector) of rows that have a checksum besides.
+def checked(contents: sqlite3.Cursor) -> Iterator[tuple[int, bytes]]:
+    """Yield (content id, vector) of contents, selected with `id`, `vector` and `checksum`.
 
     Raises
     ------
     sqlite3.DatabaseError
         At a vector that is not what was written.
     """
-    for content_id, vector, checksum in rows:
+    for content_id, vector, checksum in tuples(contents, "id", "vector", "checksum"):
         if zlib.crc32(vector) != checksum:
             raise sqlite3.DatabaseError(f"damaged: the vector of content {content_id} is not what was written")
         yield content_id, vector
@@ -67,20 +70,21 @@ def checked(rows: Iterable[tuple[int, bytes, int]]) -> Iterator[tuple[int, bytes
 
 def findings(connection: sqlite3.Connection) -> list[str]:
     """Return what is wrong with the file and the invariants between its rows, a sentence each."""
-    integrity = [_one_line(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    looked = column(connection.execute("PRAGMA integrity_check"), "integrity_check")
+    integrity = [_one_line(line) for line in looked if line != "ok"]
     if integrity:
         # What else is asked of a damaged file means nothing.
         return [f"integrity: {line}" for line in integrity]
     found = [
-        f"foreign key: row {row[1]} of {row[0]} points to nothing in {row[2]}"
+        f"foreign key: row {row['rowid']} of {row['table']} points to nothing in {row['parent']}"
         for row in connection.execute("PRAGMA foreign_key_check")
     ]
     # A backup may be of an older schema.
-    if connection.execute(_HAS_CHECKSUMS).fetchone() and (changed := connection.execute(_CHANGED).fetchone()[0]):
+    if connection.execute(_HAS_CHECKSUMS).fetchone() and (changed := scalar(connection, _CHANGED)):
         found.append(f"integrity: {changed} vectors are not what was written")
-    if orphans := connection.execute(_ORPHANS).fetchone()[0]:
+    if orphans := scalar(connection, _ORPHANS):
         found.append(f"{orphans} contents belong to no file")
-    if connection.execute(_MAPLESS).fetchone()[0]:
+    if scalar(connection, _MAPLESS):
         found.append("the active model has no artifact or no positions")
     return found
 

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from cbir_daemon.records import EXTRACTOR, Kind
 from cbir_daemon.store.records import NewWork, Sighted, Sighting, Work
+from cbir_daemon.store.rows import Columns, column, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
+
+_WORK = Columns(Work, computed={"sightings": "(SELECT count(*) FROM sighting WHERE work_id = work.id)"})
+_SIGHTED = Columns(Sighted)
+_SIGHTING = Columns(Sighting)
 
 _PLACES = " ".join(f"WHEN '{kind}' THEN {place}" for place, kind in enumerate(Kind))
 _STRENGTH = f"CASE sighting.kind {_PLACES} END"
@@ -39,16 +44,13 @@ class Works(Table):
     @reads
     def listed(self, connection: sqlite3.Connection) -> list[Work]:
         """Return every work, in order of id."""
-        rows = connection.execute(
-            "SELECT id, digest, name, path, added_at, (SELECT count(*) FROM sighting WHERE work_id = work.id)"
-            " FROM work ORDER BY id"
-        )
-        return [Work(*row) for row in rows]
+        return _WORK.all(connection.execute(_WORK.select("FROM work ORDER BY id")))
 
     @reads
     def vectors(self, connection: sqlite3.Connection) -> list[tuple[int, bytes, bytes]]:
         """Return (id, digest, vector) of every work, in order of id."""
-        return connection.execute("SELECT id, digest, vector FROM work ORDER BY id").fetchall()
+        rows = connection.execute("SELECT id, digest, vector FROM work ORDER BY id")
+        return tuples(rows, "id", "digest", "vector")
 
     @writes(ticks=True)
     def put_sightings(self, connection: sqlite3.Connection, sightings: Sequence[Sighting]) -> None:
@@ -61,19 +63,20 @@ class Works(Table):
         found: dict[bytes, list[Sighted]] = {}
         for chunk in in_chunks(digests):
             rows = connection.execute(
-                "SELECT sighting.digest, work.name, sighting.kind, sighting.score FROM sighting"  # noqa: S608 -- marks
+                f"SELECT sighting.digest, {_SIGHTED} FROM sighting"  # noqa: S608 -- marks
                 f" JOIN work ON work.id = sighting.work_id WHERE sighting.digest IN ({placeholders(len(chunk))})"
                 f" ORDER BY {_STRENGTH}, sighting.score DESC, work.id",
                 chunk,
             )
-            for digest, *seen in rows:
-                found.setdefault(digest, []).append(Sighted(*seen))
+            seen = _SIGHTED.reader(rows)
+            for row in rows:
+                found.setdefault(row["digest"], []).append(seen(row))
         return found
 
 
 def _free_name(connection: sqlite3.Connection, name: str) -> str:
     """Return `name`, with a number behind it when another work has it: files of many folders have the same names."""
-    taken = {row[0] for row in connection.execute("SELECT name FROM work")}
+    taken = set(column(connection.execute("SELECT name FROM work"), "name"))
     names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
     return next(name for name in names if name not in taken)
 
@@ -83,8 +86,9 @@ def write_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting
     for sighting in sightings:
         # A work may have gone since it was seen.
         new = connection.execute(
-            "INSERT OR IGNORE INTO sighting SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM work WHERE id = ?1)",
-            (sighting.work_id, sighting.digest, sighting.kind, sighting.score),
+            f"INSERT OR IGNORE INTO sighting ({_SIGHTING.listed}) SELECT {_SIGHTING.marks}"  # noqa: S608 -- names of fields
+            " WHERE EXISTS (SELECT 1 FROM work WHERE id = :work_id)",
+            _SIGHTING.values(sighting),
         ).rowcount
         if new and tell:
             connection.execute(

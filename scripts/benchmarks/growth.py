@@ -16,7 +16,6 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -96,12 +95,13 @@ def after_step(daemon: Daemon, index: Path, images: int) -> Line:
 def kept_by_origin(index: Path) -> dict[str, float]:
     """Return the share of true neighbours that are near on the map, of images fitted and of images projected."""
     with closing(sqlite3.connect(f"file:{index}?mode=ro", uri=True)) as connection:
-        rows: list[Any] = connection.execute(
+        connection.row_factory = sqlite3.Row
+        rows = connection.execute(
             "SELECT origin, coordinates, vector FROM position JOIN content ON content.id = content_id"
         ).fetchall()
-    origins = np.array(["fitted" if origin == "fitted" else "projected" for origin, _, _ in rows])
-    positions = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(len(rows), -1)
-    numbers = codes(np.frombuffer(b"".join(row[2] for row in rows), np.uint8).reshape(len(rows), -1))
+    origins = np.array(["fitted" if row["origin"] == "fitted" else "projected" for row in rows])
+    positions = np.frombuffer(b"".join(row["coordinates"] for row in rows), "<f4").reshape(len(rows), -1)
+    numbers = codes(np.frombuffer(b"".join(row["vector"] for row in rows), np.uint8).reshape(len(rows), -1))
     return {str(origin): kept(numbers, positions, np.flatnonzero(origins == origin)) for origin in np.unique(origins)}
 
 
