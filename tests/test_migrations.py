@@ -90,6 +90,16 @@ def version(path: Path) -> int:
     return int(str(execute(path, "PRAGMA user_version")[0][0]))
 
 
+def open_and_check(path: Path) -> None:
+    """Have an index migrated, and nothing else written."""
+    store = Store(path)
+    store.open()
+    try:
+        assert store.check() == []
+    finally:
+        store.close()
+
+
 def opened_and_closed(path: Path) -> Path:
     """Make an index with one image."""
     with opened(path) as store:
@@ -311,12 +321,7 @@ def test_the_index_of_an_earlier_release_keeps_what_cannot_be_made_again(tmp_pat
     asked = {name: select_all(index, name) for name in IRREPLACEABLE}
     before = {name: execute(index, query) for name, query in asked.items()}
     assert all(before.values())
-    store = Store(index)
-    store.open()
-    try:
-        assert store.check() == []
-    finally:
-        store.close()
+    open_and_check(index)
     assert version(index) == SCHEMA_VERSION
     assert {name: execute(index, query) for name, query in asked.items()} == before
 
@@ -325,6 +330,77 @@ def select_all(index: Path, table: str) -> str:
     """Return the query for all columns that a table has now."""
     columns = execute(index, f"SELECT group_concat(name) FROM pragma_table_info('{table}')")[0][0]  # noqa: S608 -- ours
     return f"SELECT {columns} FROM {table} ORDER BY 1, 2"  # noqa: S608 -- our own names
+
+
+LONGER = "".join(
+    [
+        schema.lengthened("pair", "kind", "crop", "copy", "frame"),
+        schema.lengthened("model_run", "outcome", "paused"),
+        schema.lengthened("resolve_task", "kind", "crop"),
+    ]
+)
+"""CHECKs of a column that came later, on a line of their own, and in a table's first definition."""
+
+
+def definitions(index: Path) -> list[tuple[object, ...]]:
+    """Return what an index says of its tables, indexes and triggers, without the lists of words."""
+    rows = execute(index, "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema ORDER BY rowid")
+    return [(*row, re.sub(r" IN \('[^)]*\)", " IN ()", str(sql))) for *row, sql in rows]
+
+
+@pytest.mark.parametrize("state", states(), ids=lambda state: str(state.name))
+def test_a_list_of_words_is_lengthened_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: Path
+) -> None:
+    """In an index that a release made: rows, indexes, triggers and references stay, only the words are more."""
+    restore(state / ARCHIVE, tmp_path, tmp_path / "state")
+    index = tmp_path / "state" / INDEX
+    open_and_check(index)
+    execute(index, "CREATE TRIGGER seen AFTER INSERT ON pair BEGIN UPDATE content SET matched = 0; END")
+    tables = [str(name) for (name,) in execute(index, "SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    before = definitions(index), {name: execute(index, f"SELECT * FROM {name}") for name in tables}  # noqa: S608 -- ours
+    lists = word_lists(index)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, LONGER, LONGER))
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
+    open_and_check(index)
+    assert version(index) == SCHEMA_VERSION + 2
+    assert before == (definitions(index), {name: execute(index, f"SELECT * FROM {name}") for name in tables})  # noqa: S608 -- ours
+    longer = {
+        ("pair", "kind"): ["frame", "crop", *lists["pair", "kind"]],
+        ("model_run", "outcome"): ["paused", *lists["model_run", "outcome"]],
+        ("resolve_task", "kind"): ["crop", *lists["resolve_task", "kind"]],
+    }
+    assert word_lists(index) == lists | longer
+
+
+def test_a_word_that_was_added_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same migration already; one that is not listed is refused as before, and numbers go on."""
+    index = tmp_path / "index.sqlite"
+    write = "INSERT INTO model_run (reason, started_at, outcome, code_version) VALUES ('due', 1, '{}', 'code/1');"
+    with opened(index):
+        execute(index, write.format("replaced"))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, LONGER + write.format("paused")))
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with opened(index) as store:
+        assert [(run.id, run.outcome) for run in store.runs.listed()] == [(2, "paused"), (1, "replaced")]
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed: outcome IN"):
+        execute(index, write.format("stopped"))
+
+
+def test_a_list_that_is_not_lengthened_to_its_end_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration that fails after it leaves nothing of it."""
+    index = opened_and_closed(tmp_path / "index.sqlite")
+    before = definitions(index), word_lists(index)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, LONGER + "oops;"))
+        patch.setattr(schema, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        with pytest.raises(StorageError, match="syntax error"):
+            Store(index).open()
+    assert (definitions(index), word_lists(index)) == before
+    with opened(index) as store:
+        assert paths(store) == [b"/album/one.jpg"]
 
 
 def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,13 +417,19 @@ def test_a_migration_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pyt
         assert paths(store) == [b"/album/one.jpg"]
 
 
-def test_checks_list_the_words_of_the_enums(tmp_path: Path) -> None:
-    """Each CHECK of today's schema that lists words lists just those that the code has for the column."""
-    with opened(tmp_path / "index.db"):
-        tables = execute(tmp_path / "index.db", "SELECT name, sql FROM sqlite_schema WHERE type = 'table'")
-    listed = {
-        (str(table), column): set(re.findall(r"'([^']*)'", words))
+def word_lists(index: Path) -> dict[tuple[str, str], list[str]]:
+    """Return (table, column) -> the words that its CHECK lists."""
+    tables = execute(index, "SELECT name, sql FROM sqlite_schema WHERE type = 'table'")
+    return {
+        (str(table), column): re.findall(r"'([^']*)'", words)
         for table, sql in tables
         for column, words in re.findall(r"CHECK\s*\((\w+) IN \(('[^)]*)\)\)", str(sql))
     }
-    assert listed == WORDS
+
+
+def test_checks_list_the_words_of_the_enums(tmp_path: Path) -> None:
+    """Each CHECK of today's schema that lists words lists just those that the code has for the column."""
+    with opened(tmp_path / "index.db"):
+        listed = word_lists(tmp_path / "index.db")
+    assert {column: set(words) for column, words in listed.items()} == WORDS
+    assert all(len(words) == len(set(words)) for words in listed.values())

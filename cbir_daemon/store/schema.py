@@ -352,6 +352,35 @@ UPDATE content SET matched = 0;
 UPDATE pass SET bound = coalesce((SELECT max(id) FROM content), 0);
 """
 
+
+def lengthened(table: str, column: str, *words: str) -> str:
+    """Return the script that lets a column have more words than its CHECK lists: a migration, or a part of one.
+
+    Parameters
+    ----------
+    table, column : str
+        Where the list is: `CHECK (column IN ('a', 'b'))`.  Where there is none, nothing is done:
+        `tests/test_migrations.py` compares each list with its enum.
+    *words : str
+        As text, not as members of an enum: a migration that is released stays as it is when the enum grows.  One that
+        is listed already stays listed once.
+
+    Notes
+    -----
+    Only the text of the table's definition is changed, which SQLite's documentation of ALTER TABLE allows for a CHECK.
+    Rows, ids, indexes, triggers and the tables that refer to this one are not touched, and nothing is copied.
+    """
+    head = f"({column} IN ("
+    rest = f"substr(sql, instr(sql, '{head}'))"
+    listed = f"substr({rest}, 1, instr({rest}, ')'))"
+    changes = (
+        f"UPDATE sqlite_schema SET sql = replace(sql, '{head}', '{head}''{word}'', ')"  # noqa: S608 -- words of ours
+        f" WHERE type = 'table' AND name = '{table}' AND NOT instr({listed}, '''{word}''');"
+        for word in words
+    )
+    return "\n".join(["PRAGMA writable_schema = ON;", *changes, "PRAGMA writable_schema = RESET;\n"])
+
+
 MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS)
 """Script number i leads from version i to version i + 1."""
 
