@@ -48,6 +48,17 @@ class AlertKind(StrEnum):
     """An album that was missing is back."""
 
 
+class SinkType(StrEnum):
+    """What kind of place alerts go to."""
+
+    COMMAND = "command"
+    """A program."""
+    WEBHOOK = "webhook"
+    """An address that takes POST."""
+    APPRISE = "apprise"
+    """One of the services of apprise."""
+
+
 class FitKind(StrEnum):
     """How a map is fitted."""
 

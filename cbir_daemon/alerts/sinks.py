@@ -17,6 +17,7 @@ from cbir_daemon.alerts.secret import Secret
 from cbir_daemon.alerts.services import Services
 from cbir_daemon.alerts.webhook import Webhook
 from cbir_daemon.config import SinkConfig
+from cbir_daemon.records import SinkType
 from cbir_daemon.store import AlertRecord
 
 logger = logging.getLogger(__name__)
@@ -109,9 +110,9 @@ def _services(config: SinkConfig, stopping: threading.Event) -> Services:
 
 
 _SENDERS: dict[str, Callable[[SinkConfig, threading.Event], Callable[[Message], None]]] = {
-    "command": _command,
-    "webhook": _webhook,
-    "apprise": _services,
+    SinkType.COMMAND: _command,
+    SinkType.WEBHOOK: _webhook,
+    SinkType.APPRISE: _services,
 }
 
 

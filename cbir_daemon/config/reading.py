@@ -28,12 +28,10 @@ from cbir_daemon.config.places import (
 )
 from cbir_daemon.config.settings import (
     ABOUT,
-    COMMAND,
     LISTS,
     LOG_SINK,
     PLACES,
     SECTIONS,
-    WEBHOOK,
     About,
     AlbumConfig,
     Config,
@@ -41,6 +39,7 @@ from cbir_daemon.config.settings import (
 )
 from cbir_daemon.config.text import toml
 from cbir_daemon.errors import ConfigError
+from cbir_daemon.records import SinkType
 
 COMMAND_LINE = "command line"
 ALBUM = "album"
@@ -253,7 +252,7 @@ def _needed(sink: SinkConfig) -> Iterator[str]:
     """Yield what a sink of its type lacks, and what it has that its type has no use for."""
     addresses = [key for key in ("url_file", "url_env") if getattr(sink, key)]
     secrets = [key for key in ("secret_file", "secret_env") if getattr(sink, key)]
-    if sink.type == COMMAND:
+    if sink.type == SinkType.COMMAND:
         if not sink.command:
             yield "needs a command"
         yield from (f"has no use for {key}" for key in addresses)
@@ -262,7 +261,7 @@ def _needed(sink: SinkConfig) -> Iterator[str]:
             yield "needs one of url_file and url_env"
         if sink.command:
             yield "has no use for command"
-    if sink.type != WEBHOOK:
+    if sink.type != SinkType.WEBHOOK:
         yield from (f"has no use for {key}" for key in secrets)
     elif len(secrets) > 1:
         yield "needs one of secret_file and secret_env, or none"

@@ -14,15 +14,13 @@ from pathlib import Path
 
 from cbir_daemon.config import checks
 from cbir_daemon.config.checks import Check
-from cbir_daemon.records import Kind
+from cbir_daemon.records import Kind, SinkType
 
 ABOUT = "about"
 MIB = 1024 * 1024
 DAY_S = 86_400.0
 LOG_SINK = "log"
 """The sink that is always there; every other one is a table of its own."""
-
-COMMAND, WEBHOOK, APPRISE = SINK_TYPES = ("command", "webhook", "apprise")
 
 KEEP_RULES = ("resolution", "format", "compression", "date", "whole", "folder", "oldest")
 """What makes an image of a group the one to keep, in the order in which it is asked."""
@@ -86,9 +84,9 @@ class SinkConfig:
     name: str = field(metadata=_about(checks.name(), "What `alerts.sinks` calls it.", "phone"))
     type: str = field(
         metadata=_about(
-            checks.one_of(SINK_TYPES),
+            checks.one_of(SinkType),
             "A program, an address that takes POST, or one of the services of apprise.",
-            COMMAND,
+            SinkType.COMMAND,
         )
     )
     command: tuple[str, ...] = field(
