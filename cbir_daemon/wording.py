@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cbir_daemon.records import Around, Kind, Overlap, Tone, Transform
+from cbir_daemon.records import Around, Overlap, Tone, Transform, facts_of
 
 WHOLE = 0.97
 """Share of an area from which it counts as all of it: an alignment is good to about a pixel of 64."""
@@ -69,13 +69,7 @@ def origin(edit: Edit, path: str) -> str:
     path : str
         Path of the match.
     """
-    if edit.kind == Kind.SIMILAR:
-        return path
-    if edit.kind == Kind.EXACT:
-        return f"same bytes as {path}"
-    if edit.kind == Kind.SHOT:
-        return f"another shot of the scene of {path}"
-    return ", ".join([f"{_noun(edit)} of {path}", *_done(edit)])
+    return facts_of(edit.kind).origin.format(path=path, edit=", ".join([f"{_noun(edit)} of {path}", *_done(edit)]))
 
 
 def edits(edit: Edit) -> str:

@@ -19,12 +19,12 @@ from cbir_daemon.records import (
     FileState,
     FitKind,
     FitOutcome,
-    Kind,
     LookedAt,
     Origin,
     TaskAction,
     TaskState,
     Transform,
+    kinds_that,
 )
 from cbir_daemon.store import (
     SCHEMA_VERSION,
@@ -68,13 +68,13 @@ WORDS: dict[tuple[str, str], set[str]] = {
     ("alert", "kind"): set(AlertKind),
     ("model_run", "kind"): set(FitKind),
     ("model_run", "outcome"): set(FitOutcome),
-    ("pair", "kind"): {Kind.COPY, Kind.SHOT},
+    ("pair", "kind"): set(kinds_that(lambda facts: facts.is_paired)),
     ("pair", "look"): set(LookedAt),
     ("position", "origin"): set(Origin),
     ("resolve_task", "action"): set(TaskAction),
-    ("resolve_task", "kind"): {"", Kind.EXACT, Kind.COPY},
+    ("resolve_task", "kind"): {"", *kinds_that(lambda facts: facts.may_go)},
     ("resolve_task", "state"): set(TaskState),
-    ("sighting", "kind"): {Kind.EXACT, Kind.COPY},
+    ("sighting", "kind"): set(kinds_that(lambda facts: facts.shows_same_exposure)),
 }
 """What the columns hold whose words are listed in a CHECK."""
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import path_to_json, when
-from cbir_daemon.records import Kind
+from cbir_daemon.records import KINDS, facts_of
 from cbir_daemon.store import AlertMatch, AlertRecord
 
 TEST_ID = "test"
@@ -101,7 +101,7 @@ def alert_to_json(alert: AlertRecord) -> answers.Alert:
 def sentence(alert: AlertRecord) -> str:
     """Return an alert as one line for people."""
     path = shown(alert.path)
-    if alert.kind not in (Kind.EXACT, Kind.COPY):
+    if alert.kind not in KINDS:
         return f"album {path} is {alert.kind}: {alert.message}"
     parts = [f"contains {', '.join(_work(work.name, work.kind, work.score) for work in alert.watched)}"]
     said = [*(parts if alert.watched else []), *([_match(alert.matches)] if alert.matches else [])]
@@ -113,18 +113,18 @@ def sentence(alert: AlertRecord) -> str:
 
 def _match(matches: Sequence[AlertMatch]) -> str:
     first, more = matches[0], len(matches) - 1
-    same = "has the same bytes as" if first.kind == Kind.EXACT else f"is a copy ({first.score:.3f}) of"
+    same = facts_of(first.kind).alert.format(score=first.score)
     done = f" [{first.done}]" if first.done else ""
     return f"{same} {shown(first.path)}{done}{f' and {more} more' if more else ''}"
 
 
 def _work(name: str, kind: str, score: float) -> str:
-    return f"your work {name} ({'the same bytes' if kind == Kind.EXACT else f'{score:.3f}'})"
+    return f"your work {name} ({'the same bytes' if facts_of(kind).has_same_bytes else f'{score:.3f}'})"
 
 
 def _title(alert: AlertRecord) -> str:
     name = shown(alert.path.rpartition(b"/")[2])
-    if alert.kind not in (Kind.EXACT, Kind.COPY):
+    if alert.kind not in KINDS:
         return f"Album {name} is {alert.kind}"
     return f"Your work in {name}" if alert.watched else f"Duplicate: {name}"
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 
 from cbir_daemon.config import AlbumConfig, AlertsConfig, Config
-from cbir_daemon.records import Kind
+from cbir_daemon.records import facts_of, rank
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Sighted
 
 MAX_MATCHES = 20
@@ -51,13 +51,16 @@ class Policy:
         """
         if image.path.startswith(self._silent):
             return None
-        kinds = (Kind.EXACT,) if self._settings.min_kind == Kind.EXACT else (Kind.EXACT, Kind.COPY)
-        worth = [match for match in matches if match.kind in kinds and match.score >= self._settings.min_score]
+        worth = [match for match in matches if self._is_worth(match)]
         found = [*(match.kind for match in worth), *(work.kind for work in watched)]
         if not found:
             return None
-        best = Kind.EXACT if Kind.EXACT in found else Kind.COPY
+        best = min(found, key=rank)
         return NewAlert(image.path, best, tuple(worth[:MAX_MATCHES]), watched=tuple(watched[:MAX_MATCHES]))
+
+    def _is_worth(self, match: AlertMatch) -> bool:
+        is_strong = facts_of(match.kind).raises_alerts and rank(match.kind) <= rank(self._settings.min_kind)
+        return is_strong and match.score >= self._settings.min_score
 
 
 def _silent(albums: Sequence[AlbumConfig]) -> tuple[bytes, ...]:

@@ -25,7 +25,7 @@ from cbir_daemon.cli.common import (
     print_paths0,
 )
 from cbir_daemon.errors import BadRequestError, NotFoundError
-from cbir_daemon.records import Kind
+from cbir_daemon.records import kinds_that
 
 if TYPE_CHECKING:
     from cbir_daemon.protocol import answers
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 COLUMNS = ("group", "kind", "keep", "path", "width", "height", "size", "format", "taken", "score", "digest", "why")
 """Of `cbir duplicates --format csv`."""
 
-_DUPLICATES = (Kind.EXACT.value, Kind.COPY.value)
+_LISTED = [kind.value for kind in kinds_that(lambda facts: facts.is_listed)]
+_GROUPED = [kind.value for kind in kinds_that(lambda facts: facts.is_grouped)]
+_MAY_GO = [kind.value for kind in kinds_that(lambda facts: facts.may_go)]
 
-KIND = click.option("--kind", type=click.Choice(_DUPLICATES), help="Only groups of this kind.")
+KIND = click.option("--kind", type=click.Choice(_MAY_GO), help="Only groups of this kind.")
 ALBUM = click.option("--album", type=A_PATH, metavar="FOLDER", help="Only groups with an image below this folder.")
 ACROSS = click.option("--across", is_flag=True, help="Only groups with images of more than one album.")
 
@@ -43,8 +45,8 @@ ACROSS = click.option("--across", is_flag=True, help="Only groups with images of
 @click.command()
 @click.option(
     "--kind",
-    type=click.Choice([*_DUPLICATES, Kind.SHOT.value]),
-    help="Only groups of this kind; without it exact and copy.",
+    type=click.Choice(_GROUPED),
+    help=f"Only groups of this kind; without it {' and '.join(_LISTED)}.",
 )
 @ALBUM
 @ACROSS

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from cbir_daemon.errors import BadRequestError, StorageError
 from cbir_daemon.protocol.messages import path_from_json, path_to_json
 from cbir_daemon.protocol.plan import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, dumped
 from cbir_daemon.protocol.tasks import maybe_path_to_json, task_from_json
-from cbir_daemon.records import Kind, LookedAt, ResolveTask, TaskState
+from cbir_daemon.records import LookedAt, ResolveTask, TaskState, duplicate_kind, facts_of
 from cbir_daemon.resolving import Runner
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Choice:
     def asked(self, client: Client) -> answers.Duplicates:
         """Return the groups, as `cbir duplicates` has them."""
         # Only files of the same bytes can share them.
-        kind = Kind.EXACT.value if self.action in LINKS else self.kind
+        kind = duplicate_kind(same_bytes=True).value if self.action in LINKS else self.kind
         return client.duplicates(kind=kind, album=self.album, across=self.across, unlooked=self.unlooked)
 
 
@@ -174,8 +175,13 @@ def plan_of(answer: answers.Duplicates, choice: Choice) -> Iterator[Line]:
 def distinct(groups: Iterable[answers.Group]) -> list[answers.Group]:
     """Return the groups without those whose files are all in another one: equal files are in that of their copies."""
     groups = list(groups)
-    copied = {image["digest"] for group in groups if group["kind"] == Kind.COPY for image in group["images"]}
-    return [group for group in groups if group["kind"] == Kind.COPY or group["images"][0]["digest"] not in copied]
+    of_copies = [not facts_of(group["kind"]).has_same_bytes for group in groups]
+    copied = {image["digest"] for group in compress(groups, of_copies) for image in group["images"]}
+    return [
+        group
+        for group, is_of_copies in zip(groups, of_copies, strict=True)
+        if is_of_copies or group["images"][0]["digest"] not in copied
+    ]
 
 
 def lines_of(number: int, images: Iterable[answers.GroupImage], choice: Choice) -> Iterator[Line]:
@@ -194,7 +200,7 @@ def lines_of(number: int, images: Iterable[answers.GroupImage], choice: Choice) 
     kept = {image["digest"] for image in images if image["keep"]}
     for image in images:
         stays = image["keep"]
-        kind = "" if stays else Kind.EXACT.value if image["digest"] in kept else Kind.COPY.value
+        kind = "" if stays else duplicate_kind(same_bytes=image["digest"] in kept).value
         for name in (image["path"], *image["names"]):
             is_first = name is image["path"]
             yield Line(

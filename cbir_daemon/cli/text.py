@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cbir_daemon import wording
 from cbir_daemon.protocol.messages import path_from_json
-from cbir_daemon.records import Around, Kind, LookedAt, Overlap, Tone, Transform
+from cbir_daemon.records import Around, LookedAt, Overlap, Tone, Transform, facts_of
 from cbir_daemon.wording import counted
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def origin(query: answers.QueryImage, match: answers.Match) -> str:
     """
     said = wording.origin(_edit(query, match), path(match["path"]))
     # A daemon of an earlier release does not say by what it tells.
-    if match["kind"] == Kind.COPY and match.get("look") == LookedAt.VECTORS:
+    if facts_of(match["kind"]).is_paired and match.get("look") == LookedAt.VECTORS:
         said += "; by the vectors alone"
     return f"{said}; its album is missing" if match.get("missing") else said
 
@@ -250,13 +250,13 @@ def groups(answer: answers.Duplicates) -> Iterator[str]:
         )
     if answer["groups"]:
         count = counted(len(answer["groups"]), "group")
-        are_shots = all(group["kind"] == Kind.SHOT for group in answer["groups"])
-        yield count if are_shots else f"{count}, wins {size(answer['saves'])}"
+        all_stay = not any(facts_of(group["kind"]).may_go for group in answer["groups"])
+        yield count if all_stay else f"{count}, wins {size(answer['saves'])}"
 
 
 def _about(group: answers.Group) -> Iterator[str]:
     yield f"{group['kind']}  {len(group['images'])} images"
-    if group["kind"] != Kind.SHOT:
+    if facts_of(group["kind"]).may_go:
         yield f"wins {size(group['saves'])}"
     if group.get("look") == LookedAt.VECTORS:
         yield "in part told by the vectors alone"

@@ -14,13 +14,15 @@ from pathlib import Path
 
 from cbir_daemon.config import checks
 from cbir_daemon.config.checks import Check
-from cbir_daemon.records import Kind, SinkType
+from cbir_daemon.records import SinkType, kinds_that
 
 ABOUT = "about"
 MIB = 1024 * 1024
 DAY_S = 86_400.0
 LOG_SINK = "log"
 """The sink that is always there; every other one is a table of its own."""
+
+_ALERTING = kinds_that(lambda facts: facts.raises_alerts)
 
 KEEP_RULES = ("resolution", "format", "compression", "date", "whole", "folder", "oldest")
 """What makes an image of a group the one to keep, in the order in which it is asked."""
@@ -332,8 +334,8 @@ class AlertsConfig:
     """Which duplicates are told, and where."""
 
     min_kind: str = field(
-        default=Kind.COPY.value,
-        metadata=_about(checks.one_of((Kind.EXACT, Kind.COPY)), "The weakest kind of match that is told."),
+        default=_ALERTING[-1].value,
+        metadata=_about(checks.one_of(_ALERTING), "The weakest kind of match that is told."),
     )
     min_score: float = field(default=0.0, metadata=_about(checks.number(0, 1), "A match below this score is not told."))
     sinks: tuple[str, ...] = field(

@@ -9,12 +9,13 @@ resembles C does not bring A and C together: C is in no group as long as B is in
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cbir_daemon.config import Config
 from cbir_daemon.duplicates.keeping import NO_FOLDERS, Folders, Keeping, Standing, pixels, shows_more
-from cbir_daemon.records import FileState, Kind, LookedAt
+from cbir_daemon.records import FileState, Kind, LookedAt, kinds_that, rank
 from cbir_daemon.store import Image, Pair, Store
 
 PROTECTED = "lies in a protected folder, so it stays"
@@ -105,7 +106,7 @@ class Groups:
         Parameters
         ----------
         kind : Kind, optional
-            Only groups of this kind; without it those of `EXACT` and `COPY`.
+            Only groups of this kind; without it those of the kinds that are listed.
         below : bytes, optional
             Only groups with an image below this folder.
         across : bool
@@ -113,13 +114,13 @@ class Groups:
         unlooked : bool
             Whether copies may go, too, that the vectors alone call so.
         """
-        groups: list[Group] = []
-        if kind in (None, Kind.EXACT):
-            groups += self._exact()
-        if kind in (None, Kind.COPY):
-            groups += self._copies(unlooked=unlooked)
-        if kind is Kind.SHOT:
-            groups += self._shots()
+        made: dict[Kind, Callable[[], list[Group]]] = {
+            Kind.EXACT: self._exact,
+            Kind.COPY: partial(self._copies, unlooked=unlooked),
+            Kind.SHOT: self._shots,
+        }
+        kinds = [kind] if kind is not None else kinds_that(lambda facts: facts.is_listed)
+        groups = [group for asked in kinds for group in made[asked]()]
         if below is not None:
             folder = below.rstrip(b"/") + b"/"
             groups = [
@@ -127,9 +128,7 @@ class Groups:
             ]
         if across:
             groups = [group for group in groups if len({member.image.album_id for member in group.members}) > 1]
-        return sorted(
-            groups, key=lambda group: (-group.saves_bytes, group.kind != Kind.EXACT, group.members[0].image.path)
-        )
+        return sorted(groups, key=lambda group: (-group.saves_bytes, rank(group.kind), group.members[0].image.path))
 
     def _exact(self) -> list[Group]:
         images = self._store.files.images(self._store.contents.repeated())

@@ -19,7 +19,7 @@ import numpy as np
 from cbir_daemon.decode import DecodePool, Grey
 from cbir_daemon.duplicates.exposures import Picture, are_two_frames, is_same_frame, seen_as, seen_between, shows_most
 from cbir_daemon.medium import Medium, SecondLook, Seen
-from cbir_daemon.records import Facts, Kind, LookedAt
+from cbir_daemon.records import Facts, LookedAt, facts_of
 from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found
 from cbir_daemon.store import Image, Pair, Store
@@ -151,7 +151,8 @@ class QueryLooks:
             else:
                 count += 1
                 looked.append(found := self._told_apart(second_look, copy, stored[copy.content_id]))
-                if found.kind is Kind.COPY and found.look is LookedAt.FILES and copy.part is None and shows_most(copy):
+                is_same = facts_of(found.kind).shows_same_exposure and found.look is LookedAt.FILES
+                if is_same and copy.part is None and shows_most(copy):
                     # The query is this exposure: what is known of its pairs holds for the query too.
                     known = self._pairs(copy.content_id) | known
         return looked

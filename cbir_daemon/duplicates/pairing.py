@@ -20,7 +20,7 @@ from dataclasses import replace
 from cbir_daemon import wording
 from cbir_daemon.duplicates.looks import Looks
 from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.records import Kind, LookedAt, Overlap, Transform
+from cbir_daemon.records import Kind, LookedAt, Overlap, Transform, facts_of, rank
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
@@ -206,7 +206,7 @@ class Pairing:
     def _pictures(self, content_id: int, vector: bytes, found: Sequence[Found]) -> dict[int, float]:
         """Return content id -> share of its area that is picture, for a content that has copies and for those."""
         # Plain bars are looked for in one image after the other: only those that have a copy pay for it.
-        copies = [copy.content_id for copy in found if copy.kind is Kind.COPY]
+        copies = [copy.content_id for copy in found if facts_of(copy.kind).shows_same_exposure]
         vectors = {content_id: vector, **self._store.contents.vectors(copies)} if copies else {}
         share = self._searcher.medium.filled_share
         return {shown_id: share(as_vectors([row])[0]) for shown_id, row in vectors.items()}
@@ -259,8 +259,7 @@ class Pairing:
             for source in self._store.files.images(list(pairs))
             if _is_older(source, image) and _is_there(source)
         ]
-        order = {kind.value: place for place, kind in enumerate(Kind)}
-        return sorted(matches, key=lambda match: (order[match.kind], -match.score, match.path))
+        return sorted(matches, key=lambda match: (rank(match.kind), -match.score, match.path))
 
 
 def _be_nice() -> None:
@@ -288,8 +287,8 @@ def _found(pair: Pair) -> Found:
 
 
 def _sharpness(looks: Looks, content_id: int, found: Sequence[Found]) -> dict[int, float]:
-    """Return content id -> share of fine detail, of a content and the shots of its scene that were found."""
-    shots = [shot.content_id for shot in found if shot.kind is Kind.SHOT]
+    """Return content id -> share of fine detail, of a content and those found of which all stay: shots of its scene."""
+    shots = [shot.content_id for shot in found if not facts_of(shot.kind).may_go]
     measured = {shown_id: looks.sharpness(shown_id) for shown_id in ([content_id, *shots] if shots else ())}
     return {shown_id: share for shown_id, share in measured.items() if share is not None}
 

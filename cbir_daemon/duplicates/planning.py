@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cbir_daemon.duplicates.groups import Groups
 from cbir_daemon.protocol.plan import KEEP, LINKS, Line
-from cbir_daemon.records import Kind, LookedAt, ResolveTask, TaskState
+from cbir_daemon.records import Kind, LookedAt, ResolveTask, TaskState, duplicate_kind, facts_of
 from cbir_daemon.store import Image, Store
 
 
@@ -77,7 +77,7 @@ class _Judge:
         if content_id not in self._copies:
             pairs = self._store.pairs.listed(content_id)
             self._copies[content_id] = {
-                pair.content_id + pair.other_id - content_id: pair.look for pair in pairs if pair.kind is Kind.COPY
+                pair.content_id + pair.other_id - content_id: pair.look for pair in pairs if facts_of(pair.kind).may_go
             }
         return self._copies[content_id]
 
@@ -107,7 +107,7 @@ class _Judge:
 
 
 def _kind(image: Image, keeper: Image) -> Kind:
-    return Kind.EXACT if image.content.id == keeper.content.id else Kind.COPY
+    return duplicate_kind(same_bytes=image.content.id == keeper.content.id)
 
 
 def _path(path: bytes) -> Path:

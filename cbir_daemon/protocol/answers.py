@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from cbir_daemon import records
-from cbir_daemon.records import Around, Kind, LookedAt, Outcome
+from cbir_daemon.records import Around, Kind, LookedAt, Outcome, kinds_that
 
 
 class Base64Path(TypedDict):
@@ -31,11 +31,11 @@ Time = Annotated[str, "time"]
 State = Annotated[str, ("starting", "indexing", "ready")]
 AlbumState = Annotated[str, tuple(records.AlbumState)]
 MatchKind = Annotated[str, tuple(Kind)]
-GroupKind = Annotated[str, (Kind.EXACT, Kind.COPY, Kind.SHOT)]
+GroupKind = Annotated[str, kinds_that(lambda facts: facts.is_grouped)]
 LookKind = Annotated[str, tuple(LookedAt)]
-CopyKind = Annotated[str, (Kind.EXACT, Kind.COPY)]
+CopyKind = Annotated[str, kinds_that(lambda facts: facts.shows_same_exposure)]
 AlertKind = Annotated[str, tuple(records.AlertKind)]
-TaskKind = Annotated[str, (Kind.EXACT, Kind.COPY, "")]
+TaskKind = Annotated[str, (*kinds_that(lambda facts: facts.may_go), "")]
 TaskAction = Annotated[str, tuple(records.TaskAction)]
 TaskState = Annotated[str, tuple(records.TaskState)]
 FitStage = Annotated[str, ("graph", "tune", "fit", "save")]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from cbir_daemon.records import Kind, LookedAt, Transform
 from cbir_daemon.store.records import Pair, Sighting
 from cbir_daemon.store.rows import Columns, scalar, tuples
-from cbir_daemon.store.table import Table, reads, writes
+from cbir_daemon.store.table import Table, rank_sql, reads, writes
 from cbir_daemon.store.works import write_sightings
 
 _PAIR = Columns(Pair, but=("transform",), convert={"kind": Kind, "look": LookedAt})
@@ -91,7 +91,7 @@ class Pairs(Table):
             " other_overlap = excluded.other_overlap, flip = excluded.flip, turn = excluded.turn,"
             " angle = excluded.angle, invert = excluded.invert, kind = excluded.kind, look = excluded.look,"
             " look_version = excluded.look_version"
-            " WHERE NOT (pair.kind = 'copy' AND pair.look = 'files' AND excluded.kind = 'shot')",
+            f" WHERE pair.look != 'files' OR {rank_sql('excluded.kind')} <= {rank_sql('pair.kind')}",
             [_row(pair) for pair in pairs],
         )
         write_sightings(connection, sightings, tell=True)

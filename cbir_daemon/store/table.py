@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
+from cbir_daemon.records import Kind, rank
 from cbir_daemon.store.clock import Clock, tick
 from cbir_daemon.store.database import Database
 
@@ -91,6 +92,12 @@ def writes(*, ticks: bool) -> Callable[[Method[S, P, T]], Bound[S, P, T]]:
 def in_chunks(values: Sequence[T], size: int = VARIABLES) -> Iterator[Sequence[T]]:
     """Cut `values` so that each piece fits into one statement."""
     return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def rank_sql(column: str) -> str:
+    """Return SQL for the place of a column's kind of match among all kinds, 0 for the strongest."""
+    places = " ".join(f"WHEN '{kind}' THEN {rank(kind)}" for kind in Kind)
+    return f"CASE {column} {places} END"
 
 
 def placeholders(count: int) -> str:

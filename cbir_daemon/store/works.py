@@ -6,18 +6,14 @@ import itertools
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.records import EXTRACTOR, Kind
+from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.store.records import NewWork, Sighted, Sighting, Work
 from cbir_daemon.store.rows import Columns, column, tuples
-from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
+from cbir_daemon.store.table import Table, in_chunks, placeholders, rank_sql, reads, writes
 
 _WORK = Columns(Work, computed={"sightings": "(SELECT count(*) FROM sighting WHERE work_id = work.id)"})
 _SIGHTED = Columns(Sighted)
 _SIGHTING = Columns(Sighting)
-
-_PLACES = " ".join(f"WHEN '{kind}' THEN {place}" for place, kind in enumerate(Kind))
-_STRENGTH = f"CASE sighting.kind {_PLACES} END"
-"""The place of a sighting's kind among all kinds, strongest first."""
 
 
 class Works(Table):
@@ -65,7 +61,7 @@ class Works(Table):
             rows = connection.execute(
                 f"SELECT sighting.digest, {_SIGHTED} FROM sighting"  # noqa: S608 -- marks
                 f" JOIN work ON work.id = sighting.work_id WHERE sighting.digest IN ({placeholders(len(chunk))})"
-                f" ORDER BY {_STRENGTH}, sighting.score DESC, work.id",
+                f" ORDER BY {rank_sql('sighting.kind')}, sighting.score DESC, work.id",
                 chunk,
             )
             seen = _SIGHTED.reader(rows)

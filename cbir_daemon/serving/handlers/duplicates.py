@@ -12,7 +12,7 @@ from cbir_daemon.duplicates import Group, Member
 from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
-from cbir_daemon.records import DIGEST_BYTES, Kind
+from cbir_daemon.records import DIGEST_BYTES, Kind, kinds_that
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import Content, Decision
 
@@ -20,7 +20,7 @@ from cbir_daemon.store import Content, Decision
 def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplicates]]:
     """Return groups of images that show the same, each with the one to keep."""
     params = Params(request.params)
-    kind = params.choice("kind", (Kind.EXACT.value, Kind.COPY.value, Kind.SHOT.value))
+    kind = params.choice("kind", kinds_that(lambda facts: facts.is_grouped))
     below, across, unlooked = params.maybe_path("album"), params.flag("across"), params.flag("unlooked")
     clock = rooms.store.clock
     groups = rooms.groups.found(None if kind is None else Kind(kind), below, across=across, unlooked=unlooked)

@@ -16,7 +16,7 @@ from cbir_daemon.duplicates.looks import QueryLooks, as_picture
 from cbir_daemon.errors import BadRequestError, TooPlainError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
-from cbir_daemon.records import Facts, Guess, Judgement, Kind, Transform, Window
+from cbir_daemon.records import Facts, Guess, Judgement, Kind, Transform, Window, facts_of, rank
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
@@ -145,10 +145,10 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
                 hint="only a file with the very same bytes would be found",
             )
         return _exact(same, 0.0)
-    if kind == Kind.EXACT:
+    if kind is not None and facts_of(kind).has_same_bytes:
         return _exact(same, 0.0)
     snapshot = rooms.searcher.snapshot
-    similar = kind not in (Kind.COPY, Kind.SHOT)
+    similar = kind is None or facts_of(kind).is_by_position
     position = _position(rooms, snapshot.map, facts, same) if similar else None
     alike = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot)
     exact = _exact(same, None if position is None else 0.0)
@@ -168,14 +168,14 @@ def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found],
     source = _source(request)
     medium = rooms.searcher.medium
     looks = QueryLooks(rooms.store, rooms.pool, medium, facts, lambda side_px: rooms.pool.read_grey(source, side_px))
-    if kind not in (Kind.EXACT, Kind.SIMILAR) and not any(match.kind in (Kind.EXACT, Kind.COPY) for match in found):
+    is_copy = any(facts_of(match.kind).shows_same_exposure for match in found)
+    if not is_copy and (kind is None or facts_of(kind).is_paired):
         found = _with_parts(rooms, looks, found)
     if rooms.config.match.look:
-        looked = iter(looks.looked([match for match in found if match.kind is Kind.COPY]))
-        found = [next(looked) if match.kind is Kind.COPY else match for match in found]
-    order = list(Kind)
+        looked = iter(looks.looked([match for match in found if facts_of(match.kind).is_paired]))
+        found = [next(looked) if facts_of(match.kind).is_paired else match for match in found]
     # Those of one kind keep their order.
-    return sorted(found, key=lambda match: order.index(match.kind))
+    return sorted(found, key=lambda match: rank(match.kind))
 
 
 def _with_parts(rooms: Rooms, looks: QueryLooks, found: list[Found]) -> list[Found]:
