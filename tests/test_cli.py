@@ -24,6 +24,7 @@ from cbir_daemon.cli.running import INTERRUPTED, status_of
 from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.daemon.service import locked_state
 from cbir_daemon.errors import CbirError
+from cbir_daemon.records import Kind
 from cbir_daemon.store import Store
 from tests.test_contract import COMMANDS, every_error
 
@@ -144,7 +145,7 @@ def test_version(run: Callable[..., Done], name: str) -> None:
         ("cbir query", "Missing argument 'IMAGE'"),
         ("cbir query one.jpg two.jpg", "unexpected extra argument"),
         ("cbir query x.jpg --sort size", "No such option"),
-        ("cbir query x.jpg --kind twin", "'twin' is not one of 'exact', 'copy', 'shot', 'similar'"),
+        ("cbir query x.jpg --kind twin", f"'twin' is not one of {', '.join(map(repr, map(str, Kind)))}"),
         ("cbir query x.jpg -n 0", "0 is not in the range"),
         ("cbir query x.jpg -n many", "'many' is not a valid integer"),
         ("cbir query x.jpg --min-score 2", "2.0 is not in the range"),
