@@ -334,9 +334,9 @@ def select_all(index: Path, table: str) -> str:
 
 LONGER = "".join(
     [
-        schema.lengthened("pair", "kind", "crop", "copy", "frame"),
+        schema.lengthened("pair", "kind", "sketch", "copy", "etching"),
         schema.lengthened("model_run", "outcome", "paused"),
-        schema.lengthened("resolve_task", "kind", "crop"),
+        schema.lengthened("resolve_task", "kind", "sketch"),
     ]
 )
 """CHECKs of a column that came later, on a line of their own, and in a table's first definition."""
@@ -366,9 +366,9 @@ def test_a_list_of_words_is_lengthened_where_it_stands(
     assert version(index) == SCHEMA_VERSION + 2
     assert before == (definitions(index), {name: execute(index, f"SELECT * FROM {name}") for name in tables})  # noqa: S608 -- ours
     longer = {
-        ("pair", "kind"): ["frame", "crop", *lists["pair", "kind"]],
+        ("pair", "kind"): ["etching", "sketch", *lists["pair", "kind"]],
         ("model_run", "outcome"): ["paused", *lists["model_run", "outcome"]],
-        ("resolve_task", "kind"): ["crop", *lists["resolve_task", "kind"]],
+        ("resolve_task", "kind"): ["sketch", *lists["resolve_task", "kind"]],
     }
     assert word_lists(index) == lists | longer
 
