@@ -22,6 +22,8 @@ HEADING = re.compile(r"(#+) (.*)")
 FENCE = "```"
 CODE = re.compile(r"`([^`]+)`")
 ABSENT = "absent"
+INNER = re.compile(r"(?:as `([^`]+)` of|a document of) \[`([a-z_ -]+)`\]")
+"""What a row says of an object that has its rows elsewhere: the place in a document, and whose document it is."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,18 @@ class Section:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The field table: name -> type."""
-        return {code(row[0]): row[1] for row in self.table("field", "type")}
+        """The field table: name -> type, the fields of inner objects that have their rows elsewhere included.
+
+        A row may name several fields of one type: `a.b`, `.c` are the fields `a.b` and `a.c`.
+        """
+        fields: dict[str, str] = {}
+        for names, kind, meaning, *_ in self.table("field", "type"):
+            first, *more = CODE.findall(names)
+            place = first.rpartition(".")[0]
+            of_row = [first, *(f"{place}{name}" if name.startswith(".") else name for name in more)]
+            fields |= dict.fromkeys(of_row, kind)
+            fields |= elsewhere(of_row[-1], kind, meaning)
+        return fields
 
 
 def sections(document: str) -> list[Section]:
@@ -95,6 +107,17 @@ def sections(document: str) -> list[Section]:
 def section(document: str, title: str) -> Section:
     """Return the section of a document with this title."""
     return next(one for one in sections(document) if one.title == title)
+
+
+def elsewhere(name: str, kind: str, meaning: str) -> dict[str, str]:
+    """Return the inner fields of a field whose row says that they are those of another document."""
+    found = INNER.search(meaning)
+    if not found:
+        return {}
+    place, owner = found.groups()
+    fields = section("commands.md" if owner.startswith("cbir") else "protocol.md", owner).fields
+    inner = below(fields, place) if place else fields
+    return put_below(f"{name}[]" if "list" in alternatives(kind) else name, inner)
 
 
 def code(cell: str) -> str:

@@ -214,7 +214,7 @@ def test_options_and_arguments(name: str) -> None:
     command, context = COMMANDS[name]
     table = documented_options(COMMAND_SECTIONS[name])
     real = options(command)
-    assert table.keys() == real.keys()
+    assert table.keys() == real.keys() - common_options(name.split()[0])
     for option, default in table.items():
         value = real[option].get_default(context)
         if isinstance(value, int | float) and not real[option].is_flag:
@@ -226,12 +226,29 @@ def test_options_and_arguments(name: str) -> None:
     ]
 
 
-def test_options_of_the_whole_command() -> None:
-    """What stands before a command of `cbir` is in the table of all commands; `cbir-daemon` has nothing there."""
-    table = section("commands.md", "cbir").table("option", "default")
-    common = {name for row in table for name in OPTION.findall(manual.code(row[0]))}
-    assert common == options(cbir).keys() - {"--version"} | {"--json"}
+def common_options(tree: str) -> set[str]:
+    """Return the options that have one row for all commands of a tree."""
+    return {
+        name for row in section("commands.md", tree).table("option") for name in OPTION.findall(manual.code(row[0]))
+    }
+
+
+def test_options_of_every_command_of_cbir() -> None:
+    """What stands before a command of `cbir`, and what every one of them has, is in the table of all commands."""
+    assert common_options("cbir") == options(cbir).keys() - {"--version"} | {"--json"}
+
+
+def test_options_of_many_commands_of_cbir_daemon() -> None:
+    """The table of common options names the commands that have each, or those that do not."""
     assert options(cbir_daemon_command).keys() == {"--version"}
+    commands = {name.removeprefix("cbir-daemon ") for name in COMMANDS if name.startswith("cbir-daemon ")}
+    rows = section("commands.md", "cbir-daemon").table("option", "commands")
+    assert len(rows) >= 3
+    for option, cell, *_ in rows:
+        (name,) = OPTION.findall(manual.code(option))
+        named = set(manual.CODE.findall(cell))
+        having = {one for one in commands if name in options(COMMANDS[f"cbir-daemon {one}"].command)}
+        assert having == (commands - named if cell.startswith("all") else named), name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -281,12 +298,6 @@ def field_tables() -> dict[str, dict[str, str]]:
     tables = {name: one.fields for name, one in COMMAND_SECTIONS.items() if one.fields}
     tables |= {name: one.fields for name, one in METHOD_SECTIONS.items() if one.fields}
     tables["cbir model fit"] = manual.below(tables[HISTORY], "runs[]")
-    # Their rows say that the inner objects are those of commands.
-    tables["alerts"] |= manual.put_below("alerts[]", tables["cbir alerts"])
-    tables["decisions"] |= manual.put_below("decisions[]", tables["cbir decisions list"])
-    tables["resolve_note"] |= manual.put_below("task", manual.below(tables["resolve_tasks"], "tasks[]"))
-    tables["resolve_runs"] |= manual.put_below("runs[]", manual.below(tables["cbir resolve"], "runs[]"))
-    tables["model_fit"] |= manual.put_below("run", tables["cbir model fit"])
     return tables
 
 
