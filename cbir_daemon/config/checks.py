@@ -249,7 +249,7 @@ def path_text() -> Check:
             raise ValueError
         return value
 
-    return Check("the path of a file or folder", read)
+    return Check("a path", read)
 
 
 def _alternatives(words: tuple[str, ...]) -> str:

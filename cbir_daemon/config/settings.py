@@ -67,7 +67,7 @@ class AlbumConfig:
         default="auto",
         metadata=_about(
             checks.one_of(("auto", "inotify", "poll")),
-            "How changes are noticed: by the kernel, by looking again, or whichever the file system allows.",
+            "Notice changes by the kernel's events, by polling, or by what the file system allows.",
         ),
     )
     protected: bool = field(
@@ -75,7 +75,7 @@ class AlbumConfig:
     )
     alerts: bool = field(
         default=True,
-        metadata=_about(checks.flag(), "Tell when a new file of this album is a duplicate or contains a watched work."),
+        metadata=_about(checks.flag(), "Raise alerts for new files of this album."),
     )
 
 
@@ -87,7 +87,7 @@ class SinkConfig:
     type: str = field(
         metadata=_about(
             checks.one_of(SinkType),
-            "A program, an address that takes POST, or one of the services of apprise.",
+            "A program, an address for POST, or a service of apprise.",
             SinkType.COMMAND,
         )
     )
@@ -95,37 +95,33 @@ class SinkConfig:
         default=(),
         metadata=_about(
             checks.command(),
-            "For `command`: run for each message, which it reads as JSON; exit status 0 says that it was delivered.",
+            "For `command`: the program to run for each message.",
             "/usr/local/bin/tell",
         ),
     )
     url_file: Path | None = field(
         default=None,
-        metadata=_about(
-            checks.maybe_path(), "For `webhook` and `apprise`: a file with the address, which is taken for a secret."
-        ),
+        metadata=_about(checks.maybe_path(), "For `webhook` and `apprise`: a file with the address."),
     )
     url_env: str = field(
         default="",
-        metadata=_about(checks.variable(), "The same: a variable of the daemon's environment with the address."),
+        metadata=_about(checks.variable(), "The same in a variable of the daemon's environment."),
     )
     secret_file: Path | None = field(
         default=None,
-        metadata=_about(checks.maybe_path(), "For `webhook`: a file with the secret by which messages are signed."),
+        metadata=_about(checks.maybe_path(), "For `webhook`: a file with the secret that signs messages."),
     )
     secret_env: str = field(
         default="",
-        metadata=_about(checks.variable(), "The same: a variable of the daemon's environment with the secret."),
+        metadata=_about(checks.variable(), "The same in a variable of the daemon's environment."),
     )
     timeout_s: float = field(
         default=30.0,
-        metadata=_about(checks.number(0.1, 3600, "seconds"), "Longest time for one message; then it is tried again."),
+        metadata=_about(checks.number(0.1, 3600, "seconds"), "Longest time for one message."),
     )
     at_once: bool = field(
         default=False,
-        metadata=_about(
-            checks.flag(), "One message for each alert, without waiting for more, at any hour: for programs."
-        ),
+        metadata=_about(checks.flag(), "One message for each alert, at any hour, without bundling."),
     )
 
 
@@ -135,19 +131,15 @@ class WatchConfig:
 
     settle_s: float = field(
         default=2.0,
-        metadata=_about(
-            checks.number(0, 3600, "seconds"), "How long a file must have been left alone before it is read."
-        ),
+        metadata=_about(checks.number(0, 3600, "seconds"), "A file is read when nothing has changed it for this long."),
     )
     rescan_s: float = field(
         default=3600.0,
-        metadata=_about(checks.number(1, 31 * DAY_S, "seconds"), "Time between two looks through every album."),
+        metadata=_about(checks.number(1, 31 * DAY_S, "seconds"), "Longest time between two walks of an album."),
     )
     poll_s: float = field(
         default=60.0,
-        metadata=_about(
-            checks.number(0.1, DAY_S, "seconds"), "Time between two looks through an album that is polled."
-        ),
+        metadata=_about(checks.number(0.1, DAY_S, "seconds"), "Time between two looks through a polled album."),
     )
     exclude: tuple[str, ...] = field(
         default=(
@@ -164,15 +156,15 @@ class WatchConfig:
         ),
         metadata=_about(
             checks.globs(),
-            "Files and folders with a name like one of these (`*`, `?`, `[...]`) are left out; a pattern with a `/` "
-            "is for the path inside the album.",
+            "Names of files and folders to leave out (`*`, `?`, `[...]`); a pattern with a `/` is for the path inside "
+            "the album.",
         ),
     )
     missing_fraction: float = field(
         default=0.5,
         metadata=_about(
             checks.number(0.01, 1),
-            "An album that lost more than this share of its files at once counts as missing: nothing is forgotten.",
+            "An album that loses more than this share of its files at once is `missing`; nothing is forgotten.",
         ),
     )
 
@@ -185,13 +177,13 @@ class DecodeConfig:
         default_factory=usable_processors,
         metadata=_about(
             checks.automatic(checks.count(1, 256), usable_processors),
-            "Processes that decode at the same time; `auto` is one for each processor.",
+            "Decode processes; `auto` is one for each processor.",
         ),
     )
     max_pixels: int = field(
         default=200_000_000,
         metadata=_about(
-            checks.count(4096, 4_000_000_000, "pixels"), "An image with more pixels is not decoded but recorded."
+            checks.count(4096, 4_000_000_000, "pixels"), "A larger image is not decoded; `cbir errors` lists it."
         ),
     )
     max_file_bytes: int = field(
@@ -199,12 +191,12 @@ class DecodeConfig:
         metadata=_about(
             # A frame between processes carries at most 2 GiB.
             checks.count(1024, 2047 * MIB, "bytes"),
-            "A larger file is not read, and a larger query is refused.",
+            "A larger file is not read; a larger query is refused.",
         ),
     )
     timeout_s: float = field(
         default=30.0,
-        metadata=_about(checks.number(0.1, 3600, "seconds"), "Longest time for one file; then its process is ended."),
+        metadata=_about(checks.number(0.1, 3600, "seconds"), "Longest time for one file."),
     )
 
 
@@ -216,42 +208,40 @@ class ModelConfig:
         default=None,
         metadata=_about(
             checks.automatic(checks.count(2, 256), lambda: None),
-            "Dimensions of the map; `auto` tries some and keeps the best.",
+            "Dimensions of the map; `auto` keeps the best of those tried.",
         ),
     )
     min_dist: float = field(
         default=0.0,
         metadata=_about(
             checks.number(0, 1),
-            "How far apart the map keeps its closest images: 0 packs groups, 0.8 keeps a third more of the neighbours.",
+            "Distance between the map's closest images: 0 packs groups, 0.8 has a third more neighbour recall.",
         ),
     )
     min_images: int = field(
         default=20,
-        metadata=_about(checks.count(5, 1_000_000), "With fewer different images than this no map is fitted."),
+        metadata=_about(checks.count(5, 1_000_000), "No map is fitted with fewer different images."),
     )
     max_fit_images: int = field(
         default=100_000,
-        metadata=_about(
-            checks.count(10, 10_000_000), "Most images that a map is fitted on; the others are projected onto it."
-        ),
+        metadata=_about(checks.count(10, 10_000_000), "Most images that a map is fitted on; the rest are projected."),
     )
     refit_changed_fraction: float = field(
         default=0.2,
         metadata=_about(
             checks.number(0.001, 100),
-            "A new map is fitted when images added and gone, divided by those fitted, pass this.",
+            "A fit is due when images added and gone, as a share of those fitted, pass this.",
         ),
     )
     refit_min_changes: int = field(
         default=20,
-        metadata=_about(checks.count(1, 10_000_000), "No new map is fitted for fewer images added and gone."),
+        metadata=_about(checks.count(1, 10_000_000), "No fit is due for fewer images added and gone."),
     )
     refit_far_fraction: float = field(
         default=0.25,
         metadata=_about(
             checks.number(0.06, 1),
-            "A new map is fitted when so many of the images added lie far from all that was fitted; 0.05 do by chance.",
+            "A fit is due when this share of the images added lies far from all fitted ones; 0.05 do by chance.",
         ),
     )
     refit_min_interval_s: float = field(
@@ -260,24 +250,24 @@ class ModelConfig:
     )
     fit_hours: tuple[time, time] | None = field(
         default=None,
-        metadata=_about(checks.hours(), "Local time in which fits may start by themselves; empty for always."),
+        metadata=_about(checks.hours(), "Local time in which fits may start by themselves; empty: always."),
     )
     threads: int = field(
         default_factory=usable_processors,
         metadata=_about(
             checks.automatic(checks.count(1, 256), usable_processors),
-            "Threads of the fitting process; `auto` is one for each processor.",
+            "Threads of a fit; `auto` is one for each processor.",
         ),
     )
     model_idle_s: float = field(
         default=600.0,
         metadata=_about(
-            checks.number(0, DAY_S, "seconds"), "The process that holds the model leaves when unused this long."
+            checks.number(0, DAY_S, "seconds"), "The process that holds the map ends after this long without use."
         ),
     )
     seed: int = field(
         default=42,
-        metadata=_about(checks.count(0, 2**32 - 1), "Of every random choice: the same images give the same map."),
+        metadata=_about(checks.count(0, 2**32 - 1), "Seed of every random choice: the same images give the same map."),
     )
 
 
@@ -289,14 +279,14 @@ class MatchConfig:
         default=None,
         metadata=_about(
             checks.automatic(checks.number(0, 1), lambda: None),
-            "Score from which a match is called a copy; `auto` is the measured default.",
+            "Score from which a match is a copy; `auto` is the measured default.",
         ),
     )
     look: bool = field(
         default=True,
         metadata=_about(
             checks.flag(),
-            "Whether the files of copies are compared, which tells copies from shots of one scene.",
+            "Compare the files of copies, to tell copies from shots of one scene.",
         ),
     )
 
@@ -309,64 +299,65 @@ class DuplicatesConfig:
         default=KEEP_RULES,
         metadata=_about(
             checks.some_of(KEEP_RULES),
-            "What makes an image the one to keep; what comes first decides, the next among those that are equal.",
+            "Rules for the image to keep, the most important first.",
         ),
     )
     prefer: tuple[str, ...] = field(
         default=(),
         metadata=_about(
             checks.globs(),
-            "Folders whose images are kept rather than others, for the rule `folder`; the first counts most.",
+            "Folders whose images the rule `folder` keeps, the most important first.",
         ),
     )
     protect: tuple[str, ...] = field(
         default=(),
         metadata=_about(
             checks.globs(),
-            "Folders of which no file is ever removed: a name like one of these (`*`, `?`, `[...]`) at any depth, or "
-            "with a `/` the whole path.",
+            "Folders of which no file is ever removed: a name (`*`, `?`, `[...]`), or with a `/` the whole path.",
         ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class AlertsConfig:
-    """Which duplicates are told, and where."""
+    """Which duplicates raise alerts, and where these go."""
 
     min_kind: str = field(
         default=_ALERTING[-1].value,
-        metadata=_about(checks.one_of(_ALERTING), "The weakest kind of match that is told."),
+        metadata=_about(checks.one_of(_ALERTING), "The weakest kind of match that raises an alert."),
     )
-    min_score: float = field(default=0.0, metadata=_about(checks.number(0, 1), "A match below this score is not told."))
+    min_score: float = field(
+        default=0.0, metadata=_about(checks.number(0, 1), "The lowest score of a match that raises an alert.")
+    )
     sinks: tuple[str, ...] = field(
         default=(LOG_SINK,),
         metadata=_about(
             checks.names(),
-            "Where alerts go beside `cbir alerts`, which always has them: `log`, and names of `[[sink]]` tables.",
+            "Where alerts go besides `cbir alerts`: `log`, and names of `[[sink]]` tables.",
         ),
     )
     bundle_s: float = field(
         default=10.0,
         metadata=_about(
-            checks.number(0, 3600, "seconds"), "Alerts that come within this time of each other are one message."
+            checks.number(0, 3600, "seconds"), "Alerts that follow each other within this time are one message."
         ),
     )
     interval_s: float = field(
         default=60.0,
         metadata=_about(
             checks.number(0, DAY_S, "seconds"),
-            "Shortest time between two messages to one place; what comes meanwhile is one message after it.",
+            "Shortest time between two messages to one place.",
         ),
     )
     quiet_hours: tuple[time, time] | None = field(
         default=None,
-        metadata=_about(checks.hours(), "Local time in which no message goes out; one message follows after it."),
+        metadata=_about(checks.hours(), "Local time in which no message goes out."),
     )
     retry_s: float = field(
         default=10.0,
         metadata=_about(
             checks.number(0.01, 3600, "seconds"),
-            "Wait before a message that was refused is tried again: twice as long each time, an hour at most.",
+            "Pause before a refused message is sent again; it doubles each time, to an hour.",
         ),
     )
 
@@ -377,13 +368,11 @@ class ServerConfig:
 
     group: str = field(
         default="",
-        metadata=_about(
-            checks.group_name(), "Members of this group may ask too; empty for only the user who runs the daemon."
-        ),
+        metadata=_about(checks.group_name(), "Members of this group may connect too; empty: only the daemon's user."),
     )
     max_connections: int = field(
         default=64,
-        metadata=_about(checks.count(1, 4096), "Clients served at the same time; others are told to come back."),
+        metadata=_about(checks.count(1, 4096), "Clients served at the same time."),
     )
 
 
@@ -395,7 +384,7 @@ class BackupConfig:
         default=7.0,
         metadata=_about(
             checks.number(0, 366, "days"),
-            "The index is looked at and, when sound, copied to `index.sqlite.backup` this often; 0 for never.",
+            "Time between two checked copies to `index.sqlite.backup`; 0: never.",
         ),
     )
 

@@ -57,7 +57,7 @@ def show(config: Config) -> str:
 
 def tables() -> str:
     """Return the reference of all keys as Markdown tables, one for each section."""
-    places = [_row(key, about, "see below") for key, about in PLACES.items()]
+    places = [_row(key, about, "see above") for key, about in PLACES.items()]
     parts = [_table("Above the first section", places)]
     for title, kind in _titles():
         rows = [_row(entry.name, entry.metadata[ABOUT], _default_in_table(entry)) for entry in fields(kind)]
