@@ -462,7 +462,7 @@ def test_every_problem_of_status_is_described() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem"
     }
     assert len(made) >= 16
-    rows = section("running.md", "What it is at, and what is wrong").table("problem", "what still works")
+    rows = section("running.md", "What is wrong").table("problem", "what still works")
     described = [manual.code(row[0]) for row in rows]
     assert sorted(described) == sorted(made)
 

@@ -102,7 +102,7 @@ def test_who_waits_for_a_file_system_is_alive(service: Service, rooms: Rooms) ->
     with heartbeat.of("one"):
         heartbeat.beat(-100.0, waits_for="the file system of /mnt/nas")
         assert service._lives(time.monotonic())
-        assert whats(rooms) == ["one has waited 220 s for the file system of /mnt/nas"]
+        assert whats(rooms) == ["thread one has waited 220 s for the file system of /mnt/nas"]
 
 
 def test_a_dead_thread_withholds_the_ping(service: Service, rooms: Rooms) -> None:
@@ -192,7 +192,7 @@ def test_a_thread_that_is_refused_says_why(rooms: Rooms) -> None:
     """Until its loop goes round again, a thread whose work the disk refused is the first problem."""
     with heartbeat.of("pairing"):
         heartbeat.refused("index.sqlite: database or disk is full", RETRY_S)
-        assert whats(rooms) == ["pairing waits and tries again: index.sqlite: database or disk is full"]
+        assert whats(rooms) == ["thread pairing failed and tries again: index.sqlite: database or disk is full"]
         heartbeat.rest(0.0)
         assert whats(rooms) == []
 
@@ -201,7 +201,7 @@ def test_a_thread_that_hangs_is_told(rooms: Rooms) -> None:
     """A thread that broke its promise for no reason of the disk's is a fault of ours, and said so."""
     with heartbeat.of("one"):
         heartbeat.beat(-1.0)
-        assert whats(rooms) == ["one has not been heard of in time"]
+        assert whats(rooms) == ["thread one hangs"]
 
 
 def test_a_disk_that_is_nearly_full_is_told(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def test_a_resolve_that_was_broken_off_is_told(rooms: Rooms) -> None:
     rooms.store.journal.note(first.id, TaskState.DONE, b"/trash/a.jpg", "", now - 120)
     rooms.store.journal.note(other.id, TaskState.BEGUN, b"/trash/a.jpg", "", now - 90)
     (problem,) = problems(rooms)
-    assert problem.what == f"resolve {run} was broken off, with 1 file to go"
+    assert problem.what == f"resolve {run} was broken off; 1 file to go"
     assert f"cbir resolve --continue {run}" in problem.do
     rooms.store.journal.note(other.id, TaskState.UNDONE, None, "", now - 80)
     assert whats(rooms) == []
@@ -262,11 +262,11 @@ def test_files_that_could_not_be_read_are_counted_by_reason(rooms: Rooms) -> Non
     """Most frequent first; those that only need a package are a problem of their own, with the command."""
     put_unreadable(rooms.store, "truncated", "empty", "truncated", "needs-extra")
     extra, rest = problems(rooms)
-    assert extra.what.startswith("1 file is of a kind for which a package was installed since")
+    assert extra.what.startswith("1 file needs an extra that was installed after")
     assert "restart the daemon" in extra.do
     assert (rest.what, rest.do) == (
         "3 files could not be read: 2 truncated, 1 empty",
-        "cbir errors lists them, with reasons",
+        "`cbir errors` lists them, with reasons",
     )
 
 
@@ -280,7 +280,7 @@ def test_extras_that_files_need_are_named(rooms: Rooms, monkeypatch: pytest.Monk
         failed = Unreadable("needs-extra", nowhere[name].words)
         rooms.store.files.apply([Failed(album.id, b"%d" % number, FileState(1, 1, number + 1), failed)])
     (told,) = problems(rooms)
-    assert told.what == "3 files are of a kind that no installed package reads; missing: heif,svg"
+    assert told.what == "3 files need an extra that is not installed: heif,svg"
     assert told.do.startswith("pip install 'cbir-daemon[heif,svg]', then restart")
 
 

@@ -348,18 +348,18 @@ class Albums:
         if album.state == AlbumState.MISSING:
             yield Problem(
                 f"album {shown} is missing: {reason or 'its files are out of reach'}; nothing is forgotten",
-                "mount the disk again, or accept the loss: cbir scan --accept-losses",
+                "mount the disk, or accept the loss: `cbir scan --accept-losses`",
             )
         elif count := self.report(album).out_of_reach:
             yield Problem(
-                f"album {shown}: {count} files are on a disk inside it that is not mounted; they are not forgotten",
-                "mount it again, or accept the loss: cbir scan --accept-losses",
+                f"album {shown}: {count} files are on an unmounted disk inside it; they are not forgotten",
+                "mount it, or accept the loss: `cbir scan --accept-losses`",
             )
 
     def _unwatched(self, album: Album) -> Iterator[Problem]:
         shown = os.fsdecode(album.path)
         watched = self._watched(album.path)
-        closed = "let this user read them, or exclude them"
+        closed = "let the daemon's user read them, or exclude them"
         if album.path in watched.refused:
             yield Problem(f"album {shown} is polled, not watched: {watched.why}", watched.advice or closed)
         elif watched.refused:
@@ -370,9 +370,9 @@ class Albums:
         record = self._watches.get(album.path, _Watch())
         if record.lost_at >= 0 and time.monotonic() - record.lost_at < RECENT_S:
             yield Problem(
-                f"album {shown}: so much happened at once that the kernel lost events, {record.overflows} times since"
-                " the start; it was walked through instead",
-                f"to hear of more at once: {_larger_queue()}",
+                f"album {shown}: the kernel lost events, {record.overflows} times since the start; the album was walked"
+                " instead",
+                f"for a longer queue of events: {_larger_queue()}",
             )
 
     def _add(self, root: bytes) -> None:

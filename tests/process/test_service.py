@@ -343,7 +343,7 @@ def test_status_says_what_is_wrong_and_what_to_do(daemon: Daemon) -> None:
     assert "cbir scan --accept-losses" in missing["do"]
     assert unreadable == {
         "what": "1 file could not be read: 1 not-an-image",
-        "do": "cbir errors lists them, with reasons",
+        "do": "`cbir errors` lists them, with reasons",
     }
     lines = daemon.run("status").stdout.decode().splitlines()
     assert lines[1] == f"! {missing['what']}"

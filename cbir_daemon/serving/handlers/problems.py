@@ -41,16 +41,16 @@ def _threads(now: float) -> Iterator[Problem]:
     for pulse in heartbeat.all_now():
         if pulse.trouble:
             yield Problem(
-                f"{pulse.name} waits and tries again: {pulse.trouble}", "mend that; nothing committed is lost"
+                f"thread {pulse.name} failed and tries again: {pulse.trouble}", "remove that cause; the index is safe"
             )
         elif pulse.due < now and pulse.waits_for:
             since_s = now - pulse.due + heartbeat.STALLED_S
             yield Problem(
-                f"{pulse.name} has waited {since_s:.0f} s for {pulse.waits_for}",
-                "see whether that disk or server answers (dmesg, mount); the daemon goes on when it does",
+                f"thread {pulse.name} has waited {since_s:.0f} s for {pulse.waits_for}",
+                "check that disk or server (dmesg, mount); the daemon goes on when it answers",
             )
         elif pulse.due < now:
-            yield Problem(f"{pulse.name} has not been heard of in time", "restart the daemon, and report its log")
+            yield Problem(f"thread {pulse.name} hangs", "restart the daemon, and report its log")
 
 
 def _disk(rooms: Rooms) -> Iterator[Problem]:
@@ -58,7 +58,7 @@ def _disk(rooms: Rooms) -> Iterator[Problem]:
     if free_bytes < LEAST_FREE_BYTES:
         yield Problem(
             f"the disk of {rooms.config.state_dir} is nearly full: {free_bytes // MIB} MiB free",
-            f"free at least {LEAST_FREE_BYTES // MIB} MiB there; what was committed is safe",
+            f"free at least {LEAST_FREE_BYTES // MIB} MiB there; the index is safe",
         )
 
 
@@ -67,9 +67,9 @@ def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
         if run.is_open and now - run.changed_at > BROKEN_OFF_S:
             undone = run.states.get(TaskState.PLANNED, 0) + run.states.get(TaskState.BEGUN, 0)
             yield Problem(
-                f"resolve {run.id} was broken off, with {counted(undone, 'file')} to go",
+                f"resolve {run.id} was broken off; {counted(undone, 'file')} to go",
                 f"`cbir resolve --continue {run.id}` goes on, `cbir resolve --undo {run.id}` takes it back;"
-                " until then no other one starts",
+                " no other resolve starts before",
             )
 
 
@@ -80,12 +80,12 @@ def _map(rooms: Rooms) -> Iterator[Problem]:
     if last is not None and last.outcome == FitOutcome.FAILED and rooms.refit.state is None:
         yield Problem(
             f"the last fit of the map failed: {last.message}",
-            "it is tried again by itself; cbir model fit tries now, cbir model history lists all",
+            "the daemon tries again; `cbir model fit` tries now, `cbir model history` lists all fits",
         )
     if rooms.projection.failing:
         yield Problem(
             f"new images are not placed on the map: {rooms.projection.failing}",
-            "it is tried again by itself; queries go on, without `similar` for those images",
+            "the daemon tries again; queries go on, without `similar` for those images",
         )
 
 
@@ -101,7 +101,7 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
         total = sum(reasons.values())
         yield Problem(
             f"{counted(total, 'file')} could not be read: {most}",
-            "cbir errors lists them, with reasons",
+            "`cbir errors` lists them, with reasons",
         )
 
 
@@ -110,14 +110,14 @@ def _needs_extra(rooms: Rooms, waiting: int) -> Problem:
     extras = ",".join(needed_extras([message for counted in messages for message in counted]))
     if not extras:
         return Problem(
-            f"{_files_are(waiting)} of a kind for which a package was installed since the daemon started",
-            "restart the daemon; it reads them again by itself",
+            f"{_files_need(waiting)} an extra that was installed after the daemon's start",
+            "restart the daemon; it reads them then",
         )
     return Problem(
-        f"{_files_are(waiting)} of a kind that no installed package reads; missing: {extras}",
-        f"pip install 'cbir-daemon[{extras}]', then restart the daemon; it reads them again by itself",
+        f"{_files_need(waiting)} an extra that is not installed: {extras}",
+        f"pip install 'cbir-daemon[{extras}]', then restart the daemon; it reads them then",
     )
 
 
-def _files_are(count: int) -> str:
-    return f"{count} file is" if count == 1 else f"{count} files are"
+def _files_need(count: int) -> str:
+    return f"{count} file needs" if count == 1 else f"{count} files need"
