@@ -394,7 +394,7 @@ def _connect(sockets: Sequence[Path]) -> socket.socket:
     if closed:
         # To start another daemon would be no help to somebody whom this one may not serve.
         raise ForbiddenError(
-            f"{closed[0]}: this user may not connect", hint="its owner may, and members of server.group if there is one"
+            f"{closed[0]}: this user may not connect", hint="only its owner and members of server.group may"
         )
     first = tried[0] if tried else "no socket is configured"
     raise UnavailableError(

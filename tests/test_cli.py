@@ -394,7 +394,7 @@ def test_backup_and_restore(said: Said, home: Path, state: Path) -> None:
     make_index(state)
     assert said("cbir-daemon", "backup", "copy") == (0, ["wrote copy"])
     status, (line,) = said("cbir-daemon", "backup", "copy")
-    assert (status, line) == (64, "cbir-daemon: copy: is there already: give the name of a new file")
+    assert (status, line) == (64, "cbir-daemon: copy: exists already: give the name of a new file")
     (state / INDEX_FILE).unlink()
     assert said("cbir-daemon", "restore", "copy")[0] == 0
     assert albums_in(state / INDEX_FILE) == [b"/photos"]
@@ -410,7 +410,7 @@ def test_without_an_index_there_is_no_backup(said: Said, home: Path, state: Path
     if prepared not in ("nowhere", "empty"):
         (state / INDEX_FILE).touch()
     before = sorted(home.rglob("*"))
-    line = f"cbir-daemon: {state}: has no index: name the state of a daemon with --state or CBIR_STATE"
+    line = f"cbir-daemon: {state}: has no index: name a daemon's state with --state or CBIR_STATE"
     assert said("cbir-daemon", "backup", "copy") == (74, [line])
     assert sorted(home.rglob("*")) == before
 

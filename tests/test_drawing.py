@@ -59,7 +59,7 @@ def drawn(rooms: Rooms, **params: object) -> list[Reply[answers.MapPart]]:
 def test_a_map_without_a_picture_says_how_to_get_one(rooms: Rooms) -> None:
     """A map of an earlier release has no second dimension to draw by: `not-found`, with what to do."""
     put_flat(rooms, [None] * CONTENTS)
-    with pytest.raises(NotFoundError, match="the map in use has no picture: `cbir model fit` makes one"):
+    with pytest.raises(NotFoundError, match="the map in use has no two-dimensional layout: `cbir model fit` makes"):
         drawn(rooms)
 
 

@@ -358,7 +358,7 @@ def test_a_run_whose_end_was_refused_is_closed_first(loft: Loft, monkeypatch: py
 def test_a_collection_that_is_too_small_is_not_fitted(loft: Loft) -> None:
     """Whoever asks is told the least."""
     loft.remove(range(COUNT - 4))
-    with pytest.raises(BadRequestError, match="4 contents are too few for a map: the least is 5"):
+    with pytest.raises(BadRequestError, match="4 contents are too few for a map: a map needs 5"):
         loft.refit.request()
 
 

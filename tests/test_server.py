@@ -575,7 +575,7 @@ def test_what_is_no_socket_is_left_alone(path: Path, start_server: StartServer, 
     path.parent.mkdir()
     put(path)
     before = path.lstat()
-    with pytest.raises(InUseError, match="is no socket of ours"):
+    with pytest.raises(InUseError, match="is no socket of cbir-daemon"):
         start_server()
     assert path.lstat().st_ino == before.st_ino
 
@@ -596,7 +596,7 @@ def test_the_dead_socket_of_another_user_is_left_alone(path: Path, start_server:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     os.chown(path, NOBODY, -1)
-    with pytest.raises(InUseError, match="is no socket of ours"):
+    with pytest.raises(InUseError, match="is no socket of cbir-daemon"):
         start_server()
     assert path.is_socket()
 

@@ -320,7 +320,7 @@ def test_a_redirect_is_not_followed(server: Answers, secret: Writes, status: int
 )
 def test_what_is_no_address_of_http_is_refused(secret: Writes, address: str) -> None:
     """Without a word of it."""
-    with pytest.raises(SinkError, match="the address is not one of HTTP") as caught:
+    with pytest.raises(SinkError, match="the address is no HTTP address") as caught:
         hook(secret(address))(MESSAGE)
     assert TOKEN not in f"{caught.value}{caught.value.__cause__}"
 

@@ -814,7 +814,7 @@ def test_a_backup_replaces_nothing(store: Store, tmp_path: Path) -> None:
     """A file that is there stays, and the user is told to name another."""
     target = tmp_path / "b.sqlite"
     target.write_text("precious")
-    with pytest.raises(BadRequestError, match="is there already"):
+    with pytest.raises(BadRequestError, match="exists already"):
         store.backup(target)
     assert target.read_text() == "precious"
 

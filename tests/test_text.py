@@ -227,7 +227,7 @@ def test_what_needs_somebody_is_said_with_what_to_do() -> None:
     assert lines[3].startswith("album")
     missing = list(text.albums([{**ALBUM, "state": "missing"}]))
     assert missing[1:] == [
-        "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`"
+        "missing: nothing is forgotten; mount the disk, or accept the loss: `cbir scan --accept-losses`"
     ]
     assert list(text.albums([])) == []
 
@@ -262,15 +262,15 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
     }
     group: answers.Group = {"kind": "copy", "look": "files", "saves": 10, "images": [kept, spare]}
     assert list(text.groups({"clock": 1, "saves": 10, "groups": [group]})) == [
-        "copy  2 images, wins 10 B",
+        "copy  2 images, frees 10 B",
         "  keep  640x480  2 KiB  /a  (has the most pixels)",
         "        64x48    10 B   /b  (is smaller)",
-        "1 group, wins 10 B",
+        "1 group, frees 10 B",
     ]
     assert list(text.groups({"clock": 1, "saves": 0, "groups": []})) == []
     unlooked: answers.Group = {**group, "look": "vectors"}
     assert next(text.groups({"clock": 1, "saves": 10, "groups": [unlooked]})) == (
-        "copy  2 images, wins 10 B, in part told by the vectors alone"
+        "copy  2 images, frees 10 B, in part by the vectors alone"
     )
     burst: answers.Group = {"kind": "shot", "look": "files", "saves": 0, "images": [kept, {**kept, "path": "/b"}]}
     assert list(text.groups({"clock": 1, "saves": 0, "groups": [burst]})) == [

@@ -265,7 +265,7 @@ class Outbox:
         # The top of a thread: whatever it was, the message is not delivered, and is tried again.
         except Exception as fault:
             logger.exception("delivery died sink=%s", line.sink.name)
-            error = SinkError(f"a fault in the program: {type(fault).__name__}", hint="report its log")
+            error = SinkError(f"a fault in the program: {type(fault).__name__}", hint="report the daemon's log")
         self._results.put(_Result(line, message.alert_ids[-1], error))
         self._store.wake()
 

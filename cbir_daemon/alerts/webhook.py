@@ -133,7 +133,7 @@ def _parted(address: str) -> SplitResult:
     except ValueError:
         parts, is_good = SplitResult("", "", "", "", ""), False
     if not is_good or not address.isascii() or any(character.isspace() for character in address):
-        raise SinkError("the address is not one of HTTP", hint="it looks like https://host/path, on one line")
+        raise SinkError("the address is no HTTP address", hint="it looks like https://host/path, on one line")
     return parts
 
 

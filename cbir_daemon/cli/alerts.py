@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--follow", is_flag=True, help="Go on with each alert as it comes.")
+@click.option("--follow", is_flag=True, help="Then print each alert as it comes.")
 @click.option("--since", type=click.IntRange(0), default=0, help="Only alerts with a higher id.")
 @AS_JSON
 @click.pass_context
@@ -56,7 +56,7 @@ def alerts(context: click.Context, follow: bool, since: int, as_json: bool) -> i
 @click.argument("sink")
 @AS_JSON
 def alerts_test(sink: str, as_json: bool) -> None:
-    """Send a test message through SINK and say how it went.
+    """Send a test message to SINK, and say how it went.
 
     Exit status 69 when it was not delivered.
     """
@@ -75,15 +75,15 @@ def watch() -> None:
 
 @watch.command("add")
 @click.argument("images", metavar="IMAGE...", type=A_PATH, nargs=-1, required=True)
-@click.option("--name", default="", help="What alerts call it, for one IMAGE.  [default: the file's name]")
+@click.option("--name", default="", help="Its name in alerts, for a single IMAGE.  [default: the file's name]")
 @AS_JSON
 def watch_add(images: Sequence[Path], name: str, as_json: bool) -> None:
-    """Watch for each IMAGE, and say in which files of the albums it is now.
+    """Watch for each IMAGE, and list the indexed files that contain it.
 
     The files need not be in an album, and need not stay.
     """
     if name and len(images) > 1:
-        raise click.BadParameter("is for one image", param_hint="--name")
+        raise click.BadParameter("can name only one image", param_hint="--name")
     with connected() as client:
         for image in images:
             print_answer(_added(client, absolute(image), name), text.watched, as_json=as_json)
@@ -101,7 +101,7 @@ def _added(client: Client, image: Path, name: str) -> answers.WatchAdded:
 @click.argument("name")
 @AS_JSON
 def watch_remove(name: str, as_json: bool) -> None:
-    """Watch for the work called NAME no more."""
+    """Take the work called NAME off the watch list."""
     with connected() as client:
         answer = client.watch_remove(name)
     print_answer(answer, lambda reply: [f"removed {text.printable(reply['work']['name'])}"], as_json=as_json)
@@ -110,7 +110,7 @@ def watch_remove(name: str, as_json: bool) -> None:
 @watch.command("list")
 @AS_JSON
 def watch_list(as_json: bool) -> int:
-    """List the works that are watched for, and in how many contents each was found.
+    """List the watched works, and in how many contents each was found.
 
     Exit status 1 when there are none.
     """

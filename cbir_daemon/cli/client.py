@@ -73,7 +73,7 @@ class Filters(TypedDict):
 @click.option("--min-score", type=Number(0, 1), default=0.0, show_default=True, help="Lowest score, 1 = same.")
 @click.option("--paths0", is_flag=True, help="Print only paths, each ended by a zero byte, for `xargs -0`.")
 @click.option("--sheet", type=A_PATH, metavar="OUT.png", help="Also write a picture of the query and its matches.")
-@click.option("--explain", is_flag=True, help="Also tell how each match was verified.")
+@click.option("--explain", is_flag=True, help="Also say how each match was verified.")
 @AS_JSON
 def query(
     image: Path,
@@ -85,7 +85,7 @@ def query(
     explain: bool,
     as_json: bool,
 ) -> int:
-    """Find what is, copies or resembles IMAGE.
+    """Find IMAGE in the albums: the same file, its copies, other shots, what looks like it.
 
     `-` reads the image from standard input.  Exit status 1 when nothing is found.
     """
@@ -118,10 +118,10 @@ def query(
 def status(prometheus: bool, as_json: bool) -> None:
     """Show what there is, what is wrong and what is pending.
 
-    Problems with what to do, albums, counts, progress, the model, and how far it is from the next fit.
+    Problems and what to do, albums, counts, progress, the map, and how near the next fit is.
     """
     if prometheus and as_json:
-        raise BadRequestError("--prometheus and --json are two formats", hint="give one of them")
+        raise BadRequestError("--prometheus and --json exclude each other", hint="give one of them")
     try:
         with connected() as client:
             answer = client.status()
@@ -135,7 +135,12 @@ def status(prometheus: bool, as_json: bool) -> None:
 
 @cbir.command()
 @click.option(
-    "--timeout", "timeout_s", type=Number(0, MAX_TIMEOUT_S), default=600.0, show_default=True, help="Seconds."
+    "--timeout",
+    "timeout_s",
+    type=Number(0, MAX_TIMEOUT_S),
+    default=600.0,
+    show_default=True,
+    help="Longest wait in seconds.",
 )
 @AS_JSON
 def settle(timeout_s: float, as_json: bool) -> None:
@@ -154,7 +159,7 @@ def settle(timeout_s: float, as_json: bool) -> None:
 @click.option("--accept-losses", is_flag=True, help="Forget the files of an album that is missing or nearly empty.")
 @AS_JSON
 def scan(path: Path | None, accept_losses: bool, as_json: bool) -> None:
-    """Look again now, at all albums or below PATH.
+    """Look for changes now, in all albums or at and below PATH.
 
     `cbir settle` waits for the end.
     """

@@ -118,7 +118,9 @@ def form_of(path: Path, forms: Mapping[str, str]) -> str:
     """
     form = forms.get(path.suffix.lower())
     if form is None:
-        raise BadRequestError(f"{path}: cannot be drawn", hint=f"give a name that ends in {' or '.join(forms)}")
+        raise BadRequestError(
+            f"{path}: its ending names no kind of picture", hint=f"give a name that ends in {' or '.join(forms)}"
+        )
     return form
 
 

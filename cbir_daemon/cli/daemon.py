@@ -57,7 +57,7 @@ def daemon() -> None:
 @CONFIG
 @STATE
 @SOCKET
-@click.option("--quiet", is_flag=True, help="Show no progress; the log stays.")
+@click.option("--quiet", is_flag=True, help="Show no progress, only the log.")
 def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
     """Watch the ALBUMs, those of the configuration and those remembered, until stopped."""
     settings = _load(albums, **places)
@@ -79,7 +79,7 @@ def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
 @STATE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def doctor_command(config_file: Path | None, state: Path | None, as_json: bool) -> int:
-    """Check the index, the artifacts and the limits of this machine; exit 1 when something is found."""
+    """Check the index, the saved map and the limits of this machine; exit 1 when something is wrong."""
     settings = _load(config_file=config_file, state=state, socket=None)
     findings = doctor.check(settings)
     if as_json:
@@ -93,7 +93,7 @@ def doctor_command(config_file: Path | None, state: Path | None, as_json: bool) 
 
 @daemon.group("config")
 def config_group() -> None:
-    """Show, check or begin a configuration."""
+    """Show, check or start a configuration."""
 
 
 @config_group.command("show")
@@ -110,7 +110,7 @@ def config_show(**places: Unpack[Places]) -> None:
 @STATE
 @SOCKET
 def config_check(**places: Unpack[Places]) -> None:
-    """Check the configuration and name every fault at once; exit 78 when there are any."""
+    """Check the configuration and print every fault; exit 78 when there is one."""
     settings = _load(**places)
     click.echo(f"sound: {settings.config_path or 'no file, all defaults'}")
 
@@ -132,7 +132,7 @@ def backup(file: Path, config_file: Path | None, state: Path | None) -> None:
     # A first start that was killed leaves a file without a byte.
     if not index.exists() or not index.stat().st_size:
         raise StorageError(
-            f"{settings.state_dir}: has no index", hint="name the state of a daemon with --state or CBIR_STATE"
+            f"{settings.state_dir}: has no index", hint="name a daemon's state with --state or CBIR_STATE"
         )
     store = Store(index)
     store.open_existing()

@@ -51,12 +51,15 @@ ACROSS = click.option("--across", is_flag=True, help="Only groups with images of
 @ALBUM
 @ACROSS
 @click.option("--paths0", is_flag=True, help="Print only paths of images not kept, each ended by a zero byte.")
-@click.option("--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", help="How to print.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", help="Form of the output."
+)
 @AS_JSON
 def duplicates(kind: str | None, album: Path | None, across: bool, paths0: bool, form: str, as_json: bool) -> int:
     """List groups of images that show the same.
 
-    Each has one image to keep, and says why; those come first that win most space.  Exit status 1 when there are none.
+    Each group has an image to keep, and says why.  Those that free most space come first.  Exit status 1 when there are
+    none.
     """
     with connected() as client:
         answer = client.duplicates(kind=kind, album=maybe_absolute(album), across=across)
@@ -100,7 +103,10 @@ def _csv(answer: answers.Duplicates) -> str:
 @click.argument("second", metavar="B", type=A_PATH)
 @AS_JSON
 def dismiss(first: Path, second: Path, as_json: bool) -> None:
-    """Say that A and B are no duplicates: remembered by content, for ever."""
+    """Say that A and B are no duplicates.
+
+    The daemon remembers it by content, for ever.
+    """
     words = {True: "dismissed: these are no duplicates", False: "was dismissed already"}
     with connected() as client:
         answer = client.dismiss(absolute(first), absolute(second))
@@ -112,7 +118,7 @@ def dismiss(first: Path, second: Path, as_json: bool) -> None:
 @click.argument("second", metavar="B", type=A_PATH)
 @AS_JSON
 def undismiss(first: Path, second: Path, as_json: bool) -> None:
-    """Take back that A and B are no duplicates."""
+    """Take `cbir dismiss A B` back."""
     words = {True: "taken back", False: "was not dismissed"}
     with connected() as client:
         answer = client.undismiss(absolute(first), absolute(second))
@@ -145,7 +151,10 @@ def decisions_list(as_json: bool) -> int:
 @click.argument("file", type=A_PATH)
 @AS_JSON
 def decisions_import(file: Path, as_json: bool) -> None:
-    """Remember the decisions in FILE, as `cbir decisions list --json` printed them; `-` is standard input."""
+    """Add the decisions in FILE.
+
+    `cbir decisions list --json` printed them.  `-` is standard input.
+    """
     with connected() as client:
         answer = client.decisions_import(read_file(file))
     print_answer(answer, lambda reply: [f"{reply['read']} read, {reply['added']} of them new"], as_json=as_json)

@@ -150,7 +150,7 @@ def picture_of(curve: Curve, form: str) -> bytes:
     except ImportError as error:
         raise UnavailableError(
             "a picture of the curve needs matplotlib",
-            hint="pip install 'cbir-daemon[plot]', or leave OUT away for a plot in the terminal",
+            hint="pip install 'cbir-daemon[plot]', or leave OUT out for a plot in the terminal",
         ) from error
     picture: bytes = module.draw_curve(curve, form)
     return picture

@@ -63,7 +63,7 @@ _CHOICE = (
         type=click.Choice(ACTIONS),
         default=TRASH,
         show_default=True,
-        help="What to plan for what is not kept.",
+        help="What to do with images that are not kept.",
     ),
     click.option("--to", "folder", type=A_PATH, metavar="FOLDER", help="Where --action move puts files."),
     KIND,
@@ -88,7 +88,7 @@ def choosing(command: Callable[..., int]) -> Callable[..., int]:
         **options: object,
     ) -> int:
         if (action == MOVE) != (folder is not None):
-            raise BadRequestError("--to names the folder for --action move", hint="give both or none")
+            raise BadRequestError("--to and --action move need each other", hint="give both or none")
         choice = Choice(action, maybe_absolute(folder), kind, maybe_absolute(album), across, unlooked)
         return command(choice=choice, **options)
 
@@ -99,9 +99,11 @@ def choosing(command: Callable[..., int]) -> Callable[..., int]:
 
 @click.command()
 @click.option("--plan", type=A_PATH, metavar="FILE", help="Write the plan to FILE, or with --apply do what it says.")
-@click.option("--apply", "is_applied", is_flag=True, help="Do what the plan says, after looking at each file again.")
+@click.option("--apply", "is_applied", is_flag=True, help="Do what the plan says, after checking each file again.")
 @click.option("--undo", type=click.IntRange(1), metavar="ID", help="Take back what a run did.")
-@click.option("--continue", "continued", type=click.IntRange(1), metavar="ID", help="Go on with a run broken off.")
+@click.option(
+    "--continue", "continued", type=click.IntRange(1), metavar="ID", help="Go on with a run that was broken off."
+)
 @click.option("--list", "is_listed", is_flag=True, help="List the runs.")
 @choosing
 @AS_JSON
@@ -139,7 +141,7 @@ def resolve(
         answer = choice.asked(client)
     shown = _show(list(plan_of(answer, choice)), plan, as_json=as_json)
     if not choice.unlooked and any(group["look"] == LookedAt.VECTORS for group in answer["groups"]):
-        click.echo("copies that only the stored vectors tell stay where they are; --unlooked takes them too", err=True)
+        click.echo("copies whose files could not be compared stay; --unlooked takes them too", err=True)
     return shown
 
 
@@ -147,10 +149,10 @@ def _check_together(
     plan: Path | None, is_applied: bool, undo: int | None, continued: int | None, is_listed: bool
 ) -> None:
     if (plan is not None or is_applied) + (undo is not None) + (continued is not None) + is_listed > 1:
-        raise BadRequestError("--plan, --undo, --continue and --list are for one thing each", hint="give one of them")
+        raise BadRequestError("--plan, --undo, --continue and --list exclude each other", hint="give one of them")
     if is_applied and plan is None:
         raise BadRequestError(
-            "--apply without a plan", hint="write one with `cbir resolve --plan plan.jsonl`, read it, and name it"
+            "--apply needs --plan", hint="write a plan with `cbir resolve --plan plan.jsonl`, read it, and name it"
         )
 
 
@@ -238,7 +240,7 @@ def write_plan(lines: Iterable[Line], file: Path) -> None:
             plan.write(dumped(lines))
     except FileExistsError as error:
         raise BadRequestError(
-            f"{file}: is there already", hint=f"`cbir resolve --plan {file} --apply` does it, or give another name"
+            f"{file}: exists already", hint=f"`cbir resolve --plan {file} --apply` does it, or give another name"
         ) from error
     except OSError as error:
         raise StorageError(f"{file}: cannot be written: {error.strerror}", hint="give another name") from error

@@ -39,23 +39,23 @@ class Outcome:
 
 @click.command()
 @click.option(
-    "--plan", type=A_PATH, metavar="FILE", default=DEFAULT_PLAN, show_default=True, help="Where the plan is written."
+    "--plan", type=A_PATH, metavar="FILE", default=DEFAULT_PLAN, show_default=True, help="New file for the plan."
 )
 @choosing
 @AS_JSON
 def review(plan: Path, choice: Choice, as_json: bool) -> int:
     """Go through the groups of duplicates and decide.
 
-    Asks of each group which image to keep.  What was decided becomes a plan for `cbir resolve`; "no duplicates" is
-    remembered at once.  Nothing is done to any file.  Exit status 1 when there is nothing to review.
+    Asks for each group which image to keep.  The answers become a plan for `cbir resolve`; "no duplicates" is
+    remembered at once.  No file is touched.  Exit status 1 when there is nothing to review.
     """
     if os.path.lexists(plan):
-        raise BadRequestError(f"{plan}: is there already", hint="give another name with --plan")
+        raise BadRequestError(f"{plan}: exists already", hint="give another name with --plan")
     outcome = Outcome()
     with connected() as client:
         groups = distinct(choice.asked(client)["groups"])
         for number, group in enumerate(groups, 1):
-            click.echo(f"\n{number} of {len(groups)}: {group['kind']}, wins {text.size(group['saves'])}", err=True)
+            click.echo(f"\n{number} of {len(groups)}: {group['kind']}, frees {text.size(group['saves'])}", err=True)
             answer = _ask(group["images"])
             if answer == "q":
                 break

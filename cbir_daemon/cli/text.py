@@ -194,7 +194,7 @@ def albums(listed: Sequence[answers.Album]) -> Iterator[str]:
     """Yield a line an album, and what to do about those that are missing."""
     yield from _albums(listed)
     if any(album["state"] == "missing" for album in listed):
-        yield "missing: nothing is forgotten; mount the disk again, or accept the loss: `cbir scan --accept-losses`"
+        yield "missing: nothing is forgotten; mount the disk, or accept the loss: `cbir scan --accept-losses`"
 
 
 def _albums(listed: Sequence[answers.Album]) -> Iterator[str]:
@@ -230,7 +230,7 @@ def _refit(refit: answers.Refit) -> Iterator[str]:
     elif refit["changed_fraction"] is not None:
         yield f"fit: {refit['changed_fraction']:.1%} changed since; due above {refit['threshold']:.0%}"
     if refit.get("reason") and refit.get("waits_for"):
-        yield f"fit: wanted, {printable(refit['reason'])}; waits for {refit['waits_for']}"
+        yield f"fit: due, {printable(refit['reason'])}; waits for {refit['waits_for']}"
 
 
 def groups(answer: answers.Duplicates) -> Iterator[str]:
@@ -251,15 +251,15 @@ def groups(answer: answers.Duplicates) -> Iterator[str]:
     if answer["groups"]:
         count = counted(len(answer["groups"]), "group")
         all_stay = not any(facts_of(group["kind"]).may_go for group in answer["groups"])
-        yield count if all_stay else f"{count}, wins {size(answer['saves'])}"
+        yield count if all_stay else f"{count}, frees {size(answer['saves'])}"
 
 
 def _about(group: answers.Group) -> Iterator[str]:
     yield f"{group['kind']}  {len(group['images'])} images"
     if facts_of(group["kind"]).may_go:
-        yield f"wins {size(group['saves'])}"
+        yield f"frees {size(group['saves'])}"
     if group.get("look") == LookedAt.VECTORS:
-        yield "in part told by the vectors alone"
+        yield "in part by the vectors alone"
 
 
 def decisions(decided: Sequence[answers.Decision]) -> Iterator[str]:
@@ -285,7 +285,7 @@ def tasks(answer: documents.Resolved) -> Iterator[str]:
     ]
     yield from table(rows) if rows else ()
     if rows:
-        yield f"{counted(len(rows), 'file')}, wins {size(answer['saves'])}; nothing is done yet"
+        yield f"{counted(len(rows), 'file')}, frees {size(answer['saves'])}; nothing is done yet"
 
 
 def task(noted: documents.ResolvedFile) -> str:

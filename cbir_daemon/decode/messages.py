@@ -124,7 +124,7 @@ def result_from(frame: Frame) -> Facts | Unreadable:
     try:
         return _parsed(frame.message, frame.blob)
     except (KeyError, TypeError, ValueError) as error:
-        raise ChildError("a decode worker answered nonsense") from error
+        raise ChildError("a decode worker sent a broken answer") from error
 
 
 def _parsed(message: Mapping[str, Any], vector: bytes) -> Facts | Unreadable:

@@ -382,9 +382,9 @@ class Albums:
         if not Path(shown).is_dir():
             raise BadRequestError(f"{shown}: is not a folder", hint="an album is a folder; `cbir query` takes a file")
         if root == b"/":
-            raise BadRequestError("/: the whole machine is no album", hint="name the folders that hold pictures")
+            raise BadRequestError("/: the root folder cannot be an album", hint="name the folders that hold pictures")
         if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
-            raise NoAccessError(f"{shown}: cannot be read", hint="give this user the right to read it")
+            raise NoAccessError(f"{shown}: cannot be read", hint="let the daemon's user read it")
         for album in self._store.albums.listed():
             inner, outer = sorted((root, album.path), key=len, reverse=True)
             if inner.startswith(outer.rstrip(b"/") + b"/"):

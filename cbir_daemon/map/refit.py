@@ -145,7 +145,7 @@ class Refit:
         if contents < self.settings.min_images:
             raise BadRequestError(
                 f"{contents} contents are too few for a map",
-                hint=f"the least is {self.settings.min_images} (model.min_images); queries work without a map",
+                hint=f"a map needs {self.settings.min_images} (model.min_images); queries work without one",
             )
         with self._changed:
             self._asked_for = self._ended + 1 if self.state is None else self._ended + 2

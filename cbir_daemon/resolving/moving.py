@@ -89,7 +89,7 @@ def is_away(task: ResolveTask, digests: Digests) -> bool:
     here, there = maybe_stamp(task.path), maybe_stamp(task.target)
     if there is None:
         if here is None:
-            raise SkipError("is neither there nor where it was to go")
+            raise SkipError("is neither at its old nor at its new place")
         _clear_up(task)
         return False
     if here is None:

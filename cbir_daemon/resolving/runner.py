@@ -77,7 +77,7 @@ class Runner:
             except FileExistsError:
                 continue
             return task
-        raise SkipError("stays: every name that it was to get was taken")
+        raise SkipError("stays: every new name for it was taken")
 
     def _take_back(self, task: ResolveTask) -> None:
         if task.action in LINKS:

@@ -372,7 +372,7 @@ def _remove_dead_socket(path: Path) -> None:
     except FileNotFoundError:
         return
     if not path.is_socket() or status.st_uid != os.geteuid():
-        raise InUseError(f"{path}: is there already and is no socket of ours", hint="give another path with --socket")
+        raise InUseError(f"{path}: exists and is no socket of cbir-daemon", hint="give another path with --socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         # Whoever listens may be too busy to accept: that, too, is an answer.
         probe.setblocking(False)

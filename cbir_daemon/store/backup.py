@@ -28,7 +28,7 @@ def copy(connection: sqlite3.Connection, target: Path) -> None:
     """
     try:
         if target.exists():
-            raise BadRequestError(f"{target}: is there already", hint="give the name of a new file")
+            raise BadRequestError(f"{target}: exists already", hint="give the name of a new file")
         with _copied(connection, target) as partial:
             partial.rename(target)
     except (OSError, sqlite3.Error) as error:
@@ -50,7 +50,7 @@ def keep(connection: sqlite3.Connection, index: Path) -> None:
         with _copied(connection, target) as partial:
             partial.rename(target)
     except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"{target}: {error}", hint="free some space on that disk; the copy before stays") from error
+        raise StorageError(f"{target}: {error}", hint="free some space on that disk; the earlier copy stays") from error
 
 
 def restore(source: Path, index: Path) -> None:

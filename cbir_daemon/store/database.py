@@ -105,7 +105,7 @@ class Database:
         if found != schema.SCHEMA_VERSION:
             raise StorageError(
                 f"{self.path}: has schema {found}, this release has {schema.SCHEMA_VERSION}",
-                hint="start the daemon once to migrate an older one; a newer one needs the release that wrote it",
+                hint="start the daemon to migrate an older index; a newer one needs the release that wrote it",
             )
 
     def close(self) -> None:

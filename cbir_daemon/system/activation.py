@@ -50,7 +50,7 @@ def _chosen(descriptors: range, names: list[str]) -> int:
     named = [descriptor for descriptor, name in zip(descriptors, names, strict=False) if name == NAME]
     if len(named) != 1:
         raise ConfigError(
-            f"{len(descriptors)} sockets were handed over and {len(named)} of them are called {NAME!r}",
+            f"the socket unit passed {len(descriptors)} sockets, {len(named)} of them called {NAME!r}",
             hint=f"give the socket unit one ListenStream, or FileDescriptorName={NAME}",
         )
     return named[0]
@@ -64,8 +64,10 @@ def _checked(descriptor: int) -> socket.socket:
             return listener
         listener.detach()
     except OSError as error:
-        raise ConfigError(f"descriptor {descriptor} was handed over and is no socket: {error.strerror}") from error
+        raise ConfigError(
+            f"the socket unit passed descriptor {descriptor}, which is no socket: {error.strerror}"
+        ) from error
     raise ConfigError(
-        f"descriptor {descriptor} was handed over and is no listening Unix stream socket",
+        f"the socket unit passed descriptor {descriptor}, which is no listening Unix stream socket",
         hint="the socket unit needs ListenStream= with a path",
     )

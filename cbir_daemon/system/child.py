@@ -236,7 +236,7 @@ class Child:
         try:
             frame = self._channel.receive(timeout_s)
         except ProtocolError as error:
-            raise ChildError(f"{self.module} (pid {self.pid}) wrote nonsense: {error.message}") from error
+            raise ChildError(f"{self.module} (pid {self.pid}) sent a broken message: {error.message}") from error
         except OSError as error:
             raise self._obituary() from error
         if frame is None:

@@ -75,7 +75,7 @@ def test_other_endings_are_refused(mapped: Daemon, argv: list[str]) -> None:
     done = mapped.run(*argv)
     assert (done.returncode, done.stdout) == (64, b"")
     (line,) = done.stderr.decode().splitlines()
-    assert f"{argv[-1]}: cannot be drawn: give a name that ends in ." in line
+    assert f"{argv[-1]}: its ending names no kind of picture: give a name that ends in ." in line
 
 
 def test_a_file_that_cannot_be_written(mapped: Daemon) -> None:

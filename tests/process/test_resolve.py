@@ -274,7 +274,7 @@ def test_review_makes_a_plan(home: Home) -> None:
     actions = {Path(line["path"]).name: line["action"] for line in map(json.loads, plan.read_text().splitlines())}
     assert actions == {"photo-0001.jpg": "trash", "twin.jpg": "keep"}
     assert [group["kind"] for group in home.groups()] == ["exact"]
-    assert b"is there already" in home.daemon.run("review", "--plan", plan).stderr
+    assert b"exists already" in home.daemon.run("review", "--plan", plan).stderr
     assert home.daemon.run("review", "--plan", plan.with_name("none"), "--json", stdin=b"").returncode == 0
     assert not plan.with_name("none").exists()
 

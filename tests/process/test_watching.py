@@ -251,7 +251,7 @@ def test_a_disk_inside_an_album(secluded: Secluded) -> None:
     (secluded.daemon.album / "0.png").unlink()
     away = secluded.until(lambda status: status["albums"][0]["out_of_reach"] == 3 and status["images"] == 4)
     assert away["albums"][0]["state"] == "watching"
-    assert "3 files are on a disk inside it that is not mounted" in away["problems"][0]["what"]
+    assert "3 files are on an unmounted disk inside it" in away["problems"][0]["what"]
     secluded.daemon.run("scan", disk)
     assert secluded.daemon.settle()["images"] == 4
     secluded.run('mount --move "$ALBUM.aside" "$ALBUM/disk"')

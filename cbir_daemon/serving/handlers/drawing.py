@@ -115,7 +115,9 @@ def _arranged(rooms: Rooms, most: int) -> _Map:
     # A content may have gone since.
     rows = rows[np.isin(ids[rows], list(by_content))]
     if not len(rows):
-        raise NotFoundError("the map in use has no picture", hint="`cbir model fit` makes one that has")
+        raise NotFoundError(
+            "the map in use has no two-dimensional layout", hint="`cbir model fit` makes a map with one"
+        )
     grid = arrange(xy[rows])
     order = np.argsort(along_curve(grid.cells), kind="stable")
     groups = _groups(rooms)

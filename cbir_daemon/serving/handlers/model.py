@@ -20,7 +20,7 @@ def model_show(rooms: Rooms, request: Request) -> Reply[answers.ModelShown]:
     """Return hyper-parameters and scores of the map in use."""
     run = rooms.store.runs.active()
     if run is None:
-        raise NotFoundError("there is no model", hint=why_no_model(rooms, rooms.store.positions.coverage().contents))
+        raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.positions.coverage().contents))
     coverage = rooms.store.positions.coverage()
     described = {**_run_to_json(run), "projected_images": coverage.present + coverage.added}
     # A map comes into use with all its scores: none of them is null then.
@@ -42,9 +42,9 @@ def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelFit
         if state is not None:
             yield Reply({"progress": fit_news(state)}, more=True)
     if run.outcome == FitOutcome.CANCELLED:
-        raise ModelError("the fit was cancelled", hint="the map before is still in use; `cbir model fit` fits again")
+        raise ModelError("the fit was cancelled", hint="the earlier map is still in use; `cbir model fit` fits again")
     if run.outcome == FitOutcome.FAILED:
-        raise ModelError(f"the fit failed: {run.message}", hint="the map before is still in use")
+        raise ModelError(f"the fit failed: {run.message}", hint="the earlier map is still in use")
     yield Reply({"run": _run_to_json(run)})
 
 

@@ -37,7 +37,7 @@ def resolve_start(rooms: Rooms, request: Request) -> Reply[answers.ResolveStarte
     unlooked = Params(request.params).flag("unlooked")
     tasks = planned(lines, rooms.store, rooms.groups, unlooked=unlooked)
     if not tasks:
-        raise BadRequestError("nothing is to be done in this plan", hint='lines with "action": "keep" change nothing')
+        raise BadRequestError("the plan changes nothing", hint='lines with "action": "keep" change nothing')
     return Reply({"run": rooms.store.journal.start(tasks, time.time())})
 
 
@@ -63,7 +63,7 @@ def resolve_note(rooms: Rooms, request: Request) -> Reply[answers.ResolveNoted]:
         raise BadRequestError("parameter 'state' is missing")
     task = rooms.store.journal.note(task_id, TaskState(state), target, reason, time.time())
     if task is None:
-        raise NotFoundError(f"task {task_id} is in no journal", hint="`cbir resolve --list` shows the journals")
+        raise NotFoundError(f"there is no task {task_id}", hint="`cbir resolve --list` shows the runs")
     if task.state in (TaskState.DONE, TaskState.UNDONE):
         # The watch would notice, where there is one; asked for, it is also what `settle` waits for.
         rooms.ingest.request_scan(bytes(task.path))
@@ -75,7 +75,7 @@ def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Reso
     run_id = Params(request.params).integer("run", 0)
     tasks = rooms.store.journal.tasks(run_id)
     if not tasks:
-        raise NotFoundError(f"there is no resolve {run_id}", hint="`cbir resolve --list` shows them")
+        raise NotFoundError(f"there is no resolve {run_id}", hint="`cbir resolve --list` shows the runs")
     return paged(map(task_to_json, tasks), lambda page: {"run": run_id, "tasks": page})
 
 
