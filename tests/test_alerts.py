@@ -331,7 +331,7 @@ def test_a_refused_message_is_tried_again_as_it_was(post: Post) -> None:
     assert post.after(10.0) == pytest.approx(20.0)
     (problem,) = post.outbox.problems()
     assert problem.what == "sink phone: 2 attempts failed: nobody there; 3 alerts wait"
-    assert problem.do == "go and see; it is tried again by itself, cbir alerts test phone tries now"
+    assert problem.do == "go and see; the daemon tries again, `cbir alerts test phone` tries now"
     assert post.after(20.0) == pytest.approx(40.0)
     for _ in range(20):
         post.after(3600.0)

@@ -129,7 +129,7 @@ def drift(added: int, far: int, *, measured: int = 0, kept: float | None = None)
             Drift(20, 4, 0, None, (AlbumDrift(b"/a", 16, 0), AlbumDrift(b"/b", 4, 4))),
             "4 of 4 new images in /b are unlike",
         ),
-        (drift(0, 0, measured=50, kept=0.374), "new images keep 0.37 of their neighbours, 0.50 did at the fit"),
+        (drift(0, 0, measured=50, kept=0.374), "neighbour recall of new images is 0.37; it was 0.50 at the fit"),
         (drift(0, 0, measured=50, kept=0.376), ""),
         (drift(0, 0, measured=49, kept=0.1), ""),
     ],

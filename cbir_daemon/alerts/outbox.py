@@ -290,9 +290,9 @@ def _trouble(line: _Line, now: float) -> tuple[str, str]:
     if late_s > GRACE_S:
         return f"a message has been under way for {late_s + line.sink.timeout_s:.0f} s", "restart the daemon"
     if line.failures > 1 and line.error is not None:
-        do = line.error.hint or "see what it says"
+        do = line.error.hint or "see the message"
         return (
             f"{line.failures} attempts failed: {line.error.message}",
-            f"{do}; it is tried again by itself, cbir alerts test {line.sink.name} tries now",
+            f"{do}; the daemon tries again, `cbir alerts test {line.sink.name}` tries now",
         )
     return "", ""

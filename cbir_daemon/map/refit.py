@@ -317,8 +317,8 @@ class Refit:
     def _refuse(self, run_id: int, projector: Projector, verdict: acceptance.Verdict) -> None:
         projector.close()
         why = (
-            f"the new map keeps {verdict.recall:.3f} of the neighbours of {verdict.compared} images,"
-            f" the one in use {verdict.recall_before:.3f}"
+            f"neighbour recall of {verdict.compared} images: {verdict.recall:.3f} on the new map,"
+            f" {verdict.recall_before:.3f} on the one in use"
         )
         logger.info("fit refused run=%d reason=%s", run_id, why)
         self._store.runs.end(run_id, FitOutcome.REFUSED, why, time.time())

@@ -156,7 +156,7 @@ def _reason(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings
         and drift.measured >= FEWEST_MEASURED
         and drift.kept < (1 - RECALL_LOSS) * active.kept
     ):
-        return f"new images keep {drift.kept:.2f} of their neighbours, {active.kept:.2f} did at the fit", FitKind.TUNED
+        return f"neighbour recall of new images is {drift.kept:.2f}; it was {active.kept:.2f} at the fit", FitKind.TUNED
     if coverage.changed_fraction > settings.refit_changed_fraction and coverage.changed >= settings.refit_min_changes:
         why = f"{coverage.changed} of {coverage.present_at_fit} contents changed ({coverage.changed_fraction:.0%})"
         return why, FitKind.WARM if _may_be_warm(coverage, runs, settings) else FitKind.TUNED
