@@ -148,7 +148,7 @@ def backup(file: Path, config_file: Path | None, state: Path | None) -> None:
 @STATE
 @click.argument("file", type=A_PATH, required=False)
 def restore(file: Path | None, config_file: Path | None, state: Path | None) -> None:
-    """Put a backup in the place of the index: FILE, or the copy that the daemon keeps; the daemon must not run."""
+    """Replace the index by a backup: FILE, or the copy that the daemon keeps; the daemon must not run."""
     settings = _load(config_file=config_file, state=state, socket=None)
     index = settings.state_dir / INDEX_FILE
     source = file or Store(index).backup_path

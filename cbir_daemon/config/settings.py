@@ -346,7 +346,7 @@ class AlertsConfig:
         default=60.0,
         metadata=_about(
             checks.number(0, DAY_S, "seconds"),
-            "Shortest time between two messages to one place.",
+            "Shortest time between two messages to one sink.",
         ),
     )
     quiet_hours: tuple[time, time] | None = field(
