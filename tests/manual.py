@@ -127,6 +127,48 @@ def code(cell: str) -> str:
     return found[1]
 
 
+# -- protocol ----------------------------------------------------------------------------------------------------------
+
+AS_COMMANDS = "Methods that do what a command does"
+_TO_COMMAND = re.compile(r"\[`(\w+)`\]\(commands\.md#([a-z-]+)\)")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the protocol, as its page has it.
+
+    Parameters
+    ----------
+    parameters : list of list of str
+        Rows of cells: name, type, default, meaning.
+    command : str
+        The command whose document is the answer; empty for a method with fields of its own.
+    fields : mapping
+        Name -> type, of the answer; empty where it is that of a command.
+    """
+
+    parameters: list[list[str]]
+    command: str
+    fields: Mapping[str, str]
+
+
+def methods() -> dict[str, Method]:
+    """Return the methods that docs/protocol.md has: those of a table, and those with a section of their own."""
+    shared = section("protocol.md", AS_COMMANDS)
+    commands = {one.title.replace(" ", "-"): one.title for one in sections("commands.md")}
+    known = {name: Method([], commands[anchor], {}) for name, anchor in _TO_COMMAND.findall("\n".join(shared.lines))}
+    names: list[str] = []
+    for cell, *row in shared.table("method", "parameter"):
+        # A row without a name belongs to the method above it.
+        names = [name for name, _ in _TO_COMMAND.findall(cell)] or names
+        for name in names:
+            known[name].parameters.append(row)
+    titles = [one.title for one in sections("protocol.md")]
+    for one in sections("protocol.md")[titles.index(AS_COMMANDS) + 1 :]:
+        known[one.title] = Method(one.table("parameter", "type", "default"), "", one.fields)
+    return known
+
+
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 

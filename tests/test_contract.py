@@ -46,8 +46,7 @@ from tests.process.daemon import Daemon, living
 # -- methods -----------------------------------------------------------------------------------------------------------
 
 METHODS = sorted(handlers.METHODS)
-METHOD_SECTIONS = {one.title: one for one in sections("protocol.md") if one.title in handlers.METHODS}
-DOCUMENT_OF = re.compile(r"Answer: the document of \[`(cbir [a-z ]+)`\]\(commands\.md#([a-z-]+)\)\.")
+DOCUMENTED = manual.methods()
 
 
 ALL_NUMBERS = {
@@ -72,10 +71,9 @@ def test_the_client_has_one_method_for_each() -> None:
     assert public - {"close"} == set(METHODS)
 
 
-def test_the_manual_has_one_section_for_each_method() -> None:
-    """The sections below "Methods" of docs/protocol.md are the daemon's methods."""
-    titles = [one.title for one in sections("protocol.md")]
-    assert sorted(titles[titles.index("Methods") + 1 :]) == METHODS
+def test_the_manual_has_every_method() -> None:
+    """The methods of docs/protocol.md are the daemon's methods."""
+    assert sorted(DOCUMENTED) == METHODS
 
 
 class Parameter(NamedTuple):
@@ -89,8 +87,8 @@ class Parameter(NamedTuple):
 
 PARAMETERS = [
     Parameter(method, manual.code(row[0]), row[1], row[2].strip("`"))
-    for method, one in METHOD_SECTIONS.items()
-    for row in one.table("parameter", "type", "default")
+    for method, one in DOCUMENTED.items()
+    for row in one.parameters
 ]
 
 
@@ -300,7 +298,7 @@ UNSEEN = {"missing_extras[]"}
 def field_tables() -> dict[str, dict[str, str]]:
     """Return the fields of each command's document and of each method's answer that has a table of its own."""
     tables = {name: one.fields for name, one in COMMAND_SECTIONS.items() if one.fields}
-    tables |= {name: one.fields for name, one in METHOD_SECTIONS.items() if one.fields}
+    tables |= {name: dict(one.fields) for name, one in DOCUMENTED.items() if one.fields}
     tables["cbir model fit"] = manual.below(tables[HISTORY], "runs[]")
     return tables
 
@@ -309,13 +307,10 @@ TABLES = field_tables()
 
 
 def test_every_method_s_answer_is_documented() -> None:
-    """A method's section has the fields of its answer, or names the command whose document it is."""
-    for method, one in METHOD_SECTIONS.items():
-        named = DOCUMENT_OF.search("\n".join(one.lines))
-        assert bool(named) != bool(one.fields), method
-        if named:
-            assert named[1] in TABLES
-            assert named[2] == named[1].replace(" ", "-")
+    """A method has the fields of its answer, or the command whose document it is."""
+    for method, one in DOCUMENTED.items():
+        assert bool(one.command) != bool(one.fields), method
+        assert not one.command or one.command in TABLES
 
 
 class Fitted(Refit):

@@ -234,26 +234,19 @@ def test_messages_that_are_shown_are_messages() -> None:
         {manual.code(row[0]): row[1] for row in rows} for _, *rows in section("protocol.md", "Messages").tables()
     )
     asked = {message["id"]: message for message in shown if "method" in message}
+    methods = manual.methods()
     for message in shown:
         tables = request_fields if "method" in message else answer_fields
         plain = {name: {} if isinstance(value, dict) else value for name, value in message.items()}
         assert not list(manual.faults(tables, plain)), message
-        parameters = {manual.code(row[0]) for row in _parameters(message["method"])} if "method" in message else set()
+        parameters = (
+            {manual.code(row[0]) for row in methods[message["method"]].parameters} if "method" in message else set()
+        )
         assert message.get("params", {}).keys() <= parameters
         if "ok" in message:
-            table = _answer_fields(asked[message["id"]]["method"])
+            answered = methods[asked[message["id"]]["method"]]
+            table = section("commands.md", answered.command).fields if answered.command else answered.fields
             assert not list(manual.faults(table, message["ok"])), message
-
-
-def _parameters(method: str) -> list[list[str]]:
-    return section("protocol.md", method).table("parameter")
-
-
-def _answer_fields(method: str) -> dict[str, str]:
-    """Return the table of a method's answer: its own, or that of the command whose document it is."""
-    answered = section("protocol.md", method)
-    command = re.search(r"Answer: the document of \[`(cbir [a-z ]+)`\]", "\n".join(answered.lines))
-    return section("commands.md", command[1]).fields if command else answered.fields
 
 
 def test_methods_that_stream_are_listed() -> None:
