@@ -186,7 +186,7 @@ def test_an_older_index_is_brought_forward(tmp_path: Path, monkeypatch: pytest.M
     index = opened_and_closed(tmp_path / "index.sqlite")
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE album ADD COLUMN note TEXT;"))
     monkeypatch.setattr(schema, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
-    with pytest.raises(StorageError, match="start the daemon once"):
+    with pytest.raises(StorageError, match="start the daemon to migrate"):
         Store(index).open_existing()
     for _ in range(2):
         with opened(index) as store:

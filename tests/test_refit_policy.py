@@ -194,7 +194,7 @@ def test_what_is_wanted_but_has_to_wait_says_for_what() -> None:
     soon = decide(GROWN, Drift(), [run_that("active", 599)], SETTINGS, NOON)
     assert soon.waits_for == "600 s between two fits (model.refit_min_interval_s)"
     failed = decide(NO_MAP, Drift(), [run_that("failed", 1)], SETTINGS, NOON)
-    assert failed.waits_for == "some time after the fit that failed"
+    assert failed.waits_for == "a pause after the failed fit"
 
 
 def test_a_refused_map_is_fitted_again_only_after_more_changes() -> None:

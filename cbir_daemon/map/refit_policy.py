@@ -199,7 +199,7 @@ def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfi
     # One map that cannot be used is replaced at once; when the next cannot be used either, a third will not help.
     failed = last.outcome == FitOutcome.FAILED or [run.outcome for run in ended[:2]] == [FitOutcome.SET_ASIDE] * 2
     if failed and since_last_s < max(FAILURE_BACK_OFF_S, settings.refit_min_interval_s):
-        return "some time after the fit that failed"
+        return "a pause after the failed fit"
     if coverage.present_at_fit == 0:
         return ""
     if since_last_s < settings.refit_min_interval_s:
