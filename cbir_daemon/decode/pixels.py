@@ -219,7 +219,7 @@ def _unidentified(data: bytes) -> UnreadableError:
     name = format_of(data)
     if name:
         return UnreadableError("damaged", f"{name} data that cannot be decoded")
-    return UnreadableError("not-an-image", "unknown image format")
+    return UnreadableError("not-an-image", "no image in a known format")
 
 
 def _undecodable(data: bytes, error: Exception) -> UnreadableError:
