@@ -1,4 +1,4 @@
-"""What all tests share: how often Hypothesis tries, and how long a test may take."""
+"""What all tests share: how often Hypothesis tries, how long a test may take, and which come first."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ busy machine.  The other tests have `timeout` of pyproject.toml."""
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests their time, and keep the order of those that need it."""
+    """Give slow tests their time, put them first, and keep the order of those that need it."""
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
+    # Begun last, they would end long after the others, in one process and with the other processors idle.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     _put_in_order(items)
 
 

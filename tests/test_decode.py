@@ -41,8 +41,9 @@ SAME = 0.6
 SAME_AFTER_LOSS = 1.5
 SAME_IN_FEW_COLOURS = 6.0
 
-# Its encoder searches for the smallest file for half a second otherwise.
+# Their encoders search for the smallest file for half a second otherwise.
 QUICK_AVIF = {"speed": 10}
+QUICK_HEIF = {"preset": "ultrafast"}
 
 needs_zoo = pytest.mark.skipif(not ZOO.is_dir(), reason="no folder of odd files beside the checkout")
 
@@ -290,7 +291,7 @@ def test_heif_is_read_upright(photo: Image.Image, orientation: int) -> None:
     # Written as turns and mirrors of the file itself.
     heif = pillow_heif.from_pillow(as_stored(photo, orientation))
     heif.info["exif"] = exif.tobytes()
-    heif.save(output, quality=95, enc_params={"preset": "ultrafast"})
+    heif.save(output, quality=95, enc_params=QUICK_HEIF)
     written = {name for name in (b"irot", b"imir") if name in output.getvalue()}
     assert written or orientation == 1
     picture = read_picture(output.getvalue(), MAX_PIXELS)
