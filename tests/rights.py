@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ NOBODY = 65534
 def ordinary_user() -> Iterator[None]:
     """Run a block without root's rights."""
     before = os.geteuid()
+    # Python may be in a folder that only root reads, and remembers for ever that it could not import an encoding.
+    codecs.lookup("ascii")
     if before == 0:
         os.seteuid(NOBODY)
     try:

@@ -107,7 +107,8 @@ def test_a_wide_space_shows_the_same_photograph(photo: Image.Image, kind: str) -
     file_format = "PNG" if kind in ("P", "RGBA") else kind
     options: dict[str, Any] = {"quality": 95} if kind in ("JPEG", "WEBP", "AVIF", "HEIF") else {}
     # Their encoders search for the smallest file for half a second otherwise.
-    options |= {"AVIF": {"speed": 10}, "HEIF": {"enc_params": {"preset": "ultrafast"}}}.get(kind, {})
+    quick: dict[str, dict[str, Any]] = {"AVIF": {"speed": 10}, "HEIF": {"enc_params": {"preset": "ultrafast"}}}
+    options |= quick.get(kind, {})
     seen = saved(stored, file_format, icc_profile=lights(), **options)
     limit = SAME_SEEN_THROUGH_A_PROFILE + (4.0 if kind == "P" else 0.0)
     assert distance(seen, saved(photo, "PNG")) < limit
