@@ -129,6 +129,7 @@ def test_everything_has_help(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TREES)
+@pytest.mark.process
 def test_version(run: Callable[..., Done], name: str) -> None:
     """`--version` prints the version."""
     done = run(name, "--version")
@@ -185,6 +186,7 @@ def test_no_command_is_64_and_shows_the_commands(said: Said, line: str) -> None:
     assert all(name in shown for name in inner)
 
 
+@pytest.mark.process
 def test_the_process_exits_with_it(run: Callable[..., Done]) -> None:
     """The status is the one of the process, and nothing is on standard output."""
     for name in TREES:
@@ -222,6 +224,7 @@ def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.process
 def test_a_reader_that_has_had_enough_hears_no_complaint(home: Path) -> None:
     """A pipe that is closed early ends the command without a word."""
     reading, writing = os.pipe()
@@ -264,6 +267,7 @@ def test_nobody_listens(said: Said, state: Path, name: str) -> None:
     ]
 
 
+@pytest.mark.process
 def test_nobody_listens_to_the_process(run: Callable[..., Done], home: Path) -> None:
     """The real command has no traceback, for a socket that is named, a file that is none, and with JSON wanted."""
     (home / "file").touch()
@@ -288,6 +292,7 @@ def test_a_broken_configuration_stops_the_client_too(said: Said, home: Path) -> 
 # -- cbir-daemon without a daemon --------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_config_check(run: Callable[..., Done], home: Path) -> None:
     """A sound configuration is said to be so; of a broken one every fault is a line, and the status is 78."""
     done = run("cbir-daemon", "config", "check")
@@ -311,6 +316,7 @@ def test_every_command_refuses_a_broken_configuration(said: Said, home: Path, co
         assert f"{home / file}: {words}" in lines[0]
 
 
+@pytest.mark.process
 def test_config_show_and_sample(run: Callable[..., Done], state: Path) -> None:
     """`show` prints every value with its origin, `sample` the file that the configuration's own tests know."""
     shown = run("cbir-daemon", "config", "show", "--socket", "here")
@@ -332,6 +338,7 @@ def test_config_show_and_sample(run: Callable[..., Done], state: Path) -> None:
         (["outer", "--state", "file"], 74, "file: cannot be used for the state"),
     ],
 )
+@pytest.mark.process
 def test_a_daemon_that_cannot_start(
     run: Callable[..., Done], home: Path, argv: list[str], status: int, words: str
 ) -> None:
