@@ -6,7 +6,7 @@ Nothing here imports another room, numpy or PIL: the client reads this module to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -347,6 +347,13 @@ class Transform:
     turn: int = 0
     angle: float = 0.0
     invert: bool = False
+
+    def reversed(self) -> Transform:
+        """Return what leads back: a mirror after a turn is the opposite turn after the mirror."""
+        if self.flip:
+            return self
+        # No angle is 0.0 and not -0.0.
+        return replace(self, turn=-self.turn % 360, angle=-self.angle or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

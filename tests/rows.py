@@ -6,16 +6,19 @@ The same number gives the same content; another one gives another.  Never here: 
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 
 from cbir_daemon.records import VECTOR_BYTES, Candidate, Facts, FileState, FitReport, Unreadable
 from cbir_daemon.store import Failed, Image, Indexed, Store
+from cbir_daemon.store.database import Database
 from tests.pictures import Picture, photograph
 
 ROOT = b"/album"
@@ -37,7 +40,12 @@ def vector(number: int) -> bytes:
 def photographed(seed: int, edit: Callable[[Picture], Picture] | None = None) -> bytes:
     """Return the vector of a photograph, or of what an edit makes of it."""
     picture = photograph(seed, (240, 160))
-    grey = PIL.Image.fromarray(picture if edit is None else edit(picture)).convert("L")
+    return vector_of(picture if edit is None else edit(picture))
+
+
+def vector_of(picture: Picture) -> bytes:
+    """Return the vector of a picture."""
+    grey = PIL.Image.fromarray(picture).convert("L")
     return np.asarray(grey.resize((64, 64), PIL.Image.Resampling.LANCZOS), dtype=np.uint8).tobytes()
 
 
@@ -46,16 +54,24 @@ def state(number: int, inode: int | None = None) -> FileState:
     return FileState(1_000 + number, 1_700_000_000_000_000_000 + number, 100 + number if inode is None else inode)
 
 
-def facts(number: int, *, known: bool = False) -> Facts:
-    """Return what reading gives; of a digest that was known, only the digest."""
+def facts(number: int, shown: bytes | None = None, *, known: bool = False) -> Facts:
+    """Return what reading gives, by default with a vector of noise; of a digest that was known, only the digest."""
     if known:
         return Facts(digest(number), None, 0, 0, "")
-    return Facts(digest(number), vector(number), 640, 480, "JPEG")
+    return Facts(digest(number), vector(number) if shown is None else shown, 640, 480, "JPEG")
 
 
-def indexed(album_id: int, path: bytes, number: int, *, inode: int | None = None, known: bool = False) -> Indexed:
-    """Return a file that was read."""
-    return Indexed(album_id, path, state(number, inode), facts(number, known=known))
+def indexed(
+    album_id: int,
+    path: bytes,
+    number: int,
+    shown: bytes | None = None,
+    *,
+    inode: int | None = None,
+    known: bool = False,
+) -> Indexed:
+    """Return a file that was read; `shown` is its vector, by default one of noise."""
+    return Indexed(album_id, path, state(number, inode), facts(number, shown, known=known))
 
 
 def failed(album_id: int, path: bytes, number: int, code: str = "damaged") -> Failed:
@@ -75,9 +91,9 @@ def position(*coordinates: float) -> bytes:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Store]:
+def opened(path: Path, database: Database | None = None) -> Iterator[Store]:
     """Open an index with one album, at `ROOT`, whose first scan is indexed."""
-    store = Store(path)
+    store = Store(path, database)
     store.open()
     try:
         if store.albums.add(ROOT):
@@ -97,8 +113,12 @@ def paths(store: Store) -> list[bytes]:
     return sorted(image.path for image in all_images(store))
 
 
+def sql(index: Path, statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement on an index past its store, in a transaction of its own, and return the rows it gives."""
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        return connection.execute(statement).fetchall()
+
+
 def due(store: Store) -> list[bytes]:
     """Return the names of the files of which it is not decided whether they raise an alert."""
-    with store._database.read() as connection:
-        rows = connection.execute("SELECT path FROM file WHERE alert_due = 1 ORDER BY id")
-        return [row["path"] for row in rows]
+    return [path for (path,) in sql(store.path, "SELECT path FROM file WHERE alert_due = 1 ORDER BY id")]

@@ -80,7 +80,7 @@ class Album:
 
     def settle(self) -> None:
         """Do all there is to do."""
-        while self.pairing._look_up() | self.pairing._alert():
+        while self.pairing.step():
             pass
         assert self.pairing.idle
 
@@ -140,7 +140,7 @@ def test_a_copy_is_found_whichever_came_first(album: Album, together: bool) -> N
 def test_what_is_not_in_view_yet_is_not_looked_up(album: Album) -> None:
     """A batch is committed a moment before searches see it: looked up in between, its copies would miss each other."""
     applied = album.store.files.apply([album.write("one.jpg", 1), album.write("copy.jpg", 1, mirrored)])
-    assert not album.pairing._look_up()
+    assert not album.pairing.step()
     assert not album.pairing.idle
     album.publish(applied)
     album.settle()
@@ -152,7 +152,7 @@ def test_half_a_lookup_is_gone_on_with(album: Album) -> None:
     album.add("one.jpg", 1)
     album.add("copy.jpg", 1, mirrored)
     album.pairing.stop()
-    assert not album.pairing._look_up()
+    assert not album.pairing.step()
     album.pairing = album.restarted()
     album.settle()
     assert album.pairs() == {frozenset(("one.jpg", "copy.jpg"))}

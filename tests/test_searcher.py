@@ -22,7 +22,7 @@ from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.store import FitBegun, Gone, Indexed, Placed, Store
 from tests.pictures import brighter, mirrored
-from tests.rows import digest, opened, photographed, position, report, state
+from tests.rows import digest, opened, photographed, position, report, sql, state
 
 COUNT = 12
 NOW = 1_700_000_000.0
@@ -302,13 +302,9 @@ def test_a_damaged_vector_is_noticed_though_its_code_is_cached(store: Store, tmp
     """A start that makes no codes reads no vectors, so the thread does, once."""
     path = tmp_path / "codes.rows"
     loaded(store, path)
-    with store._database.read() as connection:
-        file = Path(connection.execute("PRAGMA database_list").fetchone()[2])
-    store._database.write(
-        lambda connection: connection.execute("UPDATE content SET vector = zeroblob(4096) WHERE id = 4")
-    )
+    sql(store.path, "UPDATE content SET vector = zeroblob(4096) WHERE id = 4")
     searcher = loaded(store, path)
-    with pytest.raises(StorageError, match=f"{file}.*the vector of content 4 is not what was written"):
+    with pytest.raises(StorageError, match=f"{store.path}.*the vector of content 4 is not what was written"):
         run_to_end(searcher)
 
 

@@ -15,7 +15,7 @@ from cbir_daemon.daemon.backups import Backups
 from cbir_daemon.errors import SchemaTooNewError, StorageError
 from cbir_daemon.store import Gone, Pair, Store, anew, reindex, restore
 from tests.fakes import FakeClock
-from tests.rows import ROOT, all_images, digest, indexed, opened, paths
+from tests.rows import ROOT, all_images, digest, indexed, opened, paths, sql
 
 PAGE_BYTES = 4096
 CONTENTS = 12
@@ -106,9 +106,7 @@ def test_a_damaged_index_gets_no_copy(index: Path) -> None:
     store = Store(index)
     store.open()
     with closing(store):
-        store._database.write(
-            lambda connection: connection.execute("UPDATE content SET vector = zeroblob(4096) WHERE id = 2")
-        )
+        sql(index, "UPDATE content SET vector = zeroblob(4096) WHERE id = 2")
         copy = store.backup_path.read_bytes()
         with pytest.raises(StorageError, match="1 vectors are not what was written"):
             store.keep_backup()

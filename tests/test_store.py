@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,20 +35,40 @@ from cbir_daemon.store import (
     Pair,
     Placed,
     Store,
-    database,
     restore,
 )
-from tests.leftovers import nothing_left
-from tests.rows import ROOT, all_images, digest, due, failed, indexed, opened, paths, position, report, state, vector
+from cbir_daemon.store.database import MAX_IDLE_READERS, Database, Job
+from tests.leftovers import nothing_left, open_files
+from tests.rows import (
+    ROOT,
+    all_images,
+    digest,
+    due,
+    failed,
+    indexed,
+    opened,
+    paths,
+    position,
+    report,
+    sql,
+    state,
+    vector,
+)
 
 NOT_TEXT = b"holiday-\xff\xfe\n.jpg"
 NOW = 1_700_000_000.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def database(tmp_path: Path) -> Database:
+    """The connections of `store`."""
+    return Database(tmp_path / "index.sqlite")
+
+
+@pytest.fixture
+def store(database: Database) -> Iterator[Store]:
     """An index with one album at /album, its first scan done; sound at the end."""
-    with opened(tmp_path / "index.sqlite") as store:
+    with opened(database.path, database) as store:
         yield store
         assert store.check() == []
 
@@ -249,7 +268,7 @@ def test_known_digests_are_those_of_the_size(store: Store, album: int) -> None:
     """Only contents read by today's extractor count: others must be read again."""
     fill(store, range(2))
     assert store.contents.known_digests([state(0).size_bytes, 1]) == {state(0).size_bytes: frozenset({digest(0)})}
-    store._database.write(lambda connection: connection.execute("UPDATE content SET extractor = 'grey64/0'"))
+    sql(store.path, "UPDATE content SET extractor = 'grey64/0'")
     assert EXTRACTOR != "grey64/0"
     assert store.contents.known_digests([state(0).size_bytes]) == {}
 
@@ -518,17 +537,17 @@ def test_coverage_counts_what_came_and_went(store: Store, album: int) -> None:
 # The clock, readers and writers.
 
 
-def test_the_clock_counts_commits_and_never_goes_back(tmp_path: Path) -> None:
+def test_the_clock_counts_commits_and_never_goes_back(database: Database) -> None:
     """Each change raises it by one, a question does not, and a restart goes on where it was."""
-    with opened(tmp_path / "index.sqlite") as store:
+    with opened(database.path, database) as store:
         album, before = store.albums.listed()[0].id, store.clock
         assert store.files.apply([indexed(album, b"a.jpg", 1)]).clock == store.clock == before + 1
         store.files.counts(), store.pairs.listed(), store.positions.coverage()
         assert store.clock == before + 1
         with pytest.raises(StorageError):
-            store._database.write(lambda connection: connection.execute("INSERT INTO album (path) VALUES (1)"))
+            database.write(lambda connection: connection.execute("INSERT INTO album (path) VALUES (1)"))
         assert store.clock == before + 1
-    again = Store(tmp_path / "index.sqlite")
+    again = Store(database.path)
     again.open()
     with closing(again):
         assert again.clock == before + 1
@@ -548,35 +567,39 @@ def test_many_writers_are_served_one_by_one(store: Store, album: int) -> None:
     assert store.files.counts().images == 40
 
 
-def test_a_reader_sees_one_state(store: Store, album: int) -> None:
+@pytest.mark.usefixtures("album")
+def test_a_reader_sees_one_state(store: Store, database: Database) -> None:
     """What is committed while it reads does not show, and it cannot write."""
-    with store._database.read() as connection:
+    with database.read() as connection:
         first = connection.execute("SELECT count(*) FROM file").fetchone()
         fill(store, range(3))
         assert connection.execute("SELECT count(*) FROM file").fetchone() == first
     with (
         pytest.raises(StorageError, match="readonly"),
-        store._database.read() as connection,
+        database.read() as connection,
     ):
         connection.execute("DELETE FROM file")
     assert store.files.counts().images == 3
 
 
-def test_readers_side_by_side_are_let_go(store: Store) -> None:
+@pytest.mark.usefixtures("store")
+def test_readers_side_by_side_are_let_go(database: Database) -> None:
     """Many at once are served; only a few connections are kept."""
     start = threading.Barrier(10)
 
     def read(_: int) -> int:
-        with store._database.read() as connection:
+        with database.read() as connection:
             start.wait(10)
             return int(connection.execute("SELECT count(*) FROM album").fetchone()[0])
 
     with ThreadPoolExecutor(10) as pool:
         assert list(pool.map(read, range(10))) == [1] * 10
-    assert store._database._readers.qsize() <= database.MAX_IDLE_READERS
+    # SQLite opens the log once for each connection, and closes it with that; the index itself it closes later.
+    writers = 1
+    assert open_files()[f"{database.path}-wal"] <= writers + MAX_IDLE_READERS
 
 
-def test_a_change_that_fails_changes_nothing(store: Store, album: int) -> None:
+def test_a_change_that_fails_changes_nothing(store: Store, database: Database) -> None:
     """Whatever it raises comes to the caller, and the next change is written."""
 
     def half(connection: sqlite3.Connection) -> None:
@@ -584,7 +607,7 @@ def test_a_change_that_fails_changes_nothing(store: Store, album: int) -> None:
         raise LookupError("half-way")
 
     with pytest.raises(LookupError, match="half-way"):
-        store._database.write(half)
+        database.write(half)
     assert [one.path for one in store.albums.listed()] == [ROOT]
     fill(store, range(1))
 
@@ -605,14 +628,15 @@ def test_whoever_waits_for_a_change_is_woken(store: Store, album: int) -> None:
 
 def test_close_finishes_what_was_asked_for(tmp_path: Path) -> None:
     """Changes in the queue are written, then the thread ends; afterwards a change is refused; twice is harmless."""
-    index = tmp_path / "index.sqlite"
-    with opened(index) as store:
+    index, jobs = tmp_path / "index.sqlite", queue.SimpleQueue[Job | None]()
+    database = Database(index, jobs=jobs)
+    with opened(index, database) as store:
         held = threading.Event()
         album = store.albums.listed()[0].id
         with ThreadPoolExecutor(2) as pool:
-            holding = pool.submit(store._database.write, lambda connection: held.wait(30))
+            holding = pool.submit(database.write, lambda connection: held.wait(30))
             pending = pool.submit(store.files.apply, [indexed(album, b"a.jpg", 1)])
-            while store._database._jobs.qsize() < 1:
+            while jobs.qsize() < 1:
                 pass
             closing_ = threading.Thread(target=store.close)
             closing_.start()
@@ -628,12 +652,12 @@ def test_close_finishes_what_was_asked_for(tmp_path: Path) -> None:
     assert names(tmp_path) == ["index.sqlite"]
 
 
-class LateQueue(queue.SimpleQueue[Any]):
+class LateQueue(queue.SimpleQueue[Job | None]):
     """Lets `meanwhile` run, as far as it comes, before each job is put."""
 
     meanwhile: threading.Thread
 
-    def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: Job | None, block: bool = True, timeout: float | None = None) -> None:
         if item is not None:
             self.meanwhile.start()
             self.meanwhile.join(0.2)
@@ -642,8 +666,8 @@ class LateQueue(queue.SimpleQueue[Any]):
 
 def test_a_change_that_was_let_in_before_the_end_is_served(tmp_path: Path) -> None:
     """A caller that met `close` half-way in does not wait for ever."""
-    store = Store(tmp_path / "index.sqlite")
-    store._database._jobs = jobs = LateQueue()
+    index, jobs = tmp_path / "index.sqlite", LateQueue()
+    store = Store(index, Database(index, jobs=jobs))
     store.open()
     jobs.meanwhile = threading.Thread(target=store.close)
     writing = threading.Thread(target=store.albums.add, args=(ROOT,), daemon=True)
@@ -709,11 +733,11 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         Store(tmp_path / "absent" / "index.sqlite").open()
 
 
-def test_an_index_that_another_process_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_another_process_holds(tmp_path: Path) -> None:
     """A change fails after a while, with a hint; once the other is gone the next one is written."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 10)
     index = tmp_path / "index.sqlite"
-    with opened(index) as store, closing(sqlite3.connect(index, isolation_level=None)) as other:
+    database = Database(index, busy_timeout_ms=10)
+    with opened(index, database) as store, closing(sqlite3.connect(index, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="locked: another process holds the index"):
             fill(store, range(1))
@@ -723,25 +747,25 @@ def test_an_index_that_another_process_holds(tmp_path: Path, monkeypatch: pytest
 
 
 @contextmanager
-def no_more_pages(store: Store) -> Iterator[None]:
+def no_more_pages(database: Database) -> Iterator[None]:
     """Let the file grow no further: what SQLite does when a quota is reached."""
 
     def set_limit(pages: int) -> Callable[[sqlite3.Connection], object]:
         return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
 
-    with store._database.read() as connection:
+    with database.read() as connection:
         used = connection.execute("PRAGMA page_count").fetchone()[0]
-    store._database.write(set_limit(used + 2))
+    database.write(set_limit(used + 2))
     try:
         yield
     finally:
-        store._database.write(set_limit(2**30))
+        database.write(set_limit(2**30))
 
 
 @contextmanager
-def no_larger_files(store: Store) -> Iterator[None]:
+def no_larger_files(database: Database) -> Iterator[None]:
     """Let no file of this process grow past the log's size: the kernel refuses in the middle of a commit."""
-    log = store._database.path.with_name(store._database.path.name + "-wal")
+    log = database.path.with_name(database.path.name + "-wal")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 20_000, before[1]))
     try:
@@ -752,21 +776,20 @@ def no_larger_files(store: Store) -> Iterator[None]:
 
 @pytest.mark.parametrize("full", [no_more_pages, no_larger_files])
 def test_a_full_disk_costs_only_the_commit_that_met_it(
-    tmp_path: Path, full: Callable[[Store], AbstractContextManager[None]]
+    database: Database, full: Callable[[Database], AbstractContextManager[None]]
 ) -> None:
     """The change is refused with a hint, what was committed is there, and with space again the next one is written."""
-    index = tmp_path / "index.sqlite"
-    with opened(index) as store:
+    with opened(database.path, database) as store:
         fill(store, range(5))
         clock = store.clock
-        with full(store):
+        with full(database):
             with pytest.raises(StorageError, match=r"that disk.*; what was committed is safe"):
                 fill(store, range(100, 300))
             assert store.files.counts().images == 5
         assert store.clock == clock
         assert store.check() == []
         fill(store, range(100, 300))
-    with opened(index) as store:
+    with opened(database.path) as store:
         assert store.files.counts().images == 205
         assert store.check() == []
 

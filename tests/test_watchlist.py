@@ -19,7 +19,7 @@ from cbir_daemon.records import EXTRACTOR, Facts, FileState
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Gone, Indexed, NewWork, Sighted, Store, Work
 from tests.pictures import Picture, mirrored, photograph
-from tests.rows import digest, opened, photographed
+from tests.rows import digest, opened, photographed, sql
 
 NOW = 1_700_000_000.0
 
@@ -64,7 +64,7 @@ class Index:
 
     def settle(self) -> None:
         """Look up and decide on what is new."""
-        while self.pairing._look_up() | self.pairing._alert():
+        while self.pairing.step():
             pass
 
     def watch(self, number: int, name: str = "mine") -> tuple[Work, list[bytes]]:
@@ -111,7 +111,7 @@ def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
     assert index.watch(3, "other")[1] == []
     assert [work.sightings for work in index.store.works.listed()] == [2, 0]
     # Looked up once more, as after an update: it was told by then.
-    index.store._database.write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
+    sql(index.store.path, "UPDATE content SET matched = 0")
     index.settle()
     assert index.told() == before
 
@@ -136,9 +136,8 @@ def test_what_is_known_is_not_told_again(index: Index) -> None:
     index.watch(1)
     index.add(101, photographed(1, mirrored))
     assert len(index.told()) == 1
-    with index.store._database.read() as connection:
-        assert [row["extractor"] for row in connection.execute("SELECT extractor FROM work")] == [EXTRACTOR]
-    index.store._database.write(lambda connection: connection.execute("UPDATE content SET matched = 0"))
+    assert sql(index.store.path, "SELECT extractor FROM work") == [(EXTRACTOR,)]
+    sql(index.store.path, "UPDATE content SET matched = 0")
     index.settle()
     assert len(index.told()) == 1
     applied = index.store.files.apply([Gone(1, b"101.jpg")])

@@ -65,6 +65,12 @@ class Pairing:
         Whether so much is being indexed that looking up copies must wait.
     looks : Looks, optional
         Compares the files of what the vectors call copies; without it the vectors decide alone.
+    batch_contents : int
+        Contents looked up by themselves and committed together.
+    least_pass : int
+        New contents from which all may be looked up among each other.
+    joined_contents : int
+        Contents that a thread looks up at once among each other.
     """
 
     def __init__(
@@ -75,6 +81,10 @@ class Pairing:
         alert_for: Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None],
         crowded: Callable[[], bool],
         looks: Looks | None = None,
+        *,
+        batch_contents: int = BATCH_CONTENTS,
+        least_pass: int = LEAST_PASS,
+        joined_contents: int = JOINED_CONTENTS,
     ) -> None:
         self._store = store
         self._searcher = searcher
@@ -82,6 +92,9 @@ class Pairing:
         self._alert_for = alert_for
         self._crowded = crowded
         self._looks = looks
+        self._batch_contents = batch_contents
+        self._least_pass = least_pass
+        self._joined_contents = joined_contents
         self._stopping = threading.Event()
         # Pair of contents that could not be looked at -> the files that it had when that was tried.
         self._tried: dict[tuple[int, int], frozenset[int]] = {}
@@ -116,23 +129,24 @@ class Pairing:
         # other; of two in view the later one finds the earlier.
         newest_id, bound = self._searcher.newest_id, self._store.pairs.pass_bound()
         # First what came after a pass began: somebody may wait for its alert.
-        new = [row for row in self._store.pairs.unmatched(BATCH_CONTENTS, bound) if row[0] <= newest_id]
-        if len(new) == BATCH_CONTENTS and self._is_pass_due(bound):
+        new = [row for row in self._store.pairs.unmatched(self._batch_contents, bound) if row[0] <= newest_id]
+        if len(new) == self._batch_contents and self._is_pass_due(bound):
             self._store.pairs.start_pass(newest_id)
         elif new:
             return self._put(new, self._one_by_one(new))
-        contents = [row for row in self._store.pairs.unmatched(THREADS * JOINED_CONTENTS) if row[0] <= newest_id]
+        contents = [row for row in self._store.pairs.unmatched(THREADS * self._joined_contents) if row[0] <= newest_id]
         return self._put(contents, self._joined(contents))
 
     def _is_pass_due(self, bound: int) -> bool:
         """Whether so much is new that to look up all among each other is less work."""
         count = self._store.pairs.unmatched_count(bound)
-        return count >= max(LEAST_PASS, PASS_SHARE * self._store.files.counts().contents)
+        return count >= max(self._least_pass, PASS_SHARE * self._store.files.counts().contents)
 
     def _joined(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
         """Yield the copies of contents that are looked up among each other."""
         heartbeat.beat()
-        parts = [contents[start : start + JOINED_CONTENTS] for start in range(0, len(contents), JOINED_CONTENTS)]
+        size = self._joined_contents
+        parts = [contents[start : start + size] for start in range(0, len(contents), size)]
         with ThreadPoolExecutor(THREADS, thread_name_prefix="joining", initializer=_be_nice) as threads:
             for found in threads.map(self._joined_part, parts):
                 yield from found
@@ -187,7 +201,7 @@ class Pairing:
                 present.setdefault(image.content.id, set()).add(image.file_id)
         files = {ids: frozenset(present[ids[0]] | present[ids[1]]) for ids in unlooked if present.keys() >= set(ids)}
         # Once for each set of files: what cannot be read today may be there tomorrow, under another row.
-        due = [ids for ids, there in files.items() if self._tried.get(ids) != there][:BATCH_CONTENTS]
+        due = [ids for ids, there in files.items() if self._tried.get(ids) != there][: self._batch_contents]
         for ids in due:
             self._tried[ids] = files[ids]
             self._compare(self._looks, *ids)
@@ -274,7 +288,7 @@ def _pair(content_id: int, found: Found) -> Pair:
     if found.content_id < content_id:
         ids, shares, done = (found.content_id, content_id), (match, own), found.transform
     else:
-        ids, shares, done = (content_id, found.content_id), (own, match), _reversed(found.transform)
+        ids, shares, done = (content_id, found.content_id), (own, match), found.transform.reversed()
     return Pair(*ids, found.score, *shares, done, found.kind, look, found.look_version)
 
 
@@ -297,7 +311,7 @@ def _done(pair: Pair, image: Image, source: Image) -> str:
     """Return in words what was done to a source to get an image."""
     done, shares = pair.transform or Transform(), (pair.other_overlap, pair.overlap)
     if image.content.id == pair.content_id:
-        done, shares = _reversed(done), (pair.overlap, pair.other_overlap)
+        done, shares = done.reversed(), (pair.overlap, pair.other_overlap)
     areas = [shown.content.width_px * shown.content.height_px for shown in (image, source)]
     return wording.edits(
         wording.Edit(
@@ -308,14 +322,6 @@ def _done(pair: Pair, image: Image, source: Image) -> str:
             scale=(areas[0] / areas[1]) ** 0.5 if all(areas) else 0.0,
         )
     )
-
-
-def _reversed(done: Transform) -> Transform:
-    """Return what leads back: a mirror after a turn is the opposite turn after the mirror."""
-    if done.flip:
-        return done
-    # No angle is 0.0 and not -0.0.
-    return replace(done, turn=-done.turn % 360, angle=-done.angle or 0.0)
 
 
 def _is_older(image: Image, newer: Image) -> bool:

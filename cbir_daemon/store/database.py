@@ -21,7 +21,12 @@ from cbir_daemon.system import heartbeat
 
 T = TypeVar("T")
 
+Job = tuple[Callable[[sqlite3.Connection], object], Future[object]]
+"""A change, and who waits for what it returns."""
+
 BUSY_TIMEOUT_MS = 10_000
+"""How long a connection waits for another process that writes."""
+
 CACHE_KIB = 8192
 """Page cache of a connection (the default of 2 MB re-reads overflow pages of vectors)."""
 
@@ -35,6 +40,10 @@ class Database:
     ----------
     path : Path
         The SQLite file; made when it is not there.
+    busy_timeout_ms : int, optional
+        How long a connection waits for another process that writes.
+    jobs : queue.SimpleQueue, optional
+        Holds the changes until the writer takes them; injected by tests.
 
     Notes
     -----
@@ -42,11 +51,16 @@ class Database:
     in the order of the calls.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        jobs: queue.SimpleQueue[Job | None] | None = None,
+    ) -> None:
         self.path = path
-        self._jobs: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], object], Future[object]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._busy_timeout_ms = busy_timeout_ms
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue() if jobs is None else jobs
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -165,7 +179,7 @@ class Database:
             f"{self.path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, check_same_thread=False
         )
         soundness.prepare(connection)
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute(f"PRAGMA busy_timeout = {self._busy_timeout_ms}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
@@ -186,7 +200,7 @@ class Database:
                 else:
                     future.set_result(result)
 
-    def _next_job(self) -> tuple[Callable[[sqlite3.Connection], object], Future[object]] | None:
+    def _next_job(self) -> Job | None:
         heartbeat.rest(heartbeat.FOREVER_S)
         job = self._jobs.get()
         heartbeat.beat()

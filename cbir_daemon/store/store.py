@@ -59,10 +59,12 @@ class Store:
     ----------
     path : Path
         The file; made by `open` when it is not there.
+    database : Database, optional
+        The connections to it; by default those with the usual settings.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path)
+    def __init__(self, path: Path, database: Database | None = None) -> None:
+        self._database = Database(path) if database is None else database
         self._clock = clock.Clock()
         tables = self._database, self._clock
         self.albums = Albums(*tables)

@@ -1,0 +1,168 @@
+"""The builder of worlds for tests: an index, what searches it and what works on it, wired as the daemon wires them.
+
+In: a folder of the test's own.  Out: a `World`, which `closing` or a fixture closes.  Never here: what a test expects.
+
+Tests that need words of their own for what happens in a world make a class of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from cbir_daemon import config
+from cbir_daemon.config import AlbumConfig, ModelConfig
+from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
+from cbir_daemon.decode import DecodePool
+from cbir_daemon.duplicates import Looks, Pairing
+from cbir_daemon.duplicates.watchlist import WatchList
+from cbir_daemon.indexing.albums import Albums
+from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.map.projection import Projection
+from cbir_daemon.map.refit import Refit
+from cbir_daemon.matching import GREY64
+from cbir_daemon.medium import Medium
+from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.store import Album, AlertMatch, Applied, Change, Image, NewAlert, Sighted, Store
+from cbir_daemon.system import filesystems
+from cbir_daemon.system.filesystems import Mount
+from cbir_daemon.watching.mailbox import Mailbox
+from tests import rows
+
+AlertFor = Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None]
+
+
+class World:
+    """An open index with its albums, and a searcher over it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the index lies, and what belongs to it.
+    *roots : bytes or Path
+        Of the albums; without any there is one, at `rows.ROOT`.  Nothing needs to be there.
+    indexed_before : bool
+        Whether the first scan of the albums has ended, so that what comes is news.
+    medium : Medium
+        What the vectors are.
+    """
+
+    def __init__(
+        self, folder: Path, *roots: bytes | Path, indexed_before: bool = True, medium: Medium = GREY64
+    ) -> None:
+        self.folder = folder
+        self.models_dir = folder / MODELS_FOLDER
+        self.medium = medium
+        self.store = Store(folder / INDEX_FILE)
+        self.store.open()
+        for root in roots or (rows.ROOT,):
+            self.store.albums.add(bytes(root))
+        if indexed_before:
+            self.finish_first_scan()
+        self.searcher = Searcher(self.store, medium)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.searcher.close()
+        self.store.close()
+
+    @property
+    def album(self) -> Album:
+        """The first album."""
+        return self.store.albums.listed()[0]
+
+    def finish_first_scan(self) -> None:
+        """Let everything from now on be news."""
+        for album in self.store.albums.listed():
+            self.store.albums.finish_baseline(album.id)
+
+    # -- contents that come and go -----------------------------------------------------------------------------------
+
+    def apply(self, changes: Iterable[Change]) -> Applied:
+        """Commit changes, and let searches see them."""
+        applied = self.store.files.apply(list(changes))
+        self.publish(applied)
+        return applied
+
+    def publish(self, applied: Applied) -> None:
+        """Let searches see what was committed."""
+        self.searcher.change(applied.added, applied.gone)
+
+    # -- rooms -------------------------------------------------------------------------------------------------------
+
+    def loaded(self, codes_path: Path | None = None) -> Searcher:
+        """Return another searcher, which has read the index as at the start of a daemon.
+
+        Parameters
+        ----------
+        codes_path : Path, optional
+            The file that keeps its codes.
+        """
+        searcher = Searcher(self.store, self.medium, codes_path=codes_path)
+        searcher.load()
+        return searcher
+
+    def watchlist(self) -> WatchList:
+        """Return a watch list, which has not been read from the index yet."""
+        return WatchList(self.store, self.searcher)
+
+    def pairing(
+        self,
+        watchlist: WatchList | None = None,
+        alert_for: AlertFor = lambda image, matches, works: None,
+        crowded: Callable[[], bool] = lambda: False,
+        looks: Looks | None = None,
+        **bounds: int,
+    ) -> Pairing:
+        """Return the search for copies, as it is after a start.
+
+        Parameters
+        ----------
+        watchlist : WatchList, optional
+            By default an empty one.
+        alert_for, crowded, looks
+            See `Pairing`; by default nothing raises an alert, nothing is being indexed, and vectors decide.
+        **bounds : int
+            Other bounds of `Pairing` than the usual ones.
+        """
+        return Pairing(self.store, self.searcher, watchlist or self.watchlist(), alert_for, crowded, looks, **bounds)
+
+    def projection(self, settings: ModelConfig = ModelConfig()) -> Projection:  # noqa: B008 -- frozen
+        """Return what places contents on the map."""
+        return Projection(self.store, self.searcher, self.models_dir, settings)
+
+    def refit(self, projection: Projection, settings: ModelConfig, quiet: Callable[[], bool] = lambda: True) -> Refit:
+        """Return what replaces the map; by default nothing is being indexed."""
+        return Refit(self.store, self.searcher, projection, self.models_dir, settings, quiet)
+
+    def albums(
+        self,
+        settings: Sequence[AlbumConfig] = (),
+        mounts: Callable[[], tuple[Mount, ...]] = filesystems.mounts,
+    ) -> Albums:
+        """Return what watches the albums."""
+        return Albums(self.store, self.searcher, settings, mounts)
+
+    def ingest(
+        self,
+        pool: DecodePool,
+        albums: Albums,
+        suffixes: Iterable[str],
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Ingest:
+        """Return what keeps the index equal to the albums, with the defaults of the configuration.
+
+        Parameters
+        ----------
+        pool : DecodePool
+        albums : Albums
+        suffixes : iterable of str
+        now_ns, clock : callable, optional
+            The time, also of its mailbox.
+        """
+        configured = config.load(state=self.folder / "state", environ={}, albums=[])
+        mailbox = Mailbox(clock)
+        return Ingest(configured, self.store, self.searcher, pool, mailbox, suffixes, albums, now_ns, clock)
