@@ -42,16 +42,23 @@ def positions_of(codes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class FakeProjector(Projector):
-    """Projects by the matrix, in this process; raises `error` instead while there is one."""
+    """Projects by the matrix, in this process; raises `error` instead while there is one.
+
+    `meanwhile` is called once, in the middle of the next projection.
+    """
 
     def __init__(self) -> None:
         super().__init__(Path("/nowhere"), "map-fake", b"", idle_s=0.0, threads=1)
         self.error: CbirError | None = None
+        self.meanwhile: Callable[[], object] | None = None
         self.projected: list[int] = []
         self.closed = 0
 
     def project(self, codes: NDArray[np.float32], timeout_s: float) -> NDArray[np.float32]:
         """Return the positions of codes."""
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         if self.error is not None:
             raise self.error
         self.projected.append(len(codes))

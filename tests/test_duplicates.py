@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +15,12 @@ from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
 from cbir_daemon.duplicates.groups import shot_groups
-from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.matching import GREY64
 from cbir_daemon.records import Facts, FileState, Kind, LookedAt, ResolveTask, TaskState
-from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Applied, Content, Gone, Image, Indexed, Moved, Pair, Store
+from cbir_daemon.store import Content, Gone, Image, Indexed, Moved, Pair
 from cbir_daemon.watching import walk
 from tests.pictures import Picture, brighter, gamma, mirrored
 from tests.rows import all_images, digest, photographed
+from tests.worlds import World
 
 PATIENCE_S = 120.0
 NOW = 1_700_000_000.0
@@ -30,7 +29,7 @@ OLD = 1_000_000_000_000_000_000
 Edit = Callable[[Picture], Picture]
 
 
-class Album:
+class Album(World):
     """A folder, its index, a searcher, and the lookup of copies under test.
 
     A file's bytes are its seed and the name of its edit; its vector is that of the picture they make.
@@ -39,20 +38,14 @@ class Album:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "album"
         self.root.mkdir()
-        self.store = Store(folder / "index.sqlite")
-        self.store.open()
-        self.store.albums.add(bytes(self.root))
-        self.id = self.store.albums.listed()[0].id
-        self.searcher = Searcher(self.store, GREY64)
-        self.watchlist = WatchList(self.store, self.searcher)
+        super().__init__(folder, self.root, indexed_before=False)
         self.crowded = False
         self.asked = threading.Event()
         self.pairing = self.restarted()
 
     def restarted(self) -> Pairing:
         """Return the lookup as it is after a restart."""
-        policy = Policy(AlertsConfig(), ())
-        return Pairing(self.store, self.searcher, self.watchlist, policy.alert_for, self.is_crowded)
+        return self.new_pairing(alert_for=Policy(AlertsConfig(), ()).alert_for, crowded=self.is_crowded)
 
     def is_crowded(self) -> bool:
         """Say whether much is being indexed."""
@@ -64,19 +57,11 @@ class Album:
         path = self.root / name
         path.write_bytes(f"{seed} {edit.__name__ if edit else ''}".encode())
         read = Facts(digest(hash(path.read_bytes())), photographed(seed, edit), 240, 160, "JPEG")
-        return Indexed(self.id, name.encode(), state_of(path), read)
+        return Indexed(self.album_id, name.encode(), state_of(path), read)
 
     def add(self, name: str, seed: int, edit: Edit | None = None) -> None:
         """Write a file and index it."""
-        self.publish(self.store.files.apply([self.write(name, seed, edit)]))
-
-    def publish(self, applied: Applied) -> None:
-        """Let searches see what was committed."""
-        self.searcher.change(applied.added, applied.gone)
-
-    def finish_first_scan(self) -> None:
-        """Let everything from now on be news."""
-        self.store.albums.finish_baseline(self.id)
+        self.apply([self.write(name, seed, edit)])
 
     def settle(self) -> None:
         """Do all there is to do."""
@@ -111,9 +96,8 @@ def state_of(path: Path) -> FileState:
 @pytest.fixture
 def album(tmp_path: Path) -> Iterator[Album]:
     """An empty album."""
-    album = Album(tmp_path)
-    yield album
-    album.store.close()
+    with closing(Album(tmp_path)) as album:
+        yield album
 
 
 # Pairs.
@@ -128,7 +112,7 @@ def test_a_copy_is_found_whichever_came_first(album: Album, together: bool) -> N
         ("one.jpg", 1, None),
     ]
     if together:
-        album.publish(album.store.files.apply([album.write(*file) for file in files]))
+        album.apply([album.write(*file) for file in files])
     for file in files if not together else []:
         album.add(*file)
         album.settle()
@@ -165,7 +149,7 @@ def test_a_dismissed_pair_is_none(album: Album) -> None:
     album.finish_first_scan()
     copy = album.write("copy.jpg", 1, mirrored)
     album.store.decisions.dismiss(all_images(album.store)[0].content.digest, copy.facts.digest, NOW)
-    album.publish(album.store.files.apply([copy]))
+    album.apply([copy])
     album.settle()
     assert album.pairs() == set()
     assert album.alerts() == []
@@ -212,9 +196,7 @@ def test_of_two_that_come_at_once_one_is_the_original(album: Album, first: str, 
     for change in changes:
         name = change.path.decode()
         os.utime(album.root / name, ns=(times[name], times[name]))
-    album.publish(
-        album.store.files.apply([replace(one, state=state_of(album.root / one.path.decode())) for one in changes])
-    )
+    album.apply([replace(change, state=state_of(album.root / change.path.decode())) for change in changes])
     album.settle()
     (second,) = {"a.jpg", "b.jpg"} - {first}
     assert album.alerts() == [(second, "copy" if edit else "exact", [first])]
@@ -228,7 +210,7 @@ def test_what_was_there_first_is_the_original(album: Album) -> None:
     album.finish_first_scan()
     changed = album.write("new.jpg", 1)
     os.utime(album.root / "new.jpg", ns=(OLD, OLD))
-    album.publish(album.store.files.apply([replace(changed, state=state_of(album.root / "new.jpg"))]))
+    album.apply([replace(changed, state=state_of(album.root / "new.jpg"))])
     album.settle()
     assert album.alerts() == [("new.jpg", "exact", ["old.jpg"])]
 
@@ -275,7 +257,7 @@ def test_a_moved_file_raises_none(album: Album) -> None:
     album.finish_first_scan()
     row = next(image.file_id for image in all_images(album.store) if image.path.endswith(b"same.jpg"))
     (album.root / "same.jpg").rename(album.root / "moved.jpg")
-    album.store.files.apply([Moved(row, album.id, b"moved.jpg")])
+    album.store.files.apply([Moved(row, album.album_id, b"moved.jpg")])
     album.settle()
     assert album.alerts() == []
 
@@ -286,7 +268,9 @@ def test_a_hard_link_is_no_duplicate(album: Album) -> None:
     album.finish_first_scan()
     os.link(album.root / "one.jpg", album.root / "link.jpg")
     known = album.write("one.jpg", 1)
-    album.store.files.apply([known, Indexed(album.id, b"link.jpg", state_of(album.root / "link.jpg"), known.facts)])
+    album.store.files.apply(
+        [known, Indexed(album.album_id, b"link.jpg", state_of(album.root / "link.jpg"), known.facts)]
+    )
     album.settle()
     assert album.alerts() == []
     assert exact_groups(all_images(album.store)) == []
@@ -312,7 +296,7 @@ def test_a_match_in_a_missing_album_is_named(album: Album) -> None:
     album.settle()
     album.finish_first_scan()
     fresh = album.write("same.jpg", 1)
-    album.store.albums.set_state(album.id, "missing")
+    album.store.albums.set_state(album.album_id, "missing")
     (album.root / "one.jpg").unlink()
     album.store.files.apply([fresh])
     album.settle()
@@ -324,7 +308,7 @@ def test_a_file_that_goes_before_it_is_decided_upon_raises_none(album: Album) ->
     album.add("one.jpg", 1)
     album.finish_first_scan()
     album.add("same.jpg", 1)
-    album.store.files.apply([Gone(album.id, b"same.jpg")])
+    album.store.files.apply([Gone(album.album_id, b"same.jpg")])
     album.settle()
     assert album.alerts() == []
 
@@ -355,7 +339,7 @@ def test_what_comes_back_is_told_and_what_is_put_back_is_not(album: Album) -> No
         run = album.store.journal.start([journalled(album, change)], NOW)
         (task,) = album.store.journal.tasks(run)
         album.store.journal.note(task.id, state, b"/trash/x", "", NOW + 1)
-        album.publish(album.store.files.apply([change]))
+        album.apply([change])
     album.settle()
     (alert,) = album.store.alerts.listed(0, 10)
     assert (album.name(alert.path), alert.returned) == ("again.jpg", NOW + 1)

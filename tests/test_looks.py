@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,15 @@ from PIL import ExifTags
 from PIL import Image as PillowImage
 
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
-from cbir_daemon.duplicates import Looks, Pairing
+from cbir_daemon.duplicates import Looks
 from cbir_daemon.duplicates.exposures import are_two_moments
-from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.matching.grey64 import GREY64, Parallax
+from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.medium import SecondLook, Seen
 from cbir_daemon.records import Facts, FileState, Kind, LookedAt
-from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Gone, Indexed, Store
+from cbir_daemon.store import Gone, Indexed
 from tests import pictures
 from tests.test_matching_look import stepped_aside
+from tests.worlds import World
 
 WHOLE = pictures.real_photographs()[0]
 LIMITS = DecodeLimits(max_pixels=10_000_000, max_file_bytes=10_000_000, timeout_s=30.0)
@@ -31,29 +31,24 @@ LIMITS = DecodeLimits(max_pixels=10_000_000, max_file_bytes=10_000_000, timeout_
 @pytest.fixture(scope="module")
 def pool() -> Iterator[DecodePool]:
     """Give workers that read files."""
-    pool = DecodePool(1, LIMITS)
-    yield pool
-    pool.close()
+    with closing(DecodePool(1, LIMITS)) as pool:
+        yield pool
 
 
-class Album:
+class Album(World):
     """An album on disk, indexed, with the pass for copies over it."""
 
     def __init__(self, folder: Path, pool: DecodePool, second_look: SecondLook | None) -> None:
-        self.folder = folder / "album"
-        self.folder.mkdir()
+        self.root = folder / "album"
+        self.root.mkdir()
+        super().__init__(folder, self.root)
         self.pool = pool
-        self.store = Store(folder / "index.sqlite")
-        self.store.open()
-        self.store.albums.add(bytes(self.folder))
-        self.searcher = Searcher(self.store, GREY64)
-        watchlist = WatchList(self.store, self.searcher)
         looks = None if second_look is None else Looks(self.store, pool, second_look)
-        self.pairing = Pairing(self.store, self.searcher, watchlist, lambda *_: None, lambda: False, looks)
+        self.pairing = self.new_pairing(looks=looks)
 
     def add(self, name: str, picture: pictures.Picture, *, quality: int = 92, taken: str = "") -> Path:
         """Write a picture and index it."""
-        path = self.folder / name
+        path = self.root / name
         exif = PillowImage.Exif()
         if taken:
             exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = taken
@@ -66,8 +61,7 @@ class Album:
         assert isinstance(facts, Facts)
         status = path.stat()
         state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
-        applied = self.store.files.apply([Indexed(1, os.fsencode(path.name), state, facts)])
-        self.searcher.change(applied.added, applied.gone)
+        self.apply([Indexed(self.album_id, os.fsencode(path.name), state, facts)])
         return path
 
     def pairs(self, kind: Kind = Kind.COPY) -> list[tuple[int, int]]:
@@ -84,9 +78,8 @@ class Album:
 @pytest.fixture
 def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
     """Give an album without pictures."""
-    album = Album(tmp_path, pool, Parallax())
-    yield album
-    album.store.close()
+    with closing(Album(tmp_path, pool, Parallax())) as album:
+        yield album
 
 
 def test_a_burst_is_told_from_copies(album: Album) -> None:
@@ -103,9 +96,9 @@ def test_what_could_not_be_read_is_looked_at_when_it_is_back(album: Album) -> No
     """Until then the vectors alone call it a copy."""
     album.add("whole.jpg", WHOLE)
     path = album.add("shot.jpg", stepped_aside(WHOLE, 5.0))
-    path.rename(album.folder / "aside")
+    path.rename(album.root / "aside")
     assert album.seen() == {(1, 2): (Kind.COPY, LookedAt.VECTORS)}
-    (album.folder / "aside").rename(path)
+    (album.root / "aside").rename(path)
     assert album.seen() == {(1, 2): (Kind.COPY, LookedAt.VECTORS)}, "nothing says yet that the file is back"
     album.store.files.apply([Gone(1, b"shot.jpg")])
     album.index(path)
@@ -174,21 +167,19 @@ class CountedLooks(Parallax):
 def test_copies_of_one_exposure_are_looked_at_once_each(tmp_path: Path, pool: DecodePool) -> None:
     """Many copies of one photograph take as many looks as there are copies, not as there are pairs."""
     looks = CountedLooks()
-    album = Album(tmp_path, pool, looks)
-    for number in range(8):
-        album.add(f"{number}.jpg", pictures.brighter(WHOLE, 4.0 * number))
-    assert len(album.pairs()) == 8 * 7 // 2
-    assert 0 < looks.count < 8
-    album.store.close()
+    with closing(Album(tmp_path, pool, looks)) as album:
+        for number in range(8):
+            album.add(f"{number}.jpg", pictures.brighter(WHOLE, 4.0 * number))
+        assert len(album.pairs()) == 8 * 7 // 2
+        assert 0 < looks.count < 8
 
 
 def test_without_looks_the_vectors_decide(tmp_path: Path, pool: DecodePool) -> None:
     """They do not see a parallax of a pixel: `match.look = false` brings bursts back."""
-    album = Album(tmp_path, pool, None)
-    album.add("whole.jpg", WHOLE)
-    album.add("shot.jpg", stepped_aside(WHOLE, 5.0))
-    assert album.pairs() == [(1, 2)]
-    album.store.close()
+    with closing(Album(tmp_path, pool, None)) as album:
+        album.add("whole.jpg", WHOLE)
+        album.add("shot.jpg", stepped_aside(WHOLE, 5.0))
+        assert album.pairs() == [(1, 2)]
 
 
 def test_what_cannot_be_looked_at_stays_a_pair(album: Album) -> None:

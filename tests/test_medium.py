@@ -10,6 +10,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,6 @@ from numpy.typing import NDArray
 
 import cbir_daemon
 from cbir_daemon.config import ModelConfig
-from cbir_daemon.duplicates import Pairing
-from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
@@ -38,8 +37,9 @@ from cbir_daemon.records import (
 )
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import FitBegun, Indexed, NewWork, Placed, Store
-from tests.rows import opened, position, report
+from cbir_daemon.store import FitBegun, Indexed, NewWork, Placed
+from tests.rows import position, report
+from tests.worlds import World
 
 NOW = 1_700_000_000.0
 PIECES = KINDS = 64
@@ -186,28 +186,27 @@ def facts_of(text: str) -> Facts:
     return Facts(hashlib.sha256(text.encode()).digest(), vector_of(text), 1, 1, "TEXT")
 
 
-def put(store: Store, name: str, text: str) -> list[tuple[int, bytes]]:
-    """Index a text file, and return what came."""
+def put(world: World, name: str, text: str) -> None:
+    """Index a text file."""
     facts = facts_of(text)
     state = FileState(len(text), 1, int.from_bytes(facts.digest[:4], "big"))
-    return list(store.files.apply([Indexed(store.albums.listed()[0].id, name.encode(), state, facts)]).added)
+    world.apply([Indexed(world.album_id, name.encode(), state, facts)])
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def world(tmp_path: Path) -> Iterator[World]:
     """An index of the pages of the manual; content n is the page n - 1."""
-    with opened(tmp_path / "index.sqlite") as store:
+    with closing(World(tmp_path, medium=TEXT, codes_path=tmp_path / "codes.rows")) as world:
+        world.searcher.load()
         for name in PAGES:
-            put(store, f"{name}.md", page(name))
-        yield store
+            put(world, f"{name}.md", page(name))
+        yield world
 
 
 @pytest.fixture
-def searcher(store: Store, tmp_path: Path) -> Searcher:
+def searcher(world: World) -> Searcher:
     """A searcher of texts."""
-    searcher = Searcher(store, TEXT, codes_path=tmp_path / "codes.rows")
-    searcher.load()
-    return searcher
+    return world.searcher
 
 
 def copies(found: list[Found]) -> list[str]:
@@ -234,25 +233,25 @@ def test_an_excerpt_is_found(searcher: Searcher) -> None:
     assert copies(searcher.copies(vector_of(text[len(text) // 2 :])))[0] == "protocol"
 
 
-def test_texts_are_paired_and_watched_for(store: Store, searcher: Searcher) -> None:
+def test_texts_are_paired_and_watched_for(world: World) -> None:
     """The rooms that find duplicates and works compare by the searcher's medium as well."""
-    watchlist = WatchList(store, searcher)
+    watchlist = world.new_watchlist()
     work = facts_of(edited(page("model")))
     assert work.vector is not None
     added = watchlist.add(NewWork(work.digest, work.vector, "model", b""), NOW)
     assert added is not None
     assert [sighting.kind for sighting in added[1]] == [Kind.COPY]
-    searcher.change(put(store, "edited.md", edited(page("matching"))), ())
-    pairing = Pairing(store, searcher, watchlist, lambda image, matches, works: None, lambda: False)
+    put(world, "edited.md", edited(page("matching")))
+    pairing = world.new_pairing(watchlist)
     while pairing.step():
         pass
-    pairs = [(pair.content_id, pair.other_id) for pair in store.pairs.listed()]
+    pairs = [(pair.content_id, pair.other_id) for pair in world.store.pairs.listed()]
     assert pairs == [(PAGES.index("matching") + 1, len(PAGES) + 1)]
 
 
-def test_a_work_that_fills_half_of_a_text_is_seen(store: Store, searcher: Searcher) -> None:
+def test_a_work_that_fills_half_of_a_text_is_seen(world: World) -> None:
     """Its parts are those of its medium."""
-    watchlist = WatchList(store, searcher)
+    watchlist = world.new_watchlist()
     work = facts_of(page("alerts"))
     assert work.vector is not None
     assert watchlist.add(NewWork(work.digest, work.vector, "alerts", b""), NOW) is not None
@@ -265,16 +264,14 @@ def test_a_work_that_fills_half_of_a_text_is_seen(store: Store, searcher: Search
     assert watchlist.sightings(stranger.digest, stranger.vector) == []
 
 
-def test_codes_of_another_medium_are_not_taken_up(store: Store, searcher: Searcher, tmp_path: Path) -> None:
+def test_codes_of_another_medium_are_not_taken_up(world: World, tmp_path: Path) -> None:
     """A cache belongs to its medium: with another one it is made anew, and it is taken up as it was with its own."""
     path = tmp_path / "codes.rows"
-    searcher.close()
+    world.searcher.close()
     before = path.read_bytes()
-    again = Searcher(store, TEXT, codes_path=path)
-    again.load()
-    again.close()
+    world.new_searcher(path).close()
     assert path.read_bytes() == before
-    pictures = Searcher(store, GREY64, codes_path=path)
+    pictures = Searcher(world.store, GREY64, codes_path=path)
     pictures.load()
     assert len(pictures.snapshot.collection) == len(PAGES)
     pictures.close()
@@ -282,10 +279,10 @@ def test_codes_of_another_medium_are_not_taken_up(store: Store, searcher: Search
     assert path.read_bytes() != before
 
 
-def test_a_map_of_another_medium_is_set_aside(store: Store, searcher: Searcher, tmp_path: Path) -> None:
+def test_a_map_of_another_medium_is_set_aside(world: World) -> None:
     """A map belongs to the codes that it was fitted on: the projection asks the searcher's medium for theirs."""
-    models_dir = tmp_path / "models"
-    folder = start_folder(models_dir)
+    store = world.store
+    folder = start_folder(world.models_dir)
     for name in (MODEL_FILE, CODES_FILE, FLAT_FILE):
         with new_file(folder / name) as file:
             file.write(b"never loaded")
@@ -293,7 +290,7 @@ def test_a_map_of_another_medium_is_set_aside(store: Store, searcher: Searcher, 
     run = store.runs.start(FitBegun("asked for", TEXT.code_version, 1), NOW)
     made = replace(report(), artifact=artifact, sha256=sha256)
     store.runs.activate(run, made, [Placed(1, "fitted", position(0, 0))], NOW)
-    Projection(store, searcher, models_dir, ModelConfig()).open()
+    world.new_projection().open()
     assert store.runs.active() is not None
-    Projection(store, Searcher(store, GREY64), models_dir, ModelConfig()).open()
+    Projection(store, Searcher(store, GREY64), world.models_dir, ModelConfig()).open()
     assert store.runs.active() is None

@@ -33,7 +33,7 @@ def indexed(number: int, picture: pictures.Picture) -> Indexed:
 
 def test_contents_are_looked_up_only_once_they_can_be_found(world: World) -> None:
     """Between their commit and the new view contents wait: looked up then, two copies miss each other."""
-    pairing = world.pairing()
+    pairing = world.new_pairing()
     picture = pictures.photograph(1)
     applied = world.store.files.apply([indexed(1, picture), indexed(2, pictures.brighter(picture))])
     assert not pairing.step()
@@ -47,7 +47,7 @@ def test_contents_are_looked_up_only_once_they_can_be_found(world: World) -> Non
 @pytest.mark.parametrize("whole_first", [True, False])
 def test_pairs_know_how_much_both_show_and_what_was_done(world: World, whole_first: bool) -> None:
     """Whichever came first: the whole shows all of its mirrored part, and the transform leads from first to second."""
-    pairing = world.pairing()
+    pairing = world.new_pairing()
     whole = pictures.photograph(1)
     part = pictures.turned(pictures.cropped(whole, 0.2), 1)
     for number, picture in enumerate([whole, part] if whole_first else [part, whole], 1):
@@ -78,7 +78,7 @@ def test_an_alert_says_what_was_done(tmp_path: Path, whole_first: bool, words: s
     whole = pictures.photograph(1)
     part = pictures.turned(pictures.cropped(whole, 0.2), 1)
     with closing(World(tmp_path, tmp_path)) as world:
-        pairing = world.pairing(alert_for=note)
+        pairing = world.new_pairing(alert_for=note)
         for number, picture in enumerate([whole, part] if whole_first else [part, whole], 1):
             # A match is named only while its file is there.
             (tmp_path / f"{number}.jpg").touch()
@@ -102,7 +102,7 @@ def test_a_transform_reversed_leads_back() -> None:
 
 def test_borders_are_no_picture(world: World) -> None:
     """What is known of a content that has copies tells how much of it is picture; others are not asked."""
-    pairing = world.pairing()
+    pairing = world.new_pairing()
     picture = pictures.photograph(1)
     framed = pictures.bordered(picture, 0.1)
     world.apply([indexed(1, picture), indexed(2, framed), indexed(3, pictures.photograph(2))])
@@ -144,7 +144,7 @@ def look_up_all(pairing: Pairing) -> None:
 def looked_up(world: World, changes: Sequence[Indexed], **bounds: int) -> set[tuple[int, int]]:
     """Bring contents in, look all up and return the pairs."""
     world.apply(changes)
-    look_up_all(world.pairing(**bounds))
+    look_up_all(world.new_pairing(**bounds))
     return {(pair.content_id, pair.other_id) for pair in world.store.pairs.listed()}
 
 
@@ -187,7 +187,7 @@ def test_what_comes_after_a_pass_is_looked_up_by_itself(world: World) -> None:
     """The others are not looked up again, so a new content looks for all that it may be to them; and it comes first."""
     store = world.store
     world.apply([indexed(n, pictures.cropped(pictures.photograph(n), 0.2)) for n in range(1, 21)])
-    pairing = world.pairing(**SMALL_PASS)
+    pairing = world.new_pairing(**SMALL_PASS)
     assert pairing.step()
     assert store.pairs.unmatched_count(0) == 4
     world.apply([indexed(20 + n, pictures.photograph(n)) for n in range(1, 13)])
@@ -203,7 +203,7 @@ def test_a_pass_goes_on_after_a_restart(world: World) -> None:
     """What was committed is not looked up again, and the rest still among all."""
     world.apply(album_of(range(9)))
     for unmatched in (20, 4, 0):
-        assert world.pairing(**SMALL_PASS).step()
+        assert world.new_pairing(**SMALL_PASS).step()
         assert world.store.files.counts().unmatched == unmatched
     assert world.store.pairs.pass_bound() == 36
     assert len(world.store.pairs.listed()) == 9 * 6

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,15 @@ from numpy.typing import NDArray
 from cbir_daemon import matching
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import BadRequestError, ChildError, ModelError, StorageError, TimedOutError
-from cbir_daemon.map import ArtifactRefusedError, refit
-from cbir_daemon.map.projection import BACK_OFF_S, Projection
-from cbir_daemon.map.refit import Refit
+from cbir_daemon.map import ArtifactRefusedError
+from cbir_daemon.map.projection import BACK_OFF_S, BATCH_CONTENTS, Projection
+from cbir_daemon.map.refit import HUNG_S, Refit
 from cbir_daemon.map.refit_policy import FitDecision
-from cbir_daemon.matching import GREY64
-from cbir_daemon.records import Facts
 from cbir_daemon.search.search import as_vectors
-from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Coverage, Gone, Indexed, Store
-from tests.fakes import FakeFits, FakeProjector, positions_of
-from tests.rows import digest, indexed, opened, photographed, state, vector
+from cbir_daemon.store import Coverage, Gone
+from tests.fakes import FakeClock, FakeFits, FakeProjector, positions_of
+from tests.rows import indexed, photographed, vector
+from tests.worlds import World
 
 PATIENCE_S = 120.0
 SETTINGS = ModelConfig(min_images=5, refit_min_changes=2, refit_min_interval_s=600.0, fit_hours=None)
@@ -36,69 +34,70 @@ COUNT = 8
 # Replacing the map.
 
 
-class Loft:
-    """An index of eight photographs, a searcher, a projection on the fake map, and the refit under test."""
+class Loft(World):
+    """An index of eight photographs, a projection on the fake map, and the refit under test."""
 
-    def __init__(self, store: Store, folder: Path, fits: FakeFits, settings: ModelConfig) -> None:
-        self.store = store
-        self.album = store.albums.listed()[0].id
-        self.models_dir = folder / "models"
-        self.fits = fits
-        self.searcher = Searcher(store, GREY64)
-        self.settings = settings
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.fits = FakeFits()
         self.quiet = True
         self.add(range(COUNT))
         self.projectors: list[FakeProjector] = []
-        self.projection = Projection(store, self.searcher, self.models_dir, settings)
-        self.projection.projector = self.projector  # type: ignore[method-assign]  # the one fake
-        self.refit = Refit(store, self.searcher, self.projection, self.models_dir, settings, lambda: self.quiet)
+        self.time = FakeClock()
+        self.place_by(BATCH_CONTENTS)
 
-    def projector(self, artifact: str, sha256: bytes) -> FakeProjector:
+    def place_by(self, batch_contents: int, *, hung_s: float = HUNG_S) -> None:
+        """Begin as after a start, with other bounds."""
+        self.projection = self.new_projection(
+            SETTINGS, batch_contents=batch_contents, make_projector=self.projector, clock=self.time
+        )
+        self.refit = Refit(
+            self.store,
+            self.searcher,
+            self.projection,
+            self.models_dir,
+            SETTINGS,
+            lambda: self.quiet,
+            start_fit=self.fits.start,
+            batch_contents=batch_contents,
+            hung_s=hung_s,
+        )
+
+    def projector(self, *_: object, **settings: object) -> FakeProjector:
         """Return a projector of the fake map."""
-        self.projectors.append(FakeProjector())
+        self.projectors.append(self.make_fake())
         return self.projectors[-1]
+
+    def make_fake(self) -> FakeProjector:
+        """Return a projector that only projects."""
+        return FakeProjector()
 
     def add(self, numbers: range) -> None:
         """Index new contents."""
-        applied = self.store.files.apply([indexed(self.album, b"%d.jpg" % n, n) for n in numbers])
-        self.searcher.change(applied.added, applied.gone)
+        self.apply(indexed(self.album_id, b"%d.jpg" % number, number) for number in numbers)
 
     def add_alike(self, numbers: range) -> None:
         """Index new contents in four groups whose members are alike, so that a map can be good or bad."""
         random = np.random.default_rng(0)
         kinds = random.integers(60, 190, (4, 4096))
-        rows = [
-            Indexed(
-                self.album,
-                b"%d.jpg" % number,
-                state(number),
-                Facts(
-                    digest(number),
-                    (kinds[number % 4] + random.integers(-9, 9, 4096)).astype(np.uint8).tobytes(),
-                    64,
-                    64,
-                    "JPEG",
-                ),
-            )
-            for number in numbers
-        ]
-        applied = self.store.files.apply(rows)
-        self.searcher.change(applied.added, applied.gone)
+        vectors = [(kinds[number % 4] + random.integers(-9, 9, 4096)).astype(np.uint8).tobytes() for number in numbers]
+        self.apply(
+            indexed(self.album_id, b"%d.jpg" % number, number, shown)
+            for number, shown in zip(numbers, vectors, strict=True)
+        )
 
     def remove(self, numbers: range) -> None:
         """Take contents away."""
-        applied = self.store.files.apply([Gone(self.album, b"%d.jpg" % n) for n in numbers])
-        self.searcher.change(applied.added, applied.gone)
+        self.apply(Gone(self.album_id, b"%d.jpg" % number) for number in numbers)
 
     def fit(self, kind: str = "tuned") -> str:
         """Fit now, and return how it came out."""
-        self.refit._replace_map(FitDecision("asked for", kind=kind))
+        self.refit.replace_map(FitDecision("asked for", kind=kind))
         return self.store.runs.listed()[0].outcome
 
     def place(self) -> None:
         """Place what has no place."""
-        assert self.projection._current is not None
-        while self.projection._place(*self.projection._current):
+        while self.projection.step():
             pass
 
     def map_ids(self) -> list[int] | None:
@@ -145,18 +144,10 @@ def idle(room: Projection | Refit) -> bool:
 
 
 @pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> FakeFits:
-    """What stands in for UMAP."""
-    fits = FakeFits()
-    monkeypatch.setattr(refit, "Fit", fits)
-    return fits
-
-
-@pytest.fixture
-def loft(tmp_path: Path, fits: FakeFits) -> Iterator[Loft]:
+def loft(tmp_path: Path) -> Iterator[Loft]:
     """Eight contents without a map."""
-    with opened(tmp_path / "index.sqlite") as store:
-        yield Loft(store, tmp_path, fits, SETTINGS)
+    with closing(Loft(tmp_path)) as loft:
+        yield loft
 
 
 def test_a_fit_places_everything(loft: Loft) -> None:
@@ -174,9 +165,9 @@ def test_a_fit_places_everything(loft: Loft) -> None:
     assert loft.fits.begun[0].code_version == matching.CODE_VERSION
 
 
-def test_what_was_not_in_the_sample_is_projected(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_in_the_sample_is_projected(loft: Loft) -> None:
     """In batches, before the map is taken into use."""
-    monkeypatch.setattr(refit, "BATCH_CONTENTS", 2)
+    loft.place_by(2)
     loft.fits.rows = 3
     assert loft.fit() == "active"
     assert loft.projectors[0].projected == [2, 2, 1]
@@ -272,7 +263,7 @@ def test_a_worse_map_replaces_one_that_covers_too_little(loft: Loft) -> None:
 def test_a_map_of_other_settings_is_not_compared(loft: Loft) -> None:
     """Who asks for closer groups has chosen to keep fewer neighbours."""
     loft.add_alike(range(100, 140))
-    loft.refit._replace_map(FitDecision("asked for", numbers={"min_dist": 0.5}))
+    loft.refit.replace_map(FitDecision("asked for", numbers={"min_dist": 0.5}))
     loft.fits.spoilt = True
     assert loft.fit() == "active"
     assert "compared" not in loft.store.runs.listed()[0].numbers
@@ -309,10 +300,10 @@ def test_what_is_added_is_measured(loft: Loft) -> None:
     assert len(loft.store.positions.flat(run.id)) == COUNT + 3
 
 
-def test_a_fit_that_hangs_is_ended(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_hangs_is_ended(loft: Loft) -> None:
     """One that uses no processor time is recorded as failed, whatever it says, and holds back the next one."""
     loft.fit()
-    monkeypatch.setattr("cbir_daemon.map.refit.HUNG_S", 0.0)
+    loft.place_by(BATCH_CONTENTS, hung_s=0.0)
     loft.fits.endless = True
     assert loft.fit() == "failed"
     assert "did nothing" in loft.store.runs.listed()[0].message
@@ -454,8 +445,7 @@ def test_a_user_cancels_a_fit(loft: Loft) -> None:
 def test_a_fit_cancelled_at_its_end_is_not_taken_into_use(loft: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when all that is left to do is to place what was not fitted."""
     loft.fits.rows = 3
-    monkeypatch.setattr(loft, "projector", lambda *_: Cancelling(loft.refit))
-    loft.projection.projector = loft.projector  # type: ignore[method-assign]  # the one fake
+    monkeypatch.setattr(loft, "make_fake", lambda: Cancelling(loft.refit))
     assert loft.fit() == "cancelled"
     assert loft.store.runs.active() is None
     assert loft.artifacts() == []
@@ -489,23 +479,25 @@ def placed(loft: Loft) -> Loft:
     return loft
 
 
-def test_new_contents_are_placed_in_batches(placed: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_contents_are_placed_in_batches(loft: Loft) -> None:
     """Through the saved model, without a new fit; the thread ends when told."""
-    monkeypatch.setattr("cbir_daemon.map.projection.BATCH_CONTENTS", 1)
-    thread = threading.Thread(target=placed.projection.run)
+    loft.place_by(1)
+    loft.fit()
+    loft.add(range(20, 22))
+    thread = threading.Thread(target=loft.projection.run)
     thread.start()
     for _ in range(2):
-        moment = placed.store.moment
-        if placed.projection.idle:
+        moment = loft.store.moment
+        if loft.projection.idle:
             break
-        placed.store.wait_for_change(moment, PATIENCE_S)
-    placed.projection.stop()
-    placed.store.wake()
+        loft.store.wait_for_change(moment, PATIENCE_S)
+    loft.projection.stop()
+    loft.store.wake()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
-    placed.place()
-    assert placed.projectors[0].projected == [1, 1]
-    placed.placed_truly()
+    loft.place()
+    assert loft.projectors[0].projected == [1, 1]
+    loft.placed_truly()
 
 
 def test_a_query_has_a_place_on_the_map_in_use(placed: Loft) -> None:
@@ -523,17 +515,15 @@ def test_a_query_has_a_place_on_the_map_in_use(placed: Loft) -> None:
     assert placed.store.runs.active() == run
 
 
-def test_a_worker_that_fails_is_left_alone_for_a_while(placed: Loft, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_fails_is_left_alone_for_a_while(placed: Loft) -> None:
     """Nobody waits for it meanwhile; then what had no place gets one."""
-    now = itertools.count(1_000.0, BACK_OFF_S / 4)
-    monkeypatch.setattr("cbir_daemon.map.projection.time.monotonic", lambda: next(now))
     placed.projectors[0].error = ChildError("killed")
-    assert placed.projection._current is not None
-    assert not placed.projection._place(*placed.projection._current)
-    assert idle(placed.projection)
+    assert not placed.projection.step()
     placed.projectors[0].error = None
-    for _ in range(4):
-        next(now)
+    placed.time.advance(BACK_OFF_S - 1.0)
+    assert idle(placed.projection)
+    assert not placed.projection.step()
+    placed.time.advance(1.0)
     assert not idle(placed.projection)
     placed.place()
     placed.placed_truly()
@@ -541,13 +531,14 @@ def test_a_worker_that_fails_is_left_alone_for_a_while(placed: Loft, monkeypatch
 
 def test_a_worker_that_was_replaced_holds_nobody_back(placed: Loft) -> None:
     """It ends in the middle of its batch because another map took its place: that one places at once."""
-    before = placed.projection._current
-    assert before is not None
-    placed.fit()
-    placed.add(range(22, 24))
+
+    def replace_map() -> None:
+        placed.fit()
+        placed.add(range(22, 24))
+
+    placed.projectors[0].meanwhile = replace_map
     placed.projectors[0].error = ChildError("closed")
-    # As the thread does that was in the old worker while the new map came.
-    assert placed.projection._retry_later(before[0], ChildError("closed"))
+    assert placed.projection.step()
     assert not idle(placed.projection)
     placed.place()
     placed.placed_truly()
@@ -555,12 +546,12 @@ def test_a_worker_that_was_replaced_holds_nobody_back(placed: Loft) -> None:
 
 def test_a_map_that_may_not_be_loaded_is_set_aside(placed: Loft) -> None:
     """Found out by a query or by a batch: searches go on without it, and a fit is due."""
+    run = placed.store.runs.active()
+    assert run is not None
     placed.projectors[0].error = ArtifactRefusedError("of another version")
-    assert placed.projection._current is not None
-    run_id, projector = placed.projection._current
-    assert not placed.projection._place(run_id, projector)
+    assert not placed.projection.step()
     assert placed.map_ids() is None
-    assert placed.projection.position(vector(1), run_id) is None
+    assert placed.projection.position(vector(1), run.id) is None
     assert placed.store.runs.listed()[0].outcome == "set-aside"
     assert placed.refit.decision().reason == "there is no map"
     assert placed.fit() == "active"
@@ -569,19 +560,19 @@ def test_a_map_that_may_not_be_loaded_is_set_aside(placed: Loft) -> None:
 
 def test_a_replaced_map_is_not_set_aside(placed: Loft) -> None:
     """A query that was under way when the map changed finds its artifact gone: the new map stays."""
-    old = placed.store.runs.active()
-    assert old is not None
-    placed.fit()
-    placed.projection._set_aside(old.id, ArtifactRefusedError("gone"))
+    before = placed.store.runs.active()
+    assert before is not None
+    placed.projectors[0].meanwhile = placed.fit
+    placed.projectors[0].error = ArtifactRefusedError("gone")
+    assert placed.projection.position(vector(1), before.id) is None
     placed.placed_truly()
     assert [run.outcome for run in placed.store.runs.listed()] == ["active", "replaced"]
 
 
 def test_a_map_is_taken_up_at_the_start(placed: Loft) -> None:
     """When its artifact may be loaded; one that may not is set aside before anybody asks."""
-    again = Projection(placed.store, placed.searcher, placed.models_dir, SETTINGS)
+    again = placed.new_projection(SETTINGS)
     again.open()
-    assert again._current is None
     assert placed.store.runs.active() is None
     again.open()
     assert not again.worker_running

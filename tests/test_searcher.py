@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,39 +16,43 @@ from numpy.typing import NDArray
 from cbir_daemon.errors import StorageError
 from cbir_daemon.matching.grey64 import GREY64, Grey64
 from cbir_daemon.medium import Codes
-from cbir_daemon.records import Facts, Kind
+from cbir_daemon.records import Kind
 from cbir_daemon.search import searcher as searcher_module
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.store import FitBegun, Gone, Indexed, Placed, Store
 from tests.pictures import brighter, mirrored
-from tests.rows import digest, opened, photographed, position, report, sql, state
+from tests.rows import indexed, photographed, position, report, sql
+from tests.worlds import World
 
 COUNT = 12
 NOW = 1_700_000_000.0
 
 
+def picture(number: int) -> Indexed:
+    """Return the change that brings a photograph in, with a content of its own."""
+    return indexed(1, b"%d.jpg" % number, number, photographed(number))
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def world(tmp_path: Path) -> Iterator[World]:
     """An index of twelve unrelated photographs; content n is the photograph of seed n - 1."""
-    with opened(tmp_path / "index.sqlite") as store:
-        album = store.albums.listed()[0].id
-        store.files.apply(
-            [
-                Indexed(album, b"%d.jpg" % n, state(n), Facts(digest(n), photographed(n), 240, 160, "JPEG"))
-                for n in range(COUNT)
-            ]
-        )
-        yield store
+    with closing(World(tmp_path)) as world:
+        world.apply(map(picture, range(COUNT)))
+        yield world
 
 
 @pytest.fixture
-def searcher(store: Store) -> Searcher:
+def store(world: World) -> Store:
+    """Its index."""
+    return world.store
+
+
+@pytest.fixture
+def searcher(world: World) -> Searcher:
     """A searcher that holds them all, without a map."""
-    searcher = Searcher(store, GREY64)
-    searcher.load()
-    return searcher
+    return world.new_searcher()
 
 
 def line(*content_ids: int) -> list[tuple[int, bytes]]:
@@ -123,9 +128,8 @@ def test_a_search_without_a_place_goes_by_the_codes(searcher: Searcher) -> None:
 
 def test_an_empty_collection_has_no_matches(tmp_path: Path) -> None:
     """With and without a place on a map."""
-    with opened(tmp_path / "index.sqlite") as store:
-        searcher = Searcher(store, GREY64)
-        searcher.load()
+    with closing(World(tmp_path)) as world:
+        searcher = world.new_searcher()
         assert searcher.copies(photographed(1)) == []
         assert searcher.search(photographed(1), None, 5) == []
         assert searcher.search(photographed(1), at(1.0), 5) == []
@@ -134,10 +138,7 @@ def test_an_empty_collection_has_no_matches(tmp_path: Path) -> None:
 def test_a_plain_image_has_no_copies(searcher: Searcher, store: Store) -> None:
     """One tone agrees with every other one."""
     plain = bytes([200]) * 4096
-    album = store.albums.listed()[0].id
-    searcher.change(
-        store.files.apply([Indexed(album, b"p.png", state(90), Facts(digest(90), plain, 9, 9, "PNG"))]).added, ()
-    )
+    searcher.change(store.files.apply([indexed(1, b"p.png", 90, plain)]).added, ())
     assert searcher.copies(plain) == []
     assert searcher.copies(bytes([190]) * 4096) == []
 
@@ -146,7 +147,7 @@ def test_what_is_gone_is_not_found(searcher: Searcher, store: Store) -> None:
     """Neither by its codes nor by its place; the view from before still has it, and finds nothing in the store."""
     searcher.replace_map(1, line(*range(1, COUNT + 1)))
     before = searcher.snapshot
-    applied = store.files.apply([Gone(store.albums.listed()[0].id, b"4.jpg")])
+    applied = store.files.apply([Gone(1, b"4.jpg")])
     assert searcher.copies(photographed(4)) == []
     searcher.change(applied.added, applied.gone)
     assert 5 not in {one.content_id for one in searcher.search(photographed(4), at(5.0), COUNT)}
@@ -163,13 +164,12 @@ def test_the_newest_in_view_is_known(searcher: Searcher) -> None:
     assert searcher.newest_id == 40
 
 
-def test_load_takes_up_the_active_map(store: Store) -> None:
+def test_load_takes_up_the_active_map(world: World, store: Store) -> None:
     """With the places of its contents."""
     run = store.runs.start(FitBegun("asked for", "code/1", COUNT), NOW)
     placed = [Placed(content_id, "fitted", row) for content_id, row in line(*range(1, COUNT + 1))]
     store.runs.activate(run, report(), placed, NOW)
-    searcher = Searcher(store, GREY64)
-    searcher.load()
+    searcher = world.new_searcher()
     assert searcher.snapshot.map is not None
     assert searcher.snapshot.map.run_id == run
     assert searcher.snapshot.map.ids.tolist() == list(range(1, COUNT + 1))
@@ -191,56 +191,46 @@ def coded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def loaded(store: Store, path: Path) -> Searcher:
-    """Return a searcher that keeps its codes in a file."""
-    searcher = Searcher(store, GREY64, codes_path=path)
-    searcher.load()
-    return searcher
-
-
 def run_to_end(searcher: Searcher) -> None:
     """Run the thread that tends the collection: it makes itself nicer, which no thread can undo."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(searcher.run).result(30)
 
 
-def added(store: Store, number: int) -> list[tuple[int, bytes]]:
+def added(store: Store, number: int) -> None:
     """Bring a photograph into the store alone, as if the daemon were killed before its view has it."""
-    facts = Facts(digest(number), photographed(number), 240, 160, "JPEG")
-    return list(
-        store.files.apply([Indexed(store.albums.listed()[0].id, b"%d.jpg" % number, state(number), facts)]).added
-    )
+    store.files.apply([picture(number)])
 
 
-def test_codes_are_made_once(store: Store, tmp_path: Path, coded: list[int]) -> None:
+def test_codes_are_made_once(world: World, tmp_path: Path, coded: list[int]) -> None:
     """A restart makes none but the few that it compares, and finds the same."""
     path = tmp_path / "codes.rows"
-    before = loaded(store, path).copies(photographed(4, mirrored))
+    before = world.new_searcher(path).copies(photographed(4, mirrored))
     assert coded == [COUNT]
-    searcher = loaded(store, path)
+    searcher = world.new_searcher(path)
     assert coded == [COUNT, COUNT]
     assert searcher.copies(photographed(4, mirrored)) == before
     assert searcher.newest_id == COUNT
 
 
 def test_a_start_compares_a_few_codes_only(
-    store: Store, tmp_path: Path, coded: list[int], monkeypatch: pytest.MonkeyPatch
+    world: World, tmp_path: Path, coded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many there are; the newest is one of them."""
     path = tmp_path / "codes.rows"
-    loaded(store, path)
+    world.new_searcher(path)
     monkeypatch.setattr(searcher_module, "PROBED_CONTENTS", 3)
-    loaded(store, path)
+    world.new_searcher(path)
     assert coded == [COUNT, 4]
 
 
-def test_a_start_completes_and_clears_the_codes(store: Store, tmp_path: Path, coded: list[int]) -> None:
+def test_a_start_completes_and_clears_the_codes(world: World, tmp_path: Path, coded: list[int]) -> None:
     """What the store has and the file has not is made, what the file has and the store has not goes."""
     path = tmp_path / "codes.rows"
-    loaded(store, path)
-    added(store, 20)
-    store.files.apply([Gone(store.albums.listed()[0].id, b"3.jpg")])
-    searcher = loaded(store, path)
+    world.new_searcher(path)
+    added(world.store, 20)
+    world.store.files.apply([Gone(1, b"3.jpg")])
+    searcher = world.new_searcher(path)
     assert coded[-1] == 1
     assert sorted(searcher.snapshot.collection.ids.tolist()) == [1, 2, 3, *range(5, COUNT + 1), COUNT + 1]
     assert ids_of(searcher.copies(photographed(20)), Kind.COPY) == [COUNT + 1]
@@ -249,35 +239,35 @@ def test_a_start_completes_and_clears_the_codes(store: Store, tmp_path: Path, co
 
 
 def test_codes_of_another_index_are_not_believed(
-    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where an index was put in the place of another, its contents have the ids of others."""
     path = tmp_path / "codes.rows"
-    with opened(tmp_path / "other.sqlite") as other:
-        for number in range(30, 30 + COUNT):
-            added(other, number)
-        loaded(other, path)
-    searcher = loaded(store, path)
+    (tmp_path / "other").mkdir()
+    with closing(World(tmp_path / "other")) as second:
+        second.apply(map(picture, range(30, 30 + COUNT)))
+        second.new_searcher(path)
+    searcher = world.new_searcher(path)
     assert ids_of(searcher.copies(photographed(4)), Kind.COPY) == [5]
     assert searcher.copies(photographed(34)) == []
     assert len([one for one in caplog.records if "not those of the index" in one.message]) == 1
 
 
-def test_codes_of_an_index_that_was_put_back_are_not_believed(store: Store, tmp_path: Path) -> None:
+def test_codes_of_an_index_that_was_put_back_are_not_believed(world: World, tmp_path: Path) -> None:
     """The newest id may have been given twice: to a content before the backup was put back, and to another after."""
     path = tmp_path / "codes.rows"
-    searcher = loaded(store, path)
+    searcher = world.new_searcher(path)
     searcher.change([(COUNT + 1, photographed(50))], ())
     searcher.close()
-    added(store, 51)
-    searcher = loaded(store, path)
+    added(world.store, 51)
+    searcher = world.new_searcher(path)
     assert ids_of(searcher.copies(photographed(51)), Kind.COPY) == [COUNT + 1]
     assert searcher.copies(photographed(50)) == []
 
 
-def test_the_thread_tends_what_changes_until_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_thread_tends_what_changes_until_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes round as long as there is something to do, rests, wakes at a change, and ends when asked."""
-    searcher = Searcher(store, GREY64)
+    searcher = Searcher(world.store, GREY64)
     steps: queue.SimpleQueue[int] = queue.SimpleQueue()
     left = iter([True, True])
 
@@ -298,13 +288,13 @@ def test_the_thread_tends_what_changes_until_stopped(store: Store, monkeypatch: 
         pool.submit(searcher.run).result(30)
 
 
-def test_a_damaged_vector_is_noticed_though_its_code_is_cached(store: Store, tmp_path: Path) -> None:
+def test_a_damaged_vector_is_noticed_though_its_code_is_cached(world: World, tmp_path: Path) -> None:
     """A start that makes no codes reads no vectors, so the thread does, once."""
     path = tmp_path / "codes.rows"
-    loaded(store, path)
-    sql(store.path, "UPDATE content SET vector = zeroblob(4096) WHERE id = 4")
-    searcher = loaded(store, path)
-    with pytest.raises(StorageError, match=f"{store.path}.*the vector of content 4 is not what was written"):
+    world.new_searcher(path)
+    sql(world.store.path, "UPDATE content SET vector = zeroblob(4096) WHERE id = 4")
+    searcher = world.new_searcher(path)
+    with pytest.raises(StorageError, match=f"{world.store.path}.*the vector of content 4 is not what was written"):
         run_to_end(searcher)
 
 

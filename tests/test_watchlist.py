@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,12 @@ import pytest
 
 from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
-from cbir_daemon.duplicates import Pairing
-from cbir_daemon.duplicates.watchlist import COMPARED, WatchList
-from cbir_daemon.matching import GREY64
-from cbir_daemon.records import EXTRACTOR, Facts, FileState
-from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Gone, Indexed, NewWork, Sighted, Store, Work
+from cbir_daemon.duplicates.watchlist import COMPARED
+from cbir_daemon.records import EXTRACTOR
+from cbir_daemon.store import Gone, NewWork, Sighted, Work
 from tests.pictures import Picture, mirrored, photograph
-from tests.rows import digest, opened, photographed, sql
+from tests.rows import digest, indexed, photographed, sql
+from tests.worlds import World
 
 NOW = 1_700_000_000.0
 
@@ -45,21 +44,17 @@ def collage(picture: Picture, side: int, place: int) -> Picture:
     return np.vstack([np.hstack(others[row * side : (row + 1) * side]) for row in range(side)])
 
 
-class Index:
+class Index(World):
     """An index with a watch list; a content's number is the seed of its picture, and 100 more an edit of it."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.searcher = Searcher(store, GREY64)
-        self.watchlist = WatchList(store, self.searcher)
-        policy = Policy(AlertsConfig(), ())
-        self.pairing = Pairing(store, self.searcher, self.watchlist, policy.alert_for, lambda: False)
+    def __init__(self, folder: Path, *, indexed_before: bool = True) -> None:
+        super().__init__(folder, indexed_before=indexed_before)
+        self.watchlist = self.new_watchlist()
+        self.pairing = self.new_pairing(self.watchlist, Policy(AlertsConfig(), ()).alert_for)
 
     def add(self, number: int, vector: bytes) -> None:
         """Index a file with a content of its own and look it up."""
-        facts = Facts(digest(number), vector, 240, 160, "JPEG")
-        applied = self.store.files.apply([Indexed(1, b"%d.jpg" % number, FileState(1, number, number), facts)])
-        self.searcher.change(applied.added, applied.gone)
+        self.apply([indexed(self.album_id, b"%d.jpg" % number, number, vector)])
         self.settle()
 
     def settle(self) -> None:
@@ -82,8 +77,8 @@ class Index:
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[Index]:
     """An index whose album was indexed before."""
-    with opened(tmp_path / "index.sqlite") as store:
-        yield Index(store)
+    with closing(Index(tmp_path)) as index:
+        yield index
 
 
 def test_a_new_file_with_a_work_in_it_is_told(index: Index) -> None:
@@ -118,15 +113,10 @@ def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
 
 def test_a_first_index_tells_of_works(tmp_path: Path) -> None:
     """Not of its duplicates, but of each file that contains a work, once."""
-    with opened(tmp_path / "index.sqlite") as store:
-        store.albums.add(b"/new")
-        index = Index(store)
+    with closing(Index(tmp_path, indexed_before=False)) as index:
         index.watch(1)
-        facts = Facts(digest(101), photographed(1, mirrored), 240, 160, "JPEG")
-        again = Facts(digest(101), None, 0, 0, "")
-        changes = [Indexed(2, b"a.jpg", FileState(1, 1, 1), facts), Indexed(2, b"b.jpg", FileState(1, 2, 2), again)]
-        applied = store.files.apply(changes)
-        index.searcher.change(applied.added, applied.gone)
+        first = indexed(index.album_id, b"a.jpg", 101, photographed(1, mirrored))
+        index.apply([first, indexed(index.album_id, b"b.jpg", 101, known=True)])
         index.settle()
         assert sorted(name for name, _ in index.told()) == [b"a.jpg", b"b.jpg"]
 
@@ -140,8 +130,7 @@ def test_what_is_known_is_not_told_again(index: Index) -> None:
     sql(index.store.path, "UPDATE content SET matched = 0")
     index.settle()
     assert len(index.told()) == 1
-    applied = index.store.files.apply([Gone(1, b"101.jpg")])
-    index.searcher.change(applied.added, applied.gone)
+    index.apply([Gone(index.album_id, b"101.jpg")])
     index.add(101, photographed(1, mirrored))
     assert len(index.told()) == 2
 
@@ -162,7 +151,7 @@ def test_a_work_is_on_the_list_once(index: Index) -> None:
 def test_the_list_is_there_after_a_restart(index: Index) -> None:
     """Read from the store."""
     index.watch(1)
-    again = WatchList(index.store, index.searcher)
+    again = index.new_watchlist()
     assert again.sightings(digest(101), photographed(1, mirrored)) == []
     again.load()
     (one,) = again.sightings(digest(101), photographed(1, mirrored))

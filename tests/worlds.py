@@ -19,18 +19,20 @@ from cbir_daemon.duplicates import Looks, Pairing
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.map import Projector, projection
 from cbir_daemon.map.projection import Projection
-from cbir_daemon.map.refit import Refit
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import Medium
 from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Album, AlertMatch, Applied, Change, Image, NewAlert, Sighted, Store
+from cbir_daemon.store import AlertMatch, Applied, Change, Image, NewAlert, Sighted, Store
 from cbir_daemon.system import filesystems
 from cbir_daemon.system.filesystems import Mount
 from cbir_daemon.watching.mailbox import Mailbox
 from tests import rows
 
 AlertFor = Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None]
+
+MODEL = ModelConfig()
 
 
 class World:
@@ -46,10 +48,17 @@ class World:
         Whether the first scan of the albums has ended, so that what comes is news.
     medium : Medium
         What the vectors are.
+    codes_path : Path, optional
+        The file that keeps the codes; by default they are kept in memory.
     """
 
     def __init__(
-        self, folder: Path, *roots: bytes | Path, indexed_before: bool = True, medium: Medium = GREY64
+        self,
+        folder: Path,
+        *roots: bytes | Path,
+        indexed_before: bool = True,
+        medium: Medium = GREY64,
+        codes_path: Path | None = None,
     ) -> None:
         self.folder = folder
         self.models_dir = folder / MODELS_FOLDER
@@ -60,7 +69,7 @@ class World:
             self.store.albums.add(bytes(root))
         if indexed_before:
             self.finish_first_scan()
-        self.searcher = Searcher(self.store, medium)
+        self.searcher = Searcher(self.store, medium, codes_path=codes_path)
 
     def close(self) -> None:
         """Close what is open."""
@@ -68,9 +77,9 @@ class World:
         self.store.close()
 
     @property
-    def album(self) -> Album:
-        """The first album."""
-        return self.store.albums.listed()[0]
+    def album_id(self) -> int:
+        """The id of the first album."""
+        return self.store.albums.listed()[0].id
 
     def finish_first_scan(self) -> None:
         """Let everything from now on be news."""
@@ -91,7 +100,7 @@ class World:
 
     # -- rooms -------------------------------------------------------------------------------------------------------
 
-    def loaded(self, codes_path: Path | None = None) -> Searcher:
+    def new_searcher(self, codes_path: Path | None = None) -> Searcher:
         """Return another searcher, which has read the index as at the start of a daemon.
 
         Parameters
@@ -103,11 +112,11 @@ class World:
         searcher.load()
         return searcher
 
-    def watchlist(self) -> WatchList:
+    def new_watchlist(self) -> WatchList:
         """Return a watch list, which has not been read from the index yet."""
         return WatchList(self.store, self.searcher)
 
-    def pairing(
+    def new_pairing(
         self,
         watchlist: WatchList | None = None,
         alert_for: AlertFor = lambda image, matches, works: None,
@@ -126,17 +135,36 @@ class World:
         **bounds : int
             Other bounds of `Pairing` than the usual ones.
         """
-        return Pairing(self.store, self.searcher, watchlist or self.watchlist(), alert_for, crowded, looks, **bounds)
+        return Pairing(
+            self.store, self.searcher, watchlist or self.new_watchlist(), alert_for, crowded, looks, **bounds
+        )
 
-    def projection(self, settings: ModelConfig = ModelConfig()) -> Projection:  # noqa: B008 -- frozen
-        """Return what places contents on the map."""
-        return Projection(self.store, self.searcher, self.models_dir, settings)
+    def new_projection(
+        self,
+        settings: ModelConfig = MODEL,
+        *,
+        batch_contents: int = projection.BATCH_CONTENTS,
+        make_projector: Callable[..., Projector] = Projector,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Projection:
+        """Return what places contents on the map.
 
-    def refit(self, projection: Projection, settings: ModelConfig, quiet: Callable[[], bool] = lambda: True) -> Refit:
-        """Return what replaces the map; by default nothing is being indexed."""
-        return Refit(self.store, self.searcher, projection, self.models_dir, settings, quiet)
+        Parameters
+        ----------
+        settings, batch_contents, make_projector, clock
+            See `Projection`.
+        """
+        return Projection(
+            self.store,
+            self.searcher,
+            self.models_dir,
+            settings,
+            batch_contents=batch_contents,
+            make_projector=make_projector,
+            clock=clock,
+        )
 
-    def albums(
+    def new_albums(
         self,
         settings: Sequence[AlbumConfig] = (),
         mounts: Callable[[], tuple[Mount, ...]] = filesystems.mounts,
@@ -144,7 +172,7 @@ class World:
         """Return what watches the albums."""
         return Albums(self.store, self.searcher, settings, mounts)
 
-    def ingest(
+    def new_ingest(
         self,
         pool: DecodePool,
         albums: Albums,

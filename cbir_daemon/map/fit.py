@@ -239,6 +239,11 @@ class Fit:
         return _result(frame)
 
     @property
+    def process_id(self) -> int:
+        """Id of the process that fits."""
+        return self._child.pid
+
+    @property
     def cpu_s(self) -> float:
         """Processor time that the fit has used, in seconds."""
         return self._child.cpu_s

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,12 @@ class Projection:
     models_dir : Path
         Folder of the artifacts.
     settings : ModelConfig
+    batch_contents : int
+        Contents placed and committed together.
+    make_projector : callable, optional
+        Makes a projector onto an artifact; takes what `Projector` takes.
+    clock : callable, optional
+        Monotonic seconds, by which a worker that failed is left alone; injected by tests.
 
     Attributes
     ----------
@@ -55,11 +61,24 @@ class Projection:
         Why new contents are not placed at the moment; empty when they are.
     """
 
-    def __init__(self, store: Store, searcher: Searcher, models_dir: Path, settings: ModelConfig) -> None:
+    def __init__(
+        self,
+        store: Store,
+        searcher: Searcher,
+        models_dir: Path,
+        settings: ModelConfig,
+        *,
+        batch_contents: int = BATCH_CONTENTS,
+        make_projector: Callable[..., Projector] = Projector,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._searcher = searcher
         self._models_dir = models_dir
         self._settings = settings
+        self._batch_contents = batch_contents
+        self._make_projector = make_projector
+        self._clock = clock
         self._lock = threading.Lock()
         self._current: tuple[int, Projector] | None = None
         self._retry_at = 0.0
@@ -98,7 +117,7 @@ class Projection:
         sha256 : bytes
             Digest recorded when it was fitted.
         """
-        return Projector(
+        return self._make_projector(
             self._models_dir,
             artifact,
             sha256,
@@ -134,9 +153,7 @@ class Projection:
     @property
     def idle(self) -> bool:
         """Whether every content is placed, or placing is not possible at the moment."""
-        return (
-            self._current is None or time.monotonic() < self._retry_at or self._store.positions.coverage().unplaced == 0
-        )
+        return self._current is None or self._clock() < self._retry_at or self._store.positions.coverage().unplaced == 0
 
     @property
     def worker_running(self) -> bool:
@@ -221,13 +238,17 @@ class Projection:
         """Place contents that have no position, until stopped."""
         while not self._stopping.is_set():
             moment = self._store.moment
-            current = self._current
-            if current is None or time.monotonic() < self._retry_at or not self._place(*current):
+            if not self.step():
                 self._store.wait_for_change(moment, POLL_S)
+
+    def step(self) -> bool:
+        """Place the next contents; False when all have a position, or placing is not possible at the moment."""
+        current = self._current
+        return current is not None and self._clock() >= self._retry_at and self._place(*current)
 
     def _place(self, run_id: int, projector: Projector) -> bool:
         """Place the next contents; False when all have a position."""
-        contents = self._store.positions.unplaced(run_id, BATCH_CONTENTS)
+        contents = self._store.positions.unplaced(run_id, self._batch_contents)
         if not contents:
             return False
         heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
@@ -251,7 +272,7 @@ class Projection:
         with self._lock:
             if self._stopping.is_set() or (self._current is not None and self._current[0] != run_id):
                 return True
-            self._retry_at = time.monotonic() + BACK_OFF_S
+            self._retry_at = self._clock() + BACK_OFF_S
             self.failing = str(error)
         logger.warning("projection failed run=%d retry_s=%s error=%s", run_id, BACK_OFF_S, error)
         return False

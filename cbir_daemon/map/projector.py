@@ -91,8 +91,8 @@ class Projector:
         self._models_dir = models_dir
         self._artifact = artifact
         self._sha256 = sha256
-        self._idle_s = idle_s
-        self._threads = threads
+        self.idle_s = idle_s
+        self.threads = threads
         self._code_version = code_version
         self._lock = threading.Lock()
         self._turn = threading.Lock()
@@ -107,6 +107,23 @@ class Projector:
         """Whether the process lives."""
         child = self._child
         return child is not None and child.running
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is with the process, which starts for it when it has to."""
+        return self._lock.locked()
+
+    @property
+    def process_id(self) -> int | None:
+        """Id of the process; None when there is none."""
+        child = self._child
+        return None if child is None else child.pid
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that the process has used, in seconds; 0 when there is none."""
+        child = self._child
+        return 0.0 if child is None else child.cpu_s
 
     def project(self, codes: NDArray[np.float32], timeout_s: float) -> NDArray[np.float32]:
         """Return the positions of `codes`.  A code has the same position alone and in any batch.
@@ -203,15 +220,15 @@ class Projector:
         threads : int
             For the search of neighbours; the next process has them.
         """
-        self._idle_s = idle_s
-        self._threads = threads
+        self.idle_s = idle_s
+        self.threads = threads
 
     def close_if_idle(self, now: float) -> None:
         """End the process when nothing was projected for `idle_s` before `now` (of the monotonic clock)."""
         # A call that holds the lock is at work: not idle, and not worth waiting for.
         if self._lock.acquire(blocking=False):
             try:
-                if now - self._used_s >= self._idle_s:
+                if now - self._used_s >= self.idle_s:
                     self._close()
             finally:
                 self._lock.release()
@@ -222,7 +239,7 @@ class Projector:
         self._close()
         # The child checks every byte; what the manifest tells is told without waiting for a child.
         check_manifest(self._models_dir, self._artifact, self._sha256, code_version=self._code_version)
-        environment = child_environment(self._models_dir, self._threads)
+        environment = child_environment(self._models_dir, self.threads)
         self._child = child = Child("cbir_daemon.map.project_child", env=environment)
         self._started_s = self._used_s = time.monotonic()
         child.send(

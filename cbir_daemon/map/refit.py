@@ -87,6 +87,12 @@ class Refit:
     settings : ModelConfig
     quiet : callable
         Whether nothing is being indexed: a fit waits for the end of a large copy.
+    start_fit : callable, optional
+        Begins a fit; takes what `Fit.start` takes.
+    batch_contents : int
+        Contents projected at once before a map is taken into use.
+    hung_s : float
+        Seconds after which a fit that uses no processor time is ended.
     """
 
     def __init__(
@@ -97,12 +103,19 @@ class Refit:
         models_dir: Path,
         settings: ModelConfig,
         quiet: Callable[[], bool],
+        *,
+        start_fit: Callable[..., Fit] = Fit.start,
+        batch_contents: int = BATCH_CONTENTS,
+        hung_s: float = HUNG_S,
     ) -> None:
         self._store = store
         self._searcher = searcher
         self._projection = projection
         self._models_dir = models_dir
         self._quiet = quiet
+        self._start_fit = start_fit
+        self._batch_contents = batch_contents
+        self._hung_s = hung_s
         self.settings = settings
         self._said = ("", "")
         self._stopping = threading.Event()
@@ -198,7 +211,7 @@ class Refit:
             moment = self._store.moment
             decision = self._next()
             if decision.due:
-                self._replace_map(decision)
+                self.replace_map(decision)
             else:
                 self._store.wait_for_change(moment, CHECK_S)
 
@@ -215,7 +228,14 @@ class Refit:
                 logger.info("fit wanted reason=%s waits_for=%s %s", decision.reason, waits_for, numbers)
         return decision
 
-    def _replace_map(self, decision: FitDecision) -> None:
+    def replace_map(self, decision: FitDecision) -> None:
+        """Fit now, as was decided, and take the new map into use unless it is worse; how it ended is in the run.
+
+        Raises
+        ------
+        StorageError
+            When the index cannot be read, or the end of the run cannot be written.
+        """
         ids, codes = self._codes()
         begun = FitBegun(decision.reason, self._searcher.medium.code_version, len(ids), decision.kind, decision.numbers)
         run_id = self._store.runs.start(begun, time.time())
@@ -242,7 +262,9 @@ class Refit:
         started = time.monotonic()
         offered = np.flatnonzero(~acceptance.held_out(ids))
         previous = self._previous() if kind == FitKind.WARM else None
-        fit = Fit.start(codes[offered], self._models_dir, self._fit_settings(), ids=ids[offered], previous=previous)
+        fit = self._start_fit(
+            codes[offered], self._models_dir, self._fit_settings(), ids=ids[offered], previous=previous
+        )
         result = self._followed(fit, run_id)
         # What a user waited for, with the start of the process.
         report = replace(result.report, duration_s=time.monotonic() - started)
@@ -293,9 +315,9 @@ class Refit:
         new = NewMap(ids, np.empty((len(ids), result.positions.shape[1]), np.float32))
         new.put_fitted(fitted, result)
         unfitted = np.setdiff1d(np.arange(len(ids)), fitted)
-        for start in range(0, len(unfitted), BATCH_CONTENTS):
+        for start in range(0, len(unfitted), self._batch_contents):
             heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
-            rows = unfitted[start : start + BATCH_CONTENTS]
+            rows = unfitted[start : start + self._batch_contents]
             new.put_projected(rows, projector.place(codes[rows], BATCH_TIMEOUT_S, measured=True))
         return new
 
@@ -371,8 +393,8 @@ class Refit:
         places[rows] = known_places[known_rows]
         # On the contents that the map was fitted on alone, it would be compared where it is best.
         missing = np.setdiff1d(np.arange(len(ids)), rows)
-        for start in range(0, len(missing), BATCH_CONTENTS):
-            batch = missing[start : start + BATCH_CONTENTS]
+        for start in range(0, len(missing), self._batch_contents):
+            batch = missing[start : start + self._batch_contents]
             placed = self._projection.places(codes[batch], run_id)
             if placed is None:
                 return None
@@ -396,9 +418,9 @@ class Refit:
                 self.state = RefitState(run_id, news.stage, news.fraction, news.message, started)
             if fit.cpu_s > cpu_s:
                 alive, cpu_s = time.monotonic(), fit.cpu_s
-            elif time.monotonic() - alive > HUNG_S:
+            elif time.monotonic() - alive > self._hung_s:
                 fit.cancel()
-                raise ModelError(f"the fit did nothing for {HUNG_S:g} s and was ended")
+                raise ModelError(f"the fit did nothing for {self._hung_s:g} s and was ended")
         fit.cancel()
         raise ModelError("the daemon stopped during the fit" if self._stopping.is_set() else CANCELLED)
 

@@ -66,7 +66,7 @@ def fit(
     settings = FitSettings(n_components, SEED, threads, CODE_VERSION, min_dist=min_dist)
     at = time.perf_counter()
     running = Fit.start(codes, models, settings, ids=ids, previous=previous)
-    status = Path(f"/proc/{running._child.pid}/status")
+    status = Path(f"/proc/{running.process_id}/status")
     stage, used_s = "start", 0.0
     seconds, cpu_s, peaks = defaultdict[str, float](float), defaultdict[str, float](float), dict[str, float]()
     while not isinstance(news := running.poll(TIMEOUT_S), FitResult):

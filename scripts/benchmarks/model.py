@@ -178,15 +178,13 @@ def used(
     projector = Projector(models, report.artifact, report.sha256, idle_s=TIMEOUT_S, threads=threads)
     try:
         first_s = timed(partial(projector.place, held_out[:1], TIMEOUT_S))
-        child = projector._child
-        assert child is not None
-        before_s = child.cpu_s
+        before_s = projector.cpu_s
         again_s = [timed(partial(projector.place, code[None], TIMEOUT_S)) for code in held_out[:SINGLE_QUERIES]]
-        work_s = (child.cpu_s - before_s) / SINGLE_QUERIES
+        work_s = (projector.cpu_s - before_s) / SINGLE_QUERIES
         started = time.perf_counter()
         projected = projector.project(held_out, TIMEOUT_S)
         batch_s = time.perf_counter() - started
-        worker_mib = peak_mib(Path(f"/proc/{child.pid}/status"))
+        worker_mib = peak_mib(Path(f"/proc/{projector.process_id}/status"))
     finally:
         projector.close()
     width = max(NEAREST, report.n_neighbors)

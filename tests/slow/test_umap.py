@@ -271,7 +271,7 @@ def test_a_killed_fit_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     """A kill in the middle, as by the kernel when memory runs out."""
     fit = Fit.start(two_clusters(), tmp_path, SETTINGS)
     assert select.select([fit], [], [], TIMEOUT_S)[0]
-    os.kill(fit._child.pid, signal.SIGKILL)
+    os.kill(fit.process_id, signal.SIGKILL)
     with pytest.raises(ChildError, match="killed"):
         finish(fit)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith((".fit-", "map-"))]
@@ -280,8 +280,8 @@ def test_a_killed_fit_says_so_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_killed_worker_is_replaced(fitted: Fitted, projector: Projector) -> None:
     """One call fails, the next starts another process and answers as before."""
     before = projector.project(fitted.codes[:3], TIMEOUT_S)
-    assert projector._child is not None
-    os.kill(projector._child.pid, signal.SIGKILL)
+    assert projector.process_id is not None
+    os.kill(projector.process_id, signal.SIGKILL)
     with pytest.raises(ChildError):
         projector.project(fitted.codes[:3], TIMEOUT_S)
     assert not projector.running
@@ -300,12 +300,12 @@ def test_a_worker_that_still_starts_survives_impatient_callers(fitted: Fitted) -
     """Otherwise a query with a short time limit would start and kill workers for ever."""
     worker = fitted.projector()
     worker.warm()
-    assert worker._child is not None
-    first = worker._child.pid
+    first = worker.process_id
+    assert first is not None
     with pytest.raises(TimedOutError):
         worker.project(fitted.codes[:1], 0.0)
     assert worker.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
-    assert worker._child.pid == first
+    assert worker.process_id == first
     worker.close()
 
 
@@ -315,7 +315,7 @@ def test_a_query_does_not_wait_for_a_large_batch(fitted: Fitted) -> None:
     worker.project(fitted.codes[:1], TIMEOUT_S)
     with ThreadPoolExecutor(1) as executor:
         waiting = executor.submit(worker.project, np.tile(fitted.codes, (500, 1)), TIMEOUT_S)
-        while not worker._lock.locked():
+        while not worker.busy:
             assert not waiting.done()
         assert worker.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
         assert not waiting.done()
@@ -331,7 +331,7 @@ def test_closing_does_not_wait_for_a_batch(fitted: Fitted) -> None:
     batch = np.tile(fitted.codes, (500, 1))
     with ThreadPoolExecutor(1) as executor:
         waiting = executor.submit(worker.project, batch, TIMEOUT_S)
-        while not worker._lock.locked():
+        while not worker.busy:
             assert not waiting.done()
         worker.close()
         with pytest.raises(ChildError, match=r"killed|closed"):
@@ -440,7 +440,7 @@ def killed_when(codes: NDArray[np.float32], models: Path, says: str) -> list[str
         news = fit.poll(TIMEOUT_S)
         assert isinstance(news, FitProgress), f"the fit ended before it said {says!r}: {said}"
         said.append(news.message)
-    os.kill(fit._child.pid, signal.SIGKILL)
+    os.kill(fit.process_id, signal.SIGKILL)
     with pytest.raises(ChildError):
         finish(fit)
     return said
