@@ -12,6 +12,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T", bound=threading.Thread)
 
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -26,6 +29,12 @@ def nothing_left() -> Iterator[None]:
     new_threads = [thread.name for thread in threading.enumerate() if thread not in threads]
     new_files = sorted((open_files() - files).elements())
     assert (new_threads, new_files) == ([], [])
+
+
+def thread_of(kind: type[T]) -> T:
+    """Return the one thread of a kind that runs."""
+    (thread,) = [thread for thread in threading.enumerate() if isinstance(thread, kind)]
+    return thread
 
 
 def open_files() -> Counter[str]:

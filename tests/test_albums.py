@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import queue
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,48 +13,89 @@ from pathlib import Path
 
 import pytest
 from watchdog.observers import inotify_c
+from watchdog.observers.inotify import InotifyEmitter
 
-from cbir_daemon import config
 from cbir_daemon.config import AlbumConfig
-from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFoundError
 from cbir_daemon.indexing import albums
 from cbir_daemon.indexing.albums import Albums
-from cbir_daemon.indexing.line import Ingest
-from cbir_daemon.matching import GREY64
-from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Album, Store
+from cbir_daemon.store import Album
 from cbir_daemon.system.filesystems import Mount
-from cbir_daemon.watching import events
-from cbir_daemon.watching.events import Unheard
-from cbir_daemon.watching.mailbox import Mailbox
-from tests.leftovers import nothing_left
+from cbir_daemon.watching.events import Unheard, Watcher
+from tests.fakes import FakeClock
+from tests.leftovers import nothing_left, thread_of
 from tests.rights import open_folder, ordinary_user
 from tests.rows import all_images, indexed
+from tests.worlds import World
 
 __all__ = ["open_folder"]
 
 PATIENCE_S = 120.0
 
 
-class Wardrobe:
-    """A store, a searcher, an ingest that nobody drives, and the albums under test."""
+class Listener:
+    """Takes what the albums tell the line, and writes it down."""
 
-    def __init__(self, folder: Path, pool: DecodePool, *settings: AlbumConfig) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
+        self.hints: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.scans: list[bytes | None] = []
+        self.unheard: dict[int, Unheard] = {}
+
+    def hint(self, path: bytes) -> None:
+        """Note a path."""
+        self.hints.put(path)
+
+    def wants_folder(self, root: bytes, folder: bytes) -> bool:
+        """Want all but the thumbnails of a NAS."""
+        return not folder.endswith(b"/@eaDir")
+
+    def set_unheard(self, album_id: int, unheard: Unheard) -> None:
+        """Note from which folders no events come."""
+        self.unheard[album_id] = unheard
+
+    def request_scan(self, path: bytes | None = None) -> int:
+        """Note which walk is asked for."""
+        self.scans.append(path)
+        return len(self.scans)
+
+    def out_of_reach(self, album_id: int) -> int:
+        """Return that no file is."""
+        return 0
+
+
+class Wardrobe(World):
+    """A store, a searcher, a line that only listens, and the albums under test."""
+
+    def __init__(self, folder: Path, *settings: AlbumConfig) -> None:
+        super().__init__(folder, ())
         self.mounts: tuple[Mount, ...] = (Mount(1, b"/", "ext4"),)
-        self.store = Store(folder / "index.sqlite")
-        self.store.open()
-        self.searcher = Searcher(self.store, GREY64)
-        self.mailbox = Mailbox()
-        configured = config.load(state=folder / "state", environ={}, albums=[])
-        self.albums = Albums(self.store, self.searcher, settings, lambda: self.mounts)
-        self.ingest = Ingest(configured, self.store, self.searcher, pool, self.mailbox, (".jpg",), self.albums)
+        self.limits: tuple[int, ...] = (8_192, 128)
+        self.time = FakeClock()
+        self.line = Listener()
+        self.lose_events: Callable[[bytes], None] = lambda root: None
+        self.albums = Albums(
+            self.store,
+            self.searcher,
+            settings,
+            lambda: self.mounts,
+            make_watcher=self.make_watcher,
+            limits=lambda: self.limits,
+            clock=self.time,
+        )
+
+    def make_watcher(
+        self, report: Callable[[bytes], None], lost: Callable[[bytes], None], wants: Callable[[bytes, bytes], bool]
+    ) -> Watcher:
+        """Return what watches the albums; it is made once."""
+        assert not hasattr(self, "watcher")
+        self.watcher = Watcher(report, lost, wants)
+        self.lose_events = lost
+        return self.watcher
 
     def close(self) -> None:
         """Stop watching and close the store."""
         self.albums.stop()
-        self.store.close()
+        super().close()
 
     def make(self, name: str) -> Path:
         """Make a folder."""
@@ -71,7 +113,7 @@ class Wardrobe:
 
     def unheard(self, path: Path) -> Unheard:
         """Return from which folders of an album nothing is heard."""
-        return self.ingest.schedule.unheard(self.album(path).id)
+        return self.line.unheard.get(self.album(path).id, Unheard())
 
     def mount(self, number: int, path: Path | bytes, kind: str) -> None:
         """Say that something is mounted."""
@@ -79,26 +121,22 @@ class Wardrobe:
 
     def scans(self) -> list[bytes | None]:
         """Return, and forget, which walks were asked for."""
-        return [request.path for request in self.ingest._scans.take()]
+        scans, self.line.scans = self.line.scans, []
+        return scans
 
-    def hears(self, path: Path) -> None:
-        """A change at a path reaches the mailbox."""
+    def hears(self, path: Path) -> list[bytes]:
+        """Change a file, and return what the line hears until it hears of that."""
         path.write_bytes(b"x")
-        with self.mailbox._changed:
-            assert self.mailbox._changed.wait_for(lambda: bytes(path) in self.mailbox._due, PATIENCE_S)
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[DecodePool]:
-    """A pool that never starts a worker."""
-    with closing(DecodePool(1, DecodeLimits(1_000, 1_000, 1.0))) as pool:
-        yield pool
+        heard: list[bytes] = []
+        while bytes(path) not in heard:
+            heard.append(self.line.hints.get(timeout=PATIENCE_S))
+        return heard
 
 
 @pytest.fixture
-def wardrobe(tmp_path: Path, pool: DecodePool) -> Iterator[Wardrobe]:
+def wardrobe(tmp_path: Path) -> Iterator[Wardrobe]:
     """No albums yet; no thread is left at the end."""
-    with nothing_left(), closing(Wardrobe(tmp_path, pool)) as wardrobe:
+    with nothing_left(), closing(Wardrobe(tmp_path)) as wardrobe:
         yield wardrobe
 
 
@@ -175,9 +213,9 @@ def test_a_folder_beside_an_album_may_be_one(wardrobe: Wardrobe) -> None:
         assert wardrobe.albums.add(bytes(wardrobe.make(name)))
 
 
-def test_a_closed_folder_is_refused(open_folder: Path, pool: DecodePool) -> None:
+def test_a_closed_folder_is_refused(open_folder: Path) -> None:
     """Whoever names it is told what is missing."""
-    with closing(Wardrobe(open_folder, pool)) as wardrobe:
+    with closing(Wardrobe(open_folder)) as wardrobe:
         closed = wardrobe.make("closed")
         closed.chmod(0)
         with ordinary_user(), pytest.raises(NoAccessError, match="closed: cannot be read"):
@@ -201,7 +239,7 @@ def test_starting_watches_every_album_and_asks_for_a_walk(wardrobe: Wardrobe) ->
     watched, polled, absent = wardrobe.make("watched"), wardrobe.make("polled"), wardrobe.make("absent")
     wardrobe.albums.remember([AlbumConfig(watched), AlbumConfig(polled, watch="poll"), AlbumConfig(absent)])
     absent.rmdir()
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     assert wardrobe.listed() == {str(absent): "polling", str(polled): "polling", str(watched): "watching"}
     assert wardrobe.scans() == [None]
     wardrobe.hears(watched / "new.jpg")
@@ -209,7 +247,7 @@ def test_starting_watches_every_album_and_asks_for_a_walk(wardrobe: Wardrobe) ->
 
 def test_an_album_that_comes_later_is_watched_and_walked(wardrobe: Wardrobe) -> None:
     """Only it, and only once."""
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     wardrobe.scans()
     album = wardrobe.make("album")
     wardrobe.albums.add(bytes(album))
@@ -226,13 +264,11 @@ def test_an_album_is_forgotten_with_all_that_is_known_of_it(wardrobe: Wardrobe, 
     link = wardrobe.folder / "link"
     link.symlink_to(album)
     wardrobe.albums.add(bytes(album))
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     applied = wardrobe.store.files.apply([indexed(wardrobe.album(album).id, b"a.jpg", 1)])
     wardrobe.searcher.change(applied.added, applied.gone)
-    watcher = wardrobe.albums._watcher
-    assert watcher is not None
     wardrobe.albums.remove(bytes(link if by_link else album))
-    assert not watcher.stands(bytes(album))
+    assert not wardrobe.watcher.stands(bytes(album))
     assert wardrobe.listed() == {}
     assert all_images(wardrobe.store) == []
     assert len(wardrobe.searcher.snapshot.collection) == 0
@@ -254,11 +290,9 @@ def test_a_missing_album_is_not_watched_and_one_that_is_back_is(wardrobe: Wardro
     """Anew: the folder may be another one."""
     album = wardrobe.make("album")
     wardrobe.albums.add(bytes(album))
-    wardrobe.albums.start(wardrobe.ingest)
-    watcher = wardrobe.albums._watcher
-    assert watcher is not None
+    wardrobe.albums.start(wardrobe.line)
     wardrobe.albums.lost(wardrobe.album(album), "its folder is not there")
-    assert not watcher.stands(bytes(album))
+    assert not wardrobe.watcher.stands(bytes(album))
     assert wardrobe.listed() == {str(album): "missing"}
     shutil.rmtree(album)
     album.mkdir()
@@ -271,13 +305,11 @@ def test_a_watch_that_died_is_begun_anew(wardrobe: Wardrobe) -> None:
     """The folder was deleted and made again: it is watched, and what was missed is walked for; else nothing is done."""
     album = wardrobe.make("album")
     wardrobe.albums.add(bytes(album))
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     wardrobe.scans()
     wardrobe.albums.check()
     assert wardrobe.scans() == []
-    watcher = wardrobe.albums._watcher
-    assert watcher is not None
-    (emitter,) = watcher._observers[bytes(album)].emitters
+    emitter = thread_of(InotifyEmitter)
     album.rmdir()
     emitter.join(PATIENCE_S)
     album.mkdir()
@@ -290,26 +322,24 @@ def test_a_setting_that_changes_takes_effect(wardrobe: Wardrobe) -> None:
     """From watching to polling and back, without a restart."""
     album = wardrobe.make("album")
     wardrobe.albums.remember([AlbumConfig(album)])
-    wardrobe.albums.start(wardrobe.ingest)
-    watcher = wardrobe.albums._watcher
-    assert watcher is not None
+    wardrobe.albums.start(wardrobe.line)
     for mode, state in (("poll", "polling"), ("auto", "watching")):
         wardrobe.albums.remember([AlbumConfig(album, watch=mode)])
         wardrobe.albums.watch(wardrobe.album(album))
         assert wardrobe.listed() == {str(album): state}
-        assert watcher.stands(bytes(album)) is (mode == "auto")
+        assert wardrobe.watcher.stands(bytes(album)) is (mode == "auto")
 
 
 def test_after_the_end_nothing_is_watched_any_more(wardrobe: Wardrobe) -> None:
     """Whatever is still asked for; stopping twice is harmless."""
     album = wardrobe.make("album")
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     wardrobe.albums.stop()
     wardrobe.albums.stop()
     assert wardrobe.albums.add(bytes(album))
     wardrobe.albums.check()
     wardrobe.albums.remove(bytes(album))
-    assert wardrobe.albums._watcher is None
+    assert not wardrobe.watcher.stands(bytes(album))
 
 
 # What file systems tell.
@@ -332,7 +362,7 @@ def test_the_file_system_decides_unless_told_otherwise(wardrobe: Wardrobe, kind:
     album = wardrobe.make("album")
     wardrobe.mount(2, album, kind)
     wardrobe.albums.remember([AlbumConfig(album, watch=mode)])
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     assert wardrobe.listed() == {str(album): state}
     assert wardrobe.albums.report(wardrobe.album(album)).file_system == kind
     assert wardrobe.albums.problems() == []
@@ -345,7 +375,7 @@ def test_what_is_mounted_inside_may_tell_nothing(wardrobe: Wardrobe) -> None:
     wardrobe.mount(3, album / "usb", "vfat")
     wardrobe.mount(4, wardrobe.folder / "album2", "nfs4")
     wardrobe.albums.remember([AlbumConfig(album)])
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     assert wardrobe.listed() == {str(album): "watching"}
     assert wardrobe.unheard(album) == Unheard(trees=(bytes(album / "nas"),))
     wardrobe.albums.remember([AlbumConfig(album, watch="inotify")])
@@ -357,7 +387,7 @@ def test_what_is_mounted_later_is_taken_up(wardrobe: Wardrobe) -> None:
     """At the album, inside it, and off again; what is mounted beside it is nobody's business."""
     album = wardrobe.make("album")
     wardrobe.albums.add(bytes(album))
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     wardrobe.scans()
     before = wardrobe.mounts
     wardrobe.mount(2, wardrobe.folder / "album2", "nfs4")
@@ -388,7 +418,7 @@ def test_what_is_mounted_later_is_taken_up(wardrobe: Wardrobe) -> None:
 def test_news_of_mounts_are_asked_of_the_kernel(wardrobe: Wardrobe) -> None:
     """There are none while nothing is mounted, nor before the start or after the end."""
     assert not wardrobe.albums.is_remounted()
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     assert not wardrobe.albums.is_remounted()
     wardrobe.albums.stop()
     assert not wardrobe.albums.is_remounted()
@@ -401,16 +431,16 @@ def test_lost_events_are_told_and_made_up_for(wardrobe: Wardrobe) -> None:
     """The album is walked, and for an hour it is said what to raise."""
     album = wardrobe.make("album")
     wardrobe.albums.add(bytes(album))
-    wardrobe.albums.start(wardrobe.ingest)
+    wardrobe.albums.start(wardrobe.line)
     wardrobe.scans()
-    wardrobe.albums._events_lost(bytes(album))
-    wardrobe.albums._events_lost(bytes(album))
+    wardrobe.lose_events(bytes(album))
+    wardrobe.lose_events(bytes(album))
     assert wardrobe.scans() == [bytes(album), bytes(album)]
     assert wardrobe.albums.report(wardrobe.album(album)).overflows == 2
     (problem,) = wardrobe.albums.problems()
     assert "the kernel lost events, 2 times" in problem.what
     assert "sysctl -w fs.inotify.max_queued_events=" in problem.do
-    wardrobe.albums._watches[bytes(album)].lost_at -= albums.RECENT_S
+    wardrobe.time.advance(albums.RECENT_S)
     assert wardrobe.albums.problems() == []
 
 
@@ -429,7 +459,7 @@ def test_refused_folders_are_polled_and_told(wardrobe: Wardrobe, monkeypatch: py
 
     with monkeypatch.context() as patch:
         patch.setattr(inotify_c, "inotify_add_watch", add_watch)
-        wardrobe.albums.start(wardrobe.ingest)
+        wardrobe.albums.start(wardrobe.line)
         wardrobe.scans()
     assert wardrobe.listed() == {str(album): "watching"}
     assert wardrobe.unheard(album) == Unheard(frozenset([bytes(album / "a")]))
@@ -439,7 +469,7 @@ def test_refused_folders_are_polled_and_told(wardrobe: Wardrobe, monkeypatch: py
     assert "max_user_watches=" in problem.do
     wardrobe.albums.check()
     assert wardrobe.scans() == []
-    monkeypatch.setattr(events, "limits", lambda: (1, 2, 3, 4))
+    wardrobe.limits = (16_384, 128)
     wardrobe.albums.check()
     assert wardrobe.scans() == [bytes(album)]
     assert (wardrobe.unheard(album), wardrobe.albums.problems()) == (Unheard(), [])
@@ -456,7 +486,7 @@ def test_an_album_that_cannot_be_watched_says_why(wardrobe: Wardrobe, monkeypatc
     wardrobe.albums.add(bytes(album))
     with monkeypatch.context() as patch:
         patch.setattr(inotify_c, "inotify_init", refuse)
-        wardrobe.albums.start(wardrobe.ingest)
+        wardrobe.albums.start(wardrobe.line)
     assert wardrobe.listed() == {str(album): "polling"}
     (problem,) = wardrobe.albums.problems()
     assert "is polled, not watched" in problem.what
@@ -470,7 +500,6 @@ def test_folders_that_are_excluded_take_no_watch(wardrobe: Wardrobe) -> None:
     album = wardrobe.make("album")
     (album / "@eaDir").mkdir()
     wardrobe.albums.add(bytes(album))
-    wardrobe.albums.start(wardrobe.ingest)
-    watcher = wardrobe.albums._watcher
-    assert watcher is not None
-    assert len(watcher._observers[bytes(album)].kernel._watch_for_wd) == 1
+    wardrobe.albums.start(wardrobe.line)
+    (album / "@eaDir" / "a.jpg").touch()
+    assert bytes(album / "@eaDir" / "a.jpg") not in wardrobe.hears(album / "b.jpg")

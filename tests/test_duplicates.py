@@ -38,7 +38,7 @@ class Album(World):
     def __init__(self, folder: Path) -> None:
         self.root = folder / "album"
         self.root.mkdir()
-        super().__init__(folder, self.root, indexed_before=False)
+        super().__init__(folder, (self.root,), indexed_before=False)
         self.crowded = False
         self.asked = threading.Event()
         self.pairing = self.restarted()

@@ -8,16 +8,19 @@ import logging
 import os
 import queue
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from watchdog.observers import inotify_c
+from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyEmitter
+from watchdog.observers.inotify_c import InotifyFD
 
-from cbir_daemon.watching import events
 from cbir_daemon.watching.events import NOT_WATCHED, Unheard, Watcher, advice, limits
-from tests.leftovers import nothing_left
+from tests.leftovers import nothing_left, thread_of
 from tests.rights import open_folder, ordinary_user
 
 __all__ = ["open_folder"]
@@ -137,7 +140,7 @@ def test_a_folder_that_was_deleted_is_watched_no_more(watcher: Watcher, told: To
     """Also when one of its name is there again: it must be watched anew, and then is."""
     root = os.fsencode(album)
     watcher.watch(root)
-    (emitter,) = watcher._observers[root].emitters
+    emitter = thread_of(InotifyEmitter)
     shutil.rmtree(album)
     wait_for(told, album)
     emitter.join(PATIENCE_S)
@@ -196,14 +199,24 @@ def test_a_queue_that_overflows_is_told(told: Told, album: Path) -> None:
         pytest.skip("the kernel's queue is too long to fill")
     lost: Told = queue.SimpleQueue()
     root = os.fsencode(album)
-    with closing(Watcher(told.put, lost.put)) as watcher:
+    reached, opened = threading.Event(), threading.Event()
+
+    def is_watched(_: bytes, folder: bytes) -> bool:
+        if folder == os.fsencode(album / "gate"):
+            reached.set()
+            assert opened.wait(PATIENCE_S)
+        return True
+
+    with closing(Watcher(told.put, lost.put, is_watched)) as watcher:
         watcher.watch(root)
-        # The thread that reads the kernel's queue needs this lock before each reading.
-        with watcher._observers[root].kernel._lock:
-            names = itertools.cycle([("old.jpg", "new.jpg"), ("new.jpg", "old.jpg")])
-            for old, new in itertools.islice(names, events):
-                (album / old).rename(album / new)
-            (album / "unheard of").mkdir()
+        # The thread that reads the kernel's queue asks about each new folder, and waits for the answer.
+        (album / "gate").mkdir()
+        assert reached.wait(PATIENCE_S)
+        names = itertools.cycle([("old.jpg", "new.jpg"), ("new.jpg", "old.jpg")])
+        for old, new in itertools.islice(names, events):
+            (album / old).rename(album / new)
+        (album / "unheard of").mkdir()
+        opened.set()
         assert lost.get(timeout=PATIENCE_S) == root
         (album / "unheard of" / "a.jpg").touch()
         wait_for(told, album / "unheard of" / "a.jpg")
@@ -211,8 +224,16 @@ def test_a_queue_that_overflows_is_told(told: Told, album: Path) -> None:
         assert watcher.watched(root) == NOT_WATCHED
 
 
+THREADS: dict[str, tuple[type[threading.Thread], str]] = {
+    "observer": (BaseObserver, "dispatch_events"),
+    "emitter": (InotifyEmitter, "queue_event"),
+    "kernel": (InotifyFD, "handle_event"),
+}
+"""The threads that watch an album, and what each does all the time."""
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("which", ["observer", "emitter", "kernel"])
+@pytest.mark.parametrize("which", THREADS)
 def test_a_thread_that_dies_is_seen(told: Told, album: Path, which: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever of them; and the album can be watched anew."""
 
@@ -222,13 +243,10 @@ def test_a_thread_that_dies_is_seen(told: Told, album: Path, which: str, monkeyp
     root = os.fsencode(album)
     with closing(Watcher(told.put)) as watcher:
         watcher.watch(root)
-        observer = watcher._observers[root]
-        (emitter,) = observer.emitters
-        thread = {"observer": observer, "emitter": emitter, "kernel": observer.kernel}[which]
+        kind, works = THREADS[which]
+        thread = thread_of(kind)
         with monkeypatch.context() as patch:
-            patch.setattr(
-                thread, {"observer": "dispatch_events", "emitter": "queue_event", "kernel": "handle_event"}[which], die
-            )
+            patch.setattr(thread, works, die)
             # The one that waits for work dies of the second piece.
             for name in ("a.jpg", "b.jpg"):
                 (album / name).touch()
@@ -351,20 +369,18 @@ def test_folders_that_nobody_wants_are_not_watched(told: Told, album: Path) -> N
 )
 def test_the_advice_is_enough(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     number: int,
     files: dict[str, int],
     wanted: int,
     expected: str,
 ) -> None:
     """It names the limit that holds, the machine's or the name space's, with room; limits that change are seen."""
-    monkeypatch.setattr(events, "SYSCTL", tmp_path)
-    before = limits()
+    before = limits(tmp_path)
     for name, limit in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(f"{limit}\n")
-    assert advice(number, wanted) == f"sysctl -w {expected}"
-    assert limits() != before
+    assert advice(number, wanted, tmp_path) == f"sysctl -w {expected}"
+    assert limits(tmp_path) != before
 
 
 def test_no_limit_no_advice() -> None:

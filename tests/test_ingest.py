@@ -23,27 +23,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from PIL import Image
 
-from cbir_daemon import config
-from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, formats
 from cbir_daemon.errors import StorageError
-from cbir_daemon.indexing import extras, line
-from cbir_daemon.indexing.albums import Albums
-from cbir_daemon.indexing.line import Ingest, reading_order
+from cbir_daemon.indexing import extras
+from cbir_daemon.indexing.line import BATCH_FILES, reading_order
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from cbir_daemon.indexing.schedule import WALK_SHARE, Due
-from cbir_daemon.matching import GREY64
 from cbir_daemon.records import REASONS, Facts, FileState, Heals, Unreadable
-from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Failed, Store
+from cbir_daemon.store import Failed
 from cbir_daemon.watching import walk
 from cbir_daemon.watching.events import Unheard
-from cbir_daemon.watching.mailbox import Mailbox
 from tests.fakes import FakeClock
 from tests.pictures import photograph
 from tests.rights import open_folder, ordinary_user
 from tests.rows import all_images, due
+from tests.worlds import World
 
 __all__ = ["open_folder"]
 
@@ -72,7 +67,7 @@ def png(seed: int) -> bytes:
     return file.getvalue()
 
 
-class House:
+class House(World):
     """Albums on disk, and the line that keeps the index equal to them, driven step by step.
 
     Parameters
@@ -85,34 +80,30 @@ class House:
     """
 
     def __init__(self, folder: Path, pool: DecodePool, *names: str) -> None:
+        roots = [folder / name for name in names or ("album",)]
+        for root in roots:
+            root.mkdir()
+        super().__init__(folder, roots, indexed_before=False)
         self.pool = pool
         self.time = FakeClock()
         self.clock: Callable[[], float] = self.time
-        self.store = Store(folder / "index.sqlite")
-        self.store.open()
-        self.config = settings_for(folder)
-        for name in names or ("album",):
-            (folder / name).mkdir()
-            self.store.albums.add(bytes(folder / name))
-        self.album = folder / (names[0] if names else "album")
+        self.now_ns: Callable[[], int] = time.time_ns
+        self.batch_files = BATCH_FILES
+        self.album = roots[0]
         self.ticks = 0
         self.start()
 
     def start(self) -> None:
         """Begin as after a restart."""
-        self.searcher = Searcher(self.store, GREY64)
-        self.searcher.load()
-        self.mailbox = Mailbox(self.clock)
-        self.albums = Albums(self.store, self.searcher, ())
-        self.ingest = Ingest(
-            self.config,
-            self.store,
-            self.searcher,
+        self.searcher = self.new_searcher()
+        self.albums = self.new_albums()
+        self.ingest = self.new_ingest(
             self.pool,
-            self.mailbox,
-            SUFFIXES,
             self.albums,
+            SUFFIXES,
+            now_ns=lambda: self.now_ns(),
             clock=self.clock,
+            batch_files=self.batch_files,
         )
 
     def write(self, name: str, data: int | bytes, *, old: bool = True) -> Path:
@@ -132,7 +123,7 @@ class House:
 
     def step(self) -> None:
         """Let the line work once on what is due."""
-        self.ingest._run_once()
+        self.ingest.step()
 
     def settle(self, *, scan: bool = True, accept_losses: bool = False) -> None:
         """Let the line work until nothing is left to do."""
@@ -192,17 +183,11 @@ def path_of(result: Result) -> bytes:
     return result[0].path
 
 
-def settings_for(folder: Path) -> Config:
-    """Return the defaults."""
-    return config.load(state=folder / "state", environ={}, albums=[])
-
-
 @pytest.fixture
 def new_house(tmp_path: Path, pool: DecodePool) -> Iterator[House]:
     """A house with one empty album that was never looked at."""
-    house = House(tmp_path, pool)
-    yield house
-    house.store.close()
+    with closing(House(tmp_path, pool)) as house:
+        yield house
 
 
 @pytest.fixture
@@ -305,7 +290,8 @@ def test_a_content_that_went_while_its_twin_was_read_is_read_again(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its digest was known when the batch began and is no more when it is written: nothing of the batch is lost."""
-    monkeypatch.setattr(line, "BATCH_FILES", 1)
+    house.batch_files = 1
+    house.start()
     read = house.pool.read_files
     # The new bytes take longer to read than those that are known, and must be written first here.
     monkeypatch.setattr(house.pool, "read_files", lambda tasks: given_back(sorted(read(tasks), key=path_of)))
@@ -516,7 +502,7 @@ def test_a_move_over_another_file_replaces_it(full_house: House) -> None:
 def test_a_file_moves_from_album_to_album(tmp_path: Path, pool: DecodePool) -> None:
     """Its row goes along."""
     house = House(tmp_path, pool, "album", "other")
-    with closing(house.store):
+    with closing(house):
         house.write("a.png", 1)
         house.write("b.png", 1)
         house.write("c.png", 2)
@@ -528,7 +514,7 @@ def test_a_file_moves_from_album_to_album(tmp_path: Path, pool: DecodePool) -> N
 def test_a_folder_moves_from_album_to_album_and_back(tmp_path: Path, pool: DecodePool) -> None:
     """Its rows go along each time, and what was decided about them holds."""
     house = House(tmp_path, pool, "album", "other")
-    with closing(house.store):
+    with closing(house):
         for number in range(3):
             house.write(f"trip/{number}.png", number)
         house.settle()
@@ -705,7 +691,7 @@ def room_for(album: Path, name: str) -> Path:
 def test_a_folder_that_cannot_be_read_loses_no_rows(open_folder: Path, pool: DecodePool, mode: int) -> None:
     """Neither by a walk nor by any hint at it or below it; when it can be read again all is as before."""
     house = House(open_folder, pool)
-    with closing(house.store):
+    with closing(house):
         for number in range(MIN_LOSS_FILES + 2):
             house.write(f"closed/deep/{number}.png", number % 3)
         house.write("a.png", 5)
@@ -876,10 +862,15 @@ def test_a_disk_that_failed_and_has_another_number_is_not_missing(house: House) 
 @pytest.fixture
 def large_house(new_house: House) -> House:
     """An album of more files than the fewest that may look like a lost disk."""
-    for number in range(MIN_LOSS_FILES + 4):
-        new_house.write(f"{number}.png", number % 4)
-    new_house.settle()
+    fill(new_house)
     return new_house
+
+
+def fill(house: House) -> None:
+    """Index so many files."""
+    for number in range(MIN_LOSS_FILES + 4):
+        house.write(f"{number}.png", number % 4)
+    house.settle()
 
 
 def unmount(house: House) -> None:
@@ -966,7 +957,11 @@ def test_losses_may_be_accepted(large_house: House, lose: Callable[[House], None
     large_house.settle(accept_losses=True)
     large_house.holds()
     assert large_house.state() == "watching"
-    assert large_house.ingest._accepted == set()
+    shutil.rmtree(large_house.album.with_name("disk"))
+    fill(large_house)
+    lose(large_house)
+    large_house.settle()
+    assert large_house.state() == "missing"
 
 
 def test_a_folder_that_is_not_there_cannot_be_accepted(large_house: House) -> None:
@@ -983,7 +978,11 @@ def test_a_folder_that_is_not_there_cannot_be_accepted(large_house: House) -> No
 def test_a_folder_that_goes_while_losses_are_accepted_is_missing(large_house: House) -> None:
     """What was accepted was another loss."""
     before = large_house.rows()
-    large_house.ingest._accepted.add(1)
+    # What was written a moment ago is waited for, and with it the end of what is accepted.
+    large_house.write("fresh.png", 1, old=False)
+    large_house.ingest.request_scan(accept_losses=True)
+    large_house.step()
+    assert not large_house.ingest.idle
     take_away(large_house)
     large_house.settle()
     assert (large_house.state(), large_house.rows()) == ("missing", before)
@@ -992,7 +991,7 @@ def test_a_folder_that_goes_while_losses_are_accepted_is_missing(large_house: Ho
 def test_a_root_that_cannot_be_read_cannot_be_accepted(open_folder: Path, pool: DecodePool) -> None:
     """The album stays missing until its folder can be read."""
     house = House(open_folder, pool)
-    with closing(house.store):
+    with closing(house):
         house.write("a.png", 1)
         house.settle()
         house.album.chmod(0)
@@ -1026,7 +1025,7 @@ def test_a_small_album_may_be_emptied_of_pictures(house: House) -> None:
 def test_one_lost_album_does_not_hold_up_another(tmp_path: Path, pool: DecodePool) -> None:
     """The other is indexed as ever."""
     house = House(tmp_path, pool, "album", "other")
-    with closing(house.store):
+    with closing(house):
         house.write("a.png", 1)
         house.settle()
         take_away(house)
@@ -1193,7 +1192,7 @@ def let_walks_take(house: House, seconds: float, *, since_ns: int) -> None:
         house.time.advance(seconds)
         return time.time_ns() + since_ns
 
-    house.ingest._now_ns = now_ns
+    house.now_ns = now_ns
 
 
 def polled(house: House) -> House:
@@ -1319,7 +1318,7 @@ class SlowWriter:
     def __init__(self, house: House) -> None:
         self.house = polled(house)
         self.now_ns = time.time_ns()
-        house.ingest._now_ns = lambda: self.now_ns
+        house.now_ns = lambda: self.now_ns
         self.data = png(1)
 
     def write(self, name: str, length: int) -> None:
@@ -1469,7 +1468,7 @@ def test_an_album_that_is_removed_is_not_waited_for(house: House) -> None:
 def test_an_album_may_go_while_its_files_are_read(tmp_path: Path, pool: DecodePool) -> None:
     """Its files are passed over, those of the other album are written, nothing fails."""
     house = House(tmp_path, pool, "album", "other")
-    with closing(house.store):
+    with closing(house):
         house.write("a.png", 1)
         (tmp_path / "other" / "b.png").write_bytes(png(2))
         removed = next(album.id for album in house.store.albums.listed() if album.path == bytes(house.album))
@@ -1483,16 +1482,17 @@ def test_what_is_being_looked_at_is_pending(house: House, monkeypatch: pytest.Mo
     """From the moment on at which it is taken from the mailbox: a large copy must not pass for nothing to do."""
     seen: list[int] = []
 
-    def look(targets: Iterable[object]) -> list[object]:
-        seen.append(house.ingest.pending)
-        return []
+    known = house.store.files.indexed_inodes
 
-    monkeypatch.setattr(house.ingest, "_apply_moves", look)
+    def look(inodes: Sequence[int]) -> set[int]:
+        seen.append(house.ingest.pending)
+        return known(inodes)
+
+    monkeypatch.setattr(house.store.files, "indexed_inodes", look)
     for number in range(5):
         house.write(f"{number}.png", number)
         house.hint(f"{number}.png")
     house.time.advance(house.config.watch.settle_s)
-    monkeypatch.setattr(house.ingest, "_busy", True)
     house.step()
     assert seen == [5]
 
@@ -1500,7 +1500,7 @@ def test_what_is_being_looked_at_is_pending(house: House, monkeypatch: pytest.Mo
 def test_the_thread_works_until_it_is_told_to_stop(tmp_path: Path, pool: DecodePool) -> None:
     """By the real clock: a walk asked for is done, and a hint is looked at when it has been quiet."""
     house = House(tmp_path, pool)
-    with closing(house.store):
+    with closing(house):
         house.config = replace(house.config, watch=replace(house.config.watch, settle_s=0.01))
         house.clock = time.monotonic
         house.start()
@@ -1571,7 +1571,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.house.settle()
             self.house.holds()
         finally:
-            self.house.store.close()
+            self.house.close()
             shutil.rmtree(self.folder)
 
     @rule(name=st.sampled_from(NAMES), data=st.sampled_from([1, 2, 3, BROKEN]))

@@ -41,7 +41,7 @@ class Album(World):
     def __init__(self, folder: Path, pool: DecodePool, second_look: SecondLook | None) -> None:
         self.root = folder / "album"
         self.root.mkdir()
-        super().__init__(folder, self.root)
+        super().__init__(folder, (self.root,))
         self.pool = pool
         looks = None if second_look is None else Looks(self.store, pool, second_look)
         self.pairing = self.new_pairing(looks=looks)

@@ -77,7 +77,7 @@ def test_an_alert_says_what_was_done(tmp_path: Path, whole_first: bool, words: s
 
     whole = pictures.photograph(1)
     part = pictures.turned(pictures.cropped(whole, 0.2), 1)
-    with closing(World(tmp_path, tmp_path)) as world:
+    with closing(World(tmp_path, (tmp_path,))) as world:
         pairing = world.new_pairing(alert_for=note)
         for number, picture in enumerate([whole, part] if whole_first else [part, whole], 1):
             # A match is named only while its file is there.

@@ -12,21 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cbir_daemon import config
-from cbir_daemon.config import AlbumConfig, ModelConfig
+from cbir_daemon.config import ModelConfig
 from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates import Looks, Pairing
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
-from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.indexing.line import BATCH_FILES, Ingest
 from cbir_daemon.map import Projector, projection
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import Medium
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import AlertMatch, Applied, Change, Image, NewAlert, Sighted, Store
-from cbir_daemon.system import filesystems
-from cbir_daemon.system.filesystems import Mount
 from cbir_daemon.watching.mailbox import Mailbox
 from tests import rows
 
@@ -42,8 +40,8 @@ class World:
     ----------
     folder : Path
         Where the index lies, and what belongs to it.
-    *roots : bytes or Path
-        Of the albums; without any there is one, at `rows.ROOT`.  Nothing needs to be there.
+    roots : sequence of bytes or Path
+        Of the albums; by default there is one, at `rows.ROOT`.  Nothing needs to be there.
     indexed_before : bool
         Whether the first scan of the albums has ended, so that what comes is news.
     medium : Medium
@@ -55,7 +53,8 @@ class World:
     def __init__(
         self,
         folder: Path,
-        *roots: bytes | Path,
+        roots: Sequence[bytes | Path] = (rows.ROOT,),
+        *,
         indexed_before: bool = True,
         medium: Medium = GREY64,
         codes_path: Path | None = None,
@@ -63,9 +62,10 @@ class World:
         self.folder = folder
         self.models_dir = folder / MODELS_FOLDER
         self.medium = medium
+        self.config = config.load(state=folder / "state", environ={}, albums=[])
         self.store = Store(folder / INDEX_FILE)
         self.store.open()
-        for root in roots or (rows.ROOT,):
+        for root in roots:
             self.store.albums.add(bytes(root))
         if indexed_before:
             self.finish_first_scan()
@@ -164,13 +164,9 @@ class World:
             clock=clock,
         )
 
-    def new_albums(
-        self,
-        settings: Sequence[AlbumConfig] = (),
-        mounts: Callable[[], tuple[Mount, ...]] = filesystems.mounts,
-    ) -> Albums:
-        """Return what watches the albums."""
-        return Albums(self.store, self.searcher, settings, mounts)
+    def new_albums(self) -> Albums:
+        """Return what watches the albums, with nothing that the configuration says of single ones."""
+        return Albums(self.store, self.searcher, ())
 
     def new_ingest(
         self,
@@ -180,17 +176,25 @@ class World:
         *,
         now_ns: Callable[[], int] = time.time_ns,
         clock: Callable[[], float] = time.monotonic,
+        batch_files: int = BATCH_FILES,
     ) -> Ingest:
-        """Return what keeps the index equal to the albums, with the defaults of the configuration.
+        """Return what keeps the index equal to the albums.
 
         Parameters
         ----------
-        pool : DecodePool
-        albums : Albums
-        suffixes : iterable of str
-        now_ns, clock : callable, optional
-            The time, also of its mailbox.
+        pool, albums, suffixes, now_ns, clock, batch_files
+            See `Ingest`; the clock is that of its mailbox, too.
         """
-        configured = config.load(state=self.folder / "state", environ={}, albums=[])
         mailbox = Mailbox(clock)
-        return Ingest(configured, self.store, self.searcher, pool, mailbox, suffixes, albums, now_ns, clock)
+        return Ingest(
+            self.config,
+            self.store,
+            self.searcher,
+            pool,
+            mailbox,
+            suffixes,
+            albums,
+            now_ns=now_ns,
+            clock=clock,
+            batch_files=batch_files,
+        )

@@ -108,6 +108,12 @@ class Albums:
         What the configuration says of single albums.
     mounts : callable, optional
         Returns what is mounted now; injected by tests.
+    make_watcher : callable, optional
+        Makes what watches; takes what `Watcher` takes.
+    limits : callable, optional
+        Returns what the kernel lets this user watch at most; injected by tests.
+    clock : callable, optional
+        Monotonic seconds, by which lost events are forgotten; injected by tests.
     """
 
     def __init__(
@@ -116,6 +122,10 @@ class Albums:
         searcher: Searcher,
         settings: Sequence[AlbumConfig],
         mounts: Callable[[], tuple[Mount, ...]] = filesystems.mounts,
+        *,
+        make_watcher: Callable[..., Watcher] = Watcher,
+        limits: Callable[[], tuple[int, ...]] = events.limits,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._searcher = searcher
@@ -124,6 +134,9 @@ class Albums:
         self._watcher: Watcher | None = None
         self._line: Line | None = None
         self._mounts = mounts
+        self._make_watcher = make_watcher
+        self._limits = limits
+        self._clock = clock
         self._mount_news: MountNews | None = None
         self._watches: dict[bytes, _Watch] = {}
         self._why_missing: dict[int, str] = {}
@@ -155,7 +168,7 @@ class Albums:
         """Begin to watch every album, and ask for the first walk."""
         self._line = line
         self._mount_news = MountNews()
-        self._watcher = Watcher(line.hint, self._events_lost, line.wants_folder)
+        self._watcher = self._make_watcher(line.hint, self._events_lost, line.wants_folder)
         for album in self._store.albums.listed():
             self.watch(album)
         line.request_scan()
@@ -212,7 +225,7 @@ class Albums:
             if self._watcher is None or self._line is None:
                 return album.state
             record = self._watches.setdefault(album.path, _Watch())
-            record.mounts, record.limits = self._mounts_of(album.path), events.limits()
+            record.mounts, record.limits = self._mounts_of(album.path), self._limits()
             if album.state == AlbumState.MISSING:
                 self._watcher.forget(album.path)
                 return album.state
@@ -253,7 +266,7 @@ class Albums:
         record = self._watches.get(root)
         if record is not None:
             record.overflows += 1
-            record.lost_at = time.monotonic()
+            record.lost_at = self._clock()
         logger.warning("events lost album=%s hint=it is walked through now", os.fsdecode(root))
         if self._line is not None:
             self._line.request_scan(root)
@@ -298,7 +311,7 @@ class Albums:
         with self._turn:
             if self._watcher is None or self._line is None:
                 return
-            limits = events.limits()
+            limits = self._limits()
             for album in self._store.albums.listed():
                 if self._is_outdated(album, limits):
                     self._begin_anew(album)
@@ -368,7 +381,7 @@ class Albums:
                 f"album {shown}: {count} folders are polled, not watched: {watched.why}", watched.advice or closed
             )
         record = self._watches.get(album.path, _Watch())
-        if record.lost_at >= 0 and time.monotonic() - record.lost_at < RECENT_S:
+        if record.lost_at >= 0 and self._clock() - record.lost_at < RECENT_S:
             yield Problem(
                 f"album {shown}: the kernel lost events, {record.overflows} times since the start; the album was walked"
                 " instead",

@@ -111,6 +111,9 @@ class Ingest:
         Monotonic seconds, by which albums are gone through and a file whose disk failed is tried again; injected by
         tests.
 
+    batch_files : int
+        Files committed together.
+
     Attributes
     ----------
     schedule : Schedule
@@ -128,6 +131,7 @@ class Ingest:
         albums: Albums,
         now_ns: Callable[[], int] = time.time_ns,
         clock: Callable[[], float] = time.monotonic,
+        batch_files: int = BATCH_FILES,
     ) -> None:
         self._store = store
         self._searcher = searcher
@@ -135,6 +139,7 @@ class Ingest:
         self._mailbox = mailbox
         self._suffixes = frozenset(suffixes)
         self._albums = albums
+        self._batch_files = batch_files
         self.schedule = Schedule(config.watch, clock)
         self.configure(config)
         self._scans = ScanRequests()
@@ -225,21 +230,31 @@ class Ingest:
         extras.forget_what_is_installed(self._store)
         while not self._stopping:
             self._mailbox.wait(min(self.schedule.due_in_s(), self._retries.due_in_s()))
-            # Busy before anything is taken: an idle line means that nothing was lost in between.
-            self._busy = True
-            try:
-                self._run_once()
-            except CbirError:
-                # What was taken from the mailbox is found again by a walk, once `run` is called again.
-                self._scans.add(None)
-                self._mailbox.wake()
-                raise
-            finally:
-                self._busy = False
-                # A fit or a `settle` that waits for the end of a large copy need wait no longer.
-                self._store.wake()
+            self.step()
 
-    def _run_once(self) -> None:
+    def step(self) -> None:
+        """Look at what is due now, read it and commit it.
+
+        Raises
+        ------
+        StorageError, ChildError
+            When the disk or the workers refuse; all albums are walked at the next step.
+        """
+        # Busy before anything is taken: an idle line means that nothing was lost in between.
+        self._busy = True
+        try:
+            self._take_what_is_due()
+        except CbirError:
+            # What was taken from the mailbox is found again by a walk.
+            self._scans.add(None)
+            self._mailbox.wake()
+            raise
+        finally:
+            self._busy = False
+            # A fit or a `settle` that waits for the end of a large copy need wait no longer.
+            self._store.wake()
+
+    def _take_what_is_due(self) -> None:
         done: set[tuple[bytes | None, bool]] = set()
         for request in self._scans.take():
             if request.retry:
@@ -507,7 +522,7 @@ class Ingest:
                 changes.extend(self._change(by_path[task.path], result))
                 self.progress.done += 1
                 self.progress.errors += isinstance(result, Unreadable)
-                if len(changes) >= BATCH_FILES:
+                if len(changes) >= self._batch_files:
                     self._commit(changes)
                     changes = []
                 if self._stopping:

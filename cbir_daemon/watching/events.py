@@ -66,13 +66,13 @@ NAMESPACE_LIMITS = {"max_user_watches": "max_inotify_watches", "max_user_instanc
 """The limits of a container's user name space: for each name below `fs.inotify` the one below `user`."""
 
 
-def limits() -> tuple[int, ...]:
+def limits(sysctl: Path = SYSCTL) -> tuple[int, ...]:
     """Return what this user may watch at most: when it changes, what was refused may be allowed."""
-    machine = [_limit("fs/inotify", name) for name in NAMESPACE_LIMITS]
-    return (*machine, *(_limit("user", name) for name in NAMESPACE_LIMITS.values()))
+    machine = [_limit(sysctl / "fs/inotify" / name) for name in NAMESPACE_LIMITS]
+    return (*machine, *(_limit(sysctl / "user" / name) for name in NAMESPACE_LIMITS.values()))
 
 
-def advice(number: int | None, refused: int) -> str:
+def advice(number: int | None, refused: int, sysctl: Path = SYSCTL) -> str:
     """Return the command that raises a limit of the kernel; empty when no limit was the reason.
 
     Parameters
@@ -81,6 +81,8 @@ def advice(number: int | None, refused: int) -> str:
         The `errno` with which the kernel refused.
     refused : int
         Watches or instances that were refused; the new limit has room for twice as many.
+    sysctl : Path
+        The folder in which the kernel shows its limits.
     """
     name = LIMITS.get(number or 0)
     if name is None:
@@ -88,15 +90,16 @@ def advice(number: int | None, refused: int) -> str:
     inner = NAMESPACE_LIMITS[name]
     # The machine's own limit shows in both places, and is the one to raise then.
     lowest, _, key = min(
-        (_limit("fs/inotify", name), 0, f"fs.inotify.{name}"), (_limit("user", inner), 1, f"user.{inner}")
+        (_limit(sysctl / "fs/inotify" / name), 0, f"fs.inotify.{name}"),
+        (_limit(sysctl / "user" / inner), 1, f"user.{inner}"),
     )
     # Room for twice as much: albums grow, and others watch too.
     return f"sysctl -w {key}={1 << (lowest + 2 * refused).bit_length()}"
 
 
-def _limit(folder: str, name: str) -> int:
+def _limit(file: Path) -> int:
     try:
-        return int((SYSCTL / folder / name).read_text())
+        return int(file.read_text())
     except (OSError, ValueError):
         return 1 << 31
 

@@ -157,7 +157,7 @@ def index(album: Path, pool: DecodePool) -> int:
             line = Ingest(settings, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, Albums(store, searcher, ()))
             line.request_scan()
             while not line.idle:
-                line._run_once()
+                line.step()
             return store.files.counts().images
         finally:
             store.close()
