@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.matching import COPY_FLOOR, GREY64, TERMS, WINDOWS
+from cbir_daemon.matching import COPY_FLOOR, GREY64
 from cbir_daemon.search import Collection, Snapshot
 from cbir_daemon.search.code_table import EXTENT_ROWS, record_of
 from cbir_daemon.search.collection import SLACK_ROWS
+
+FEWEST_ROWS = 512
+"""Rows of the smallest extent that begins and ends where pages do."""
 
 Vectors = NDArray[np.uint8]
 
@@ -33,7 +36,8 @@ def best_of(snapshot: Snapshot, vector: NDArray[np.uint8]) -> int:
 @pytest.fixture(params=["file", "memory"])
 def collection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Collection]:
     """An empty collection, in a file and in memory alone."""
-    made = Collection(GREY64, tmp_path / "codes.rows" if request.param == "file" else None)
+    path = tmp_path / "codes.rows" if request.param == "file" else None
+    made = Collection(GREY64, path, extent_rows=FEWEST_ROWS)
     made.open()
     yield made
     made.close()
@@ -53,12 +57,11 @@ def test_all_that_is_added_is_found(collection: Collection, batch: int) -> None:
 def test_extents_are_crossed(collection: Collection) -> None:
     """A batch may end in another extent than it began in."""
     vectors = vectors_of(40)
-    count = EXTENT_ROWS - 5
-    collection._rows.append(np.arange(1000, 1000 + count), np.zeros((count, WINDOWS, TERMS), dtype=np.int8))
+    collection.add(range(1000, 1000 + FEWEST_ROWS - 5), np.zeros((FEWEST_ROWS - 5, 4096), dtype=np.uint8))
     collection.add(range(10), vectors[:10])
     collection.add(range(10, 40), vectors[10:])
     snapshot = collection.snapshot()
-    assert len(snapshot._rows.blocks()) == 2
+    assert len(snapshot.rows.blocks()) == 2
     for row in (0, 4, 5, 9, 10, 39):
         assert best_of(snapshot, vectors[row]) == row
 
@@ -83,7 +86,7 @@ def test_snapshot_stands_still(collection: Collection) -> None:
     collection.add(range(10, 20), vectors[10:])
     collection.add([0], vectors[15:16])
     collection.remove(range(1, 9))
-    collection._compact()
+    collection.compact()
     collection.add(range(30, 50), vectors)
     assert len(snapshot) == 10
     assert snapshot.ids.tolist() == list(range(10))
@@ -113,7 +116,7 @@ def test_space_of_the_removed_is_taken_back(collection: Collection) -> None:
         collection.add(ids, vectors[10:])
         collection.remove(ids)
     snapshot = collection.snapshot()
-    assert len(snapshot._rows.ids) <= 2 * 10 + 190 + SLACK_ROWS
+    assert len(snapshot.rows.ids) <= 2 * 10 + 190 + SLACK_ROWS
     assert [best_of(snapshot, vector) for vector in vectors[:10]] == list(range(10))
 
 
@@ -190,7 +193,7 @@ def test_searches_while_the_writer_changes(collection: Collection) -> None:
             taken.append(collection.snapshot())
             collection.remove(range(number, number + 40))
             if number % 400 == 100:
-                collection._compact()
+                collection.compact()
             number += 40
 
     def search(number: int) -> bool:

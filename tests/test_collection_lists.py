@@ -8,8 +8,9 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from numpy.typing import NDArray
 
 from cbir_daemon.matching import GREY64, coarse_views
 from cbir_daemon.medium import Codes
-from cbir_daemon.search import Collection, Snapshot, candidates
+from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search.candidates import Proposals
+from cbir_daemon.search.code_table import Rows
+from cbir_daemon.search.list_bounds import ListBounds
 from tests.test_collection import best_of
 
 pytest.importorskip("faiss")
@@ -48,23 +52,16 @@ def waves(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 VECTORS = waves(COUNT)
+CODES = GREY64.packed_codes(VECTORS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def fewer_lists() -> Iterator[None]:
-    """Train lists in a tenth of a second: a view still looks into 8 of 200."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lists, "WINDOW_LISTS", 200)
-        patch.setattr(lists, "_ROUNDS", 4)
-        # As many as there are would find everything, whatever the lists hold.
-        patch.setattr(lists, "KEPT", 150)
-        yield
+# As many kept as there are would find everything, whatever the lists hold.
+BOUNDS = ListBounds(window_lists=200, rounds=4, kept=150)
+"""Lists that are trained in a tenth of a second: a view still looks into 8 of 200."""
 
 
-@pytest.fixture
-def few_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train lists in a tenth of the time, for tests that do not ask how well they find: 16 patterns in place of 256."""
-    monkeypatch.setattr(lists, "_BITS", 4)
+FEW_PATTERNS = replace(BOUNDS, code_bits=4)
+"""Lists trained in a tenth of that, for tests that do not ask how well they find: 16 patterns in place of 256."""
 
 
 def settled(collection: Collection) -> Collection:
@@ -74,9 +71,9 @@ def settled(collection: Collection) -> Collection:
     return collection
 
 
-def opened(path: Path | None) -> Collection:
+def opened(path: Path | None, bounds: ListBounds = BOUNDS) -> Collection:
     """Return a collection that makes lists of few."""
-    collection = Collection(GREY64, path, listed_above=FEW)
+    collection = Collection(GREY64, path, listed_above=FEW, bounds=bounds)
     collection.open()
     return collection
 
@@ -151,32 +148,31 @@ def test_lists_propose_originals_to_many_at_once(large: Collection, edit: str) -
     assert np.mean(originals) >= RECALL_OF_ORIGINALS
 
 
-def test_lists_propose_a_part(large: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_propose_a_part() -> None:
     """A search compares with few of the many: this is what lists are for."""
-    monkeypatch.setattr(lists, "KEPT", 40)
-    frozen = large.snapshot()._rows
-    rows = large._proposals.rows(coarse_views(VECTORS[5]), 10, frozen)
+    collection = opened(None, replace(BOUNDS, kept=40))
+    collection.add(range(COUNT), VECTORS)
+    snapshot = settled(collection).snapshot()
+    rows = snapshot.source.rows(coarse_views(VECTORS[5]), 10, snapshot.rows)
     assert rows is not None
     assert 5 in rows
     assert 40 <= len(rows) <= 80
     assert np.all(np.diff(rows) > 0)
 
 
-@pytest.mark.parametrize("barred", ["WINDOW_HITS", "WHOLE_HITS"])
-def test_a_hundred_copies_are_all_candidates(barred: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bounds", [replace(BOUNDS, window_hits=1), replace(BOUNDS, whole_hits=1)])
+def test_a_hundred_copies_are_all_candidates(bounds: ListBounds) -> None:
     """A picture of which there are many copies does not hide some of them, in either index."""
-    monkeypatch.setattr(lists, barred, 1)
-    collection = opened(None)
+    collection = opened(None, bounds)
     collection.add(range(COUNT), VECTORS)
     collection.add(range(5000, 5100), np.broadcast_to(VECTORS[3], (100, 4096)))
     snapshot = settled(collection).snapshot()
     assert {content_id for content_id, _ in snapshot.candidates(VECTORS[3], 101)} == {3, *range(5000, 5100)}
 
 
-@pytest.mark.usefixtures("few_patterns")
 def test_nothing_that_is_new_or_gone_is_missed_or_found(large: Collection) -> None:
     """What lists do not cover yet is compared, and what has gone is not proposed."""
-    collection = opened(None)
+    collection = opened(None, FEW_PATTERNS)
     collection.add(range(500), VECTORS[:500])
     settled(collection)
     before = collection.snapshot()
@@ -197,10 +193,8 @@ def test_nothing_that_is_new_or_gone_is_missed_or_found(large: Collection) -> No
     assert max(content_id for content_id, _ in before.candidates(VECTORS[800], 400)) < 500
 
 
-@pytest.mark.usefixtures("few_patterns")
 def test_lists_are_brought_up_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is made anew when contents are added: each row goes into the lists once."""
-    monkeypatch.setattr(candidates, "LAG_ROWS", 100)
     added: list[int] = []
     real = lists.Lists.add
 
@@ -209,7 +203,7 @@ def test_lists_are_brought_up_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         real(self, rows, *rest)
 
     monkeypatch.setattr(lists.Lists, "add", add)
-    collection = opened(None)
+    collection = opened(None, replace(FEW_PATTERNS, lag_rows=100))
     for start in range(0, COUNT, 50):
         collection.add(range(start, start + 50), VECTORS[start : start + 50])
         settled(collection)
@@ -247,10 +241,10 @@ def test_without_the_library_all_are_compared(
 
 
 @pytest.fixture
-def path(tmp_path: Path, few_patterns: None) -> Path:
+def path(tmp_path: Path) -> Path:
     """The file of a collection that was searched through lists and closed."""
     path = tmp_path / "codes.rows"
-    collection = opened(path)
+    collection = opened(path, FEW_PATTERNS)
     collection.add(range(500), VECTORS[:500])
     settled(collection).close()
     return path
@@ -262,9 +256,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     times: list[int] = []
     real = lists.Lists.trained
 
-    def train(sample: Codes) -> Any:  # noqa: ANN401 -- passed on
+    def train(sample: Codes, **settings: Any) -> Any:  # noqa: ANN401 -- passed on
         times.append(len(sample))
-        return real(sample)
+        return real(sample, **settings)
 
     monkeypatch.setattr(lists.Lists, "trained", train)
     return times
@@ -272,10 +266,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_lists_outlive_a_restart(path: Path, trained: list[int]) -> None:
     """They are read, not made; what came after they were saved is added."""
-    collection = opened(path)
+    collection = opened(path, FEW_PATTERNS)
     assert collection.listed == 500
     collection.add(range(500, 520), VECTORS[500:520])
-    again = settled(opened(path))
+    again = settled(opened(path, FEW_PATTERNS))
     assert trained == []
     assert again.listed == 500
     assert [best_of(again.snapshot(), VECTORS[number]) for number in (3, 499, 510)] == [3, 499, 510]
@@ -284,27 +278,27 @@ def test_lists_outlive_a_restart(path: Path, trained: list[int]) -> None:
 
 def test_lists_of_a_compacted_collection_are_made_anew(path: Path, trained: list[int]) -> None:
     """Rows have other numbers then; until the new ones are there, all are compared."""
-    collection = opened(path)
+    collection = opened(path, FEW_PATTERNS)
     collection.remove(range(300))
-    collection._compact()
+    collection.compact()
     assert collection.listed == 0
     assert best_of(collection.snapshot(), VECTORS[400]) == 400
-    assert opened(path).listed == 0
+    assert opened(path, FEW_PATTERNS).listed == 0
     settled(collection)
     assert trained == [200]
     assert best_of(collection.snapshot(), VECTORS[400]) == 400
     collection.close()
-    assert opened(path).listed == 200
+    assert opened(path, FEW_PATTERNS).listed == 200
 
 
 def test_lists_of_other_codes_are_made_anew(path: Path, trained: list[int]) -> None:
     """Also when there are as many rows as they cover: their numbers mean others."""
-    collection = opened(path)
+    collection = opened(path, FEW_PATTERNS)
     collection.remove(range(300))
-    collection._compact()
+    collection.compact()
     collection.add(range(1000, 1400), VECTORS[600:1000])
     assert len(collection) == 600
-    again = opened(path)
+    again = opened(path, FEW_PATTERNS)
     assert again.listed == 0
     assert best_of(again.snapshot(), VECTORS[700]) == 1100
 
@@ -316,7 +310,7 @@ def test_damaged_lists_are_made_anew(path: Path, trained: list[int], at: int) ->
     data = bytearray(file.read_bytes())
     data[at] ^= 16
     file.write_bytes(data)
-    collection = opened(path)
+    collection = opened(path, FEW_PATTERNS)
     assert collection.listed == 0
     assert best_of(settled(collection).snapshot(), VECTORS[3]) == 3
     assert trained == [500]
@@ -326,21 +320,21 @@ def test_damaged_lists_are_made_anew(path: Path, trained: list[int], at: int) ->
 def test_torn_lists_are_made_anew(path: Path, size: int) -> None:
     """A file that ends early is of no use, and is replaced."""
     os.truncate(path.with_suffix(".lists"), size)
-    assert opened(path).listed == 0
-    settled(opened(path)).close()
-    assert opened(path).listed == 500
+    assert opened(path, FEW_PATTERNS).listed == 0
+    settled(opened(path, FEW_PATTERNS)).close()
+    assert opened(path, FEW_PATTERNS).listed == 500
 
 
 def test_lists_never_cover_rows_that_are_not_there(path: Path, trained: list[int]) -> None:
     """Rows that a power cut took, and that will have other contents, are not proposed as the old ones."""
     assert path.stat().st_size > 65_536 + 300 * 1016
     os.truncate(path, 65_536 + 300 * 1016)
-    assert opened(path).listed == 0
+    assert opened(path, FEW_PATTERNS).listed == 0
 
 
 def test_rows_reach_the_disk_before_the_lists_that_name_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power cut the same numbers would stand for other rows."""
-    collection = opened(path)
+    collection = opened(path, FEW_PATTERNS)
     collection.add(range(500, COUNT), VECTORS[500:])
     collection.add(range(COUNT, COUNT + 500), VECTORS[:500])
     order: list[str] = []
@@ -355,7 +349,7 @@ def test_a_full_disk_costs_only_the_lists(
 ) -> None:
     """Saving is given up, the file that was there stays, and the log says why."""
     before = path.with_suffix(".lists").read_bytes()
-    collection = opened(path)
+    collection = opened(path, FEW_PATTERNS)
     collection.add(range(500, COUNT), VECTORS[500:])
     collection.add(range(COUNT, COUNT + 500), VECTORS[:500])
 
@@ -371,29 +365,25 @@ def test_a_full_disk_costs_only_the_lists(
     assert len([one for one in caplog.records if "lists not saved" in one.message]) == 1
 
 
-def test_a_stream_that_refuses_is_an_error(large: Collection, tmp_path: Path) -> None:
+def test_a_stream_that_refuses_is_an_error() -> None:
     """A disk that is full while faiss writes is told, not passed over."""
-    made = large._proposals._lists
-    assert made is not None
+    made = lists.Lists.trained(CODES, bounds=BOUNDS)
     with pytest.raises(OSError, match="No space left"), open("/dev/full", "wb", buffering=0) as stream:  # noqa: PTH123 -- a device
-        made._write(stream, 0)
+        made.write(stream, 0)
 
 
-@pytest.mark.usefixtures("few_patterns")
 def test_searches_while_lists_grow() -> None:
     """Searching and growing take turns, and every search finds its content."""
-    collection = opened(None)
-    collection.add(range(COUNT), VECTORS)
-    rows, snapshot = collection._rows, collection.snapshot()
-    growing = lists.Lists.trained(rows.frozen().take(np.arange(COUNT)))
-    collection._proposals._lists = growing
+    rows = Rows(GREY64)
+    rows.append(np.arange(COUNT), CODES)
+    growing = lists.Lists.trained(CODES, bounds=FEW_PATTERNS)
+    snapshot = Snapshot(GREY64, rows.frozen(), Proposals(rows, lists=growing))
     stop = threading.Event()
 
     def grow() -> None:
-        frozen = rows.frozen()
         for start in range(0, COUNT, 20):
-            some = np.arange(start, start + 20)
-            growing.add(some, frozen.take(some), start + 20)
+            added = np.arange(start, start + 20)
+            growing.add(added, CODES[added], start + 20)
         stop.set()
 
     def search(_: int) -> bool:
@@ -413,7 +403,7 @@ def test_searches_while_lists_grow() -> None:
 
 def test_a_change_waits_for_searches_and_comes_before_the_next() -> None:
     """Faiss may move what it searches when lists grow."""
-    turns = lists._Turns()
+    turns = lists.Turns()
     changed, searched = threading.Event(), threading.Event()
 
     def change() -> None:
@@ -436,18 +426,17 @@ def test_a_change_waits_for_searches_and_comes_before_the_next() -> None:
     assert searched.is_set()
 
 
-@pytest.mark.usefixtures("few_patterns")
-def test_the_same_codes_give_the_same_lists(large: Collection) -> None:
+def test_the_same_codes_give_the_same_lists(tmp_path: Path) -> None:
     """Training has a seed."""
-    sample = large._rows.frozen().take(np.arange(400))
-    one, other = (lists.Lists.trained(sample) for _ in range(2))
-    assert one._windows.quantizer.reconstruct(3).tolist() == other._windows.quantizer.reconstruct(3).tolist()
+    files = [tmp_path / "first", tmp_path / "second"]
+    for file in files:
+        lists.Lists.trained(CODES[:400], bounds=FEW_PATTERNS).save(file, bytes(16))
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
-@pytest.mark.usefixtures("few_patterns")
 def test_rows_in_memory_save_no_lists(tmp_path: Path) -> None:
     """Lists name rows of a file; without one they would name nothing at the next start."""
-    collection = Collection(GREY64, tmp_path / "gone" / "codes.rows", listed_above=FEW)
+    collection = Collection(GREY64, tmp_path / "gone" / "codes.rows", listed_above=FEW, bounds=FEW_PATTERNS)
     collection.open()
     collection.add(range(300), VECTORS[:300])
     settled(collection).close()

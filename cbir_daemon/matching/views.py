@@ -24,12 +24,12 @@ TERMS_V, TERMS_U = _V[1:], _U[1:]
 TERMS = len(TERMS_U)
 
 # Natural images fall off as one over frequency: unweighted, the three lowest terms decide nearly alone.
-_WEIGHTS = (np.hypot(TERMS_U, TERMS_V) ** 0.5).astype(np.float32)
+WEIGHTS = (np.hypot(TERMS_U, TERMS_V) ** 0.5).astype(np.float32)
 
 # Grey levels added to a window's own deviation, so that flat windows match nothing instead of everything.  More costs
 # the pictures of low contrast: among 2 500 the original is one of the first 24 for 99 % of the hard edits at 1 or 2
 # levels, 95 % at 4 and 83 % at 8.
-_FLOOR_LEVELS = 1.0
+FLOOR_LEVELS = 1.0
 
 # Degrees.  Codes of 6 terms bear 3 degrees either way, and nobody straightens a photograph by more than 12.
 ANGLES_DEG = (-10.0, -5.0, 5.0, 10.0)
@@ -215,7 +215,9 @@ def part_views(image: Floats) -> Views:
     return _framed(image, PARTS)
 
 
-def window_codes(images: Floats, table: Windows) -> Floats:
+def window_codes(
+    images: Floats, table: Windows, *, weights: Floats = WEIGHTS, floor_levels: float = FLOOR_LEVELS
+) -> Floats:
     """Return the codes of all windows of all images.
 
     Parameters
@@ -224,6 +226,10 @@ def window_codes(images: Floats, table: Windows) -> Floats:
         Grey levels, 0 to 255.
     table : Windows
         k windows, the same for every image.
+    weights : (TERMS,) ndarray of float32
+        Of each term.
+    floor_levels : float
+        Grey levels added to a window's own deviation.
 
     Returns
     -------
@@ -232,9 +238,9 @@ def window_codes(images: Floats, table: Windows) -> Floats:
     """
     terms = table.terms(images)
     deviations = np.sqrt(np.einsum("nkt,nkt->nk", terms, terms))[:, :, None]
-    terms *= _WEIGHTS
+    terms *= weights
     norms = np.sqrt(np.einsum("nkt,nkt->nk", terms, terms))[:, :, None]
-    terms *= deviations / np.maximum(norms * np.hypot(deviations, _FLOOR_LEVELS), 1e-6)
+    terms *= deviations / np.maximum(norms * np.hypot(deviations, floor_levels), 1e-6)
     return terms
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.medium import CoarseViews, JoinViews
 from cbir_daemon.search.code_table import FrozenRows, Rows
+from cbir_daemon.search.list_bounds import USUAL, ListBounds
 
 if TYPE_CHECKING:
     from cbir_daemon.search.inverted_lists import Lists
@@ -35,9 +36,6 @@ SAMPLE_ROWS = 25_000
 
 STEP_ROWS = 256
 """Rows added in one step, some 40 ms of work."""
-
-LAG_ROWS = 1024
-"""Rows that lists may lag behind before they are brought up: scoring these exactly takes 2 ms."""
 
 SAVE_SHARE = 0.1
 """Share of the rows by which the saved lists lag before they are saved again; a start adds what is missing."""
@@ -115,13 +113,25 @@ class Proposals:
         Where the lists are saved; None does not save them.
     listed_above : int
         Living rows from which lists are made.
+    bounds : ListBounds
+        How large the lists are, and how many rows they propose.
+    lists : Lists, optional
+        Lists of these rows, in use from the start.
     """
 
-    def __init__(self, rows: Rows, path: Path | None = None, listed_above: int = LISTED_ABOVE) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        path: Path | None = None,
+        listed_above: int = LISTED_ABOVE,
+        bounds: ListBounds = USUAL,
+        lists: Lists | None = None,
+    ) -> None:
         self._rows = rows
         self._path = path
         self._listed_above = listed_above
-        self._lists: Lists | None = None
+        self._bounds = bounds
+        self._lists = lists
         self._growing: Lists | None = None
         self._saved = 0
         self._began_s = 0.0
@@ -186,7 +196,7 @@ class Proposals:
         if self._path is None or not self._path.exists() or not self._can_list():
             return
         try:
-            lists = _library().load(self._path, self._rows.generation, self._rows.medium.terms)
+            lists = _library().load(self._path, self._rows.generation, self._rows.medium.terms, self._bounds)
         except (OSError, RuntimeError) as error:
             logger.warning("lists are made anew path=%s reason=%s", self._path, error)
             return
@@ -203,7 +213,7 @@ class Proposals:
         lists = self._growing or self._lists
         assert lists is not None
         behind = len(frozen.ids) - lists.covered
-        if behind >= LAG_ROWS or (behind and lists is self._growing):
+        if behind >= self._bounds.lag_rows or (behind and lists is self._growing):
             self._extend(lists, frozen)
             return True
         if lists is self._growing:
@@ -235,7 +245,7 @@ class Proposals:
         self._began_s = time.monotonic()
         random = np.random.default_rng(0)
         sample = np.sort(random.choice(living, min(len(living), SAMPLE_ROWS), replace=False))
-        self._growing = _library().trained(frozen.take(sample))
+        self._growing = _library().trained(frozen.take(sample), bounds=self._bounds)
         frozen.release()
         return True
 

@@ -41,7 +41,7 @@ HEADER_BYTES = 65_536
 """Most of it is a hole; extents must begin at a multiple of the largest page size there is."""
 
 # Magic, layout, bytes of a row, windows, terms, generation, extractor; the probes' codes and a checksum follow.
-_HEADER = struct.Struct("<8sIIII16s32s")
+HEADER = struct.Struct("<8sIIII16s32s")
 
 # Rounding differs by a step between one processor and another, so codes one step away are the same codes.
 _PROBE_STEPS = 1
@@ -68,11 +68,14 @@ class FrozenRows:
     alive : (n,) ndarray of bool
     shape : (int, int)
         Windows and terms of the codes of a row.
+    extent_rows : int
+        Rows that were mapped at once.
     """
 
     ids: Ids
     alive: NDArray[np.bool_]
     shape: tuple[int, int]
+    extent_rows: int
     _extents: tuple[NDArray[np.void], ...]
     _maps: tuple[mmap.mmap, ...]
 
@@ -81,8 +84,8 @@ class FrozenRows:
         count = len(self.ids)
         return [
             extent["codes"][max(0, start - first) : count - first]
-            for first, extent in zip(range(0, count, EXTENT_ROWS), self._extents, strict=False)
-            if start < first + EXTENT_ROWS
+            for first, extent in zip(range(0, count, self.extent_rows), self._extents, strict=False)
+            if start < first + self.extent_rows
         ]
 
     def take(self, rows: NDArray[np.int64]) -> Codes:
@@ -98,7 +101,7 @@ class FrozenRows:
         (k, windows, terms) ndarray of int8
         """
         taken = np.empty((len(rows), *self.shape), dtype=np.int8)
-        numbers, offsets = np.divmod(rows, EXTENT_ROWS)
+        numbers, offsets = np.divmod(rows, self.extent_rows)
         for number in np.unique(numbers):
             here = numbers == number
             taken[here] = self._extents[number]["codes"][offsets[here]]
@@ -123,6 +126,8 @@ class Rows:
         Of the file, with a header and writable; owned from now on.
     generation : bytes
         16 random bytes.
+    extent_rows : int
+        Rows that are mapped at once; in a file a multiple of 512.
 
     Attributes
     ----------
@@ -136,11 +141,17 @@ class Rows:
     """
 
     def __init__(
-        self, medium: Medium, path: Path | None = None, descriptor: int | None = None, generation: bytes = b""
+        self,
+        medium: Medium,
+        path: Path | None = None,
+        descriptor: int | None = None,
+        generation: bytes = b"",
+        extent_rows: int = EXTENT_ROWS,
     ) -> None:
         self.medium = medium
         self.path = path
         self.generation = generation
+        self.extent_rows = extent_rows
         self.count = 0
         self._descriptor = descriptor
         self._record = record_of(medium)
@@ -152,7 +163,7 @@ class Rows:
         self._maps: list[mmap.mmap] = []
 
     @classmethod
-    def open(cls, path: Path | None, medium: Medium) -> Rows:
+    def open(cls, path: Path | None, medium: Medium, extent_rows: int = EXTENT_ROWS) -> Rows:
         """Return the rows of a file; without rows when it is not there, or of no use.
 
         Parameters
@@ -160,22 +171,24 @@ class Rows:
         path : Path or None
             None keeps all in memory.
         medium : Medium
+        extent_rows : int
+            Rows that are mapped at once; in a file a multiple of 512.
         """
         if path is None:
-            return cls(medium)
+            return cls(medium, extent_rows=extent_rows)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return cls.make(path, medium)
+            return cls.make(path, medium, extent_rows)
         except OSError as error:
             logger.warning("codes are made anew path=%s reason=%s", path, error.strerror)
-            return cls.make(path, medium)
+            return cls.make(path, medium, extent_rows)
         generation = _generation_of(os.pread(descriptor, HEADER_BYTES, 0), medium)
         if generation is None:
             os.close(descriptor)
             logger.info("codes are made anew path=%s reason=of-another-version-or-damaged", path)
-            return cls.make(path, medium)
-        rows = cls(medium, path, descriptor, generation)
+            return cls.make(path, medium, extent_rows)
+        rows = cls(medium, path, descriptor, generation, extent_rows)
         damaged = rows._read()
         if damaged:
             logger.warning("damaged codes are made anew path=%s rows=%d of=%d", path, damaged, rows.count)
@@ -218,14 +231,14 @@ class Rows:
                 return None
             rows = cls(medium, path, descriptor, generation)
             # A row outside of a whole extent could not be mapped: a writer adds extents before it writes rows.
-            rows._read(rows._room(descriptor) // EXTENT_ROWS * EXTENT_ROWS)
+            rows._read(rows._room(descriptor) // rows.extent_rows * rows.extent_rows)
         finally:
             os.close(descriptor)
         rows._alive &= _is_last(rows._ids, rows._alive)
         return rows.frozen()
 
     @classmethod
-    def make(cls, path: Path | None, medium: Medium) -> Rows:
+    def make(cls, path: Path | None, medium: Medium, extent_rows: int = EXTENT_ROWS) -> Rows:
         """Return no rows, in a new file that takes the old one's place; in memory alone when the disk refuses.
 
         Parameters
@@ -233,9 +246,11 @@ class Rows:
         path : Path or None
             None keeps all in memory.
         medium : Medium
+        extent_rows : int
+            Rows that are mapped at once; in a file a multiple of 512.
         """
         if path is None:
-            return cls(medium)
+            return cls(medium, extent_rows=extent_rows)
         generation = os.urandom(16)
         new = path.with_name(path.name + ".new")
         try:
@@ -249,8 +264,8 @@ class Rows:
                 raise
         except OSError as error:
             _log_detached(path, error)
-            return cls(medium)
-        return cls(medium, path, descriptor, generation)
+            return cls(medium, extent_rows=extent_rows)
+        return cls(medium, path, descriptor, generation, extent_rows)
 
     def close(self) -> None:
         """Let the file go; frozen rows stay readable."""
@@ -274,7 +289,9 @@ class Rows:
         count = self.count
         ids, alive = self._ids[:count], self._alive[:count]
         ids.flags.writeable = alive.flags.writeable = False
-        return FrozenRows(ids, alive, self._record["codes"].shape, tuple(self._extents), tuple(self._maps))
+        return FrozenRows(
+            ids, alive, self._record["codes"].shape, self.extent_rows, tuple(self._extents), tuple(self._maps)
+        )
 
     def find(self, content_ids: Ids) -> NDArray[np.int64]:
         """Return the living rows of contents, ascending; contents without a row are passed over.
@@ -346,18 +363,20 @@ class Rows:
             # New arrays, not resized ones: frozen rows are views of the old.
             self._ids = np.concatenate([self._ids, np.zeros(room - len(self._ids), dtype=np.int64)])
             self._alive = np.concatenate([self._alive, np.zeros(room - len(self._alive), dtype=np.bool_)])
-        while count > len(self._extents) * EXTENT_ROWS:
+        while count > len(self._extents) * self.extent_rows:
             if self._descriptor is not None:
                 try:
                     self._map_next(self._descriptor)
                 except OSError as error:
                     self._detach(error)
                 continue
-            self._extents.append(np.zeros(EXTENT_ROWS, dtype=self._record))
+            self._extents.append(np.zeros(self.extent_rows, dtype=self._record))
 
     def _map_next(self, descriptor: int) -> None:
         """Map one more extent of the file, which grows by a hole."""
-        first, end = (self._offset(number * EXTENT_ROWS) for number in (len(self._extents), len(self._extents) + 1))
+        first, end = (
+            self._offset(number * self.extent_rows) for number in (len(self._extents), len(self._extents) + 1)
+        )
         if os.fstat(descriptor).st_size < end:
             os.ftruncate(descriptor, end)
         mapped = mmap.mmap(descriptor, end - first, mmap.MAP_SHARED, mmap.PROT_READ, offset=first)
@@ -368,8 +387,8 @@ class Rows:
         """Write rows into extents that lie in memory."""
         done = 0
         while done < len(records):
-            number, offset = divmod(self.count + done, EXTENT_ROWS)
-            piece = records[done : done + EXTENT_ROWS - offset]
+            number, offset = divmod(self.count + done, self.extent_rows)
+            piece = records[done : done + self.extent_rows - offset]
             self._extents[number][offset : offset + len(piece)] = piece
             done += len(piece)
 
@@ -379,7 +398,7 @@ class Rows:
         _log_detached(self.path, error)
         self.close()
         # Only what comes after `count` will be written, and that into memory.
-        first = self.count // EXTENT_ROWS
+        first = self.count // self.extent_rows
         self._extents[first:] = [np.array(extent) for extent in self._extents[first:]]
 
     def _read(self, most: int | None = None) -> int:
@@ -438,21 +457,21 @@ def _checksums(records: NDArray[np.void], seed: int) -> NDArray[np.uint32]:
 def _header(generation: bytes, medium: Medium) -> bytes:
     """Return what a file of a medium's codes begins with."""
     extractor, size = medium.extractor.encode().ljust(32, b"\0"), record_of(medium).itemsize
-    fixed = _HEADER.pack(MAGIC, LAYOUT, size, medium.windows, medium.terms, generation, extractor)
+    fixed = HEADER.pack(MAGIC, LAYOUT, size, medium.windows, medium.terms, generation, extractor)
     data = fixed + medium.packed_codes(medium.probe_vectors()).tobytes()
     return data + struct.pack("<I", zlib.crc32(data))
 
 
 def _generation_of(header: bytes, medium: Medium) -> bytes | None:
     """Return the generation of a file with this header; None when the medium makes other codes today."""
-    generation = header[_HEADER.size - 48 : _HEADER.size - 32]
+    generation = header[HEADER.size - 48 : HEADER.size - 32]
     expected = _header(generation, medium)
     found = header[: len(expected)]
     if len(found) < len(expected) or struct.unpack("<I", found[-4:]) != (zlib.crc32(found[:-4]),):
         return None
-    if found[: _HEADER.size] != expected[: _HEADER.size]:
+    if found[: HEADER.size] != expected[: HEADER.size]:
         return None
-    probes = [np.frombuffer(data[_HEADER.size : -4], dtype=np.int8).astype(np.int16) for data in (found, expected)]
+    probes = [np.frombuffer(data[HEADER.size : -4], dtype=np.int8).astype(np.int16) for data in (found, expected)]
     return generation if int(np.abs(probes[0] - probes[1]).max(initial=0)) <= _PROBE_STEPS else None
 
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from cbir_daemon.medium import CoarseViews, Guesses, JoinViews, Medium
 from cbir_daemon.search.candidates import LISTED_ABOVE, CandidateSource, Proposals
-from cbir_daemon.search.code_table import FrozenRows, Ids, Rows
+from cbir_daemon.search.code_table import EXTENT_ROWS, FrozenRows, Ids, Rows
+from cbir_daemon.search.list_bounds import USUAL, ListBounds
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +37,29 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a collection held at one moment; any thread may search it."""
+    """What a collection held at one moment; any thread may search it.
+
+    Parameters
+    ----------
+    medium : Medium
+        Made the codes, and compares them.
+    rows : FrozenRows
+        The codes.
+    source : CandidateSource
+        Says which rows a query is compared with.
+    """
 
     medium: Medium
-    _rows: FrozenRows
-    _candidates: CandidateSource
+    rows: FrozenRows
+    source: CandidateSource
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._rows.alive))
+        return int(np.count_nonzero(self.rows.alive))
 
     @property
     def ids(self) -> Ids:
         """The ids of all contents, in no order."""
-        return self._rows.ids[self._rows.alive]
+        return self.rows.ids[self.rows.alive]
 
     def candidates(self, query: NDArray[np.uint8], limit: int, *, floor: float = 0.0) -> list[tuple[int, float]]:
         """Return the contents most likely to show what the query shows, under all views.
@@ -69,12 +80,12 @@ class Snapshot:
         if limit <= 0:
             return []
         views = self.medium.coarse_views(query)
-        rows = self._candidates.rows(views, limit, self._rows)
+        rows = self.source.rows(views, limit, self.rows)
         if rows is None:
             ids, scores = self.ids, self._all_scores(views)
         else:
-            ids, scores = self._rows.ids[rows], self.medium.best_scores(self._rows.take(rows), views)
-            self._rows.release()
+            ids, scores = self.rows.ids[rows], self.medium.best_scores(self.rows.take(rows), views)
+            self.rows.release()
         return _best(ids, scores, limit, floor)
 
     def copy_candidates(self, query: NDArray[np.uint8], limit: int) -> list[tuple[int, float]]:
@@ -109,24 +120,24 @@ class Snapshot:
             Best first, with the affine from which an alignment starts.
         """
         views = [self.medium.join_views(query) for query in queries]
-        proposed = self._candidates.joined_rows(views, self._rows)
+        proposed = self.source.joined_rows(views, self.rows)
         if proposed is None:
             proposed = [self._likeliest(asked.coarse) for asked in views]
         found = [self._joint(rows, asked, limit) for rows, asked in zip(proposed, views, strict=True)]
-        self._rows.release()
+        self.rows.release()
         return found
 
     def _likeliest(self, views: CoarseViews) -> Ids:
         """Return the living rows that score highest when all are compared."""
-        blocks = [self.medium.best_scores(block, views) for block in self._rows.blocks()]
+        blocks = [self.medium.best_scores(block, views) for block in self.rows.blocks()]
         scores = np.concatenate([np.zeros(0, dtype=np.float32), *blocks])
-        scores[~self._rows.alive] = -1
+        scores[~self.rows.alive] = -1
         kept = np.argpartition(-scores, JOINT_ROWS)[:JOINT_ROWS] if len(scores) > JOINT_ROWS else np.arange(len(scores))
         return kept[scores[kept] >= self.medium.copy_floor]
 
     def _joint(self, rows: Ids, views: JoinViews, limit: int) -> tuple[Ids, Guesses]:
-        scores, guesses = self.medium.best_guesses(self._rows.take(rows), views)
-        ids = self._rows.ids[rows]
+        scores, guesses = self.medium.best_guesses(self.rows.take(rows), views)
+        ids = self.rows.ids[rows]
         order = np.lexsort((ids, -scores))[:limit]
         order = order[scores[order] >= self.medium.copy_floor]
         return ids[order], guesses.take(order)
@@ -146,8 +157,8 @@ class Snapshot:
         return self._all_scores(self.medium.coarse_views(query))
 
     def _all_scores(self, views: CoarseViews) -> Floats:
-        blocks = [self.medium.best_scores(block, views) for block in self._rows.blocks()]
-        return np.concatenate([np.zeros(0, dtype=np.float32), *blocks])[self._rows.alive]
+        blocks = [self.medium.best_scores(block, views) for block in self.rows.blocks()]
+        return np.concatenate([np.zeros(0, dtype=np.float32), *blocks])[self.rows.alive]
 
 
 def _best(ids: Ids, scores: Floats, limit: int, floor: float) -> list[tuple[int, float]]:
@@ -171,22 +182,36 @@ class Collection:
         The file that keeps them between two runs; the lists lie beside it.  Without one all is in memory.
     listed_above : int
         Contents from which a query asks inverted lists.
+    bounds : ListBounds
+        How large the lists are, and how many rows they propose.
+    extent_rows : int
+        Rows that are mapped at once; in a file a multiple of 512.
 
     Notes
     -----
     One thread changes a collection at a time; another one may call `tend` all along.
     """
 
-    def __init__(self, medium: Medium, path: Path | None = None, listed_above: int = LISTED_ABOVE) -> None:
+    def __init__(
+        self,
+        medium: Medium,
+        path: Path | None = None,
+        listed_above: int = LISTED_ABOVE,
+        *,
+        bounds: ListBounds = USUAL,
+        extent_rows: int = EXTENT_ROWS,
+    ) -> None:
         self._medium = medium
         self._path = path
         self._listed_above = listed_above
+        self._bounds = bounds
+        self._extent_rows = extent_rows
         self._rows = Rows(self._medium)
         self._take(self._rows)
 
     def open(self) -> None:
         """Take up what the file has; one that is missing, damaged or of other codes is made anew."""
-        self._take(Rows.open(self._path, self._medium))
+        self._take(Rows.open(self._path, self._medium, self._extent_rows))
         if len(self) >= self._listed_above:
             self._proposals.load()
 
@@ -225,7 +250,7 @@ class Collection:
         self._kill(np.fromiter(ids, dtype=np.int64))
         # Half of the rows dead: moving the living ones costs a fixed share of what adding them did.
         if self._rows.count > 2 * len(self) + SLACK_ROWS:
-            self._compact()
+            self.compact()
 
     def agrees(self, ids: Sequence[int], vectors: NDArray[np.uint8]) -> bool:
         """Return whether contents have the codes that their vectors give.
@@ -266,7 +291,7 @@ class Collection:
         if len(rows):
             self._rows.kill(rows)
 
-    def _compact(self) -> None:
+    def compact(self) -> None:
         """Move the living rows to new ones; snapshots keep the old."""
         frozen, rows = self._rows.frozen(), self._made()
         living = np.flatnonzero(frozen.alive)
@@ -277,10 +302,10 @@ class Collection:
 
     def _made(self) -> Rows:
         # A disk that refused once has half of the rows; it is tried again at the next start.
-        return Rows.make(self._path if self._rows.in_file else None, self._medium)
+        return Rows.make(self._path if self._rows.in_file else None, self._medium, self._extent_rows)
 
     def _take(self, rows: Rows) -> None:
         self._rows.close()
         self._rows = rows
         beside = None if self._path is None else self._path.with_suffix(".lists")
-        self._proposals = Proposals(rows, beside, self._listed_above)
+        self._proposals = Proposals(rows, beside, self._listed_above, self._bounds)

@@ -27,27 +27,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.medium import CoarseViews, Codes, JoinViews
+from cbir_daemon.search.list_bounds import USUAL, ListBounds
 from cbir_daemon.system.files import whole_file
 
 THREADS = 1
 """Of one search or change: two wait for each other when the machine is busy, and two queries may come at once."""
 
 WHOLE_LISTS = 512
-WINDOW_LISTS = 2048
 
 _POINTS_A_LIST = 48
 """Codes a list is trained with; faiss asks for 39 at least."""
 
-_ROUNDS = 10
-
 WHOLE_PROBES, WINDOW_PROBES = 6, 8
 """Lists that a view looks into."""
 
-FRAME_HITS, WHOLE_HITS, WINDOW_HITS = 8, 256, 1024
-"""Best codes taken for a view: of whole images for a frame and for a crop, of windows for a crop.
-
-A picture of which there are many copies has that many whole images at the same distance from a crop.
-"""
+FRAME_HITS = 8
+"""Best codes of whole images taken for a frame; for a crop: see `ListBounds`."""
 
 JOIN_PROBES, JOIN_HITS, JOIN_FRAME_HITS, JOIN_KEPT = 4, 64, 4, 128
 """Where many are looked up among each other: lists, best codes for a crop and for a frame, and rows of an image.
@@ -55,12 +50,8 @@ JOIN_PROBES, JOIN_HITS, JOIN_FRAME_HITS, JOIN_KEPT = 4, 64, 4, 128
 Every pair is seen from both sides, so each may miss more.
 """
 
-KEPT = 3000
-"""Rows that each of the two indexes proposes at most, best first by what it knows."""
-
 # Two terms become one byte: with its row a window takes 18 bytes.  Four terms a byte take 13, and miss twice as much.
 _TERMS_A_BYTE = 2
-_BITS = 8
 
 MAGIC = b"cbirlist"
 LAYOUT = 1
@@ -88,14 +79,17 @@ class Lists:
     searches that run, and is over in milliseconds.
     """
 
-    def __init__(self, wholes: faiss.IndexIVF, windows: faiss.IndexIVF, covered: int = 0) -> None:
+    def __init__(
+        self, wholes: faiss.IndexIVF, windows: faiss.IndexIVF, covered: int = 0, bounds: ListBounds = USUAL
+    ) -> None:
         self.covered = covered
+        self._bounds = bounds
         self._wholes = wholes
         self._windows = windows
-        self._turns = _Turns()
+        self._turns = Turns()
 
     @classmethod
-    def trained(cls, sample: Codes, seed: int = 0) -> Lists:
+    def trained(cls, sample: Codes, seed: int = 0, bounds: ListBounds = USUAL) -> Lists:
         """Return empty lists for codes like those of some images.
 
         Parameters
@@ -104,23 +98,31 @@ class Lists:
             A few hundred images at least, some 20 000 for lists in full number.
         seed : int
             The same sample and seed give the same lists on the same kind of processor.
+        bounds : ListBounds
         """
         random = np.random.default_rng(seed)
         wholes, windows = _points(sample[:, :1]), sample[:, 1:].reshape(-1, sample.shape[2])
         length = _padded(sample.shape[2])
         count = min(WHOLE_LISTS, max(1, len(wholes) // _POINTS_A_LIST))
         flat = faiss.IndexIVFFlat(faiss.IndexFlatIP(length), length, count, faiss.METRIC_INNER_PRODUCT)
-        _train(flat, wholes, seed)
-        count = min(WINDOW_LISTS, max(1, len(windows) // _POINTS_A_LIST))
-        drawn = random.choice(len(windows), min(len(windows), max(count, 2**_BITS) * _POINTS_A_LIST), replace=False)
-        quantized = faiss.IndexIVFPQ(
-            faiss.IndexFlatIP(length), length, count, length // _TERMS_A_BYTE, _BITS, faiss.METRIC_INNER_PRODUCT
+        _train(flat, wholes, seed, bounds.rounds)
+        count = min(bounds.window_lists, max(1, len(windows) // _POINTS_A_LIST))
+        drawn = random.choice(
+            len(windows), min(len(windows), max(count, 2**bounds.code_bits) * _POINTS_A_LIST), replace=False
         )
-        quantized.pq.cp.niter = _ROUNDS
+        quantized = faiss.IndexIVFPQ(
+            faiss.IndexFlatIP(length),
+            length,
+            count,
+            length // _TERMS_A_BYTE,
+            bounds.code_bits,
+            faiss.METRIC_INNER_PRODUCT,
+        )
+        quantized.pq.cp.niter = bounds.rounds
         quantized.pq.cp.max_points_per_centroid = _POINTS_A_LIST
         quantized.pq.cp.seed = seed
-        _train(quantized, _points(windows[drawn][:, None]), seed)
-        return cls(flat, quantized)
+        _train(quantized, _points(windows[drawn][:, None]), seed, bounds.rounds)
+        return cls(flat, quantized, bounds=bounds)
 
     def add(self, rows: RowNumbers, codes: Codes, covered: int) -> None:
         """Add the living ones of the rows from `self.covered` up to `covered`.
@@ -158,12 +160,12 @@ class Lists:
         (k,) ndarray of int64
             Each row once, ascending.
         """
-        most = max(KEPT, 2 * limit)
+        most = max(self._bounds.kept, 2 * limit)
         faiss.omp_set_num_threads(THREADS)
         with self._turns.searching():
             framed = _hits(self._wholes, np.concatenate([views.tilts, views.frames]), FRAME_HITS, WHOLE_PROBES)
-            direct = _hits(self._wholes, views.crops, WHOLE_HITS, WHOLE_PROBES)
-            cropped = _hits(self._windows, views.crops, WINDOW_HITS, WINDOW_PROBES)
+            direct = _hits(self._wholes, views.crops, self._bounds.whole_hits, WHOLE_PROBES)
+            cropped = _hits(self._windows, views.crops, self._bounds.window_hits, WINDOW_PROBES)
         return np.union1d(_best_rows([framed, direct], most), _best_rows([cropped], most))
 
     def propose_joined(self, views: Sequence[JoinViews]) -> list[RowNumbers]:
@@ -216,12 +218,24 @@ class Lists:
         with whole_file(path) as stream:
             header = _HEADER.pack(MAGIC, LAYOUT, generation, self.covered)
             stream.write(header + bytes(_CRC.size))
-            crc = self._write(stream, zlib.crc32(header))
+            crc = self.write(stream, zlib.crc32(header))
             stream.seek(_HEADER.size)
             stream.write(_CRC.pack(crc))
 
-    def _write(self, stream: BinaryIO, crc: int) -> int:
-        """Write both indexes and return the checksum that began with `crc`."""
+    def write(self, stream: BinaryIO, crc: int) -> int:
+        """Write both indexes to a stream and return the checksum that began with `crc`.
+
+        Parameters
+        ----------
+        stream : binary file
+        crc : int
+            CRC-32 of what comes before.
+
+        Raises
+        ------
+        OSError
+            When the disk refuses.
+        """
         failed: list[OSError] = []
 
         def write(data: bytes) -> int:
@@ -242,7 +256,7 @@ class Lists:
         return crc
 
     @classmethod
-    def load(cls, path: Path, generation: bytes, terms: int) -> Lists | None:
+    def load(cls, path: Path, generation: bytes, terms: int, bounds: ListBounds = USUAL) -> Lists | None:
         """Return the lists of a file; None when they are damaged or of other rows.
 
         Parameters
@@ -252,6 +266,8 @@ class Lists:
             16 bytes that say which rows the numbers mean; lists saved with others are refused.
         terms : int
             Numbers of a window's code.
+        bounds : ListBounds
+            Those that are asked by; how large the lists are stands in the file.
 
         Raises
         ------
@@ -272,11 +288,11 @@ class Lists:
             wholes, windows = (faiss.read_index(faiss.PyCallbackIOReader(stream.read)) for _ in range(2))
         if (wholes.d, windows.d, windows.pq.M) != (_padded(terms), _padded(terms), _padded(terms) // _TERMS_A_BYTE):
             return None
-        return cls(wholes, windows, covered)
+        return cls(wholes, windows, covered, bounds)
 
 
-def _train(index: faiss.IndexIVF, points: Floats, seed: int) -> None:
-    index.cp.niter = _ROUNDS
+def _train(index: faiss.IndexIVF, points: Floats, seed: int, rounds: int) -> None:
+    index.cp.niter = rounds
     index.cp.min_points_per_centroid = 1
     index.cp.max_points_per_centroid = _POINTS_A_LIST
     index.cp.seed = seed
@@ -345,7 +361,7 @@ def _checksum(stream: BinaryIO, crc: int) -> int:
     return crc
 
 
-class _Turns:
+class Turns:
     """A lock that many searches hold together, or one change alone; a change that waits goes before new searches."""
 
     def __init__(self) -> None:

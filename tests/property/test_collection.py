@@ -30,10 +30,10 @@ batches = st.dictionaries(st.integers(0, 30), st.integers(0, NUMBERS - 1), max_s
 
 def held(snapshot: Snapshot) -> dict[int, int]:
     """Return which vector each content has, told from its codes."""
-    rows = np.flatnonzero(snapshot._rows.alive)
-    codes = snapshot._rows.take(rows)
+    rows = np.flatnonzero(snapshot.rows.alive)
+    codes = snapshot.rows.take(rows)
     numbers = [int(np.flatnonzero((one == CODES).all(axis=(1, 2)))[0]) for one in codes]
-    ids = snapshot._rows.ids[rows].tolist()
+    ids = snapshot.rows.ids[rows].tolist()
     assert len(set(ids)) == len(ids)
     return dict(zip(ids, numbers, strict=True))
 
@@ -70,7 +70,7 @@ class CollectionAgainstDictionary(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        self.collection._compact()
+        self.collection.compact()
 
     @rule()
     def clear(self) -> None:
@@ -91,7 +91,8 @@ class CollectionAgainstDictionary(RuleBasedStateMachine):
     @rule(data=st.data())
     def restart_with_a_damaged_row(self, data: st.DataObject) -> None:
         content_id = data.draw(st.sampled_from(sorted(self.model)))
-        (row,) = self.collection._rows.find(np.array([content_id])).tolist()
+        rows = self.collection.snapshot().rows
+        (row,) = np.flatnonzero(rows.alive & (rows.ids == content_id)).tolist()
         # The last rows may be torn as well as turned.
         at = HEADER_BYTES + row * RECORD.itemsize + data.draw(st.integers(16, RECORD.itemsize - 1))
         self.collection.close()
