@@ -69,7 +69,7 @@ class Client:
 
     def hello(self) -> answers.Hello:
         """Return versions, methods and capabilities of the daemon."""
-        return cast("answers.Hello", self._ask("hello"))
+        return cast("answers.Hello", self.ask("hello"))
 
     def query(
         self,
@@ -96,7 +96,7 @@ class Client:
             Whether each match tells how it was verified.
         """
         params = {"limit": limit, "kind": kind, "min_score": min_score, "explain": explain}
-        return cast("answers.Query", self._ask("query", *_image(params, image)))
+        return cast("answers.Query", self.ask("query", *_image(params, image)))
 
     def sheet(self, image: Path | bytes, *, limit: int = 10, kind: str | None = None, min_score: float = 0.0) -> bytes:
         """Return a PNG of an image and its matches, each with kind and score.
@@ -117,11 +117,11 @@ class Client:
 
     def status(self) -> answers.Status:
         """Return albums, counts, what is pending, the model and how far the map is from its next fit."""
-        return cast("answers.Status", self._ask("status"))
+        return cast("answers.Status", self.ask("status"))
 
     def settle(self, timeout_s: float = 600.0) -> answers.Settled:
         """Wait until all that was on disk is indexed, alerts are written, and no fit is due or running."""
-        return cast("answers.Settled", self._ask("settle", {"timeout_s": timeout_s}))
+        return cast("answers.Settled", self.ask("settle", {"timeout_s": timeout_s}))
 
     def scan(self, path: Path | None = None, *, accept_losses: bool = False) -> answers.Scan:
         """Compare files with the index now.
@@ -133,19 +133,19 @@ class Client:
         accept_losses : bool
             Whether to forget the files of an album that is missing or nearly empty.
         """
-        return cast("answers.Scan", self._ask("scan", {"path": _path(path), "accept_losses": accept_losses}))
+        return cast("answers.Scan", self.ask("scan", {"path": _path(path), "accept_losses": accept_losses}))
 
     def album_add(self, path: Path) -> answers.AlbumAdded:
         """Watch a folder from now on."""
-        return cast("answers.AlbumAdded", self._ask("album_add", {"path": _path(path)}))
+        return cast("answers.AlbumAdded", self.ask("album_add", {"path": _path(path)}))
 
     def album_remove(self, path: Path) -> answers.AlbumRemoved:
         """Forget a folder; its files stay where they are."""
-        return cast("answers.AlbumRemoved", self._ask("album_remove", {"path": _path(path)}))
+        return cast("answers.AlbumRemoved", self.ask("album_remove", {"path": _path(path)}))
 
     def album_list(self) -> answers.AlbumList:
         """Return the watched folders."""
-        return cast("answers.AlbumList", self._ask("album_list"))
+        return cast("answers.AlbumList", self.ask("album_list"))
 
     def duplicates(
         self, *, kind: str | None = None, album: Path | None = None, across: bool = False, unlooked: bool = False
@@ -174,7 +174,7 @@ class Client:
         first, second : Path
             Absolute, of indexed images; their order means nothing.
         """
-        return cast("answers.Changed", self._ask("dismiss", {"first": _path(first), "other": _path(second)}))
+        return cast("answers.Changed", self.ask("dismiss", {"first": _path(first), "other": _path(second)}))
 
     def undismiss(self, first: Path, second: Path) -> answers.Changed:
         """Forget that two images are no duplicates.
@@ -184,7 +184,7 @@ class Client:
         first, second : Path
             Absolute, as for `dismiss`; their order means nothing.
         """
-        return cast("answers.Changed", self._ask("undismiss", {"first": _path(first), "other": _path(second)}))
+        return cast("answers.Changed", self.ask("undismiss", {"first": _path(first), "other": _path(second)}))
 
     def decisions(self) -> answers.Decisions:
         """Return what was dismissed, oldest first."""
@@ -192,7 +192,7 @@ class Client:
 
     def decisions_import(self, lines: bytes) -> answers.DecisionsImported:
         """Remember decisions, one JSON document a line."""
-        return cast("answers.DecisionsImported", self._ask("decisions_import", blob=lines))
+        return cast("answers.DecisionsImported", self.ask("decisions_import", blob=lines))
 
     def resolve_start(self, plan: bytes, *, unlooked: bool = False) -> answers.ResolveStarted:
         """Write the tasks of a plan into the journal and return the number of the run.
@@ -204,7 +204,7 @@ class Client:
         unlooked : bool
             Whether copies may go, too, whose files could not be compared.
         """
-        return cast("answers.ResolveStarted", self._ask("resolve_start", {"unlooked": unlooked}, blob=plan))
+        return cast("answers.ResolveStarted", self.ask("resolve_start", {"unlooked": unlooked}, blob=plan))
 
     def resolve_note(
         self, task: int, state: str, *, target: bytes | None = None, reason: str = ""
@@ -225,7 +225,7 @@ class Client:
         place = None if target is None else path_to_json(target)
         return cast(
             "answers.ResolveNoted",
-            self._ask("resolve_note", {"task": task, "state": state, "target": place, "reason": reason}),
+            self.ask("resolve_note", {"task": task, "state": state, "target": place, "reason": reason}),
         )
 
     def resolve_tasks(self, run: int) -> answers.ResolveTasks:
@@ -251,7 +251,7 @@ class Client:
 
     def alerts_test(self, sink: str) -> answers.AlertsTested:
         """Send a test message through one place that alerts can go to."""
-        return cast("answers.AlertsTested", self._ask("alerts_test", {"sink": sink}))
+        return cast("answers.AlertsTested", self.ask("alerts_test", {"sink": sink}))
 
     def watch_add(self, image: Path | bytes, *, name: str = "") -> answers.WatchAdded:
         """Put a picture on the watch list, and return in which files of the albums it is now.
@@ -264,11 +264,11 @@ class Client:
             What alerts call it; the file's own name when empty.
         """
         params, blob = _image({"name": name}, image)
-        return cast("answers.WatchAdded", self._ask("watch_add", params, blob))
+        return cast("answers.WatchAdded", self.ask("watch_add", params, blob))
 
     def watch_remove(self, name: str) -> answers.WatchRemoved:
         """Take a picture off the watch list."""
-        return cast("answers.WatchRemoved", self._ask("watch_remove", {"name": name}))
+        return cast("answers.WatchRemoved", self.ask("watch_remove", {"name": name}))
 
     def watch_list(self) -> answers.WatchList:
         """Return the watch list, oldest first."""
@@ -276,7 +276,7 @@ class Client:
 
     def model_show(self) -> answers.ModelShown:
         """Return the hyper-parameters and scores of the map in use."""
-        return cast("answers.ModelShown", self._ask("model_show"))
+        return cast("answers.ModelShown", self.ask("model_show"))
 
     def model_fit(self) -> Iterator[answers.ModelFit]:
         """Tune and fit now; yield progress, and last the run."""
@@ -285,7 +285,7 @@ class Client:
 
     def model_cancel(self) -> answers.ModelCancelled:
         """End the running fit."""
-        return cast("answers.ModelCancelled", self._ask("model_cancel"))
+        return cast("answers.ModelCancelled", self.ask("model_cancel"))
 
     def model_history(self) -> answers.ModelHistory:
         """Return every run, newest first."""
@@ -301,7 +301,7 @@ class Client:
         size_px : int
             Longer side of the picture.
         """
-        for frame in self._frames_of("map", {"form": form, "size_px": size_px}):
+        for frame in self.frames("map", {"form": form, "size_px": size_px}):
             yield cast("answers.MapPart", frame.message["ok"]), frame.blob
 
     def errors(self) -> answers.Errors:
@@ -310,11 +310,26 @@ class Client:
 
     def backup(self, target: Path) -> answers.Backup:
         """Write a consistent copy of the index to a new file."""
-        return cast("answers.Backup", self._ask("backup", {"path": _path(target)}))
+        return cast("answers.Backup", self.ask("backup", {"path": _path(target)}))
 
     # -- exchange ----------------------------------------------------------------------------------------------------
 
-    def _ask(self, method: str, params: Json | None = None, blob: bytes = b"") -> Json:
+    def ask(self, method: str, params: Json | None = None, blob: bytes = b"") -> Json:
+        """Return the answer to any method, for those that this class has no function for.
+
+        Parameters
+        ----------
+        method : str
+        params : dict, optional
+            Those that are None are left out.
+        blob : bytes
+            What comes after the message: an image, or the lines of a file.
+
+        Raises
+        ------
+        CbirError
+            What the daemon refuses with, or when it cannot be reached.
+        """
         ok: Json = self._exchange(method, params or {}, blob).message["ok"]
         return ok
 
@@ -330,10 +345,23 @@ class Client:
         return first
 
     def _stream(self, method: str, params: Json) -> Iterator[Json]:
-        for frame in self._frames_of(method, params):
+        for frame in self.frames(method, params):
             yield frame.message["ok"]
 
-    def _frames_of(self, method: str, params: Json) -> Iterator[Frame]:
+    def frames(self, method: str, params: Json) -> Iterator[Frame]:
+        """Yield the messages of an answer that has several, as they come, each with its blob.
+
+        Parameters
+        ----------
+        method : str
+        params : dict
+            Those that are None are left out.
+
+        Raises
+        ------
+        CbirError
+            What the daemon refuses with, or when it cannot be reached.
+        """
         request_id = self._send(method, params)
         more = True
         while more:

@@ -484,7 +484,7 @@ class Scene:
         with Client([self.daemon.state / "socket"]) as client:
             self.answers["hello"].append(client.hello())
             self.answers["backup"].append(client.backup(self.daemon.home / "copy"))
-            self.answers["sheet"].append(client._exchange("sheet", {"path": str(self.first)}).message["ok"])
+            self.answers["sheet"].append(client.ask("sheet", {"path": str(self.first)}))
             for form in ("png", "page"):
                 self.answers["map"] += [ok for ok, _ in client.map(form=form)]
             self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
@@ -495,7 +495,7 @@ class Scene:
         """Ask the same handlers while files are read and a map is fitted."""
         with ExitStack() as stack:
             rooms = rooms_of(self.daemon, stack)
-            rooms.ingest._mailbox.put([b"/nowhere"], 3600.0)
+            rooms.ingest.hint(b"/nowhere")
             rooms.refit.state = RefitState(2, "tune", 0.25, "trying n_neighbors=5", 0.0)
             for done in (0, 5):
                 rooms.ingest.progress = Progress(found=10, done=done)
@@ -518,12 +518,8 @@ def other_plan(plan: Path) -> bytes:
 
 def pages(client: Client, method: str, params: Mapping[str, Any] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
     """Yield the messages of a stream."""
-    request_id = client._send(method, dict(params))
-    message = client._answer(request_id).message
-    yield message
-    while message.get("more"):
-        message = client._answer(request_id).message
-        yield message
+    for frame in client.frames(method, dict(params)):
+        yield frame.message
 
 
 def one(rooms: handlers.Rooms, method: str) -> Any:  # noqa: ANN401 -- JSON
@@ -635,7 +631,7 @@ def test_every_documented_parameter_is_read(scene: Scene, parameter: Parameter) 
     # `dismiss` looks at the first file before it reads the second.
     others |= {"first": str(scene.first)} if "first" in others else {}
     with Client([scene.daemon.state / "socket"]) as client, pytest.raises(BadRequestError) as caught:
-        client._ask(parameter.method, {**others, parameter.name: {"wrong": True}})
+        client.ask(parameter.method, {**others, parameter.name: {"wrong": True}})
     assert f"parameter {parameter.name!r}" in caught.value.message
 
 
@@ -648,11 +644,11 @@ def test_parameters_without_a_default_must_be_given(scene: Scene, method: str) -
         Client([scene.daemon.state / "socket"]) as client,
         pytest.raises(BadRequestError, match=f"{first!r} is missing"),
     ):
-        client._ask(method, {})
+        client.ask(method, {})
 
 
 @pytest.mark.process
 def test_what_is_not_known_is_ignored(scene: Scene) -> None:
     """A parameter that no method has changes nothing, and neither does a field of the message."""
     with Client([scene.daemon.state / "socket"]) as client:
-        assert client._ask("album_list", {"colour": "red"}) == client.album_list()
+        assert client.ask("album_list", {"colour": "red"}) == client.album_list()

@@ -20,7 +20,6 @@ from cbir_daemon.client import Client
 from cbir_daemon.errors import BusyError, ConfigError, ForbiddenError, InUseError, NotFoundError
 from cbir_daemon.protocol.framing import MAX_LINE_BYTES, Frame, FrameReader, encode
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.serving import server as server_module
 from cbir_daemon.serving.handlers import Reply
 from cbir_daemon.serving.server import Server
 from tests.rights import NOBODY, ordinary_user
@@ -97,7 +96,7 @@ def start_server(path: Path, handlers: Handlers) -> Iterator[StartServer]:
     before = set(threading.enumerate())
     started: list[tuple[Server, threading.Thread]] = []
 
-    def start(max_connections: int = 8, group: str = "", *, run: bool = True) -> Server:
+    def start(max_connections: int = 8, group: str = "", *, run: bool = True, **timeouts: float) -> Server:
         server = Server(
             path,
             handlers,
@@ -105,6 +104,7 @@ def start_server(path: Path, handlers: Handlers) -> Iterator[StartServer]:
             max_connections=max_connections,
             max_blob_bytes=MAX_BLOB_BYTES,
             group=group,
+            **timeouts,
         )
         server.open()
         thread = threading.Thread(target=server.run)
@@ -183,7 +183,7 @@ class Peer:
 
 def connections_end(server: Server) -> None:
     """Return when every connection of now has ended."""
-    for guest in list(server._connections.values()):
+    for guest in server.guests:
         guest.thread.join(PATIENCE_S)
         assert not guest.thread.is_alive()
 
@@ -282,10 +282,10 @@ def test_an_answer_that_is_too_long_is_an_error(server: Server, path: Path) -> N
 def test_the_client_of_ours_is_answered(server: Server, path: Path) -> None:
     """The class that programs use speaks to it, and raises what the daemon refuses."""
     with Client([path], timeout_s=PATIENCE_S) as client:
-        assert client._ask("echo", {"x": 1}) == {"x": 1}
-        assert [one["number"] for one in client._stream("count", {"to": 3})] == [0, 1, 2, 3]
+        assert client.ask("echo", {"x": 1}) == {"x": 1}
+        assert [frame.message["ok"]["number"] for frame in client.frames("count", {"to": 3})] == [0, 1, 2, 3]
         with pytest.raises(NotFoundError, match="is not indexed: name another"):
-            client._ask("refuse")
+            client.ask("refuse")
 
 
 # What clients do wrong.
@@ -356,16 +356,13 @@ def test_a_client_that_leaves_in_the_middle_is_forgotten(server: Server, path: P
         peer.send(part)
         works(path)
     connections_end(server)
-    assert server._connections == {}
+    assert server.guests == ()
     works(path)
 
 
-def test_a_client_that_stops_in_the_middle_is_cut_off(
-    start_server: StartServer, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_stops_in_the_middle_is_cut_off(start_server: StartServer, path: Path) -> None:
     """After a while; the daemon keeps no place for it."""
-    monkeypatch.setattr(server_module, "FRAME_TIMEOUT_S", SHORT_S)
-    server = start_server()
+    server = start_server(frame_timeout_s=SHORT_S)
     with Peer(path) as peer:
         peer.send(b'{"v":1,')
         assert peer.frame() is None
@@ -373,29 +370,23 @@ def test_a_client_that_stops_in_the_middle_is_cut_off(
     works(path)
 
 
-def test_a_client_that_says_nothing_is_cut_off_much_later(
-    start_server: StartServer, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_says_nothing_is_cut_off_much_later(start_server: StartServer, path: Path) -> None:
     """Between messages there is another patience."""
-    monkeypatch.setattr(server_module, "IDLE_TIMEOUT_S", 20 * SHORT_S)
-    start_server()
+    start_server(idle_timeout_s=20 * SHORT_S)
     with Peer(path) as peer:
         peer.ask("echo")
         assert "ok" in peer.message()
         assert peer.frame() is None
 
 
-def test_a_client_that_never_reads_is_cut_off(
-    start_server: StartServer, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_never_reads_is_cut_off(start_server: StartServer, path: Path) -> None:
     """An endless answer to it does not hold its place for ever, and others are served meanwhile."""
-    monkeypatch.setattr(server_module, "FRAME_TIMEOUT_S", SHORT_S)
-    server = start_server()
+    server = start_server(frame_timeout_s=SHORT_S)
     with Peer(path) as peer:
         peer.ask("for_ever")
         works(path)
         connections_end(server)
-        assert server._connections == {}
+        assert server.guests == ()
 
 
 def test_a_client_that_leaves_in_an_answer_is_forgotten(server: Server, path: Path) -> None:
@@ -441,7 +432,7 @@ def another_process(path: Path, method: str) -> subprocess.CompletedProcess[byte
 
 def only_ours_left(server: Server) -> None:
     """Return when the connections of other processes have ended."""
-    for guest in list(server._connections.values()):
+    for guest in server.guests:
         if guest.pid != os.getpid():
             guest.thread.join(PATIENCE_S)
 
@@ -467,7 +458,7 @@ def test_places_held_in_handlers_are_given_up_too(start_server: StartServer, pat
         for peer in (first, second):
             peer.ask("hold")
         assert b'"ok"' in another_process(path, "echo").stdout
-        assert len(server._leaving) == 1
+        assert first.frame() is None
         only_ours_left(server)
         with Peer(path) as third:
             third.ask("hold")
@@ -493,7 +484,7 @@ def test_a_newcomer_without_a_thread_is_turned_away(
         patch.setattr(threading.Thread, "start", refuse)
         with Peer(path) as peer:
             assert peer.refusal() == ("busy", "no thread is left for this connection")
-    assert server._connections == {}
+    assert server.guests == ()
     works(path)
 
 

@@ -67,6 +67,10 @@ class Server:
     listener : socket.socket, optional
         A socket that listens already and belongs to a service manager: who made it chose its path and mode, and it
         goes on listening when this server closes.
+    frame_timeout_s : float
+        Seconds for the rest of a message that has begun, and for taking an answer.
+    idle_timeout_s : float
+        Seconds that a connection may say nothing between two messages.
     """
 
     def __init__(
@@ -79,6 +83,8 @@ class Server:
         max_blob_bytes: int,
         group: str = "",
         listener: socket.socket | None = None,
+        frame_timeout_s: float = FRAME_TIMEOUT_S,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
     ) -> None:
         self._path = path
         self._handle = handle
@@ -87,11 +93,19 @@ class Server:
         self._max_blob_bytes = max_blob_bytes
         self._group = group
         self._inherited = listener
+        self._frame_timeout_s = frame_timeout_s
+        self._idle_timeout_s = idle_timeout_s
         self._lock = threading.Lock()
-        self._connections: dict[socket.socket, _Guest] = {}
+        self._connections: dict[socket.socket, Guest] = {}
         # Shown out, and still held by a handler that has not noticed yet.
-        self._leaving: list[_Guest] = []
+        self._leaving: list[Guest] = []
         self._closed = threading.Event()
+
+    @property
+    def guests(self) -> tuple[Guest, ...]:
+        """Whose connections are open."""
+        with self._lock:
+            return tuple(self._connections.values())
 
     def open(self) -> None:
         """Bind and listen, taking the place of a socket that nobody listens on any more; or take the one given.
@@ -198,7 +212,7 @@ class Server:
     # -- one connection ----------------------------------------------------------------------------------------------
 
     def _welcome(self, connection: socket.socket) -> None:
-        connection.settimeout(FRAME_TIMEOUT_S)
+        connection.settimeout(self._frame_timeout_s)
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
         pid, uid, gid = PEER_CREDENTIALS.unpack(raw)
         error = self._refused(pid, uid, gid)
@@ -207,7 +221,7 @@ class Server:
             return
         thread = threading.Thread(target=self._serve, args=(connection,), name="connection", daemon=True)
         with self._lock:
-            self._connections[connection] = _Guest(thread, pid)
+            self._connections[connection] = Guest(thread, pid)
         try:
             thread.start()
         except RuntimeError as failure:
@@ -282,12 +296,12 @@ class Server:
     def _frames(self, connection: socket.socket) -> Iterator[Frame]:
         reader = FrameReader(self._max_blob_bytes)
         while not self._closed.is_set():
-            connection.settimeout(FRAME_TIMEOUT_S if reader.mid_frame else IDLE_TIMEOUT_S)
+            connection.settimeout(self._frame_timeout_s if reader.mid_frame else self._idle_timeout_s)
             data = connection.recv(RECEIVE_BYTES)
             if not data:
                 return
             # An answer, too, must be taken within this time.
-            connection.settimeout(FRAME_TIMEOUT_S)
+            connection.settimeout(self._frame_timeout_s)
             reader.receive(data)
             try:
                 yield from reader.frames()
@@ -319,7 +333,7 @@ class Server:
 
 
 @dataclass(slots=True)
-class _Guest:
+class Guest:
     """A connection's thread, the process at its other end, and when that last said something (monotonic)."""
 
     thread: threading.Thread
