@@ -14,7 +14,7 @@ import pytest
 from cbir_daemon import config
 from cbir_daemon.alerts import Message, Outbox, Policy, outbox, sinks
 from cbir_daemon.alerts.message import sentence
-from cbir_daemon.alerts.outbox import Clocks, _Line
+from cbir_daemon.alerts.outbox import Clocks
 from cbir_daemon.alerts.policy import MAX_MATCHES
 from cbir_daemon.alerts.sinks import BUNDLED, Sink
 from cbir_daemon.config import AlbumConfig, AlertsConfig, Config, SinkConfig
@@ -201,13 +201,18 @@ class Post:
         self.store = store
         self.time = Time()
         self.phone, self.other = Place(), Place()
+        self.manner = BUNDLED
         self.settings = AlertsConfig(sinks=("phone",))
 
     def opened(self) -> Outbox:
         """Return the outbox as it is after a start."""
-        made = Outbox(self.store, self.time.clocks())
+        made = Outbox(self.store, self.time.clocks(), lambda config, stopping: self.sink_of(config))
         made.configure(configured(self.settings, "phone", "other"))
         return made
+
+    def sink_of(self, config: SinkConfig) -> Sink:
+        """Return what leads to a place."""
+        return Sink(config.name, getattr(self, config.name), 30.0, self.manner)
 
     def configure(self, settings: AlertsConfig) -> None:
         """Change the settings of the running one."""
@@ -221,20 +226,15 @@ class Post:
     def step(self) -> float:
         """Let everything that is due now be delivered, and return the seconds until something else is."""
         wait_s = self.outbox.step()
-        while self.under_way():
-            for line in self.under_way():
-                assert line.attempt is not None
-                line.attempt.thread.join(PATIENCE_S)
+        while threads := self.under_way():
+            for thread in threads:
+                thread.join(PATIENCE_S)
             wait_s = self.outbox.step()
         return wait_s
 
-    def under_way(self) -> list[_Line]:
-        """Return what is being delivered to places that do not hang."""
-        return [
-            line
-            for line in self.outbox._lines.values()
-            if line.attempt is not None and getattr(self, line.sink.name).gate is None
-        ]
+    def under_way(self) -> list[threading.Thread]:
+        """Return what delivers to places that do not hang."""
+        return [thread for name, thread in self.outbox.under_way.items() if getattr(self, name).gate is None]
 
     def after(self, seconds: float) -> float:
         """Let time pass, and step."""
@@ -243,14 +243,9 @@ class Post:
 
 
 @pytest.fixture
-def post(store: Store, monkeypatch: pytest.MonkeyPatch) -> Post:
+def post(store: Store) -> Post:
     """An outbox of which both ends are in the test's hand."""
     post = Post(store)
-
-    def sink_of(config: SinkConfig, stopping: threading.Event) -> Sink:
-        return Sink(config.name, getattr(post, config.name), 30.0, BUNDLED)
-
-    monkeypatch.setattr(outbox, "sink_of", sink_of)
     post.outbox = post.opened()
     return post
 
@@ -312,9 +307,9 @@ def test_nobody_is_told_in_quiet_hours(post: Post) -> None:
     assert post.phone.ids == ["1-6"]
 
 
-def test_what_is_at_once_waits_for_nothing(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_at_once_waits_for_nothing(post: Post) -> None:
     """A message for each alert, in order, at any hour."""
-    monkeypatch.setattr(outbox, "sink_of", lambda config, stopping: Sink(config.name, post.phone, 30.0, sinks.AT_ONCE))
+    post.manner = sinks.AT_ONCE
     post.configure(replace(post.settings, quiet_hours=(time(0), time(23, 59))))
     post.write(1, 2, 3)
     post.step()
@@ -499,9 +494,8 @@ def test_the_log_has_a_line_for_each(
     store.alerts.put([], [written], NOW)
     with caplog.at_level(logging.WARNING):
         log.step()
-        (attempt,) = [line.attempt for line in log._lines.values()]
-        assert attempt is not None
-        attempt.thread.join(PATIENCE_S)
+        (thread,) = log.under_way.values()
+        thread.join(PATIENCE_S)
     assert caplog.messages == [said]
     assert log.step() == float("inf")
     assert store.sinks.states()["log"].delivered_id == 1

@@ -66,9 +66,9 @@ ALL_NUMBERS = {
 
 
 def test_the_client_has_one_method_for_each() -> None:
-    """The public methods of the client are those of the daemon, and `close`."""
+    """The public methods of the client are those of the daemon, `close`, and what asks any method by its name."""
     public = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
-    assert public - {"close"} == set(METHODS)
+    assert public - {"close", "ask", "frames"} == set(METHODS)
 
 
 def test_the_manual_has_every_method() -> None:

@@ -26,7 +26,6 @@ from cbir_daemon.errors import ChildError, NotFoundError, UnavailableError, Unre
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
 from cbir_daemon.system import heartbeat
-from cbir_daemon.system.child import Child
 from tests.leftovers import nothing_left, open_files
 from tests.pictures import photograph, write_album
 
@@ -39,8 +38,8 @@ needs_filter = pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"
 @pytest.fixture
 def pool() -> Iterator[DecodePool]:
     """Return a pool of two workers; afterwards nothing of it is left in this process."""
-    with nothing_left(), closing(DecodePool(2, LIMITS)) as one:
-        yield one
+    with nothing_left(), closing(DecodePool(2, LIMITS)) as pool:
+        yield pool
 
 
 def read(pool: DecodePool, *paths: Path) -> dict[str, Facts | Unreadable]:
@@ -48,21 +47,14 @@ def read(pool: DecodePool, *paths: Path) -> dict[str, Facts | Unreadable]:
     return {Path(os.fsdecode(task.path)).name: result for task, result in pool.read_files(tasks)}
 
 
-def children(pool: DecodePool) -> list[Child]:
-    at_work: list[Child] = [worker.child for worker in pool._crew._workers]
-    return at_work + pool._desk._free + list(pool._desk._busy)
-
-
 @needs_filter
-def test_a_worker_that_was_taken_over_reads_nothing_else(
-    pool: DecodePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_was_taken_over_reads_nothing_else(tmp_path: Path) -> None:
     """Neither a file of the system nor one of the album, by path; and what it was given it can only read."""
-    monkeypatch.setattr("cbir_daemon.decode.processes.WORKER_MODULE", "tests.prying_worker")
     [other] = write_album(tmp_path, 1)
     wanted = ["/etc/passwd", str(other), str(tmp_path), sys.executable, "/proc/self/environ"]
     (tmp_path / "evil.jpg").write_text("\n".join(wanted))
-    result = read(pool, tmp_path / "evil.jpg")["evil.jpg"]
+    with closing(DecodePool(1, LIMITS, worker_module="tests.prying_worker")) as pool:
+        result = read(pool, tmp_path / "evil.jpg")["evil.jpg"]
     assert isinstance(result, Unreadable)
     tried = json.loads(result.message)
     refused = {*wanted, "list", "again", "rights"}
@@ -78,10 +70,10 @@ def test_a_worker_has_no_other_descriptors(pool: DecodePool, tmp_path: Path) -> 
         os.set_inheritable(index.fileno(), True)
         read(pool, *paths)
         pool.read_image(paths[0])
-        workers = children(pool)
+        workers = pool.pids()
         assert workers
         for worker in workers:
-            folder = Path(f"/proc/{worker.pid}/fd")
+            folder = Path(f"/proc/{worker}/fd")
             targets = {int(one.name): str(one.readlink()) for one in folder.iterdir()}
             assert [targets.pop(number) for number in (0, 1, 2)] == [os.devnull] * 3
             log = str((OPEN_FILES / "2").readlink())
@@ -92,10 +84,10 @@ def test_a_worker_has_no_other_descriptors(pool: DecodePool, tmp_path: Path) -> 
 def test_limits_are_those_of_the_configuration(pool: DecodePool, tmp_path: Path) -> None:
     """Address space and processor time of a worker at work, as the kernel has them."""
     read(pool, *write_album(tmp_path, 1))
-    [worker] = children(pool)
-    assert resource.prlimit(worker.pid, resource.RLIMIT_AS)[1] == LIMITS.max_memory_bytes
-    assert resource.prlimit(worker.pid, resource.RLIMIT_CORE)[1] == 0
-    assert LIMITS.timeout_s <= resource.prlimit(worker.pid, resource.RLIMIT_CPU)[0] <= LIMITS.timeout_s + 10
+    [worker] = pool.pids()
+    assert resource.prlimit(worker, resource.RLIMIT_AS)[1] == LIMITS.max_memory_bytes
+    assert resource.prlimit(worker, resource.RLIMIT_CORE)[1] == 0
+    assert LIMITS.timeout_s <= resource.prlimit(worker, resource.RLIMIT_CPU)[0] <= LIMITS.timeout_s + 10
 
 
 # What it must be able to read all the same.
@@ -206,37 +198,35 @@ def test_no_descriptor_is_left_behind(pool: DecodePool, tmp_path: Path) -> None:
     idle = open_files()
     read(pool, *paths, tmp_path / "gone.jpg")
     # Each worker is worth a channel and a lifeline.
-    assert (open_files() - idle).total() == 2 * len(children(pool)) == 4
+    assert (open_files() - idle).total() == 2 * len(pool.pids()) == 4
     refused = [tmp_path / name for name in ("folder.jpg", "pipe.jpg", "large.jpg", "text.jpg", "link.jpg", "gone.jpg")]
     assert all(isinstance(result, Unreadable) for result in read(pool, *refused).values())
     batch = pool.read_files([ReadTask(os.fsencode(path)) for path in paths * 4])
     next(batch)
     batch.close()
-    pool._crew.close_idle(0)
-    pool._crew.close_idle(1000)
-    workers = len(children(pool))
+    pool.close_idle(0)
+    pool.close_idle(1000)
+    workers = len(pool.pids())
     assert workers == 0
     assert not open_files() - idle
     for path in (*refused[:4], refused[5]):
         with pytest.raises((UnreadableImageError, NotFoundError)):
             pool.read_image(path)
     pool.draw_sheet(paths[0], ("query",), [SheetCell(os.fsencode(path), ()) for path in refused])
-    assert (open_files() - idle).total() == 2 * len(children(pool))
+    assert (open_files() - idle).total() == 2 * len(pool.pids())
 
 
-def test_a_worker_that_dies_at_once_leaves_no_descriptor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: DecodePool
-) -> None:
+def test_a_worker_that_dies_at_once_leaves_no_descriptor(tmp_path: Path) -> None:
     """Files opened for it are closed, and so are its channels."""
-    monkeypatch.setattr("cbir_daemon.decode.processes.WORKER_MODULE", "cbir_daemon.decode.no_such_worker")
     paths = write_album(tmp_path, 3)
-    before = open_files()
-    for _ in range(2):
-        with pytest.raises(ChildError):
-            read(pool, *paths)
-        with pytest.raises(ChildError):
-            pool.read_image(paths[0])
-    assert not open_files() - before
+    with closing(DecodePool(2, LIMITS, worker_module="cbir_daemon.decode.no_such_worker")) as pool:
+        before = open_files()
+        for _ in range(2):
+            with pytest.raises(ChildError):
+                read(pool, *paths)
+            with pytest.raises(ChildError):
+                pool.read_image(paths[0])
+        assert not open_files() - before
 
 
 def test_too_many_open_files_blame_no_file(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import select
 import signal
 import struct
 import threading
@@ -25,7 +26,6 @@ from cbir_daemon.decode.pixels import read_picture
 from cbir_daemon.errors import ChildError, NoAccessError, NotFoundError, UnavailableError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, FileState, Unreadable
-from cbir_daemon.system.child import Child
 from tests.deadly_worker import DEADLY
 from tests.pictures import photograph, save, write_album
 
@@ -41,25 +41,20 @@ def make_pool() -> Iterator[MakePool]:
     """Return a function that makes pools; they are closed, and no worker is left."""
     pools: list[DecodePool] = []
 
-    def make(workers: int = 1, limits: DecodeLimits = LIMITS, idle_s: float = 60.0) -> DecodePool:
-        pools.append(DecodePool(workers, limits, idle_s=idle_s))
+    def make(workers: int = 1, limits: DecodeLimits = LIMITS, idle_s: float = 60.0, **settings: str) -> DecodePool:
+        pools.append(DecodePool(workers, limits, idle_s=idle_s, **settings))
         return pools[-1]
 
     yield make
     for pool in pools:
         pool.close()
-        assert children(pool) == []
+        assert pool.pids() == []
 
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Twelve photographs."""
     return write_album(tmp_path_factory.mktemp("album"), 12)
-
-
-def children(pool: DecodePool) -> list[Child]:
-    at_work: list[Child] = [worker.child for worker in pool._crew._workers]
-    return at_work + pool._desk._free + list(pool._desk._busy)
 
 
 def tasks_for(paths: list[Path]) -> list[ReadTask]:
@@ -102,14 +97,14 @@ def test_an_empty_batch_starts_nobody(make_pool: MakePool) -> None:
     """No work, no process."""
     pool = make_pool()
     assert read(pool) == {}
-    assert children(pool) == []
+    assert pool.pids() == []
 
 
 def test_one_file_needs_one_worker(make_pool: MakePool, album: list[Path]) -> None:
     """Workers start as the work needs them."""
     pool = make_pool(4)
     read(pool, album[0])
-    assert len(children(pool)) == 1
+    assert len(pool.pids()) == 1
 
 
 def test_a_known_content_is_not_decoded(make_pool: MakePool, album: list[Path]) -> None:
@@ -165,26 +160,23 @@ def test_a_worker_killed_in_the_middle_costs_nothing(make_pool: MakePool, album:
     """The file that it had in hand need not be to blame: it is read by another worker, as is what waited behind it."""
     pool = make_pool(2)
     read(pool, *album)
-    doomed, _ = children(pool)
+    doomed, _ = pool.pids()
     # Stopped first, so that it holds tasks when it is killed.
-    os.kill(doomed.pid, signal.SIGSTOP)
+    os.kill(doomed, signal.SIGSTOP)
     batch = pool.read_files(tasks_for(album))
     codes = [code_of(next(batch)[1])]
-    os.kill(doomed.pid, signal.SIGKILL)
+    os.kill(doomed, signal.SIGKILL)
     codes += [code_of(result) for _, result in batch]
     assert codes == ["read"] * len(album)
-    assert len(children(pool)) == 2
+    assert len(pool.pids()) == 2
 
 
-def test_a_file_that_kills_two_workers_is_recorded(
-    make_pool: MakePool, album: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_kills_two_workers_is_recorded(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
     """A third one is not given it; all others are read, and a question about it is answered by the same word."""
-    monkeypatch.setattr("cbir_daemon.decode.processes.WORKER_MODULE", "tests.deadly_worker")
     deadly = [tmp_path / path.name for path in album[:2]]
     for path, original in zip(deadly, album, strict=False):
         path.write_bytes(original.read_bytes() + DEADLY)
-    pool = make_pool(2)
+    pool = make_pool(2, worker_module="tests.deadly_worker")
     batch = {task.path: result for task, result in pool.read_files(tasks_for([*deadly, *album[2:]]))}
     assert [code_of(batch[bytes(path)]) for path in deadly] == ["crashed"] * 2
     assert [code_of(batch[bytes(path)]) for path in album[2:]] == ["read"] * (len(album) - 2)
@@ -199,8 +191,8 @@ def test_a_file_whose_worker_dies_is_recorded_with_its_state(make_pool: MakePool
     pool = make_pool(limits=replace(LIMITS, timeout_s=SHORT_S))
     batch = pool.read_files(tasks_for(album))
     next(batch)
-    [child] = children(pool)
-    os.kill(child.pid, signal.SIGSTOP)
+    [pid] = pool.pids()
+    os.kill(pid, signal.SIGSTOP)
     rest = dict(batch)
     failed = {task: result for task, result in rest.items() if isinstance(result, Unreadable)}
     assert len(rest) == len(album) - 1
@@ -239,7 +231,7 @@ def test_memory_of_workers_is_shown(make_pool: MakePool, album: list[Path]) -> N
     read(pool, *album)
     pool.close_idle(1000)
     pool.close_idle(1060)
-    assert children(pool) == []
+    assert pool.pids() == []
     peak_bytes = pool.peak_memory_bytes()
     assert 10 * 2**20 < peak_bytes < 150 * 2**20
     pool.read_image(album[0])
@@ -273,8 +265,7 @@ def test_workers_that_cannot_start_blame_no_file(
 ) -> None:
     """A broken installation is an error of its own, not one of every file."""
     monkeypatch.setenv("PYTHONPATH", "/nonexistent")
-    monkeypatch.setattr("cbir_daemon.decode.processes.WORKER_MODULE", "cbir_daemon.decode.no_such_worker")
-    pool = make_pool()
+    pool = make_pool(worker_module="cbir_daemon.decode.no_such_worker")
     with pytest.raises(ChildError, match="while they start"):
         read(pool, album[0])
     with pytest.raises(ChildError):
@@ -288,14 +279,14 @@ def test_idle_workers_leave_and_come_back(make_pool: MakePool, album: list[Path]
     pool.read_image(album[0])
     pool.close_idle(1000)
     pool.close_idle(1059)
-    assert len(children(pool)) == 2
+    assert len(pool.pids()) == 2
     read(pool, album[0])
     pool.read_image(album[0])
     pool.close_idle(1061)
     pool.close_idle(1120)
-    assert len(children(pool)) == 2
+    assert len(pool.pids()) == 2
     pool.close_idle(1121)
-    assert children(pool) == []
+    assert pool.pids() == []
     assert code_of(read(pool, album[0])[album[0].name]) == "read"
 
 
@@ -306,7 +297,7 @@ def test_nobody_leaves_in_the_middle_of_a_batch(make_pool: MakePool, album: list
     next(batch)
     pool.close_idle(1000)
     pool.close_idle(5000)
-    assert len(children(pool)) == 1
+    assert len(pool.pids()) == 1
     assert [code_of(result) for _, result in batch] == ["read"] * (len(album) - 1)
 
 
@@ -326,8 +317,8 @@ def test_closing_ends_a_request_under_way(make_pool: MakePool, album: list[Path]
     """Nobody waits for a time-out when the daemon stops."""
     pool = make_pool()
     pool.read_image(album[0])
-    [child] = children(pool)
-    os.kill(child.pid, signal.SIGSTOP)
+    [pid] = pool.pids()
+    os.kill(pid, signal.SIGSTOP)
     outcomes: list[str] = []
 
     def ask() -> None:
@@ -338,7 +329,7 @@ def test_closing_ends_a_request_under_way(make_pool: MakePool, album: list[Path]
 
     asker = threading.Thread(target=ask)
     asker.start()
-    while not pool._desk._busy:
+    while not pool.asked:
         pass
     pool.close()
     asker.join(LIMITS.timeout_s / 2)
@@ -350,10 +341,11 @@ def test_an_idle_worker_that_was_killed_costs_nothing(make_pool: MakePool, album
     pool = make_pool()
     read(pool, album[0])
     pool.read_image(album[0])
-    for child in children(pool):
-        os.kill(child.pid, signal.SIGKILL)
-        while child.running:
-            pass
+    for pid in pool.pids():
+        process = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        select.select([process], [], [])
+        os.close(process)
     assert code_of(read(pool, album[0])[album[0].name]) == "read"
     assert pool.read_image(album[0]).width_px == 480
 
@@ -381,10 +373,10 @@ def test_a_query_does_not_wait_behind_a_batch(make_pool: MakePool, album: list[P
     pool = make_pool()
     batch = pool.read_files(tasks_for(album))
     next(batch)
-    [busy] = children(pool)
-    os.kill(busy.pid, signal.SIGSTOP)
+    [busy] = pool.pids()
+    os.kill(busy, signal.SIGSTOP)
     assert pool.read_image(album[0]).width_px == 480
-    os.kill(busy.pid, signal.SIGCONT)
+    os.kill(busy, signal.SIGCONT)
     assert len(list(batch)) == len(album) - 1
 
 
@@ -430,8 +422,8 @@ def test_a_query_that_takes_too_long(make_pool: MakePool, album: list[Path]) -> 
     """It is given up, and the next one is answered."""
     pool = make_pool(limits=replace(LIMITS, timeout_s=SHORT_S))
     pool.read_image(album[0])
-    [child] = children(pool)
-    os.kill(child.pid, signal.SIGSTOP)
+    [pid] = pool.pids()
+    os.kill(pid, signal.SIGSTOP)
     with pytest.raises(UnreadableImageError) as caught:
         pool.read_image(album[0])
     assert caught.value.reason == "timed-out"
@@ -453,7 +445,7 @@ def test_two_queries_at_once(make_pool: MakePool, album: list[Path]) -> None:
     for thread in threads:
         thread.join()
     assert answers == {path: hashlib.sha256(path.read_bytes()).digest() for path in album[:4]}
-    assert len(children(pool)) <= 2
+    assert len(pool.pids()) <= 2
 
 
 # Sheets.
@@ -519,10 +511,10 @@ def test_warm_workers_are_those_that_read(tmp_path: Path) -> None:
     pool = DecodePool(2, LIMITS)
     try:
         pool.warm()
-        warmed = [child.pid for child in children(pool)]
+        warmed = pool.pids()
         results = list(pool.read_files([ReadTask(bytes(path)) for path in paths]))
         assert len(warmed) == 2
-        assert [child.pid for child in children(pool)] == warmed
+        assert pool.pids() == warmed
         assert all(isinstance(result, Facts) for _, result in results)
     finally:
         pool.close()

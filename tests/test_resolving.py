@@ -199,21 +199,21 @@ def test_another_disk_has_its_own_trash(scene: Scene, elsewhere: Path) -> None:
 def test_a_disk_without_a_trash_keeps_its_file(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none can be made the file stays, and the reason says what to do instead."""
     (scene.home / ".local").write_text("a file where the trash would be")
-    monkeypatch.setattr(trash, "_candidates", lambda path: [scene.home / ".local/share/Trash"])
+    monkeypatch.setattr(trash, "trashes_for", lambda path: [scene.home / ".local/share/Trash"])
     assert "finds no trash on its disk" in scene.reason(scene.task())
 
 
 def test_an_administrators_trash_must_be_safe(scene: Scene) -> None:
     """It is used when it is a folder in which nobody removes another's files, and no link to one."""
     shared = scene.home / ".Trash"
-    assert not trash._is_safe_to_share(shared)
+    assert not trash.is_safe_to_share(shared)
     shared.mkdir()
-    assert not trash._is_safe_to_share(shared)
+    assert not trash.is_safe_to_share(shared)
     shared.chmod(0o1777)
-    assert trash._is_safe_to_share(shared)
+    assert trash.is_safe_to_share(shared)
     (scene.home / "link").symlink_to(shared)
-    assert not trash._is_safe_to_share(scene.home / "link")
-    assert trash._top_of(shared / "1000") == scene.home
+    assert not trash.is_safe_to_share(scene.home / "link")
+    assert trash.top_of(shared / "1000") == scene.home
 
 
 def test_a_folder_on_another_disk_gets_a_whole_copy(scene: Scene, elsewhere: Path) -> None:

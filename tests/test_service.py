@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from cbir_daemon import config
+from cbir_daemon.config import Config
 from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.daemon.rooms import OpenRooms
 from cbir_daemon.daemon.service import RETRY_S, Service
@@ -40,10 +41,16 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class Started:
-    """A service whose threads run, and its rooms."""
+    """A service whose threads run, its rooms, and the configuration that it reads next."""
 
     service: Service
     opened: OpenRooms
+    asked: list[Config]
+
+    def read_again(self, asked: Config) -> None:
+        """Let the service read another configuration."""
+        self.asked[:] = [asked]
+        self.service.read_again(self.opened)
 
 
 @pytest.fixture
@@ -52,9 +59,10 @@ def started(tmp_path: Path) -> Iterator[Started]:
     (tmp_path / "album").mkdir()
     settings = config.load(state=tmp_path / "state", albums=(tmp_path / "album",), environ={"HOME": str(tmp_path)})
     (tmp_path / "state").mkdir(mode=0o700)
-    service = Service(settings, lambda: settings)
+    asked = [settings]
+    service = Service(settings, lambda: asked[0])
     with service.started() as opened:
-        yield Started(service, opened)
+        yield Started(service, opened, asked)
 
 
 @pytest.fixture
@@ -82,36 +90,36 @@ def whats(rooms: Rooms) -> list[str]:
 def test_every_thread_of_the_daemon_has_a_pulse(service: Service) -> None:
     """Each thread that the daemon cannot do without promises when it is heard of again."""
     names = {one.name for one in heartbeat.all_now()}
-    assert names == {thread.name for thread in service._threads} | {"writer", "server"}
+    assert names == {thread.name for thread in service.threads} | {"writer", "server"}
     assert {"pairing", "projection", "refit", "ingest", "backups"} < names
-    assert service._lives(time.monotonic())
+    assert service.lives(time.monotonic())
 
 
 def test_a_thread_that_hangs_withholds_the_ping(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     """A broken promise means that the daemon does not live, and the log names the thread; a kept one heals that."""
     with heartbeat.of("one"), caplog.at_level(logging.ERROR):
         heartbeat.beat(-1.0)
-        assert not service._lives(time.monotonic())
+        assert not service.lives(time.monotonic())
         assert "thread stuck name=one late_s=" in caplog.text
         heartbeat.beat()
-        assert service._lives(time.monotonic())
+        assert service.lives(time.monotonic())
 
 
 def test_who_waits_for_a_file_system_is_alive(service: Service, rooms: Rooms) -> None:
     """A hung disk is no reason to start again, where the daemon would hang again: it is a problem to be told."""
     with heartbeat.of("one"):
         heartbeat.beat(-100.0, waits_for="the file system of /mnt/nas")
-        assert service._lives(time.monotonic())
+        assert service.lives(time.monotonic())
         assert whats(rooms) == ["thread one has waited 220 s for the file system of /mnt/nas"]
 
 
 def test_a_dead_thread_withholds_the_ping(service: Service, rooms: Rooms) -> None:
     """When a thread has ended the daemon does not live."""
     rooms.refit.stop()
-    service._stop.set()
+    service.stop()
     rooms.store.wake()
-    next(one for one in service._threads if one.name == "refit").join()
-    assert not service._lives(time.monotonic())
+    next(one for one in service.threads if one.name == "refit").join()
+    assert not service.lives(time.monotonic())
 
 
 def test_a_daemon_shows_its_open_rooms_once_it_runs(tmp_path: Path) -> None:
@@ -143,7 +151,7 @@ def test_nothing_runs_after_a_block_that_failed(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         fail()
-    assert not any(thread.is_alive() for thread in service._threads)
+    assert not any(thread.is_alive() for thread in service.threads)
     assert heartbeat.all_now() == []
     assert not os.path.lexists(settings.socket_path)
 
@@ -315,7 +323,7 @@ def test_a_given_socket_is_the_one_that_answers(tmp_path: Path) -> None:
         theirs.listen()
         service = Service(settings, lambda: settings, theirs.dup())
         stack.enter_context(service.started())
-        assert service._socket_path == tmp_path / "given"
+        assert service.socket_path == tmp_path / "given"
         assert not os.path.lexists(settings.socket_path)
         stack.close()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -335,7 +343,7 @@ class Reload:
 
 def of_ingest(name: str, value: object) -> Reload:
     """Return the reload of a setting of [watch] that `Ingest` reads when it needs it."""
-    return Reload(value, lambda opened: getattr(opened.handled.ingest._watch, name))
+    return Reload(value, lambda opened: getattr(opened.handled.ingest.settings, name))
 
 
 def of_refit(name: str, value: object) -> Reload:
@@ -345,12 +353,12 @@ def of_refit(name: str, value: object) -> Reload:
 
 def of_outbox(name: str, value: object) -> Reload:
     """Return the reload of a setting of [alerts] by which messages are sent."""
-    return Reload(value, lambda opened: getattr(opened.handled.outbox._settings, name))
+    return Reload(value, lambda opened: getattr(opened.handled.outbox.settings, name))
 
 
 def of_policy(name: str, value: object) -> Reload:
     """Return the reload of a setting of [alerts] by which alerts are raised."""
-    return Reload(value, lambda opened: getattr(opened.policy._settings, name))
+    return Reload(value, lambda opened: getattr(opened.policy.settings, name))
 
 
 RELOADS = {
@@ -376,11 +384,11 @@ RELOADS = {
         200,
         lambda opened: (
             opened.handled.refit.settings.threads,
-            opened.handled.projection.projector("map", b"")._threads,
+            opened.handled.projection.projector("map", b"").threads,
         ),
     ),
-    "model.model_idle_s": Reload(5.0, lambda opened: opened.handled.projection.projector("map", b"")._idle_s),
-    "duplicates.keep": Reload(("oldest",), lambda opened: len(opened.handled.groups._keeping._rules)),
+    "model.model_idle_s": Reload(5.0, lambda opened: opened.handled.projection.projector("map", b"").idle_s),
+    "duplicates.keep": Reload(("oldest",), lambda opened: len(opened.handled.groups.keeping.rules)),
     "duplicates.prefer": Reload(("best",), lambda opened: opened.handled.groups.folders.rank(b"/a/1.jpg")),
     "duplicates.protect": Reload(("raw",), lambda opened: opened.handled.groups.folders.is_protected(b"/a/raw/1.jpg")),
     "alerts.min_kind": of_policy("min_kind", "exact"),
@@ -410,11 +418,9 @@ RESTARTS = {
 
 def reload_with(started: Started, setting: str, value: object) -> None:
     """Let a service read a configuration in which one setting is another."""
-    service = started.service
+    before = started.opened.handled.config
     section, name = setting.split(".")
-    changed = replace(service._config, **{section: replace(getattr(service._config, section), **{name: value})})
-    service._reload = lambda: changed
-    service._read_again(started.opened)
+    started.read_again(replace(before, **{section: replace(getattr(before, section), **{name: value})}))
 
 
 def test_every_setting_is_taken_up_by_a_reload_or_needs_a_restart(
@@ -445,8 +451,6 @@ def test_another_state_or_socket_needs_a_restart(
 ) -> None:
     """The log names them as the file does; answers go on about the folder in use."""
     before = rooms.config
-    moved = replace(before, state_dir=Path("/nowhere/state"), socket_path=Path("/nowhere/socket"))
-    started.service._reload = lambda: moved
-    started.service._read_again(started.opened)
+    started.read_again(replace(before, state_dir=Path("/nowhere/state"), socket_path=Path("/nowhere/socket")))
     assert {"needs a restart setting=state", "needs a restart setting=socket"} <= set(caplog.messages)
     assert (rooms.config.state_dir, rooms.config.socket_path) == (before.state_dir, before.socket_path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator, Set
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import pytest
 import cbir_daemon
 
 PACKAGE = Path(cbir_daemon.__file__).parent
+HERE = Path(__file__).parent
+TESTS = sorted([*HERE.rglob("*.py"), *(HERE.parent / "scripts" / "benchmarks").rglob("*.py")])
+"""Tests and benchmarks."""
 
 UNDESCRIBED = {
     "duplicates": 8,
@@ -167,6 +171,40 @@ def test_what_is_left_is_listed_once() -> None:
     assert all(UNDESCRIBED.values())
 
 
+def is_private(name: str) -> bool:
+    """Return whether a name is its owner's own; those of named tuples are for everybody."""
+    return name.startswith("_") and not name.startswith("__") and name not in {"_asdict", "_fields", "_replace"}
+
+
+def replaced(call: ast.Call) -> str:
+    """Return the name of what a `setattr` of pytest replaces: it is given whole, or after the object that has it."""
+    for part in call.args[:2]:
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            return part.value
+    return ""
+
+
+def reaches(source: str) -> list[tuple[int, str]]:
+    """Return line and name of what a module takes, or replaces, of the private names of another one or of an object."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            found += [(node.lineno, node.attr)] * (owner not in {"self", "cls"} | sys.stdlib_module_names)
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.lineno, alias.name) for alias in node.names if is_private(alias.name)]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
+            name = replaced(node)
+            found += [(node.lineno, name)] * is_private(name.rpartition(".")[2])
+    return sorted(found)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_tests_come_in_by_the_door(path: Path) -> None:
+    """No test, and no benchmark, reaches into what is private to the code that it looks at."""
+    assert not reaches(path.read_text("utf-8"))
+
+
 @pytest.mark.parametrize("folder", folders())
 def test_no_value_is_called_by_a_pronoun(folder: str) -> None:
     """In a finished folder each value, parameter and attribute is called by what it is."""
@@ -212,3 +250,10 @@ def test_these_checks_find_what_they_look_for() -> None:
         (3, "wanted"),
     ]
     assert not misnamed("def cut(left, top): pass\ngiven(other)")
+    assert reaches("a._b.c\nfrom cbir_daemon.store import _d\npatch.setattr(e, '_f', 1)\npatch.setattr('g._h', 1)") == [
+        (1, "_b"),
+        (2, "_d"),
+        (3, "_f"),
+        (4, "g._h"),
+    ]
+    assert not reaches("self._a = b.__name__\nos._exit(c._replace())\npatch.setattr(d, 'e_', '_')")

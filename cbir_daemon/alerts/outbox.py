@@ -82,16 +82,19 @@ class Outbox:
     ----------
     store : Store
     clocks : Clocks, optional
+    make_sink : callable, optional
+        Makes what speaks to a place; takes what `sink_of` takes.
 
     Notes
     -----
     `configure`, `test`, `problems` and `stop` may be called from any thread.
     """
 
-    def __init__(self, store: Store, clocks: Clocks | None = None) -> None:
+    def __init__(self, store: Store, clocks: Clocks | None = None, make_sink: Callable[..., Sink] = sink_of) -> None:
         self._store = store
         self._clocks = clocks or Clocks()
-        self._settings = AlertsConfig()
+        self._make_sink = make_sink
+        self.settings = AlertsConfig()
         self._sinks: dict[str, Sink] = {}
         self._lines: dict[str, _Line] = {}
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
@@ -103,8 +106,8 @@ class Outbox:
         """Take up settings; what failed before is tried at once, what is under way comes to its end."""
         settings, sinks = config.alerts, config.sinks
         with self._turn:
-            self._settings = settings
-            self._sinks = {LOG: log_sink(), **{sink.name: sink_of(sink, self._stopping) for sink in sinks}}
+            self.settings = settings
+            self._sinks = {LOG: log_sink(), **{sink.name: self._make_sink(sink, self._stopping) for sink in sinks}}
             before = self._lines
             self._lines = {name: _Line(self._sinks[name]) for name in settings.sinks}
             for name, line in self._lines.items():
@@ -160,6 +163,12 @@ class Outbox:
             raise SinkError(f"sink {name}: {error.message}", hint=error.hint) from error
         return time.monotonic() - before
 
+    @property
+    def under_way(self) -> dict[str, threading.Thread]:
+        """Name of each place that has a message coming -> the thread that brings it."""
+        with self._turn:
+            return {name: line.attempt.thread for name, line in self._lines.items() if line.attempt is not None}
+
     def is_used(self, name: str) -> bool:
         """Whether alerts go to a place."""
         return name in self._lines
@@ -202,7 +211,7 @@ class Outbox:
         line.failures += 1
         asked_s = error.retry_s if isinstance(error, SinkError) else 0.0
         # 2.0**1100 is too large a number.
-        doubled_s = self._settings.retry_s * 2.0 ** min(line.failures - 1, 20)
+        doubled_s = self.settings.retry_s * 2.0 ** min(line.failures - 1, 20)
         wait_s = max(asked_s, min(doubled_s, LONGEST_RETRY_S))
         line.retry_at, line.error = self._clocks.monotonic() + wait_s, error
         logger.warning("alerts not delivered sink=%s retry_s=%g reason=%s", line.sink.name, wait_s, error)
@@ -223,7 +232,7 @@ class Outbox:
         waiting = self._store.alerts.waiting(state.delivered_id)
         if waiting is None:
             return math.inf
-        settings, now = self._settings, self._clocks.now()
+        settings, now = self.settings, self._clocks.now()
         if line.sink.manner.is_patient:
             if settings.quiet_hours is not None and is_within(settings.quiet_hours, self._clocks.local().time()):
                 return POLL_S

@@ -28,12 +28,12 @@ class Policy:
     """
 
     def __init__(self, settings: AlertsConfig, albums: Sequence[AlbumConfig]) -> None:
-        self._settings = settings
+        self.settings = settings
         self._silent = _silent(albums)
 
     def configure(self, config: Config) -> None:
         """Take the settings that may change while it runs."""
-        self._settings, self._silent = config.alerts, _silent(config.albums)
+        self.settings, self._silent = config.alerts, _silent(config.albums)
 
     def alert_for(
         self, image: Image, matches: Sequence[AlertMatch], watched: Sequence[Sighted] = ()
@@ -59,8 +59,8 @@ class Policy:
         return NewAlert(image.path, best, tuple(worth[:MAX_MATCHES]), watched=tuple(watched[:MAX_MATCHES]))
 
     def _is_worth(self, match: AlertMatch) -> bool:
-        is_strong = facts_of(match.kind).raises_alerts and rank(match.kind) <= rank(self._settings.min_kind)
-        return is_strong and match.score >= self._settings.min_score
+        is_strong = facts_of(match.kind).raises_alerts and rank(match.kind) <= rank(self.settings.min_kind)
+        return is_strong and match.score >= self.settings.min_score
 
 
 def _silent(albums: Sequence[AlbumConfig]) -> tuple[bytes, ...]:

@@ -60,6 +60,11 @@ class Service:
         Reads the configuration again, for SIGHUP; raises `ConfigError`.
     listener : socket.socket, optional
         The socket of a service manager, to be used in place of one of our own.
+
+    Attributes
+    ----------
+    threads : list of threading.Thread
+        Those that are waited for at the end.
     """
 
     def __init__(self, config: Config, reload: Callable[[], Config], listener: socket.socket | None = None) -> None:
@@ -70,7 +75,7 @@ class Service:
         self._wake = threading.Event()
         self._reload_asked = False
         self._failed = False
-        self._threads: list[threading.Thread] = []
+        self.threads: list[threading.Thread] = []
 
     def run(self, show: Callable[[handlers.Rooms], None] = lambda rooms: None) -> int:
         """Run until SIGTERM or SIGINT and return the exit status.
@@ -94,7 +99,7 @@ class Service:
             # Not while it stops: a second one ends the process at once.
             with _handling({signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop}):
                 sdnotify.notify(sdnotify.READY)
-                logger.info("ready socket=%s state=%s", self._socket_path, self._config.state_dir)
+                logger.info("ready socket=%s state=%s", self.socket_path, self._config.state_dir)
                 rooms.handled.albums.start(rooms.handled.ingest)
                 self._keep_house(rooms)
             sdnotify.notify(sdnotify.STOPPING, sdnotify.status("stopping"))
@@ -137,7 +142,7 @@ class Service:
 
     def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
         server = Server(
-            self._socket_path,
+            self.socket_path,
             lambda request: handlers.handle(rooms, request),
             lambda: rooms.store.clock,
             max_connections=self._config.server.max_connections,
@@ -150,14 +155,15 @@ class Service:
         self._start_thread("server", server.run, joined=False)
 
     @property
-    def _socket_path(self) -> Path:
+    def socket_path(self) -> Path:
+        """Where it listens."""
         return self._config.socket_path if self._listener is None else Path(self._listener.getsockname())
 
     def _start_thread(self, name: str, target: Callable[[], None], *, joined: bool = True) -> None:
         thread = threading.Thread(target=self._guarded, args=(name, target), name=name, daemon=not joined)
         thread.start()
         if joined:
-            self._threads.append(thread)
+            self.threads.append(thread)
 
     def _guarded(self, name: str, target: Callable[[], None]) -> None:
         """Run a room's loop, again and again while disk or children refuse; a fault of our own ends the daemon."""
@@ -202,23 +208,23 @@ class Service:
             self._wake.clear()
             if self._reload_asked:
                 self._reload_asked = False
-                self._read_again(rooms)
+                self.read_again(rooms)
             now = time.monotonic()
             handled.pool.close_idle(now)
             handled.projection.close_if_idle(now)
             if checks.is_due(now) | handled.albums.is_remounted():
                 handled.albums.check()
-            if pings.is_due(now) and self._lives(now):
+            if pings.is_due(now) and self.lives(now):
                 sdnotify.notify(sdnotify.WATCHDOG)
 
-    def _lives(self, now: float) -> bool:
+    def lives(self, now: float) -> bool:
         """Whether every thread goes round.  One that a file system keeps waiting would wait again after a restart."""
         stuck = [pulse for pulse in heartbeat.late(now) if not pulse.waits_for]
         for pulse in stuck:
             logger.error("thread stuck name=%s late_s=%.0f", pulse.name, now - pulse.due)
-        return not stuck and all(thread.is_alive() for thread in self._threads)
+        return not stuck and all(thread.is_alive() for thread in self.threads)
 
-    def _read_again(self, rooms: OpenRooms) -> None:
+    def read_again(self, rooms: OpenRooms) -> None:
         """Take what may change while running; what may not waits for a restart, and the log says so."""
         sdnotify.notify(*sdnotify.reloading())
         try:
@@ -255,7 +261,7 @@ class Service:
             room.stop()
         handled.store.wake()
         deadline = time.monotonic() + STOP_WAIT_S
-        for thread in self._threads:
+        for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 logger.warning("thread did not stop in time name=%s", thread.name)

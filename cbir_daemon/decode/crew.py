@@ -25,6 +25,7 @@ from cbir_daemon.decode.processes import (
     CLOSED,
     CRASHED,
     START_TIMEOUT_S,
+    WORKER_MODULE,
     WorkerProcess,
     peak_memory_of,
     timed_out,
@@ -79,16 +80,19 @@ class Crew:
         What one file may cost.
     idle_s : float
         After so many seconds without a batch all workers leave.
+    worker_module : str
+        What a worker runs.
 
     Notes
     -----
     `read_files` belongs to one thread at a time; `close_idle` and `close` may be called from others.
     """
 
-    def __init__(self, workers: int, limits: DecodeLimits, idle_s: float) -> None:
+    def __init__(self, workers: int, limits: DecodeLimits, idle_s: float, worker_module: str = WORKER_MODULE) -> None:
         self._size = workers
         self._limits = limits
         self._idle_s = idle_s
+        self._worker_module = worker_module
         self.decoded = 0
         self.peak_bytes = 0
         # Held while workers are started, waited for or closed; not while the caller has a result in hand.
@@ -183,7 +187,7 @@ class Crew:
         self.peak_bytes = max(self.peak_bytes, *(peak_memory_of(worker.child.pid) for worker in workers), 0)
 
     def _started(self) -> _Worker:
-        return _Worker(WorkerProcess(self._limits, self._loaded))
+        return _Worker(WorkerProcess(self._limits, self._loaded, self._worker_module))
 
     def _open_some(self, waiting: deque[ReadTask]) -> Iterator[Result]:
         """Open as many files as the workers have room for; yield the tasks whose files cannot be read."""

@@ -17,6 +17,7 @@ from cbir_daemon.decode.processes import (
     CLOSED,
     CRASHED,
     START_TIMEOUT_S,
+    WORKER_MODULE,
     WorkerProcess,
     peak_memory_of,
     timed_out,
@@ -37,15 +38,18 @@ class Desk:
         What one request may cost.
     idle_s : float
         After so many seconds without a request all workers leave.
+    worker_module : str
+        What a worker runs.
 
     Notes
     -----
     May be used from any thread.
     """
 
-    def __init__(self, workers: int, limits: DecodeLimits, idle_s: float) -> None:
+    def __init__(self, workers: int, limits: DecodeLimits, idle_s: float, worker_module: str = WORKER_MODULE) -> None:
         self._limits = limits
         self._idle_s = idle_s
+        self._worker_module = worker_module
         self._turns = threading.BoundedSemaphore(workers)
         # Guards everything below.
         self._lock = threading.Lock()
@@ -105,6 +109,17 @@ class Desk:
         self._close(child)
         return None
 
+    @property
+    def busy(self) -> int:
+        """Requests that workers are at."""
+        with self._lock:
+            return len(self._busy)
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers."""
+        with self._lock:
+            return [child.pid for child in (*self._free, *self._busy)]
+
     def measured(self) -> int:
         """Return the largest resident memory, in bytes, that a worker is known to have had until now."""
         with self._lock:
@@ -152,7 +167,7 @@ class Desk:
                     return child
                 self._close(child)
             loaded = self._loaded
-        child = WorkerProcess(self._limits, loaded)
+        child = WorkerProcess(self._limits, loaded, self._worker_module)
         try:
             child.receive(START_TIMEOUT_S)
             with self._lock:

@@ -19,6 +19,7 @@ from cbir_daemon.decode.crew import Crew
 from cbir_daemon.decode.desk import Desk
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, result_from
 from cbir_daemon.decode.opening import open_file
+from cbir_daemon.decode.processes import WORKER_MODULE
 from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
@@ -64,16 +65,20 @@ class DecodePool:
         What one file may cost.
     idle_s : float
         After so many seconds without work a worker leaves; see `close_idle`.
+    worker_module : str
+        What a worker runs.
 
     Notes
     -----
     `read_files` is called from one thread at a time; everything else from any thread.
     """
 
-    def __init__(self, workers: int, limits: DecodeLimits, *, idle_s: float = 60.0) -> None:
+    def __init__(
+        self, workers: int, limits: DecodeLimits, *, idle_s: float = 60.0, worker_module: str = WORKER_MODULE
+    ) -> None:
         self._limits = limits
-        self._crew = Crew(workers, limits, idle_s)
-        self._desk = Desk(workers, limits, idle_s)
+        self._crew = Crew(workers, limits, idle_s, worker_module)
+        self._desk = Desk(workers, limits, idle_s, worker_module)
 
     @property
     def decoded(self) -> int:
@@ -85,8 +90,13 @@ class DecodePool:
         return max(self._crew.measured(), self._desk.measured())
 
     def pids(self) -> list[int]:
-        """Return the process ids of the workers that read batches."""
-        return self._crew.pids()
+        """Return the process ids of the workers: first those that read batches."""
+        return self._crew.pids() + self._desk.pids()
+
+    @property
+    def asked(self) -> int:
+        """Single requests that workers are at."""
+        return self._desk.busy
 
     def warm(self) -> None:
         """Start the workers of a batch that is about to come; raises `ChildError` when they cannot be started."""

@@ -43,6 +43,8 @@ class WorkerProcess(Child):
         What one file may cost.
     loaded : set of str
         What it loads before it confines itself: names of extras, and `FONTS`.  Afterwards it can load nothing.
+    module : str
+        What it runs.
 
     Raises
     ------
@@ -50,8 +52,8 @@ class WorkerProcess(Child):
         When it cannot be started.
     """
 
-    def __init__(self, limits: DecodeLimits, loaded: AbstractSet[str]) -> None:
-        super().__init__(WORKER_MODULE, env={**SINGLE_THREADED, _TUNABLES: _tunables(os.environ)})
+    def __init__(self, limits: DecodeLimits, loaded: AbstractSet[str], module: str = WORKER_MODULE) -> None:
+        super().__init__(module, env={**SINGLE_THREADED, _TUNABLES: _tunables(os.environ)})
         self.loaded = frozenset(loaded)
         try:
             self.send(set_up_message(limits, self.loaded))

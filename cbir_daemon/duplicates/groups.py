@@ -96,7 +96,7 @@ class Groups:
             for globs in (config.duplicates.protect, config.duplicates.prefer)
         )
         self.folders = Folders(roots, protect, prefer)
-        self._keeping = Keeping(config.duplicates.keep)
+        self.keeping = Keeping(config.duplicates.keep)
 
     def found(
         self, kind: Kind | None = None, below: bytes | None = None, *, across: bool = False, unlooked: bool = False
@@ -132,12 +132,12 @@ class Groups:
 
     def _exact(self) -> list[Group]:
         images = self._store.files.images(self._store.contents.repeated())
-        return exact_groups(images, self._keeping, self.folders)
+        return exact_groups(images, self.keeping, self.folders)
 
     def _copies(self, *, unlooked: bool) -> list[Group]:
         pairs, images = self._pairs(Kind.COPY)
         return copy_groups(
-            pairs, images, self._keeping, self.folders, self._store.decisions.dismissed_twins(), unlooked=unlooked
+            pairs, images, self.keeping, self.folders, self._store.decisions.dismissed_twins(), unlooked=unlooked
         )
 
     def _shots(self) -> list[Group]:

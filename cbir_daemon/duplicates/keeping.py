@@ -310,15 +310,15 @@ class Keeping:
     """
 
     def __init__(self, names: Sequence[str] = tuple(RULES)) -> None:
-        self._rules = [RULES[name] for name in names]
+        self.rules = [RULES[name] for name in names]
 
     def rank(self, image: Image, standing: Standing) -> tuple[tuple[int, ...], bytes]:
         """Return what the images of a group are sorted by, the one to keep first."""
-        return tuple(rule.behind(image, standing) for rule in self._rules), image.path
+        return tuple(rule.behind(image, standing) for rule in self.rules), image.path
 
     def why_kept(self, keeper: Image, copies: Sequence[Image], standing: Standing) -> str:
         """Say what decided: each rule is asked only among those that were equal by the ones before."""
-        for rule in self._rules:
+        for rule in self.rules:
             own = rule.behind(keeper, standing)
             equal = [copy for copy in copies if rule.behind(copy, standing) == own]
             if not equal:
@@ -330,7 +330,7 @@ class Keeping:
         """Say what an image is to the one that is kept."""
         if image.content.id == keeper.content.id:
             return "has the same bytes as the one kept"
-        for rule in self._rules:
+        for rule in self.rules:
             if rule.behind(image, standing) > rule.behind(keeper, standing):
                 return rule.loses(image, keeper, standing)
         return "is a copy of the one kept"

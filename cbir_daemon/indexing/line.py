@@ -154,7 +154,7 @@ class Ingest:
 
     def configure(self, config: Config) -> None:
         """Take the settings that may change while it runs."""
-        self._watch = config.watch
+        self.settings = config.watch
         self.schedule.configure(config.watch)
         self._rules = walk.Filter(config.watch.exclude, self._suffixes)
 
@@ -175,7 +175,7 @@ class Ingest:
 
     def hint(self, path: bytes) -> None:
         """Say that something may have happened at an absolute path."""
-        self._mailbox.put([path], self._watch.settle_s)
+        self._mailbox.put([path], self.settings.settle_s)
 
     def request_scan(self, path: bytes | None = None, *, accept_losses: bool = False, retry: bool = False) -> int:
         """Ask for a walk of all albums, or at and below one path.
@@ -350,7 +350,7 @@ class Ingest:
             is_folder=b"" not in found.unreadable or walk.is_folder(album.path),
             has_entries=bool(found.files) or walk.has_entries(album.path),
         )
-        return losses.why_lost(album, root, found, rows, self._rules, self._watch.missing_fraction)
+        return losses.why_lost(album, root, found, rows, self._rules, self.settings.missing_fraction)
 
     def _is_in_place(self, album: Album) -> bool:
         """Whether the album's root is on the disk on which it was walked."""
@@ -379,7 +379,7 @@ class Ingest:
                 self._classify(album, hint, targets, gone, has_rows=album.id in indexed)
         # What is gone comes last: a file that was moved is found at its new place while its old row still stands.
         unmoved = self._apply_moves({target.absolute: target for target in targets}.values())
-        self._mailbox.put([target.absolute for target in unmoved if not target.settled], self._watch.settle_s)
+        self._mailbox.put([target.absolute for target in unmoved if not target.settled], self.settings.settle_s)
         self._read([target for target in unmoved if target.settled])
         self._forget(gone)
 
@@ -460,14 +460,14 @@ class Ingest:
         # A file that was just written is read when it has been quiet, an old one at once; what is gone is looked at no
         # sooner, because it may have been moved to there.
         self._put(album, differing.keys() - fresh, 0.0)
-        self._put(album, fresh, self._watch.settle_s)
-        self._put(album, vanished, self._watch.settle_s if fresh else 0.0)
+        self._put(album, fresh, self.settings.settle_s)
+        self._put(album, vanished, self.settings.settle_s if fresh else 0.0)
         return len(differing), len(vanished)
 
     def _fresh(self, states: Iterable[FileState]) -> set[FileState]:
         """Return those states in which a file has not been for `settle_s` yet."""
         now_ns = self._now_ns()
-        settled_before_ns = now_ns - int(self._watch.settle_s * 1e9)
+        settled_before_ns = now_ns - int(self.settings.settle_s * 1e9)
         return {state for state in states if settled_before_ns < state.mtime_ns <= now_ns}
 
     def _put(self, album: Album, paths: Iterable[bytes], quiet_s: float) -> None:

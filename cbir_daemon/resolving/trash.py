@@ -38,7 +38,7 @@ def place_for(path: Path) -> Path:
     SkipError
         When there is no trash on the file's own disk and none can be made.
     """
-    for trash in _candidates(path):
+    for trash in trashes_for(path):
         if _usable(trash):
             return _free_name(trash, path)
     raise SkipError('finds no trash on its disk; "action": "move" with a folder in "to" does without one')
@@ -46,7 +46,7 @@ def place_for(path: Path) -> Path:
 
 def announce(path: Path, place: Path) -> None:
     """Write where a file came from, before it is put to its place; raises `FileExistsError` when the name is taken."""
-    top = _top_of(place.parent.parent)
+    top = top_of(place.parent.parent)
     origin = path if top is None else path.relative_to(top)
     # The specification has local time without a zone.
     now = datetime.now().astimezone().strftime("%Y-%m-%dT%H:%M:%S")
@@ -63,7 +63,14 @@ def info_of(place: Path) -> Path:
     return place.parent.parent / "info" / (place.name + INFO_SUFFIX)
 
 
-def _candidates(path: Path) -> Iterator[Path]:
+def trashes_for(path: Path) -> Iterator[Path]:
+    """Yield the trashes on a file's own disk, the best first; they need not be there yet.
+
+    Raises
+    ------
+    SkipError
+        When it cannot be told what is mounted where.
+    """
     # The device number alone does not tell two mounts of one disk apart.
     mounts = filesystems.mounts()
     if not mounts:
@@ -72,7 +79,7 @@ def _candidates(path: Path) -> Iterator[Path]:
     home = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "Trash"
     if _mount_of(home, mounts) == top:
         yield home
-    if _is_safe_to_share(top / ".Trash"):
+    if is_safe_to_share(top / ".Trash"):
         yield top / ".Trash" / str(os.getuid())
     yield top / f".Trash-{os.getuid()}"
 
@@ -81,14 +88,14 @@ def _mount_of(path: Path, mounts: Iterable[Mount]) -> Path:
     return Path(os.fsdecode(filesystems.mount_of(bytes(path.resolve()), mounts).point))
 
 
-def _top_of(trash: Path) -> Path | None:
+def top_of(trash: Path) -> Path | None:
     """Return the folder that paths in a trash are relative to; None for the home trash, which has whole paths."""
     if trash.name.startswith(".Trash-"):
         return trash.parent
     return trash.parent.parent if trash.parent.name == ".Trash" else None
 
 
-def _is_safe_to_share(folder: Path) -> bool:
+def is_safe_to_share(folder: Path) -> bool:
     """Whether an administrator's trash may be used: a folder, no link, in which nobody removes another's files."""
     try:
         mode = folder.lstat().st_mode
