@@ -66,7 +66,7 @@ class OtherGrey64(Grey64):
     """
 
     def __init__(self, packed: Callable[[NDArray[np.uint8]], Codes], extractor: str = Grey64.extractor) -> None:
-        self.packed_codes = packed  # type: ignore[method-assign]  # what the class has is a static method
+        self.packed_codes = packed  # type: ignore[assignment]  # it need not take what the real one may be given
         self.extractor = extractor
 
 
@@ -185,10 +185,10 @@ def test_a_file_of_another_layout_is_made_anew(path: Path) -> None:
     size = HEADER.size + GREY64.packed_codes(GREY64.probe_vectors()).nbytes
     header = bytearray(path.read_bytes()[:size])
     header[8:12] = struct.pack("<I", LAYOUT)
-    put(path, 0, header + struct.pack("<I", zlib.crc32(header)))
+    put(path, 0, bytes(header) + struct.pack("<I", zlib.crc32(header)))
     assert ids_of(path) == list(range(COUNT))
     header[8:12] = struct.pack("<I", LAYOUT + 1)
-    put(path, 0, header + struct.pack("<I", zlib.crc32(header)))
+    put(path, 0, bytes(header) + struct.pack("<I", zlib.crc32(header)))
     assert ids_of(path) == []
 
 

@@ -20,12 +20,16 @@ NOW = 1_700_000_000.0
 
 
 @pytest.fixture
-def watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def watches(tmp_path: Path) -> Path:
     """What the kernel says of inotify: enough."""
     path = tmp_path / "max_user_watches"
     path.write_text("524288\n")
-    monkeypatch.setattr(doctor, "WATCHES_FILE", path)
     return path
+
+
+def findings_of(configured: Config) -> list[str]:
+    """Return what is wrong, where the kernel says what `watches` says."""
+    return doctor.check(configured, configured.state_dir.with_name("max_user_watches"))
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def execute(configured: Config, statement: str) -> None:
 def test_a_sound_state_has_no_findings(configured: Config) -> None:
     """And it is as it was, byte for byte."""
     before = (configured.state_dir / INDEX_FILE).read_bytes()
-    assert doctor.check(configured) == []
+    assert findings_of(configured) == []
     assert (configured.state_dir / INDEX_FILE).read_bytes() == before
 
 
@@ -57,20 +61,20 @@ def test_an_index_in_use_is_sound(configured: Config) -> None:
         store.files.apply(
             [Gone(store.albums.listed()[0].id, b"a.jpg"), indexed(store.albums.listed()[0].id, b"b.jpg", 2)]
         )
-        assert doctor.check(configured) == []
+        assert findings_of(configured) == []
 
 
 def test_a_state_without_an_index_is_sound(configured: Config) -> None:
     """The daemon makes it; the doctor does not."""
     (configured.state_dir / INDEX_FILE).unlink()
-    assert doctor.check(configured) == []
+    assert findings_of(configured) == []
     assert not (configured.state_dir / INDEX_FILE).exists()
 
 
 def test_a_state_that_is_not_there_is_said(configured: Config, tmp_path: Path) -> None:
     """It is not made either."""
     absent = config.load(state=tmp_path / "absent", environ={}, albums=[])
-    assert doctor.check(absent) == [f"state: {tmp_path / 'absent'} is not there yet; the daemon makes it"]
+    assert findings_of(absent) == [f"state: {tmp_path / 'absent'} is not there yet; the daemon makes it"]
     assert not (tmp_path / "absent").exists()
 
 
@@ -123,7 +127,7 @@ def test_each_fault_is_found_and_not_mended(configured: Config, spoil: Callable[
     """In a sentence that says where and what; asked again, it is still there."""
     spoil(configured)
     for _ in range(2):
-        findings = doctor.check(configured)
+        findings = findings_of(configured)
         assert len(findings) >= 1
         assert findings[0].startswith(finding.format(state=configured.state_dir, newest=SCHEMA_VERSION))
 
@@ -131,9 +135,9 @@ def test_each_fault_is_found_and_not_mended(configured: Config, spoil: Callable[
 def test_the_kernel_s_limits_are_looked_at(configured: Config, watches: Path) -> None:
     """Too few watches, and none at all."""
     watches.write_text("1024")
-    assert doctor.check(configured) == [
+    assert findings_of(configured) == [
         "watching: fs.inotify.max_user_watches is 1024; sysctl -w fs.inotify.max_user_watches=524288"
     ]
     for spoil in (lambda: watches.write_text("many"), watches.unlink):
         spoil()
-        assert doctor.check(configured) == ["watching: this kernel has no inotify; albums are polled"]
+        assert findings_of(configured) == ["watching: this kernel has no inotify; albums are polled"]

@@ -15,7 +15,7 @@ from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.serving.handlers import Reply, Rooms, handle
-from cbir_daemon.serving.handlers import drawing as drawing_handlers
+from cbir_daemon.serving.handlers.drawing import draw_map
 from cbir_daemon.store import Placed
 from tests import rows
 from tests.process.daemon import living
@@ -85,11 +85,10 @@ def test_places_that_are_no_numbers_are_left_out(rooms: Rooms) -> None:
     assert drawn(rooms, size_px=200)[0].ok["images"] == CONTENTS - 2
 
 
-def test_places_come_with_the_atlases_that_show_them(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_come_with_the_atlases_that_show_them(rooms: Rooms) -> None:
     """Large squares come in as many atlases as they need, small ones in one; only the last answer ends the stream."""
-    monkeypatch.setattr(drawing_handlers, "ATLAS_TILES", 5)
     put_flat(rooms, [(float(number % 4), float(number // 4)) for number in range(CONTENTS)])
-    replies = drawn(rooms, form="page")
+    replies = list(draw_map(rooms, Request(1, "map", {"form": "page"}), atlas_tiles=5))
     atlases = [reply.ok["atlas"] for reply in replies if "atlas" in reply.ok]
     assert [(atlas["first"], atlas["count"], atlas["side_px"]) for atlas in atlases] == [
         (0, 5, 64),
@@ -101,11 +100,10 @@ def test_places_come_with_the_atlases_that_show_them(rooms: Rooms, monkeypatch: 
     assert all(reply.blob.startswith(b"RIFF") == ("atlas" in reply.ok) for reply in replies)
 
 
-def test_what_is_shown_of_many_is_a_share(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_shown_of_many_is_a_share(rooms: Rooms) -> None:
     """Above the most that a map shows, the answer tells both numbers."""
-    monkeypatch.setattr(drawing_handlers, "MAX_IMAGES", 7)
     put_flat(rooms, [(float(number), 0.0) for number in range(CONTENTS)])
-    first, *_ = drawn(rooms, form="page")
+    first, *_ = draw_map(rooms, Request(1, "map", {"form": "page"}), most_images=7)
     assert (first.ok["images"], first.ok["shown"], len(first.ok["places"])) == (CONTENTS, 7, 7)
 
 

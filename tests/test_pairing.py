@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -141,10 +141,10 @@ def look_up_all(pairing: Pairing) -> None:
         pass
 
 
-def looked_up(world: World, changes: Sequence[Indexed], **bounds: int) -> set[tuple[int, int]]:
+def looked_up(world: World, changes: Sequence[Indexed], bounds: Mapping[str, int]) -> set[tuple[int, int]]:
     """Bring contents in, look all up and return the pairs."""
     world.apply(changes)
-    look_up_all(world.new_pairing(**bounds))
+    look_up_all(world.new_pairing(bounds=bounds))
     return {(pair.content_id, pair.other_id) for pair in world.store.pairs.listed()}
 
 
@@ -156,11 +156,11 @@ def album_of(seeds: range, first: int = 1) -> list[Indexed]:
 
 def test_all_are_looked_up_again_when_many_come(world: World) -> None:
     """From a fifth of all on; what came one by one in between is looked up once."""
-    looked_up(world, album_of(range(5)), **SMALL_PASS)
-    looked_up(world, [indexed(100 + n, pictures.photograph(40 + n)) for n in range(4)], **SMALL_PASS)
+    looked_up(world, album_of(range(5)), SMALL_PASS)
+    looked_up(world, [indexed(100 + n, pictures.photograph(40 + n)) for n in range(4)], SMALL_PASS)
     assert world.store.pairs.pass_bound() == 20
     cropped = [pictures.cropped(pictures.photograph(n // 4), 0.1 + n % 4 / 40) for n in range(20)]
-    pairs = looked_up(world, [indexed(200 + n, picture) for n, picture in enumerate(cropped)], **SMALL_PASS)
+    pairs = looked_up(world, [indexed(200 + n, picture) for n, picture in enumerate(cropped)], SMALL_PASS)
     assert world.store.pairs.pass_bound() == 44
     assert len(pairs) == 5 * 8 * 7 / 2
 
@@ -171,7 +171,7 @@ def test_a_pass_finds_what_single_look_ups_find(tmp_path: Path) -> None:
     for name, least_pass, bound in (("joined", 16, 32), ("single", 33, 0)):
         (tmp_path / name).mkdir()
         with closing(World(tmp_path / name, indexed_before=False)) as world:
-            found.append(looked_up(world, album_of(range(8)), **{**SMALL_PASS, "least_pass": least_pass}))
+            found.append(looked_up(world, album_of(range(8)), {**SMALL_PASS, "least_pass": least_pass}))
             assert world.store.pairs.pass_bound() == bound
             assert world.store.files.counts().unmatched == 0
     families = {
@@ -187,7 +187,7 @@ def test_what_comes_after_a_pass_is_looked_up_by_itself(world: World) -> None:
     """The others are not looked up again, so a new content looks for all that it may be to them; and it comes first."""
     store = world.store
     world.apply([indexed(n, pictures.cropped(pictures.photograph(n), 0.2)) for n in range(1, 21)])
-    pairing = world.new_pairing(**SMALL_PASS)
+    pairing = world.new_pairing(bounds=SMALL_PASS)
     assert pairing.step()
     assert store.pairs.unmatched_count(0) == 4
     world.apply([indexed(20 + n, pictures.photograph(n)) for n in range(1, 13)])
@@ -203,7 +203,7 @@ def test_a_pass_goes_on_after_a_restart(world: World) -> None:
     """What was committed is not looked up again, and the rest still among all."""
     world.apply(album_of(range(9)))
     for unmatched in (20, 4, 0):
-        assert world.new_pairing(**SMALL_PASS).step()
+        assert world.new_pairing(bounds=SMALL_PASS).step()
         assert world.store.files.counts().unmatched == unmatched
     assert world.store.pairs.pass_bound() == 36
     assert len(world.store.pairs.listed()) == 9 * 6

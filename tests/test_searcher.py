@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from cbir_daemon.errors import StorageError
 from cbir_daemon.matching.grey64 import GREY64, Grey64
 from cbir_daemon.medium import Codes
 from cbir_daemon.records import Kind
-from cbir_daemon.search import searcher as searcher_module
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.snapshot import Map
@@ -105,16 +105,16 @@ def test_copies_come_before_what_resembles(searcher: Searcher) -> None:
     assert ids_of(searcher.search(photographed(4), None, 0), Kind.SIMILAR) == []
 
 
-def test_with_a_map_what_lies_near_is_ranked_by_likeness(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_map_what_lies_near_is_ranked_by_likeness(searcher: Searcher) -> None:
     """Only the neighbourhood is looked at, and each match says how far it lies."""
-    monkeypatch.setattr("cbir_daemon.search.search.MIN_NEAR", 3)
     searcher.replace_map(1, line(*range(1, 10)))
-    found = searcher.search(photographed(100), at(4.0), 3)
+    narrow = replace(searcher.at(), min_near=3)
+    found = narrow.search(photographed(100), at(4.0), 3)
     assert sorted(ids_of(found, Kind.SIMILAR)) == [3, 4, 5]
     assert {one.content_id: one.map_distance for one in found} == {3: 1.0, 4: 0.0, 5: 1.0}
     # A copy far away on the map, and one without a place, are found by the codes.
-    assert ids_of(searcher.search(photographed(8), at(1.0), 3), Kind.COPY) == [9]
-    (without_place,) = [one for one in searcher.search(photographed(11), at(1.0), 3) if one.kind == Kind.COPY]
+    assert ids_of(narrow.search(photographed(8), at(1.0), 3), Kind.COPY) == [9]
+    (without_place,) = [one for one in narrow.search(photographed(11), at(1.0), 3) if one.kind == Kind.COPY]
     assert (without_place.content_id, without_place.map_distance) == (12, None)
 
 
@@ -213,14 +213,11 @@ def test_codes_are_made_once(world: World, tmp_path: Path, coded: list[int]) -> 
     assert searcher.newest_id == COUNT
 
 
-def test_a_start_compares_a_few_codes_only(
-    world: World, tmp_path: Path, coded: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_start_compares_a_few_codes_only(world: World, tmp_path: Path, coded: list[int]) -> None:
     """However many there are; the newest is one of them."""
     path = tmp_path / "codes.rows"
     world.new_searcher(path)
-    monkeypatch.setattr(searcher_module, "PROBED_CONTENTS", 3)
-    world.new_searcher(path)
+    world.new_searcher(path, probed_contents=3)
     assert coded == [COUNT, 4]
 
 

@@ -21,7 +21,7 @@ from cbir_daemon.errors import BusyError, ConfigError, ForbiddenError, InUseErro
 from cbir_daemon.protocol.framing import MAX_LINE_BYTES, Frame, FrameReader, encode
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.serving.handlers import Reply
-from cbir_daemon.serving.server import Server
+from cbir_daemon.serving.server import FRAME_TIMEOUT_S, IDLE_TIMEOUT_S, Server
 from tests.rights import NOBODY, ordinary_user
 
 PATIENCE_S = 120.0
@@ -96,7 +96,14 @@ def start_server(path: Path, handlers: Handlers) -> Iterator[StartServer]:
     before = set(threading.enumerate())
     started: list[tuple[Server, threading.Thread]] = []
 
-    def start(max_connections: int = 8, group: str = "", *, run: bool = True, **timeouts: float) -> Server:
+    def start(
+        max_connections: int = 8,
+        group: str = "",
+        *,
+        run: bool = True,
+        frame_timeout_s: float = FRAME_TIMEOUT_S,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+    ) -> Server:
         server = Server(
             path,
             handlers,
@@ -104,7 +111,8 @@ def start_server(path: Path, handlers: Handlers) -> Iterator[StartServer]:
             max_connections=max_connections,
             max_blob_bytes=MAX_BLOB_BYTES,
             group=group,
-            **timeouts,
+            frame_timeout_s=frame_timeout_s,
+            idle_timeout_s=idle_timeout_s,
         )
         server.open()
         thread = threading.Thread(target=server.run)

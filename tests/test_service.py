@@ -27,7 +27,6 @@ from cbir_daemon.map.refit import RefitState
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import FileState, FitOutcome, ResolveTask, TaskState, Unreadable
 from cbir_daemon.serving import handlers
-from cbir_daemon.serving.handlers import problems as problems_module
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.serving.handlers.summary import reading, summary
@@ -212,12 +211,11 @@ def test_a_thread_that_hangs_is_told(rooms: Rooms) -> None:
         assert whats(rooms) == ["thread one hangs"]
 
 
-def test_a_disk_that_is_nearly_full_is_told(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_nearly_full_is_told(rooms: Rooms) -> None:
     """Before the index cannot grow any more, the status says how much is left, and where."""
     free_bytes = shutil.disk_usage(rooms.config.state_dir).free
-    monkeypatch.setattr(problems_module, "LEAST_FREE_BYTES", 2 * free_bytes)
-    (what,) = whats(rooms)
-    assert what.startswith(f"the disk of {rooms.config.state_dir} is nearly full: ")
+    (problem,) = problems(rooms, 2 * free_bytes)
+    assert problem.what.startswith(f"the disk of {rooms.config.state_dir} is nearly full: ")
 
 
 def test_a_failed_fit_is_told_until_one_goes_well(rooms: Rooms) -> None:

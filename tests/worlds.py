@@ -8,8 +8,9 @@ Tests that need words of their own for what happens in a world make a class of i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from cbir_daemon import config
 from cbir_daemon.config import ModelConfig
@@ -23,7 +24,7 @@ from cbir_daemon.map import Projector, projection
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import Medium
-from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.search.searcher import PROBED_CONTENTS, Searcher
 from cbir_daemon.store import AlertMatch, Applied, Change, Image, NewAlert, Sighted, Store
 from cbir_daemon.watching.mailbox import Mailbox
 from tests import rows
@@ -100,15 +101,17 @@ class World:
 
     # -- rooms -------------------------------------------------------------------------------------------------------
 
-    def new_searcher(self, codes_path: Path | None = None) -> Searcher:
+    def new_searcher(self, codes_path: Path | None = None, probed_contents: int = PROBED_CONTENTS) -> Searcher:
         """Return another searcher, which has read the index as at the start of a daemon.
 
         Parameters
         ----------
         codes_path : Path, optional
             The file that keeps its codes.
+        probed_contents : int
+            Cached codes that it compares, about.
         """
-        searcher = Searcher(self.store, self.medium, codes_path=codes_path)
+        searcher = Searcher(self.store, self.medium, codes_path=codes_path, probed_contents=probed_contents)
         searcher.load()
         return searcher
 
@@ -122,7 +125,7 @@ class World:
         alert_for: AlertFor = lambda image, matches, works: None,
         crowded: Callable[[], bool] = lambda: False,
         looks: Looks | None = None,
-        **bounds: int,
+        bounds: Mapping[str, int] = MappingProxyType({}),
     ) -> Pairing:
         """Return the search for copies, as it is after a start.
 
@@ -132,7 +135,7 @@ class World:
             By default an empty one.
         alert_for, crowded, looks
             See `Pairing`; by default nothing raises an alert, nothing is being indexed, and vectors decide.
-        **bounds : int
+        bounds : mapping, optional
             Other bounds of `Pairing` than the usual ones.
         """
         return Pairing(

@@ -22,9 +22,16 @@ PRIVATE = 0o077
 """Permission bits that nobody but the owner may have on the state."""
 
 
-def check(config: Config) -> list[str]:
-    """Return what is wrong, most important first; empty when all is sound."""
-    return [*_state(config), *_index(config), *_limits()]
+def check(config: Config, watches_file: Path = WATCHES_FILE) -> list[str]:
+    """Return what is wrong, most important first; empty when all is sound.
+
+    Parameters
+    ----------
+    config : Config
+    watches_file : Path
+        Where the kernel says how many folders may be watched.
+    """
+    return [*_state(config), *_index(config), *_limits(watches_file)]
 
 
 def _state(config: Config) -> Iterator[str]:
@@ -69,9 +76,9 @@ def _artifact(config: Config, store: Store) -> Iterator[str]:
         yield f"model: {error}"
 
 
-def _limits() -> Iterator[str]:
+def _limits(watches_file: Path) -> Iterator[str]:
     try:
-        watches = int(WATCHES_FILE.read_text())
+        watches = int(watches_file.read_text())
     except (OSError, ValueError):
         yield "watching: this kernel has no inotify; albums are polled"
         return

@@ -43,7 +43,7 @@ FONT_FOLDERS: Final = (
 """Where fonts lie, and what says so."""
 
 # <linux/landlock.h>; the numbers of these system calls are the same everywhere.
-_LANDLOCK_CREATE_RULESET: Final = 444
+LANDLOCK_CREATE_RULESET: Final = 444
 _LANDLOCK_ADD_RULE: Final = 445
 _LANDLOCK_RESTRICT_SELF: Final = 446
 _LANDLOCK_VERSION_FLAG: Final = 1
@@ -183,7 +183,7 @@ def _forbid_files(readable: Sequence[str]) -> bool:
 
     What is open stays open: rights are asked for when a file is opened.
     """
-    version = _LIBC.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG)
+    version = _LIBC.syscall(LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG)
     if version < 1:
         return False
     fields = [(2 << _HIGHEST_RIGHT.get(version, _LATEST_HIGHEST_RIGHT)) - 1]
@@ -193,7 +193,7 @@ def _forbid_files(readable: Sequence[str]) -> bool:
         fields.append(_ABSTRACT_SOCKETS_AND_SIGNALS)
     # What a ruleset names and no rule allows is forbidden.
     attributes = struct.pack(f"={len(fields)}Q", *fields)
-    ruleset = _LIBC.syscall(_LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    ruleset = _LIBC.syscall(LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         return False
     for folder in readable:

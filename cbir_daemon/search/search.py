@@ -94,11 +94,14 @@ class Search:
     store : VectorReader
     copy_threshold : float or None
         Lowest score of a copy, 0 to 1; None is the default of the medium.
+    min_near : int
+        Contents near on the map that are compared at least.
     """
 
     snapshot: SearchSnapshot
     store: VectorReader
     copy_threshold: float | None = None
+    min_near: int = MIN_NEAR
 
     @property
     def medium(self) -> Medium:
@@ -180,7 +183,7 @@ class Search:
         """
         query = as_vectors([vector])[0]
         snapshot = self.snapshot
-        count = max(limit, min(MAX_NEAR, neighborhood_width(len(snapshot.collection), MIN_NEAR)))
+        count = max(limit, min(MAX_NEAR, neighborhood_width(len(snapshot.collection), self.min_near)))
         near = [] if snapshot.map is None or position is None else snapshot.map.nearest(position, count)
         ranked = [content_id for content_id, _ in snapshot.collection.candidates(query, max(MAX_CANDIDATES, limit))]
         # Those that are near on the map come right after the likeliest ones.

@@ -54,6 +54,8 @@ class Searcher:
         Lowest score of a copy, 0 to 1; None is the default of the medium.
     codes_path : Path, optional
         Cache file of the codes; without one they are made from the vectors at each start.
+    probed_contents : int
+        Cached codes that are made again at each start and compared, about.
 
     Notes
     -----
@@ -61,11 +63,17 @@ class Searcher:
     """
 
     def __init__(
-        self, store: Store, medium: Medium, copy_threshold: float | None = None, codes_path: Path | None = None
+        self,
+        store: Store,
+        medium: Medium,
+        copy_threshold: float | None = None,
+        codes_path: Path | None = None,
+        probed_contents: int = PROBED_CONTENTS,
     ) -> None:
         self.medium = medium
         self._store = store
         self._copy_threshold = copy_threshold
+        self._probed_contents = probed_contents
         self._collection = Collection(medium, codes_path)
         self._stopping = threading.Event()
         self._changed = threading.Event()
@@ -100,7 +108,7 @@ class Searcher:
     def _agrees(self, cached: NDArray[np.int64]) -> bool:
         """Return whether a sample of the cached codes is what the store's vectors give."""
         # An index that was put in the place of another may have other contents under the same ids.
-        probed = sorted({*cached[-1:].tolist(), *cached[:: max(1, len(cached) // PROBED_CONTENTS)].tolist()})
+        probed = sorted({*cached[-1:].tolist(), *cached[:: max(1, len(cached) // self._probed_contents)].tolist()})
         rows = self._store.contents.vectors(probed)
         return not rows or self._collection.agrees(list(rows), as_vectors(list(rows.values())))
 

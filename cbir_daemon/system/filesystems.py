@@ -61,10 +61,10 @@ UNKNOWN = Mount(0, b"/", "unknown")
 """Where no table of mounts can be read, or it does not have the path."""
 
 
-def mounts() -> tuple[Mount, ...]:
+def mounts(table: Path = MOUNTS_FILE) -> tuple[Mount, ...]:
     """Return every mount this process sees, in the order in which they were mounted; empty where none can be read."""
     try:
-        return parsed(MOUNTS_FILE.read_bytes())
+        return parsed(table.read_bytes())
     except OSError:
         return ()
 

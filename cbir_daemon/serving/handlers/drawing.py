@@ -87,13 +87,25 @@ class _Map:
         }
 
 
-def draw_map(rooms: Rooms, request: Request) -> Iterator[Reply[answers.MapPart]]:
-    """Draw the collection by the two-dimensional map: one PNG, or rows and atlases for a page."""
+def draw_map(
+    rooms: Rooms, request: Request, *, most_images: int = MAX_IMAGES, atlas_tiles: int = ATLAS_TILES
+) -> Iterator[Reply[answers.MapPart]]:
+    """Draw the collection by the two-dimensional map: one PNG, or rows and atlases for a page.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+    most_images : int
+        Images that are shown at most.
+    atlas_tiles : int
+        Images of an atlas.
+    """
     params = Params(request.params)
     form = params.choice("form", (PICTURE, PAGE)) or PICTURE
     size_px = params.integer("size_px", DEFAULT_SIZE_PX, least=MIN_SIZE_PX, most=MAX_SIZE_PX)
-    fitting = int(FILL * (size_px / MIN_CELL_PX) ** 2) if form == PICTURE else MAX_IMAGES
-    shown = _arranged(rooms, max(1, min(MAX_IMAGES, fitting)))
+    fitting = int(FILL * (size_px / MIN_CELL_PX) ** 2) if form == PICTURE else most_images
+    shown = _arranged(rooms, max(1, min(most_images, fitting)))
     counts = shown.counts(rooms.store.clock)
     if form == PICTURE:
         yield Reply(counts, _drawn(rooms, _picture(rooms, shown, size_px)))
@@ -102,7 +114,7 @@ def draw_map(rooms: Rooms, request: Request) -> Iterator[Reply[answers.MapPart]]
     pages: Iterator[Reply[answers.MapPart]] = paged(places, lambda page: {**counts, "places": page})
     for reply in pages:
         yield replace(reply, more=True)
-    yield from _atlases(rooms, shown, counts)
+    yield from _atlases(rooms, shown, counts, atlas_tiles)
 
 
 def _arranged(rooms: Rooms, most: int) -> _Map:
@@ -183,13 +195,13 @@ def _colour(group: int) -> Colour:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _atlases(rooms: Rooms, shown: _Map, counts: answers.MapPart) -> Iterator[Reply[answers.MapPart]]:
+def _atlases(rooms: Rooms, shown: _Map, counts: answers.MapPart, tiles: int) -> Iterator[Reply[answers.MapPart]]:
     """Yield an atlas of 64 pixels a square for each so many places, and last a small one of all."""
     small: list[NDArray[np.uint8]] = []
-    for number, vectors in enumerate(_vectors(rooms, shown.places)):
+    for number, vectors in enumerate(_vectors(rooms, shown.places, tiles)):
         small.append(shrunk(vectors, SMALL_SIDE_PX))
         squares = shrunk(vectors, VECTOR_SIDE)
-        described = _atlas_to_json(number * ATLAS_TILES, squares)
+        described = _atlas_to_json(number * tiles, squares)
         yield Reply({**counts, "atlas": described}, _drawn(rooms, atlas(squares)), more=True)
     squares = np.concatenate(small)
     yield Reply({**counts, "atlas": _atlas_to_json(0, squares)}, _drawn(rooms, atlas(squares)))
@@ -201,10 +213,10 @@ def _atlas_to_json(first: int, squares: NDArray[np.uint8]) -> answers.Atlas:
     return {"first": first, "count": count, "side_px": side, "columns": columns}
 
 
-def _vectors(rooms: Rooms, places: Sequence[_Place]) -> Iterator[NDArray[np.uint8]]:
+def _vectors(rooms: Rooms, places: Sequence[_Place], tiles: int = ATLAS_TILES) -> Iterator[NDArray[np.uint8]]:
     """Yield (n, 4096) vectors of the places, so many at a time that one atlas holds them; grey when one has gone."""
-    for start in range(0, len(places), ATLAS_TILES):
-        ids = [place.images[0].content.id for place in places[start : start + ATLAS_TILES]]
+    for start in range(0, len(places), tiles):
+        ids = [place.images[0].content.id for place in places[start : start + tiles]]
         found = rooms.store.contents.vectors(ids)
         gone = bytes([128]) * VECTOR_SIDE**2
         yield as_vectors([found.get(content_id, gone) for content_id in ids])

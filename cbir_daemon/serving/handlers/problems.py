@@ -24,11 +24,18 @@ BROKEN_OFF_S = 60.0
 MIB = 1024 * 1024
 
 
-def problems(rooms: Rooms) -> list[Problem]:
-    """Return what is wrong now, worst first; empty when all is well."""
+def problems(rooms: Rooms, least_free_bytes: int = LEAST_FREE_BYTES) -> list[Problem]:
+    """Return what is wrong now, worst first; empty when all is well.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    least_free_bytes : int
+        What must be free on the disk of the state.
+    """
     return [
         *_threads(time.monotonic()),
-        *_disk(rooms),
+        *_disk(rooms, least_free_bytes),
         *rooms.albums.problems(),
         *rooms.outbox.problems(),
         *_resolves(rooms, time.time()),
@@ -53,12 +60,12 @@ def _threads(now: float) -> Iterator[Problem]:
             yield Problem(f"thread {pulse.name} hangs", "restart the daemon, and report its log")
 
 
-def _disk(rooms: Rooms) -> Iterator[Problem]:
+def _disk(rooms: Rooms, least_free_bytes: int) -> Iterator[Problem]:
     free_bytes = shutil.disk_usage(rooms.config.state_dir).free
-    if free_bytes < LEAST_FREE_BYTES:
+    if free_bytes < least_free_bytes:
         yield Problem(
             f"the disk of {rooms.config.state_dir} is nearly full: {free_bytes // MIB} MiB free",
-            f"free at least {LEAST_FREE_BYTES // MIB} MiB there; the index is safe",
+            f"free at least {least_free_bytes // MIB} MiB there; the index is safe",
         )
 
 
