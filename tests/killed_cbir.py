@@ -21,14 +21,14 @@ class Steps:
     """Counts steps, once the first note has been asked for: what comes before touches no file."""
 
     def __init__(self, last: int) -> None:
-        self.left = last
+        self.to_go = last
         self.noted = False
 
     def count(self) -> None:
         """Die at the last one."""
         if self.noted:
-            self.left -= 1
-            if self.left < 0:
+            self.to_go -= 1
+            if self.to_go < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -41,10 +41,10 @@ def note(steps: Steps) -> None:
     """Let notes in the journal be steps too."""
     real = Client.resolve_note
 
-    def counted(client: Client, *given: Any, **named: Any) -> Any:  # noqa: ANN401 -- whatever the client takes and gives
+    def counted(client: Client, *positional: Any, **named: Any) -> Any:  # noqa: ANN401 -- whatever the client takes and gives
         steps.noted = True
         steps.count()
-        answer = real(client, *given, **named)
+        answer = real(client, *positional, **named)
         steps.count()
         return answer
 

@@ -106,7 +106,7 @@ def sections(document: str) -> list[Section]:
 
 def section(document: str, title: str) -> Section:
     """Return the section of a document with this title."""
-    return next(one for one in sections(document) if one.title == title)
+    return next(candidate for candidate in sections(document) if candidate.title == title)
 
 
 def elsewhere(name: str, kind: str, meaning: str) -> dict[str, str]:
@@ -155,7 +155,7 @@ class Method:
 def methods() -> dict[str, Method]:
     """Return the methods that docs/protocol.md has: those of a table, and those with a section of their own."""
     shared = section("protocol.md", AS_COMMANDS)
-    commands = {one.title.replace(" ", "-"): one.title for one in sections("commands.md")}
+    commands = {found.title.replace(" ", "-"): found.title for found in sections("commands.md")}
     known = {name: Method([], commands[anchor], {}) for name, anchor in _TO_COMMAND.findall("\n".join(shared.lines))}
     names: list[str] = []
     for cell, *row in shared.table("method", "parameter"):
@@ -163,9 +163,9 @@ def methods() -> dict[str, Method]:
         names = [name for name, _ in _TO_COMMAND.findall(cell)] or names
         for name in names:
             known[name].parameters.append(row)
-    titles = [one.title for one in sections("protocol.md")]
-    for one in sections("protocol.md")[titles.index(AS_COMMANDS) + 1 :]:
-        known[one.title] = Method(one.table("parameter", "type", "default"), "", one.fields)
+    titles = [found.title for found in sections("protocol.md")]
+    for described in sections("protocol.md")[titles.index(AS_COMMANDS) + 1 :]:
+        known[described.title] = Method(described.table("parameter", "type", "default"), "", described.fields)
     return known
 
 
@@ -207,7 +207,7 @@ def alternatives(cell: str) -> list[str]:
 
 def is_of(cell: str, value: object) -> bool:
     """Whether a value is of the type that a cell names."""
-    return any(_is_one(one, value) for one in alternatives(cell))
+    return any(_is_one(alternative, value) for alternative in alternatives(cell))
 
 
 def _is_one(alternative: str, value: object) -> bool:

@@ -29,17 +29,17 @@ print(listener.getsockname(), os.get_inheritable(listener.fileno()), left)
 
 def listening(path: Path) -> socket.socket:
     """Return a Unix socket that listens at `path`."""
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    one.bind(str(path))
-    one.listen()
-    return one
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen()
+    return listener
 
 
 def handed_over(sockets: list[socket.socket], names: str = "") -> subprocess.CompletedProcess[str]:
     """Run `taken_listener` in a process that has these descriptors from the third on."""
     # Duplicates that lie high enough: `dup2` onto itself would leave a descriptor that is not inherited.
-    high = [os.dup(one.fileno()) for one in sockets]
-    moves = "".join(f"os.dup2({one}, {FIRST_DESCRIPTOR + place});" for place, one in enumerate(high))
+    high = [os.dup(listener.fileno()) for listener in sockets]
+    moves = "".join(f"os.dup2({descriptor}, {FIRST_DESCRIPTOR + place});" for place, descriptor in enumerate(high))
     program = f"import os;{moves}{PROGRAM}"
     try:
         return subprocess.run(  # noqa: S603 -- our own interpreter and code
@@ -57,30 +57,30 @@ def handed_over(sockets: list[socket.socket], names: str = "") -> subprocess.Com
 
 def test_one_listening_socket_is_taken(tmp_path: Path) -> None:
     """The socket is taken, is not inherited by children, and neither are the variables."""
-    with listening(tmp_path / "socket") as one:
-        done = handed_over([one], "whatever.socket")
+    with listening(tmp_path / "socket") as listener:
+        done = handed_over([listener], "whatever.socket")
     assert done.stdout == f"{tmp_path / 'socket'} False []\n", done.stderr
 
 
 def test_of_several_the_one_with_our_name_is_taken(tmp_path: Path) -> None:
     """FileDescriptorName=cbir tells which; without it the message says what the unit needs."""
-    with listening(tmp_path / "one") as one, listening(tmp_path / "two") as two:
-        assert handed_over([one, two], "other:cbir").stdout.startswith(str(tmp_path / "two"))
-        refused = handed_over([one, two], "other:another")
+    with listening(tmp_path / "one") as first, listening(tmp_path / "two") as second:
+        assert handed_over([first, second], "other:cbir").stdout.startswith(str(tmp_path / "two"))
+        refused = handed_over([first, second], "other:another")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "FileDescriptorName=cbir" in refused.stderr
 
 
 def _datagram(path: Path) -> socket.socket:
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    one.bind(str(path))
-    return one
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made.bind(str(path))
+    return made
 
 
 def _not_listening(path: Path) -> socket.socket:
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    one.bind(str(path))
-    return one
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made.bind(str(path))
+    return made
 
 
 def _internet(path: Path) -> socket.socket:
@@ -92,8 +92,8 @@ def test_what_is_no_listening_unix_stream_socket_is_refused(
     make: Callable[[Path], socket.socket], tmp_path: Path
 ) -> None:
     """A datagram socket, one that does not listen, and one of the network are each refused in one line."""
-    with make(tmp_path / "socket") as one:
-        done = handed_over([one])
+    with make(tmp_path / "socket") as refused:
+        done = handed_over([refused])
     assert done.returncode == 1
     assert "no listening Unix stream socket: the socket unit needs ListenStream=" in done.stderr
 

@@ -65,17 +65,17 @@ def test_kind_and_score_decide(
     settings: AlertsConfig, matches: Sequence[AlertMatch], kept: Sequence[AlertMatch] | None
 ) -> None:
     """Only matches that are worth it travel, and an alert has the kind of its best one."""
-    wanted = Policy(settings, ()).alert_for(image(), matches)
+    raised = Policy(settings, ()).alert_for(image(), matches)
     expected = None if kept is None else NewAlert(b"/album/new.jpg", kept[0].kind, tuple(kept))
-    assert wanted == expected
+    assert raised == expected
 
 
 def test_a_long_list_of_matches_is_cut() -> None:
     """The first ones travel."""
     many = [AlertMatch(b"/album/%d.jpg" % n, Kind.COPY, 0.95) for n in range(50)]
-    wanted = Policy(AlertsConfig(), ()).alert_for(image(), many)
-    assert wanted is not None
-    assert wanted.matches == tuple(many[:MAX_MATCHES])
+    raised = Policy(AlertsConfig(), ()).alert_for(image(), many)
+    assert raised is not None
+    assert raised.matches == tuple(many[:MAX_MATCHES])
 
 
 def test_an_album_may_be_silent(tmp_path: Path) -> None:
@@ -200,14 +200,14 @@ class Post:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.time = Time()
-        self.phone, self.other = Place(), Place()
+        self.phone, self.spare = Place(), Place()
         self.manner = BUNDLED
         self.settings = AlertsConfig(sinks=("phone",))
 
     def opened(self) -> Outbox:
         """Return the outbox as it is after a start."""
         made = Outbox(self.store, self.time.clocks(), lambda config, stopping: self.sink_of(config))
-        made.configure(configured(self.settings, "phone", "other"))
+        made.configure(configured(self.settings, "phone", "spare"))
         return made
 
     def sink_of(self, config: SinkConfig) -> Sink:
@@ -217,7 +217,7 @@ class Post:
     def configure(self, settings: AlertsConfig) -> None:
         """Change the settings of the running one."""
         self.settings = settings
-        self.outbox.configure(configured(settings, "phone", "other"))
+        self.outbox.configure(configured(settings, "phone", "spare"))
 
     def write(self, *numbers: int) -> None:
         """Write alerts at this moment."""
@@ -377,12 +377,12 @@ def test_after_a_kill_the_same_message_is_sent(post: Post) -> None:
 
 def test_a_place_that_hangs_holds_up_no_other(post: Post) -> None:
     """The other one has everything meanwhile, and the status says which does not come back."""
-    post.configure(replace(post.settings, sinks=("phone", "other")))
+    post.configure(replace(post.settings, sinks=("phone", "spare")))
     post.phone.gate = threading.Event()
     for number in range(3):
         post.write(number)
         post.after(100.0)
-    assert post.other.ids == ["1", "2", "3"]
+    assert post.spare.ids == ["1", "2", "3"]
     (problem,) = post.outbox.problems()
     assert problem.what == "sink phone: a message has been under way for 200 s; 3 alerts wait"
     post.phone.gate.set()
@@ -411,13 +411,13 @@ def test_a_new_place_has_what_comes_from_now_on(post: Post) -> None:
     """Not all there ever was; one that is taken away and named again begins anew."""
     post.write(1)
     post.after(10.0)
-    post.configure(replace(post.settings, sinks=("other",)))
+    post.configure(replace(post.settings, sinks=("spare",)))
     post.write(2)
     post.after(60.0)
-    post.configure(replace(post.settings, sinks=("other", "phone")))
+    post.configure(replace(post.settings, sinks=("spare", "phone")))
     post.write(3)
     post.after(60.0)
-    assert (post.phone.ids, post.other.ids) == (["1", "3"], ["2", "3"])
+    assert (post.phone.ids, post.spare.ids) == (["1", "3"], ["2", "3"])
 
 
 def test_a_place_that_nothing_goes_to_is_named(post: Post, caplog: pytest.LogCaptureFixture) -> None:
@@ -428,13 +428,13 @@ def test_a_place_that_nothing_goes_to_is_named(post: Post, caplog: pytest.LogCap
 
 def test_a_test_goes_through_one_place(post: Post) -> None:
     """In use or not, at once; a place that refuses is named with the reason, and one that is not there is not found."""
-    assert post.outbox.test("other") >= 0
-    assert post.other.ids == ["test"]
-    assert post.other.had[0].to_json()["test"] is True
-    assert (post.outbox.is_used("phone"), post.outbox.is_used("other")) == (True, False)
-    post.other.error = SinkError("no", hint="yes")
+    assert post.outbox.test("spare") >= 0
+    assert post.spare.ids == ["test"]
+    assert post.spare.had[0].to_json()["test"] is True
+    assert (post.outbox.is_used("phone"), post.outbox.is_used("spare")) == (True, False)
+    post.spare.error = SinkError("no", hint="yes")
     with pytest.raises(SinkError, match="sink other: no") as caught:
-        post.outbox.test("other")
+        post.outbox.test("spare")
     assert caught.value.hint == "yes"
     with pytest.raises(NotFoundError, match="no sink is called mail"):
         post.outbox.test("mail")
@@ -462,7 +462,7 @@ def test_without_a_place_they_are_kept_all_the_same(store: Store) -> None:
     alone.configure(configured(AlertsConfig(sinks=())))
     store.alerts.put([], [alert(1)], NOW)
     assert alone.step() == float("inf")
-    assert [one.path for one in store.alerts.listed(0, 10)] == [b"/album/1.jpg"]
+    assert [alert.path for alert in store.alerts.listed(0, 10)] == [b"/album/1.jpg"]
 
 
 # The log.

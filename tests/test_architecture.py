@@ -176,11 +176,11 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     """The modules inside a room form no circle either."""
     modules = {module_of_file(file): file for file in source_files()}
     below = {module: {found.module for found in OURS if found.file == file} for module, file in modules.items()}
-    left = dict(below)
-    while ground := [module for module, imported in left.items() if not imported & left.keys() - {module}]:
+    unsorted = dict(below)
+    while ground := [module for module, imported in unsorted.items() if not imported & unsorted.keys() - {module}]:
         for module in ground:
-            del left[module]
-    assert not left, f"these import each other: {', '.join(sorted(left))}"
+            del unsorted[module]
+    assert not unsorted, f"these import each other: {', '.join(sorted(unsorted))}"
 
 
 def test_who_compares_is_passed_a_medium() -> None:

@@ -124,8 +124,8 @@ def test_help_is_the_golden_one() -> None:
 def test_everything_has_help(name: str) -> None:
     """A command and each of its options are told in a sentence."""
     command = COMMANDS[name].command
-    told = [command.help, *(one.help for one in command.params if isinstance(one, click.Option))]
-    assert all(text and text.rstrip().endswith((".", "]")) for text in told), told
+    texts = [command.help, *(option.help for option in command.params if isinstance(option, click.Option))]
+    assert all(text and text.rstrip().endswith((".", "]")) for text in texts), texts
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -160,8 +160,8 @@ def test_joint_candidates_of_many(collection: Collection) -> None:
     collection.remove([5])
     found = [ids.tolist() for ids, _ in collection.snapshot().joint_candidates(vectors, 4)]
     assert found[3][:2] == [3, 40]
-    assert [one[0] for number, one in enumerate(found) if number not in (5, 29)] == [*range(5), *range(6, 29)]
-    assert all(5 not in one for one in found)
+    assert [ids[0] for number, ids in enumerate(found) if number not in (5, 29)] == [*range(5), *range(6, 29)]
+    assert all(5 not in ids for ids in found)
     assert found[29] == []
     collection.clear()
     assert [len(ids) for ids, _ in collection.snapshot().joint_candidates(vectors[:2], 4)] == [0, 0]

@@ -102,7 +102,7 @@ def test_acompacted_file_is_as_good(path: Path) -> None:
     again = opened(path)
     assert again.ids.tolist() == [0, 1, 2, 3, 4, 40]
     assert best_of(again.snapshot(), VECTORS[10]) == 40
-    assert sorted(one.name for one in path.parent.iterdir()) == [path.name]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [path.name]
 
 
 @pytest.mark.parametrize("at", [0, 8, 15, 16, 500, RECORD.itemsize - 1])
@@ -113,7 +113,7 @@ def test_a_changed_byte_costs_its_row(path: Path, at: int, caplog: pytest.LogCap
     lost = [] if 12 <= at < 16 else [7]
     with caplog.at_level(logging.INFO):
         assert ids_of(path) == [content_id for content_id in range(COUNT) if content_id not in lost]
-    assert len([one for one in caplog.records if "damaged" in one.message]) == len(lost)
+    assert len([record for record in caplog.records if "damaged" in record.message]) == len(lost)
 
 
 @pytest.mark.parametrize("cut", [place(COUNT - 1) + 1, place(COUNT - 1) + 300, place(COUNT) - 1])
@@ -147,7 +147,7 @@ def test_a_foreign_file_is_made_anew(path: Path, content: bytes, caplog: pytest.
     with caplog.at_level(logging.INFO):
         collection = opened(path)
     assert len(collection) == 0
-    assert [one.message for one in caplog.records if "made anew" in one.message] == [
+    assert [record.message for record in caplog.records if "made anew" in record.message] == [
         f"codes are made anew path={path} reason=of-another-version-or-damaged"
     ]
     collection.add(range(COUNT), VECTORS)
@@ -200,11 +200,11 @@ def test_codes_that_are_rounded_otherwise_are_the_same(path: Path) -> None:
 
 def test_rows_of_another_generation_do_not_fit(path: Path) -> None:
     """A file whose rows were brought from another one has none of them."""
-    other = path.with_name("other")
-    Collection(GREY64, other).open()
+    second = path.with_name("other")
+    Collection(GREY64, second).open()
     rows_only = path.read_bytes()[HEADER_BYTES:]
-    put(other, HEADER_BYTES, rows_only)
-    assert ids_of(other) == []
+    put(second, HEADER_BYTES, rows_only)
+    assert ids_of(second) == []
 
 
 def test_codes_are_compared_with_vectors(path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_full_disk_costs_only_the_cache(
     assert sorted(snapshot.ids.tolist()) == [0, 1, *range(3, COUNT + 3), 50, *many]
     assert best_of(snapshot, vectors_of(1, 50)[0]) == 50
     assert best_of(snapshot, VECTORS[5]) == best_of(before, VECTORS[5]) == 5
-    assert [one.message for one in caplog.records if "memory only" in one.message] == [
+    assert [record.message for record in caplog.records if "memory only" in record.message] == [
         f"codes are kept in memory only path={path} reason=No space left on device"
     ]
     collection.compact()
@@ -377,7 +377,7 @@ def test_a_reader_makes_no_file(tmp_path: Path, path: Path) -> None:
     before = path.read_bytes()
     assert Rows.open_read_only(path, GREY64) is None
     assert path.read_bytes() == before
-    assert [one.name for one in tmp_path.iterdir()] == ["codes.rows"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["codes.rows"]
 
 
 def test_a_reader_keeps_to_whole_extents(path: Path) -> None:

@@ -231,7 +231,7 @@ def test_without_the_library_all_are_compared(
     with caplog.at_level(logging.INFO):
         assert not collection.tend()
         assert not collection.tend()
-    assert [one.message for one in caplog.records] == [
+    assert [record.message for record in caplog.records] == [
         "large collection is searched exactly hint=install-cbir-daemon[index]"
     ]
     assert best_of(collection.snapshot(), VECTORS[5]) == 5
@@ -361,8 +361,8 @@ def test_a_full_disk_costs_only_the_lists(
     assert collection.listed > 1000
     collection.close()
     assert path.with_suffix(".lists").read_bytes() == before
-    assert sorted(one.name for one in path.parent.iterdir()) == ["codes.lists", "codes.rows"]
-    assert len([one for one in caplog.records if "lists not saved" in one.message]) == 1
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["codes.lists", "codes.rows"]
+    assert len([record for record in caplog.records if "lists not saved" in record.message]) == 1
 
 
 def test_a_stream_that_refuses_is_an_error() -> None:
@@ -397,7 +397,7 @@ def test_searches_while_lists_grow() -> None:
     with ThreadPoolExecutor(3) as pool:
         searching = [pool.submit(search, number) for number in range(2)]
         pool.submit(grow).result(120)
-        assert all(one.result(120) for one in searching)
+        assert all(search_run.result(120) for search_run in searching)
     assert growing.covered == COUNT
 
 

@@ -87,8 +87,8 @@ class Parameter(NamedTuple):
 
 PARAMETERS = [
     Parameter(method, manual.code(row[0]), row[1], row[2].strip("`"))
-    for method, one in DOCUMENTED.items()
-    for row in one.parameters
+    for method, documented in DOCUMENTED.items()
+    for row in documented.parameters
 ]
 
 
@@ -124,14 +124,14 @@ def test_the_client_has_the_documented_defaults() -> None:
 def every_error(base: type[CbirError] = CbirError) -> Iterator[type[CbirError]]:
     """Yield a class of the tree and all below it that stand in `errors`."""
     yield base
-    for one in base.__subclasses__():
-        if one.__module__ == errors.__name__:
-            yield from every_error(one)
+    for error in base.__subclasses__():
+        if error.__module__ == errors.__name__:
+            yield from every_error(error)
 
 
 def test_every_error_has_a_code_of_its_own() -> None:
     """No two classes share a wire code."""
-    codes = [one.code for one in every_error()]
+    codes = [error.code for error in every_error()]
     assert len(codes) == len(set(codes))
 
 
@@ -140,7 +140,9 @@ def test_every_error_has_its_row() -> None:
     rows = section("protocol.md", "Errors").table("code", "exit status", "retryable")
     documented = {(manual.code(row[0]), int(row[1]), row[2]) for row in rows}
     assert len(rows) == len(documented)
-    assert documented == {(one.code, one.exit_status, "yes" if one.retryable else "no") for one in every_error()}
+    assert documented == {
+        (error.code, error.exit_status, "yes" if error.retryable else "no") for error in every_error()
+    }
 
 
 def test_every_exit_status_has_its_row() -> None:
@@ -148,8 +150,8 @@ def test_every_exit_status_has_its_row() -> None:
     rows = section("commands.md", "Exit statuses").table("status", "when", "codes")
     documented = {int(row[0]): set(manual.CODE.findall(row[2])) for row in rows}
     by_status: dict[int, set[str]] = {0: set(), 1: set(), 130: set()}
-    for one in every_error():
-        by_status.setdefault(one.exit_status, set()).add(one.code)
+    for error in every_error():
+        by_status.setdefault(error.exit_status, set()).add(error.code)
     assert documented == by_status
 
 
@@ -176,7 +178,7 @@ def leaves(command: click.Command, name: str, parent: click.Context | None = Non
 
 
 COMMANDS = dict([*leaves(cbir, "cbir"), *leaves(cbir_daemon_command, "cbir-daemon")])
-COMMAND_SECTIONS = {one.title: one for one in sections("commands.md") if one.level == 3}
+COMMAND_SECTIONS = {found.title: found for found in sections("commands.md") if found.level == 3}
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z0-9-]*")
 
 
@@ -185,11 +187,11 @@ def options(command: click.Command) -> dict[str, click.Option]:
     return {name: option for option in command.params if isinstance(option, click.Option) for name in option.opts}
 
 
-def documented_options(one: Section) -> dict[str, str]:
+def documented_options(described: Section) -> dict[str, str]:
     """Return option -> default from a section's table."""
     return {
         name: row[1]
-        for row in one.table("argument or option", "default")
+        for row in described.table("argument or option", "default")
         for name in OPTION.findall(manual.code(row[0]))
     }
 
@@ -217,14 +219,14 @@ def test_options_and_arguments(name: str) -> None:
         value = real[option].get_default(context)
         if isinstance(value, int | float) and not real[option].is_flag:
             assert default == f"`{value}`", option
-    arguments = [one for one in command.params if isinstance(one, click.Argument)]
-    names = [re.sub(r"\W", "", one.make_metavar(context)) for one in arguments]
+    arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
+    names = [re.sub(r"\W", "", argument.make_metavar(context)) for argument in arguments]
     rows = [manual.code(row[0]) for row in COMMAND_SECTIONS[name].table("argument or option", "default")]
     if rows:
         assert [row for row in rows if not row.startswith("-")] == names
     else:
         # The text may say all of arguments that are required.
-        assert all(one.required for one in arguments)
+        assert all(argument.required for argument in arguments)
         assert all(f"`{argument}`" in "\n".join(COMMAND_SECTIONS[name].lines) for argument in names)
 
 
@@ -249,7 +251,7 @@ def test_options_of_many_commands_of_cbir_daemon() -> None:
     for option, cell, *_ in rows:
         (name,) = OPTION.findall(manual.code(option))
         named = set(manual.CODE.findall(cell))
-        having = {one for one in commands if name in options(COMMANDS[f"cbir-daemon {one}"].command)}
+        having = {command for command in commands if name in options(COMMANDS[f"cbir-daemon {command}"].command)}
         assert having == (commands - named if cell.startswith("all") else named), name
 
 
@@ -297,8 +299,8 @@ UNSEEN = {"missing_extras[]"}
 
 def field_tables() -> dict[str, dict[str, str]]:
     """Return the fields of each command's document and of each method's answer that has a table of its own."""
-    tables = {name: one.fields for name, one in COMMAND_SECTIONS.items() if one.fields}
-    tables |= {name: dict(one.fields) for name, one in DOCUMENTED.items() if one.fields}
+    tables = {name: found.fields for name, found in COMMAND_SECTIONS.items() if found.fields}
+    tables |= {name: dict(documented.fields) for name, documented in DOCUMENTED.items() if documented.fields}
     tables["cbir model fit"] = manual.below(tables[HISTORY], "runs[]")
     return tables
 
@@ -308,9 +310,9 @@ TABLES = field_tables()
 
 def test_every_method_s_answer_is_documented() -> None:
     """A method has the fields of its answer, or the command whose document it is."""
-    for method, one in DOCUMENTED.items():
-        assert bool(one.command) != bool(one.fields), method
-        assert not one.command or one.command in TABLES
+    for method, documented in DOCUMENTED.items():
+        assert bool(documented.command) != bool(documented.fields), method
+        assert not documented.command or documented.command in TABLES
 
 
 class Fitted(Refit):
@@ -344,7 +346,8 @@ def put_map(state: Path) -> None:
         run_id = store.runs.start(begun, 1_767_225_600.0)
         positions = np.random.default_rng(0).random((len(ids), 8)).astype("<f4")
         placed = [
-            Placed(one, "fitted", row.tobytes(), row[:2].tobytes()) for one, row in zip(ids, positions, strict=True)
+            Placed(content_id, "fitted", row.tobytes(), row[:2].tobytes())
+            for content_id, row in zip(ids, positions, strict=True)
         ]
         store.runs.activate(run_id, report, placed, 1_767_225_612.5)
     finally:
@@ -369,9 +372,9 @@ class Scene:
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
         self.answers: dict[str, list[Mapping[str, Any]]] = {name: [] for name in TABLES}
-        self.other = daemon.home / "other"
+        self.second = daemon.home / "other"
         self.first = daemon.album / "photo-0000.jpg"
-        self.last = self.other / "photo-0010.jpg"
+        self.last = self.second / "photo-0010.jpg"
 
     def ask(self, command: str, *argv: str | Path) -> Any:  # noqa: ANN401 -- JSON
         """Run a command of `cbir` with `--json` and keep its answer."""
@@ -382,7 +385,7 @@ class Scene:
     def make_albums(self) -> None:
         """Write a dozen pictures, two files with the same bytes, one that is none, and a name that is not UTF-8."""
         pictures.write_album(self.daemon.album, 10)
-        pictures.write_album(self.other, 2, first_seed=10)
+        pictures.write_album(self.second, 2, first_seed=10)
         same = Path(os.fsdecode(bytes(self.daemon.album) + b"/same-\xe9.jpg"))
         same.write_bytes(self.first.read_bytes())
         os.link(same, self.daemon.album / "z-link.jpg")
@@ -390,7 +393,7 @@ class Scene:
 
     def without_map(self) -> None:
         """Index; then let a copy come, which is told."""
-        self.daemon.start(self.daemon.album, self.other)
+        self.daemon.start(self.daemon.album, self.second)
         self.ask("cbir settle")
         self.ask("cbir status")
         self.ask("cbir query", self.first)
@@ -452,7 +455,7 @@ class Scene:
     def with_map(self) -> None:
         """Ask everything again, of a daemon that has a map."""
         put_map(self.daemon.state)
-        self.daemon.start(self.daemon.album, self.other)
+        self.daemon.start(self.daemon.album, self.second)
         self.daemon.settle()
         for command in ("query", "status", "errors", "duplicates", "scan", "album list", "model show", "model history"):
             self.ask(f"cbir {command}", *([self.daemon.album / "photo-0001.jpg"] if command == "query" else []))
@@ -472,7 +475,7 @@ class Scene:
     def lose_an_album(self) -> None:
         """Take an album away, as an unplugged disk does, and ask for an image of it."""
         picture = self.last.read_bytes()
-        self.other.rename(self.daemon.home / "away")
+        self.second.rename(self.daemon.home / "away")
         self.daemon.settle()
         answer = json.loads(self.daemon.run("query", "-", "--json", stdin=picture).stdout)
         self.answers["cbir query"].append(answer)
@@ -512,8 +515,8 @@ class Scene:
 
 def other_plan(plan: Path) -> bytes:
     """Return the plan of a run, the other way round: what was kept goes, and what went is kept."""
-    kept, other, *_ = plan.read_text().splitlines()
-    return "\n".join((kept.replace('"keep"', '"trash"'), other.replace('"hardlink"', '"keep"'))).encode()
+    kept, removed, *_ = plan.read_text().splitlines()
+    return "\n".join((kept.replace('"keep"', '"trash"'), removed.replace('"hardlink"', '"keep"'))).encode()
 
 
 def pages(client: Client, method: str, params: Mapping[str, Any] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
@@ -624,10 +627,12 @@ def test_commands_print_what_the_daemon_answers(scene: Scene) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda one: f"{one.method}-{one.name}")
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: f"{parameter.method}-{parameter.name}")
 def test_every_documented_parameter_is_read(scene: Scene, parameter: Parameter) -> None:
     """A parameter of the wrong type is refused by its name, so it is one that the daemon reads."""
-    others = {one.name: "/nowhere" for one in PARAMETERS if one.method == parameter.method and one.default == ""}
+    others = {
+        asked.name: "/nowhere" for asked in PARAMETERS if asked.method == parameter.method and asked.default == ""
+    }
     # `dismiss` looks at the first file before it reads the second.
     others |= {"first": str(scene.first)} if "first" in others else {}
     with Client([scene.daemon.state / "socket"]) as client, pytest.raises(BadRequestError) as caught:
@@ -636,10 +641,10 @@ def test_every_documented_parameter_is_read(scene: Scene, parameter: Parameter) 
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("method", sorted({one.method for one in PARAMETERS if not one.default}))
+@pytest.mark.parametrize("method", sorted({parameter.method for parameter in PARAMETERS if not parameter.default}))
 def test_parameters_without_a_default_must_be_given(scene: Scene, method: str) -> None:
     """A parameter whose default is empty in the table is missed, by its name, when it is not given."""
-    first = next(one.name for one in PARAMETERS if one.method == method)
+    first = next(parameter.name for parameter in PARAMETERS if parameter.method == method)
     with (
         Client([scene.daemon.state / "socket"]) as client,
         pytest.raises(BadRequestError, match=f"{first!r} is missing"),

@@ -65,8 +65,8 @@ def grey_numbers(data: bytes) -> NDArray[np.int16]:
     return np.frombuffer(read_picture(data, MAX_PIXELS).vector, np.uint8).astype(np.int16)
 
 
-def distance(one: bytes, other: bytes) -> float:
-    return float(np.abs(grey_numbers(one) - grey_numbers(other)).mean())
+def distance(first: bytes, second: bytes) -> float:
+    return float(np.abs(grey_numbers(first) - grey_numbers(second)).mean())
 
 
 def refusal(data: bytes, max_pixels: int = MAX_PIXELS) -> str:

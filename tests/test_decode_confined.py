@@ -50,17 +50,17 @@ def read(pool: DecodePool, *paths: Path) -> dict[str, Facts | Unreadable]:
 @needs_filter
 def test_a_worker_that_was_taken_over_reads_nothing_else(tmp_path: Path) -> None:
     """Neither a file of the system nor one of the album, by path; and what it was given it can only read."""
-    [other] = write_album(tmp_path, 1)
-    wanted = ["/etc/passwd", str(other), str(tmp_path), sys.executable, "/proc/self/environ"]
-    (tmp_path / "evil.jpg").write_text("\n".join(wanted))
+    [photograph_path] = write_album(tmp_path, 1)
+    forbidden = ["/etc/passwd", str(photograph_path), str(tmp_path), sys.executable, "/proc/self/environ"]
+    (tmp_path / "evil.jpg").write_text("\n".join(forbidden))
     with closing(DecodePool(1, LIMITS, worker_module="tests.prying_worker")) as pool:
         result = read(pool, tmp_path / "evil.jpg")["evil.jpg"]
     assert isinstance(result, Unreadable)
     tried = json.loads(result.message)
-    refused = {*wanted, "list", "again", "rights"}
+    refused = {*forbidden, "list", "again", "rights"}
     assert {name: tried.pop(name) for name in refused} == dict.fromkeys(refused, "PermissionError")
     assert set(tried.values()) == {"OSError"}
-    assert (tmp_path / "evil.jpg").read_text() == "\n".join(wanted)
+    assert (tmp_path / "evil.jpg").read_text() == "\n".join(forbidden)
 
 
 def test_a_worker_has_no_other_descriptors(pool: DecodePool, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_worker_has_no_other_descriptors(pool: DecodePool, tmp_path: Path) -> 
         assert workers
         for worker in workers:
             folder = Path(f"/proc/{worker}/fd")
-            targets = {int(one.name): str(one.readlink()) for one in folder.iterdir()}
+            targets = {int(entry.name): str(entry.readlink()) for entry in folder.iterdir()}
             assert [targets.pop(number) for number in (0, 1, 2)] == [os.devnull] * 3
             log = str((OPEN_FILES / "2").readlink())
             kinds = sorted(target.partition(":")[0] for target in targets.values() if target != log)

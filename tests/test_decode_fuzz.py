@@ -133,7 +133,7 @@ def test_changed_photographs_are_read_or_refused(tmp_path: Path) -> None:
     originals = written()
     kinds = {name.partition(".")[2] for name in originals}
     assert {"JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "HEIF", "JXL"} <= kinds
-    changed = [one for data in originals.values() for one in mutations(data, generator, ROUNDS)]
+    changed = [mutation for data in originals.values() for mutation in mutations(data, generator, ROUNDS)]
     said = read_all(tmp_path, changed)
     # Not all are refused at the door, and not all are so little changed that nothing is tried.
     assert said["read"] > len(changed) // 20
@@ -147,6 +147,6 @@ def test_odd_files_that_are_changed_as_well(tmp_path: Path) -> None:
     generator = random.Random(SEED)  # noqa: S311 -- a seed, not a secret
     every = sorted(path for path in ZOO.rglob("*") if path.is_file() and 0 < path.stat().st_size < MAX_ZOO_BYTES)
     chosen = generator.sample(every, min(ZOO_FILES, len(every)))
-    changed = [one for path in chosen for one in mutations(path.read_bytes(), generator, max(1, ROUNDS // 4))]
+    changed = [mutation for path in chosen for mutation in mutations(path.read_bytes(), generator, max(1, ROUNDS // 4))]
     said = read_all(tmp_path, changed)
     assert said["crashed"] + said["timed-out"] <= len(changed) // 20, said

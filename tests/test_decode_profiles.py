@@ -83,8 +83,8 @@ def grey(data: bytes) -> NDArray[np.int16]:
     return np.frombuffer(read_picture(data, MAX_PIXELS).vector, np.uint8).astype(np.int16)
 
 
-def distance(one: bytes, other: bytes) -> float:
-    return float(np.abs(grey(one) - grey(other)).mean())
+def distance(first: bytes, second: bytes) -> float:
+    return float(np.abs(grey(first) - grey(second)).mean())
 
 
 def in_prophoto(photo: Image.Image) -> Image.Image:

@@ -75,11 +75,11 @@ def anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-def documents(one: Section) -> list[dict[str, Any]]:
+def documents(described: Section) -> list[dict[str, Any]]:
     """Return the JSON examples of a section."""
     decoder = json.JSONDecoder()
     found: list[dict[str, Any]] = []
-    for block in one.blocks("json"):
+    for block in described.blocks("json"):
         rest = block
         while rest:
             document, end = decoder.raw_decode(rest)
@@ -88,7 +88,7 @@ def documents(one: Section) -> list[dict[str, Any]]:
     return found
 
 
-EXAMPLES = {one.title: one for one in sections("commands.md") if one.blocks("json")}
+EXAMPLES = {found.title: found for found in sections("commands.md") if found.blocks("json")}
 
 
 def test_every_document_is_in_the_index() -> None:
@@ -107,7 +107,7 @@ def test_links_lead_somewhere(name: str) -> None:
         if "://" in target:
             continue
         file = DOCS / path if path else DOCS / name
-        if not file.exists() or (heading and heading not in {anchor(one.title) for one in sections(file.name)}):
+        if not file.exists() or (heading and heading not in {anchor(target.title) for target in sections(file.name)}):
             broken.append(target)
     assert not broken
 
@@ -122,7 +122,7 @@ def test_links_of_the_checkout_lead_somewhere(name: str) -> None:
         path, _, heading = target.partition("#")
         # The package may be an installed one: its documents are where it is.
         file = PACKAGE.parent / path if path.startswith(f"{PACKAGE.name}/") else CHECKOUT / path
-        if not file.exists() or (heading and heading not in {anchor(one.title) for one in sections(file.name)}):
+        if not file.exists() or (heading and heading not in {anchor(target.title) for target in sections(file.name)}):
             broken.append(target)
     assert not broken
 
@@ -141,9 +141,9 @@ def test_the_vocabulary_of_types_is_explained() -> None:
     cells = [
         row[1]
         for name in ("commands.md", "protocol.md")
-        for one in sections(name)
+        for described in sections(name)
         for column in ("field", "parameter")
-        for row in one.table(column, "type")
+        for row in described.table(column, "type")
     ]
     used = {word for cell in cells for word in manual.alternatives(cell) if not word.startswith("`")}
     assert used - {"null"} == explained
@@ -156,23 +156,23 @@ def test_the_vocabulary_of_types_is_explained() -> None:
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_examples_have_the_documented_fields(title: str) -> None:
     """An example has every field of its table, each of its type, and no other."""
-    one = EXAMPLES[title]
-    found = documents(one)
+    example = EXAMPLES[title]
+    found = documents(example)
     assert found
-    assert not [fault for document in found for fault in manual.faults(one.fields, document)]
+    assert not [fault for document in found for fault in manual.faults(example.fields, document)]
 
 
 @pytest.mark.parametrize("title", AS_TEXT)
 def test_text_is_what_the_command_makes_of_the_answer(title: str) -> None:
     """The text below an example is what the command prints for that very document."""
-    one = EXAMPLES[title]
-    lines = [line for document in documents(one) for line in AS_TEXT[title](document)]
-    assert one.blocks("text") == ["\n".join(lines)]
+    example = EXAMPLES[title]
+    lines = [line for document in documents(example) for line in AS_TEXT[title](document)]
+    assert example.blocks("text") == ["\n".join(lines)]
 
 
 def test_every_json_answer_has_an_example() -> None:
     """Every command that has a table of fields shows a document and its text."""
-    with_fields = {one.title for one in sections("commands.md") if one.fields}
+    with_fields = {described.title for described in sections("commands.md") if described.fields}
     assert with_fields == EXAMPLES.keys()
     assert all(len(EXAMPLES[title].blocks("text")) == 1 for title in with_fields)
 
@@ -196,7 +196,7 @@ def test_limits_of_the_protocol() -> None:
 def test_settings_that_are_named_are_there() -> None:
     """Every `section.key` that a document names is a setting."""
     known = {f"{name}.{key.name}" for name, kind in SECTIONS.items() for key in fields(kind)}
-    documented = {field for one in sections("commands.md") for field in one.fields}
+    documented = {field for described in sections("commands.md") for field in described.fields}
     shape = re.compile(rf"`((?:{'|'.join(SECTIONS)})\.(?!py`)[a-z_]+)`")
     for name in ALL_DOCS:
         named = set(shape.findall((DOCS / name).read_text(encoding="utf-8")))
@@ -295,7 +295,7 @@ def _is_stream(call: ast.Call) -> bool:
 
 def test_every_fault_names_tests_that_are_there() -> None:
     """Each row of the tables of faults ends with tests, as `file.py::test`, and each file has its test."""
-    rows = [row for one in sections("reliability.md") for row in one.table("fault", "what happens", "shown by")]
+    rows = [row for described in sections("reliability.md") for row in described.table("fault", "what happens", "shown by")]
     named = [manual.CODE.findall(row[2]) for row in rows]
     assert len(rows) >= 50
     assert all(named)

@@ -45,8 +45,8 @@ def put_flat(rooms: Rooms, flats: Sequence[tuple[float, float] | None]) -> None:
     kept = dict(rooms.store.positions.listed(run.id))
     ids = rooms.store.contents.ids()
     placed = [
-        Placed(one, "fitted", kept[one], None if flat is None else rows.position(*flat))
-        for one, flat in zip(ids, flats, strict=True)
+        Placed(content_id, "fitted", kept[content_id], None if flat is None else rows.position(*flat))
+        for content_id, flat in zip(ids, flats, strict=True)
     ]
     rooms.store.positions.put(run.id, placed)
 

@@ -77,8 +77,8 @@ class Album(World):
     def alerts(self) -> list[tuple[str, str, list[str]]]:
         """Return name, kind and matches of every alert."""
         return [
-            (self.name(one.path), one.kind, [self.name(match.path) for match in one.matches])
-            for one in self.store.alerts.listed(0, 100)
+            (self.name(alert.path), alert.kind, [self.name(match.path) for match in alert.matches])
+            for alert in self.store.alerts.listed(0, 100)
         ]
 
     def name(self, path: bytes) -> str:
@@ -411,9 +411,9 @@ def shown(images: Sequence[Image], *pairs: tuple[int, int]) -> list[list[tuple[s
     by_content: dict[int, list[Image]] = {}
     for image in images:
         by_content.setdefault(image.content.id, []).append(image)
-    groups = copy_groups([Pair(first, other, 0.95) for first, other in pairs], by_content)
+    groups = copy_groups([Pair(first, second, 0.95) for first, second in pairs], by_content)
     return [
-        [(os.fsdecode(one.image.path.rpartition(b"/")[2]), one.keep, one.why) for one in group.members]
+        [(os.fsdecode(member.image.path.rpartition(b"/")[2]), member.keep, member.why) for member in group.members]
         for group in groups
     ]
 
@@ -557,16 +557,16 @@ def test_folders_are_preferred_in_their_order() -> None:
 
 def test_what_is_protected_stays() -> None:
     """It is in the group and is not proposed; neither is any name of a file that has one protected name."""
-    one, two = picture(1, "large", 640), picture(2, "safe/small", 320)
+    large, small = picture(1, "large", 640), picture(2, "safe/small", 320)
     folders = Folders([], ["safe"], [])
-    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: [one], 2: [two]}, None, folders)
+    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: [large], 2: [small]}, None, folders)
     assert [(member.keep, member.why) for member in group.members][1] == (
         True,
         "lies in a protected folder, so it stays",
     )
     assert group.saves_bytes == 0
-    linked = replace(two, file_id=3, path=b"/album/another name")
-    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: [one], 2: [linked, two]}, None, folders)
+    linked = replace(small, file_id=3, path=b"/album/another name")
+    (group,) = copy_groups([Pair(1, 2, 0.9)], {1: [large], 2: [linked, small]}, None, folders)
     assert [(member.keep, member.names) for member in group.members][1] == (True, (b"/album/safe/small",))
 
 
@@ -593,7 +593,7 @@ def test_equal_files_say_so() -> None:
     """One is kept, the oldest; the others have its bytes."""
     (group,) = exact_groups([picture(1, "new", mtime=9), picture(2, "old", mtime=1, content_id=1), picture(3, "x")])
     assert group.kind is Kind.EXACT
-    assert [(one.image.path, one.keep, one.why) for one in group.members] == [
+    assert [(member.image.path, member.keep, member.why) for member in group.members] == [
         (b"/album/old", True, "is the oldest of equals"),
         (b"/album/new", False, "has the same bytes as the one kept"),
     ]

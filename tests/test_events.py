@@ -29,7 +29,7 @@ PATIENCE_S = 120.0
 QUEUE_FILE = Path("/proc/sys/fs/inotify/max_queued_events")
 FILE = "fs/inotify/max_user_watches"
 
-Told = queue.SimpleQueue[bytes]
+Reports = queue.SimpleQueue[bytes]
 
 
 @pytest.fixture
@@ -43,25 +43,25 @@ def album(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def told() -> Told:
+def reports() -> Reports:
     """What the watcher reported."""
     return queue.SimpleQueue()
 
 
 @pytest.fixture
-def watcher(told: Told) -> Iterator[Watcher]:
+def watcher(reports: Reports) -> Iterator[Watcher]:
     """A watcher of nothing yet; no thread and no descriptor of it is left."""
     with nothing_left():
-        watcher = Watcher(told.put)
+        watcher = Watcher(reports.put)
         yield watcher
         watcher.close()
 
 
-def wait_for(told: Told, path: Path) -> list[bytes]:
+def wait_for(reports: Reports, path: Path) -> list[bytes]:
     """Return what was told up to and including `path`."""
     heard: list[bytes] = []
     while not heard or heard[-1] != os.fsencode(path):
-        heard.append(told.get(timeout=PATIENCE_S))
+        heard.append(reports.get(timeout=PATIENCE_S))
     return heard
 
 
@@ -84,47 +84,47 @@ EVENTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_what_happens_is_told(watcher: Watcher, told: Told, album: Path, name: str) -> None:
+def test_what_happens_is_told(watcher: Watcher, reports: Reports, album: Path, name: str) -> None:
     """The path at which it happened, whole."""
     (album.parent / "outside.jpg").touch()
     assert watcher.watch(os.fsencode(album))
     happen, path = EVENTS[name]
     happen(album)
-    wait_for(told, album / path)
+    wait_for(reports, album / path)
 
 
-def test_where_it_went_is_told_before_where_it_was(watcher: Watcher, told: Told, album: Path) -> None:
+def test_where_it_went_is_told_before_where_it_was(watcher: Watcher, reports: Reports, album: Path) -> None:
     """So that nobody takes a moved file for one that is gone."""
     watcher.watch(os.fsencode(album))
     (album / "trip").rename(album / "journey")
-    heard = wait_for(told, album / "trip" / "inner.jpg")
+    heard = wait_for(reports, album / "trip" / "inner.jpg")
     for after, before in (("journey", "trip"), ("journey/inner.jpg", "trip/inner.jpg")):
         assert heard.index(os.fsencode(album / after)) < heard.index(os.fsencode(album / before))
 
 
-def test_a_folder_that_comes_is_watched_too(watcher: Watcher, told: Told, album: Path) -> None:
+def test_a_folder_that_comes_is_watched_too(watcher: Watcher, reports: Reports, album: Path) -> None:
     """What is written into it later is told."""
     watcher.watch(os.fsencode(album))
     (album / "new").mkdir()
-    wait_for(told, album / "new")
+    wait_for(reports, album / "new")
     (album / "new" / "a.jpg").write_bytes(b"x")
-    wait_for(told, album / "new" / "a.jpg")
+    wait_for(reports, album / "new" / "a.jpg")
 
 
-def test_reading_is_not_told(watcher: Watcher, told: Told, album: Path) -> None:
+def test_reading_is_not_told(watcher: Watcher, reports: Reports, album: Path) -> None:
     """The daemon reads every file, and must not be told of itself."""
     watcher.watch(os.fsencode(album))
     (album / "old.jpg").read_bytes()
     list(album.iterdir())
     (album / "last.jpg").touch()
-    assert os.fsencode(album / "old.jpg") not in wait_for(told, album / "last.jpg")
+    assert os.fsencode(album / "old.jpg") not in wait_for(reports, album / "last.jpg")
 
 
-def test_albums_are_watched_apart(watcher: Watcher, told: Told, album: Path, tmp_path: Path) -> None:
+def test_albums_are_watched_apart(watcher: Watcher, reports: Reports, album: Path, tmp_path: Path) -> None:
     """One that is forgotten is told of no more, the other is; asking twice is harmless."""
-    other = tmp_path / "other"
-    other.mkdir()
-    roots = [os.fsencode(album), os.fsencode(other)]
+    second = tmp_path / "other"
+    second.mkdir()
+    roots = [os.fsencode(album), os.fsencode(second)]
     assert all(watcher.watch(root) for root in [*roots, *roots])
     assert all(watcher.stands(root) and watcher.is_alive(root) for root in roots)
     watcher.forget(roots[0])
@@ -132,17 +132,17 @@ def test_albums_are_watched_apart(watcher: Watcher, told: Told, album: Path, tmp
     assert not watcher.stands(roots[0])
     assert not watcher.is_alive(roots[0])
     (album / "unseen.jpg").touch()
-    (other / "seen.jpg").touch()
-    assert os.fsencode(album / "unseen.jpg") not in wait_for(told, other / "seen.jpg")
+    (second / "seen.jpg").touch()
+    assert os.fsencode(album / "unseen.jpg") not in wait_for(reports, second / "seen.jpg")
 
 
-def test_a_folder_that_was_deleted_is_watched_no_more(watcher: Watcher, told: Told, album: Path) -> None:
+def test_a_folder_that_was_deleted_is_watched_no_more(watcher: Watcher, reports: Reports, album: Path) -> None:
     """Also when one of its name is there again: it must be watched anew, and then is."""
     root = os.fsencode(album)
     watcher.watch(root)
     emitter = thread_of(InotifyEmitter)
     shutil.rmtree(album)
-    wait_for(told, album)
+    wait_for(reports, album)
     emitter.join(PATIENCE_S)
     album.mkdir()
     assert watcher.stands(root)
@@ -151,7 +151,7 @@ def test_a_folder_that_was_deleted_is_watched_no_more(watcher: Watcher, told: To
     assert watcher.watch(root)
     assert watcher.is_alive(root)
     (album / "new.jpg").touch()
-    wait_for(told, album / "new.jpg")
+    wait_for(reports, album / "new.jpg")
 
 
 def test_what_cannot_be_watched_is_refused(watcher: Watcher, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -192,12 +192,12 @@ def test_a_kernel_at_its_limit_means_polling(
 # What the kernel loses.
 
 
-def test_a_queue_that_overflows_is_told(told: Told, album: Path) -> None:
+def test_a_queue_that_overflows_is_told(reports: Reports, album: Path) -> None:
     """With the album, once all is watched again: what was made meanwhile is heard of from then on."""
     events = int(QUEUE_FILE.read_text())
     if events > 100_000:
         pytest.skip("the kernel's queue is too long to fill")
-    lost: Told = queue.SimpleQueue()
+    lost: Reports = queue.SimpleQueue()
     root = os.fsencode(album)
     reached, opened = threading.Event(), threading.Event()
 
@@ -207,7 +207,7 @@ def test_a_queue_that_overflows_is_told(told: Told, album: Path) -> None:
             assert opened.wait(PATIENCE_S)
         return True
 
-    with closing(Watcher(told.put, lost.put, is_watched)) as watcher:
+    with closing(Watcher(reports.put, lost.put, is_watched)) as watcher:
         watcher.watch(root)
         # The thread that reads the kernel's queue asks about each new folder, and waits for the answer.
         (album / "gate").mkdir()
@@ -219,7 +219,7 @@ def test_a_queue_that_overflows_is_told(told: Told, album: Path) -> None:
         opened.set()
         assert lost.get(timeout=PATIENCE_S) == root
         (album / "unheard of" / "a.jpg").touch()
-        wait_for(told, album / "unheard of" / "a.jpg")
+        wait_for(reports, album / "unheard of" / "a.jpg")
         assert watcher.is_alive(root)
         assert watcher.watched(root) == NOT_WATCHED
 
@@ -234,14 +234,14 @@ THREADS: dict[str, tuple[type[threading.Thread], str]] = {
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("which", THREADS)
-def test_a_thread_that_dies_is_seen(told: Told, album: Path, which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_dies_is_seen(reports: Reports, album: Path, which: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever of them; and the album can be watched anew."""
 
     def die(*_: object) -> None:
         raise RuntimeError("dead")
 
     root = os.fsencode(album)
-    with closing(Watcher(told.put)) as watcher:
+    with closing(Watcher(reports.put)) as watcher:
         watcher.watch(root)
         kind, works = THREADS[which]
         thread = thread_of(kind)
@@ -256,7 +256,7 @@ def test_a_thread_that_dies_is_seen(told: Told, album: Path, which: str, monkeyp
         watcher.forget(root)
         assert watcher.watch(root)
         (album / "c.jpg").touch()
-        wait_for(told, album / "c.jpg")
+        wait_for(reports, album / "c.jpg")
 
 
 def test_a_folder_in_the_place_of_another_is_another(watcher: Watcher, album: Path) -> None:
@@ -276,17 +276,17 @@ def test_a_folder_in_the_place_of_another_is_another(watcher: Watcher, album: Pa
 # What the kernel refuses.
 
 
-def test_what_fits_is_watched(watcher: Watcher, told: Told, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fits_is_watched(watcher: Watcher, reports: Reports, album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folders that do not are known, with what to raise; one that is watched later is not among them any more."""
     for name in ("a", "b", "c"):
         (album / name).mkdir()
-    real, left = inotify_c.inotify_add_watch, [2]
+    real, room = inotify_c.inotify_add_watch, [2]
 
     def add_watch(descriptor: int, path: bytes, mask: int) -> int:
-        if left[0] == 0:
+        if room[0] == 0:
             ctypes.set_errno(28)
             return -1
-        left[0] -= 1
+        room[0] -= 1
         return real(descriptor, path, mask)
 
     monkeypatch.setattr(inotify_c, "inotify_add_watch", add_watch)
@@ -297,20 +297,20 @@ def test_what_fits_is_watched(watcher: Watcher, told: Told, album: Path, monkeyp
     assert watched.refused < {root + b"/" + name for name in (b"a", b"b", b"c", b"trip")}
     assert watched.why == "No space left on device"
     assert watched.advice.startswith("sysctl -w fs.inotify.max_user_watches=")
-    left[0] = 100
+    room[0] = 100
     refused = Path(os.fsdecode(min(watched.refused)))
     refused.rename(album / "elsewhere")
-    wait_for(told, album / "elsewhere")
+    wait_for(reports, album / "elsewhere")
     (album / "elsewhere" / "a.jpg").touch()
-    wait_for(told, album / "elsewhere" / "a.jpg")
+    wait_for(reports, album / "elsewhere" / "a.jpg")
     assert len(watcher.watched(root).refused) == 2
     # Another one that was refused is made anew.
     refused = Path(os.fsdecode(min(watcher.watched(root).refused)))
     shutil.rmtree(refused)
     refused.mkdir()
-    wait_for(told, refused)
+    wait_for(reports, refused)
     (refused / "a.jpg").touch()
-    wait_for(told, refused / "a.jpg")
+    wait_for(reports, refused / "a.jpg")
     assert len(watcher.watched(root).refused) == 1
 
 
@@ -332,34 +332,34 @@ def test_a_root_that_is_refused_says_why(watcher: Watcher, album: Path, monkeypa
     assert watcher.watched(root) == NOT_WATCHED
 
 
-def test_closed_folders_are_not_watched(told: Told, open_folder: Path) -> None:
+def test_closed_folders_are_not_watched(reports: Reports, open_folder: Path) -> None:
     """They are known, and no limit is to blame."""
     root = os.fsencode(open_folder)
     for name in ("closed", "shut", "open"):
         (open_folder / name).mkdir()
     (open_folder / "closed").chmod(0)
     (open_folder / "shut").chmod(0)
-    with ordinary_user(), closing(Watcher(told.put)) as watcher:
+    with ordinary_user(), closing(Watcher(reports.put)) as watcher:
         assert watcher.watch(root)
         watched = watcher.watched(root)
         assert watched.refused == {root + b"/closed", root + b"/shut"}
         assert (watched.why, watched.advice) == ("Permission denied", "")
 
 
-def test_folders_that_nobody_wants_are_not_watched(told: Told, album: Path) -> None:
+def test_folders_that_nobody_wants_are_not_watched(reports: Reports, album: Path) -> None:
     """They take no watch from those that are wanted, and are not missed."""
     root = os.fsencode(album)
     (album / "@eaDir").mkdir()
-    with closing(Watcher(told.put, is_watched=lambda _, folder: not folder.endswith(b"@eaDir"))) as watcher:
+    with closing(Watcher(reports.put, is_watched=lambda _, folder: not folder.endswith(b"@eaDir"))) as watcher:
         watcher.watch(root)
         assert watcher.watched(root) == NOT_WATCHED
         (album / "@eaDir" / "a.jpg").touch()
         (album / "trip" / "b.jpg").touch()
-        assert os.fsencode(album / "@eaDir" / "a.jpg") not in wait_for(told, album / "trip" / "b.jpg")
+        assert os.fsencode(album / "@eaDir" / "a.jpg") not in wait_for(reports, album / "trip" / "b.jpg")
 
 
 @pytest.mark.parametrize(
-    ("number", "files", "wanted", "expected"),
+    ("number", "files", "refused", "expected"),
     [
         (28, {FILE: 8192, "user/max_inotify_watches": 8192}, 1, "fs.inotify.max_user_watches=16384"),
         (28, {FILE: 8192}, 9000, "fs.inotify.max_user_watches=32768"),
@@ -371,7 +371,7 @@ def test_the_advice_is_enough(
     tmp_path: Path,
     number: int,
     files: dict[str, int],
-    wanted: int,
+    refused: int,
     expected: str,
 ) -> None:
     """It names the limit that holds, the machine's or the name space's, with room; limits that change are seen."""
@@ -379,7 +379,7 @@ def test_the_advice_is_enough(
     for name, limit in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(f"{limit}\n")
-    assert advice(number, wanted, tmp_path) == f"sysctl -w {expected}"
+    assert advice(number, refused, tmp_path) == f"sysctl -w {expected}"
     assert limits(tmp_path) != before
 
 

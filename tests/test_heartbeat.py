@@ -15,7 +15,7 @@ from cbir_daemon.watching.mailbox import Mailbox
 
 def names(now: float) -> list[str]:
     """Return who is late at a moment."""
-    return [one.name for one in heartbeat.late(now)]
+    return [pulse.name for pulse in heartbeat.late(now)]
 
 
 def test_a_thread_is_late_when_its_promise_is_over() -> None:
@@ -32,13 +32,13 @@ def test_a_thread_is_late_when_its_promise_is_over() -> None:
 
 def test_who_waits_for_work_is_never_late() -> None:
     """A thread that rests for ever is not late; what refused its work before is over."""
-    with heartbeat.of("one") as one:
+    with heartbeat.of("one") as pulse:
         heartbeat.refused("the disk is full", 30)
-        assert one.trouble == "the disk is full"
+        assert pulse.trouble == "the disk is full"
         heartbeat.beat()
-        assert one.trouble == "the disk is full"
+        assert pulse.trouble == "the disk is full"
         heartbeat.rest(heartbeat.FOREVER_S)
-        assert one.trouble == ""
+        assert pulse.trouble == ""
         assert names(time.monotonic() + 1e9) == []
 
 
@@ -46,9 +46,9 @@ def test_other_threads_promise_nothing() -> None:
     """In a thread that never registered a promise does nothing, and two threads do not share one."""
     with heartbeat.of("one"):
         heartbeat.beat(10)
-        other = threading.Thread(target=lambda: heartbeat.beat(1e6))
-        other.start()
-        other.join()
+        stranger = threading.Thread(target=lambda: heartbeat.beat(1e6))
+        stranger.start()
+        stranger.join()
         assert names(time.monotonic() + 11) == ["one"]
     heartbeat.beat()
     assert heartbeat.all_now() == []
@@ -61,13 +61,13 @@ def test_a_walk_waits_for_the_file_system(tmp_path: Path) -> None:
 
     class Looking(walk.Filter):
         def excludes_entry(self, path: bytes) -> bool:
-            seen.append(one.waits_for)
+            seen.append(pulse.waits_for)
             return super().excludes_entry(path)
 
-    with heartbeat.of("ingest") as one:
+    with heartbeat.of("ingest") as pulse:
         walk.walk(bytes(tmp_path), b"", Looking((), frozenset({".jpg"})))
         assert seen == [f"the file system of {tmp_path}"]
-        assert one.waits_for == ""
+        assert pulse.waits_for == ""
 
 
 def test_rooms_that_wait_say_so(tmp_path: Path) -> None:
@@ -84,11 +84,11 @@ def test_rooms_that_wait_say_so(tmp_path: Path) -> None:
             lambda: mailbox.wait(0.0),
         ]
         for wait in waits:
-            with heartbeat.of("one") as one:
+            with heartbeat.of("one") as pulse:
                 heartbeat.refused("the disk is full", 1e6)
                 wait()
-                assert one.trouble == ""
-                assert one.due <= time.monotonic() + heartbeat.STALLED_S
+                assert pulse.trouble == ""
+                assert pulse.due <= time.monotonic() + heartbeat.STALLED_S
         assert "writer" not in names(time.monotonic() + heartbeat.STALLED_S / 2)
     finally:
         store.close()

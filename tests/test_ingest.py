@@ -296,11 +296,11 @@ def test_a_content_that_went_while_its_twin_was_read_is_read_again(
     # The new bytes take longer to read than those that are known, and must be written first here.
     monkeypatch.setattr(house.pool, "read_files", lambda tasks: given_back(sorted(read(tasks), key=path_of)))
     size = max(len(png(1)), len(png(2)))
-    one, two = (png(seed).ljust(size, b"\0") for seed in (1, 2))
-    house.write("a.png", one)
+    first, second = (png(seed).ljust(size, b"\0") for seed in (1, 2))
+    house.write("a.png", first)
     house.settle()
-    house.write("a.png", two)
-    house.write("b.png", one)
+    house.write("a.png", second)
+    house.write("b.png", first)
     house.settle()
     house.holds()
 
@@ -433,10 +433,10 @@ def rename_folder_deeper(album: Path) -> list[str]:
 
 
 def swap_names(album: Path) -> list[str]:
-    one, two = album / "trip" / "0.png", album / "trip" / "1.png"
-    one.rename(album / "aside")
-    two.rename(one)
-    (album / "aside").rename(two)
+    first, second = album / "trip" / "0.png", album / "trip" / "1.png"
+    first.rename(album / "aside")
+    second.rename(first)
+    (album / "aside").rename(second)
     return ["trip/0.png", "trip/1.png"]
 
 
@@ -1050,7 +1050,7 @@ def test_an_alert_says_that_an_album_is_missing_and_that_it_is_back(large_house:
     large_house.settle()
     assert large_house.why_missing() == ""
     root = bytes(large_house.album)
-    assert [(one.kind, one.path, one.message) for one in large_house.store.alerts.listed(0, 10)] == [
+    assert [(alert.kind, alert.path, alert.message) for alert in large_house.store.alerts.listed(0, 10)] == [
         ("missing", root, "its folder is empty; nothing is forgotten"),
         ("back", root, "its files are there again"),
     ]
@@ -1601,13 +1601,13 @@ class AnyOrder(RuleBasedStateMachine):
         if path.is_file() and not nested(source, into):
             os.link(path, room_for(self.house.album, into))
 
-    @rule(first=st.sampled_from(NAMES + FOLDERS), other=st.sampled_from(NAMES + FOLDERS))
-    def swap(self, first: str, other: str) -> None:
-        one, two, aside = (self.house.album / name for name in (first, other, "aside"))
-        if one.exists() and two.exists() and not nested(first, other):
-            one.rename(aside)
-            two.rename(one)
-            aside.rename(two)
+    @rule(first=st.sampled_from(NAMES + FOLDERS), second=st.sampled_from(NAMES + FOLDERS))
+    def swap(self, first: str, second: str) -> None:
+        here, there, aside = (self.house.album / name for name in (first, second, "aside"))
+        if here.exists() and there.exists() and not nested(first, second):
+            here.rename(aside)
+            there.rename(here)
+            aside.rename(there)
 
     @rule(name=st.sampled_from([*NAMES, *FOLDERS, ""]))
     def hint(self, name: str) -> None:
@@ -1629,9 +1629,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.house.start()
 
 
-def nested(path: str, other: str) -> bool:
+def nested(path: str, second: str) -> bool:
     """Whether one of two paths is, or lies in, the other."""
-    return Path(path).is_relative_to(other) or Path(other).is_relative_to(path)
+    return Path(path).is_relative_to(second) or Path(second).is_relative_to(path)
 
 
 def test_after_anything_the_index_equals_the_album(pool: DecodePool) -> None:

@@ -60,9 +60,9 @@ def test_a_task_keeps_every_field(store: Store) -> None:
 def test_runs_are_open_as_long_as_something_is_left(store: Store) -> None:
     """Newest first, with how many files are in which state."""
     done = store.journal.start([task(1, state=TaskState.SKIPPED)], NOW)
-    left = store.journal.start([task(1), task(2)], NOW + 1)
+    later = store.journal.start([task(1), task(2)], NOW + 1)
     newest, oldest = store.journal.runs()
-    assert (newest.id, newest.started_at, newest.states, newest.is_open) == (left, NOW + 1, {"planned": 2}, True)
+    assert (newest.id, newest.started_at, newest.states, newest.is_open) == (later, NOW + 1, {"planned": 2}, True)
     assert (oldest.id, oldest.states, oldest.is_open) == (done, {"skipped": 1}, False)
 
 
@@ -88,11 +88,11 @@ def test_what_is_away_and_what_was_put_back(store: Store) -> None:
 def test_decisions_are_given_and_taken(store: Store) -> None:
     """Oldest first; what is known stays as it is; a pair is one whichever way round, and a content may be its own."""
     low, high = sorted((digest(1), digest(2)))
-    given = [Decision(high, low, NOW + 2), Decision(low, low, NOW + 1)]
-    assert store.decisions.put(given) == 2
+    decided = [Decision(high, low, NOW + 2), Decision(low, low, NOW + 1)]
+    assert store.decisions.put(decided) == 2
     assert store.decisions.listed() == [Decision(low, low, NOW + 1), Decision(low, high, NOW + 2)]
     assert store.decisions.put([Decision(low, high, NOW), Decision(high, high, NOW)]) == 1
-    assert [one.decided_at for one in store.decisions.listed()] == [NOW, NOW + 1, NOW + 2]
+    assert [decision.decided_at for decision in store.decisions.listed()] == [NOW, NOW + 1, NOW + 2]
     assert store.decisions.put([]) == 0
 
 

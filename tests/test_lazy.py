@@ -22,7 +22,7 @@ def loaded_after(*argv: str) -> set[str]:
         f"from {NAME} import main\nsys.argv = {['cbir', *argv]!r}\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603 -- ours
-    return {one.removeprefix(f"{NAME}.") for one in done.stderr.split() if one.startswith(f"{NAME}.")}
+    return {module.removeprefix(f"{NAME}.") for module in done.stderr.split() if module.startswith(f"{NAME}.")}
 
 
 @pytest.mark.parametrize("argv", [["--socket", "/nowhere", "query", "x"], ["--socket", "/nowhere", "status"]])

@@ -74,7 +74,7 @@ def test_each_line_of_a_traceback_has_the_priority() -> None:
     lines = text.split("\n")
     assert lines[0] == "<3>thread died name=x"
     assert lines[-1] == "<3>KeyError: 'a fault of ours'"
-    assert all(one.startswith("<3>") for one in lines)
+    assert all(text.startswith("<3>") for text in lines)
 
 
 def test_only_the_journal_itself_is_taken_for_it(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_only_the_journal_itself_is_taken_for_it(tmp_path: Path) -> None:
         environ = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
         assert is_journal(stream, environ)
         assert not is_journal(stream, {})
-        with (tmp_path / "other").open("w") as other:
-            assert not is_journal(other, environ)
+        with (tmp_path / "other").open("w") as elsewhere:
+            assert not is_journal(elsewhere, environ)
     assert not is_journal(stream, environ)
     assert not is_journal(sys.stderr, {})

@@ -127,7 +127,7 @@ def test_two_frames_of_a_tripod_are_told_by_the_camera_s_time(album: Album) -> N
 
 
 @pytest.mark.parametrize(
-    ("taken", "other", "are_two"),
+    ("taken", "taken_next", "are_two"),
     [
         ("2019-07-14T12:45:01", "2019-07-14T12:45:02", True),
         ("2019-07-14T12:45:01", "2019-07-14T12:45:01", False),
@@ -140,10 +140,10 @@ def test_two_frames_of_a_tripod_are_told_by_the_camera_s_time(album: Album) -> N
         ("yesterday", "2019-07-14T12:45:01", False),
     ],
 )
-def test_two_moments(taken: str | None, other: str | None, are_two: bool) -> None:
+def test_two_moments(taken: str | None, taken_next: str | None, are_two: bool) -> None:
     """Fractions count when both have them; a time zone set right, or an unknown time, is no other moment."""
-    assert are_two_moments(taken, other) is are_two
-    assert are_two_moments(other, taken) is are_two
+    assert are_two_moments(taken, taken_next) is are_two
+    assert are_two_moments(taken_next, taken) is are_two
 
 
 class CountedLooks(Parallax):

@@ -236,26 +236,26 @@ def test_judgements_come_in_order_and_do_not_depend_on_company(album: NDArray[np
     """Each stored vector is judged for itself; none gives no judgement."""
     together = matching.judge(album[7], album[[3, 7, 12]])
     alone = [matching.judge(album[7], album[[row]])[0] for row in (3, 7, 12)]
-    for one, other in zip(together, alone, strict=True):
-        assert (one.is_copy, one.transform) == (other.is_copy, other.transform)
-        assert one.score == pytest.approx(other.score, abs=2e-3)
+    for judgement, by_itself in zip(together, alone, strict=True):
+        assert (judgement.is_copy, judgement.transform) == (by_itself.is_copy, by_itself.transform)
+        assert judgement.score == pytest.approx(by_itself.score, abs=2e-3)
     assert matching.judge(album[7], album[:0]) == []
 
 
 def test_explanation_gives_the_score(album: NDArray[np.uint8]) -> None:
     """The correlation, the cost and the evidence of an explanation make the score, and it says which rule decided."""
     crop = vector_of(picture_of(7).crop((0, 0, 340, 226)).point([255 - level for level in range(256)] * 3))
-    copy, other = matching.judge(crop, album[[7, 3]])
-    told = copy.explanation
-    assert told.outcome is Outcome.COPY
-    assert told.evidence_px is not None
-    assert told.cost == pytest.approx(1.5 * told.area_ratio * (1 + 400 / told.evidence_px))
-    assert told.area_ratio == pytest.approx(480 * 320 / (340 * 226), abs=0.1)
-    assert (told.scale_x, told.scale_y) == pytest.approx((340 / 480, 226 / 320), abs=0.02)
-    enough = min(1, told.evidence_px / told.evidence_needed_px)
-    assert copy.score == pytest.approx((1 - (1 - told.correlation) * told.cost) * enough, abs=1e-3)
-    assert other.explanation.outcome in {Outcome.GIVEN_UP, Outcome.BELOW}
-    assert (other.explanation.evidence_px is None) == (other.explanation.outcome is Outcome.GIVEN_UP)
+    copy, stranger = matching.judge(crop, album[[7, 3]])
+    explanation = copy.explanation
+    assert explanation.outcome is Outcome.COPY
+    assert explanation.evidence_px is not None
+    assert explanation.cost == pytest.approx(1.5 * explanation.area_ratio * (1 + 400 / explanation.evidence_px))
+    assert explanation.area_ratio == pytest.approx(480 * 320 / (340 * 226), abs=0.1)
+    assert (explanation.scale_x, explanation.scale_y) == pytest.approx((340 / 480, 226 / 320), abs=0.02)
+    enough = min(1, explanation.evidence_px / explanation.evidence_needed_px)
+    assert copy.score == pytest.approx((1 - (1 - explanation.correlation) * explanation.cost) * enough, abs=1e-3)
+    assert stranger.explanation.outcome in {Outcome.GIVEN_UP, Outcome.BELOW}
+    assert (stranger.explanation.evidence_px is None) == (stranger.explanation.outcome is Outcome.GIVEN_UP)
     below = matching.judge(crop, album[[7]], threshold=1.0)[0].explanation
     assert (below.outcome, below.threshold) == (Outcome.BELOW, 1.0)
     white = np.full(4096, 255, np.uint8)
@@ -285,11 +285,11 @@ def test_polish_ends_on_the_pixel(album: NDArray[np.uint8]) -> None:
     crop = picture.crop((120, 80, 360, 240))
     exact = np.array([[[0.5, 0, 0], [0, 0.5, 0]]], np.float32)
     beside = exact + np.array([[[0.01, 0, 0.03], [0, -0.01, -0.03]]], np.float32)
-    one, other = (some.reshape(-1, 64, 64).astype(np.float32) for some in (vector_of(crop), album[7]))
+    query, stored = (vector.reshape(-1, 64, 64).astype(np.float32) for vector in (vector_of(crop), album[7]))
     everywhere, sign = np.ones((64, 64), np.float32), np.ones(1, np.float32)
-    found = polish(one[0], everywhere, other, beside, sign, 8)
+    found = polish(query[0], everywhere, stored, beside, sign, 8)
     np.testing.assert_allclose(found, exact, atol=0.2 / 64)
-    before, after = (overlaps(one[0], everywhere, other, affine, sign).correlations[0] for affine in (beside, found))
+    before, after = (overlaps(query[0], everywhere, stored, affine, sign).correlations[0] for affine in (beside, found))
     assert before < 0.97 < after
 
 

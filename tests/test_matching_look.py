@@ -86,10 +86,10 @@ def stepped_aside(picture: Picture, parallax_px: float) -> Picture:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     depth = y / height + 0.5 * np.sin(x / 37) * np.sin(y / 29)
     across = np.clip(x + parallax_px * depth, 0, width - 1.001)
-    left = across.astype(np.int64)
-    share = (across - left)[..., None]
+    column = across.astype(np.int64)
+    share = (across - column)[..., None]
     rows = y.astype(np.int64)
-    moved = picture[rows, left] * (1 - share) + picture[rows, left + 1] * share
+    moved = picture[rows, column] * (1 - share) + picture[rows, column + 1] * share
     return np.asarray(np.rint(moved), dtype=np.uint8)
 
 

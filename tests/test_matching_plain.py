@@ -42,7 +42,7 @@ def test_plain_vectors_match_nothing(name: str, album: NDArray[np.uint8]) -> Non
     """A plain vector is called so and is no copy of anything, not even of itself."""
     plain = PLAIN[name]
     assert matching.is_plain(plain)
-    others = np.concatenate([plain[None], *(other[None] for other in PLAIN.values()), album[:3]])
+    others = np.concatenate([plain[None], *(vector[None] for vector in PLAIN.values()), album[:3]])
     assert not any(judgement.is_copy for judgement in matching.judge(plain, others))
     assert not any(judgement.is_copy for judgement in matching.judge(album[0], others[:4]))
     assert not any(matching.is_plain(vector) for vector in album)
@@ -51,14 +51,14 @@ def test_plain_vectors_match_nothing(name: str, album: NDArray[np.uint8]) -> Non
 @pytest.mark.parametrize("name", ["gradient", "hair on a page", "box"])
 def test_too_little_structure_is_no_proof(name: str) -> None:
     """A gradient, a stroke or a single box is nobody's copy under another position or tone."""
-    page, other = np.full((64, 64), 240, np.uint8), np.full((64, 64), 240, np.uint8)
+    page, second = np.full((64, 64), 240, np.uint8), np.full((64, 64), 240, np.uint8)
     if name == "gradient":
-        page[:], other[:] = np.linspace(0, 255, 64), np.linspace(40, 200, 64)[:, None]
+        page[:], second[:] = np.linspace(0, 255, 64), np.linspace(40, 200, 64)[:, None]
     elif name == "hair on a page":
-        page[20:22, 30:50], other[40:42, 10:30] = 150, 100
+        page[20:22, 30:50], second[40:42, 10:30] = 150, 100
     else:
-        page[20:40, 20:44], other[10:50, 14:40] = 40, 60
-    assert not matching.judge(page.reshape(-1), other.reshape(1, -1))[0].is_copy
+        page[20:40, 20:44], second[10:50, 14:40] = 40, 60
+    assert not matching.judge(page.reshape(-1), second.reshape(1, -1))[0].is_copy
 
 
 def drawn(shape: str, box: tuple[int, int, int, int], level: int) -> Vector:
@@ -81,8 +81,8 @@ PLACES = (((60, 60, 150, 150), 20), ((100, 90, 230, 200), 60), ((30, 120, 130, 2
 def test_figures_elsewhere_are_no_copies(shape: str) -> None:
     """One disc, box or horizon is nobody's copy at another place, in another size or tone."""
     vectors = [drawn(shape, box, level) for box, level in PLACES]
-    for one, other in permutations(vectors, 2):
-        assert not matching.judge(one, other[None])[0].is_copy
+    for query, stored in permutations(vectors, 2):
+        assert not matching.judge(query, stored[None])[0].is_copy
 
 
 def test_a_simple_figure_is_a_copy_where_it_stands() -> None:
@@ -102,9 +102,9 @@ def test_tiny_images_match_nothing(side: int, album: NDArray[np.uint8]) -> None:
     """An image of a few pixels is no copy of a photograph nor of another tiny one."""
     random = np.random.default_rng(side)
     tiny = [vector_of(Image.fromarray(random.integers(0, 256, (side, side), dtype=np.uint8))) for _ in range(6)]
-    for one in tiny:
-        others = np.stack([*(other for other in tiny if other is not one), *album])
-        assert not any(judgement.is_copy for judgement in matching.judge(one, others))
+    for query in tiny:
+        others = np.stack([*(vector for vector in tiny if vector is not query), *album])
+        assert not any(judgement.is_copy for judgement in matching.judge(query, others))
 
 
 @pytest.mark.skipif(not CLOTHING.is_dir(), reason="no product photographs beside the checkout")

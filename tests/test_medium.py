@@ -149,10 +149,10 @@ class Text:
 
     def _agreement(self, query: Vectors, pieces: Floats) -> float:
         """Return the correlation of eighths: words that move by some lines stay in theirs."""
-        own, other = (
+        own, stored = (
             self._unit(text.astype(np.float32).reshape(8, -1, KINDS).sum(axis=1)).ravel() for text in (query, pieces)
         )
-        return float(np.clip(own @ other / 8, 0, 1))
+        return float(np.clip(own @ stored / 8, 0, 1))
 
     def _judgement(self, score: float, least: float) -> Judgement:
         outcome = Outcome.COPY if score >= least else Outcome.BELOW

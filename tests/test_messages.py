@@ -74,7 +74,7 @@ def test_codes_are_those_of_the_contract() -> None:
 
 def test_each_error_has_a_code_of_its_own() -> None:
     """No two classes of the tree share one, and each is found under its own."""
-    kinds = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, CbirError)]
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, CbirError)]
     assert sorted(kind.code for kind in kinds) == sorted(EXIT_STATUS)
     assert all(ERRORS[kind.code] is kind for kind in kinds)
 

@@ -248,7 +248,7 @@ def test_what_the_log_had_not_is_still_to_come(tmp_path: Path, delivered: tuple[
         connection.executescript(f"PRAGMA user_version = 3; PRAGMA application_id = {schema.APPLICATION_ID};")
         connection.executemany(
             "INSERT INTO alert (time, path, kind, matches, delivered) VALUES (1, X'2F', 'copy', '[]', ?)",
-            [(one,) for one in delivered],
+            [(delivered_id,) for delivered_id in delivered],
         )
     with opened(index) as store:
         assert store.sinks.states() == {"log": SinkState(last)}
@@ -306,8 +306,8 @@ def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
         assert store.pairs.listed() == []
         assert [content_id for content_id, _ in store.pairs.unmatched(10)] == [1, 2, 3]
         assert store.pairs.pass_bound() == 3
-        first, other = sorted((digest(1), digest(3)))
-        assert store.decisions.listed() == [Decision(first, other, 1.5)]
+        first, second = sorted((digest(1), digest(3)))
+        assert store.decisions.listed() == [Decision(first, second, 1.5)]
         pair = Pair(1, 2, 0.97, 1.0, 0.5, Transform(flip=True, turn=90, angle=1.5))
         store.pairs.put_matched([1, 2], [pair])
         assert store.pairs.listed() == [pair]

@@ -46,10 +46,15 @@ def of(collection: dict[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float3
     return ids, POINTS[[collection[int(name)] for name in ids]]
 
 
-def same(one: Graph, other: Graph) -> bool:
+def same(first: Graph, second: Graph) -> bool:
     """Return whether two graphs know the same neighbours, bit for bit, as far as they promise to."""
-    ours, theirs = one.neighbors(), other.neighbors()
-    pairs = ((one.ids, other.ids), (one.sums, other.sums), (ours.ids, theirs.ids), (ours.distances, theirs.distances))
+    ours, theirs = first.neighbors(), second.neighbors()
+    pairs = (
+        (first.ids, second.ids),
+        (first.sums, second.sums),
+        (ours.ids, theirs.ids),
+        (ours.distances, theirs.distances),
+    )
     return all(np.array_equal(mine, yours) for mine, yours in pairs)
 
 
@@ -119,8 +124,8 @@ def test_few_changes_ask_for_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_id_used_again_is_noticed() -> None:
     """The id of an image that went now means another image: its lists are its own."""
     ids = np.arange(20)
-    other = np.concatenate([POINTS[:5], POINTS[40:41], POINTS[6:20]])
-    assert same(updated(built(ids, POINTS[:20]), ids, other), built(ids, other))
+    changed = np.concatenate([POINTS[:5], POINTS[40:41], POINTS[6:20]])
+    assert same(updated(built(ids, POINTS[:20]), ids, changed), built(ids, changed))
 
 
 def test_one_changed_bit_is_another_checksum() -> None:

@@ -64,7 +64,7 @@ def test_duplicates_are_neighbours_in_order_of_id_and_never_their_own() -> None:
     points = np.repeat(random_codes(1), 40, axis=0)
     found = nearest_others(points, 5)
     for row, ids in enumerate(found.ids):
-        assert list(ids) == [other for other in range(40) if other != row][:5]
+        assert list(ids) == [neighbor for neighbor in range(40) if neighbor != row][:5]
     assert (found.distances == SMALLEST_DISTANCE).all()
 
 
@@ -121,6 +121,6 @@ def test_no_distance_equals_another_of_its_row_after_they_were_made_to_rise() ->
 def test_progress_counts_to_the_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block tells how many rows are done."""
     monkeypatch.setattr(neighbors, "BLOCK_BYTES", 4 * 50 * 20)
-    told: list[int] = []
-    nearest_others(random_codes(50), 3, told.append)
-    assert told == [20, 40, 50]
+    rows_done: list[int] = []
+    nearest_others(random_codes(50), 3, rows_done.append)
+    assert rows_done == [20, 40, 50]

@@ -133,7 +133,7 @@ class Bench:
     ) -> None:
         self.scores, self.moves = scores, moves
         self.tried: list[tuple[int, int, int]] = []
-        self.told: list[float] = []
+        self.shares_done: list[float] = []
 
     def trial(self, n_neighbors: int, n_components: int, repetition: int) -> Candidate:
         self.tried.append((n_neighbors, n_components, repetition))
@@ -141,7 +141,7 @@ class Bench:
         return Candidate(n_neighbors, n_components, trust, recall + self.moves[repetition] * (n_neighbors == 10))
 
     def tell(self, done: int, total: int, _message: str) -> None:
-        self.told.append(done / total)
+        self.shares_done.append(done / total)
 
     def search(self, dimensions: tuple[int, ...] = (16,)) -> tuple[Candidate, ...]:
         return Search((5, 10, 15, 30, 50, 100), dimensions, self.trial, self.tell).run()
@@ -190,9 +190,9 @@ def test_progress_of_the_search_never_falls() -> None:
     """Although nobody knows beforehand how many trials there will be."""
     bench = Bench(PEAK | {(10, 16): (0.96, 0.452), (10, 8): (0.94, 0.3), (10, 32): (0.96, 0.445)})
     bench.search((16, 8, 32))
-    assert bench.told == sorted(bench.told)
-    assert bench.told[0] == 0
-    assert bench.told[-1] < 1
+    assert bench.shares_done == sorted(bench.shares_done)
+    assert bench.shares_done[0] == 0
+    assert bench.shares_done[-1] < 1
 
 
 def test_what_is_known_is_not_tried_again() -> None:

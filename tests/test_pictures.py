@@ -50,7 +50,7 @@ CURVE = curve_of(model(candidate(5, 16, 0.80, 0.40), candidate(10, 8, 0.85, 0.55
 
 def test_the_longest_series_comes_first() -> None:
     """Candidates of one `n_components` are a series, in order of `n_neighbors`."""
-    assert [(one.n_components, [point.n_neighbors for point in one.points]) for one in CURVE.series] == [
+    assert [(series.n_components, [point.n_neighbors for point in series.points]) for series in CURVE.series] == [
         (16, [5, 10]),
         (8, [10]),
     ]
@@ -219,13 +219,19 @@ def test_nothing_is_loaded_and_only_its_own_script_runs() -> None:
     """The policy forbids all but this style and this script, by their hashes; no address stands in the page."""
     source = page(place(b"/album/a.jpg"))
     elements = Elements(source)
-    policy = next(str(one["content"]) for tag, one in elements.tags if tag == "meta" and "http-equiv" in one)
+    policy = next(
+        str(attributes["content"]) for tag, attributes in elements.tags if tag == "meta" and "http-equiv" in attributes
+    )
     assert policy.startswith("default-src 'none'; ")
     for kind in ("script", "style"):
         (digest,) = re.findall(rf"{kind}-src 'sha256-([^']+)'", policy)
         assert base64.b64decode(digest) == hashlib.sha256(elements.inside[kind].encode()).digest()
     assert not re.findall(r"https?:|//[a-z]", source.replace("// ", ""))
-    assert not [one for _, one in elements.tags if {"src", "href", "onclick", "onload", "style"} & one.keys()]
+    assert not [
+        attributes
+        for _, attributes in elements.tags
+        if {"src", "href", "onclick", "onload", "style"} & attributes.keys()
+    ]
 
 
 def test_atlases_are_what_came() -> None:
@@ -233,17 +239,17 @@ def test_atlases_are_what_came() -> None:
     atlas = bytes(range(256))
     elements = Elements(page(place(b"/a.jpg"), atlas=atlas))
     assert [base64.b64decode(elements.inside[f"atlas-{number}"]) for number in (0, 1)] == [atlas, atlas]
-    kinds = [one.get("type") for tag, one in elements.tags if tag == "script"]
+    kinds = [attributes.get("type") for tag, attributes in elements.tags if tag == "script"]
     assert kinds == ["application/json", "text/plain", "text/plain", None]
 
 
 def test_everything_that_can_be_used_has_a_name() -> None:
     """Buttons, the search box and the map have labels for those who do not see them."""
     elements = Elements(page(place(b"/a.jpg")))
-    labelled = {one["for"] for tag, one in elements.tags if tag == "label"}
-    for tag, one in elements.tags:
-        if tag in ("button", "input", "canvas") and "aria-hidden" not in one:
-            assert "aria-label" in one or one.get("id") in labelled, (tag, one)
+    labelled = {attributes["for"] for tag, attributes in elements.tags if tag == "label"}
+    for tag, attributes in elements.tags:
+        if tag in ("button", "input", "canvas") and "aria-hidden" not in attributes:
+            assert "aria-label" in attributes or attributes.get("id") in labelled, (tag, attributes)
 
 
 def test_folders_are_told_once() -> None:

@@ -361,8 +361,8 @@ def test_undoing_never_writes_over_a_file(scene: Scene) -> None:
     """Another file with the name stays, and so does the one in the trash; the journal still says done."""
     done = scene.runner.do(scene.task())
     scene.written("copy.jpg", b"another one")
-    left = scene.runner.undo(done)
-    assert (left.state, "another file has its name now" in left.reason) == (TaskState.DONE, True)
+    undone = scene.runner.undo(done)
+    assert (undone.state, "another file has its name now" in undone.reason) == (TaskState.DONE, True)
     assert scene.file.read_bytes() == b"another one"
     assert done.target is not None
     assert done.target.exists()

@@ -67,7 +67,7 @@ def at(x: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 def ids_of(found: list[Found], kind: Kind) -> list[int]:
     """Return the contents found, best first."""
-    return [one.content_id for one in found if one.kind == kind]
+    return [match.content_id for match in found if match.kind == kind]
 
 
 def map_ids(searcher: Searcher) -> list[int] | None:
@@ -86,7 +86,7 @@ def test_a_copy_is_found_and_nothing_else(searcher: Searcher) -> None:
 
 def test_a_content_is_no_copy_of_itself(searcher: Searcher) -> None:
     """The lookup of a content leaves it out, and finds its copies."""
-    assert [one.content_id for one in searcher.copies(photographed(4))] == [5]
+    assert [match.content_id for match in searcher.copies(photographed(4))] == [5]
     assert searcher.copies(photographed(4), without=5) == []
     searcher.change([(99, photographed(4, brighter))], ())
     # What the store does not have is no match, even when the view still has it.
@@ -97,11 +97,11 @@ def test_copies_come_before_what_resembles(searcher: Searcher) -> None:
     """Each content once, best first, no more of those that resemble than asked for."""
     found = searcher.search(photographed(4, brighter), None, 3)
     assert ids_of(found, Kind.COPY) == [5]
-    similar = [one for one in found if one.kind == Kind.SIMILAR]
+    similar = [match for match in found if match.kind == Kind.SIMILAR]
     assert len(similar) == 3
-    assert [one.score for one in similar] == sorted((one.score for one in similar), reverse=True)
-    assert len({one.content_id for one in found}) == len(found)
-    assert all(one.map_distance is None for one in found)
+    assert [match.score for match in similar] == sorted((match.score for match in similar), reverse=True)
+    assert len({match.content_id for match in found}) == len(found)
+    assert all(match.map_distance is None for match in found)
     assert ids_of(searcher.search(photographed(4), None, 0), Kind.SIMILAR) == []
 
 
@@ -111,10 +111,10 @@ def test_with_a_map_what_lies_near_is_ranked_by_likeness(searcher: Searcher) -> 
     narrow = replace(searcher.at(), min_near=3)
     found = narrow.search(photographed(100), at(4.0), 3)
     assert sorted(ids_of(found, Kind.SIMILAR)) == [3, 4, 5]
-    assert {one.content_id: one.map_distance for one in found} == {3: 1.0, 4: 0.0, 5: 1.0}
+    assert {match.content_id: match.map_distance for match in found} == {3: 1.0, 4: 0.0, 5: 1.0}
     # A copy far away on the map, and one without a place, are found by the codes.
     assert ids_of(narrow.search(photographed(8), at(1.0), 3), Kind.COPY) == [9]
-    (without_place,) = [one for one in narrow.search(photographed(11), at(1.0), 3) if one.kind == Kind.COPY]
+    (without_place,) = [match for match in narrow.search(photographed(11), at(1.0), 3) if match.kind == Kind.COPY]
     assert (without_place.content_id, without_place.map_distance) == (12, None)
 
 
@@ -123,7 +123,7 @@ def test_a_search_without_a_place_goes_by_the_codes(searcher: Searcher) -> None:
     searcher.replace_map(1, line(*range(1, 10)))
     found = searcher.search(photographed(100), None, 5)
     assert len(found) == 5
-    assert all(one.map_distance is None for one in found)
+    assert all(match.map_distance is None for match in found)
 
 
 def test_an_empty_collection_has_no_matches(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_what_is_gone_is_not_found(searcher: Searcher, store: Store) -> None:
     applied = store.files.apply([Gone(1, b"4.jpg")])
     assert searcher.copies(photographed(4)) == []
     searcher.change(applied.added, applied.gone)
-    assert 5 not in {one.content_id for one in searcher.search(photographed(4), at(5.0), COUNT)}
+    assert 5 not in {match.content_id for match in searcher.search(photographed(4), at(5.0), COUNT)}
     assert (len(before.collection), len(searcher.snapshot.collection)) == (COUNT, COUNT - 1)
     assert before.map is not None
     assert before.map.position_of(5) is not None
@@ -247,7 +247,7 @@ def test_codes_of_another_index_are_not_believed(
     searcher = world.new_searcher(path)
     assert ids_of(searcher.copies(photographed(4)), Kind.COPY) == [5]
     assert searcher.copies(photographed(34)) == []
-    assert len([one for one in caplog.records if "not those of the index" in one.message]) == 1
+    assert len([record for record in caplog.records if "not those of the index" in record.message]) == 1
 
 
 def test_codes_of_an_index_that_was_put_back_are_not_believed(world: World, tmp_path: Path) -> None:
@@ -266,11 +266,11 @@ def test_the_thread_tends_what_changes_until_stopped(world: World, monkeypatch: 
     """It goes round as long as there is something to do, rests, wakes at a change, and ends when asked."""
     searcher = Searcher(world.store, GREY64)
     steps: queue.SimpleQueue[int] = queue.SimpleQueue()
-    left = iter([True, True])
+    steps_to_do = iter([True, True])
 
     def tend() -> bool:
         steps.put(len(searcher.snapshot.collection))
-        return next(left, False)
+        return next(steps_to_do, False)
 
     monkeypatch.setattr(searcher, "tend", tend)
     with ThreadPoolExecutor(1) as pool:
@@ -308,7 +308,7 @@ def test_places_are_added_to_the_map_in_use(searcher: Searcher) -> None:
     assert place is not None
     assert place.tolist() == [30, 0]
     assert current.position_of(4) is None
-    assert [current.distance(one, at(20)) for one in (1, 2, 3, 4)] == [19, 0, 10, None]
+    assert [current.distance(content_id, at(20)) for content_id in (1, 2, 3, 4)] == [19, 0, 10, None]
     assert current.nearest(at(20), 2) == [2, 3]
 
 
@@ -331,7 +331,7 @@ def test_a_map_may_lose_every_place(searcher: Searcher) -> None:
     searcher.replace_map(1, line(1, 2))
     searcher.change((), [1, 2])
     assert isinstance(searcher.snapshot.map, Map)
-    assert all(one.map_distance is None for one in searcher.search(photographed(100), at(1.0), 3))
+    assert all(match.map_distance is None for match in searcher.search(photographed(100), at(1.0), 3))
     searcher.place(1, line(3))
     assert searcher.snapshot.map.run_id == 1
     assert searcher.snapshot.map.ids.tolist() == [3]

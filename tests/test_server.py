@@ -233,7 +233,11 @@ def test_a_stream_says_that_more_comes(server: Server, path: Path) -> None:
     with Peer(path) as peer:
         peer.ask("count", {"to": 2})
         answers = [peer.message() for _ in range(3)]
-        assert [(one["ok"]["number"], one.get("more")) for one in answers] == [(0, True), (1, True), (2, None)]
+        assert [(message["ok"]["number"], message.get("more")) for message in answers] == [
+            (0, True),
+            (1, True),
+            (2, None),
+        ]
         peer.ask("echo")
         assert "ok" in peer.message()
 
@@ -618,7 +622,7 @@ def test_closing_leaves_the_socket_of_another(start_server: StartServer, path: P
     """When somebody else took the place meanwhile."""
     server = start_server()
     path.unlink()
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(path))
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(str(path))
         server.close()
         assert path.is_socket()

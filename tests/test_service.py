@@ -79,8 +79,8 @@ def rooms(started: Started) -> Rooms:
 def whats(rooms: Rooms) -> list[str]:
     """Return what is wrong; each has something to do about it."""
     found = problems(rooms)
-    assert all(one.do for one in found)
-    return [one.what for one in found]
+    assert all(problem.do for problem in found)
+    return [problem.what for problem in found]
 
 
 # -- alive -------------------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def whats(rooms: Rooms) -> list[str]:
 
 def test_every_thread_of_the_daemon_has_a_pulse(service: Service) -> None:
     """Each thread that the daemon cannot do without promises when it is heard of again."""
-    names = {one.name for one in heartbeat.all_now()}
+    names = {pulse.name for pulse in heartbeat.all_now()}
     assert names == {thread.name for thread in service.threads} | {"writer", "server"}
     assert {"pairing", "projection", "refit", "ingest", "backups"} < names
     assert service.lives(time.monotonic())
@@ -117,7 +117,7 @@ def test_a_dead_thread_withholds_the_ping(service: Service, rooms: Rooms) -> Non
     rooms.refit.stop()
     service.stop()
     rooms.store.wake()
-    next(one for one in service.threads if one.name == "refit").join()
+    next(thread for thread in service.threads if thread.name == "refit").join()
     assert not service.lives(time.monotonic())
 
 
@@ -220,10 +220,10 @@ def test_a_disk_that_is_nearly_full_is_told(rooms: Rooms) -> None:
 
 def test_a_failed_fit_is_told_until_one_goes_well(rooms: Rooms) -> None:
     """The last fit counts: a failed one is a problem with its reason, one cut short by a stop is none."""
-    for outcome, told in ((FitOutcome.FAILED, 1), (FitOutcome.CANCELLED, 1)):
+    for outcome, count in ((FitOutcome.FAILED, 1), (FitOutcome.CANCELLED, 1)):
         run_id = rooms.store.runs.start(FitBegun("there is no map", "mean16/1", 30), NOW)
         rooms.store.runs.end(run_id, outcome, "memory ran out", NOW)
-        assert whats(rooms) == ["the last fit of the map failed: memory ran out"] * told
+        assert whats(rooms) == ["the last fit of the map failed: memory ran out"] * count
     rooms.refit.state = RefitState(3, "tune", 0.5, "trying", 0.0)
     assert whats(rooms) == []
     rooms.refit.state = None
@@ -243,13 +243,13 @@ def test_a_resolve_that_was_broken_off_is_told(rooms: Rooms) -> None:
     now = time.time()
     run = rooms.store.journal.start([task, task], now)
     assert whats(rooms) == []
-    (first, other) = rooms.store.journal.tasks(run)
+    (first, second) = rooms.store.journal.tasks(run)
     rooms.store.journal.note(first.id, TaskState.DONE, b"/trash/a.jpg", "", now - 120)
-    rooms.store.journal.note(other.id, TaskState.BEGUN, b"/trash/a.jpg", "", now - 90)
+    rooms.store.journal.note(second.id, TaskState.BEGUN, b"/trash/a.jpg", "", now - 90)
     (problem,) = problems(rooms)
     assert problem.what == f"resolve {run} was broken off; 1 file to go"
     assert f"cbir resolve --continue {run}" in problem.do
-    rooms.store.journal.note(other.id, TaskState.UNDONE, None, "", now - 80)
+    rooms.store.journal.note(second.id, TaskState.UNDONE, None, "", now - 80)
     assert whats(rooms) == []
 
 
@@ -285,9 +285,9 @@ def test_extras_that_files_need_are_named(rooms: Rooms, monkeypatch: pytest.Monk
     for number, name in enumerate(("SVG", "HEIF", "SVG")):
         failed = Unreadable("needs-extra", nowhere[name].words)
         rooms.store.files.apply([Failed(album.id, b"%d" % number, FileState(1, 1, number + 1), failed)])
-    (told,) = problems(rooms)
-    assert told.what == "3 files need an extra that is not installed: heif,svg"
-    assert told.do.startswith("pip install 'cbir-daemon[heif,svg]', then restart")
+    (problem,) = problems(rooms)
+    assert problem.what == "3 files need an extra that is not installed: heif,svg"
+    assert problem.do.startswith("pip install 'cbir-daemon[heif,svg]', then restart")
 
 
 # -- what is told ------------------------------------------------------------------------------------------------------
@@ -425,7 +425,7 @@ def test_every_setting_is_taken_up_by_a_reload_or_needs_a_restart(
     started: Started, rooms: Rooms, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every field of every section has an effect, or the log names it and the value before stays in force."""
-    names = {f"{section}.{one.name}" for section, declared in SECTIONS.items() for one in fields(declared)}
+    names = {f"{section}.{field.name}" for section, declared in SECTIONS.items() for field in fields(declared)}
     assert names == RELOADS.keys() | RESTARTS.keys()
     level = logging.getLogger("cbir_daemon").level
     for setting, reload in RELOADS.items():

@@ -246,8 +246,8 @@ def test_a_webhook_is_posted_and_signed(server: Answers, secret: Writes) -> None
     assert asked.headers["content-type"] == "application/json"
     assert (asked.headers["webhook-id"], asked.headers["webhook-timestamp"]) == ("7", "1700000000")
     signed = b"7.1700000000." + asked.body
-    wanted = base64.b64encode(hmac.new(b"a key", signed, hashlib.sha256).digest()).decode()
-    assert asked.headers["webhook-signature"] == f"v1,{wanted}"
+    signature = base64.b64encode(hmac.new(b"a key", signed, hashlib.sha256).digest()).decode()
+    assert asked.headers["webhook-signature"] == f"v1,{signature}"
 
 
 def test_the_signature_is_that_of_the_specification() -> None:

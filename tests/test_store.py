@@ -82,7 +82,9 @@ def album(store: Store) -> int:
 def fill(store: Store, numbers: range) -> list[int]:
     """Index one file for each number, named by it, and return the contents' ids."""
     album_id = store.albums.listed()[0].id
-    return [one for one, _ in store.files.apply([indexed(album_id, b"%d.jpg" % n, n) for n in numbers]).added]
+    return [
+        content_id for content_id, _ in store.files.apply([indexed(album_id, b"%d.jpg" % n, n) for n in numbers]).added
+    ]
 
 
 def image_at(store: Store, name: bytes) -> Image:
@@ -193,11 +195,11 @@ def test_a_row_that_is_gone_does_not_move(store: Store, album: int) -> None:
 def test_a_file_moves_into_another_album(store: Store, album: int) -> None:
     """The row changes its album and keeps its content."""
     store.albums.add(b"/other")
-    other = next(one.id for one in store.albums.listed() if one.path == b"/other")
+    second = next(row.id for row in store.albums.listed() if row.path == b"/other")
     fill(store, range(1))
-    store.files.apply([Moved(image_at(store, b"0.jpg").file_id, other, b"x.jpg")])
+    store.files.apply([Moved(image_at(store, b"0.jpg").file_id, second, b"x.jpg")])
     assert paths(store) == [b"/other/x.jpg"]
-    assert store.files.counts_by_album() == {other: (1, 0)}
+    assert store.files.counts_by_album() == {second: (1, 0)}
 
 
 def test_a_content_that_comes_and_goes_in_one_batch_is_no_news(store: Store, album: int) -> None:
@@ -221,7 +223,7 @@ def test_a_known_digest_that_has_gone_meanwhile_is_read_again(store: Store, albu
 def test_changes_of_an_album_that_was_removed_are_passed_over(store: Store, album: int, kind: type) -> None:
     """An album may be removed while its files are read; the rest of the batch is written."""
     store.albums.add(b"/removed")
-    removed = next(one.id for one in store.albums.listed() if one.path == b"/removed")
+    removed = next(row.id for row in store.albums.listed() if row.path == b"/removed")
     fill(store, range(1))
     row = image_at(store, b"0.jpg").file_id
     changes: dict[type, Change] = {
@@ -239,11 +241,11 @@ def test_changes_of_an_album_that_was_removed_are_passed_over(store: Store, albu
 def test_removing_an_album_takes_what_only_it_has(store: Store, album: int) -> None:
     """A content that another album has, too, stays."""
     store.albums.add(b"/other")
-    other = next(one.id for one in store.albums.listed() if one.path == b"/other")
-    store.files.apply([indexed(album, b"a.jpg", 1), indexed(other, b"a.jpg", 1), indexed(other, b"b.jpg", 2)])
-    assert store.albums.remove(other).gone == (2,)
+    second = next(row.id for row in store.albums.listed() if row.path == b"/other")
+    store.files.apply([indexed(album, b"a.jpg", 1), indexed(second, b"a.jpg", 1), indexed(second, b"b.jpg", 2)])
+    assert store.albums.remove(second).gone == (2,)
     assert paths(store) == [b"/album/a.jpg"]
-    assert [one.path for one in store.albums.listed()] == [ROOT]
+    assert [row.path for row in store.albums.listed()] == [ROOT]
 
 
 def test_albums_are_known_once(store: Store) -> None:
@@ -276,15 +278,15 @@ def test_known_digests_are_those_of_the_size(store: Store, album: int) -> None:
 def test_same_inode_asks_for_the_whole_state(store: Store, album: int) -> None:
     """Size, mtime and inode must all be equal, and the file must have a content."""
     store.files.apply([indexed(album, b"a.jpg", 1), failed(album, b"b.jpg", 2)])
-    one = state(1)
-    assert store.files.same_inode(one) == [(1, b"/album/a.jpg")]
-    for other in (
-        FileState(one.size_bytes + 1, one.mtime_ns, one.inode),
-        FileState(one.size_bytes, one.mtime_ns + 1, one.inode),
-        FileState(one.size_bytes, one.mtime_ns, one.inode + 1),
+    same = state(1)
+    assert store.files.same_inode(same) == [(1, b"/album/a.jpg")]
+    for changed in (
+        FileState(same.size_bytes + 1, same.mtime_ns, same.inode),
+        FileState(same.size_bytes, same.mtime_ns + 1, same.inode),
+        FileState(same.size_bytes, same.mtime_ns, same.inode + 1),
         state(2),
     ):
-        assert store.files.same_inode(other) == []
+        assert store.files.same_inode(changed) == []
 
 
 def test_same_inode_asks_for_the_disk(store: Store, album: int) -> None:
@@ -421,9 +423,9 @@ def test_alerts_are_read_on_from_where_one_was(store: Store) -> None:
     """Oldest first, after an id, no more than asked for."""
     alert = NewAlert(b"/album/a.jpg", "copy", (AlertMatch(b"/album/b.jpg", "copy", 0.95),))
     store.alerts.put([], [alert] * 4, NOW)
-    assert [one.id for one in store.alerts.listed(1, 2)] == [2, 3]
+    assert [alert.id for alert in store.alerts.listed(1, 2)] == [2, 3]
     assert store.alerts.ids(1, 2) == [2, 3]
-    assert [one.id for one in store.alerts.listed(0, 10)] == [1, 2, 3, 4]
+    assert [alert.id for alert in store.alerts.listed(0, 10)] == [1, 2, 3, 4]
 
 
 # Model runs.
@@ -519,7 +521,7 @@ def test_coverage_counts_what_came_and_went(store: Store, album: int) -> None:
     assert store.positions.coverage() == Coverage(0, 0, 0, 0, 0)
     first, second, third, fourth = fill(store, range(4))
     assert store.positions.coverage() == Coverage(4, 0, 0, 0, 0)
-    placed = [Placed(one, "fitted", position(0, 0)) for one in (first, second, third)]
+    placed = [Placed(content_id, "fitted", position(0, 0)) for content_id in (first, second, third)]
     run = fitted(store, [*placed, Placed(fourth, "present", position(1, 1))], present=4)
     assert store.positions.coverage() == Coverage(4, 3, 1, 0, 4)
     assert store.positions.coverage().changed == 0
@@ -608,7 +610,7 @@ def test_a_change_that_fails_changes_nothing(store: Store, database: Database) -
 
     with pytest.raises(LookupError, match="half-way"):
         database.write(half)
-    assert [one.path for one in store.albums.listed()] == [ROOT]
+    assert [row.path for row in store.albums.listed()] == [ROOT]
     fill(store, range(1))
 
 
@@ -737,11 +739,11 @@ def test_an_index_that_another_process_holds(tmp_path: Path) -> None:
     """A change fails after a while, with a hint; once the other is gone the next one is written."""
     index = tmp_path / "index.sqlite"
     database = Database(index, busy_timeout_ms=10)
-    with opened(index, database) as store, closing(sqlite3.connect(index, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with opened(index, database) as store, closing(sqlite3.connect(index, isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="locked: another process holds the index"):
             fill(store, range(1))
-        other.execute("ROLLBACK")
+        stranger.execute("ROLLBACK")
         fill(store, range(1))
         assert store.files.counts().images == 1
 

@@ -243,6 +243,12 @@ def test_no_value_is_called_by_a_pronoun(folder: str) -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_no_value_of_a_test_is_called_by_a_pronoun(path: Path) -> None:
+    """What looks at the code is read as often as the code."""
+    assert not misnamed(path.read_text("utf-8"))
+
+
 @pytest.mark.parametrize("folder", MISTAKABLE)
 def test_no_value_has_a_name_that_means_something_else(folder: str) -> None:
     """In the room of the map `kept` is no recall, and in that of matching `maps` are no affines."""

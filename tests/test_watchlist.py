@@ -67,11 +67,11 @@ class Index(World):
         added = self.watchlist.add(NewWork(digest(number), photographed(number), name, b"/works/mine.tif"), NOW)
         assert added is not None
         work, sightings = added
-        return work, [one.digest for one in sightings]
+        return work, [sighting.digest for sighting in sightings]
 
     def told(self) -> list[tuple[bytes, list[Sighted]]]:
         """Return file name and works of every alert."""
-        return [(one.path.rpartition(b"/")[2], list(one.watched)) for one in self.store.alerts.listed(0, 100)]
+        return [(alert.path.rpartition(b"/")[2], list(alert.watched)) for alert in self.store.alerts.listed(0, 100)]
 
 
 @pytest.fixture
@@ -89,10 +89,10 @@ def test_a_new_file_with_a_work_in_it_is_told(index: Index) -> None:
     index.add(102, photographed(1, middle))
     index.add(103, photographed(1, in_another))
     index.add(2, photographed(2))
-    told = index.told()
-    assert [name for name, _ in told] == [b"1.jpg", b"101.jpg", b"102.jpg", b"103.jpg"]
-    assert told[0][1] == [Sighted("mine", "exact", 1.0)]
-    assert [(one.name, one.kind) for _, (one,) in told[1:]] == [("mine", "copy")] * 3
+    alerts = index.told()
+    assert [name for name, _ in alerts] == [b"1.jpg", b"101.jpg", b"102.jpg", b"103.jpg"]
+    assert alerts[0][1] == [Sighted("mine", "exact", 1.0)]
+    assert [(work.name, work.kind) for _, (work,) in alerts[1:]] == [("mine", "copy")] * 3
     assert index.store.works.listed()[0].sightings == 4
 
 
@@ -139,11 +139,11 @@ def test_a_work_is_on_the_list_once(index: Index) -> None:
     """By its bytes; another one of the same name gets a number; what is taken off is not looked for."""
     work, _ = index.watch(1)
     assert index.watchlist.add(NewWork(digest(1), photographed(1), "again", b""), NOW) is None
-    other, _ = index.watch(2)
-    assert (work.name, other.name) == ("mine", "mine (2)")
+    second, _ = index.watch(2)
+    assert (work.name, second.name) == ("mine", "mine (2)")
     assert index.watchlist.remove(work.id)
     assert not index.watchlist.remove(work.id)
-    assert [one.name for one in index.store.works.listed()] == ["mine (2)"]
+    assert [row.name for row in index.store.works.listed()] == ["mine (2)"]
     index.add(101, photographed(1, mirrored))
     assert index.told() == []
 
@@ -154,8 +154,8 @@ def test_the_list_is_there_after_a_restart(index: Index) -> None:
     again = index.new_watchlist()
     assert again.sightings(digest(101), photographed(1, mirrored)) == []
     again.load()
-    (one,) = again.sightings(digest(101), photographed(1, mirrored))
-    assert (one.work_id, one.kind, one.digest) == (1, "copy", digest(101))
+    (sighting,) = again.sightings(digest(101), photographed(1, mirrored))
+    assert (sighting.work_id, sighting.kind, sighting.digest) == (1, "copy", digest(101))
 
 
 def test_of_a_long_list_the_likeliest_are_compared(index: Index) -> None:
@@ -164,7 +164,7 @@ def test_of_a_long_list_the_likeliest_are_compared(index: Index) -> None:
         index.watch(number, f"work {number}")
     for number in (0, 17, 35):
         found = index.watchlist.sightings(digest(1000), photographed(number, mirrored))
-        assert [one.work_id for one in found] == [number + 1]
+        assert [sighting.work_id for sighting in found] == [number + 1]
 
 
 def test_without_a_list_nothing_is_compared(index: Index) -> None:
@@ -180,8 +180,8 @@ def test_a_work_in_a_collage_is_told(index: Index, side: int, place: int) -> Non
     """It fills a quarter or a ninth of the new file."""
     index.watch(1)
     index.add(101, photographed(1, lambda picture: collage(picture, side, place)))
-    ((_, (told,)),) = index.told()
-    assert (told.name, told.kind) == ("mine", "copy")
+    ((_, (work,)),) = index.told()
+    assert (work.name, work.kind) == ("mine", "copy")
 
 
 def test_a_collage_of_others_holds_no_work(index: Index) -> None:

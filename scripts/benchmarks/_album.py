@@ -70,8 +70,11 @@ class Album:
     def queries(self, count: int) -> list[int]:
         """Return rows to edit and ask for: half of them from the first folder, the others from all."""
         random = np.random.default_rng(SEED)
-        some = random.permutation(self.first)[: count // 2]
-        return [*some.tolist(), *random.choice(len(self), min(count - len(some), len(self)), replace=False).tolist()]
+        first_half = random.permutation(self.first)[: count // 2]
+        return [
+            *first_half.tolist(),
+            *random.choice(len(self), min(count - len(first_half), len(self)), replace=False).tolist(),
+        ]
 
     def strangers(self, count: int) -> list[int]:
         """Return rows to ask for in an album without them, from the first folder as far as it goes."""

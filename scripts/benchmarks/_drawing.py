@@ -35,8 +35,8 @@ def draw_distributions(file: Path, series: Mapping[str, Sequence[float]], thresh
             if count:
                 # One alone is to be seen: a fifth of a decade below it is the foot.
                 height = PANEL_PX * (np.log10(count) + 0.2) / (decades + 0.2)
-                left = LEFT_PX + index * step_px
-                draw.rectangle((left, foot - height, left + step_px - 1, foot), fill=COLOURS[panel % len(COLOURS)])
+                x_px = LEFT_PX + index * step_px
+                draw.rectangle((x_px, foot - height, x_px + step_px - 1, foot), fill=COLOURS[panel % len(COLOURS)])
         at = LEFT_PX + threshold * BINS * step_px
         draw.line((at, foot - PANEL_PX, at, foot), fill=INK, width=2)
     for tenth in range(11):

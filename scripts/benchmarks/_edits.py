@@ -137,8 +137,8 @@ def in_turn(*edits: Edit) -> Edit:
     """Return the edit that does several one after another."""
 
     def edit(image: Image.Image, random: Random) -> Image.Image:
-        for one in edits:
-            image = one(image, random)
+        for step in edits:
+            image = step(image, random)
         return image
 
     return edit
@@ -243,8 +243,8 @@ def other_thing(image: Image.Image, random: Random) -> Image.Image:
     mask = Image.new("L", image.size, 0)
     left, top = random.uniform(0, width * 0.44), random.uniform(0, height * 0.44)
     ImageDraw.Draw(mask).ellipse((left, top, left + width * 0.56, top + height * 0.56), fill=255)
-    other = Image.fromarray(np.roll(np.asarray(image), (height // 2, width // 2), axis=(0, 1)))
-    return Image.composite(other, image, mask.filter(ImageFilter.GaussianBlur(3)))
+    shifted = Image.fromarray(np.roll(np.asarray(image), (height // 2, width // 2), axis=(0, 1)))
+    return Image.composite(shifted, image, mask.filter(ImageFilter.GaussianBlur(3)))
 
 
 EDITS: dict[str, Edit] = {

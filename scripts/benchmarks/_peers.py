@@ -145,7 +145,7 @@ class SiftPeer:
         self._points = [points for points, _ in found]
         self._descriptors = [descriptors for _, descriptors in found]
         self._owners = np.concatenate([np.full(len(points), row) for row, points in enumerate(self._points)])
-        self.image_bytes = sum(points.nbytes + some.nbytes for points, some in found) / len(album)
+        self.image_bytes = sum(points.nbytes + descriptors.nbytes for points, descriptors in found) / len(album)
         self._trees = cv2.FlannBasedMatcher({"algorithm": 1, "trees": SIFT_TREES}, {"checks": SIFT_LEAVES})
         self._trees.add([np.concatenate(self._descriptors)])
         self._trees.train()

@@ -95,5 +95,5 @@ def canvas(random: Random) -> NDArray[np.uint8]:
 
 def blended(vectors: Vectors, count: int, random: Random) -> Vectors:
     """Return (count, 4096) blends of two of some vectors, one of them mirrored."""
-    one, other = random.integers(len(vectors), size=(2, count))
-    return np.asarray((vectors[one].astype(np.uint16) * 2 + vectors[other, ::-1]) // 3, dtype=np.uint8)
+    rows, blended_rows = random.integers(len(vectors), size=(2, count))
+    return np.asarray((vectors[rows].astype(np.uint16) * 2 + vectors[blended_rows, ::-1]) // 3, dtype=np.uint8)

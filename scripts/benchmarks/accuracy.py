@@ -93,7 +93,7 @@ class Column:
 
     def milliseconds(self, percent: float) -> float:
         """Return a percentile of the time of a query."""
-        return float(np.percentile([answer.took_ms for some in self.edits.values() for answer in some], percent))
+        return float(np.percentile([answer.took_ms for answers in self.edits.values() for answer in answers], percent))
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def ask(finder: Finder, image: Image.Image, row: int, *, stranger: bool) -> Answ
     scores = finder.scores(image, row if stranger else None)
     took_ms = (time.process_time() - start_s) * 1000
     true = scores.pop(row, 0.0)
-    false, other = max(((score, other) for other, score in scores.items()), default=(0.0, -1))
-    return Answer(true, false, other, took_ms)
+    false, false_row = max(((score, false_row) for false_row, score in scores.items()), default=(0.0, -1))
+    return Answer(true, false, false_row, took_ms)
 
 
 def tasks_of(finders: Sequence[Finder], rows: Sequence[int], strangers: Sequence[int], sift_queries: int) -> list[Task]:
@@ -201,11 +201,11 @@ def print_strangers(columns: Sequence[Column], album: Album) -> None:
         count = len(column.strangers)
         click.echo(f"- {column.finder.name}: {accepted} of {count} strangers accepted at {column.threshold:.3f}")
     wrong = [(answer.false, row, answer.false_row) for row, answer in columns[0].strangers]
-    wrong += [(answer.false, -1, answer.false_row) for some in columns[0].edits.values() for answer in some]
+    wrong += [(answer.false, -1, answer.false_row) for answers in columns[0].edits.values() for answer in answers]
     others = sum(score >= columns[0].threshold for score, row, _ in wrong if row < 0)
     click.echo(f"- cbir: {others} of {sum(row < 0 for _, row, _ in wrong)} edited queries had another image as a copy")
-    for score, row, other in sorted((one for one in wrong if one[1] >= 0), reverse=True)[:3]:
-        click.echo(f"- likeliest: {score:.3f} {album.files[row].name} {album.files[other].name}")
+    for score, row, false_row in sorted((mistake for mistake in wrong if mistake[1] >= 0), reverse=True)[:3]:
+        click.echo(f"- likeliest: {score:.3f} {album.files[row].name} {album.files[false_row].name}")
 
 
 def print_distribution(true: Sequence[float], others: Sequence[float], strangers: Sequence[float]) -> None:
@@ -275,7 +275,7 @@ def accuracy(
         click.echo(f"\n{name} is not installed.")
     print_goals(columns[0])
     print_strangers(columns, album)
-    answers = [answer for name, some in columns[0].edits.items() if name not in SHOTS for answer in some]
+    answers = [answer for name, found in columns[0].edits.items() if name not in SHOTS for answer in found]
     true, false = [answer.true for answer in answers], [answer.false for answer in answers]
     unknown = [answer.false for _, answer in columns[0].strangers]
     print_distribution(true, false, unknown)

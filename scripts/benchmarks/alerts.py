@@ -187,7 +187,7 @@ class Daemon:
     def alerts(self) -> dict[int, Any]:
         """Return every alert by its id."""
         with Client([self.state / "socket"]) as client:
-            return {one["id"]: one for one in client.alerts()}
+            return {alert["id"]: alert for alert in client.alerts()}
 
 
 def write_originals(album: Path) -> list[Path]:
@@ -257,7 +257,7 @@ def alerts(count: int, kills: int) -> None:
         places, written, took_s = measured(Path(folder), count, kills)
     faults = [
         f"{len(written)} alerts were written for {count} files" * (len(written) != count),
-        "a file has two alerts" * (len({str(one["path"]) for one in written.values()}) != len(written)),
+        "a file has two alerts" * (len({str(alert["path"]) for alert in written.values()}) != len(written)),
         "a repeat was another one" * any(len(bodies) > 1 for bodies in places.bodies.values()),
     ]
     click.echo("| place | alerts | kills | requests | refused | answers nobody heard | had more than once | lost |")

@@ -97,8 +97,8 @@ def plant(folder: Path, photographs: Sequence[Path], edits: int, bursts: int) ->
 
 def crops(image: Image.Image) -> Iterator[Image.Image]:
     """Yield the two pictures of a burst."""
-    for left in (0.0, BURST_SHIFT):
-        yield image.crop((round(left * image.width), 0, round((left + BURST_WIDTH) * image.width), image.height))
+    for shift in (0.0, BURST_SHIFT):
+        yield image.crop((round(shift * image.width), 0, round((shift + BURST_WIDTH) * image.width), image.height))
 
 
 # -- finders -----------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def pairs_of(groups: Iterable[Iterable[object]]) -> set[Pair]:
     return {
         frozenset(pair)
         for group in groups
-        for pair in itertools.combinations({Path(str(one)).name for one in group}, 2)
+        for pair in itertools.combinations({Path(str(file)).name for file in group}, 2)
     }
 
 

@@ -50,9 +50,9 @@ class Line:
 @click.option("--begin", default=500, show_default=True, help="Photographs of the first kind to begin with.")
 @click.option("--until", default=1_500, show_default=True, help="Photographs of it before the other kind comes.")
 @click.option("--step", default=100, show_default=True, help="Photographs a step.")
-def growth(first: Path, other: Path, begin: int, until: int, step: int) -> None:
+def growth(first: Path, second: Path, begin: int, until: int, step: int) -> None:
     """Grow an album step by step, and show when its map is fitted."""
-    order = in_order(first, other, until)
+    order = in_order(first, second, until)
     with tempfile.TemporaryDirectory(prefix="cbir") as folder:
         home, album = Path(folder), Path(folder) / "album"
         album.mkdir()
@@ -70,12 +70,12 @@ def growth(first: Path, other: Path, begin: int, until: int, step: int) -> None:
             daemon.stop()
 
 
-def in_order(first: Path, other: Path, until: int) -> list[Path]:
+def in_order(first: Path, second: Path, until: int) -> list[Path]:
     """Return all photographs: some of the first kind, all of the other, the rest of the first."""
     random = np.random.default_rng(SEED)
     ours, theirs = (
         [paths[row] for row in random.permutation(len(paths))]
-        for paths in (sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES) for root in (first, other))
+        for paths in (sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES) for root in (first, second))
     )
     return ours[:until] + theirs + ours[until:]
 
@@ -107,8 +107,8 @@ def kept_by_origin(index: Path) -> dict[str, float]:
 
 def kept(numbers: NDArray[np.float32], positions: NDArray[np.float32], rows: NDArray[np.intp]) -> float:
     """Return the mean over some of the rows."""
-    some = np.random.default_rng(SEED).permutation(rows)[:ASKED_ABOUT]
-    return float(quality.recall(positions, positions[some], quality.true_neighbors(numbers, some), own=some).mean())
+    asked = np.random.default_rng(SEED).permutation(rows)[:ASKED_ABOUT]
+    return float(quality.recall(positions, positions[asked], quality.true_neighbors(numbers, asked), own=asked).mean())
 
 
 def show(line: Line) -> None:

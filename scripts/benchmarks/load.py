@@ -73,9 +73,9 @@ def _tree_mib(pid: int) -> float:
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         pids += [int(word) for word in task.read_text().split()]
     pages = 0
-    for one in pids:
+    for process_id in pids:
         try:
-            pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
+            pages += int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
         except OSError:
             continue
     return pages * os.sysconf("SC_PAGE_SIZE") / MIB
@@ -98,8 +98,8 @@ def _during(daemon: Daemon, clients: int, queries: Sequence[Path], is_over: Call
                 tree_mib = max(tree_mib, _tree_mib(daemon.pid))
                 time.sleep(SAMPLE_S)
         ended.set()
-        for one in asking:
-            one.result()
+        for running in asking:
+            running.result()
     _report(customers, time.perf_counter() - began, own_mib, tree_mib)
     return customers
 

@@ -52,9 +52,11 @@ def bursts(album: Album) -> Iterator[tuple[int, int]]:
     collection.add(range(len(album)), album.vectors)
     snapshot = collection.snapshot()
     for row, vector in enumerate(album.vectors):
-        others = [other for other, _ in snapshot.copy_candidates(vector, CANDIDATES) if other > row]
+        others = [candidate for candidate, _ in snapshot.copy_candidates(vector, CANDIDATES) if candidate > row]
         judgements = matching.judge(vector, album.vectors[others])
-        yield from ((row, other) for other, one in zip(others, judgements, strict=True) if one.is_copy)
+        yield from (
+            (row, candidate) for candidate, judgement in zip(others, judgements, strict=True) if judgement.is_copy
+        )
 
 
 def told(title: str, looks: Sequence[tuple[Look, float]]) -> None:
@@ -75,7 +77,7 @@ def look(shots: Path, photographs: int) -> None:
     )
     album = Album.open([shots])
     with threadpool_limits(1):
-        told("different shots", [looked(album.image(row), album.image(other)) for row, other in bursts(album)])
+        told("different shots", [looked(album.image(row), album.image(second)) for row, second in bursts(album)])
         everything = Album.open([PHOTOS / name for name in ("bsds", "clothing", "shots")])
         rows = np.random.default_rng(SEED).choice(len(everything), photographs, replace=False).tolist()
         for title, edits in (("copies, mild edits", EDITS), ("copies, harder edits", HARDER)):

@@ -65,9 +65,9 @@ def pass_ms(pairing: Pairing, store: Store, sample: int) -> tuple[float, float, 
     """Return milliseconds and processor milliseconds a content, and pairs a content, of the beginning of a pass."""
     before = store.files.counts().unmatched
     started_s, processor_s = time.perf_counter(), time.process_time()
-    while before - (left := store.files.counts().unmatched) < sample and left:
+    while before - (unmatched := store.files.counts().unmatched) < sample and unmatched:
         pairing.step()
-    done = before - left
+    done = before - unmatched
     took = (time.perf_counter() - started_s) / done * 1e3, (time.process_time() - processor_s) / done * 1e3
     return *took, len(store.pairs.listed()) / done
 
@@ -88,9 +88,9 @@ def alerts_ms(store: Store, searcher: Searcher, pairing: Pairing, album: Path, s
         while pairing.step():
             pass
         took_ms.append((time.perf_counter() - started_s) * 1e3)
-    told = len(store.alerts.listed(0, NEW_FILES))
+    alerts = len(store.alerts.listed(0, NEW_FILES))
     # The mirror of a piece that is too plain to be called a copy is told to nobody.
-    click.echo(f"{told} of {NEW_FILES} new files were told", err=True)
+    click.echo(f"{alerts} of {NEW_FILES} new files were told", err=True)
     return took_ms
 
 

@@ -291,11 +291,11 @@ def show_graph(pictures: list[Image.Image], size: int, threads: int) -> None:
     started = time.perf_counter()
     near, _ = graph.best_of(points, rows, lists.propose(points[rows], width + 1), width)
     part_s = time.perf_counter() - started
-    some = rows[:EXACT_PART]
+    checked = rows[:EXACT_PART]
     started = time.perf_counter()
-    true = nearest_to_rows(points, some, width).ids
-    exact_s = (time.perf_counter() - started) / len(some) * size
-    found = sum(len(np.intersect1d(*pair)) for pair in zip(near[: len(some)], true, strict=True)) / true.size
+    true = nearest_to_rows(points, checked, width).ids
+    exact_s = (time.perf_counter() - started) / len(checked) * size
+    found = sum(len(np.intersect1d(*pair)) for pair in zip(near[: len(checked)], true, strict=True)) / true.size
     click.echo(
         f"{size:,} images: lists made in {build_s:.0f} s; {len(rows):,} rows searched in {part_s:.1f} s, so all in "
         f"{part_s / len(rows) * size:.0f} s (comparing all pairs: {exact_s:.0f} s); recall of {width} neighbours "

@@ -44,7 +44,7 @@ def false_scores(task: tuple[int, str]) -> FalseScores:
     if name:
         edits = {**EDITS, **HARDER}
         image = edits[name](image, np.random.default_rng([SEED, row, list(edits).index(name)]))
-    return [(score, row, other) for other, score in ours.scores(image, row).items()]
+    return [(score, row, found_row) for found_row, score in ours.scores(image, row).items()]
 
 
 @click.command()
@@ -60,9 +60,9 @@ def threshold(photos: Sequence[Path], step: int, edit: str, plot: Path | None, p
     ours = Ours(album)
     tasks = [(row, edit) for row in range(0, len(album), step)]
     with threadpool_limits(1), multiprocessing.get_context("fork").Pool(processes) as pool:
-        found = [one for some in pool.imap(false_scores, tasks, chunksize=8) for one in some]
+        found = [pair for pairs_of_one in pool.imap(false_scores, tasks, chunksize=8) for pair in pairs_of_one]
     pairs = len(tasks) * (len(album) - 1)
-    same = [one for one in found if one[0] >= SAME]
+    same = [pair for pair in found if pair[0] >= SAME]
     scores = [score for score, _, _ in found if score < SAME]
     click.echo(f"{len(tasks)} photographs, {pairs} pairs, the hardest {len(found)} verified\n")
     click.echo("| score from | false pairs | of 100 000 pairs |\n|---|---|---|")
@@ -72,9 +72,9 @@ def threshold(photos: Sequence[Path], step: int, edit: str, plot: Path | None, p
     click.echo(
         f"\nThe threshold is {COPY_THRESHOLD}; {len(same)} pairs from {SAME} on are taken for one photograph twice:"
     )
-    for title, some in (("", same), ("\nThe likeliest others:", [one for one in found if one[0] < SAME])):
+    for title, shown in (("", same), ("\nThe likeliest others:", [pair for pair in found if pair[0] < SAME])):
         click.echo(title)
-        for score, row, other in sorted(some, reverse=True)[:SHOWN]:
-            click.echo(f"- {score:.3f} {album.files[row].name} {album.files[other].name}")
+        for score, row, found_row in sorted(shown, reverse=True)[:SHOWN]:
+            click.echo(f"- {score:.3f} {album.files[row].name} {album.files[found_row].name}")
     if plot:
         draw_distributions(plot, {"different photographs": scores}, COPY_THRESHOLD)

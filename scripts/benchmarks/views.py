@@ -66,7 +66,7 @@ def groups_of(query: Vectors) -> dict[str, tuple[Floats, int]]:
     upright = np.array([not guess.flip and not guess.turn for guess in guesses])
     groups = {
         family.value: (
-            views.codes[np.array([one.family is family for one in guesses]) & ~is_trim],
+            views.codes[np.array([guess.family is family for guess in guesses]) & ~is_trim],
             REACH.get(family, 1),
         )
         for family in FAMILIES

@@ -12,5 +12,5 @@ from tests.process.daemon import Daemon, living
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
     """Give a daemon that is not started yet and fits no map."""
-    with living() as one:
-        yield one
+    with living() as daemon:
+        yield daemon

@@ -64,14 +64,14 @@ shares = st.sampled_from((0.0, 0.3, 0.9))
 @functools.cache
 def contents() -> tuple[bytes, ...]:
     """Return the bytes of files: three pictures, copies of them in other bytes, and what is no picture."""
-    one, two, three = (pictures.photograph(seed, PICTURE_PX) for seed in (1, 2, 3))
+    first, second, third = (pictures.photograph(seed, PICTURE_PX) for seed in (1, 2, 3))
     return (
-        _file(one, "JPEG", quality=90),
-        _file(one, "JPEG", quality=40),
-        _file(pictures.mirrored(one), "JPEG", quality=90),
-        _file(two, "JPEG", quality=90),
-        _file(pictures.turned(two), "PNG"),
-        _file(three, "JPEG", quality=90),
+        _file(first, "JPEG", quality=90),
+        _file(first, "JPEG", quality=40),
+        _file(pictures.mirrored(first), "JPEG", quality=90),
+        _file(second, "JPEG", quality=90),
+        _file(pictures.turned(second), "PNG"),
+        _file(third, "JPEG", quality=90),
         _file(np.full((40, 60, 3), 255, np.uint8), "PNG"),
         b"this is text",
         b"",
@@ -129,9 +129,9 @@ def vector_of(data: bytes) -> bytes | None:
 
 
 @functools.cache
-def are_copies(one: bytes, other: bytes) -> bool:
+def are_copies(first_vector: bytes, second_vector: bytes) -> bool:
     """Whether one vector is found to be a copy of another; which is asked about which must not matter."""
-    first, second = (np.frombuffer(vector, np.uint8) for vector in (one, other))
+    first, second = (np.frombuffer(vector, np.uint8) for vector in (first_vector, second_vector))
     verdicts = {
         judgement.is_copy for judgement in (*matching.judge(first, second[None]), *matching.judge(second, first[None]))
     }
@@ -158,9 +158,9 @@ def expected(files: Mapping[bytes, bytes]) -> State:
     return State(
         {path: digest if digest in readable else "" for path, digest in digest_of.items()},
         frozenset(
-            frozenset((one, other))
-            for one, other in combinations(readable, 2)
-            if are_copies(readable[one], readable[other])
+            frozenset((first, second))
+            for first, second in combinations(readable, 2)
+            if are_copies(readable[first], readable[second])
         ),
     )
 
@@ -339,8 +339,8 @@ class AlbumMachine(RuleBasedStateMachine):
     @initialize(data=st.lists(data_of, max_size=3))
     def begin(self, data: list[bytes]) -> None:
         """Some files are there before the daemon is."""
-        for name, one in zip(NAMES, data, strict=False):
-            (self.album / name).write_bytes(one)
+        for name, content in zip(NAMES, data, strict=False):
+            (self.album / name).write_bytes(content)
         self.daemon.start()
 
     @precondition(lambda self: self.daemon.process is not None and self.busy)
@@ -374,9 +374,9 @@ class AlbumMachine(RuleBasedStateMachine):
                 client.scan(accept_losses=True)
                 client.settle(SETTLE_TIMEOUT_S)
         state = indexed(self.daemon.state)
-        wanted = expected(on_disk(self.album))
-        assert state.files == wanted.files
-        assert state.pairs == wanted.pairs
+        truth = expected(on_disk(self.album))
+        assert state.files == truth.files
+        assert state.pairs == truth.pairs
         assert doctor.check(config.load(state=self.daemon.state, environ={}, albums=[])) == []
         self.changed = self.busy = False
 

@@ -131,7 +131,7 @@ def test_no_secret_is_shown(daemon: Daemon, posted: queue.SimpleQueue[dict[str, 
     shown = daemon.run("config", "show", command="cbir-daemon")
     assert b'url_file = "' in shown.stdout
     everything = [said.stderr, shown.stdout, daemon.run("status", "--json").stdout, daemon.log.read_bytes()]
-    assert not [one for one in everything if TOKEN.encode() in one]
+    assert not [log for log in everything if TOKEN.encode() in log]
 
 
 def test_a_work_is_told_wherever_it_turns_up(daemon: Daemon, posted: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -143,7 +143,7 @@ def test_a_work_is_told_wherever_it_turns_up(daemon: Daemon, posted: queue.Simpl
     pictures.save(stolen, daemon.album / "stolen.jpg", quality=80)
     daemon.settle()
     (alert,) = daemon.alerts()
-    assert [(one["name"], one["kind"]) for one in alert["watched"]] == [("Harbour", "copy")]
+    assert [(work["name"], work["kind"]) for work in alert["watched"]] == [("Harbour", "copy")]
     assert posted.get(timeout=PATIENCE_S)["text"].startswith(f"{daemon.album}/stolen.jpg contains your work Harbour (")
     assert daemon.run("watch", "remove", "Harbour").returncode == 0
     assert daemon.run("watch", "list").returncode == 1

@@ -94,8 +94,8 @@ def test_an_installation_is_compared_with_itself_and_with_one_that_answers_other
     (altered / "cbir").write_text(OTHER_CBIR.format(commands=COMMANDS))
     (altered / "cbir").chmod(0o755)
     with ThreadPoolExecutor() as pool:
-        own, other = pool.map(recorded_on, (work / "own", work / "alt"), (COMMANDS, altered))
-    found = list(differences(own, other))
+        own, theirs = pool.map(recorded_on, (work / "own", work / "alt"), (COMMANDS, altered))
+    found = list(differences(own, theirs))
     assert {(difference.kind, difference.place.rpartition(".")[2]) for difference in found} == {
         (Kind.FIELDS, "around"),
         (Kind.ADDED, "beside"),

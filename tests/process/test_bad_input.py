@@ -108,8 +108,8 @@ def test_a_second_daemon(running: Daemon) -> None:
     """A second daemon on one state exits 73 and names the process; on another state it leaves the socket alone."""
     assert running.process is not None
     refused(running, 73, f"process {running.process.pid}", "run", "--quiet", running.album)
-    other = ("--state", running.home / "other", "--socket", running.state / "socket")
-    refused(running, 73, "another daemon listens", "run", "--quiet", *other, running.album)
+    elsewhere = ("--state", running.home / "other", "--socket", running.state / "socket")
+    refused(running, 73, "another daemon listens", "run", "--quiet", *elsewhere, running.album)
     assert running.json("status")["state"] == "ready"
 
 

@@ -47,7 +47,7 @@ def children(daemon: Daemon, module: str) -> list[int]:
     assert daemon.process is not None
     listed = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
     ids = [int(word) for path in listed for word in path.read_text().split()]
-    return [one for one in ids if module.encode() in command_line(one)]
+    return [process_id for process_id in ids if module.encode() in command_line(process_id)]
 
 
 def command_line(process_id: int) -> list[bytes]:
@@ -63,35 +63,35 @@ def all_gone(process_ids: list[int], within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     with ExitStack() as stack:
         alive = []
-        for one in process_ids:
+        for process_id in process_ids:
             try:
-                alive.append(os.pidfd_open(one))
+                alive.append(os.pidfd_open(process_id))
             except ProcessLookupError:
                 continue
             stack.callback(os.close, alive[-1])
-        ended = [bool(select.select([one], [], [], max(0.0, deadline - time.monotonic()))[0]) for one in alive]
-        for one, gone in zip(alive, ended, strict=True):
+        ended = [bool(select.select([process], [], [], max(0.0, deadline - time.monotonic()))[0]) for process in alive]
+        for process, gone in zip(alive, ended, strict=True):
             if not gone:
-                signal.pidfd_send_signal(one, signal.SIGKILL)
+                signal.pidfd_send_signal(process, signal.SIGKILL)
     return all(ended)
 
 
 def test_a_killed_daemon_takes_its_children_along(fitting: Daemon) -> None:
     """Those that decode and the one that fits; the next daemon records the fit as cut short."""
     fitting.matches(fitting.album / "0.jpg")
-    left = children(fitting, FITTING) + children(fitting, DECODING)
-    assert len(left) >= 2
+    running = children(fitting, FITTING) + children(fitting, DECODING)
+    assert len(running) >= 2
     fitting.kill()
-    assert all_gone(left, GONE_S)
+    assert all_gone(running, GONE_S)
     fitting.start()
     assert [run["outcome"] for run in fitting.json("model", "history")["runs"]][-1] == "cancelled"
 
 
 def test_a_daemon_stops_in_the_middle_of_a_fit(fitting: Daemon) -> None:
     """With all its children, and without a map: it does not wait for the fit, of which nothing is left."""
-    left = children(fitting, FITTING) + children(fitting, DECODING)
+    running = children(fitting, FITTING) + children(fitting, DECODING)
     assert fitting.stop() == 0
-    assert all_gone(left, 0.0)
+    assert all_gone(running, 0.0)
     assert [path.name for path in (fitting.state / "models").glob("*map*")] == []
 
 

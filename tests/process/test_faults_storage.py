@@ -74,7 +74,7 @@ def test_a_full_disk_while_images_come_in(on_a_small_disk: Daemon) -> None:
     with filled(daemon.state):
         write(daemon.album, range(100, 150))
         status = daemon.json("status")
-        while not any("full" in one["what"] and "ingest" in one["what"] for one in status["problems"]):
+        while not any("full" in problem["what"] and "ingest" in problem["what"] for problem in status["problems"]):
             status = daemon.json("status")
         assert status["images"] == IMAGES
         assert daemon.matches(daemon.album / "0.jpg")[0]["kind"] == "exact"
@@ -84,12 +84,12 @@ def test_a_full_disk_while_images_come_in(on_a_small_disk: Daemon) -> None:
 
 def test_a_full_disk_during_a_backup(indexed: Daemon) -> None:
     """It is refused, nothing half-made is left, and the daemon knows nothing of it."""
-    other = indexed.home / "other"
-    with small_disk(other, 16 * PAGE_BYTES):
-        done = indexed.run("backup", other / "copy", command="cbir-daemon")
+    elsewhere = indexed.home / "other"
+    with small_disk(elsewhere, 16 * PAGE_BYTES):
+        done = indexed.run("backup", elsewhere / "copy", command="cbir-daemon")
         assert done.returncode == 74
         assert "other/copy: " in said(done)
-        assert list(other.iterdir()) == []
+        assert list(elsewhere.iterdir()) == []
     assert indexed.json("status")["images"] == IMAGES
 
 

@@ -64,12 +64,12 @@ torn = st.tuples(st.lists(messages, min_size=1, max_size=3), st.integers(0, 400)
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
     """Give a running daemon with a few images."""
-    with living() as one:
+    with living() as daemon:
         for seed in range(3):
-            pictures.save(pictures.photograph(seed, (160, 112)), one.album / f"{seed}.jpg", quality=90)
-        one.start()
-        one.settle()
-        yield one
+            pictures.save(pictures.photograph(seed, (160, 112)), daemon.album / f"{seed}.jpg", quality=90)
+        daemon.start()
+        daemon.settle()
+        yield daemon
 
 
 def line(message: dict[str, Any]) -> bytes:
@@ -92,7 +92,7 @@ def answers(daemon: Daemon, data: bytes) -> list[dict[str, Any]]:
                     break
         except (BrokenPipeError, ConnectionResetError):
             pass
-    return [json.loads(one) for one in received.splitlines() if one.startswith(b"{")]
+    return [json.loads(answer) for answer in received.splitlines() if answer.startswith(b"{")]
 
 
 def lives(daemon: Daemon) -> None:
@@ -109,7 +109,7 @@ def lives(daemon: Daemon) -> None:
 def test_any_bytes(daemon: Daemon, data: bytes) -> None:
     """What is no message is refused once, as such."""
     said = answers(daemon, data)
-    assert [one["error"]["code"] for one in said] in ([], ["protocol"])
+    assert [answer["error"]["code"] for answer in said] in ([], ["protocol"])
     lives(daemon)
 
 
@@ -117,9 +117,9 @@ def test_any_bytes(daemon: Daemon, data: bytes) -> None:
 @given(message=messages, blob=st.binary(max_size=50))
 def test_any_message(daemon: Daemon, message: dict[str, Any], blob: bytes) -> None:
     """Fields of any type and value are answered, or refused by a code that is documented."""
-    for one in answers(daemon, line(message) + blob):
-        assert "ok" in one or one["error"]["code"] in ERRORS
-        assert "error" not in one or one["error"]["code"] != "internal", one
+    for answer in answers(daemon, line(message) + blob):
+        assert "ok" in answer or answer["error"]["code"] in ERRORS
+        assert "error" not in answer or answer["error"]["code"] != "internal", answer
     lives(daemon)
 
 
@@ -127,10 +127,10 @@ def test_any_message(daemon: Daemon, message: dict[str, Any], blob: bytes) -> No
 @given(torn=torn)
 def test_torn_messages(daemon: Daemon, torn: tuple[list[dict[str, Any]], int, bytes]) -> None:
     """Good messages, cut and with other bytes where they were cut."""
-    good, cut, other = torn
+    good, cut, inserted = torn
     data = b"".join(map(line, good))
-    for one in answers(daemon, data[:cut] + other + data[cut:]):
-        assert "ok" in one or one["error"]["code"] in ERRORS
+    for answer in answers(daemon, data[:cut] + inserted + data[cut:]):
+        assert "ok" in answer or answer["error"]["code"] in ERRORS
     lives(daemon)
 
 
@@ -142,6 +142,6 @@ def test_torn_messages(daemon: Daemon, torn: tuple[list[dict[str, Any]], int, by
 def test_any_bytes_as_an_image(daemon: Daemon, blob: bytes, head: bytes) -> None:
     """They are refused as no image; no worker dies of them."""
     message = {"v": 1, "id": 1, "method": "query"}
-    (one,) = answers(daemon, encode(message, head + blob))
-    assert one["error"]["code"] in ("unreadable-image", "too-plain")
+    (answer,) = answers(daemon, encode(message, head + blob))
+    assert answer["error"]["code"] in ("unreadable-image", "too-plain")
     lives(daemon)

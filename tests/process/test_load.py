@@ -83,13 +83,13 @@ def test_many_ask_while_files_arrive_and_a_map_is_fitted(busy: Daemon) -> None:
         try:
             shutil.move(outside, busy.album / "arrived")
             while client.status()["images"] < BEFORE + ARRIVING:
-                assert not any(one.done() for one in asking)
+                assert not any(asker.done() for asker in asking)
             # Some more for a share to mean something, however fast the files came in.
             for _ in range(STATUSES):
                 client.status()
         finally:
             ended.set()
-        counts = [one.result() for one in asking]
+        counts = [asker.result() for asker in asking]
     assert min(counts) >= max(counts) / 8, counts
     assert resident_mib(busy) - before_mib < MOST_GROWTH_MIB
 
@@ -101,10 +101,10 @@ def test_who_holds_connections_stops_nobody(daemon: Daemon) -> None:
     daemon.settle()
     with ExitStack() as stack:
         for number in range(CROWD):
-            one = stack.enter_context(socket.socket(socket.AF_UNIX))
-            one.connect(str(daemon.state / "socket"))
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.connect(str(daemon.state / "socket"))
             with suppress(BrokenPipeError):
-                one.sendall(HOLDING[number % len(HOLDING)])
+                connection.sendall(HOLDING[number % len(HOLDING)])
         for _ in range(3):
             assert daemon.matches(query)[0]["kind"] == "exact"
         assert daemon.json("status")["images"] == 1

@@ -61,7 +61,7 @@ def test_a_small_bad_jpeg_is_a_copy_and_first(indexed: Daemon) -> None:
     first, *others = indexed.matches(query)
     assert (first["path"], first["kind"]) == (str(real(indexed)), "copy")
     assert 0.5 < first["score"] <= 1
-    assert {other["kind"] for other in others} == {"similar"}
+    assert {match["kind"] for match in others} == {"similar"}
 
 
 def test_a_stranger_is_only_similar(indexed: Daemon) -> None:
@@ -97,7 +97,7 @@ def test_a_query_explains_each_match(indexed: Daemon) -> None:
     assert (copy["scale_x"], copy["scale_y"]) == pytest.approx((0.8, 0.9), abs=0.02)
     assert 0.9 < copy["correlation"] <= 1
     assert copy["score"] >= copy["threshold"] == others[0]["threshold"]
-    assert {other["outcome"] for other in others} <= {"below", "given-up"}
+    assert {match["outcome"] for match in others} <= {"below", "given-up"}
     assert all("explanation" not in match for match in indexed.matches(query))
     lines = indexed.run("query", query, "-n", "1", "--explain").stdout.decode().splitlines()
     assert [line.split()[0] for line in lines] == ["copy", "a", "view:", "scales:", "correlation:"]
@@ -127,19 +127,19 @@ def test_new_files_are_noticed_however_they_come(indexed: Daemon) -> None:
     """A file copied in, a folder copied in, a file moved in and a folder moved in are all indexed and found."""
     outside = indexed.home / "outside"
     outside.mkdir()
-    one, two, three, four = (
+    first, second, third, fourth = (
         pictures.save(pictures.photograph(seed), outside / f"new-{seed}.jpg", quality=90) for seed in range(100, 104)
     )
     (outside / "copied").mkdir()
     (outside / "moved").mkdir()
-    two = two.rename(outside / "copied" / two.name)
-    three = three.rename(outside / "moved" / three.name)
-    shutil.copy(one, indexed.album)
+    second = second.rename(outside / "copied" / second.name)
+    third = third.rename(outside / "moved" / third.name)
+    shutil.copy(first, indexed.album)
     shutil.copytree(outside / "copied", indexed.album / "copied")
     shutil.move(outside / "moved", indexed.album / "moved")
-    shutil.move(four, indexed.album / "four.jpg")
+    shutil.move(fourth, indexed.album / "four.jpg")
     assert indexed.settle()["images"] == IMAGES + 4
-    for path in (one.name, f"copied/{two.name}", f"moved/{three.name}", "four.jpg"):
+    for path in (first.name, f"copied/{second.name}", f"moved/{third.name}", "four.jpg"):
         assert indexed.matches(indexed.album / path)[0]["path"] == str(indexed.album / path)
 
 
@@ -292,14 +292,14 @@ def test_a_configuration_is_read_again_on_sighup(indexed: Daemon) -> None:
 
 def test_albums_are_added_removed_and_remembered(indexed: Daemon) -> None:
     """A second album is indexed, survives a start without arguments, and is forgotten when removed."""
-    other = indexed.home / "other"
-    pictures.write_album(other, 2, first_seed=50)
-    assert indexed.json("album", "add", other)["added"] is True
+    second = indexed.home / "other"
+    pictures.write_album(second, 2, first_seed=50)
+    assert indexed.json("album", "add", second)["added"] is True
     assert indexed.settle()["images"] == IMAGES + 2
     indexed.stop()
     indexed.start("--state", str(indexed.state))
-    assert [album["path"] for album in indexed.json("album", "list")["albums"]] == [str(indexed.album), str(other)]
-    assert indexed.run("album", "remove", other).returncode == 0
+    assert [album["path"] for album in indexed.json("album", "list")["albums"]] == [str(indexed.album), str(second)]
+    assert indexed.run("album", "remove", second).returncode == 0
     assert indexed.settle()["images"] == IMAGES
 
 

@@ -62,7 +62,7 @@ def test_without_a_map_there_is_no_picture(daemon: Daemon) -> None:
     """Both commands say in one line why there is no map, write no file and exit 66; so does a daemon without images."""
     daemon.start()
     for argv in (["map", "out.png"], ["map", "out.html"], ["model", "plot"], ["model", "plot", "out.svg"]):
-        done = daemon.run(*[daemon.home / one if one.startswith("out.") else one for one in argv])
+        done = daemon.run(*[daemon.home / word if word.startswith("out.") else word for word in argv])
         assert (done.returncode, done.stdout) == (66, b"")
         (line,) = done.stderr.decode().splitlines()
         assert "contents are too few for a map" in line

@@ -237,7 +237,7 @@ def test_a_decision_outlives_moves_copies_and_a_new_index(home: Home) -> None:
     home.path("small.jpg").rename(home.path("renamed.jpg"))
     shutil.copy(home.path("renamed.jpg"), home.path("again.jpg"))
     home.daemon.settle()
-    kinds = {group["kind"]: [Path(one["path"]).name for one in group["images"]] for group in home.groups()}
+    kinds = {group["kind"]: [Path(image["path"]).name for image in group["images"]] for group in home.groups()}
     assert kinds == {"exact": ["renamed.jpg", "again.jpg"], "copy": ["photo-0002.jpg", "tiny.jpg"]}
     assert home.daemon.alerts() == [] or {alert["kind"] for alert in home.daemon.alerts()} == {"exact"}
     home.daemon.stop()
@@ -247,21 +247,21 @@ def test_a_decision_outlives_moves_copies_and_a_new_index(home: Home) -> None:
     assert len(home.groups()) == 3
     imported = home.daemon.run("decisions", "import", "-", "--json", stdin=decided)
     assert json.loads(imported.stdout) == {"read": 3, "added": 3}
-    assert {group["kind"]: [Path(one["path"]).name for one in group["images"]] for group in home.groups()} == kinds
+    assert {group["kind"]: [Path(image["path"]).name for image in group["images"]] for group in home.groups()} == kinds
 
 
 def test_groups_across_albums(home: Home) -> None:
     """With `--across` only those that have images in two albums; the table has a row for each image."""
-    other = home.daemon.home / "other"
-    other.mkdir()
-    shutil.copy(home.path("photo-0003.jpg"), other / "here-too.jpg")
-    home.daemon.json("album", "add", other)
+    second = home.daemon.home / "other"
+    second.mkdir()
+    shutil.copy(home.path("photo-0003.jpg"), second / "here-too.jpg")
+    home.daemon.json("album", "add", second)
     home.daemon.settle()
     (group,) = home.daemon.json("duplicates", "--across")["groups"]
     assert {Path(image["path"]).name for image in group["images"]} == {"photo-0003.jpg", "here-too.jpg"}
     rows = home.daemon.run("duplicates", "--format", "csv").stdout.decode().splitlines()
     assert rows[0].startswith("group,kind,keep,path,")
-    assert len(rows) == 1 + sum(len(one["images"]) for one in home.groups())
+    assert len(rows) == 1 + sum(len(group["images"]) for group in home.groups())
     spare = home.daemon.run("duplicates", "--paths0", "--kind", "exact").stdout.split(b"\0")[:-1]
     assert {Path(os.fsdecode(path)).name for path in spare} == {"twin.jpg", "here-too.jpg"}
 

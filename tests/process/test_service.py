@@ -105,8 +105,8 @@ def test_the_manager_hears_of_the_whole_life(daemon: Daemon) -> None:
     pictures.write_album(daemon.album, IMAGES)
     with listening_to(daemon) as manager, started(daemon, *run_command(daemon), WATCHDOG_USEC="1000000") as process:
         manager.wait_for("READY=1")
-        with client(daemon) as one:
-            assert one.hello()["pid"] == process.pid
+        with client(daemon) as asker:
+            assert asker.hello()["pid"] == process.pid
         assert "STATUS=loading the vectors" in manager.heard
         manager.wait_for("WATCHDOG=1")
         daemon.settle()
@@ -189,10 +189,10 @@ def test_systemd_hands_the_socket_over(daemon: Daemon) -> None:
         daemon.environ["CBIR_SOCKET"] = str(path)
         wait_for_log(daemon, f"Listening on {path}")
         inode = path.stat().st_ino
-        with Client([path], timeout_s=START_TIMEOUT_S) as one:
-            assert one.hello()["pid"] == process.pid
-            one.settle()
-            assert one.status()["images"] == IMAGES
+        with Client([path], timeout_s=START_TIMEOUT_S) as asker:
+            assert asker.hello()["pid"] == process.pid
+            asker.settle()
+            assert asker.status()["images"] == IMAGES
         manager.wait_for("READY=1")
         assert not (daemon.state / "socket").exists()
         process.terminate()
@@ -332,14 +332,14 @@ def test_metrics_of_a_running_daemon(daemon: Daemon) -> None:
 def test_status_says_what_is_wrong_and_what_to_do(daemon: Daemon) -> None:
     """A file that is no image and an album that is away are problems, each with its remedy; a sound daemon has none."""
     pictures.write_album(daemon.album, IMAGES)
-    other = daemon.home / "other"
-    pictures.write_album(other, 2, first_seed=50)
-    daemon.start(daemon.album, other)
+    second = daemon.home / "other"
+    pictures.write_album(second, 2, first_seed=50)
+    daemon.start(daemon.album, second)
     assert daemon.settle()["problems"] == []
     (daemon.album / "broken.jpg").write_text("no image")
-    other.rename(daemon.home / "away")
+    second.rename(daemon.home / "away")
     missing, unreadable = daemon.settle()["problems"]
-    assert missing["what"].startswith(f"album {other} is missing")
+    assert missing["what"].startswith(f"album {second} is missing")
     assert "cbir scan --accept-losses" in missing["do"]
     assert unreadable == {
         "what": "1 file could not be read: 1 not-an-image",

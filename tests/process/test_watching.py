@@ -118,8 +118,8 @@ def test_a_queue_that_overflows_costs_no_change(daemon: Daemon) -> None:
     daemon.signal(signal.SIGCONT)
     watching = until(daemon, lambda status: status["images"] == 2)
     assert watching["albums"][0]["events_lost"] >= 1
-    assert any("kernel lost events" in one["what"] for one in watching["problems"])
-    assert any("max_queued_events=" in one["do"] for one in watching["problems"])
+    assert any("kernel lost events" in problem["what"] for problem in watching["problems"])
+    assert any("max_queued_events=" in problem["do"] for problem in watching["problems"])
     # The folder that came unheard of is heard of from now on.
     fill(daemon.album / "deep", range(2, 3))
     until(daemon, lambda status: status["images"] == 3)
@@ -221,7 +221,7 @@ def test_a_disk_that_goes_and_comes_back(secluded: Secluded) -> None:
     assert (back["images"], decoded(back), back["problems"]) == (6, decoded(before), [])
     fill(secluded.album, range(6, 7))
     secluded.until(lambda status: status["images"] == 7)
-    kinds = [(one["kind"], one["path"], one["matches"]) for one in secluded.daemon.alerts()]
+    kinds = [(alert["kind"], alert["path"], alert["matches"]) for alert in secluded.daemon.alerts()]
     assert kinds == [(kind, str(secluded.daemon.album), []) for kind in ("missing", "back")]
 
 

@@ -32,7 +32,7 @@ def held(snapshot: Snapshot) -> dict[int, int]:
     """Return which vector each content has, told from its codes."""
     rows = np.flatnonzero(snapshot.rows.alive)
     codes = snapshot.rows.take(rows)
-    numbers = [int(np.flatnonzero((one == CODES).all(axis=(1, 2)))[0]) for one in codes]
+    numbers = [int(np.flatnonzero((row_codes == CODES).all(axis=(1, 2)))[0]) for row_codes in codes]
     ids = snapshot.rows.ids[rows].tolist()
     assert len(set(ids)) == len(ids)
     return dict(zip(ids, numbers, strict=True))

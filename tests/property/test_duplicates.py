@@ -62,17 +62,17 @@ def renamed(collection: Collection, ids: Sequence[int]) -> Collection:
         new[content_id]: [replace(image, content=replace(image.content, id=new[content_id])) for image in same]
         for content_id, same in reversed(list(collection.images.items()))
     }
-    ends = [sorted((new[one.content_id], new[one.other_id])) for one in collection.pairs]
-    return Collection(images, [Pair(first, other, 0.95) for first, other in reversed(ends)])
+    ends = [sorted((new[pair.content_id], new[pair.other_id])) for pair in collection.pairs]
+    return Collection(images, [Pair(first, second, 0.95) for first, second in reversed(ends)])
 
 
 @given(collections(), st.permutations(range(10, 17)), st.booleans())
 def test_groups_do_not_depend_on_ids_or_order(collection: Collection, ids: list[int], backwards: bool) -> None:
     """The same files are grouped, kept and reasoned about, whichever content was indexed first."""
-    other = renamed(collection, ids[: len(collection.images)])
-    pairs = [Pair(one.other_id, one.content_id, one.score) for one in other.pairs] if backwards else other.pairs
-    assert described(copy_groups(collection.pairs, collection.images)) == described(copy_groups(pairs, other.images))
-    assert described(exact_groups(collection.files())) == described(exact_groups(other.files()))
+    again = renamed(collection, ids[: len(collection.images)])
+    pairs = [Pair(pair.other_id, pair.content_id, pair.score) for pair in again.pairs] if backwards else again.pairs
+    assert described(copy_groups(collection.pairs, collection.images)) == described(copy_groups(pairs, again.images))
+    assert described(exact_groups(collection.files())) == described(exact_groups(again.files()))
 
 
 # Ties all the way are rare, and each example takes a few milliseconds.
@@ -80,15 +80,15 @@ def test_groups_do_not_depend_on_ids_or_order(collection: Collection, ids: list[
 @given(collections())
 def test_every_member_is_a_verified_copy_of_the_one_kept(collection: Collection) -> None:
     """Or has its bytes: a copy of a copy alone is no reason to remove a file."""
-    verified = {frozenset((one.content_id, one.other_id)) for one in collection.pairs}
+    verified = {frozenset((pair.content_id, pair.other_id)) for pair in collection.pairs}
     for group in copy_groups(collection.pairs, collection.images):
         keeper, *others = group.members
         assert group.kind is Kind.COPY
         assert keeper.keep
         assert others
-        for other in others:
-            assert not other.keep
-            ids = {keeper.image.content.id, other.image.content.id}
+        for member in others:
+            assert not member.keep
+            ids = {keeper.image.content.id, member.image.content.id}
             assert len(ids) == 1 or ids in verified
 
 
@@ -106,7 +106,7 @@ def test_a_file_is_in_one_group_at_most(collection: Collection) -> None:
 def test_nobody_who_has_a_copy_left_is_left_out(collection: Collection) -> None:
     """Two contents that are copies of each other are not both outside of every group."""
     grouped = {m.image.content.id for g in copy_groups(collection.pairs, collection.images) for m in g.members}
-    assert all(one.content_id in grouped or one.other_id in grouped for one in collection.pairs)
+    assert all(pair.content_id in grouped or pair.other_id in grouped for pair in collection.pairs)
 
 
 @given(collections())
@@ -118,10 +118,10 @@ def test_nobody_in_a_group_is_better_than_the_one_kept(collection: Collection) -
 
     for group in [*copy_groups(collection.pairs, collection.images), *exact_groups(collection.files())]:
         keeper, *others = (member.image for member in group.members)
-        assert all(measures(other)[0] <= measures(keeper)[0] for other in others)
-        for other in others:
-            if other.content.id == keeper.content.id:
-                assert (keeper.state.mtime_ns, keeper.path) < (other.state.mtime_ns, other.path)
+        assert all(measures(image)[0] <= measures(keeper)[0] for image in others)
+        for image in others:
+            if image.content.id == keeper.content.id:
+                assert (keeper.state.mtime_ns, keeper.path) < (image.state.mtime_ns, image.path)
 
 
 @given(collections())
@@ -134,5 +134,5 @@ def test_equal_files_are_grouped_by_their_bytes(collection: Collection) -> None:
         if len({member.image.content.id for member in group.members}) == 1
     }
     assert len(found) == len(groups)
-    states = {one: {image.state for image in same} for one, same in collection.images.items()}
-    assert found == {one: same for one, same in states.items() if len(same) > 1}
+    states = {content_id: {image.state for image in same} for content_id, same in collection.images.items()}
+    assert found == {content_id: same for content_id, same in states.items() if len(same) > 1}

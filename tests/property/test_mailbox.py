@@ -21,10 +21,10 @@ class MailboxAgainstDictionary(RuleBasedStateMachine):
         self.mailbox = Mailbox(self.clock)
         self.due: dict[bytes, float] = {}
 
-    @rule(some=st.lists(paths, max_size=4), quiet_s=seconds)
-    def put(self, some: list[bytes], quiet_s: float) -> None:
-        self.mailbox.put(some, quiet_s)
-        self.due |= dict.fromkeys(some, self.clock() + quiet_s)
+    @rule(noticed=st.lists(paths, max_size=4), quiet_s=seconds)
+    def put(self, noticed: list[bytes], quiet_s: float) -> None:
+        self.mailbox.put(noticed, quiet_s)
+        self.due |= dict.fromkeys(noticed, self.clock() + quiet_s)
 
     @rule(passed_s=seconds)
     def let_time_pass(self, passed_s: float) -> None:

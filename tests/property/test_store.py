@@ -129,15 +129,15 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
             )
         )
 
-    @rule(first=number_of, other=number_of)
-    def match(self, first: int, other: int) -> None:
+    @rule(first=number_of, second=number_of)
+    def match(self, first: int, second: int) -> None:
         """Write that the copies of a content were looked up."""
         ids = self.ids()
-        if first != other and first in ids and other in ids:
-            small, large = sorted((ids[first], ids[other]))
+        if first != second and first in ids and second in ids:
+            small, large = sorted((ids[first], ids[second]))
             self.store.pairs.put_matched([ids[first]], [Pair(small, large, 0.9)])
             self.matched.add(first)
-            self.pairs.add(frozenset((first, other)))
+            self.pairs.add(frozenset((first, second)))
 
     @rule()
     def decide(self) -> None:
@@ -197,7 +197,7 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         )
         by_id = {content_id: number for number, content_id in self.ids().items()}
         assert {
-            frozenset((by_id[one.content_id], by_id[one.other_id])) for one in self.store.pairs.listed()
+            frozenset((by_id[pair.content_id], by_id[pair.other_id])) for pair in self.store.pairs.listed()
         } == self.pairs
         # A collection that is kept by what each commit says is the collection.
         assert dict(row for rows in self.store.contents.all_vectors() for row in rows) == self.collection

@@ -70,11 +70,11 @@ def awkward(codes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def finish(fit: Fit) -> tuple[FitResult, list[FitProgress]]:
     """Wait for the result; the progress comes with it."""
-    told: list[FitProgress] = []
+    progress: list[FitProgress] = []
     while not isinstance(news := fit.poll(TIMEOUT_S), FitResult):
         assert news is not None, "the fit said nothing for five minutes"
-        told.append(news)
-    return news, told
+        progress.append(news)
+    return news, progress
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Fitted:
     models: Path
     codes: NDArray[np.float32]
     result: FitResult
-    told: list[FitProgress]
+    progress: list[FitProgress]
 
     def projector(self, idle_s: float = 60.0) -> Projector:
         """Return a worker for the map, not started."""
@@ -107,8 +107,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, _compiled_code: None) -> Fi
     """Fit two clusters once."""
     models = tmp_path_factory.mktemp("models")
     codes = two_clusters()
-    result, told = finish(Fit.start(codes, models, SETTINGS))
-    return Fitted(models, codes, result, told)
+    result, progress = finish(Fit.start(codes, models, SETTINGS))
+    return Fitted(models, codes, result, progress)
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +133,8 @@ def test_the_report_tells_what_was_tried_and_chosen(fitted: Fitted) -> None:
 
 def test_progress_goes_through_all_stages(fitted: Fitted) -> None:
     """In order, and it never goes back."""
-    assert list(dict.fromkeys(step.stage for step in fitted.told)) == ["graph", "tune", "fit", "save"]
-    fractions = [step.fraction for step in fitted.told]
+    assert list(dict.fromkeys(step.stage for step in fitted.progress)) == ["graph", "tune", "fit", "save"]
+    fractions = [step.fraction for step in fitted.progress]
     assert fractions == sorted(fractions)
 
 
@@ -421,8 +421,8 @@ def test_a_warm_fit_keeps_the_map_and_tunes_nothing(fitted: Fitted, tmp_path: Pa
     ids = np.concatenate([np.arange(IMAGES), 500 + np.arange(len(new))])
     previous = Previous(ids[:IMAGES], before.positions, before.flat, report.n_neighbors, report.n_components)
     fit = Fit.start(np.concatenate([fitted.codes, new]), tmp_path, SETTINGS, ids=ids, previous=previous)
-    result, told = finish(fit)
-    assert "tune" not in {step.stage for step in told}
+    result, progress = finish(fit)
+    assert "tune" not in {step.stage for step in progress}
     assert (result.report.n_neighbors, result.report.n_components) == (report.n_neighbors, report.n_components)
     assert [candidate.n_neighbors for candidate in result.report.curve] == [report.n_neighbors]
     assert len(result.positions) == len(ids)
@@ -465,10 +465,10 @@ def test_a_killed_fit_goes_on_behind_its_last_stage(
 ) -> None:
     """What was finished is not done again, and the map is the one that an undisturbed fit gives, bit for bit."""
     said = killed_when(fitted.codes, tmp_path, says)
-    result, told = finish(Fit.start(fitted.codes, tmp_path, SETTINGS))
+    result, progress = finish(Fit.start(fitted.codes, tmp_path, SETTINGS))
     works = ("found the neighbours", "trying", "fitting the map", "fitting the flat map")
     assert stages_of(said, works)[0] == "found the neighbours"
-    assert stages_of([step.message for step in told], works) == again
+    assert stages_of([step.message for step in progress], works) == again
     assert (result.positions == fitted.result.positions).all()
     assert (result.flat == fitted.result.flat).all()
     assert result.report.curve == fitted.result.report.curve
@@ -477,8 +477,8 @@ def test_a_killed_fit_goes_on_behind_its_last_stage(
 def test_a_fit_killed_within_tuning_tries_the_rest_only(fitted: Fitted, tmp_path: Path) -> None:
     """Each score is kept as soon as it is there."""
     said = killed_when(fitted.codes, tmp_path, "trying n_neighbors=15")
-    result, told = finish(Fit.start(fitted.codes, tmp_path, SETTINGS))
-    tried = [message for message in said + [step.message for step in told] if "trying" in message]
+    result, progress = finish(Fit.start(fitted.codes, tmp_path, SETTINGS))
+    tried = [message for message in said + [step.message for step in progress] if "trying" in message]
     assert len(tried) - len(set(tried)) == 1
     assert result.report.curve == fitted.result.report.curve
 
@@ -488,9 +488,11 @@ def test_too_little_memory_is_said_and_some_memory_is_a_sample(fitted: Fitted, t
     with pytest.raises(ModelError, match="too few") as caught:
         finish(Fit.start(fitted.codes, tmp_path, replace(SETTINGS, max_memory_mib=400)))
     assert "MiB are needed" in caught.value.hint
-    result, told = finish(Fit.start(fitted.codes, tmp_path, replace(SETTINGS, max_memory_mib=math.ceil(BASE_MIB) + 1)))
+    result, progress = finish(
+        Fit.start(fitted.codes, tmp_path, replace(SETTINGS, max_memory_mib=math.ceil(BASE_MIB) + 1))
+    )
     assert FEWEST_IMAGES <= len(result.rows) < IMAGES
-    assert any(f"a sample of {len(result.rows)} of {IMAGES}" in step.message for step in told)
+    assert any(f"a sample of {len(result.rows)} of {IMAGES}" in step.message for step in progress)
 
 
 def test_the_artifact_holds_what_projecting_needs_and_no_graph(fitted: Fitted) -> None:
