@@ -193,7 +193,7 @@ class Place:
 
 
 class Post:
-    """An outbox with two places, `phone` and `other`, and its time; alerts go to the first."""
+    """An outbox with two places, `phone` and `spare`, and its time; alerts go to the first."""
 
     outbox: Outbox
 
@@ -423,7 +423,7 @@ def test_a_new_place_has_what_comes_from_now_on(post: Post) -> None:
 def test_a_place_that_nothing_goes_to_is_named(post: Post, caplog: pytest.LogCaptureFixture) -> None:
     """To be configured and not used is more likely a mistake than a wish."""
     post.configure(post.settings)
-    assert caplog.messages == ["sink gets no alerts, alerts.sinks does not name it name=other"]
+    assert caplog.messages == ["sink gets no alerts, alerts.sinks does not name it name=spare"]
 
 
 def test_a_test_goes_through_one_place(post: Post) -> None:
@@ -433,7 +433,7 @@ def test_a_test_goes_through_one_place(post: Post) -> None:
     assert post.spare.had[0].to_json()["test"] is True
     assert (post.outbox.is_used("phone"), post.outbox.is_used("spare")) == (True, False)
     post.spare.error = SinkError("no", hint="yes")
-    with pytest.raises(SinkError, match="sink other: no") as caught:
+    with pytest.raises(SinkError, match="sink spare: no") as caught:
         post.outbox.test("spare")
     assert caught.value.hint == "yes"
     with pytest.raises(NotFoundError, match="no sink is called mail"):
