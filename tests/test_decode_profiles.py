@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from cbir_daemon.decode.extras import load_extra
 from cbir_daemon.decode.formats import EXTRAS
 from cbir_daemon.decode.pixels import read_colour, read_picture
 from cbir_daemon.decode.reading import UnreadableError
-from tests.pictures import photograph
 from tests.places import ZOO
+from tests.test_decode import MAX_PIXELS, distance, grey_numbers, photo, saved
 
-MAX_PIXELS = 10_000_000
+__all__ = ["photo"]
+
 SAME_SEEN_THROUGH_A_PROFILE = 2.5
 """Largest mean difference, in grey levels, of a photograph in another space; a wide one has fewer levels to give."""
 SAME = 0.6
@@ -65,26 +65,6 @@ def inks() -> bytes:
     identity = b"".join(fixed(float(row == column)) for row in range(3) for column in range(3))
     table = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + identity + ramp * 4 + bytes(n for cell in grid for n in cell)
     return profile(b"CMYK", b"Lab ", b"prtr", {b"A2B0": table + ramp * 3})
-
-
-@pytest.fixture(scope="module")
-def photo() -> Image.Image:
-    """A photograph in sRGB."""
-    return Image.fromarray(photograph(7, (480, 320)))
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:  # noqa: ANN401 -- Pillow's own signature
-    output = io.BytesIO()
-    image.save(output, kind, **options)
-    return output.getvalue()
-
-
-def grey(data: bytes) -> NDArray[np.int16]:
-    return np.frombuffer(read_picture(data, MAX_PIXELS).vector, np.uint8).astype(np.int16)
-
-
-def distance(first: bytes, second: bytes) -> float:
-    return float(np.abs(grey(first) - grey(second)).mean())
 
 
 def in_prophoto(photo: Image.Image) -> Image.Image:
@@ -143,10 +123,10 @@ def test_inks_are_seen_through_their_profile() -> None:
     drawn[:32, :, :3] = 255
     drawn[:, 32:, 3] = 255
     data = saved(Image.fromarray(drawn, "CMYK"), "TIFF", icc_profile=inks())
-    vector = grey(data).reshape(64, 64)
+    vector = grey_numbers(data).reshape(64, 64)
     assert vector[:, :28].min() > 240
     assert vector[:, 36:].max() < 15
-    without = grey(saved(Image.fromarray(drawn, "CMYK"), "TIFF")).reshape(64, 64)
+    without = grey_numbers(saved(Image.fromarray(drawn, "CMYK"), "TIFF")).reshape(64, 64)
     assert without[:28, :28].max() < 15
 
 

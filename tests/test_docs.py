@@ -295,7 +295,8 @@ def _is_stream(call: ast.Call) -> bool:
 
 def test_every_fault_names_tests_that_are_there() -> None:
     """Each row of the tables of faults ends with tests, as `file.py::test`, and each file has its test."""
-    rows = [row for described in sections("reliability.md") for row in described.table("fault", "what happens", "shown by")]
+    columns = ("fault", "what happens", "shown by")
+    rows = [row for described in sections("reliability.md") for row in described.table(*columns)]
     named = [manual.CODE.findall(row[2]) for row in rows]
     assert len(rows) >= 50
     assert all(named)

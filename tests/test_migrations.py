@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sqlite3
 import zlib
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -238,14 +238,21 @@ def test_the_first_schema_is_brought_to_todays(tmp_path: Path) -> None:
         assert store.check() == []
 
 
+@contextmanager
+def older(index: Path, version: int) -> Iterator[sqlite3.Connection]:
+    """Make an empty index of an older schema, and give a connection that fills it."""
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        for script in schema.MIGRATIONS[:version]:
+            connection.executescript(f"BEGIN; {script} COMMIT;")
+        connection.executescript(f"PRAGMA user_version = {version}; PRAGMA application_id = {schema.APPLICATION_ID};")
+        yield connection
+
+
 @pytest.mark.parametrize(("delivered", "last"), [((), 0), ((1, 1, 0, 0), 2), ((0, 0), 0)])
 def test_what_the_log_had_not_is_still_to_come(tmp_path: Path, delivered: tuple[int, ...], last: int) -> None:
     """Alerts that an older release had written and not delivered are delivered by this one."""
     index = tmp_path / "index.sqlite"
-    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
-        for script in schema.MIGRATIONS[:3]:
-            connection.executescript(f"BEGIN; {script} COMMIT;")
-        connection.executescript(f"PRAGMA user_version = 3; PRAGMA application_id = {schema.APPLICATION_ID};")
+    with older(index, 3) as connection:
         connection.executemany(
             "INSERT INTO alert (time, path, kind, matches, delivered) VALUES (1, X'2F', 'copy', '[]', ?)",
             [(delivered_id,) for delivered_id in delivered],
@@ -291,10 +298,7 @@ def test_maps_of_an_older_schema_stay(tmp_path: Path) -> None:
 def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
     """No file was compared for them: they go, and all contents are looked up among each other; decisions stay."""
     index = tmp_path / "index.sqlite"
-    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
-        for script in schema.MIGRATIONS[:2]:
-            connection.executescript(f"BEGIN; {script} COMMIT;")
-        connection.executescript(f"PRAGMA user_version = 2; PRAGMA application_id = {schema.APPLICATION_ID};")
+    with older(index, 2) as connection:
         connection.executemany(
             "INSERT INTO content (id, digest, extractor, vector, size_bytes, width_px, height_px, format, matched)"
             " VALUES (?, ?, ?, ?, 1, 1, 1, 'PNG', 1)",

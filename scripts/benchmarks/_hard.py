@@ -408,8 +408,8 @@ def in_a_template(image: Image.Image) -> Image.Image:
     draw.text((30, 34), "My photographs", font=ImageFont.load_default(36), fill=WHITE)
     page.paste(ImageOps.fit(image, (660, 560)), (30, 150))
     lines_of_text(draw, 30, 760, 1080, np.random.default_rng(7))
-    for left in range(40, 720, 170):
-        draw.ellipse((left, 1140, left + 90, 1230), outline=(40, 70, 130), width=8)
+    for x_px in range(40, 720, 170):
+        draw.ellipse((x_px, 1140, x_px + 90, 1230), outline=(40, 70, 130), width=8)
     return page
 
 
