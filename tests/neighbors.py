@@ -7,10 +7,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.map.neighbors import Neighbors, nearest_to_rows
+from cbir_daemon.map.neighbors import BLOCK_BYTES, EXACT_BLOCK_BYTES, Neighbors, nearest_to_rows
 
 
-def nearest_others(points: NDArray[np.float32], k: int, progress: Callable[[int], None] = lambda _: None) -> Neighbors:
+def nearest_others(
+    points: NDArray[np.float32],
+    k: int,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+    exact_block_bytes: int = EXACT_BLOCK_BYTES,
+) -> Neighbors:
     """Return the `k` nearest other rows of each row.
 
     Parameters
@@ -21,9 +28,13 @@ def nearest_others(points: NDArray[np.float32], k: int, progress: Callable[[int]
         1 to n - 1.
     progress : callable, optional
         Gets the number of rows done.
+    block_bytes, exact_block_bytes : int
+        See `nearest_to_rows`.
 
     Notes
     -----
-    O(n^2 f) time in matrix products, O(n k) memory and `BLOCK_BYTES`.
+    O(n^2 f) time in matrix products, O(n k) memory and `block_bytes`.
     """
-    return nearest_to_rows(points, np.arange(len(points)), k, progress).tied()
+    return nearest_to_rows(
+        points, np.arange(len(points)), k, progress, block_bytes=block_bytes, exact_block_bytes=exact_block_bytes
+    ).tied()

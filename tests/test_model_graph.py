@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cbir_daemon.map import graph
-from cbir_daemon.map.graph import Graph, built, checksums, updated, width_of
+from cbir_daemon.map.graph import Graph, GraphSizes, built, checksums, updated, width_of
 from cbir_daemon.map.neighbors import Neighbors, nearest_to_rows, to_points
 from tests.neighbors import nearest_others
 
@@ -48,7 +49,7 @@ def of(collection: dict[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float3
 
 def same(first: Graph, second: Graph) -> bool:
     """Return whether two graphs know the same neighbours, bit for bit, as far as they promise to."""
-    ours, theirs = first.neighbors(), second.neighbors()
+    ours, theirs = first.neighbors(NARROW), second.neighbors(NARROW)
     pairs = (
         (first.ids, second.ids),
         (first.sums, second.sums),
@@ -58,26 +59,19 @@ def same(first: Graph, second: Graph) -> bool:
     return all(np.array_equal(mine, yours) for mine, yours in pairs)
 
 
-@pytest.fixture(autouse=True)
-def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let lists be short, so that collections of a few dozen outgrow them."""
-    monkeypatch.setattr(graph, "WIDTH", 5)
-    monkeypatch.setattr(graph, "SPARE", 2)
-    monkeypatch.setattr(graph, "BLOCK_IMAGES", 7)
+NARROW = GraphSizes(width=5, spare=2, block_images=7)
+"""Lists so short that collections of a few dozen outgrow them."""
 
 
 @settings(max_examples=300)
 @given(steps=st.lists(collections, min_size=2, max_size=4))
 def test_a_graph_brought_up_to_date_is_the_one_made_anew(steps: list[dict[int, int]]) -> None:
     """After any images came, went and changed, with duplicates, flat images and parts without connection."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("WIDTH", 5), ("SPARE", 2), ("BLOCK_IMAGES", 7)):
-            patch.setattr(graph, name, value)
-        current: Graph | None = None
-        for step in steps:
-            ids, points = of(step)
-            current = updated(current, ids, points)
-            assert same(current, built(ids, points))
+    current: Graph | None = None
+    for step in steps:
+        ids, points = of(step)
+        current = updated(current, ids, points, sizes=NARROW)
+        assert same(current, built(ids, points, sizes=NARROW))
 
 
 @given(
@@ -90,16 +84,17 @@ def test_small_changes_make_the_same_graph_too(first: dict[int, int], gone: set[
     after = {name: code for name, code in first.items() if name not in gone} | came
     if len(after) < 2:
         return
-    assert same(updated(built(*of(first)), *of(after)), built(*of(after)))
+    before, made = built(*of(first), sizes=NARROW), built(*of(after), sizes=NARROW)
+    assert same(updated(before, *of(after), sizes=NARROW), made)
 
 
 def test_the_graph_is_what_a_plain_search_finds() -> None:
     """Nobody is missing and nobody is their own neighbour."""
     ids = np.arange(POOL)
-    made = built(ids, POINTS)
-    found = nearest_others(POINTS, width_of(POOL))
-    assert (made.neighbors().ids == found.ids).all()
-    assert (made.neighbors().distances == found.distances).all()
+    made = built(ids, POINTS, sizes=NARROW)
+    found = nearest_others(POINTS, width_of(POOL, NARROW))
+    assert (made.neighbors(NARROW).ids == found.ids).all()
+    assert (made.neighbors(NARROW).distances == found.distances).all()
     assert made.exact
 
 
@@ -115,9 +110,9 @@ def test_few_changes_ask_for_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(graph, "nearest_to_rows", counted)
     ids = np.arange(POOL)
-    old = built(ids[:-2], POINTS[:-2])
+    old = built(ids[:-2], POINTS[:-2], sizes=NARROW)
     asked.clear()
-    updated(old, ids[1:], POINTS[1:])
+    updated(old, ids[1:], POINTS[1:], sizes=NARROW)
     assert sum(asked) == 2
 
 
@@ -125,7 +120,8 @@ def test_an_id_used_again_is_noticed() -> None:
     """The id of an image that went now means another image: its lists are its own."""
     ids = np.arange(20)
     changed = np.concatenate([POINTS[:5], POINTS[40:41], POINTS[6:20]])
-    assert same(updated(built(ids, POINTS[:20]), ids, changed), built(ids, changed))
+    before = built(ids, POINTS[:20], sizes=NARROW)
+    assert same(updated(before, ids, changed, sizes=NARROW), built(ids, changed, sizes=NARROW))
 
 
 def test_one_changed_bit_is_another_checksum() -> None:
@@ -139,7 +135,7 @@ def test_one_changed_bit_is_another_checksum() -> None:
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     """With all it knows; and nothing unfinished stays beside it."""
-    made = built(np.arange(POOL), POINTS)
+    made = built(np.arange(POOL), POINTS, sizes=NARROW)
     made.save(tmp_path / "graph")
     loaded = Graph.load(tmp_path / "graph")
     assert loaded is not None
@@ -174,56 +170,54 @@ def many(images: int, features: int = 32) -> NDArray[np.float32]:
 
 def recall(made: Graph, points: NDArray[np.float32]) -> float:
     """Return the share of the true nearest that a graph knows."""
-    near = made.neighbors().ids
+    near = made.neighbors(NARROW).ids
     true = nearest_others(points, near.shape[1]).ids
     found = [len(np.intersect1d(ours, theirs)) for ours, theirs in zip(near, true, strict=True)]
     return sum(found) / near.size
 
 
-def test_inverted_lists_find_nearly_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inverted_lists_find_nearly_all() -> None:
     """Above the size of exact graphs, made anew and brought up to date, `RECALL` of the true neighbours are known."""
     pytest.importorskip("faiss")
-    monkeypatch.setattr(graph, "EXACT_IMAGES", 1000)
+    sizes = replace(NARROW, exact_images=1000)
     points, ids = many(5000), np.arange(5000)
-    made = built(ids, points)
+    made = built(ids, points, sizes=sizes)
     assert not made.exact
-    assert (made.neighbors().ids != ids[:, np.newaxis]).all()
+    assert (made.neighbors(sizes).ids != ids[:, np.newaxis]).all()
     assert recall(made, points) >= RECALL
     kept = np.delete(ids, np.arange(0, 4800, 97))
-    before = built(kept[:-200], points[kept[:-200]])
-    after = updated(before, kept, points[kept])
+    before = built(kept[:-200], points[kept[:-200]], sizes=sizes)
+    after = updated(before, kept, points[kept], sizes=sizes)
     assert recall(after, points[kept]) >= RECALL
 
 
-def test_nobody_is_left_with_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_left_with_too_few() -> None:
     """An image far from all others, whose lists hold few, is compared with everybody."""
     pytest.importorskip("faiss")
-    monkeypatch.setattr(graph, "EXACT_IMAGES", 100)
-    monkeypatch.setattr("cbir_daemon.map.inverted.PROBES", 1)
+    sizes = replace(NARROW, exact_images=100, probes=1)
     points = np.concatenate([many(2000), -np.ones((1, 32), np.float32) / np.float32(np.sqrt(32))])
-    near = built(np.arange(2001), points).neighbors()
+    near = built(np.arange(2001), points, sizes=sizes).neighbors(sizes)
     assert (near.ids >= 0).all()
     assert np.isfinite(near.distances).all()
 
 
 def test_without_the_extra_every_graph_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """At any size."""
-    monkeypatch.setattr(graph, "EXACT_IMAGES", 10)
     monkeypatch.setattr(graph, "InvertedLists", None)
-    made = built(np.arange(POOL), POINTS)
+    sizes = replace(NARROW, exact_images=10)
+    made = built(np.arange(POOL), POINTS, sizes=sizes)
     assert made.exact
-    assert (made.neighbors().ids == nearest_others(POINTS, width_of(POOL)).ids).all()
+    assert (made.neighbors(sizes).ids == nearest_others(POINTS, width_of(POOL, sizes)).ids).all()
 
 
-def test_a_graph_that_was_not_exact_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_was_not_exact_is_not_taken_for_one() -> None:
     """A collection that shrank below the size of exact graphs gets one anew."""
     pytest.importorskip("faiss")
     points, ids = many(3000), np.arange(3000)
-    with monkeypatch.context() as patch:
-        patch.setattr(graph, "EXACT_IMAGES", 1000)
-        patch.setattr("cbir_daemon.map.inverted.PROBES", 1)
-        old = built(ids, points)
-    assert same(updated(old, ids[:-5], points[:-5]), built(ids[:-5], points[:-5]))
+    old = built(ids, points, sizes=replace(NARROW, exact_images=1000, probes=1))
+    assert not old.exact
+    made = built(ids[:-5], points[:-5], sizes=NARROW)
+    assert same(updated(old, ids[:-5], points[:-5], sizes=NARROW), made)
 
 
 def test_lists_of_a_huge_collection_are_shorter() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.map import neighbors
 from cbir_daemon.map.neighbors import SMALLEST_DISTANCE, nearest, strictly_rising, to_points
 from tests.neighbors import nearest_others
 
@@ -37,13 +36,11 @@ def test_nearest_others_are_those_of_a_plain_search(k: int) -> None:
     np.testing.assert_allclose(found.distances, np.sort(expected, axis=1)[:, :k], atol=1e-6)
 
 
-def test_blocks_of_any_size_give_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_any_size_give_the_same_neighbours() -> None:
     """One row a block or all at once: equal bits."""
     points = random_codes(80)
     whole = nearest_others(points, 10)
-    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(neighbors, "EXACT_BLOCK_BYTES", 1)
-    single = nearest_others(points, 10)
+    single = nearest_others(points, 10, block_bytes=1, exact_block_bytes=1)
     assert (whole.ids == single.ids).all()
     assert (whole.distances == single.distances).all()
 
@@ -118,9 +115,8 @@ def test_no_distance_equals_another_of_its_row_after_they_were_made_to_rise() ->
     assert (strictly_rising(apart[:, ::2]) == apart[:, ::2]).all()
 
 
-def test_progress_counts_to_the_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_counts_to_the_last_row() -> None:
     """Every block tells how many rows are done."""
-    monkeypatch.setattr(neighbors, "BLOCK_BYTES", 4 * 50 * 20)
     rows_done: list[int] = []
-    nearest_others(random_codes(50), 3, rows_done.append)
+    nearest_others(random_codes(50), 3, rows_done.append, block_bytes=4 * 50 * 20)
     assert rows_done == [20, 40, 50]

@@ -22,13 +22,6 @@ STAND_INS = {
     "MIGRATIONS": "stands for a later release",
     "SCHEMA_VERSION": "stands for a later release",
     "MODEL_VERSION": "stands for a later release",
-    "EXACT_IMAGES": "read in many functions of the graph, which would all hand it on",
-    "WIDTH": "the same",
-    "SPARE": "the same",
-    "BLOCK_IMAGES": "the same",
-    "BLOCK_BYTES": "the same, in the search of neighbours",
-    "EXACT_BLOCK_BYTES": "the same",
-    "PROBES": "the same, in the lists of the graph",
 }
 """Constants that tests replace, and why they are no arguments."""
 

@@ -59,18 +59,59 @@ DIGEST_BYTES = 32
 SUM_SEED = 20
 BLOCK_IMAGES = 4096
 
+PROBES = 48
+"""Lists that a query looks into (see docs/model-figures.md for what more and fewer find)."""
+
 Progress = Callable[[int, int], None]
 """Gets images done and images in all."""
 
 
-def width_of(images: int) -> int:
-    """Return how many neighbours of each image a graph of `images` images knows at least."""
-    return max(1, min(WIDTH, images - 1, MOST_BYTES // (NEIGHBOR_BYTES * images) - SPARE))
+@dataclass(frozen=True, slots=True)
+class GraphSizes:
+    """How large a graph is, and in which pieces it is made.
+
+    Parameters
+    ----------
+    exact_images : int
+        Images up to which all pairs are compared.
+    width, spare : int
+        Neighbours of each image, and those in reserve.
+    block_images : int
+        Images that are worked on at once.
+    probes : int
+        Lists that a query looks into, where there are inverted lists.
+    """
+
+    exact_images: int = EXACT_IMAGES
+    width: int = WIDTH
+    spare: int = SPARE
+    block_images: int = BLOCK_IMAGES
+    probes: int = PROBES
 
 
-def is_exact(images: int) -> bool:
-    """Return whether a graph of so many images is exact."""
-    return images <= EXACT_IMAGES or InvertedLists is None
+USUAL = GraphSizes()
+
+
+def width_of(images: int, sizes: GraphSizes = USUAL) -> int:
+    """Return how many neighbours of each image a graph of `images` images knows at least.
+
+    Parameters
+    ----------
+    images : int
+    sizes : GraphSizes
+    """
+    return max(1, min(sizes.width, images - 1, MOST_BYTES // (NEIGHBOR_BYTES * images) - sizes.spare))
+
+
+def is_exact(images: int, sizes: GraphSizes = USUAL) -> bool:
+    """Return whether a graph of so many images is exact.
+
+    Parameters
+    ----------
+    images : int
+    sizes : GraphSizes
+    """
+    return images <= sizes.exact_images or InvertedLists is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +138,9 @@ class Graph:
     distances: NDArray[np.float32]
     exact: bool
 
-    def neighbors(self) -> Neighbors:
-        """Return as many neighbours as are known of every image."""
-        width = width_of(len(self.ids))
+    def neighbors(self, sizes: GraphSizes = USUAL) -> Neighbors:
+        """Return as many neighbours as are known of every image, in a graph of these sizes."""
+        width = width_of(len(self.ids), sizes)
         return Neighbors(self.near[:, :width], self.distances[:, :width]).tied()
 
     def equals(self, graph: Graph) -> bool:
@@ -141,6 +182,7 @@ def built(
     seed: int = 0,
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
+    sizes: GraphSizes = USUAL,
 ) -> Graph:
     """Return the graph of `points`, made anew.
 
@@ -154,11 +196,12 @@ def built(
         For inverted lists.
     progress : callable, optional
         Gets the images done and the images in all.
+    sizes : GraphSizes
     """
     count = len(ids)
-    near, distances = _empty(count)
-    _search(points, np.arange(count), near, distances, seed=seed, threads=threads, progress=progress)
-    return Graph(ids, checksums(points), near, distances, is_exact(count))
+    near, distances = _empty(count, sizes)
+    _search(points, np.arange(count), near, distances, seed=seed, threads=threads, progress=progress, sizes=sizes)
+    return Graph(ids, checksums(points), near, distances, is_exact(count, sizes))
 
 
 def updated(
@@ -169,6 +212,7 @@ def updated(
     seed: int = 0,
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
+    sizes: GraphSizes = USUAL,
 ) -> Graph:
     """Return the graph of `points`, with what is still true of the graph of the fit before.
 
@@ -187,29 +231,31 @@ def updated(
         For inverted lists.
     progress : callable, optional
         Gets the images done and the images in all.
+    sizes : GraphSizes
+        Those of the graph before, too.
 
     Returns
     -------
     Graph
-        With up to `EXACT_IMAGES` images the graph that `built` would make, bit for bit.
+        With up to `sizes.exact_images` images the graph that `built` would make, bit for bit.
     """
-    count, exact = len(ids), is_exact(len(ids))
-    if old is None or (exact and not old.exact) or old.near.shape[1] != _columns(len(old.ids)):
-        return built(ids, points, seed=seed, threads=threads, progress=progress)
+    count, exact = len(ids), is_exact(len(ids), sizes)
+    if old is None or (exact and not old.exact) or old.near.shape[1] != _columns(len(old.ids), sizes):
+        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes)
     sums = checksums(points)
     _, was, now = np.intersect1d(old.ids, ids, assume_unique=True, return_indices=True)
     same = old.sums[was] == sums[now]
     was, now = was[same], now[same]
     if len(now) < 2 or (not exact and count - len(now) > NEW_SHARE * count):
-        return built(ids, points, seed=seed, threads=threads, progress=progress)
-    near, distances = _empty(count)
-    complete = _carry_over(old, was, now, near, distances)
+        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes)
+    near, distances = _empty(count, sizes)
+    complete = _carry_over(old, was, now, near, distances, sizes.block_images)
     new = np.setdiff1d(np.arange(count), now, assume_unique=True)
     if len(new):
-        _insert(points, now, new, near, distances, complete)
-    short = now[np.count_nonzero(near[now] != NOBODY, axis=1) < width_of(count)]
+        _insert(points, now, new, near, distances, complete, sizes.block_images)
+    short = now[np.count_nonzero(near[now] != NOBODY, axis=1) < width_of(count, sizes)]
     fresh = np.union1d(new, short)
-    _search(points, fresh, near, distances, seed=seed, threads=threads, progress=progress)
+    _search(points, fresh, near, distances, seed=seed, threads=threads, progress=progress, sizes=sizes)
     return Graph(ids, sums, near, distances, exact)
 
 
@@ -236,12 +282,12 @@ def checksums(points: NDArray[np.float32]) -> NDArray[np.uint64]:
     return sums
 
 
-def _columns(images: int) -> int:
-    return min(width_of(images) + SPARE, images - 1)
+def _columns(images: int, sizes: GraphSizes) -> int:
+    return min(width_of(images, sizes) + sizes.spare, images - 1)
 
 
-def _empty(images: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    shape = (images, _columns(images))
+def _empty(images: int, sizes: GraphSizes) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    shape = (images, _columns(images, sizes))
     return np.full(shape, NOBODY, np.int32), np.full(shape, np.inf, np.float32)
 
 
@@ -251,6 +297,7 @@ def _carry_over(
     now: NDArray[np.intp],
     near: NDArray[np.int32],
     distances: NDArray[np.float32],
+    block_images: int,
 ) -> NDArray[np.bool_]:
     """Fill the rows `now` with the neighbours that the old rows `was` have and that stayed.
 
@@ -263,8 +310,8 @@ def _carry_over(
     renamed = np.full(len(old.ids) + 1, NOBODY, np.int32)
     renamed[was] = now
     columns = min(near.shape[1], old.near.shape[1])
-    for start in range(0, len(was), BLOCK_IMAGES):
-        rows = slice(start, start + BLOCK_IMAGES)
+    for start in range(0, len(was), block_images):
+        rows = slice(start, start + block_images)
         # The last entry is for nobody.
         stayed = renamed[old.near[was[rows]]]
         order = np.argsort(stayed == NOBODY, axis=1, kind="stable")[:, :columns]
@@ -282,10 +329,11 @@ def _insert(
     near: NDArray[np.int32],
     distances: NDArray[np.float32],
     complete: NDArray[np.bool_],
+    block_images: int,
 ) -> None:
     """Put the new rows where they belong in the lists of `rows`, which are exact as far as they go."""
     added = points[new]
-    step = min(BLOCK_IMAGES, block_rows(added))
+    step = min(block_images, block_rows(added))
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
         known = np.count_nonzero(near[block] != NOBODY, axis=1)
@@ -329,16 +377,17 @@ def _search(
     seed: int,
     threads: int,
     progress: Progress,
+    sizes: GraphSizes,
 ) -> None:
     """Fill some rows anew."""
     columns = near.shape[1]
-    if is_exact(len(points)):
+    if is_exact(len(points), sizes):
         found = nearest_to_rows(points, rows, columns, lambda done: progress(done, len(rows)))
         near[rows], distances[rows] = found.ids, found.distances
         return
-    lists = InvertedLists(points, seed=seed, threads=threads)
-    for start in range(0, len(rows), BLOCK_IMAGES):
-        block = rows[start : start + BLOCK_IMAGES]
+    lists = InvertedLists(points, seed=seed, threads=threads, probes=sizes.probes)
+    for start in range(0, len(rows), sizes.block_images):
+        block = rows[start : start + sizes.block_images]
         # One more than is wanted: an image proposes itself.
         proposed = lists.propose(points[block], columns + 1)
         near[block], distances[block] = best_of(points, block, proposed, columns)

@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 LISTS_A_ROOT = 4
 """Lists for each unit of the square root of the number of rows; faiss's own advice."""
 
-PROBES = 48
-"""Lists that a query looks into (see docs/model-figures.md for what more and fewer find)."""
-
 _ROUNDS = 10
 _POINTS_A_LIST = 50
 """Rows a list is trained with at most; faiss asks for 39 at least."""
@@ -37,9 +34,11 @@ class InvertedLists:
         The same rows, seed, threads and kind of processor give the same lists.
     threads : int
         For training and for queries.
+    probes : int
+        Lists that a query looks into.
     """
 
-    def __init__(self, points: NDArray[np.float32], *, seed: int, threads: int) -> None:
+    def __init__(self, points: NDArray[np.float32], *, seed: int, threads: int, probes: int) -> None:
         features = points.shape[1]
         count = max(1, min(LISTS_A_ROOT * math.isqrt(len(points)), len(points) // _POINTS_A_LIST))
         # faiss knows 31 bits.
@@ -49,7 +48,7 @@ class InvertedLists:
         self._index.cp.seed = seed
         self._index.cp.min_points_per_centroid = 1
         self._index.cp.max_points_per_centroid = _POINTS_A_LIST
-        self._index.nprobe = PROBES
+        self._index.nprobe = probes
         faiss.omp_set_num_threads(threads)
         self._index.train(points)
         self._index.add(points)

@@ -79,7 +79,13 @@ def to_points(codes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def nearest_to_rows(
-    points: NDArray[np.float32], rows: NDArray[np.intp], k: int, progress: Callable[[int], None] = lambda _: None
+    points: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    k: int,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+    exact_block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> Neighbors:
     """Return the `k` nearest points of each row in `rows`, without itself; a duplicate is at distance 0.
 
@@ -93,8 +99,14 @@ def nearest_to_rows(
         1 to n - 1.
     progress : callable, optional
         Gets the number of rows done.
+    block_bytes : int
+        Of the similarities that are looked at at once.
+    exact_block_bytes : int
+        Of the differences that are squared at once.
     """
-    return _nearest(points, points[rows], k, progress, own=rows)
+    return _nearest(
+        points, points[rows], k, progress, own=rows, block_bytes=block_bytes, exact_block_bytes=exact_block_bytes
+    )
 
 
 def nearest(points: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> Neighbors:
@@ -145,14 +157,15 @@ def closer(
     return rows, ids, exact_distances(points, ids, queries, rows)
 
 
-def block_rows(points: NDArray[np.float32]) -> int:
-    """Return how many queries are compared with all of `points` at once, so that a block takes `BLOCK_BYTES`.
+def block_rows(points: NDArray[np.float32], block_bytes: int = BLOCK_BYTES) -> int:
+    """Return how many queries are compared with all of `points` at once, so that a block takes so many bytes.
 
     Parameters
     ----------
     points : (n, f) ndarray of float32
+    block_bytes : int
     """
-    return max(1, BLOCK_BYTES // (4 * len(points)))
+    return max(1, block_bytes // (4 * len(points)))
 
 
 def strictly_rising(distances: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -184,10 +197,12 @@ def _nearest(
     progress: Callable[[int], None],
     *,
     own: NDArray[np.intp] | None,
+    block_bytes: int = BLOCK_BYTES,
+    exact_block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> Neighbors:
     rows = len(queries)
     found = Neighbors(np.empty((rows, k), np.int32), np.empty((rows, k), np.float32))
-    step = block_rows(points)
+    step = block_rows(points, block_bytes)
     for start in range(0, rows, step):
         block = queries[start : start + step]
         similarity = block @ points.T
@@ -195,18 +210,22 @@ def _nearest(
         if own is not None:
             # By id, not by position: of two duplicates, the other one may well come first.
             similarity[np.arange(len(block)), own[chosen]] = -np.inf
-        found.ids[chosen], found.distances[chosen] = _best_of_block(points, block, similarity, k)
+        found.ids[chosen], found.distances[chosen] = _best_of_block(points, block, similarity, k, exact_block_bytes)
         progress(start + len(block))
     return found
 
 
 def _best_of_block(
-    points: NDArray[np.float32], queries: NDArray[np.float32], similarity: NDArray[np.float32], k: int
+    points: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    similarity: NDArray[np.float32],
+    k: int,
+    exact_block_bytes: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return ids and distances of the `k` nearest of each query, given a block of similarities."""
     kth_best = np.partition(similarity, -k, axis=1)[:, -k]
     rows, ids = np.nonzero(similarity >= (kth_best - _doubt(points))[:, np.newaxis])
-    distances = exact_distances(points, ids, queries, rows)
+    distances = exact_distances(points, ids, queries, rows, exact_block_bytes)
     nearest_first = np.lexsort((ids, distances, rows))
     first_of_row = np.searchsorted(rows, np.arange(len(queries)))
     best = nearest_first[first_of_row[:, np.newaxis] + np.arange(k)]
@@ -222,7 +241,11 @@ def _doubt(points: NDArray[np.float32]) -> float:
 
 
 def exact_distances(
-    points: NDArray[np.float32], ids: NDArray[np.intp], queries: NDArray[np.float32], rows: NDArray[np.intp]
+    points: NDArray[np.float32],
+    ids: NDArray[np.intp],
+    queries: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> NDArray[np.float32]:
     """Return the cosine distances of pairs; a pair has the same distance whichever other pairs are asked for.
 
@@ -236,6 +259,8 @@ def exact_distances(
         Unit rows.
     rows : (p,) ndarray of intp
         Of each pair the row of `queries`.
+    block_bytes : int
+        Of the differences that are squared at once.
 
     Returns
     -------
@@ -243,7 +268,7 @@ def exact_distances(
         In [0, 2].
     """
     distances = np.empty(len(ids), np.float32)
-    step = max(1, EXACT_BLOCK_BYTES // (4 * points.shape[1]))
+    step = max(1, block_bytes // (4 * points.shape[1]))
     for start in range(0, len(ids), step):
         pairs = slice(start, start + step)
         difference = points[ids[pairs]]

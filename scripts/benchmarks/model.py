@@ -284,7 +284,7 @@ def show_graph(pictures: list[Image.Image], size: int, threads: int) -> None:
         block /= np.linalg.norm(block, axis=1, keepdims=True)
     points = to_points(points)
     started = time.perf_counter()
-    lists = InvertedLists(points, seed=SEED, threads=threads)
+    lists = InvertedLists(points, seed=SEED, threads=threads, probes=graph.PROBES)
     build_s = time.perf_counter() - started
     rows = np.sort(draw.choice(size, min(size, PART), replace=False))
     width = graph.width_of(size) + graph.SPARE
