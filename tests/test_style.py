@@ -33,7 +33,6 @@ UNDESCRIBED = {
     "indexing": 14,
     "resolving": 9,
     "serving": 33,
-    "store": 90,
 }
 """How many public functions of a folder take two values or an array and do not describe them; elsewhere none."""
 

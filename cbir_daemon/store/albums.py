@@ -39,12 +39,42 @@ class Albums(Table):
 
     @writes(ticks=True)
     def set_state(self, connection: sqlite3.Connection, album_id: int, state: str) -> bool:
-        """Set an album's state; False when it was that already."""
+        """Set an album's state.
+
+        Parameters
+        ----------
+        album_id : int
+            Row id.
+        state : str
+            One of `AlbumState`.
+
+        Returns
+        -------
+        bool
+            False when the album had this state already, or is not there.
+        """
         return _set_state(connection, album_id, state)
 
     @writes(ticks=True)
     def turn(self, connection: sqlite3.Connection, album_id: int, state: str, alert: NewAlert, now: float) -> bool:
-        """Set an album's state and write the alert that says so; False, and no alert, when it was that already."""
+        """Set an album's state and write the alert that says so, in one commit.
+
+        Parameters
+        ----------
+        album_id : int
+            Row id.
+        state : str
+            One of `AlbumState`.
+        alert : NewAlert
+            Its path is the album's; its message says what happened.
+        now : float
+            Time of the alert, in seconds since the epoch.
+
+        Returns
+        -------
+        bool
+            False, and no alert is written, when the album had this state already, or is not there.
+        """
         if not _set_state(connection, album_id, state):
             return False
         write_alerts(connection, (), [alert], now)
@@ -53,7 +83,15 @@ class Albums(Table):
     # Only walks compare it, with the disk that they find the album on.
     @writes(ticks=False)
     def set_device(self, connection: sqlite3.Connection, album_id: int, device: int) -> None:
-        """Write on which disk the album's root is."""
+        """Write on which disk the album's root is.
+
+        Parameters
+        ----------
+        album_id : int
+            Row id.
+        device : int
+            `st_dev` of the root; 0 when it is not known.
+        """
         connection.execute("UPDATE album SET device = ? WHERE id = ?", (device, album_id))
 
     # It says which files that come later raise alerts; each of those is a change of its own.

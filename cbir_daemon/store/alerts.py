@@ -12,24 +12,50 @@ from cbir_daemon.store.table import Table, reads, writes
 
 
 class Alerts(Table):
-    """What was told, in the order in which it was written."""
+    """Alerts, in the order in which they were written."""
 
     @writes(ticks=True)
     def put(
         self, connection: sqlite3.Connection, file_ids: Sequence[int], alerts: Sequence[NewAlert], now: float
     ) -> None:
-        """Write alerts, and that their files are decided upon, in one commit (invariant I3)."""
+        """Write alerts, and that their files are decided upon, in one commit (invariant I3).
+
+        Parameters
+        ----------
+        file_ids : sequence of int
+            Every file that was decided upon, whether it raises an alert or not.
+        alerts : sequence of NewAlert
+            In the order in which they get their ids.
+        now : float
+            Time of the alerts, in seconds since the epoch.
+        """
         write_alerts(connection, file_ids, alerts, now)
 
     @reads
     def listed(self, connection: sqlite3.Connection, since: int, limit: int) -> list[AlertRecord]:
-        """Return alerts with an id above `since`, oldest first."""
+        """Return alerts, oldest first.
+
+        Parameters
+        ----------
+        since : int
+            Only alerts with a larger id; 0 for all.
+        limit : int
+            Most alerts to return.
+        """
         rows = connection.execute(_ALERT.select("FROM alert WHERE id > ? ORDER BY id LIMIT ?"), (since, limit))
         return _ALERT.all(rows)
 
     @reads
     def ids(self, connection: sqlite3.Connection, since: int, limit: int) -> list[int]:
-        """Return the ids of alerts above `since`, ascending."""
+        """Return the ids of alerts, ascending.
+
+        Parameters
+        ----------
+        since : int
+            Only larger ids; 0 for all.
+        limit : int
+            Most ids to return.
+        """
         rows = connection.execute("SELECT id FROM alert WHERE id > ? ORDER BY id LIMIT ?", (since, limit))
         return column(rows, "id")
 
@@ -42,7 +68,19 @@ class Alerts(Table):
 def write_alerts(
     connection: sqlite3.Connection, file_ids: Iterable[int], alerts: Iterable[NewAlert], now: float
 ) -> None:
-    """Write alerts together with the fact that their files were decided upon (invariant I3)."""
+    """Write alerts together with the fact that their files were decided upon (invariant I3).
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, in the caller's transaction.
+    file_ids : iterable of int
+        Every file that was decided upon, whether it raises an alert or not.
+    alerts : iterable of NewAlert
+        In the order in which they get their ids.
+    now : float
+        Time of the alerts, in seconds since the epoch.
+    """
     connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(file_id,) for file_id in file_ids])
     connection.executemany(
         f"INSERT INTO alert (time, {_NEW_ALERT.listed}) VALUES (:time, {_NEW_ALERT.marks})",  # noqa: S608 -- names of fields

@@ -87,7 +87,15 @@ def _read(connection: sqlite3.Connection, table: str) -> tuple[list[Row], bool]:
 
 
 def put_back(connection: sqlite3.Connection, salvage: Salvage) -> None:
-    """Write what was kept into a new index."""
+    """Write what was kept into a new index, and raise its clock.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Of the writer of the new index, in the caller's transaction.
+    salvage : Salvage
+        A column that today's schema does not have is left out; of an album only its path is written.
+    """
     for table, rows in salvage.tables.items():
         present = _ALBUM_COLUMNS if table == "album" else _columns(connection, table)
         for row in rows:

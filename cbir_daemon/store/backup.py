@@ -17,7 +17,14 @@ BEFORE_RESTORE = ".before-restore"
 
 
 def copy(connection: sqlite3.Connection, target: Path) -> None:
-    """Write a consistent copy to `target`: whole or not at all.
+    """Write a consistent copy of an index: whole or not at all.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Of the index; other threads may write to it meanwhile.
+    target : Path
+        The copy, which must not be there yet; one file, readable by its owner only.
 
     Raises
     ------
@@ -38,6 +45,13 @@ def copy(connection: sqlite3.Connection, target: Path) -> None:
 def keep(connection: sqlite3.Connection, index: Path) -> None:
     """Renew the copy that lies beside the index, unless the index is damaged: then the copy is worth more.
 
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Of the index.
+    index : Path
+        The index; its copy has the name that `soundness.backup_of` returns.
+
     Raises
     ------
     StorageError
@@ -54,12 +68,23 @@ def keep(connection: sqlite3.Connection, index: Path) -> None:
 
 
 def restore(source: Path, index: Path) -> None:
-    """Put a backup in the place of an index that no daemon uses; what stood there stays beside it as `.before-restore`.
+    """Put a backup in the place of an index that no daemon uses.
+
+    What stood there stays beside it as `.before-restore`; what was kept under that name before is removed.
+
+    Parameters
+    ----------
+    source : Path
+        The backup; it is read only, and may be of an older schema.
+    index : Path
+        Where the copy of it is put; need not be there.
 
     Raises
     ------
+    SchemaTooNewError
+        When a newer release wrote `source`; nothing is touched.
     StorageError
-        When `source` is no sound index that this release reads; nothing is touched.
+        When `source` is no sound index, or the copy cannot be written.
     """
     try:
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as checked:
@@ -94,7 +119,20 @@ def _copied(connection: sqlite3.Connection, target: Path) -> Iterator[Path]:
 
 
 def set_aside(index: Path, mark: str) -> None:
-    """Rename an index with all that belongs to it; what was set aside under that mark before goes."""
+    """Rename an index together with its log; what was set aside under that mark before is removed.
+
+    Parameters
+    ----------
+    index : Path
+        Used by no process.  When it is not there, only a log that was left behind is removed.
+    mark : str
+        Put behind the name of the index, as `.before-restore`.
+
+    Raises
+    ------
+    OSError
+        When a file cannot be renamed or removed.
+    """
     # A log belongs to its file: beside another one it would be taken for that one's and damage it.
     is_there = index.exists()
     for suffix in ("", "-wal", "-shm"):

@@ -45,7 +45,15 @@ class Clock:
             self._changed.notify_all()
 
     def wait(self, moment: int, timeout_s: float) -> None:
-        """Return once there was an `advance` or a `wake` after `moment`, or after `timeout_s` seconds."""
+        """Return once there was an `advance` or a `wake` after `moment`, or when the time is up.
+
+        Parameters
+        ----------
+        moment : int
+            Value of `Clock.moment` before the caller looked.
+        timeout_s : float
+            Longest wait, in seconds.
+        """
         heartbeat.rest(timeout_s)
         with self._changed:
             self._changed.wait_for(lambda: self.moment > moment, timeout_s)

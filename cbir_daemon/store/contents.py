@@ -98,7 +98,25 @@ class Contents(Table):
 
     @reads
     def vectors_after(self, connection: sqlite3.Connection, content_id: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return the next contents after an id with their vectors, in order of id; raises at a damaged one."""
+        """Return the next contents with their vectors, in order of id.
+
+        Parameters
+        ----------
+        content_id : int
+            Only contents with a larger id; 0 begins.
+        limit : int
+            Most contents to return.
+
+        Returns
+        -------
+        list of (content id, vector)
+            A vector has 4096 bytes.
+
+        Raises
+        ------
+        StorageError
+            At a vector that is not what was written.
+        """
         rows = connection.execute(
             "SELECT id, vector, checksum FROM content WHERE id > ? ORDER BY id LIMIT ?", (content_id, limit)
         )
@@ -106,7 +124,7 @@ class Contents(Table):
 
     @reads
     def repeated(self, connection: sqlite3.Connection) -> list[int]:
-        """Return the contents that more than one file has, without those of which all files are wanted."""
+        """Return the contents that more than one file has, without those whose files are all to stay."""
         rows = connection.execute(
             """
             SELECT content_id FROM file JOIN content ON content.id = file.content_id
@@ -119,7 +137,20 @@ class Contents(Table):
 
 
 def drop_orphans(connection: sqlite3.Connection, content_ids: Iterable[int]) -> tuple[int, ...]:
-    """Delete those of `content_ids` that no file has any more, and return them."""
+    """Delete contents that no file has any more.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, in the caller's transaction.
+    content_ids : iterable of int
+        Contents that may have lost their last file.
+
+    Returns
+    -------
+    tuple of int
+        Those that were deleted, ascending.  Their pairs and positions go with them.
+    """
     gone = [
         content_id
         for content_id in sorted(content_ids)

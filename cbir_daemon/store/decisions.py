@@ -39,7 +39,20 @@ class Decisions(Table):
 
     @writes(ticks=True)
     def dismiss(self, connection: sqlite3.Connection, digest: bytes, other_digest: bytes, now: float) -> bool:
-        """Remember that two contents are no duplicates; False when that was known."""
+        """Write that two contents are no duplicates.
+
+        Parameters
+        ----------
+        digest, other_digest : bytes
+            SHA-256 of each, in any order; the same twice to have all files with these bytes stay.
+        now : float
+            Time of the decision, in seconds since the epoch.
+
+        Returns
+        -------
+        bool
+            False when the decision was there already; its time stays.
+        """
         first, second = sorted((digest, other_digest))
         cursor = connection.execute(
             "INSERT OR IGNORE INTO decision (digest, other_digest, decided_at) VALUES (?, ?, ?)", (first, second, now)
@@ -48,7 +61,18 @@ class Decisions(Table):
 
     @writes(ticks=True)
     def undismiss(self, connection: sqlite3.Connection, digest: bytes, other_digest: bytes) -> bool:
-        """Forget such a decision; False when there was none."""
+        """Delete the decision that two contents are no duplicates.
+
+        Parameters
+        ----------
+        digest, other_digest : bytes
+            SHA-256 of each, in any order.
+
+        Returns
+        -------
+        bool
+            False when there was no such decision.
+        """
         first, second = sorted((digest, other_digest))
         cursor = connection.execute("DELETE FROM decision WHERE digest = ? AND other_digest = ?", (first, second))
         return cursor.rowcount > 0

@@ -85,7 +85,15 @@ class Files(Table):
     # Two names of a file on one disk are a hard link, and such a copy wins no space.
     @writes(ticks=True)
     def put_devices(self, connection: sqlite3.Connection, album_id: int, devices: Mapping[bytes, int]) -> None:
-        """Write on which disk some of an album's files are."""
+        """Write on which disk some of an album's files are.
+
+        Parameters
+        ----------
+        album_id : int
+            Row id.
+        devices : mapping
+            Path relative to the album -> `st_dev` of its folder.  A path without a row is passed over.
+        """
         connection.executemany(
             "UPDATE file SET device = ? WHERE album_id = ? AND path = ?",
             [(device, album_id, path) for path, device in devices.items()],
@@ -94,9 +102,16 @@ class Files(Table):
     # Only walks compare the size of a file that could not be read.
     @writes(ticks=False)
     def forget_states(self, connection: sqlite3.Connection, code: str, but: Iterable[str]) -> int:
-        """Let the next walk read files again that failed by `code`, with other messages than these; return how many.
+        """Have the next walk read files again that could not be read; return how many there are.
 
         Their rows get a size that no file has.
+
+        Parameters
+        ----------
+        code : str
+            Why they could not be read: a key of `records.REASONS`.
+        but : iterable of str
+            Files with one of these messages are left as they are.
         """
         messages = list(but)
         marks = placeholders(len(messages))
@@ -107,7 +122,21 @@ class Files(Table):
 
     @reads
     def states(self, connection: sqlite3.Connection, album_id: int, below: bytes = b"") -> dict[bytes, FileState]:
-        """Return path -> state of the album's file rows at or below a relative path; b"" is the whole album."""
+        """Return path -> state of an album's file rows, both those that were read and those that could not be.
+
+        Parameters
+        ----------
+        album_id : int
+            Row id.
+        below : bytes
+            Path of a file or folder, relative to the album: only rows at or below it.  Empty for the whole album.
+
+        Returns
+        -------
+        dict of bytes to FileState
+            Paths are relative to the album.  Of a file that may heal without a change of its own the size is
+            `SIZE_UNKNOWN`, so that it differs from the file on the disk.
+        """
         bounds: list[int | bytes] = [album_id]
         where = "album_id = ?"
         if below:

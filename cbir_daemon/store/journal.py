@@ -33,7 +33,15 @@ class Journal(Table):
 
     @writes(ticks=True)
     def start(self, connection: sqlite3.Connection, tasks: Iterable[ResolveTask], now: float) -> int:
-        """Write a run with its tasks and return its id."""
+        """Write a run with its tasks and return its id.
+
+        Parameters
+        ----------
+        tasks : iterable of ResolveTask
+            In the order of the plan; each gets its id from its row.
+        now : float
+            Start of the run, in seconds since the epoch.
+        """
         run_id = connection.execute("INSERT INTO resolve_run (started_at) VALUES (?)", (now,)).lastrowid
         assert run_id is not None
         begun = {"run_id": run_id, "changed_at": now}
@@ -50,7 +58,26 @@ class Journal(Table):
         reason: str,
         now: float,
     ) -> ResolveTask | None:
-        """Write a task as it is from now on, and return it; None when there is no such task."""
+        """Write a task as it is from now on.
+
+        Parameters
+        ----------
+        task_id : int
+            Row id.
+        state : TaskState
+            Its new state.
+        target : bytes or None
+            Where the file is once the task is done; None leaves what is written.
+        reason : str
+            Why the file was left alone; empty when it was not.
+        now : float
+            Time of the change, in seconds since the epoch.
+
+        Returns
+        -------
+        ResolveTask or None
+            The task as it is now; None when there is no such task.
+        """
         connection.execute(
             "UPDATE resolve_task SET state = ?, target = coalesce(?, target), reason = ?, changed_at = ? WHERE id = ?",
             (state, target, reason, now, task_id),

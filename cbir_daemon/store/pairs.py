@@ -23,7 +23,20 @@ class Pairs(Table):
 
     @reads
     def unmatched(self, connection: sqlite3.Connection, limit: int, after: int = 0) -> list[tuple[int, bytes]]:
-        """Return (content id, vector) of contents above the id `after` that have not been looked up, in order of id."""
+        """Return contents that have not been looked up, in order of id.
+
+        Parameters
+        ----------
+        limit : int
+            Most contents to return.
+        after : int
+            Only contents with a larger id.
+
+        Returns
+        -------
+        list of (content id, vector)
+            A vector has 4096 bytes.
+        """
         rows = connection.execute(
             "SELECT id, vector FROM content WHERE matched = 0 AND id > ? ORDER BY id LIMIT ?", (after, limit)
         )

@@ -25,7 +25,15 @@ class Positions(Table):
 
     @writes(ticks=True)
     def put(self, connection: sqlite3.Connection, run_id: int, placed: Sequence[Placed]) -> None:
-        """Write positions of contents that came after the fit."""
+        """Write positions of contents that came after the fit.
+
+        Parameters
+        ----------
+        run_id : int
+            The fit whose map gave them; when it is not active any more, nothing is written.
+        placed : sequence of Placed
+            A position that is there already is replaced; one of a content that is gone by now is passed over.
+        """
         write_positions(connection, run_id, placed)
 
     @reads
@@ -78,9 +86,19 @@ class Positions(Table):
 
     @reads
     def unplaced(self, connection: sqlite3.Connection, run_id: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return (content id, vector) of contents that have no position on the active map, in order of id.
+        """Return contents that have no position on the active map, in order of id.
 
-        A run that is not active, or no longer, has none to place.
+        Parameters
+        ----------
+        run_id : int
+            The active run.  For a run that is not active, or no longer, nothing comes back.
+        limit : int
+            Most contents to return.
+
+        Returns
+        -------
+        list of (content id, vector)
+            A vector has 4096 bytes.
         """
         rows = connection.execute(
             "SELECT id, vector FROM content WHERE id NOT IN (SELECT content_id FROM position WHERE run_id = ?1)"
@@ -114,7 +132,14 @@ class Positions(Table):
 def write_positions(connection: sqlite3.Connection, run_id: int, placed: Iterable[Placed]) -> None:
     """Write positions on the active map.
 
-    Contents that are gone by now are passed over, and so is everything when another map took the place of this one.
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, in the caller's transaction.
+    run_id : int
+        The fit whose map gave them; when it is not active any more, nothing is written.
+    placed : iterable of Placed
+        A position that is there already is replaced; one of a content that is gone by now is passed over.
     """
     connection.executemany(
         f"INSERT OR REPLACE INTO position (run_id, {_PLACED.listed}) SELECT :run_id, {_PLACED.marks}"  # noqa: S608 -- names of fields

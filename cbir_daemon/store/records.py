@@ -144,6 +144,8 @@ class Pair:
 
     Parameters
     ----------
+    score : float
+        How sure that is, in [0, 1].
     overlap, other_overlap : float or None
         Share of each content's area that the other shows, in [0, 1]; None for a pair that an older release found and
         that is not looked up again yet.
@@ -152,7 +154,7 @@ class Pair:
     kind : Kind
         `COPY`, or `SHOT` when the files show two shots of one scene.
     look : LookedAt
-        By what the kind was told.
+        Whether the files or the vectors alone say which kind it is.
     look_version : int
         Of the comparison of the files; 0 when it has not taken place.
     """
@@ -175,7 +177,7 @@ class Decision:
     Parameters
     ----------
     digest, other_digest : bytes
-        The same twice: all files with these bytes are wanted.
+        The same twice: all files with these bytes are to stay.
     decided_at : float
         Seconds since the epoch.
     """
@@ -196,7 +198,7 @@ class ResolveRun:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was broken off: it can be gone on with or undone."""
+        """Whether it was interrupted: it can be continued or undone."""
         return bool(self.states.get(TaskState.PLANNED) or self.states.get(TaskState.BEGUN))
 
 
@@ -263,16 +265,16 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class SinkState:
-    """How far one of the places is to which alerts go.
+    """How far a sink is with the alerts.
 
     Parameters
     ----------
     delivered_id : int
-        It has had this alert and all before it.
+        The sink has had this alert and all before it.
     trying_id : int or None
         Last alert of the message under way; a message that is tried again is the same one.
     sent_at : float or None
-        When it had its last message, in seconds since the epoch.
+        When the sink had its last message, in seconds since the epoch.
     """
 
     delivered_id: int
@@ -282,7 +284,7 @@ class SinkState:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The alerts after one: how many there are, the last one's id, and the times of the oldest and the newest."""
+    """The alerts above an id: how many there are, the last one's id, and the times of the oldest and the newest."""
 
     count: int
     last_id: int
@@ -442,9 +444,9 @@ class Drift:
     far : int
         Those of them that lie farther than `Baseline.far_distance`.
     measured : int
-        The last ones added, of which `kept` is the mean.
+        How many of the contents added last `kept` is the mean of.
     kept : float or None
-        As `Baseline.kept`.
+        Mean neighbour recall, as `Baseline.kept`.
     albums : tuple of AlbumDrift
         Albums that got some of them.
     """
@@ -458,7 +460,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much of what there is.
+    """How many files and contents the index has, and how many of them wait for something.
 
     Parameters
     ----------

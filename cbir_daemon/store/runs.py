@@ -26,7 +26,20 @@ class Runs(Table):
 
     @writes(ticks=True)
     def start(self, connection: sqlite3.Connection, begun: FitBegun, now: float) -> int:
-        """Write that a fit began and return its id."""
+        """Write that a fit began and return its id.
+
+        Parameters
+        ----------
+        begun : FitBegun
+            Why it began, with which code, and of how many contents.
+        now : float
+            Start of the fit, in seconds since the epoch.
+
+        Raises
+        ------
+        StorageError
+            When another run has not ended: only one may be running.
+        """
         cursor = connection.execute(
             "INSERT INTO model_run (reason, kind, numbers, started_at, outcome, code_version, present_images)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -45,14 +58,34 @@ class Runs(Table):
 
     @writes(ticks=True)
     def add_numbers(self, connection: sqlite3.Connection, run_id: int, numbers: Mapping[str, float]) -> None:
-        """Write more of the numbers by which was decided about a run."""
+        """Write more of the numbers by which was decided about a run.
+
+        Parameters
+        ----------
+        run_id : int
+            Row id.
+        numbers : mapping of str to number
+            Added to those that are there; a number of the same name is replaced.
+        """
         connection.execute(
             "UPDATE model_run SET numbers = json_patch(numbers, ?) WHERE id = ?", (json.dumps(dict(numbers)), run_id)
         )
 
     @writes(ticks=True)
     def end(self, connection: sqlite3.Connection, run_id: int, outcome: FitOutcome, message: str, now: float) -> None:
-        """Write that a fit ended without a map, or that its map is set aside."""
+        """Write that a fit ended without a map, or that its map is set aside.
+
+        Parameters
+        ----------
+        run_id : int
+            Row id.
+        outcome : FitOutcome
+            `REFUSED`, `FAILED`, `CANCELLED` or `SET_ASIDE`.
+        message : str
+            Why, as a sentence.
+        now : float
+            Time of the end, in seconds since the epoch; of a map that is set aside, of that.
+        """
         connection.execute(
             "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE id = ?",
             (outcome, message, now, run_id),
@@ -66,7 +99,17 @@ class Runs(Table):
         outcome: FitOutcome = FitOutcome.CANCELLED,
         message: str = "the daemon stopped during the fit",
     ) -> None:
-        """Close a run that was left open: by a killed daemon, or because its end could not be written."""
+        """Close a run that was left open: by a killed daemon, or because its end could not be written.
+
+        Parameters
+        ----------
+        now : float
+            Time of the end, in seconds since the epoch.
+        outcome : FitOutcome
+            How the run is said to have come out.
+        message : str
+            Why, as a sentence.
+        """
         connection.execute(
             "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE outcome = ?",
             (outcome, message, now, FitOutcome.RUNNING),
@@ -82,7 +125,23 @@ class Runs(Table):
         now: float,
         baseline: Baseline | None = None,
     ) -> None:
-        """Make a fit the active map, with the positions it gives; the map before is replaced in the same commit."""
+        """Make a fit the active map, with the positions it gives; the map before is replaced in the same commit.
+
+        The positions of all other maps are deleted.
+
+        Parameters
+        ----------
+        run_id : int
+            The fit.
+        report : FitReport
+            How it came out, and where its artifact is.
+        placed : iterable of Placed
+            Positions on its map; one of a content that is gone by now is passed over.
+        now : float
+            Time of the end of the fit, in seconds since the epoch.
+        baseline : Baseline, optional
+            What contents that come later are compared with; without it they are not compared.
+        """
         known = baseline or Baseline()
         connection.execute(
             "UPDATE model_run SET outcome = ? WHERE outcome = ?", (FitOutcome.REPLACED, FitOutcome.ACTIVE)

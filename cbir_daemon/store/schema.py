@@ -395,6 +395,13 @@ def version(connection: sqlite3.Connection) -> int:
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     """Raise unless this is an index that this release can read or migrate, or an empty file; nothing is written.
 
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Of the file; may be read-only.
+    path : Path
+        Named by the error.
+
     Raises
     ------
     SchemaTooNewError

@@ -1,4 +1,4 @@
-"""Rows of sinks: how far each place is to which alerts go."""
+"""Rows of sinks: how far each of the places is to which alerts go."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sinks(Table):
 
     @writes(ticks=True)
     def open(self, connection: sqlite3.Connection, names: Sequence[str]) -> None:
-        """Forget the sinks that are not in use any more; one that is new has the alerts from now on."""
+        """Drop sinks that are not in use any more, and add new ones; these get the alerts that come from now on."""
         listed = json.dumps(list(names))
         connection.execute("DELETE FROM sink WHERE name NOT IN (SELECT value FROM json_each(?))", (listed,))
         connection.execute(
@@ -37,12 +37,30 @@ class Sinks(Table):
     # After a restart the same message is sent again; what waits is counted from the last message that ended.
     @writes(ticks=False)
     def begin_message(self, connection: sqlite3.Connection, name: str, last_id: int) -> None:
-        """Write that a message is under way that ends with this alert."""
+        """Write that a message is under way.
+
+        Parameters
+        ----------
+        name : str
+            Of the sink.
+        last_id : int
+            The last alert in the message.
+        """
         connection.execute("UPDATE sink SET trying_id = ? WHERE name = ?", (last_id, name))
 
     @writes(ticks=True)
     def end_message(self, connection: sqlite3.Connection, name: str, last_id: int, now: float) -> None:
-        """Write that a sink has had the message that ends with this alert."""
+        """Write that a sink has had a message.
+
+        Parameters
+        ----------
+        name : str
+            Of the sink.
+        last_id : int
+            The last alert in the message: this one and all before it are delivered.
+        now : float
+            Time of the delivery, in seconds since the epoch.
+        """
         connection.execute(
             "UPDATE sink SET delivered_id = ?, trying_id = NULL, sent_at = ? WHERE name = ?", (last_id, now, name)
         )

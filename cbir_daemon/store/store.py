@@ -125,7 +125,15 @@ class Store:
         return self._clock.moment
 
     def wait_for_change(self, moment: int, timeout_s: float) -> None:
-        """Return once there was a change or a `wake` after `moment`, or after `timeout_s` seconds."""
+        """Return once there was a change or a `wake` after `moment`, or when the time is up.
+
+        Parameters
+        ----------
+        moment : int
+            Value of `Store.moment` before the caller looked.
+        timeout_s : float
+            Longest wait, in seconds.
+        """
         self._clock.wait(moment, timeout_s)
 
     def wake(self) -> None:
@@ -138,7 +146,15 @@ class Store:
             return soundness.findings(connection)
 
     def backup(self, target: Path) -> None:
-        """Write a consistent copy of the index to a file that is not there yet."""
+        """Write a consistent copy of the index to a file that is not there yet.
+
+        Raises
+        ------
+        BadRequestError
+            When the file is there already.
+        StorageError
+            When it cannot be written.
+        """
         with self._database.read() as connection:
             backup.copy(connection, target)
 

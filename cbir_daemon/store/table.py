@@ -35,6 +35,11 @@ class Table:
         Shared by all tables.
     clock : Clock
         Raised by each change that an answer shows.
+
+    Notes
+    -----
+    Every method of a table that reads or writes raises `StorageError` when SQLite fails: the disk is full or gone, the
+    file is damaged or locked, a value breaks a CHECK of the schema, or the index is closed.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -90,7 +95,20 @@ def writes(*, ticks: bool) -> Callable[[Method[S, P, T]], Bound[S, P, T]]:
 
 
 def in_chunks(values: Sequence[T], size: int = VARIABLES) -> Iterator[Sequence[T]]:
-    """Cut `values` so that each piece fits into one statement."""
+    """Cut `values` so that each piece fits into one statement.
+
+    Parameters
+    ----------
+    values : sequence
+        Each becomes one bound variable.
+    size : int
+        Values in a piece; the last piece may have fewer.
+
+    Returns
+    -------
+    iterator of sequence
+        In order; nothing for no values.
+    """
     return (values[start : start + size] for start in range(0, len(values), size))
 
 

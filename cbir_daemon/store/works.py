@@ -21,7 +21,20 @@ class Works(Table):
 
     @writes(ticks=True)
     def add(self, connection: sqlite3.Connection, work: NewWork, now: float) -> Work | None:
-        """Write a work and return it; None when these bytes are on the list already, under whatever name."""
+        """Write a work on the watch list.
+
+        Parameters
+        ----------
+        work : NewWork
+            When another work has its name, a number is put behind the name: "boat.jpg (2)".
+        now : float
+            Time of adding, in seconds since the epoch.
+
+        Returns
+        -------
+        Work or None
+            None when these bytes are on the list already, under whatever name.
+        """
         name = _free_name(connection, work.name)
         cursor = connection.execute(
             "INSERT INTO work (digest, extractor, vector, name, path, added_at) VALUES (?, ?, ?, ?, ?, ?)"
@@ -50,7 +63,7 @@ class Works(Table):
 
     @writes(ticks=True)
     def put_sightings(self, connection: sqlite3.Connection, sightings: Sequence[Sighting]) -> None:
-        """Write in which contents works were seen by somebody who is told of it at once."""
+        """Write which contents contain which works, for a caller who reports them at once: no alert follows."""
         write_sightings(connection, sightings, tell=False)
 
     @reads
@@ -78,7 +91,17 @@ def _free_name(connection: sqlite3.Connection, name: str) -> str:
 
 
 def write_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting], *, tell: bool) -> None:
-    """Write where works were seen; with `tell` the files of what was not known yet are to be decided upon again."""
+    """Write which contents contain which works.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        The writer's, in the caller's transaction.
+    sightings : iterable of Sighting
+        One that is known already is left as it is; one of a work that is gone by now is passed over.
+    tell : bool
+        Whether the files of each content with a new sighting are to be decided upon again, so that they raise an alert.
+    """
     for sighting in sightings:
         # A work may have gone since it was seen.
         new = connection.execute(
