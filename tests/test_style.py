@@ -32,7 +32,6 @@ UNDESCRIBED = {
     "duplicates": 8,
     "indexing": 14,
     "resolving": 9,
-    "serving": 33,
 }
 """How many public functions of a folder take two values or an array and do not describe them; elsewhere none."""
 

@@ -2,7 +2,9 @@
 
 In: a request.  Out: one reply, or a stream of them.  Never here: sockets, framing, SQL, pixels.
 
-A handler is a function of the `Rooms` and the request; `METHODS` is the list that `hello` gives.
+A handler is a function of the `Rooms` and the request; `METHODS` is the list that `hello` gives.  Each raises
+`BadRequestError` when a parameter is missing, of the wrong type or out of its range, and `StorageError` when the index
+cannot be read or written; "Raises" names what else it raises.
 """
 
 from __future__ import annotations
@@ -23,7 +25,14 @@ Handler = Callable[[Rooms, Request], Reply[Any] | Iterator[Reply[Any]]]
 
 
 def hello(rooms: Rooms, request: Request) -> Reply[answers.Hello]:
-    """Return versions, methods, capabilities."""
+    """Return versions, methods, capabilities.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     return overview.hello(rooms, METHODS)
 
 
@@ -64,10 +73,18 @@ METHODS: Mapping[str, Handler] = {
 def handle(rooms: Rooms, request: Request) -> Iterator[Reply[Any]]:
     """Yield the replies to a request.
 
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Its method is a key of `METHODS`.
+
     Raises
     ------
+    UnknownMethodError
+        When there is no such method.
     CbirError
-        When it cannot be answered.
+        When the method cannot answer.
     """
     handler = METHODS.get(request.method)
     if handler is None:

@@ -1,4 +1,4 @@
-"""Methods about what is told: `alerts`, `alerts_test`, `watch_*`."""
+"""Methods about alerts and the watch list: `alerts`, `alerts_test`, `watch_*`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,24 @@ MAX_NAME_CHARACTERS = 200
 
 
 def alerts(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Alerts]]:
-    """Past alerts, and with `follow` the coming ones as they are written."""
+    """Yield past alerts, oldest first, and with `follow` the coming ones as they are written.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `since` (alert id, 0): only alerts with a higher id.  `follow` (flag): never end.
+
+    Raises
+    ------
+    UnavailableError
+        When the daemon stops before the last page.
+
+    Notes
+    -----
+    A page has at most `ALERTS_PAGE` alerts.  With `follow` an empty page comes when nothing changes for `FOLLOW_POLL_S`
+    seconds, so that a client that is gone is noticed.
+    """
     params = Params(request.params)
     last, follow = params.integer("since", 0), params.flag("follow")
     while not rooms.stopping.is_set():
@@ -41,7 +58,21 @@ def alerts(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Alerts]]:
 
 
 def alerts_test(rooms: Rooms, request: Request) -> Reply[answers.AlertsTested]:
-    """Send a test message through one place."""
+    """Send a test message through one sink, whether alerts go to it or not.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `sink` (text): its name.
+
+    Raises
+    ------
+    NotFoundError
+        When no sink has that name.
+    SinkError
+        When the message was not delivered.
+    """
     name = Params(request.params).text("sink")
     if not name:
         raise BadRequestError("parameter 'sink' is missing")
@@ -53,7 +84,26 @@ def alerts_test(rooms: Rooms, request: Request) -> Reply[answers.AlertsTested]:
 
 
 def watch_add(rooms: Rooms, request: Request) -> Reply[answers.WatchAdded]:
-    """Put a picture on the watch list, and say in which files of the albums it is now."""
+    """Put a picture on the watch list, and say in which files of the albums it is now.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `path` of an image file, or the bytes of one as the blob; of both the bytes are taken.  `name` (text, one line
+        of at most 200 characters): what the work is called; without it the name of the file.
+
+    Raises
+    ------
+    NotFoundError, NoAccessError
+        When there is no such file, or the daemon may not read it.
+    UnreadableImageError
+        When it is no image, or breaks a limit.
+    TooPlainError
+        When it shows almost nothing but one tone.
+    ChildError, UnavailableError
+        When no worker can be started, or the daemon stops.
+    """
     params = Params(request.params)
     path, name = params.maybe_path("path"), params.text("name").strip()
     if path is None and not request.blob:
@@ -84,7 +134,19 @@ def _found(rooms: Rooms, sightings: Sequence[Sighting]) -> Iterator[answers.Sigh
 
 
 def watch_remove(rooms: Rooms, request: Request) -> Reply[answers.WatchRemoved]:
-    """Take a work off the watch list, by its name."""
+    """Take a work off the watch list.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `name` (text) of the work.
+
+    Raises
+    ------
+    NotFoundError
+        When no work has that name.
+    """
     name = Params(request.params).text("name")
     if not name:
         raise BadRequestError("parameter 'name' is missing")
@@ -95,7 +157,14 @@ def watch_remove(rooms: Rooms, request: Request) -> Reply[answers.WatchRemoved]:
 
 
 def watch_list(rooms: Rooms, request: Request) -> Iterator[Reply[answers.WatchList]]:
-    """Return the watch list, oldest first."""
+    """Return the watch list, oldest first, in pages.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     return paged(map(work_to_json, rooms.store.works.listed()), lambda page: {"works": page})
 
 

@@ -96,10 +96,28 @@ def draw_map(
     ----------
     rooms : Rooms
     request : Request
+        `form` ("png" or "page").  `size_px` (64 to 8192, 2400): longer side of the PNG at most; a page ignores it.
     most_images : int
         Images that are shown at most.
     atlas_tiles : int
         Images of an atlas.
+
+    Yields
+    ------
+    Reply
+        For "png" one, whose blob is the picture.  For "page" first the rows, then an atlas of 64 pixels a square for
+        each `atlas_tiles` rows, last one atlas of small squares for all rows.
+
+    Raises
+    ------
+    NotFoundError
+        When no map is in use, or it has no two-dimensional layout.
+    ChildError, UnavailableError
+        When no worker can be started, or the daemon stops.
+
+    Notes
+    -----
+    A sample is shown of more than `most_images` images, and in a PNG when a cell would be smaller than `MIN_CELL_PX`.
     """
     params = Params(request.params)
     form = params.choice("form", (PICTURE, PAGE)) or PICTURE

@@ -18,7 +18,16 @@ from cbir_daemon.store import Content, Decision
 
 
 def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplicates]]:
-    """Return groups of images that show the same, each with the one to keep."""
+    """Return groups of images that show the same, each with the one to keep, in pages.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `kind` ("exact", "copy" or "shot"): only these groups; without it exact and copy.  `album` (path): only groups
+        with an image below that folder.  `across` (flag): only groups with images of more than one album.  `unlooked`
+        (flag): copies may go, too, that the vectors alone call so.
+    """
     params = Params(request.params)
     kind = params.choice("kind", kinds_that(lambda facts: facts.is_grouped))
     below, across, unlooked = params.maybe_path("album"), params.flag("across"), params.flag("unlooked")
@@ -63,19 +72,54 @@ def _member_to_json(member: Member) -> answers.GroupImage:
 
 
 def dismiss(rooms: Rooms, request: Request) -> Reply[answers.Changed]:
-    """Remember that two images are no duplicates."""
+    """Write that two images are no duplicates; for two files of the same bytes, that all files of these bytes stay.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `first`, `other` (paths): two indexed files, links followed.
+
+    Raises
+    ------
+    NotFoundError
+        When one of them is not indexed.
+    BadRequestError
+        When both are the same path.
+    """
     first, second = _two_contents(rooms, request)
     return Reply({"changed": rooms.store.decisions.dismiss(first.digest, second.digest, time.time())})
 
 
 def undismiss(rooms: Rooms, request: Request) -> Reply[answers.Changed]:
-    """Forget that two images are no duplicates."""
+    """Delete the decision that two images are no duplicates.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `first`, `other` (paths): two indexed files, links followed.
+
+    Raises
+    ------
+    NotFoundError
+        When one of them is not indexed.
+    BadRequestError
+        When both are the same path.
+    """
     first, second = _two_contents(rooms, request)
     return Reply({"changed": rooms.store.decisions.undismiss(first.digest, second.digest)})
 
 
 def decisions(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Decisions]]:
-    """Return what was dismissed, oldest first, with the files that it is about now."""
+    """Return what was dismissed, oldest first, with the files that have these contents now, in pages.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     decided = rooms.store.decisions.listed()
     digests = {digest for decision in decided for digest in (decision.digest, decision.other_digest)}
     found = {digest: rooms.store.contents.by_digest(digest) for digest in digests}
@@ -98,7 +142,19 @@ def _decision_to_json(decision: Decision, paths: Mapping[bytes, Sequence[bytes]]
 
 
 def decisions_import(rooms: Rooms, request: Request) -> Reply[answers.DecisionsImported]:
-    """Remember what the JSON lines in the blob say; what is known already stays as it is."""
+    """Write the decisions that are not known yet; those that are known stay as they are.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Its blob is JSON, a decision a line, as `cbir decisions list --json` prints them; empty lines are passed over.
+
+    Raises
+    ------
+    BadRequestError
+        When a line cannot be read; nothing is written then.
+    """
     lines = [line for line in request.blob.split(b"\n") if line.strip()]
     decided = [_decision_from(line, number) for number, line in enumerate(lines, 1)]
     return Reply({"read": len(decided), "added": rooms.store.decisions.put(decided)})

@@ -17,7 +17,19 @@ FIT_NEWS_S = 0.5
 
 
 def model_show(rooms: Rooms, request: Request) -> Reply[answers.ModelShown]:
-    """Return hyper-parameters and scores of the map in use."""
+    """Return hyper-parameters and scores of the map in use.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+
+    Raises
+    ------
+    NotFoundError
+        When no map is in use; the hint says why.
+    """
     run = rooms.store.runs.active()
     if run is None:
         raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.positions.coverage().contents))
@@ -28,12 +40,39 @@ def model_show(rooms: Rooms, request: Request) -> Reply[answers.ModelShown]:
 
 
 def model_history(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelHistory]]:
-    """Return every run, newest first."""
+    """Return every run, newest first, in pages.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     return paged(map(_run_to_json, rooms.store.runs.listed()), lambda page: {"runs": page})
 
 
 def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelFit]]:
-    """Tune and fit now; progress, then the run."""
+    """Tune and fit now: yield progress every `FIT_NEWS_S` seconds, then the run.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+
+    Raises
+    ------
+    BadRequestError
+        When there are fewer contents than `model.min_images`.
+    ModelError
+        When the fit failed or was cancelled; the earlier map stays in use.
+    UnavailableError
+        When the daemon stops during the fit.
+
+    Notes
+    -----
+    A fit that is running already goes on; another one follows it, and that one answers.
+    """
     ticket = rooms.refit.request()
     while (run := rooms.refit.outcome(ticket, FIT_NEWS_S)) is None:
         if rooms.stopping.is_set():
@@ -49,7 +88,14 @@ def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelFit
 
 
 def model_cancel(rooms: Rooms, request: Request) -> Reply[answers.ModelCancelled]:
-    """End the running fit."""
+    """End the running fit, and say whether there was one.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     return Reply({"cancelled": rooms.refit.cancel()})
 
 

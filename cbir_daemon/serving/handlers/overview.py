@@ -24,7 +24,14 @@ STARTED_AT = time.time()
 
 
 def hello(rooms: Rooms, methods: Iterable[str]) -> Reply[answers.Hello]:
-    """Return versions, methods, capabilities."""
+    """Return versions, methods, capabilities.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    methods : iterable of str
+        Names of the methods that the daemon answers.
+    """
     return Reply(
         {
             "version": __version__,
@@ -39,7 +46,14 @@ def hello(rooms: Rooms, methods: Iterable[str]) -> Reply[answers.Hello]:
 
 
 def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
-    """Return albums, counts, what is pending, the model, and how far it is from its next fit."""
+    """Return albums, counts, what is pending, the model, and how far it is from its next fit.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     counts, coverage, run = rooms.store.files.counts(), rooms.store.positions.coverage(), rooms.store.runs.active()
     return Reply(
         {
@@ -143,7 +157,14 @@ def _progress(rooms: Rooms) -> answers.Progress | None:
 
 
 def why_no_model(rooms: Rooms, contents: int) -> str:
-    """Return, as a sentence, why no map is in use."""
+    """Return, as a sentence, why no map is in use.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    contents : int
+        How many contents the index has.
+    """
     least = rooms.refit.settings.min_images
     if contents < least:
         return f"{contents} contents are too few for a map (model.min_images is {least}); vectors answer without it"
@@ -156,7 +177,14 @@ def why_no_model(rooms: Rooms, contents: int) -> str:
 
 
 def errors(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Errors]]:
-    """Return the files that could not be read, and why."""
+    """Return the files that could not be read, and why, in order of path and in pages.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     rows: Iterator[answers.Unreadable] = (
         {"path": path_to_json(path), "code": code, "message": message}
         for path, code, message in rooms.store.files.errors()

@@ -1,4 +1,4 @@
-"""What is wrong with the daemon and its albums, worst first, from every room that can tell.
+"""What is wrong with the daemon and its albums, worst first, from every room that reports problems.
 
 In: the rooms.  Out: `Problem`s.  Never here: mending anything; how they are shown.
 """

@@ -46,7 +46,27 @@ class _Answer:
 
 
 def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
-    """Return what in the albums is, copies or resembles an image."""
+    """Return what in the albums is, copies or resembles an image, best first.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `path` of an image file, or the bytes of one as the blob; of both the bytes are taken.  `limit` (1 to 1000, 10):
+        matches at most.  `kind`: only matches of this kind.  `min_score` (0 to 1, 0): only matches with at least this
+        score.  `explain` (flag): say how each match was verified.
+
+    Raises
+    ------
+    NotFoundError, NoAccessError
+        When there is no such file, or the daemon may not read it.
+    UnreadableImageError
+        When it is no image, or breaks a limit.
+    TooPlainError
+        When it shows almost nothing but one tone, and no indexed file has its bytes.
+    ChildError, UnavailableError
+        When no worker can be started, or the daemon stops.
+    """
     before = time.perf_counter()
     clock = rooms.store.clock
     explain = Params(request.params).flag("explain")
@@ -68,7 +88,21 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
 
 
 def sheet(rooms: Rooms, request: Request) -> Reply[answers.Sheet]:
-    """Draw the query and its best matches, each with kind and score."""
+    """Draw the query and its best matches, each with kind and score; the blob of the reply is a PNG.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        As for `query`, without `explain`; at most `MAX_SHEET_MATCHES` matches are drawn.
+
+    Raises
+    ------
+    NotFoundError, NoAccessError, UnreadableImageError, TooPlainError
+        As `query`.
+    ChildError, UnavailableError
+        When no worker can be started, drawing failed, or the daemon stops.
+    """
     answer = _find(rooms, request)
     cells = [SheetCell(match.image.path, _caption(match)) for match in answer.matches[:MAX_SHEET_MATCHES]]
     facts = answer.facts

@@ -1,6 +1,6 @@
 """Methods of the journal of what is done to duplicates: `resolve_*`.
 
-The client acts and this daemon remembers: see `cbir_daemon.resolving`.
+The client moves and links files, and the daemon keeps the journal: see `cbir_daemon.resolving`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,22 @@ from cbir_daemon.watching import walk
 
 
 def resolve_start(rooms: Rooms, request: Request) -> Reply[answers.ResolveStarted]:
-    """Write the tasks of the plan in the blob into the journal, those that may not be done as skipped."""
+    """Write the tasks of a plan into the journal, those that may not be done as skipped, and return the id of the run.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Its blob is the plan: JSON in UTF-8, a file a line.  `unlooked` (flag): a copy may go, too, that the vectors
+        alone call so.
+
+    Raises
+    ------
+    InUseError
+        When an earlier run is neither finished nor undone.
+    BadRequestError
+        When the plan cannot be read, changes nothing, or moves files to where an album would find them again.
+    """
     for run in rooms.store.journal.runs():
         if run.is_open:
             raise InUseError(
@@ -55,7 +70,20 @@ def _check_folders(rooms: Rooms, lines: Sequence[Line]) -> None:
 
 
 def resolve_note(rooms: Rooms, request: Request) -> Reply[answers.ResolveNoted]:
-    """Write a task of the journal as it is from now on; when its file has changed, look at it."""
+    """Write a task of the journal as it is from now on; when its file has changed, have its path looked at.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `task` (id).  `state` ("planned", "begun", "done", "skipped" or "undone").  `target` (path): where the file is
+        once the task is done; without it the journal's stays.  `reason` (text): why the file was left alone.
+
+    Raises
+    ------
+    NotFoundError
+        When there is no such task.
+    """
     params = Params(request.params)
     task_id, target, reason = params.integer("task", 0), params.maybe_path("target"), params.text("reason")
     state = params.choice("state", tuple(TaskState))
@@ -71,7 +99,19 @@ def resolve_note(rooms: Rooms, request: Request) -> Reply[answers.ResolveNoted]:
 
 
 def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ResolveTasks]]:
-    """Return the tasks of a run, in the order of its plan."""
+    """Return the tasks of a run, in the order of its plan and in pages.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `run` (id).
+
+    Raises
+    ------
+    NotFoundError
+        When there is no such run.
+    """
     run_id = Params(request.params).integer("run", 0)
     tasks = rooms.store.journal.tasks(run_id)
     if not tasks:
@@ -80,7 +120,14 @@ def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Reso
 
 
 def resolve_runs(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ResolveRuns]]:
-    """Return every run, newest first."""
+    """Return every run, newest first, in pages.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     return paged(map(_run_to_json, rooms.store.journal.runs()), lambda page: {"runs": page})
 
 

@@ -1,4 +1,4 @@
-"""What handlers are given and what they give back."""
+"""What every handler takes and returns: the rooms of the daemon, and replies."""
 
 from __future__ import annotations
 

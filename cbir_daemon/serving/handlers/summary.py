@@ -1,4 +1,4 @@
-"""What the daemon is at, in one line for `systemctl status`.
+"""What the daemon does now, in one line for `systemctl status`.
 
 In: the rooms.  Out: a sentence or a few.  Never here: the whole of `cbir status`.
 """
@@ -17,7 +17,7 @@ def is_busy(rooms: Rooms) -> bool:
 
 
 def summary(rooms: Rooms) -> str:
-    """Return what is being done, or else what there is; and how many problems `cbir status` tells of."""
+    """Return what is being done, or else how much the index has; and how many problems `cbir status` shows."""
     counts = rooms.store.files.counts()
     parts = []
     if rooms.ingest.pending:

@@ -17,7 +17,21 @@ MAX_TIMEOUT_S = 7 * 86_400.0
 
 
 def settle(rooms: Rooms, request: Request) -> Reply[answers.Settled]:
-    """Wait until all that was on disk when asked is indexed, alerts are written, and no fit is due or running."""
+    """Wait until all that was on disk when asked is indexed, alerts are written, and no fit is due or running.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `timeout_s` (0 to 604800 seconds, 600): longest wait.
+
+    Raises
+    ------
+    TimedOutError
+        When that was not so in time.
+    UnavailableError
+        When the daemon stops during the wait.
+    """
     timeout_s = Params(request.params).number("timeout_s", 600.0, least=0.0, most=MAX_TIMEOUT_S)
     deadline = time.monotonic() + timeout_s
     ticket = rooms.ingest.request_scan()
@@ -46,7 +60,20 @@ def _settled(rooms: Rooms, ticket: int) -> bool:
 
 
 def scan(rooms: Rooms, request: Request) -> Reply[answers.Scan]:
-    """Look again now."""
+    """Ask for a walk of the albums and return at once; files whose disk failed are tried again, too.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `path`: only what is at and below it, links followed; without it all albums.  `accept_losses` (flag): forget
+        what is gone even when it looks like a lost disk.
+
+    Raises
+    ------
+    NotFoundError
+        When `path` lies in no album and holds none.
+    """
     params = Params(request.params)
     path = params.maybe_path("path")
     roots = [album.path for album in rooms.store.albums.listed()]
@@ -59,25 +86,70 @@ def scan(rooms: Rooms, request: Request) -> Reply[answers.Scan]:
 
 
 def album_add(rooms: Rooms, request: Request) -> Reply[answers.AlbumAdded]:
-    """Watch a folder from now on."""
+    """Watch a folder from now on, and say whether it is new.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `path` of the folder, links followed.
+
+    Raises
+    ------
+    NotFoundError, NoAccessError
+        When there is no such folder, or the daemon may not read it.
+    BadRequestError
+        When it is no folder, the root folder, or lies in or holds another album.
+    """
     path = Params(request.params).path("path")
     return Reply({"added": rooms.albums.add(path), "path": path_to_json(os.path.realpath(path))})
 
 
 def album_remove(rooms: Rooms, request: Request) -> Reply[answers.AlbumRemoved]:
-    """Forget a folder."""
+    """Forget a folder and all that is known of its files; the files stay.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `path` of the album.
+
+    Raises
+    ------
+    NotFoundError
+        When it is no album.
+    """
     path = Params(request.params).path("path")
     rooms.albums.remove(path)
     return Reply({"removed": True, "path": path_to_json(path)})
 
 
 def album_list(rooms: Rooms, request: Request) -> Reply[answers.AlbumList]:
-    """Return the watched folders."""
+    """Return every album with its state and counts.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        Has no parameters.
+    """
     return Reply({"albums": albums_to_json(rooms)})
 
 
 def backup(rooms: Rooms, request: Request) -> Reply[answers.Backup]:
-    """Write a consistent copy of the index to a new file."""
+    """Write a consistent copy of the index to a new file, and return its size.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `path` of the file, on the daemon's machine.
+
+    Raises
+    ------
+    BadRequestError
+        When the file is there already.
+    """
     target = Path(os.fsdecode(Params(request.params).path("path")))
     rooms.store.backup(target)
     return Reply({"path": path_to_json(os.fsencode(target)), "size": target.stat().st_size})
