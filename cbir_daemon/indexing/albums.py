@@ -86,10 +86,25 @@ class Line(Protocol):
         """Say that something may have happened at an absolute path."""
 
     def wants_folder(self, root: bytes, folder: bytes) -> bool:
-        """Whether what happens in a folder of an album matters."""
+        """Whether what happens in a folder of an album matters.
+
+        Parameters
+        ----------
+        root : bytes
+            Absolute path of the album.
+        folder : bytes
+            Absolute path of the folder, the root itself or below it.
+        """
 
     def set_unheard(self, album_id: int, unheard: Unheard) -> None:
-        """Say from which folders of a watched album no events come."""
+        """Say from which folders of a watched album no events come.
+
+        Parameters
+        ----------
+        album_id : int
+        unheard : Unheard
+            All such folders; it replaces what was said before.
+        """
 
     def request_scan(self, path: bytes | None = None) -> int:
         """Ask for a walk of all albums, or at and below one path."""
@@ -272,7 +287,17 @@ class Albums:
             self._line.request_scan(root)
 
     def lost(self, album: Album, why: str) -> None:
-        """Note that an album looks like a lost disk: it is missing from now on, and watched no more."""
+        """Note that an album looks like a lost disk: it is missing from now on, and not watched any more.
+
+        An alert is written when it was not missing before; nothing of the album is forgotten.
+
+        Parameters
+        ----------
+        album : Album
+            As the store has it now.
+        why : str
+            A clause for people: "its folder is empty".
+        """
         with self._turn:
             self._why_missing[album.id] = why
             alert = NewAlert(album.path, AlertKind.MISSING, (), f"{why}; nothing is forgotten")
@@ -285,7 +310,20 @@ class Albums:
                 self.watch(replace(album, state=AlbumState.MISSING))
 
     def found(self, album: Album, *, losses_accepted: bool = False) -> str:
-        """Note that an album is where it should be, and return its state: one that was missing is watched again."""
+        """Note that an album is where it should be: one that was missing is watched again, and an alert says so.
+
+        Parameters
+        ----------
+        album : Album
+            As the store has it now.
+        losses_accepted : bool
+            Whether it counts as found only because the user accepted that its files are gone; the alert says which.
+
+        Returns
+        -------
+        str
+            The album's state from now on: "watching" or "polling".
+        """
         with self._turn:
             self._why_missing.pop(album.id, None)
             if album.state != AlbumState.MISSING:

@@ -1,4 +1,4 @@
-"""Files of formats that an extra reads: which are read again once it is installed.
+"""Files of formats that an extra reads: which of them are read again once it is installed.
 
 In: what can be imported in this process.  Out: rows that no longer count as read.  Never here: reading, walks.
 """

@@ -1,4 +1,4 @@
-"""The line: hints in, rows and a new view out.
+"""The line: hints in, rows and a new snapshot out.
 
 In: hints from the mailbox, requests to scan.  Out: committed changes, and a searcher that knows them.  Never here: what
 pixels mean, SQL, who asked.
@@ -100,11 +100,11 @@ class Ingest:
     ----------
     config : Config
     store, searcher, pool, mailbox
-        The rooms it moves things between.
+        What it reads hints from, reads files with, and writes results to.
     suffixes : iterable of str
         Lower-case suffixes of the files that are looked at.
     albums : Albums
-        Told which album is lost and which is found; writes their states.
+        Hears which album is lost and which is found, and writes their states.
     now_ns : callable, optional
         Nanoseconds since the epoch, by which a file was just written; injected by tests.
     clock : callable, optional
@@ -161,11 +161,26 @@ class Ingest:
     # -- asked from other threads ------------------------------------------------------------------------------------
 
     def wants_folder(self, root: bytes, folder: bytes) -> bool:
-        """Whether what happens in the folder at an absolute path in an album matters."""
+        """Whether what happens in a folder of an album matters: the settings do not exclude it.
+
+        Parameters
+        ----------
+        root : bytes
+            Absolute path of the album.
+        folder : bytes
+            Absolute path of the folder, the root itself or below it.
+        """
         return not self._rules.excludes(folder[len(root) + 1 :])
 
     def set_unheard(self, album_id: int, unheard: Unheard) -> None:
-        """Say from which folders of a watched album no events come: they are polled."""
+        """Say from which folders of a watched album no events come: they are polled.
+
+        Parameters
+        ----------
+        album_id : int
+        unheard : Unheard
+            All such folders; it replaces what was said before.
+        """
         if self.schedule.set_unheard(album_id, unheard):
             self._mailbox.wake()
 
@@ -595,7 +610,7 @@ class Ingest:
 
 
 def reading_order(state: FileState) -> tuple[int, int]:
-    """Return by what files are sorted before they are read: disk by disk, as they most likely lie there.
+    """Return the key by which files are sorted before they are read: disk by disk, as they most likely lie there.
 
     On a disk that turns, inodes that follow each other lie near each other, and so do their files.  On one that does
     not, the order costs nothing; and whether a disk turns is not known behind a RAID, a USB bridge or a network.

@@ -46,6 +46,7 @@ def why_lost(
     rows : mapping of bytes to FileState
         Relative path -> state of the file rows.
     rules : Filter
+        Rows that it excludes do not count as gone.
     missing_fraction : float
         In [0, 1]: the album is lost when a larger share of its files is gone.
 
@@ -82,22 +83,64 @@ def _count_gone(found: Found, rows: Mapping[bytes, FileState], rules: Filter) ->
 
 
 def vanished(rows: Mapping[bytes, FileState], found: Found) -> Iterator[bytes]:
-    """Yield the paths of the rows whose files were looked for and not found."""
+    """Yield the paths of the rows whose files a walk or look should have found and did not.
+
+    Parameters
+    ----------
+    rows : mapping of bytes to FileState
+        Relative path -> state of the album's file rows.
+    found : Found
+        Of a walk, or of a look at a part.  What lies in a folder that was not listed is passed over.
+    """
     return (path for path in rows if path not in found.files and found.would_have(path))
 
 
 def is_reached(row: FileState, device: int | None) -> bool:
-    """Whether the folder of a file that is gone is on the disk that the file was on: else that is not mounted."""
+    """Whether the disk of a file that is gone is mounted, so that the file itself is gone and not only its disk.
+
+    Parameters
+    ----------
+    row : FileState
+        Of the file; with device 0, which is not known, the disk counts as mounted.
+    device : int or None
+        Disk of the innermost folder above the file that is there; None when not even the album's root is.
+    """
     return device is not None and row.device in (0, device)
 
 
 def may_forget(path: bytes, row: FileState, device: int | None, rules: Filter) -> bool:
-    """Whether the row of a file that is gone may go: its disk is there, or the file is left out by the settings."""
+    """Whether the row of a file that is gone may go: its disk is there, or the file is left out by the settings.
+
+    Parameters
+    ----------
+    path : bytes
+        Relative to the album.
+    row : FileState
+        Of the file.
+    device : int or None
+        As for `is_reached`.
+    rules : Filter
+        What the settings leave out.
+    """
     return is_reached(row, device) or rules.excludes(path)
 
 
 def renumbered(rows: Mapping[bytes, FileState], found: Found) -> dict[bytes, int]:
-    """Return path -> disk of the rows whose disk has another number than when their files were read."""
+    """Return the rows whose disk has another number than when their files were read.
+
+    Parameters
+    ----------
+    rows : mapping of bytes to FileState
+        Relative path -> state of the album's file rows.
+    found : Found
+        Of a walk, or of a look at a part.
+
+    Returns
+    -------
+    dict of bytes to int
+        Relative path -> number of the disk now (`st_dev`): of the files that were found unchanged, and of those that
+        were not found and whose disk has got another number as a whole.
+    """
     seen = {path: state.device for path, state in found.files.items() if rows.get(path) == state}
     changed = {path: device for path, device in seen.items() if rows[path].device != device}
     # What is gone from such a disk is gone from it by its new number.

@@ -86,7 +86,15 @@ class Retries:
         self._failures.pop(path, None)
 
     def holds_back(self, path: bytes, state: FileState) -> bool:
-        """Whether a file in this state failed and its pause has not ended."""
+        """Whether a file failed in this state and its pause has not ended.
+
+        Parameters
+        ----------
+        path : bytes
+            Absolute.
+        state : FileState
+            The file now; in another state it is never held back.
+        """
         failure = self._failures.get(path)
         return failure is not None and failure.state == state and self._clock() < failure.due_at
 

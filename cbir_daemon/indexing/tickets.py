@@ -47,7 +47,17 @@ class ScanRequests:
         return self.done < self._last
 
     def add(self, path: bytes | None, *, accept_losses: bool = False, retry: bool = False) -> int:
-        """Ask for a walk and return its ticket."""
+        """Ask for a walk and return its ticket.
+
+        Parameters
+        ----------
+        path : bytes or None
+            Absolute path at and below which is walked; None for all albums.
+        accept_losses : bool
+            Whether what is gone is to be forgotten even when it looks like a lost disk.
+        retry : bool
+            Whether files whose disk failed are tried at once, and not when their pause has ended.
+        """
         with self._lock:
             self._last += 1
             self._requests.append(ScanRequest(self._last, path, accept_losses, retry))
