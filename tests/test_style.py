@@ -30,7 +30,6 @@ TESTS = sorted([*HERE.rglob("*.py"), *(HERE.parent / "scripts" / "benchmarks").r
 
 UNDESCRIBED = {
     "duplicates": 8,
-    "resolving": 9,
 }
 """How many public functions of a folder take two values or an array and do not describe them; elsewhere none."""
 

@@ -31,14 +31,38 @@ _CANNOT_CLONE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errn
 
 
 def place_for(task: ResolveTask) -> Path:
-    """Return the name under which the file's own bytes wait; hidden, so that no album takes it for a picture."""
+    """Return the name under which the file's own bytes wait; hidden, so that no album takes it for a picture.
+
+    Raises
+    ------
+    SkipError
+        When the two files have different bytes.
+    """
     if task.digest != task.keep_digest:
         raise SkipError(f"stays: only files of the same bytes can share them ({task.action})")
     return task.path.parent / f"{ASIDE_PREFIX}{task.id}"
 
 
 def link(task: ResolveTask, aside: Path) -> None:
-    """Give the file's name to the bytes of the one that is kept; raises `OSError` and `SkipError`."""
+    """Give the file's name to the bytes of the one that is kept.
+
+    Parameters
+    ----------
+    task : ResolveTask
+        Its action is a hard link or a clone, and `check` let it pass.
+    aside : Path
+        From `place_for`: the file's own bytes have this name, too, until the link stands.
+
+    Raises
+    ------
+    FileExistsError
+        When something has the name `aside`; nothing is changed.
+    SkipError
+        When the file was written to meanwhile, is no regular file any more, or its file system cannot share blocks; the
+        file is as it was.
+    OSError
+        When the disk refuses.
+    """
     before = stamp_of(task.path)
     new = _new_name(task)
     new.unlink(missing_ok=True)
@@ -54,7 +78,15 @@ def link(task: ResolveTask, aside: Path) -> None:
 
 
 def is_linked(task: ResolveTask) -> bool:
-    """Whether a task that was begun and not noted as done has been done; whatever it left half done is mended."""
+    """Whether a task that was begun and not noted as done has been done; whatever it left half done is mended.
+
+    Raises
+    ------
+    SkipError
+        When the file is no longer there, is no regular file any more, or was written to meanwhile.
+    OSError
+        When the disk refuses.
+    """
     assert task.target is not None
     _new_name(task).unlink(missing_ok=True)
     here, aside, kept = maybe_stamp(task.path), maybe_stamp(task.target), maybe_stamp(task.keep)
@@ -70,7 +102,21 @@ def is_linked(task: ResolveTask) -> bool:
 
 
 def unlink(task: ResolveTask, digests: Digests) -> None:
-    """Make the file one of its own again; raises `OSError`, and `SkipError` when its bytes are other ones now.
+    """Make the file one of its own again.
+
+    Parameters
+    ----------
+    task : ResolveTask
+        Done, or begun and interrupted; nothing is done for one that was interrupted before the link stood.
+    digests : Digests
+        Reads the file, unless it has read it already.
+
+    Raises
+    ------
+    SkipError
+        When its bytes are other ones now, or their copy has other ones; it stays as it is.
+    OSError
+        When the disk refuses; it stays as it is.
 
     Notes
     -----

@@ -29,6 +29,11 @@ def place_for(task: ResolveTask) -> Path:
     """Return where a task's file is to go.
 
     In a folder it keeps its whole path below that folder, so that everyone can see where it came from.
+
+    Raises
+    ------
+    SkipError
+        When something is there already, or the file's disk has no trash.
     """
     if task.action == TRASH:
         return trash.place_for(task.path)
@@ -41,7 +46,24 @@ def place_for(task: ResolveTask) -> Path:
 
 
 def put_away(task: ResolveTask, place: Path) -> None:
-    """Move a task's file to its place; raises `FileExistsError` when that was taken meanwhile, and other `OSError`s."""
+    """Move a task's file to its place.
+
+    Parameters
+    ----------
+    task : ResolveTask
+        Its action is the trash or a folder.
+    place : Path
+        From `place_for`.
+
+    Raises
+    ------
+    FileExistsError
+        When the name was taken meanwhile; the file is where it was.
+    SkipError
+        When the file had to be copied to another disk and the copy has other bytes; the file is where it was.
+    OSError
+        When the disk refuses.
+    """
     if task.action == TRASH:
         trash.announce(task.path, place)
     try:
@@ -55,10 +77,19 @@ def put_away(task: ResolveTask, place: Path) -> None:
 def put_back(task: ResolveTask, digests: Digests) -> None:
     """Move a task's file back, from wherever a killed run left it.
 
+    Parameters
+    ----------
+    task : ResolveTask
+        Done, or begun and interrupted.
+    digests : Digests
+        Reads the files, unless it has read them already.
+
     Raises
     ------
     SkipError
         When it is not where it was put, has other bytes, or another file has taken its name.
+    OSError
+        When the disk refuses.
     """
     assert task.target is not None
     here, there = maybe_stamp(task.path), maybe_stamp(task.target)
@@ -80,10 +111,24 @@ def put_back(task: ResolveTask, digests: Digests) -> None:
 def is_away(task: ResolveTask, digests: Digests) -> bool:
     """Whether a task that was begun and not noted as done has been done; what it left half done is completed.
 
+    Parameters
+    ----------
+    task : ResolveTask
+        Begun: its target says where the file was to go.
+    digests : Digests
+        Reads the files, unless it has read them already.
+
+    Returns
+    -------
+    bool
+        False when the task is still to be done.
+
     Raises
     ------
     SkipError
         When the file is at neither place.
+    OSError
+        When the disk refuses.
     """
     assert task.target is not None
     here, there = maybe_stamp(task.path), maybe_stamp(task.target)
@@ -115,7 +160,26 @@ def _clear_up(task: ResolveTask) -> None:
 
 
 def move(path: Path, place: Path, task: ResolveTask) -> None:
-    """Move a task's file to a name that nobody has; raises `OSError`, and `SkipError` when a copy came out wrong."""
+    """Move a task's file to a name that no other file has.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    place : Path
+        Where it goes, also on another disk; folders above it are made.
+    task : ResolveTask
+        Its digest is that of the file; its id is part of the name of an unfinished copy.
+
+    Raises
+    ------
+    FileExistsError
+        When something is at `place`.
+    SkipError
+        When a copy on another disk has other bytes; the file is where it was.
+    OSError
+        When the disk refuses.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, place, follow_symlinks=False)

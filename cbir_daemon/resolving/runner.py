@@ -34,7 +34,13 @@ class Runner:
         self._digests = Digests()
 
     def do(self, task: ResolveTask) -> ResolveTask:
-        """Do a task that is planned, or go on with one that was begun; return it as it is then."""
+        """Do a task that is planned, or continue one that was begun.
+
+        Returns
+        -------
+        ResolveTask
+            As it is now: done, or skipped with a reason.
+        """
         try:
             if task.state == TaskState.BEGUN and self._is_done(task):
                 return self._noted(replace(task, state=TaskState.DONE))
@@ -48,7 +54,14 @@ class Runner:
         return self._noted(replace(task, state=TaskState.DONE))
 
     def undo(self, task: ResolveTask) -> ResolveTask:
-        """Take a task back, whatever state it is in; return it as it is then, with why it could not be."""
+        """Take a task back, whatever state it is in.
+
+        Returns
+        -------
+        ResolveTask
+            As it is now: undone; skipped when it was never begun; or as it was, with the reason why it could not be
+            taken back.
+        """
         try:
             if task.state in (TaskState.DONE, TaskState.BEGUN):
                 self._take_back(task)

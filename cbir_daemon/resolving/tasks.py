@@ -73,6 +73,13 @@ def maybe_stamp(path: Path | None) -> Stamp | None:
 def check(task: ResolveTask, digests: Digests) -> None:
     """Look just before the file is touched whether all is as it was planned.
 
+    Parameters
+    ----------
+    task : ResolveTask
+        Planned.
+    digests : Digests
+        Reads both files, unless it has read them already.
+
     Raises
     ------
     SkipError
@@ -93,7 +100,22 @@ def check(task: ResolveTask, digests: Digests) -> None:
 
 
 def check_kept(task: ResolveTask, digests: Digests, stamp: Stamp) -> None:
-    """Look whether the file that is kept is there, and is another one; raises `SkipError`."""
+    """Look whether the file that is kept is there, has its bytes, and is another file.
+
+    Parameters
+    ----------
+    task : ResolveTask
+        Names the file that is kept, and its digest.
+    digests : Digests
+        Reads that file, unless it has read it already.
+    stamp : tuple of int
+        Of the file that is not kept.
+
+    Raises
+    ------
+    SkipError
+        When one of this is not so.
+    """
     if task.keep is None:
         raise SkipError("stays, because nothing is kept in its place")
     try:

@@ -1,4 +1,4 @@
-"""The trash of whoever runs this, as every desktop on Linux knows it.
+"""The trash of the user who runs `cbir`, as every desktop on Linux knows it.
 
 In: paths.  Out: places in a trash, and what is written beside them.  Never here: moving files.
 
@@ -45,7 +45,22 @@ def place_for(path: Path) -> Path:
 
 
 def announce(path: Path, place: Path) -> None:
-    """Write where a file came from, before it is put to its place; raises `FileExistsError` when the name is taken."""
+    """Write where a file came from, and when, before it is put to its place in the trash.
+
+    Parameters
+    ----------
+    path : Path
+        The file, absolute.
+    place : Path
+        From `place_for`.
+
+    Raises
+    ------
+    FileExistsError
+        When the name was taken meanwhile.
+    OSError
+        When it cannot be written.
+    """
     top = top_of(place.parent.parent)
     origin = path if top is None else path.relative_to(top)
     # The specification has local time without a zone.
