@@ -159,6 +159,15 @@ def exact_groups(images: Iterable[Image], keeping: Keeping | None = None, folder
     """Return the groups of files with the same bytes.
 
     Names of one inode are one image: a hard link takes no space.
+
+    Parameters
+    ----------
+    images : iterable of Image
+        In any order.  A content of which only one inode is among them makes no group.
+    keeping : Keeping, optional
+        The rules by which an image is kept; without it all rules in their usual order.
+    folders : Folders
+        Which folders are protected or preferred.
     """
     by_content: dict[int, list[Image]] = {}
     for image in images:

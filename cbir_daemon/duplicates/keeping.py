@@ -142,7 +142,20 @@ class Standing:
         return self._partners.get(content_id, {})
 
     def partner(self, content: Content, copy: Content) -> Partner | None:
-        """Return `copy` as a copy of `content`, or None when it is none."""
+        """Return what two contents show of each other.
+
+        Parameters
+        ----------
+        content : Content
+            Seen from this one.
+        copy : Content
+            The other one.
+
+        Returns
+        -------
+        Partner or None
+            `copy` as a copy of `content`; None when it is none.
+        """
         return self.partners(content.id).get(copy.id)
 
     def beaten(self, content: Content) -> Beaten:
@@ -173,7 +186,22 @@ def pixels(content: Content) -> int:
 
 
 def shows_more(content: Content, copy: Content, standing: Standing) -> float | None:
-    """Return the share of a content's picture that its copy shows, when that is not all of it; else None."""
+    """Return the share of a content's picture that its copy shows, when that is not all of it; else None.
+
+    Parameters
+    ----------
+    content : Content
+        Whose picture is measured, plain bars and borders left out.
+    copy : Content
+        Of which is asked how much of it it shows.
+    standing : Standing
+        Knows the verified copies.
+
+    Returns
+    -------
+    float or None
+        In [0, `WHOLE`); None when the copy shows all of the picture, or is no verified copy.
+    """
     partner = standing.partner(content, copy)
     return partner.own_share if partner is not None and partner.own_share < WHOLE else None
 
@@ -313,11 +341,39 @@ class Keeping:
         self.rules = [RULES[name] for name in names]
 
     def rank(self, image: Image, standing: Standing) -> tuple[tuple[int, ...], bytes]:
-        """Return what the images of a group are sorted by, the one to keep first."""
+        """Return what the images of a group are sorted by, the one to keep first.
+
+        Parameters
+        ----------
+        image : Image
+            An image of the group.
+        standing : Standing
+            Knows the verified copies of its content, and which folders are preferred.
+
+        Returns
+        -------
+        tuple of (tuple of int, bytes)
+            How far the image falls behind by each rule, in the order of the rules, then its path.
+        """
         return tuple(rule.behind(image, standing) for rule in self.rules), image.path
 
     def why_kept(self, keeper: Image, copies: Sequence[Image], standing: Standing) -> str:
-        """Say what decided: each rule is asked only among those that were equal by the ones before."""
+        """Say what decided: each rule is asked only among those that were equal by the ones before.
+
+        Parameters
+        ----------
+        keeper : Image
+            The image that is kept.
+        copies : sequence of Image
+            The rest of the group, at least one.
+        standing : Standing
+            The one by which `keeper` was found.
+
+        Returns
+        -------
+        str
+            A clause without a subject: "is the oldest of equals".
+        """
         for rule in self.rules:
             own = rule.behind(keeper, standing)
             equal = [copy for copy in copies if rule.behind(copy, standing) == own]
@@ -327,7 +383,22 @@ class Keeping:
         return BY_NAME
 
     def why_not(self, image: Image, keeper: Image, standing: Standing) -> str:
-        """Say what an image is to the one that is kept."""
+        """Say why an image is not kept.
+
+        Parameters
+        ----------
+        image : Image
+            An image of the group.
+        keeper : Image
+            The one that is kept.
+        standing : Standing
+            The one by which `keeper` was found.
+
+        Returns
+        -------
+        str
+            A clause without a subject: "is newer than the one kept".
+        """
         if image.content.id == keeper.content.id:
             return "has the same bytes as the one kept"
         for rule in self.rules:

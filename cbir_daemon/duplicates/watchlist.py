@@ -72,12 +72,19 @@ class WatchList:
         self._works = _listed(self._store.works.vectors(), self._medium)
 
     def add(self, work: NewWork, now: float) -> tuple[Work, list[Sighting]] | None:
-        """Put a work on the list, and look for it in all contents; None when its bytes are on it already.
+        """Put a work on the list, and look for it in all contents.
+
+        Parameters
+        ----------
+        work : NewWork
+            Its vector is 4096 bytes, and not plain.
+        now : float
+            Time of adding, in seconds since the epoch.
 
         Returns
         -------
         Work, list of Sighting
-            Best first.
+            The sightings best first; None when the work's bytes are on the list already.
         """
         with self._changes:
             added = self._store.works.add(work, now)
@@ -97,7 +104,20 @@ class WatchList:
         return removed
 
     def sightings(self, digest: bytes, vector: bytes) -> list[Sighting]:
-        """Return which works a content contains."""
+        """Return which works a content contains.
+
+        Parameters
+        ----------
+        digest : bytes
+            SHA-256 of the content.
+        vector : bytes
+            64x64 grey numbers of the content, 4096 bytes, row by row.
+
+        Returns
+        -------
+        list of Sighting
+            The work with the same bytes first; the copies after it are not sorted by score.
+        """
         works = self._works
         exact = [row for row, work_digest in enumerate(works.digests) if work_digest == digest]
         rows = [row for row in self._candidates(works, vector) if row not in exact]
