@@ -1,4 +1,7 @@
-"""Commands of `cbir` about what is told: alerts, where they go, and the works that are watched for."""
+"""Commands of `cbir` about alerts, sinks and the watch list: `alerts`, `watch`.
+
+In: arguments and answers.  Out: lines or JSON.  Never here: what raises an alert.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`cbir`: a client and nothing more.  Parse, one call, print."""
+"""`cbir`: the group of its commands, and those that need nothing heavy.
+
+In: arguments.  Out: one call of the daemon, its answer printed.  Never here: how an answer looks (`text`), and what it
+means.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +60,7 @@ def cbir(context: click.Context, socket: Path | None) -> None:
 
 
 class Filters(TypedDict):
-    """Which matches are wanted, of a query and of its sheet."""
+    """The options that limit the matches of a query and of its sheet."""
 
     limit: int
     kind: str | None

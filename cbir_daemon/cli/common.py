@@ -1,4 +1,8 @@
-"""What the commands of `cbir` share: where the daemon is, what a path means, how an answer is printed."""
+"""What the commands of `cbir` share.
+
+In: options, paths, answers.  Out: a client of the daemon, absolute paths, printed answers, written files.  Never here:
+one command's own text.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 
 
 class Number(click.FloatRange):
-    """A number within its bounds, which `nan` never is."""
+    """A number within a range; unlike click's own type it refuses `nan`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 -- click's own signature
         """Return the number.
@@ -62,12 +66,18 @@ def _folder() -> Path:
 
 
 def absolute(path: Path) -> Path:
-    """Return a path as the daemon, which stands elsewhere, understands it."""
+    """Return a path from the root on: the daemon runs in another folder."""
     return path if path.is_absolute() else _folder() / path
 
 
 def bytes_of(path: Path) -> bytes:
-    """Return the bytes of a file that the daemon may not read, or of which it has another view."""
+    """Return the bytes of a file that the daemon cannot read, or sees under another path.
+
+    Raises
+    ------
+    NotFoundError
+        When this process cannot read it either.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -75,7 +85,7 @@ def bytes_of(path: Path) -> bytes:
 
 
 def maybe_absolute(path: Path | None) -> Path | None:
-    """Return a path as `absolute` does, or None for None."""
+    """Return a path from the root on, or None for None."""
     return None if path is None else absolute(path)
 
 
@@ -148,12 +158,12 @@ def print_answer(answer: Answer, lines: Callable[[Answer], Iterable[str]], *, as
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print some lines."""
+    """Print lines of text."""
     for line in lines:
         click.echo(line)
 
 
 def print_paths0(paths: Iterable[object]) -> None:
-    """Print paths of an answer as they are on disk, each ended by a zero byte."""
+    """Print paths of an answer as they are on disk, each followed by a zero byte."""
     for path in paths:
         sys.stdout.buffer.write(path_from_json(path) + b"\0")

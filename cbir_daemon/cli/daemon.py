@@ -1,4 +1,8 @@
-"""`cbir-daemon`: run the service, and look after its state when it does not run."""
+"""`cbir-daemon`: runs the service, and looks after its state when it does not run.
+
+In: arguments, the configuration.  Out: a running service; findings, copies of the index.  Never here: how a copy is
+made or a finding is found.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ SOCKET = click.option("--socket", type=A_PATH, help="Socket to listen on.")
 
 
 class Places(TypedDict):
-    """The flags that say where things lie."""
+    """The options that name the configuration file, the folder of the state, and the socket."""
 
     config_file: Path | None
     state: Path | None

@@ -1,6 +1,6 @@
-"""What commands print as JSON when it is no answer of the daemon: one type for each document.
+"""Types of the JSON documents that commands print and the daemon does not send.
 
-In: the types of `protocol.answers`.  Out: `TypedDict`s.  Never here: what makes a document.
+In: the types of `protocol.answers`.  Out: one `TypedDict` for each document.  Never here: what makes a document.
 
 Imported for type checkers only, as `protocol.answers` is.
 """
@@ -14,7 +14,7 @@ from cbir_daemon.protocol.answers import Candidate, ResolveRun, TaskAction, Task
 
 
 class ResolvedFile(TypedDict):
-    """A file of a plan or of a run."""
+    """A file in a plan, or in what a run did."""
 
     path: WirePath
     action: TaskAction
@@ -27,7 +27,7 @@ class ResolvedFile(TypedDict):
 
 
 class Resolved(TypedDict):
-    """A plan, or what a run did, of `cbir resolve`."""
+    """What `cbir resolve` prints of a plan, or of what a run did."""
 
     run: int | None
     saves: int
@@ -35,7 +35,7 @@ class Resolved(TypedDict):
 
 
 class Resolve(TypedDict):
-    """All that `cbir resolve` may print: `Resolved`, or with `--list` the answer of `resolve_runs`."""
+    """Everything that `cbir resolve` may print: `Resolved`, or with `--list` the answer of `resolve_runs`."""
 
     run: NotRequired[int | None]
     saves: NotRequired[int]
@@ -44,7 +44,7 @@ class Resolve(TypedDict):
 
 
 class Reviewed(TypedDict):
-    """What came of `cbir review`."""
+    """How many groups `cbir review` planned, dismissed and skipped, and where the plan is."""
 
     planned: int
     dismissed: int
@@ -63,13 +63,13 @@ class MapWritten(TypedDict):
 
 
 class Tried(Candidate):
-    """The choice of a fit and all that was tried, of `cbir model plot`."""
+    """What `cbir model plot` prints: the hyper-parameters that were chosen, and all that were tried."""
 
     curve: list[Candidate]
 
 
 class Checked(TypedDict):
-    """What `cbir-daemon doctor` found."""
+    """What `cbir-daemon doctor` found wrong with a state."""
 
     state: str
     findings: list[str]

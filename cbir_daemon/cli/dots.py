@@ -1,4 +1,4 @@
-"""The curve of a fit in characters: a line a candidate, a mark where its scores lie between the worst and the best.
+"""The curve of a fit as text: a line for each candidate, with marks between the worst and the best score.
 
 In: a curve and the width of a terminal.  Out: lines.  Never here: the daemon, colours.
 """
@@ -24,7 +24,8 @@ def dots(curve: Curve, width: int = 80) -> Iterator[str]:
     ----------
     curve : Curve
     width : int
-        Of the terminal, in characters; a narrower one than the plot needs is passed over.
+        Of the terminal, in characters.  In a narrower one than the plot needs, lines are longer than the terminal is
+        wide.
     """
     labels = [f"{point.n_neighbors:11}  {point.n_components:12}" for point in curve.points]
     head = "n_neighbors  n_components"
@@ -46,7 +47,7 @@ def _mark(point: Point, curve: Curve) -> str:
 
 
 class _Panel:
-    """Scores on a scale of `width` characters from the worst to the best."""
+    """A column of the plot: scores on a scale of `width` characters from the worst to the best."""
 
     def __init__(self, name: str, scores: list[float], width: int) -> None:
         self.name = name
@@ -56,12 +57,12 @@ class _Panel:
 
     @property
     def scale(self) -> str:
-        """The two ends, in figures; one when they are the same."""
+        """The worst and the best score as numbers; one number when they are equal."""
         low, high = f"{self._low:.3f}", f"{self._high:.3f}"
         return low.center(self._width) if low == high else low + high.rjust(self._width - len(low))
 
     def line(self, number: int, mark: str) -> str:
-        """Return the panel's part of a line."""
+        """Return this panel's part of the line for candidate `number`."""
         spread = self._high - self._low
         share = (self._scores[number] - self._low) / spread if spread else 0.5
         return mark.rjust(1 + round(share * (self._width - 1))).ljust(self._width)

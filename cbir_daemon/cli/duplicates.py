@@ -1,4 +1,7 @@
-"""Commands of `cbir` about copies: which there are, and what somebody has decided about them."""
+"""Commands of `cbir` about duplicates and decisions: `duplicates`, `dismiss`, `undismiss`, `decisions`.
+
+In: arguments and answers.  Out: lines, JSON, CSV or paths.  Never here: which files go (`resolve`).
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,7 @@ def _spare(answer: answers.Duplicates) -> list[answers.WirePath]:
 
 
 def _csv(answer: answers.Duplicates) -> str:
-    """Return a header and a row an image; a path that is not UTF-8 has the bytes that it has on disk."""
+    """Return a header and a row for each image; a path that is not UTF-8 has the bytes that it has on disk."""
     table = io.StringIO()
     rows = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
     rows.writeheader()

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are called: the whole start of `cbir` is part of every query.
+"""Commands that are imported when they are called: every query pays for the whole start of `cbir`.
 
 In: where each command is.  Out: a mapping that click takes for its commands.  Never here: what a command does.
 """
@@ -12,7 +12,7 @@ import click
 
 
 class LazyCommands(MutableMapping[str, click.Command]):
-    """Commands by name; one that is given by its place is imported when it is first looked at.
+    """Commands by name; each is imported when it is first looked at.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class LazyCommands(MutableMapping[str, click.Command]):
 
     Notes
     -----
-    The help text of the group looks at all of them; calling one looks at that one.
+    The help text of the group looks at all of them; calling a command looks at that one only.
     """
 
     def __init__(self, places: Mapping[str, str]) -> None:

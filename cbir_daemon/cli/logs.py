@@ -1,7 +1,7 @@
-"""Where the log goes and how a line looks: `words key=value key="two words"`, one line a record.
+"""Where the log goes and how a line looks: `words key=value key="two words"`, a line for each record.
 
-In: records of the package's loggers.  Out: standard error; with priorities for the journal, with a time for a file,
-through rich for a terminal.  Never here: what is logged.
+In: records of the package's loggers.  Out: lines on standard error: with priorities for the journal, with a time for a
+file, through rich for a terminal.  Never here: what is logged.
 
 References
 ----------
@@ -67,14 +67,14 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 class LineFormatter(logging.Formatter):
-    """One line a record, but for the traceback of a fault.
+    """Writes each record as one line; a traceback has lines of its own below.
 
     Parameters
     ----------
     in_journal : bool
         Whether each line begins with its priority; the journal knows the time and the level.
     has_time : bool
-        Whether a line begins with time and level elsewhere.
+        Whether a line begins with time and level when it does not go to the journal.
     """
 
     def __init__(self, *, in_journal: bool, has_time: bool = True) -> None:
@@ -82,14 +82,14 @@ class LineFormatter(logging.Formatter):
         self._in_journal = in_journal
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- the name that logging calls
-        """Return the first line: values with spaces in quotes, and nothing in it that ends a line."""
+        """Return the first line: values with spaces are quoted, and line ends are escaped."""
         record.message = _message(record)
         # A path may hold a newline, and a line of the log may not.
         line = super().formatMessage(record).replace("\n", "\\n")
         return line.encode(errors="backslashreplace").decode()
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, and the lines of a traceback below it."""
+        """Return the line, and below it the lines of a traceback."""
         text = super().format(record)
         if not self._in_journal:
             return text

@@ -1,4 +1,7 @@
-"""`cbir map`: the collection as a picture to look at, or a page to walk through."""
+"""`cbir map`: draws the collection as a picture, or as a page for a browser.
+
+In: arguments, the parts that the daemon sends.  Out: a file.  Never here: what lies where on the map.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ def _tell(answer: MapPart) -> None:
 
 
 def drawn(answer: MapWritten) -> Iterator[str]:
-    """Yield what was drawn; how many of the images, when these are not all."""
+    """Yield what was drawn, and of how many images when these are not all."""
     of_all = "" if answer["shown"] == answer["images"] else f" of {answer['images']}, evenly chosen"
     size = text.size(answer["size"])
     images, groups = counted(answer["shown"], "image"), counted(answer["groups"], "group")

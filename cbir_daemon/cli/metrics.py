@@ -1,6 +1,6 @@
-"""The answer of `status` as metrics in the text format of Prometheus, for its node exporter's textfile collector.
+"""Metrics for Prometheus, made from the answer of `status`, in the text format that its node exporter reads from files.
 
-In: the answer.  Out: lines.  Never here: asking, and serving them over a network.
+In: the answer.  Out: lines.  Never here: asking the daemon, and serving metrics over a network.
 
 References
 ----------
@@ -25,14 +25,17 @@ ALBUM_STATES = tuple(AlbumState)
 
 
 class Sample(NamedTuple):
-    """A value, and the labels that tell it from others of its metric."""
+    """A value, with the labels that tell it from the other samples of its metric."""
 
     value: float
     labels: Mapping[str, str] = MappingProxyType({})
 
 
 class Metric(NamedTuple):
-    """A name with its unit, its kind, a sentence, and the samples; one without samples is not printed."""
+    """A metric: its name, which ends in its unit, its kind, its help text and its samples.
+
+    A metric without samples is not printed.
+    """
 
     name: str
     kind: str
@@ -46,7 +49,7 @@ def up(*, is_up: bool) -> Iterator[str]:
 
 
 def metrics(status: answers.Status) -> Iterator[str]:
-    """Yield the lines for an answer of `status`."""
+    """Yield the lines of all metrics."""
     yield from up(is_up=True)
     for family in (*_whole(status), *_albums(status["albums"]), *_progress(status["progress"]), *_model(status)):
         yield from _lines(family)
@@ -86,7 +89,7 @@ def _albums(albums: list[answers.Album]) -> Iterator[Metric]:
 
 
 def _progress(progress: answers.Progress | None) -> Iterator[Metric]:
-    """Yield how far indexing is: samples only while it goes on."""
+    """Yield how far indexing is; the metrics have samples only while it goes on."""
     now = [] if progress is None else [progress]
     rates = [Sample(progress["rate"]) for progress in now]
     remaining = [Sample(progress["remaining_s"]) for progress in now if progress["remaining_s"] is not None]
@@ -95,7 +98,7 @@ def _progress(progress: answers.Progress | None) -> Iterator[Metric]:
 
 
 def _model(status: answers.Status) -> Iterator[Metric]:
-    """Yield the facts of the map; samples only when there is one."""
+    """Yield scores and counts of the map; those of the map itself have samples only when there is one."""
 
     def gauge(name: str, text: str, *values: float | None) -> Metric:
         return Metric(name, "gauge", text, [Sample(value) for value in values if value is not None])

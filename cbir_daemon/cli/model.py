@@ -1,4 +1,7 @@
-"""Commands of `cbir` about the map of the collection: its scores, its fits, what was tried."""
+"""Commands of `cbir model`: scores and curve of the map, fits now and before.
+
+In: arguments and answers.  Out: lines, JSON or a picture of the curve.  Never here: fitting.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +128,7 @@ def _tried(answer: answers.ModelShown) -> documents.Tried:
 
 
 def plot_lines(answer: documents.Tried) -> Iterator[str]:
-    """Yield the plot in characters, as wide as the terminal."""
+    """Yield the plot as text, as wide as the terminal but at most `MAX_WIDTH` characters."""
     return dots(curve_of(answer), min(MAX_WIDTH, shutil.get_terminal_size().columns))
 
 

@@ -1,4 +1,4 @@
-"""Progress of a first index and of a fit: a moving bar in a terminal, a line now and then in a log.
+"""Shows how far indexing, the search for copies and a fit are: as bars in a terminal, as lines in a log.
 
 In: the rooms of a running service.  Out: stderr.  Never here: doing any of the work.
 """
@@ -21,7 +21,7 @@ LOG_S = 5.0
 
 
 class Reporter:
-    """Shows what the daemon is at, from `start` to `close`.
+    """Shows progress from `start` to `close`, on a thread of its own.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ class Reporter:
         self._thread: threading.Thread | None = None
 
     def start(self, rooms: Rooms) -> None:
-        """Begin to show what these rooms are at."""
+        """Begin to show the progress of these rooms."""
         self._thread = threading.Thread(target=self._run, args=(rooms,), name="progress", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop showing, if that has begun, and give the terminal back."""
+        """Stop showing progress, and give the terminal back; harmless before `start`."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()

@@ -1,6 +1,9 @@
-"""`cbir resolve`: a plan of what would be done to duplicates, doing it, and taking it back.
+"""`cbir resolve`: plans what to do with duplicates, does it, and takes it back.
 
-The daemon keeps the journal; the files are touched here, by whoever runs this (`cbir_daemon.resolving` says why).
+In: groups of duplicates, plans, journals of runs.  Out: plans; files moved, linked or put back, by
+`cbir_daemon.resolving`.  Never here: which files are duplicates.
+
+The daemon keeps the journal and touches no file.  This process touches the files, with the rights of its user.
 """
 
 from __future__ import annotations
@@ -41,7 +44,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Of which groups a plan is made, and what it does with what they do not keep; paths as the daemon knows them."""
+    """Which groups a plan is made of, and what it does with the files that are not kept.
+
+    Parameters
+    ----------
+    action : str
+        One of `protocol.plan.ACTIONS`.
+    folder : Path or None
+        Where `move` puts files; absolute.
+    kind : str or None
+        Only groups of this kind; None for all that `cbir duplicates` lists.
+    album : Path or None
+        Only groups with an image below this folder; absolute.
+    across : bool
+        Only groups with images of more than one album.
+    unlooked : bool
+        Whether a copy may go, too, that the vectors alone call so.
+    """
 
     action: str
     folder: Path | None
@@ -51,7 +70,7 @@ class Choice:
     unlooked: bool
 
     def asked(self, client: Client) -> answers.Duplicates:
-        """Return the groups, as `cbir duplicates` has them."""
+        """Ask the daemon for the groups."""
         # Only files of the same bytes can share them.
         kind = duplicate_kind(same_bytes=True).value if self.action in LINKS else self.kind
         return client.duplicates(kind=kind, album=self.album, across=self.across, unlooked=self.unlooked)
@@ -74,7 +93,13 @@ _CHOICE = (
 
 
 def choosing(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options of a `Choice`, which it takes as `choice`."""
+    """Add the options of a `Choice` to a command, which gets them as its parameter `choice`.
+
+    Raises
+    ------
+    BadRequestError
+        By the command, when `--to` is there without `--action move`, or the other way round.
+    """
 
     @functools.wraps(command)
     def with_choice(
@@ -175,7 +200,7 @@ def plan_of(answer: answers.Duplicates, choice: Choice) -> Iterator[Line]:
 
 
 def distinct(groups: Iterable[answers.Group]) -> list[answers.Group]:
-    """Return the groups without those whose files are all in another one: equal files are in that of their copies."""
+    """Return the groups without those of equal files that are part of a group of copies."""
     groups = list(groups)
     of_copies = [not facts_of(group["kind"]).has_same_bytes for group in groups]
     copied = {image["digest"] for group in compress(groups, of_copies) for image in group["images"]}
@@ -277,7 +302,7 @@ def _planned(line: Line, lines: Iterable[Line]) -> ResolvedFile:
 
 
 def _run(client: Client, run: int, goal: TaskState, *, as_json: bool) -> int:
-    """Do or undo the tasks of a run, and print each as it is then."""
+    """Do or undo the tasks of a run, and print how each came out."""
 
     def note(task: ResolveTask) -> None:
         target = None if task.target is None else bytes(task.target)
@@ -305,7 +330,7 @@ def _run(client: Client, run: int, goal: TaskState, *, as_json: bool) -> int:
 
 
 def _resolved(task: ResolveTask) -> ResolvedFile:
-    """Return what is shown of a task of the journal; its reason says why its file was left alone."""
+    """Return a task of the journal as it is printed; `why` says why its file was left alone."""
     return {
         "path": path_to_json(bytes(task.path)),
         "action": task.action,

@@ -1,4 +1,8 @@
-"""`cbir review`: go through the groups in a terminal, one after the other, and decide."""
+"""`cbir review`: shows groups of duplicates in a terminal, one after the other, and asks which image to keep.
+
+In: groups, answers from the terminal.  Out: a plan for `cbir resolve`, dismissed pairs.  Never here: touching a file of
+an album.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,15 @@ DEFAULT_PLAN = Path("plan.jsonl")
 
 @dataclass
 class Outcome:
-    """What was decided so far."""
+    """The decisions of a review so far.
+
+    Parameters
+    ----------
+    lines : list of Line
+        Of the plan.
+    planned, dismissed, skipped : int
+        Groups that got lines, that are no duplicates, and that stay as they are.
+    """
 
     lines: list[Line] = field(default_factory=list)
     planned: int = 0
@@ -67,7 +79,7 @@ def review(plan: Path, choice: Choice, as_json: bool) -> int:
 
 
 def _ask(images: Sequence[GroupImage]) -> str:
-    """Show a group and return what was answered; what opens pictures asks again."""
+    """Show a group and return the answer: "k", "d", "s", "q" or a number.  "o" opens the files, and is asked again."""
     for line in _numbered(images):
         click.echo(line, err=True)
     numbers = [str(number) for number in range(1, len(images) + 1)]

@@ -1,4 +1,7 @@
-"""How both commands end: one line for every error, and the exit status that belongs to it (sysexits.h)."""
+"""How both commands end: each error as one line, and the exit status that belongs to it (sysexits.h).
+
+In: a click command.  Out: an exit status.  Never here: what the command does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where `cbir-daemon` begins: what must be said before numpy is imported, and nothing else."""
+"""The start of `cbir-daemon`: sets what must be set before numpy is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Answers as text for people: columns, units, and paths that cannot upset a terminal."""
+"""Answers as text for people.
+
+In: answers.  Out: lines, with units and aligned columns; paths in them cannot upset a terminal.  Never here: asking the
+daemon, printing.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +23,17 @@ KIB = 1024
 
 
 def raw_path(value: object) -> str:
-    """Return a path from an answer as it is; bytes that are no text come out of standard output as they went in."""
+    """Return a path from an answer, as it is on disk: stdout writes bytes that are no text as they were."""
     return os.fsdecode(path_from_json(value))
 
 
 def path(value: object) -> str:
-    """Return a path from an answer; what a terminal would obey, and what is no text, is escaped."""
+    """Return a path from an answer for a terminal: what is not printable is escaped, as are bytes that are no text."""
     return printable(raw_path(value))
 
 
 def printable(text: str) -> str:
-    """Return `text` with what a terminal would obey, and what is no text, escaped."""
+    """Return `text` for a terminal: what is not printable is escaped, as are bytes that are no text."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
@@ -37,7 +41,7 @@ def printable(text: str) -> str:
 
 
 def size(value: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes with its unit."""
     amount = float(value)
     for unit in ("B", "KiB", "MiB"):
         # As it is shown: 1023.6 would be 1024.
@@ -48,7 +52,7 @@ def size(value: int) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield rows as aligned lines; the last column is not padded."""
+    """Yield rows as lines with aligned columns; the last column is not padded."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
@@ -56,7 +60,10 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def matches(answer: answers.Query) -> Iterator[str]:
-    """Yield a line a match: kind, score, distance on the map, size, where the query is from; how, when asked."""
+    """Yield a line for each match: kind, score, distance on the map, size in pixels, where the query is from.
+
+    Below a match that has an explanation, the lines of `explanation` follow.
+    """
     rows = [
         (
             match["kind"],
@@ -94,7 +101,7 @@ _FAMILIES = {
 
 
 def explanation(explained: answers.Explanation) -> Iterator[str]:
-    """Yield how a match was verified: verdict, the view it began from, scales, and what made the score."""
+    """Yield how a match was verified: the outcome, the view it began from, the scales, and what made the score."""
     guess = explained["guess"]
     yield "    " + _OUTCOMES[explained["outcome"]].format(**explained)
     negative = ["negative"] if guess["invert"] else []
@@ -120,12 +127,12 @@ def _window(window: answers.Window) -> str:
 
 
 def origin(query: answers.QueryImage, match: answers.Match) -> str:
-    """Return where a query is from, as far as a match tells.
+    """Return where a query is from, by one of its matches.
 
     Parameters
     ----------
     query : QueryImage
-        What the answer tells about the query itself.
+        What the answer says of the query itself.
     match : Match
         A match of the same answer.
     """
@@ -137,7 +144,7 @@ def origin(query: answers.QueryImage, match: answers.Match) -> str:
 
 
 def _edit(query: answers.QueryImage, match: answers.Match) -> wording.Edit:
-    """Return how a query follows from a match; a daemon of another release may tell less or more."""
+    """Return what was done to a match's image to get the query; a daemon of another release may say less or more."""
     areas = [image["width"] * image["height"] for image in (query, match)]
     around = match.get("around", Around.NOTHING)
     return wording.Edit(
@@ -151,7 +158,7 @@ def _edit(query: answers.QueryImage, match: answers.Match) -> wording.Edit:
 
 
 def _tone(match: answers.Match) -> Tone:
-    """Return how the greys follow; what a daemon of an earlier release does not tell is as if nothing was done."""
+    """Return how the greys follow; a daemon of an earlier release says nothing of them, and they count as unchanged."""
     same, described = Tone(), match.get("tone", {})
     return Tone(
         described.get("gain", same.gain), described.get("offset", same.offset), described.get("shift", same.shift)
@@ -179,19 +186,19 @@ def status(answer: answers.Status) -> Iterator[str]:
 
 
 def settled(answer: answers.Settled) -> Iterator[str]:
-    """Yield what there is when nothing is pending."""
+    """Yield how many images and errors there are."""
     yield f"settled: {counted(answer['images'], 'image')}, {counted(answer['errors'], 'error')}"
 
 
 def problems(listed: Sequence[answers.Problem]) -> Iterator[str]:
-    """Yield what is wrong, and below each what to do; a path in it cannot upset a terminal."""
+    """Yield a line for each problem, and below it what to do."""
     for problem in listed:
         yield f"! {printable(problem['what'])}"
         yield f"  -> {printable(problem['do'])}"
 
 
 def albums(listed: Sequence[answers.Album]) -> Iterator[str]:
-    """Yield a line an album, and what to do about those that are missing."""
+    """Yield a line for each album, and what to do when one is missing."""
     yield from _albums(listed)
     if any(album["state"] == "missing" for album in listed):
         yield "missing: nothing is forgotten; mount the disk, or accept the loss: `cbir scan --accept-losses`"
@@ -263,7 +270,7 @@ def _about(group: answers.Group) -> Iterator[str]:
 
 
 def decisions(decided: Sequence[answers.Decision]) -> Iterator[str]:
-    """Yield two files a decision, or the beginning of their digests where there is none."""
+    """Yield a line for each decision, with a file of each content, or its digest when no file has it."""
     for decision in decided:
         first = _named(decision["digest"], decision["paths"])
         if decision["digest"] == decision["other_digest"]:
@@ -278,7 +285,7 @@ def _named(digest: str, paths: Sequence[answers.WirePath]) -> str:
 
 
 def tasks(answer: documents.Resolved) -> Iterator[str]:
-    """Yield a line a file of a plan, and what it would win."""
+    """Yield a line for each file of a plan, and how much space it frees."""
     rows = [
         (noted["action"], size(noted["size"]), f"{path(noted['path'])}  ({noted['why']}; kept: {path(noted['keep'])})")
         for noted in answer["tasks"]
@@ -289,7 +296,7 @@ def tasks(answer: documents.Resolved) -> Iterator[str]:
 
 
 def task(noted: documents.ResolvedFile) -> str:
-    """Return a line on what was done to a file."""
+    """Return what was done to a file as one line."""
     if noted["state"] == "done" and noted["target"] is not None and noted["action"] in ("trash", "move"):
         return f"{noted['action']}  {path(noted['path'])} -> {path(noted['target'])}"
     if noted["state"] == "done":
@@ -298,7 +305,7 @@ def task(noted: documents.ResolvedFile) -> str:
 
 
 def runs(listed: Sequence[answers.ResolveRun]) -> Iterator[str]:
-    """Yield a line a run, newest first."""
+    """Yield a line for each run, newest first."""
     for run in listed:
         counts = [f"{run[state]} {state}" for state in ("done", "skipped", "undone", "begun", "planned") if run[state]]
         broken = "; broken off: go on with --continue, or take it back with --undo" if run["open"] else ""
@@ -306,7 +313,7 @@ def runs(listed: Sequence[answers.ResolveRun]) -> Iterator[str]:
 
 
 def reviewed(answer: documents.Reviewed) -> str:
-    """Return what came of a review."""
+    """Return how a review came out as one line."""
     return (
         f"{counted(answer['planned'], 'group')} planned, {answer['dismissed']} dismissed, {answer['skipped']} skipped"
     )
@@ -318,14 +325,14 @@ def alert(raised: answers.Alert) -> str:
 
 
 def tested(answer: answers.AlertsTested) -> Iterator[str]:
-    """Yield how a test message went."""
+    """Yield how long a test message took, and whether alerts go to that sink."""
     yield f"{answer['sink']}: delivered in {answer['took_ms']:.0f} ms"
     if not answer["used"]:
         yield f"no alert goes there: {answer['sink']} is not in alerts.sinks"
 
 
 def watched(answer: answers.WatchAdded) -> Iterator[str]:
-    """Yield a work that was put on the watch list, and where it is."""
+    """Yield a work that was put on the watch list, and the files that contain it."""
     name = printable(answer["work"]["name"])
     if not answer["added"]:
         yield f"{name} is on the watch list already"
@@ -341,7 +348,7 @@ def watched(answer: answers.WatchAdded) -> Iterator[str]:
 
 
 def works(answer: answers.WatchList) -> Iterator[str]:
-    """Yield a line a work on the watch list."""
+    """Yield a line for each work on the watch list."""
     rows = [
         (
             work["added_at"],
@@ -361,7 +368,7 @@ def errors(answer: answers.Errors) -> Iterator[str]:
 
 
 def model(answer: answers.ModelShown | answers.ModelRun) -> Iterator[str]:
-    """Yield the map's hyper-parameters, scores, and the curve from which they were chosen."""
+    """Yield the map's hyper-parameters and scores, and the curve from which they were chosen."""
     for name, value in answer.items():
         if name not in ("curve", "message"):
             yield f"{name}: {_numbers(answer['numbers']) if name == 'numbers' else _number(value)}"
@@ -371,12 +378,12 @@ def model(answer: answers.ModelShown | answers.ModelRun) -> Iterator[str]:
 
 
 def cancelled(answer: answers.ModelCancelled) -> Iterator[str]:
-    """Yield whether a fit was ended."""
+    """Yield whether a fit was running and is cancelled."""
     yield "the fit is ended; `cbir model fit` fits again" if answer["cancelled"] else "no fit runs"
 
 
 def history(answer: answers.ModelHistory) -> Iterator[str]:
-    """Yield a line a run, newest first."""
+    """Yield a line for each run, newest first."""
     names = ("id", "outcome", "kind", "started_at", "fitted_images", "n_neighbors", "n_components", "trustworthiness")
     rows = [[*names, "duration_s", "reason"]]
     for run in answer["runs"]:
