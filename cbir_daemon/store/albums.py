@@ -1,4 +1,7 @@
-"""Rows of albums."""
+"""Rows of albums: the folders that are watched.
+
+In: roots, states.  Out: `Album`s, and the contents that go with an album.  Never here: the disk, watching.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Rows of alerts."""
+"""Rows of alerts.
+
+In: alerts, and the files that were decided upon.  Out: alerts in order of id.  Never here: what raises an alert, and
+where it goes (`sinks`).
+"""
 
 from __future__ import annotations
 

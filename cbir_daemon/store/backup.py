@@ -1,4 +1,7 @@
-"""The index as a file: copies of it while it is in use, and one put in its place."""
+"""The index as a file: copies of it while it is in use, and a backup put in its place.
+
+In: an open index, paths.  Out: files, each whole or not there.  Never here: when a copy is due.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Rows of contents, and their vectors."""
+"""Rows of contents, and their vectors.
+
+In: ids, digests, sizes, paths.  Out: contents, digests, vectors as bytes.  Never here: adding a content, which `files`
+does together with its file; what a vector means.
+"""
 
 from __future__ import annotations
 

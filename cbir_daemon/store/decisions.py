@@ -1,4 +1,7 @@
-"""Rows of decisions."""
+"""Rows of decisions: which contents are no duplicates by somebody's word.
+
+In: pairs of digests.  Out: decisions.  Never here: files; a decision outlives those that it was made of.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Rows of files: how a batch of changes becomes rows, and how images are read back."""
+"""Rows of files: how a batch of changes becomes rows, and how images are read back.
+
+In: changes; ids and paths.  Out: what a batch did to the contents; images, states, counts, errors.  Never here: the
+disk, reading files.
+"""
 
 from __future__ import annotations
 

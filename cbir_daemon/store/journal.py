@@ -1,4 +1,7 @@
-"""Rows of the journal of what `cbir resolve` did to files."""
+"""Rows of the journal of what `cbir resolve` did to files.
+
+In: tasks, and what became of them.  Out: runs and tasks.  Never here: touching files, deciding what may be done.
+"""
 
 from __future__ import annotations
 

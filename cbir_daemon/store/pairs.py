@@ -1,4 +1,8 @@
-"""Rows of pairs, and which contents have been looked up."""
+"""Rows of pairs, and which contents have been looked up.
+
+In: what a lookup found.  Out: pairs without the dismissed ones, and what is still to be looked up.  Never here:
+comparing vectors or files.
+"""
 
 from __future__ import annotations
 

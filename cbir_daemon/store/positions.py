@@ -1,4 +1,8 @@
-"""Rows of the positions that a map gave the contents."""
+"""Rows of the positions that a map gave the contents.
+
+In: positions as bytes.  Out: positions, contents without one, and how far those that came later lie.  Never here:
+projecting, and when a fit is due.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the store takes and gives: frozen values, one a row or one a change."""
+"""What the store takes and returns: frozen values, one for each row or change.
+
+In: fields.  Out: values.  Never here: SQL, and values that other rooms share (`cbir_daemon.records`).
+"""
 
 from __future__ import annotations
 

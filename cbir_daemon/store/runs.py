@@ -1,4 +1,7 @@
-"""Rows of model runs."""
+"""Rows of model runs: each fit from its start to its end.
+
+In: how a fit began and came out.  Out: runs.  Never here: fitting, and whether a map comes into use.
+"""
 
 from __future__ import annotations
 

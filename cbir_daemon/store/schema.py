@@ -1,5 +1,8 @@
 """The tables, and how an index written by an older release becomes one of today's.
 
+In: an open index.  Out: the same index with today's tables, or an error.  Never here: rows of today, copies of the
+file.
+
 Each migration is one script that runs inside one transaction together with the number it leads to, so an index is
 never between two versions.  Paths are BLOB: a file name on Linux is bytes.
 """

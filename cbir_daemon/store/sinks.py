@@ -1,4 +1,7 @@
-"""Rows of sinks: how far each of the places is to which alerts go."""
+"""Rows of sinks: how far each of the places is to which alerts go.
+
+In: names of sinks, ids of alerts.  Out: states.  Never here: sending, and the alerts themselves (`alerts`).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """`Store`: the index as other rooms see it, an object for each table on one database.
 
-Questions may be asked from any thread.  Changes run on the writer thread, one transaction each; whether one raises the
-clock stands where it is written, as `@writes(ticks=...)`.
+In: a path.  Out: the tables, the clock, copies of the file.  Never here: SQL.
+
+Any thread may read.  Changes run on the writer thread, one transaction each; `@writes(ticks=...)` above each method
+that writes says whether it raises the clock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Rows of the watch list, and of the contents that contain one of its works."""
+"""Rows of the watch list, and of the contents that contain one of its works.
+
+In: works, sightings.  Out: works, and which of them a content contains.  Never here: looking for works.
+"""
 
 from __future__ import annotations
 
