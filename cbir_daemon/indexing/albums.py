@@ -35,16 +35,16 @@ QUEUE_FILE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 @dataclass(slots=True)
 class _Watch:
-    """What an album was watched by, to see when that changes; and what befell it.
+    """How an album is watched, to see when that changes; and how often its events were lost.
 
     Parameters
     ----------
     mounts : tuple of Mount
         The mount its root is on, first, and those below it.
     limits : tuple of int
-        The kernel's limits when it was watched.
+        The kernel's limits when watching began.
     overflows, restarts : int
-        How often events were lost, and how often watching was begun anew because it had ended.
+        How often events were lost, and how often watching was begun again because it had ended.
     lost_at : float
         Monotonic seconds at which events were last lost; below 0 for never.
     """
@@ -67,7 +67,7 @@ class AlbumReport:
     unwatched_folders : int
         Folders that the kernel would not watch: they are polled.
     overflows, restarts : int
-        Since the daemon started: how often events were lost, how often watching was begun anew because it had ended.
+        Since the daemon started: how often events were lost, how often watching was begun again because it had ended.
     out_of_reach : int
         Files on a disk inside the album that is not mounted.
     """
@@ -345,7 +345,7 @@ class Albums:
             return self._mount_news is not None and self._mount_news.come()
 
     def check(self) -> None:
-        """Begin anew where watching has ended or what is mounted has changed; what was missed is found by a walk."""
+        """Watch again where watching has ended or mounts have changed; a walk finds what was missed."""
         with self._turn:
             if self._watcher is None or self._line is None:
                 return

@@ -228,7 +228,7 @@ class Ingest:
         return not (self._busy or len(self._mailbox) or self._scans.waiting)
 
     def stop(self) -> None:
-        """Ask the thread to end after the batch it is at."""
+        """Ask the thread to end after the batch that it reads now."""
         self._stopping = True
         self._mailbox.wake()
 

@@ -1,4 +1,4 @@
-"""Let two files of the same bytes share their room: as one file with two names, or as two that share blocks.
+"""Let two files of the same bytes share disk space: as one file with two names, or as two files that share blocks.
 
 In: tasks.  Out: the file's name leads to the kept one's bytes.  Never here: files of different bytes.
 

@@ -51,7 +51,15 @@ def _digest(path: Path, stamp: Stamp) -> bytes:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what tells that a file is still the same; raises `OSError`, and `SkipError` for what is no file."""
+    """Return what shows later whether a file is unchanged.
+
+    Raises
+    ------
+    OSError
+        When there is no such file, or it cannot be looked at.
+    SkipError
+        When it is no regular file.
+    """
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         raise SkipError("is no longer a regular file")

@@ -59,7 +59,8 @@ class Server:
     clock : callable
         Returns the clock for answers.
     max_connections : int
-        Connections served at once; more are told to come back.
+        Connections served at once.  When all are taken, a process that holds many loses one, or else the newcomer gets
+        `BusyError`.
     max_blob_bytes : int
         Largest image that may be sent.
     group : str
@@ -342,7 +343,7 @@ class Guest:
 
 
 class _PeerGoneError(Exception):
-    """The other side hung up, or does not read: told from an `OSError` of a handler, which is answered."""
+    """The peer hung up, or does not read.  An `OSError` of a handler is another thing: the peer gets an answer."""
 
 
 def _send(connection: socket.socket, data: bytes) -> None:

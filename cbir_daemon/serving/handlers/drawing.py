@@ -76,7 +76,7 @@ class _Map:
         return len({place.group for place in self.places if place.group is not None})
 
     def counts(self, clock: int) -> answers.MapPart:
-        """Return what every answer tells."""
+        """Return the fields that every answer has."""
         return {
             "clock": clock,
             "images": self.total,
