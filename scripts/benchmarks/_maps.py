@@ -62,7 +62,24 @@ def fit(
     ids: NDArray[np.int64] | None = None,
     previous: Previous | None = None,
 ) -> Followed:
-    """Fit as the daemon does, and watch."""
+    """Fit as the daemon does, and measure each stage.
+
+    Parameters
+    ----------
+    codes : (n, 256) ndarray of float32
+        As `matching.codes` returns them.
+    models : Path
+        Folder in which the map is written.
+    threads : int
+    n_components : int or None
+        Dimensions of the map; None to have them tuned.
+    min_dist : float
+        As UMAP takes it.
+    ids : (n,) ndarray of int64, optional
+        Content ids of the rows, ascending; without them the row numbers.
+    previous : Previous, optional
+        The map from which a warm fit begins; without it the fit is cold.
+    """
     settings = FitSettings(n_components, SEED, threads, CODE_VERSION, min_dist=min_dist)
     at = time.perf_counter()
     running = Fit.start(codes, models, settings, ids=ids, previous=previous)
@@ -88,7 +105,24 @@ def kept(
     positions: NDArray[np.float32],
     projected: NDArray[np.float32],
 ) -> tuple[float, float]:
-    """Return the share of the true nearest in the map's neighbourhood, for fitted and for held-out images."""
+    """Return the share of the true nearest in the map's neighbourhood, for fitted and for held-out images.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+        What the map was fitted on.
+    held_out : (m, f) ndarray of float32
+        What it was not fitted on.
+    positions : (n, d) ndarray of float32
+        Of `points` on the map.
+    projected : (m, d) ndarray of float32
+        Of `held_out` on the map.
+
+    Returns
+    -------
+    fitted, held out : float
+        Mean recall of the `NEAREST` by Euclidean distance, in [0, 1]; some `LOOKED_AT` of the fitted are asked about.
+    """
     own = np.arange(0, len(points), max(1, len(points) // LOOKED_AT))
     search = NearestNeighbors(n_neighbors=NEAREST + 1, algorithm="brute").fit(points)
     others = search.kneighbors(points[own], return_distance=False)

@@ -106,7 +106,17 @@ def kept_by_origin(index: Path) -> dict[str, float]:
 
 
 def kept(numbers: NDArray[np.float32], positions: NDArray[np.float32], rows: NDArray[np.intp]) -> float:
-    """Return the mean over some of the rows."""
+    """Return the mean neighbour recall of some rows, in [0, 1].
+
+    Parameters
+    ----------
+    numbers : (n, f) ndarray of float32
+        In which the true neighbours are sought.
+    positions : (n, d) ndarray of float32
+        On the map.
+    rows : (m,) ndarray of intp
+        Rows of both; at most `ASKED_ABOUT` of them are asked about.
+    """
     asked = np.random.default_rng(SEED).permutation(rows)[:ASKED_ABOUT]
     return float(quality.recall(positions, positions[asked], quality.true_neighbors(numbers, asked), own=asked).mean())
 

@@ -138,7 +138,21 @@ def model(
 def compared(
     vectors: NDArray[np.uint8], size: int, models: Path, threads: int, min_dist: tuple[float, ...], notebook: bool
 ) -> Iterator[Line]:
-    """Run our procedure, and the notebook's."""
+    """Yield a line for our procedure with each `min_dist`, and one for the notebook's.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+    size : int
+        So many of the first are fitted, the rest are held out.
+    models : Path
+        Folder in which maps are written.
+    threads : int
+    min_dist : tuple of float
+        As UMAP takes it.
+    notebook : bool
+        Whether the notebook's procedure is run.
+    """
     ours = codes(vectors)
     for distance in min_dist:
         fitted = fit(ours[:size], models, threads=threads, n_components=COMPONENTS, min_dist=distance)
@@ -172,7 +186,24 @@ def show(lines: list[Line]) -> None:
 def used(
     fitted: Followed, ours: NDArray[np.float32], size: int, models: Path, threads: int
 ) -> tuple[Latency, tuple[float, float]]:
-    """Project what was held out, one by one and at once; return what that took, and how good the map is."""
+    """Project what was held out, one by one and at once.
+
+    Parameters
+    ----------
+    fitted : Followed
+    ours : (n, 256) ndarray of float32
+        Codes of what was fitted, then of what was held out.
+    size : int
+        So many of the first were fitted.
+    models : Path
+        Folder in which the map is.
+    threads : int
+
+    Returns
+    -------
+    Latency, (float, float)
+        What projecting took, and what `kept` returns.
+    """
     report, held_out = fitted.result.report, ours[size:]
     points = to_points(ours[:size])
     projector = Projector(models, report.artifact, report.sha256, idle_s=TIMEOUT_S, threads=threads)
@@ -267,7 +298,13 @@ def show_warm(pictures: list[Image.Image], size: int, models: Path, threads: int
 
 
 def distance(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """Return the Procrustes distance of two maps of the same images; 1 when they have other dimensions."""
+    """Return the Procrustes distance of two maps of the same images; 1 when they have other dimensions.
+
+    Parameters
+    ----------
+    before, after : (n, d) ndarray of float32
+        Positions of the same images, in the same order.
+    """
     return float(procrustes(before, after)[2]) if before.shape == after.shape else 1.0
 
 
@@ -349,7 +386,19 @@ class Choices:
 
 
 def points_of(metric: str, vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return points by the name of a metric: plain grey levels, or free of brightness and contrast; blocks a side."""
+    """Return block means of vectors: plain grey levels, or unit rows free of brightness and contrast.
+
+    Parameters
+    ----------
+    metric : str
+        One of `METRICS`, such as "free 16x16": how, and the blocks of a side.
+    vectors : (n, 4096) ndarray of uint8
+
+    Returns
+    -------
+    (n, blocks) ndarray of float32
+        Plain ones in [0, 1].
+    """
     side = int(metric.rpartition("x")[2])
     block = 64 // side
     means = vectors.reshape(-1, side, block, side, block).mean(axis=(2, 4), dtype=np.float32).reshape(len(vectors), -1)
@@ -360,19 +409,42 @@ def points_of(metric: str, vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def euclidean(points: NDArray[np.float32], queries: NDArray[np.float32] | None, k: int) -> Neighbors:
-    """Return the nearest of queries, or of the points themselves; unit rows have the same as by cosine distance."""
+    """Return the nearest of queries, or of the points themselves; for unit rows the order is that of cosine distance.
+
+    Parameters
+    ----------
+    points : (n, f) ndarray of float32
+    queries : (m, f) ndarray of float32 or None
+        None asks for the neighbours of each point, without itself.
+    k : int
+        1 to n, or to n - 1 without queries.
+    """
     distances, ids = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors(queries)
     return Neighbors(ids.astype(np.int32), distances.astype(np.float32)).tied()
 
 
 def in_own_process(vectors: NDArray[np.uint8], size: int) -> Line:
-    """Run the notebook's procedure where its memory can be told from ours."""
+    """Run the notebook's procedure where its memory can be told from ours.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+    size : int
+        So many of the first are fitted, the rest are held out.
+    """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         return executor.submit(measure_notebook, vectors, size).result()
 
 
 def measure_notebook(vectors: NDArray[np.uint8], size: int) -> Line:
-    """Fit each candidate on the grey numbers, score each over everything, keep the best."""
+    """Fit each candidate on the grey numbers, score each over everything, keep the best.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+    size : int
+        So many of the first are fitted, the rest are held out.
+    """
     warnings.simplefilter("ignore")
     grey: NDArray[np.float32] = (vectors / 255).astype(np.float32)
     fitted, held_out = grey[:size], grey[size:]

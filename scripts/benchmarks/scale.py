@@ -145,13 +145,25 @@ class Growing:
 
 
 def nearest(snapshot: Snapshot, query: NDArray[np.uint8]) -> set[int]:
-    """Return the ids that score highest when all are compared."""
+    """Return the ids that score highest when all are compared.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    query : (4096,) ndarray of uint8
+    """
     scores = snapshot.scores(query)
     return set(snapshot.ids[np.argsort(-scores, kind="stable")[:CANDIDATES]].tolist())
 
 
 def proposed(snapshot: Snapshot, query: NDArray[np.uint8]) -> set[int]:
-    """Return the ids that a search gives."""
+    """Return the ids that a search gives.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    query : (4096,) ndarray of uint8
+    """
     return {content_id for content_id, _ in snapshot.candidates(query, CANDIDATES)}
 
 
@@ -226,7 +238,20 @@ def filled(store: Store, source: Source, count: int) -> None:
 
 
 def place_of(vector: bytes, plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return where a vector lies on a map that is a random projection."""
+    """Return where a vector lies on a map that is a random projection.
+
+    Parameters
+    ----------
+    vector : bytes
+        4096 grey numbers.
+    plane : (4096, d) ndarray of float32
+        The projection.
+
+    Returns
+    -------
+    (d,) ndarray of float32
+        Little-endian.
+    """
     grey = np.frombuffer(vector, dtype=np.uint8).astype(np.float32)
     return np.asarray((grey - grey.mean()) @ plane, dtype="<f4")
 

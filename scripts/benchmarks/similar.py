@@ -87,7 +87,15 @@ class Views:
         self._own = np.arange(0, len(fitted), every)
 
     def show(self, positions: NDArray[np.float32], projected: NDArray[np.float32]) -> None:
-        """Print the share of the true nearest in the map's neighbourhood, and in that of the codes."""
+        """Print the share of the true nearest in the map's neighbourhood, and in that of the codes.
+
+        Parameters
+        ----------
+        positions : (n, d) ndarray of float32
+            Of the fitted images on the map.
+        projected : (m, d) ndarray of float32
+            Of the held-out images on the map.
+        """
         own, width = self._own, width_of(len(self.points))
         click.echo(f"{'the 10 nearest by':<22}{'looked for in':<26}{'fitted':>8}{'held out':>10}")
         for truth, points, queries in (
@@ -113,7 +121,20 @@ def show_edits(
     positions: NDArray[np.float32],
     projector: Projector,
 ) -> None:
-    """Print for each kind of edit how often its original is in the neighbourhood of the map, and of the codes."""
+    """Print for each kind of edit how often its original is in the neighbourhood of the map, and of the codes.
+
+    Parameters
+    ----------
+    album : Album
+    fitted_rows : (n,) ndarray of intp
+        Images of the album that were fitted; `EDITED` of them are edited.
+    points : (n, 256) ndarray of float32
+        Their codes as unit rows.
+    positions : (n, d) ndarray of float32
+        Their positions on the map.
+    projector : Projector
+        Projects the edited ones.
+    """
     asked = np.random.default_rng(SEED).choice(len(fitted_rows), EDITED, replace=False)
     width = width_of(len(points))
     click.echo(f"{'edit (share of originals)':<32}{'map':>7}{'codes':>7}{'map only':>10}{'codes only':>12}")
@@ -131,7 +152,15 @@ def show_edits(
 
 
 def say_shares(name: str, on_map: NDArray[np.bool_], by_codes: NDArray[np.bool_]) -> None:
-    """Print one line of the second table."""
+    """Print one line of the second table.
+
+    Parameters
+    ----------
+    name : str
+        Of the edit.
+    on_map, by_codes : (n,) ndarray of bool
+        Whether the original of each edited image was in the neighbourhood.
+    """
     shares = (on_map.mean(), by_codes.mean(), (on_map & ~by_codes).mean(), (by_codes & ~on_map).mean())
     click.echo(f"{name:<32}{shares[0]:>7.2f}{shares[1]:>7.2f}{shares[2]:>10.3f}{shares[3]:>12.3f}")
 
@@ -139,7 +168,21 @@ def say_shares(name: str, on_map: NDArray[np.bool_], by_codes: NDArray[np.bool_]
 def holds(
     positions: NDArray[np.float32], queries: NDArray[np.float32], rows: NDArray[np.intp], width: int
 ) -> NDArray[np.bool_]:
-    """Return whether each query has its row among the nearest `width`."""
+    """Return whether each query has its row among the nearest `width`.
+
+    Parameters
+    ----------
+    positions : (n, d) ndarray of float32
+    queries : (m, d) ndarray of float32
+    rows : (m,) ndarray of intp
+        The row of `positions` that each query should find.
+    width : int
+        1 to n.
+
+    Returns
+    -------
+    (m,) ndarray of bool
+    """
     found = [
         row in np.argpartition(((positions - query) ** 2).sum(axis=1), width - 1)[:width]
         for row, query in zip(rows, queries, strict=True)
@@ -153,7 +196,16 @@ def width_of(images: int) -> int:
 
 
 def whole(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return whole vectors free of brightness and contrast, as unit rows."""
+    """Return whole vectors free of brightness and contrast, as unit rows.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+
+    Returns
+    -------
+    (n, 4096) ndarray of float32
+    """
     numbers = vectors.astype(np.float32)
     numbers -= numbers.mean(axis=1, keepdims=True)
     numbers /= np.maximum(np.linalg.norm(numbers, axis=1, keepdims=True), 1e-6)

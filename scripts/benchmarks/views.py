@@ -77,7 +77,20 @@ def groups_of(query: Vectors) -> dict[str, tuple[Floats, int]]:
 
 
 def searched(codes: Floats, groups: dict[str, tuple[Floats, int]]) -> Floats:
-    """Return the best correlation of each stored image with any view."""
+    """Return the best correlation of each stored image with any view.
+
+    Parameters
+    ----------
+    codes : (n, windows, terms) ndarray of float32
+        Of the stored images.
+    groups : dict
+        Family -> its views of the query, (views, terms), and with how many of the first windows they are compared.
+
+    Returns
+    -------
+    (n,) ndarray of float32
+        In [0, 1]; a negative counts as much.
+    """
     best = np.zeros(len(codes), dtype=np.float32)
     for views, windows in groups.values():
         products = codes[:, :windows].reshape(-1, codes.shape[2]) @ views.T
@@ -86,7 +99,18 @@ def searched(codes: Floats, groups: dict[str, tuple[Floats, int]]) -> Floats:
 
 
 def variants_of(groups: dict[str, tuple[Floats, int]]) -> dict[str, dict[str, tuple[Floats, int]]]:
-    """Return all views, and what is left without each family."""
+    """Return all views, and what is left without each family.
+
+    Parameters
+    ----------
+    groups : dict
+        Family -> its views of the query, (views, terms), and with how many of the first windows they are compared.
+
+    Returns
+    -------
+    dict of str to dict
+        Name of the variant -> groups; the last has all views and only the whole of each stored image.
+    """
     variants = {"all": groups}
     for family in groups:
         variants[f"without {family}"] = {name: group for name, group in groups.items() if name != family}
