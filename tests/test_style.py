@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ STAND_INS = {
 
 TESTS = sorted([*HERE.rglob("*.py"), *(HERE.parent / "scripts" / "benchmarks").rglob("*.py")])
 """Tests and benchmarks."""
+BENCHMARKS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 
 PRONOUNS = {"given", "left", "one", "other", "some", "told", "wanted"}
 
@@ -80,18 +81,21 @@ def needs_section(function: Function) -> bool:
     """Return whether the signature alone leaves a caller with questions: several values, or an array."""
     if is_command(function):
         return False
-    taken = parameters(function)
-    return len(taken) > 1 or any(
-        parameter.annotation is not None and ARRAY.search(ast.unparse(parameter.annotation)) for parameter in taken
-    )
+    return len(parameters(function)) > 1 or takes_array(function)
 
 
-def undescribed(source: str) -> list[str]:
+def takes_array(function: Function) -> bool:
+    """Return whether the type of a parameter does not say its shape."""
+    types = [parameter.annotation for parameter in parameters(function)]
+    return any(annotation is not None and ARRAY.search(ast.unparse(annotation)) for annotation in types)
+
+
+def undescribed(source: str, needs: Callable[[Function], bool] = needs_section) -> list[str]:
     """Return the public functions of a module that need a section "Parameters" and have none."""
     return [
         name
         for name, function in public_functions(ast.parse(source))
-        if needs_section(function) and not SECTION.search(ast.get_docstring(function) or "")
+        if needs(function) and not SECTION.search(ast.get_docstring(function) or "")
     ]
 
 
@@ -155,6 +159,15 @@ def test_public_functions_describe_what_they_take(folder: str) -> None:
     """Each that takes two values or an array has a section "Parameters"."""
     found = [f"{path.name}: {name}" for path in sources(folder) for name in undescribed(path.read_text("utf-8"))]
     assert not found, "\n".join(found)
+
+
+def test_the_benchmarks_describe_the_arrays_that_they_take() -> None:
+    """Each of their public functions that takes an array has a section "Parameters"."""
+    sources = {path.name: path.read_text("utf-8") for path in BENCHMARKS.glob("*.py")}
+    assert sources
+    found = [f"{name}: {function}" for name, text in sources.items() for function in undescribed(text, takes_array)]
+    assert not found, "\n".join(found)
+    assert not [name for name, text in sources.items() if wrongly_described(text)]
 
 
 @pytest.mark.parametrize("folder", folders())
@@ -248,6 +261,7 @@ def test_these_checks_find_what_they_look_for() -> None:
     )
     assert not undescribed("@cbir.command()\n@AS_JSON\ndef scan(path, as_json):\n    '''Look again.'''")
     assert undescribed("@command\ndef scan(path, as_json): ...") == ["scan"]
+    assert undescribed("def put(rows: NDArray[np.int8]): ...\ndef get(a, b): ...", takes_array) == ["put"]
     both = (
         'def put(key, value):\n    """Put.\n\n    Parameters\n    ----------\n    key, {} : str\n        Text.\n    """'
     )
