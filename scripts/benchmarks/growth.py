@@ -46,7 +46,9 @@ class Line:
 
 @click.command()
 @click.option("--first", type=click.Path(exists=True, path_type=Path), default=PHOTOS / "clothing", show_default=True)
-@click.option("--other", "second", type=click.Path(exists=True, path_type=Path), default=PHOTOS / "bsds", show_default=True)
+@click.option(
+    "--other", "second", type=click.Path(exists=True, path_type=Path), default=PHOTOS / "bsds", show_default=True
+)
 @click.option("--begin", default=500, show_default=True, help="Photographs of the first kind to begin with.")
 @click.option("--until", default=1_500, show_default=True, help="Photographs of it before the other kind comes.")
 @click.option("--step", default=100, show_default=True, help="Photographs a step.")
