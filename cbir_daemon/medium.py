@@ -148,6 +148,26 @@ class SecondLook(Protocol):
         """
         ...
 
+    def seen_in_place(
+        self, query_picture: NDArray[np.uint8], stored_picture: NDArray[np.uint8], affine: NDArray[np.float64]
+    ) -> tuple[Seen, float]:
+        """Return whether two pictures are one exposure, of which something else may cover a part, and how they agree.
+
+        Parameters
+        ----------
+        query_picture, stored_picture : (height, width) ndarray of uint8
+            Grey, upright; the longer side at most `side_px`.
+        affine : (2, 3) ndarray of float64
+            From a point of the query to that of the stored picture, coordinates from -1 to 1 over each picture.
+
+        Returns
+        -------
+        seen : Seen
+        agreement : float
+            Of what is seen in both, in [0, 1].
+        """
+        ...
+
     def sharpness(self, picture: NDArray[np.uint8], /) -> float:
         """Return the share of fine detail in a picture, by which the sharper of two shots is told.
 

@@ -26,7 +26,7 @@ FLOORS = (
     ("decode", "store", "watching"),
     ("client", "resolving"),
     ("system",),
-    ("config", "matching", "protocol", "wording"),
+    ("config", "local_features", "matching", "protocol", "wording"),
     ("medium",),
     ("errors", "records"),
     (NAME,),
@@ -37,12 +37,14 @@ DOORS = {
     "PIL": {"decode"},
     "apprise": {"alerts"},
     "click": {"cli"},
+    # Found and described there; compared with numpy alone.
+    "cv2": {"local_features"},
     # The daemon's lists of views, and the fit's of codes: two processes that share no line (see map/inverted.py).
     "faiss": {"map", "search"},
     "joblib": {"map"},
     "matplotlib": {"cli"},
     # `matching`, `map` and `search` calculate; the others only hand arrays on.
-    "numpy": {"duplicates", "map", "matching", "medium", "search", "serving"},
+    "numpy": {"duplicates", "local_features", "map", "matching", "medium", "search", "serving"},
     "rich": {"cli"},
     "scipy": {"map"},
     "sqlite3": {"store"},

@@ -20,6 +20,7 @@ from cbir_daemon.cli.drawing.curve_data import curve_of
 from cbir_daemon.cli.map import drawn
 from cbir_daemon.config import places
 from cbir_daemon.config.settings import SECTIONS
+from cbir_daemon.local_features import FEATURES_VERSION
 from cbir_daemon.map import MODEL_VERSION
 from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.matching import CODE_VERSION
@@ -372,7 +373,7 @@ def test_threads_start_in_the_order_that_is_described() -> None:
     assert steps.index("self._listen(") < steps.index("self._start_threads(")
     source = ast.unparse(_body("_listen")) + ast.unparse(_body("_start_threads"))
     names = re.findall(r"_start_thread\('(\w+)'", source)
-    assert len(names) == 8
+    assert len(names) == 9
     assert _words("\n".join(section("architecture.md", "Start").lines), set(names)) == names
 
 
@@ -422,6 +423,7 @@ def test_versions() -> None:
         "extractor": EXTRACTOR,
         "codes": CODE_VERSION,
         "coarse codes": str(code_table.LAYOUT),
+        "local features": str(FEATURES_VERSION),
         "artifact": MODEL_VERSION,
     }
 

@@ -408,6 +408,7 @@ RESTARTS = {
     "decode.timeout_s": 5.0,
     "match.copy_threshold": 0.9,
     "match.look": False,
+    "match.local": True,
     "server.group": "users",
     "server.max_connections": 5,
 }

@@ -180,6 +180,8 @@ def status(answer: answers.Status) -> Iterator[str]:
         yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{remaining}"
     if answer.get("duplicates_pending"):
         yield f"looking for copies: {answer['duplicates_pending']} to go, contents and new files"
+    if answer.get("features_pending"):
+        yield f"taking local features: {counted(answer['features_pending'], 'content')} to go"
     yield from _albums(answer["albums"])
     yield from _model(answer)
     yield from _refit(answer["refit"])

@@ -289,6 +289,13 @@ class MatchConfig:
             "Compare the files of copies, to tell copies from shots of one scene.",
         ),
     )
+    local: bool = field(
+        default=False,
+        metadata=_about(
+            checks.flag(),
+            "Find pictures by local features: turned, covered in part, or a small piece of one.",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from cbir_daemon.config import Config
 from cbir_daemon.daemon.backups import DAY_S, Backups
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
 from cbir_daemon.duplicates import Groups, Looks, Pairing
+from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.errors import BadRequestError
 from cbir_daemon.indexing.albums import Albums
@@ -122,6 +123,7 @@ def open_rooms(settings: Callable[[], Config], stopping: threading.Event, closin
         pairing=Pairing(store, searcher, watchlist, policy.alert_for, lambda: ingest.pending > CROWDED_FILES, looks),
         groups=Groups(store, config),
         watchlist=watchlist,
+        features=FeatureFiller(store, pool, lambda: _is_quiet(ingest), enabled=config.match.local),
         outbox=_open_outbox(config, store),
         projection=projection,
         refit=Refit(store, searcher, projection, models_dir, config.model, lambda: _is_quiet(ingest)),

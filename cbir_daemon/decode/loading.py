@@ -1,6 +1,6 @@
 """Load, before a worker confines itself, all that it would otherwise load while it reads.
 
-In: names of extras, and `FONTS`.  Out: modules, codecs and fonts in memory.  Never here: files of albums.
+In: names of extras, `FONTS`, `LOCAL_FEATURES`.  Out: modules, codecs and fonts in memory.  Never here: files of albums.
 
 A confined worker can open no file, so neither a module nor a font.  The extras together cost it a third of a second
 from a slow disk and 20 MB, and most albums need one of them at most: a worker is started with those that this daemon
@@ -10,6 +10,7 @@ has met files for, and asks for another when it meets the first such file.
 from __future__ import annotations
 
 import codecs
+import importlib
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
@@ -18,7 +19,7 @@ from PIL import Image
 
 from cbir_daemon.decode.extras import load_extra
 from cbir_daemon.decode.formats import EXTRAS
-from cbir_daemon.decode.messages import FONTS
+from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES
 from cbir_daemon.decode.sheet import load_font
 
 # In which metadata may be written.
@@ -33,7 +34,7 @@ def load(names: AbstractSet[str]) -> frozenset[str]:
     Parameters
     ----------
     names : set of str
-        Of extras; `FONTS` loads a font besides.
+        Of extras; `FONTS` loads a font besides, `LOCAL_FEATURES` what finds local features.
 
     Returns
     -------
@@ -45,6 +46,8 @@ def load(names: AbstractSet[str]) -> frozenset[str]:
         codecs.lookup(codec)
     if FONTS in names:
         load_font()
+    if LOCAL_FEATURES in names:
+        importlib.import_module("cbir_daemon.local_features.extraction").load()
     installed = {extra for extra in EXTRAS.values() if extra.is_installed}
     for extra in installed:
         if extra.name in names:

@@ -21,6 +21,9 @@ MEBIBYTE = 1024 * 1024
 FONTS = "fonts"
 """What a worker must have loaded to draw sheets; what else it may have loaded are extras, by name."""
 
+LOCAL_FEATURES = "local-features"
+"""What a worker must have loaded to find local features."""
+
 TAKEN_CHARACTERS = len("2019-07-14T12:45:01.123456")
 
 
@@ -69,7 +72,7 @@ def set_up_message(limits: DecodeLimits, loaded: AbstractSet[str]) -> dict[str, 
     ----------
     limits : DecodeLimits
     loaded : set of str
-        What it loads before it confines itself: names of extras, and `FONTS`.
+        What it loads before it confines itself: names of extras, `FONTS` and `LOCAL_FEATURES`.
     """
     return {"do": "set-up", "limits": asdict(limits), "load": sorted(loaded)}
 

@@ -174,6 +174,28 @@ class DecodePool:
         is_whole = 0 < width_px <= side_px and 0 < height_px <= side_px and len(answer.blob) == width_px * height_px
         return Grey(width_px, height_px, answer.blob) if is_whole else None
 
+    def read_features(self, source: Path | bytes, side_px: int, *, asked: bool) -> bytes | None:
+        """Return the local features of an image as the bytes that `local_features` reads; None when there are none.
+
+        Parameters
+        ----------
+        source : Path or bytes
+            A file, links followed, or the bytes of one.
+        side_px : int
+            Longer side, at most, of the picture in which they are found.
+        asked : bool
+            Whether as a query has them; else as a content has them.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        answer = self._ask({"do": "features", "side_px": side_px, "asked": asked}, source)
+        return None if isinstance(answer, Unreadable) or "code" in answer.message else answer.blob
+
     def draw_sheet(self, query: Path | bytes, query_caption: tuple[str, ...], cells: Sequence[SheetCell]) -> bytes:
         """Return a PNG of the query, large, and of the matches beside it, each with its caption.
 

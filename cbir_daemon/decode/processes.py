@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cbir_daemon.decode.formats import EXTRAS
-from cbir_daemon.decode.messages import FONTS, DecodeLimits, set_up_message
+from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, set_up_message
 from cbir_daemon.errors import ChildError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import SINGLE_THREADED, Child
@@ -31,7 +31,7 @@ _TUNABLES: Final = "GLIBC_TUNABLES"
 CRASHED: Final = ("crashed", "the process that read it died; the file may be made to do harm")
 CLOSED: Final = "the daemon is stopping"
 
-_LOADABLE: Final = frozenset({FONTS, *(extra.name for extra in EXTRAS.values())})
+_LOADABLE: Final = frozenset({FONTS, LOCAL_FEATURES, *(extra.name for extra in EXTRAS.values())})
 
 
 class WorkerProcess(Child):

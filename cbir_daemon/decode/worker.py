@@ -9,6 +9,7 @@ Run as `python -m cbir_daemon.decode.worker FD`.  One bad file must not end it, 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from PIL import Image
 
 from cbir_daemon.decode.formats import EXTRAS, format_of
 from cbir_daemon.decode.loading import load
-from cbir_daemon.decode.messages import FONTS, DecodeLimits, known_from, limits_from, result_message
+from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, known_from, limits_from, result_message
 from cbir_daemon.decode.mosaic import draw_mosaic
 from cbir_daemon.decode.pixels import read_colour, read_grey, read_picture
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
@@ -52,11 +53,13 @@ class Worker:
         # Extras that a worker could have and has not loaded.
         self._left_out: frozenset[str] = frozenset()
         self._has_fonts = False
+        self._finds_features = False
         self._answers: Mapping[str, Callable[[Frame, int | None], Answer]] = {
             "set-up": self._set_up,
             "read": self.read,
             "colour": self._colour,
             "grey": self._grey,
+            "features": self._features,
             "sheet": self._sheet,
             "mosaic": self._mosaic,
         }
@@ -86,6 +89,7 @@ class Worker:
         silence_libraries()
         names = frozenset(frame.message["load"])
         self._has_fonts = FONTS in names
+        self._finds_features = LOCAL_FEATURES in names
         self._left_out = load(names)
         # Drawings hold text, and what renders them takes fonts by their paths alone.
         readable = FONT_FOLDERS if EXTRAS["SVG"].name in names else ()
@@ -135,6 +139,17 @@ class Worker:
 
     def _grey(self, frame: Frame, descriptor: int | None) -> Answer:
         return self._small(frame, descriptor, read_grey)
+
+    def _features(self, frame: Frame, descriptor: int | None) -> Answer:
+        """Return the local features of an image as bytes: of a content, or of a query when that is `asked`."""
+        if not self._finds_features:
+            raise _NotLoadedError(LOCAL_FEATURES)
+        extraction = importlib.import_module("cbir_daemon.local_features.extraction")
+        message, pixels = self._small(frame, descriptor, read_grey)
+        if "code" in message:
+            return message, b""
+        find = extraction.asked_features if frame.message["asked"] else extraction.stored_features
+        return {}, find(extraction.picture_of(pixels, message["width_px"], message["height_px"])).to_bytes()
 
     def _small(self, frame: Frame, descriptor: int | None, read: Callable[[bytes, int, int], Image.Image]) -> Answer:
         """Return the pixels of a small upright picture of an image."""

@@ -13,11 +13,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from cbir_daemon.decode import DecodePool, Grey
 from cbir_daemon.duplicates.exposures import Picture, are_two_frames, is_same_frame, seen_as, seen_between, shows_most
+from cbir_daemon.errors import ChildError
+from cbir_daemon.local_features import STORED_SIDE_PX, AskedFeatures, StoredFeatures
 from cbir_daemon.medium import Medium, SecondLook, Seen
 from cbir_daemon.records import Facts, LookedAt, facts_of
 from cbir_daemon.search.parts import PARTS_SIDE_PX
@@ -34,6 +37,10 @@ MOST_QUERY_LOOKS = 8
 
 REMEMBERED_VERDICTS = 20_000
 """Verdicts kept, some 200 bytes each: in a pass each pair comes twice, soon after each other."""
+
+
+Contents = TypeVar("Contents")
+Features = TypeVar("Features", StoredFeatures, AskedFeatures)
 
 
 class Files:
@@ -66,12 +73,53 @@ class Files:
         UnavailableError
             When the pool is closed.
         """
+        grey = self._read(content_id, lambda path: self._pool.read_grey(path, side_px))
+        return None if grey is None else as_picture(grey)
+
+    def features(self, content_id: int) -> StoredFeatures | None:
+        """Return the local features of a content, from the first of its files that can be read.
+
+        Parameters
+        ----------
+        content_id : int
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        data = self._read(content_id, lambda path: self._pool.read_features(path, STORED_SIDE_PX, asked=False))
+        return None if data is None else trusted(StoredFeatures.from_bytes, data)
+
+    def _read(self, content_id: int, read: Callable[[Path], Contents | None]) -> Contents | None:
         for image in self._store.files.images([content_id]):
-            grey = None if image.missing else self._pool.read_grey(Path(os.fsdecode(image.path)), side_px)
+            held = None if image.missing else read(Path(os.fsdecode(image.path)))
             # Asked after it was read: a file that was rewritten since it was indexed shows another content.
-            if grey is not None and _has_state(image):
-                return as_picture(grey)
+            if held is not None and _has_state(image):
+                return held
         return None
+
+
+def trusted(parse: Callable[[bytes], Features], data: bytes) -> Features:
+    """Return the local features that a worker answered.
+
+    Parameters
+    ----------
+    parse : callable
+        Raises `ValueError` for bytes that are none.
+    data : bytes
+
+    Raises
+    ------
+    ChildError
+        When they are none: a worker handles hostile bytes, so nothing that it says is taken on trust.
+    """
+    try:
+        return parse(data)
+    except ValueError as error:
+        raise ChildError("a decode worker answered nonsense") from error
 
 
 def as_picture(grey: Grey) -> Picture:
@@ -109,6 +157,11 @@ class QueryLooks:
         self._facts = facts
         self._read = read
         self._read_pictures: dict[int, Picture | None] = {}
+
+    @property
+    def files(self) -> Files:
+        """Reads the pictures of contents."""
+        return self._files
 
     def picture(self, side_px: int) -> Picture | None:
         """Return the query's picture with a longer side of at most `side_px`; None when it cannot be read."""

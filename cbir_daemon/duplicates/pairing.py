@@ -111,7 +111,7 @@ class Pairing:
 
     def run(self) -> None:
         """Work through what is new until stopped."""
-        _be_nice()
+        be_nice()
         if self._looks is not None:
             self._store.pairs.forget_looks(self._looks.version)
         while not self._stopping.is_set():
@@ -147,7 +147,7 @@ class Pairing:
         heartbeat.beat()
         size = self._joined_contents
         parts = [contents[start : start + size] for start in range(0, len(contents), size)]
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="joining", initializer=_be_nice) as threads:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="joining", initializer=be_nice) as threads:
             for found in threads.map(self._joined_part, parts):
                 yield from found
 
@@ -276,8 +276,8 @@ class Pairing:
         return sorted(matches, key=lambda match: (rank(match.kind), -match.score, match.path))
 
 
-def _be_nice() -> None:
-    # On Linux niceness belongs to the thread: queries and indexing go first.
+def be_nice() -> None:
+    """Let other threads go first: on Linux niceness belongs to the thread."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 

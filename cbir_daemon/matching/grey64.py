@@ -14,7 +14,7 @@ from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness
 from cbir_daemon.matching.joining import best_guesses, join_views
-from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared, sharpness
+from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared, compared_in_place, sharpness
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import cut, part_vector, rectangles, within
 from cbir_daemon.matching.verdict import affine_between, judge
@@ -48,6 +48,21 @@ class Parallax:
         """
         affine, invert = affine_between(query, stored)
         return compared(query_picture, stored_picture, affine, invert=invert).seen
+
+    def seen_in_place(
+        self, query_picture: NDArray[np.uint8], stored_picture: NDArray[np.uint8], affine: NDArray[np.float64]
+    ) -> tuple[Seen, float]:
+        """Return whether two pictures are one exposure, of which something else may cover a part, and how they agree.
+
+        Parameters
+        ----------
+        query_picture, stored_picture : (height, width) ndarray of uint8
+            Grey, upright; the longer side at most `side_px`.
+        affine : (2, 3) ndarray of float64
+            From a point of the query to that of the stored picture, coordinates from -1 to 1 over each picture.
+        """
+        look = compared_in_place(query_picture, stored_picture, affine, rectangles(stored_picture))
+        return look.seen, max(0.0, look.agreement)
 
 
 class Rectangles:

@@ -11,7 +11,8 @@ copy has no such shifts: what still differs there (noise, compression, blur) doe
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from cbir_daemon.matching.align import blurs
 from cbir_daemon.matching.geometry import Floats, inverse, resized
 from cbir_daemon.medium import Seen
+from cbir_daemon.records import Window
 
 LOOK_SIDE_PX = 384
 """Longer side, at most, of the pictures that are compared.  At 348 pixels none of 125 bursts passed as copies, at 256
@@ -59,6 +61,21 @@ _MOVED_PX, _EXPLAINED_SHARE = 0.1, 0.2
 
 # Blocks that are needed, share of them from which the pictures are two shots, correlation that a copy's blocks have.
 _LEAST_BLOCKS, _SHOT_SHARE, _COPY_AGREEMENT = 8, 0.14, 0.85
+
+# Longer side below which pictures that features aligned are not compared, and rounds of steps that align them better.
+_LEAST_PLACED_PX, _PLACED_ROUNDS = 160, 3
+
+# Energy of local contrast, 0 to 1, from which a block has structure of its own.
+_LEAST_ENERGY = 0.04
+
+# Share of the blocks with structure that may show something else in a copy: a sticker, another picture.
+_COVERED_SHARE = 0.36
+
+# Share of moved blocks from which pictures that features aligned are no sure copy: burst have 0.05 at least.
+_PLACED_MOVED_SHARE = 0.045
+
+# Blocks of a framed part of the stored picture, and the share of them that must agree, for the part to agree by itself.
+_FRAMED_BLOCKS, _FRAMED_AGREEMENT = 4, 0.5
 
 # Matrices of Gaussians that are kept, 600 KB each: those of one look at two pictures of one size, at both its sizes.
 _GAUSSIANS = 16
@@ -114,6 +131,54 @@ def compared(query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats
     if look.seen is Seen.SHOT:
         # A perspective edit takes longer to align; no burst was ever turned into a copy by it.
         look = _judged(pair, pair.aligned(warp, steps=8))
+    return look
+
+
+def compared_in_place(
+    query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: NDArray[np.float64], framed: Sequence[Window]
+) -> Look:
+    """Return whether two pictures are one exposure, of which something else may cover a part.
+
+    Parameters
+    ----------
+    query, stored : (height, width) ndarray of uint8
+        Grey, upright; the longer side at most `LOOK_SIDE_PX`.
+    affine : (2, 3) ndarray of float64
+        From a point of the query to the point of the stored picture that shows the same thing, exact to a few pixels;
+        coordinates run from -1 to 1 over each picture.
+    framed : sequence of Window
+        Parts of the stored picture that have straight edges.  Each must agree by itself: two pictures in one template
+        agree in all but them.
+
+    Notes
+    -----
+    A copy has to agree better than one that the vectors found: what features find is likely to be another shot.
+    """
+    if min(max(query.shape), max(stored.shape)) < _LEAST_PLACED_PX:
+        return Look(Seen.UNCLEAR)
+    own = query.astype(np.float32)
+    fixed, finer, start = _coarser_first(own, stored.astype(np.float32), np.asarray(affine, dtype=np.float32))
+    moving = _at_scale(finer, fixed, start)
+    pair = _Pair.of(*_alike_in_sharpness(fixed, moving, start))
+    warp = pair.aligned(_homography(start), steps=4)
+    look, agrees = _judged_in_place(pair, warp)
+    for _ in range(_PLACED_ROUNDS):
+        if look.seen is Seen.COPY:
+            break
+        warp = pair.aligned(warp, steps=8)
+        look, agrees = _judged_in_place(pair, warp)
+    if look.seen is not Seen.COPY:
+        return look
+    x, y = _block_centres(pair.whole.blocks, *fixed.shape)
+    if fixed is own:
+        x, y = _placed_points(warp, x, y)
+    for window in framed:
+        inside = (np.abs(x - (window.left + window.right - 1)) < window.right - window.left) & (
+            np.abs(y - (window.top + window.bottom - 1)) < window.bottom - window.top
+        )
+        known = agrees[inside & (agrees >= 0)]
+        if len(known) >= _FRAMED_BLOCKS and known.mean() < _FRAMED_AGREEMENT:
+            return replace(look, seen=Seen.UNCLEAR)
     return look
 
 
@@ -440,3 +505,48 @@ def _judged(pair: _Pair, warp: NDArray[np.float64]) -> Look:
     is_copy = agreement >= _COPY_AGREEMENT
     seen_as = Seen.SHOT if moved_share >= _SHOT_SHARE else Seen.COPY if is_copy else Seen.UNCLEAR
     return Look(seen_as, count, round(moved_share, 3), round(agreement, 3))
+
+
+def _judged_in_place(pair: _Pair, warp: NDArray[np.float64]) -> tuple[Look, Floats]:
+    """Return what the blocks of aligned pictures say, and for each: 1 it agrees, 0 it does not, -1 it is plain."""
+    level = pair.whole
+    seen, shown = level.seen(warp)
+    before, gain = level.agreement(seen, shown)
+    shift_x, shift_y, structure = level.shifts(level.blocks.spread(gain) * seen, shown)
+    after, _ = level.agreement(level.moved(seen, shift_x, shift_y), shown)
+    pixels, area, own_energy, seen_energy = level.blocks.sums(
+        np.stack([shown, np.ones_like(shown), level.fixed**2 * shown, seen**2 * shown])
+    )
+    pixels_shown = np.maximum(pixels, 1)
+    inside = pixels >= _SHOWN_SHARE * area
+    agreeing = inside & (structure > _LEAST_STRUCTURE * pixels_shown) & (after > _LEAST_AGREEMENT)
+    differing = inside & ~agreeing & (np.minimum(own_energy, seen_energy) > _LEAST_ENERGY * pixels_shown)
+    agrees = np.where(agreeing, np.float32(1), np.where(differing, np.float32(0), np.float32(-1)))
+    count = int(agreeing.sum())
+    if count < _LEAST_BLOCKS:
+        return Look(Seen.UNCLEAR, count), agrees
+    explained = (after - before) / (1 - before + np.float32(0.002))
+    moved = (np.hypot(shift_x, shift_y) > _MOVED_PX) & (explained > _EXPLAINED_SHARE)
+    moved_share, agreement = float(moved[agreeing].mean()), float(np.median(before[agreeing]))
+    covered_share = int(differing.sum()) / (count + int(differing.sum()))
+    if moved_share >= _SHOT_SHARE:
+        seen_as = Seen.SHOT
+    elif agreement >= _COPY_AGREEMENT and moved_share < _PLACED_MOVED_SHARE and covered_share <= _COVERED_SHARE:
+        seen_as = Seen.COPY
+    else:
+        seen_as = Seen.UNCLEAR
+    return Look(seen_as, count, round(moved_share, 3), round(agreement, 3)), agrees
+
+
+def _block_centres(blocks: _Blocks, height: int, width: int) -> tuple[Floats, Floats]:
+    """Return x and y of the middle of each block of a (height, width) picture, (n,), -1 to 1."""
+    down = (blocks.tops + np.append(blocks.tops[1:], height)) / height - 1
+    across = (blocks.lefts + np.append(blocks.lefts[1:], width)) / width - 1
+    x, y = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
+    return x.ravel(), y.ravel()
+
+
+def _placed_points(warp: NDArray[np.float64], x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return where points land, -1 to 1."""
+    across, down, depth = warp.astype(np.float32) @ np.stack([x, y, np.ones_like(x)])
+    return across / depth, down / depth

@@ -252,6 +252,7 @@ class Status(TypedDict):
     missing_extras: list[str]
     progress: Progress | None
     duplicates_pending: int
+    features_pending: int
     model: ModelInUse | None
     model_reason: str
     model_worker_running: bool

@@ -384,7 +384,16 @@ def lengthened(table: str, column: str, *words: str) -> str:
     return "\n".join(["PRAGMA writable_schema = ON;", *changes, "PRAGMA writable_schema = RESET;\n"])
 
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS)
+_FEATURES = """
+-- Local features, where a user asks for them.  Beside the contents, whose rows are read for their vectors.
+CREATE TABLE feature (
+    content_id  INTEGER PRIMARY KEY REFERENCES content (id) ON DELETE CASCADE,
+    version     INTEGER NOT NULL,    -- of how they are found
+    features    BLOB    NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS, _FEATURES)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -137,7 +137,9 @@ def stored_name(photograph: Path) -> str:
 
 
 @contextmanager
-def staged(folders: Sequence[Path], others: int | None, seed: int, wrong: Path | None) -> Iterator[Stage]:
+def staged(
+    folders: Sequence[Path], others: int | None, seed: int, wrong: Path | None, *, local: bool
+) -> Iterator[Stage]:
     """Index photographs with a daemon on a state of its own.
 
     Parameters
@@ -149,6 +151,8 @@ def staged(folders: Sequence[Path], others: int | None, seed: int, wrong: Path |
     seed : int
     wrong : Path or None
         Where queries are kept of which anything else was called a copy.
+    local : bool
+        Whether the daemon takes local features.
     """
     photographs = Album.open(folders)
     random = np.random.default_rng(seed)
@@ -161,7 +165,7 @@ def staged(folders: Sequence[Path], others: int | None, seed: int, wrong: Path |
         album.mkdir()
         for path in (*originals, *(photographs.files[row] for row in rest)):
             shutil.copyfile(path, album / stored_name(path))
-        daemon = Daemon(home, album, "min_images = 100000")
+        daemon = Daemon(home, album, f"min_images = 100000\n[match]\nlocal = {str(local).lower()}")
         daemon.start()
         try:
             settle(daemon)
@@ -185,6 +189,8 @@ def ask_suites(
     others: int | None,
     seed: int,
     wrong: Path | None,
+    *,
+    local: bool,
 ) -> None:
     """Ask for all queries of some suites, and print what came of it.
 
@@ -201,8 +207,10 @@ def ask_suites(
     seed : int
     wrong : Path or None
         Where queries are kept of which anything else was called a copy.
+    local : bool
+        Whether the daemon takes local features.
     """
-    with staged(folders or FOLDERS, others, seed, wrong) as stage:
+    with staged(folders or FOLDERS, others, seed, wrong, local=local) as stage:
         click.echo(
             "| kind | queries | first | copy | wrong | strangers | wrong | ms |\n|---|---|---|---|---|---|---|---|"
         )

@@ -239,6 +239,7 @@ def print_goals(ours: Column) -> None:
 @click.option("--others", type=int, help="Photographs of the other folders in the daemon's album; all by default.")
 @click.option("--seed", default=SEED, show_default=True, help="Of a suite's album and queries.")
 @click.option("--wrong", type=click.Path(file_okay=False, path_type=Path), help="Keep a suite's wrong queries here.")
+@click.option("--local/--no-local", default=False, help="Whether the suite's daemon takes local features.")
 @click.option("--processes", default=len(os.sched_getaffinity(0)), show_default=True, help="Asked at the same time.")
 def accuracy(
     photos: Sequence[Path],
@@ -253,6 +254,7 @@ def accuracy(
     processes: int,
     *,
     peers: bool,
+    local: bool,
 ) -> None:
     """Print recall@1 / share accepted for each edit, for this program and its peers.
 
@@ -261,7 +263,7 @@ def accuracy(
     above, `hard` ones, `chains` of two to four edits, and `templates` around different photographs.
     """
     if suite is not None:
-        ask_suites(SUITES if suite == "all" else (suite,), photos, queries, others, seed, wrong)
+        ask_suites(SUITES if suite == "all" else (suite,), photos, queries, others, seed, wrong, local=local)
         return
     album = Album.open(photos)
     finders: list[Finder] = [Ours(album)]

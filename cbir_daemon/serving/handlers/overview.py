@@ -72,6 +72,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "missing_extras": list(missing_extras()),
             "progress": _progress(rooms),
             "duplicates_pending": counts.unmatched + counts.alerts_due,
+            "features_pending": rooms.features.pending,
             "model": None if run is None else _model(run, coverage),
             "model_reason": "" if run is not None else why_no_model(rooms, coverage.contents),
             "model_worker_running": rooms.projection.worker_running,

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.decode import SheetCell
-from cbir_daemon.duplicates.looks import QueryLooks, as_picture
+from cbir_daemon.duplicates.looks import QueryLooks, as_picture, trusted
+from cbir_daemon.duplicates.places import READ_SIDE_PX, looked_in_place, placed_contents
 from cbir_daemon.errors import BadRequestError, TooPlainError
+from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.records import Facts, Guess, Judgement, Kind, Transform, Window, facts_of, rank
@@ -197,29 +199,57 @@ def _exact(same: Content | None, map_distance: float | None) -> list[Found]:
 def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found], kind: str | None) -> list[Found]:
     """Return what was found after a look at the files of the first copies, best first.
 
-    Where the whole query is a copy of nothing, its parts are looked up.
+    Where the whole query is a copy of nothing, its local features are looked up, and then its parts.
     """
     source = _source(request)
-    medium = rooms.searcher.medium
-    looks = QueryLooks(rooms.store, rooms.pool, medium, facts, lambda side_px: rooms.pool.read_grey(source, side_px))
-    is_copy = any(facts_of(match.kind).shows_same_exposure for match in found)
-    if not is_copy and (kind is None or facts_of(kind).is_paired):
-        found = _with_parts(rooms, looks, found)
-    if rooms.config.match.look:
-        looked = iter(looks.looked([match for match in found if facts_of(match.kind).is_paired]))
-        found = [next(looked) if facts_of(match.kind).is_paired else match for match in found]
+    looks = QueryLooks(
+        rooms.store, rooms.pool, rooms.searcher.medium, facts, lambda side_px: rooms.pool.read_grey(source, side_px)
+    )
+    found = _after_looks(rooms, looks, found)
+    if kind is None or facts_of(kind).is_paired:
+        for more in (_by_features, _by_parts):
+            if not _has_copy(found):
+                found = _joined(more(rooms, looks, source), found)
     # Those of one kind keep their order.
     return sorted(found, key=lambda match: rank(match.kind))
 
 
-def _with_parts(rooms: Rooms, looks: QueryLooks, found: list[Found]) -> list[Found]:
-    """Return the copies that parts of the query show, then the rest of what the whole resembles."""
+def _has_copy(found: Sequence[Found]) -> bool:
+    return any(facts_of(match.kind).shows_same_exposure for match in found)
+
+
+def _after_looks(rooms: Rooms, looks: QueryLooks, found: list[Found]) -> list[Found]:
+    """Return what was found, those copies as shots whose files show another exposure."""
+    if not rooms.config.match.look:
+        return found
+    looked = iter(looks.looked([match for match in found if facts_of(match.kind).is_paired]))
+    return [next(looked) if facts_of(match.kind).is_paired else match for match in found]
+
+
+def _by_features(rooms: Rooms, looks: QueryLooks, source: Path | bytes) -> list[Found]:
+    """Return the copies and shots that local features find."""
+    medium = rooms.searcher.medium
+    if not rooms.features.enabled or medium.second_look is None or medium.picture_parts is None:
+        return []
+    data, picture = rooms.pool.read_features(source, ASKED_SIDE_PX, asked=True), looks.picture(READ_SIDE_PX)
+    if data is None or picture is None:
+        return []
+    placed = placed_contents(rooms.features.index, rooms.store, trusted(AskedFeatures.from_bytes, data))
+    return looked_in_place(placed, picture, looks.files, medium.second_look, medium.picture_parts)
+
+
+def _by_parts(rooms: Rooms, looks: QueryLooks, _: Path | bytes) -> list[Found]:
+    """Return the copies and shots that parts of the query show."""
     picture = looks.picture(PARTS_SIDE_PX)
-    copies = [] if picture is None else copies_in_parts(rooms.searcher.at(), picture)
-    ids = {copy.content_id for copy in copies}
+    return [] if picture is None else _after_looks(rooms, looks, copies_in_parts(rooms.searcher.at(), picture))
+
+
+def _joined(more: Sequence[Found], found: Sequence[Found]) -> list[Found]:
+    """Return more matches, then those found before of other contents."""
+    ids = {match.content_id for match in more}
     distances = {match.content_id: match.map_distance for match in found}
-    copies = [replace(copy, map_distance=distances.get(copy.content_id)) for copy in copies]
-    return [*copies, *(match for match in found if match.content_id not in ids)]
+    more = [replace(match, map_distance=distances.get(match.content_id)) for match in more]
+    return [*more, *(match for match in found if match.content_id not in ids)]
 
 
 def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:

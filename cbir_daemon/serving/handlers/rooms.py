@@ -12,6 +12,7 @@ from cbir_daemon.alerts import Outbox
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates import Groups, Pairing
+from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest
@@ -41,6 +42,7 @@ class Rooms:
     pairing: Pairing
     groups: Groups
     watchlist: WatchList
+    features: FeatureFiller
     outbox: Outbox
     projection: Projection
     refit: Refit

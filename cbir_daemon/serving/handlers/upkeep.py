@@ -19,6 +19,8 @@ MAX_TIMEOUT_S = 7 * 86_400.0
 def settle(rooms: Rooms, request: Request) -> Reply[answers.Settled]:
     """Wait until all that was on disk when asked is indexed, alerts are written, and no fit is due or running.
 
+    Local features are waited for where they are taken.
+
     Parameters
     ----------
     rooms : Rooms
@@ -53,6 +55,7 @@ def _settled(rooms: Rooms, ticket: int) -> bool:
         rooms.ingest.scanned(ticket)
         and rooms.ingest.idle
         and rooms.pairing.idle
+        and rooms.features.idle
         and rooms.projection.idle
         and rooms.refit.idle
         and rooms.ingest.idle

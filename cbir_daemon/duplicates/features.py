@@ -1,0 +1,119 @@
+"""Takes the local features of contents that have none yet, in the background.
+
+In: contents, files.  Out: features in the store, and in the lists that queries are asked of.  Never here: how features
+are found, queries.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from cbir_daemon.decode import DecodePool
+from cbir_daemon.duplicates.looks import Files
+from cbir_daemon.duplicates.pairing import be_nice
+from cbir_daemon.local_features import EXTRA, FEATURES_VERSION, StoredFeatures, is_installed
+from cbir_daemon.search.feature_lists import FeatureIndex
+from cbir_daemon.store import Store
+from cbir_daemon.system import heartbeat
+
+logger = logging.getLogger(__name__)
+
+BATCH_CONTENTS = 16
+"""Contents read before they are committed: about a second."""
+
+POLL_S = 60.0
+
+
+class FeatureFiller:
+    """Reads files for their local features while nothing else is read.
+
+    Parameters
+    ----------
+    store : Store
+    pool : DecodePool
+        Its workers read the files.
+    quiet : callable
+        Whether nothing is being indexed.
+    enabled : bool
+        Whether the user asks for local features.
+    """
+
+    def __init__(self, store: Store, pool: DecodePool, quiet: Callable[[], bool], *, enabled: bool) -> None:
+        self._store = store
+        self._files = Files(store, pool)
+        self._quiet = quiet
+        self._enabled = enabled and is_installed()
+        self._stopping = threading.Event()
+        # Contents without a file that can be read; tried again after a restart.
+        self._unreadable: set[int] = set()
+        self._loaded = False
+        self.index = FeatureIndex()
+        if enabled and not is_installed():
+            logger.warning("no local features: match.local needs pip install '%s'", EXTRA)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether local features are taken and asked."""
+        return self._enabled
+
+    @property
+    def pending(self) -> int:
+        """Contents that have no features yet."""
+        if not self._enabled:
+            return 0
+        counts = self._store.files.counts()
+        return max(0, counts.contents - self._store.features.count(FEATURES_VERSION) - len(self._unreadable))
+
+    @property
+    def idle(self) -> bool:
+        """Whether all contents have features whose files can be read."""
+        if not self._enabled:
+            return True
+        return self._loaded and not self._store.features.missing(FEATURES_VERSION, 1, self._unreadable)
+
+    def load(self) -> None:
+        """Take up the features that the store has."""
+        newest_id = 0
+        while rows := self._store.features.after(FEATURES_VERSION, newest_id):
+            heartbeat.beat()
+            newest_id = rows[-1][0]
+            self.index.add([(content_id, StoredFeatures.from_bytes(features)) for content_id, features in rows])
+        self._loaded = True
+
+    def stop(self) -> None:
+        """Ask the thread to end after the batch it is at."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Take features until stopped."""
+        if not self._enabled:
+            return
+        be_nice()
+        self.load()
+        while not self._stopping.is_set():
+            moment = self._store.moment
+            if not self._quiet() or not self.step():
+                heartbeat.rest(POLL_S)
+                self._store.wait_for_change(moment, POLL_S)
+
+    def step(self) -> bool:
+        """Take the features of some contents; False when there were none to take."""
+        content_ids = self._store.features.missing(FEATURES_VERSION, BATCH_CONTENTS, self._unreadable)
+        found: dict[int, StoredFeatures] = {}
+        for content_id in content_ids:
+            if self._stopping.is_set():
+                break
+            heartbeat.beat()
+            features = self._files.features(content_id)
+            if features is None:
+                self._unreadable.add(content_id)
+            else:
+                found[content_id] = features
+        if found:
+            self._store.features.put(
+                FEATURES_VERSION, {content_id: features.to_bytes() for content_id, features in found.items()}
+            )
+            self.index.add(list(found.items()))
+        return bool(content_ids)

@@ -1,0 +1,212 @@
+"""Copies and shots that local features find: where in a query a content lies, and what comparing the files there says.
+
+In: a query, the lists of features.  Out: contents, each with its place.  Never here: how features are found or aligned,
+how two pictures are compared.
+
+Features find and never decide: two shots of one shelf share as many as two copies do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.duplicates.exposures import Picture
+from cbir_daemon.duplicates.looks import Files
+from cbir_daemon.local_features import FEATURES_VERSION, Alignment, AskedFeatures, StoredFeatures, aligned
+from cbir_daemon.medium import PictureParts, SecondLook, Seen
+from cbir_daemon.records import Around, Kind, LookedAt, Overlap, Transform, Window
+from cbir_daemon.search.feature_lists import FeatureIndex
+from cbir_daemon.search.search import Found
+from cbir_daemon.store import Store
+
+MOST_ALIGNED = 16
+"""Candidates that are aligned, 8 ms each."""
+
+MOST_COMPARED = 4
+"""Contents whose files are compared with the query, about 100 ms each."""
+
+LEAST_WEIGHT = 6.0
+"""Weight of an alignment from which the files are compared; chance gives up to 20."""
+
+SAME_THING_WEIGHT = 20.0
+"""Weight from which what is no copy shows the same thing all the same: another shot of it."""
+
+CERTAIN_WEIGHT, FEW_VOTES = 25.0, 0.4
+"""After an alignment of this weight, candidates with less than this share of its votes are not tried."""
+
+READ_SIDE_PX = 1024
+"""Longer side at which files are read, so that a small part is sharp enough to be compared."""
+
+# A rim around the place of a content, as a share of the query's half side: an alignment is exact to a few pixels.
+_RIM: Final = 0.02
+
+# Pixels of a place below which nothing is compared; share of the query from which a content fills it.
+_LEAST_SIDE_PX, _FILLS = 32, 0.97
+
+_SAMPLES: Final = 48
+_UNIT: Final = np.array([0.0, 0.0, 1.0])
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A content that features find.
+
+    Parameters
+    ----------
+    content_id : int
+    alignment : Alignment
+    """
+
+    content_id: int
+    alignment: Alignment
+
+
+def placed_contents(index: FeatureIndex, store: Store, asked: AskedFeatures) -> list[Placed]:
+    """Return the contents whose features lie in a query as they do in the content, surest first.
+
+    Parameters
+    ----------
+    index : FeatureIndex
+    store : Store
+        Has the features of the contents.
+    asked : AskedFeatures
+        Of the query.
+    """
+    candidates = index.candidates(asked, MOST_ALIGNED)
+    rows = store.features.of(FEATURES_VERSION, [candidate.content_id for candidate in candidates])
+    found: list[Placed] = []
+    enough = 0.0
+    for candidate in candidates:
+        if candidate.votes < enough:
+            break
+        if candidate.content_id not in rows:
+            continue
+        stored = StoredFeatures.from_bytes(rows[candidate.content_id])
+        alignment = aligned(asked, stored, mirrored=candidate.mirrored)
+        if alignment is None or alignment.weight < LEAST_WEIGHT:
+            continue
+        found.append(Placed(candidate.content_id, alignment))
+        if alignment.weight >= CERTAIN_WEIGHT:
+            enough = max(enough, FEW_VOTES * candidate.votes)
+    return sorted(found, key=lambda placed: (-placed.alignment.weight, placed.content_id))
+
+
+def looked_in_place(
+    placed: list[Placed], picture: Picture, files: Files, second_look: SecondLook, parts: PictureParts
+) -> list[Found]:
+    """Return what of the contents that features find is a copy, or another shot, best first.
+
+    Parameters
+    ----------
+    placed : list of Placed
+        Surest first; the first `MOST_COMPARED` are compared.
+    picture : (height, width) ndarray of uint8
+        The query, grey; the longer side at most `READ_SIDE_PX`.
+    files : Files
+        Reads the contents.
+    second_look : SecondLook
+        Compares them.
+    parts : PictureParts
+        Cuts a place out of a picture.
+
+    Raises
+    ------
+    ChildError
+        When no worker can be started.
+    UnavailableError
+        When the pool is closed.
+    """
+    found = []
+    for candidate in placed[:MOST_COMPARED]:
+        stored = files.picture(candidate.content_id, READ_SIDE_PX)
+        if stored is None:
+            continue
+        seen, agreement = _compared(candidate.alignment.affine, picture, stored, second_look, parts)
+        if seen is not Seen.COPY and candidate.alignment.weight < SAME_THING_WEIGHT:
+            continue
+        kind = Kind.COPY if seen is Seen.COPY else Kind.SHOT
+        found.append(_found(candidate, kind, agreement, picture, stored, second_look.version))
+    return sorted(found, key=lambda match: (match.kind is not Kind.COPY, -match.score, match.content_id))
+
+
+def _compared(
+    affine: NDArray[np.float64], picture: Picture, stored: Picture, second_look: SecondLook, parts: PictureParts
+) -> tuple[Seen, float]:
+    """Return what comparing the place where both show the same says, and how they agree."""
+    window, stored_window = _bounds(_inverse(affine)), _bounds(affine)
+    if min(_least_side(picture, window), _least_side(stored, stored_window)) < _LEAST_SIDE_PX:
+        return Seen.UNCLEAR, 0.0
+    query_part = parts.part_picture(picture, window, second_look.side_px)
+    stored_part = parts.part_picture(stored, stored_window, second_look.side_px)
+    within = (_square(_affine_of(stored_window, inverse=True)) @ _square(affine) @ _square(_affine_of(window)))[:2]
+    return second_look.seen_in_place(query_part, stored_part, within)
+
+
+def _found(placed: Placed, kind: Kind, agreement: float, picture: Picture, stored: Picture, look_version: int) -> Found:
+    affine = placed.alignment.affine
+    window = _bounds(_inverse(affine), rim=0.0)
+    overlap = Overlap(_share_inside(affine), _share_inside(_inverse(affine)))
+    fills = (window.right - window.left) * (window.bottom - window.top) >= _FILLS
+    return Found(
+        placed.content_id,
+        kind,
+        round(agreement, 4),
+        None,
+        _transform(affine, picture, stored),
+        overlap,
+        around=Around.NOTHING if overlap.query >= _FILLS else Around.PICTURE,
+        look=LookedAt.FILES,
+        look_version=look_version,
+        part=None if fills else window,
+    )
+
+
+def _transform(affine: NDArray[np.float64], picture: Picture, stored: Picture) -> Transform:
+    """Return how the stored picture was mirrored and turned to get the query."""
+    sides = np.array([picture.shape[::-1], stored.shape[::-1]], dtype=np.float64)
+    linear = sides[0][:, None] * _inverse(affine)[:, :2] / sides[1][None]
+    flip = bool(np.linalg.det(linear) < 0)
+    if flip:
+        linear = linear * np.array([-1.0, 1.0])
+    degrees = float(np.degrees(np.arctan2(linear[0, 1] - linear[1, 0], linear[0, 0] + linear[1, 1])))
+    turn = round(degrees / 90) * 90
+    return Transform(flip, turn % 360, round(degrees - turn, 2))
+
+
+def _square(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.vstack([affine, _UNIT])
+
+
+def _inverse(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(_square(affine))[:2])
+
+
+def _bounds(affine: NDArray[np.float64], rim: float = _RIM) -> Window:
+    """Return the smallest window of a picture that shows all that an affine maps a picture to, cut off at its edges."""
+    corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]) @ affine.T
+    low, high = np.clip(corners.min(axis=0) - rim, -1, 1), np.clip(corners.max(axis=0) + rim, -1, 1)
+    left, top, right, bottom = ((np.concatenate([low, high]) + 1) / 2).tolist()
+    return Window(left, top, right, bottom)
+
+
+def _affine_of(window: Window, *, inverse: bool = False) -> NDArray[np.float64]:
+    """Return the affine from coordinates over a window to those over the whole picture, or back."""
+    across, down = window.right - window.left, window.bottom - window.top
+    affine = np.array([[across, 0, window.left + window.right - 1], [0, down, window.top + window.bottom - 1]])
+    return _inverse(affine) if inverse else affine
+
+
+def _least_side(picture: Picture, window: Window) -> float:
+    height, width = picture.shape
+    return min((window.right - window.left) * float(width), (window.bottom - window.top) * float(height))
+
+
+def _share_inside(affine: NDArray[np.float64]) -> float:
+    """Return the share of a picture that an affine maps to the inside of another one."""
+    steps = (np.arange(_SAMPLES) + 0.5) * (2 / _SAMPLES) - 1
+    points = np.stack([*map(np.ravel, np.meshgrid(steps, steps)), np.ones(_SAMPLES**2)])
+    return float(np.mean((np.abs(affine @ points) < 1).all(axis=0)))

@@ -1,0 +1,228 @@
+"""Inverted lists over the words of local features: which contents share features with a query.
+
+In: the features of contents, and of a query.  Out: content ids, likeliest first.  Never here: geometry, files.
+
+References
+----------
+Jegou, Douze, Schmid: Hamming embedding and weak geometric consistency for large scale image search, ECCV 2008; On the
+burstiness of visual elements, CVPR 2009.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.local_features import WORDS, AskedFeatures, StoredFeatures, angles, scales
+
+# Differing bits, of 64, up to which a feature of a content gets a vote, and what it is worth then.
+_VOTE_BITS, _WORTH_BITS = 20, 12.0
+
+# Bins of scale, each a doubling, and of direction, in which votes must agree.
+_SCALE_BINS, _TURN_BINS = 16, 12
+
+# Contents that lists of their own hold until they are sorted in with all others: a tenth, and this many at least.
+_TAIL_SHARE, _LEAST_TAIL = 0.1, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A content that shares features with a query.
+
+    Parameters
+    ----------
+    content_id : int
+    mirrored : bool
+        Whether it shares them with the mirror image of the query.
+    votes : float
+    """
+
+    content_id: int
+    mirrored: bool
+    votes: float
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLists:
+    """The features of contents in order of their words; never changed.
+
+    Parameters
+    ----------
+    content_ids : (n,) ndarray of int64
+    begins : (WORDS + 1,) ndarray of int64
+        Where the features of each word begin.
+    words : (f,) ndarray of uint16
+    rows : (f,) ndarray of int32
+        Which content each belongs to.
+    codes : (f,) ndarray of uint64
+    scales, angles : (f,) ndarray of uint8
+        As they are kept.
+    """
+
+    content_ids: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    words: NDArray[np.uint16]
+    rows: NDArray[np.int32]
+    codes: NDArray[np.uint64]
+    scales: NDArray[np.uint8]
+    angles: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, contents: Sequence[tuple[int, StoredFeatures]]) -> FeatureLists:
+        """Return the lists of some contents.
+
+        Parameters
+        ----------
+        contents : sequence of (content id, StoredFeatures)
+            One at least.
+        """
+        features = np.concatenate([stored.features for _, stored in contents])
+        rows = np.repeat(np.arange(len(contents), dtype=np.int32), [len(stored.features) for _, stored in contents])
+        return cls._sorted(
+            np.array([content_id for content_id, _ in contents], dtype=np.int64),
+            features["word"],
+            rows,
+            features["code"],
+            features["scale"],
+            features["angle"],
+        )
+
+    @classmethod
+    def _sorted(
+        cls,
+        content_ids: NDArray[np.int64],
+        words: NDArray[np.uint16],
+        rows: NDArray[np.int32],
+        codes: NDArray[np.uint64],
+        kept_scales: NDArray[np.uint8],
+        kept_angles: NDArray[np.uint8],
+    ) -> FeatureLists:
+        order = np.argsort(words, kind="stable")
+        words = words[order]
+        begins = np.searchsorted(words, np.arange(WORDS + 1))
+        return cls(content_ids, begins, words, rows[order], codes[order], kept_scales[order], kept_angles[order])
+
+    def joined(self, later: FeatureLists) -> FeatureLists:
+        """Return the lists of the contents of both.
+
+        Parameters
+        ----------
+        later : FeatureLists
+            Of a content in both, this one's count.
+        """
+        keeps = ~np.isin(self.content_ids, later.content_ids)
+        places = np.cumsum(keeps, dtype=np.int32) - 1
+        kept = keeps[self.rows]
+        return FeatureLists._sorted(
+            np.concatenate([self.content_ids[keeps], later.content_ids]),
+            np.concatenate([self.words[kept], later.words]),
+            np.concatenate([places[self.rows[kept]], later.rows + np.int32(keeps.sum())]),
+            np.concatenate([self.codes[kept], later.codes]),
+            np.concatenate([self.scales[kept], later.scales]),
+            np.concatenate([self.angles[kept], later.angles]),
+        )
+
+    def votes(self, features: NDArray[np.void]) -> NDArray[np.float32]:
+        """Return the (n,) votes that contents get from the features of a query.
+
+        Parameters
+        ----------
+        features : (m,) ndarray of ASKED
+        """
+        words = features["words"].astype(np.int64)
+        begins, lengths = self.begins[words].ravel(), (self.begins[words + 1] - self.begins[words]).ravel()
+        asked = np.repeat(np.repeat(np.arange(len(features)), words.shape[1]), lengths)
+        entries = np.arange(int(lengths.sum())) + np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
+        bits = np.bitwise_count(self.codes[entries] ^ features["code"][asked])
+        near = np.flatnonzero(bits <= _VOTE_BITS)
+        entries, asked, bits = entries[near], asked[near], bits[near]
+        common = np.repeat(lengths, lengths)[near]
+        rarity = np.log(len(self.content_ids) / common + 1).astype(np.float32)
+        worth = rarity**2 * np.exp(-((bits.astype(np.float32) / np.float32(_WORTH_BITS)) ** 2) / 2)
+        # A letter that comes a hundred times in a query has one vote for what is like it.
+        worth /= np.bincount(entries, minlength=len(self.codes))[entries].astype(np.float32)
+        grown = np.log2(scales(self.scales[entries])) - np.log2(features["scale"][asked])
+        turned = np.mod(angles(self.angles[entries]) - features["angle"][asked], np.float32(2 * np.pi))
+        scale_bins = np.clip(np.floor(grown) + _SCALE_BINS // 2, 0, _SCALE_BINS - 1).astype(np.int64)
+        turn_bins = np.floor(turned * np.float32(_TURN_BINS / (2 * np.pi))).astype(np.int64) % _TURN_BINS
+        bins = (self.rows[entries].astype(np.int64) * _SCALE_BINS + scale_bins) * _TURN_BINS + turn_bins
+        hit, counted = np.unique(bins, return_inverse=True)
+        return _largest_by_row(hit, np.bincount(counted, worth).astype(np.float32), len(self.content_ids))
+
+
+class FeatureIndex:
+    """The lists of all contents that have features.
+
+    Notes
+    -----
+    One thread adds; any thread asks.
+    """
+
+    def __init__(self) -> None:
+        self._lists: tuple[FeatureLists, ...] = ()
+        self._turn = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many contents have features."""
+        return sum(len(lists.content_ids) for lists in self._lists)
+
+    def add(self, contents: Sequence[tuple[int, StoredFeatures]]) -> None:
+        """Add contents; of one that is there already the new features count.
+
+        Parameters
+        ----------
+        contents : sequence of (content id, StoredFeatures)
+        """
+        if not contents:
+            return
+        with self._turn:
+            added = FeatureLists.of(contents)
+            if not self._lists:
+                self._lists = (added,)
+                return
+            whole, *tails = self._lists
+            tail = tails[0].joined(added) if tails else added
+            if len(tail.content_ids) > max(_LEAST_TAIL, _TAIL_SHARE * len(whole.content_ids)):
+                self._lists = (whole.joined(tail),)
+            else:
+                self._lists = (whole, tail)
+
+    def candidates(self, asked: AskedFeatures, count: int) -> list[Candidate]:
+        """Return the contents that share most features with a query, likeliest first.
+
+        Parameters
+        ----------
+        asked : AskedFeatures
+        count : int
+            At most.
+        """
+        best: dict[int, Candidate] = {}
+        for lists in self._lists:
+            for mirrored, features in ((False, asked.upright), (True, asked.mirrored)):
+                if not len(features) or not len(lists.codes):
+                    continue
+                votes = lists.votes(features)
+                for row in np.argsort(-votes, kind="stable")[:count].tolist():
+                    candidate = Candidate(int(lists.content_ids[row]), mirrored, float(votes[row]))
+                    known = best.get(candidate.content_id)
+                    if candidate.votes > 0 and (known is None or candidate.votes > known.votes):
+                        best[candidate.content_id] = candidate
+        return sorted(best.values(), key=lambda candidate: (-candidate.votes, candidate.content_id))[:count]
+
+
+def _largest_by_row(bins: NDArray[np.int64], worth: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Return for each of `count` contents the most votes that two neighbouring bins of scale and of direction share."""
+    votes = np.zeros(count, dtype=np.float32)
+    rows, places = np.divmod(bins, _SCALE_BINS * _TURN_BINS)
+    present, index = np.unique(rows, return_inverse=True)
+    grid = np.zeros((len(present), _SCALE_BINS, _TURN_BINS), dtype=np.float32)
+    grid.reshape(len(present), -1)[index, places] = worth
+    grid += np.roll(grid, 1, axis=2)
+    grid[:, 1:] += grid[:, :-1].copy()
+    if len(present):
+        votes[present] = grid.reshape(len(present), -1).max(axis=1)
+    return votes
