@@ -20,7 +20,7 @@ from cbir_daemon.store import (
     Store,
 )
 from cbir_daemon.store.table import Table
-from tests.rows import ROOT, digest, indexed, opened, position, report, vector
+from tests.rows import ROOT, all_images, digest, indexed, opened, position, report, vector
 
 FOLDER = Path(inspect.getfile(Table)).parent
 
@@ -47,6 +47,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "decisions.undismiss": lambda store, _: store.decisions.undismiss(digest(1), digest(1)),
     "decisions.put": lambda store, _: store.decisions.put([Decision(digest(1), digest(2), NOW)]),
     "alerts.put": lambda store, _: store.alerts.put([1], [ALERT], NOW),
+    "alerts.put_in_parts": lambda store, _: store.alerts.put_in_parts(all_images(store)[0], ALERT, (), NOW),
     "sinks.open": lambda store, _: store.sinks.open(["mail", "phone"]),
     "sinks.end_message": lambda store, _: store.sinks.end_message("mail", 1, NOW),
     "works.add": lambda store, _: store.works.add(NewWork(digest(8), vector(8), "work", b"/work.jpg"), NOW),

@@ -331,6 +331,34 @@ def test_the_index_of_an_earlier_release_keeps_what_cannot_be_made_again(tmp_pat
     assert {name: execute(index, query) for name, query in asked.items()} == before
 
 
+def test_old_files_are_not_looked_into(tmp_path: Path) -> None:
+    """Those that an older release decided upon are decided upon, and those that it did not are still to be."""
+    index = tmp_path / "index.sqlite"
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        connection.create_function("crc32", 1, zlib.crc32)
+        for script in schema.MIGRATIONS[:7]:
+            connection.executescript(f"BEGIN; {script} COMMIT;")
+        connection.executescript(f"PRAGMA user_version = 7; PRAGMA application_id = {schema.APPLICATION_ID};")
+        connection.execute("INSERT INTO album (path) VALUES (CAST('/album' AS BLOB))")
+        connection.execute(
+            "INSERT INTO content"
+            " (digest, extractor, vector, size_bytes, width_px, height_px, format, matched, checksum)"
+            " VALUES (?, ?, ?, 1, 1, 1, 'PNG', 1, ?)",
+            (digest(1), EXTRACTOR, vector(1), zlib.crc32(vector(1))),
+        )
+        connection.executemany(
+            "INSERT INTO file (album_id, path, size_bytes, mtime_ns, inode, content_id, alert_due)"
+            " VALUES (1, ?, 1, 1, 1, 1, ?)",
+            [(b"a.jpg", 0), (b"b.jpg", 1)],
+        )
+    with opened(index) as store:
+        counts = store.files.counts()
+        assert (counts.images, counts.alerts_due, counts.parts_due) == (2, 1, 0)
+        store.alerts.put([2], [], 1.5, parts_due=[2])
+        counts = store.files.counts()
+        assert (counts.alerts_due, counts.parts_due) == (0, 1)
+
+
 def select_all(index: Path, table: str) -> str:
     """Return the query for all columns that a table has now."""
     columns = execute(index, f"SELECT group_concat(name) FROM pragma_table_info('{table}')")[0][0]  # noqa: S608 -- ours

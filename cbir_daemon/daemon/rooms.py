@@ -17,7 +17,7 @@ from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
 from cbir_daemon.daemon.backups import DAY_S, Backups
 from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
-from cbir_daemon.duplicates import Groups, Looks, Pairing
+from cbir_daemon.duplicates import Groups, Looks, Pairing, Parts
 from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.errors import BadRequestError
@@ -114,13 +114,17 @@ def open_rooms(settings: Callable[[], Config], stopping: threading.Event, closin
     ingest = Ingest(config, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, albums)
     policy = Policy(config.alerts, config.albums)
     looks = Looks(store, pool, MEDIUM.second_look) if config.match.look and MEDIUM.second_look else None
+    # Without a look at the files, what parts have in common is too little to tell of.
+    parts = Parts(store, pool, searcher, watchlist) if looks is not None and MEDIUM.picture_parts is not None else None
     handled = handlers.Rooms(
         settings=settings,
         store=store,
         searcher=searcher,
         pool=pool,
         ingest=ingest,
-        pairing=Pairing(store, searcher, watchlist, policy.alert_for, lambda: ingest.pending > CROWDED_FILES, looks),
+        pairing=Pairing(
+            store, searcher, watchlist, policy.alert_for, lambda: ingest.pending > CROWDED_FILES, looks, parts
+        ),
         groups=Groups(store, config),
         watchlist=watchlist,
         features=FeatureFiller(store, pool, lambda: _is_quiet(ingest), enabled=config.match.local),

@@ -58,7 +58,19 @@ class Files:
         self._pool = pool
 
     def picture(self, content_id: int, side_px: int) -> Picture | None:
-        """Return the (height, width) picture of a content, from the first of its files that can be read.
+        """Return the (height, width) picture of a content; see `grey`.
+
+        Parameters
+        ----------
+        content_id : int
+        side_px : int
+            Longer side at most.
+        """
+        grey = self.grey(content_id, side_px)
+        return None if grey is None else as_picture(grey)
+
+    def grey(self, content_id: int, side_px: int) -> Grey | None:
+        """Return the picture of a content, from the first of its files that can be read; None without such a file.
 
         Parameters
         ----------
@@ -73,8 +85,7 @@ class Files:
         UnavailableError
             When the pool is closed.
         """
-        grey = self._read(content_id, lambda path: self._pool.read_grey(path, side_px))
-        return None if grey is None else as_picture(grey)
+        return self._read(content_id, lambda path: self._pool.read_grey(path, side_px))
 
     def features(self, content_id: int) -> StoredFeatures | None:
         """Return the local features of a content, from the first of its files that can be read.
@@ -209,6 +220,23 @@ class QueryLooks:
                     # The query is this exposure: what is known of its pairs holds for the query too.
                     known = self._pairs(copy.content_id) | known
         return looked
+
+    def is_shown(self, copy: Found, vector: bytes, picture: Picture) -> bool:
+        """Return whether a copy is none of another shot, for a picture that is no content.
+
+        Parameters
+        ----------
+        copy : Found
+        vector : bytes
+            4096 grey numbers of the picture.
+        picture : (height, width) ndarray of uint8
+            The longer side at most `SecondLook.side_px`.
+        """
+        second_look = self._medium.second_look
+        shown = None if second_look is None else self._shown(copy, second_look.side_px)
+        if second_look is None or shown is None:
+            return True
+        return seen_between(second_look, *shown, vector, picture) is not Seen.SHOT
 
     def _pairs(self, content_id: int) -> dict[int, Pair]:
         """Return what a content was compared with, by content id."""

@@ -19,8 +19,9 @@ from dataclasses import replace
 
 from cbir_daemon import wording
 from cbir_daemon.duplicates.looks import Looks
+from cbir_daemon.duplicates.parts import Parts
 from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.records import Kind, LookedAt, Overlap, Transform, facts_of, rank
+from cbir_daemon.records import Around, Kind, LookedAt, Overlap, Transform, facts_of, rank
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
@@ -65,6 +66,8 @@ class Pairing:
         Whether so much is being indexed that looking up copies must wait.
     looks : Looks, optional
         Compares the files of what the vectors call copies; without it the vectors decide alone.
+    parts : Parts, optional
+        Looks up the parts of new files that are a copy of nothing; without it nothing is found inside of them.
     batch_contents : int
         Contents looked up by themselves and committed together.
     least_pass : int
@@ -81,6 +84,7 @@ class Pairing:
         alert_for: Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None],
         crowded: Callable[[], bool],
         looks: Looks | None = None,
+        parts: Parts | None = None,
         *,
         batch_contents: int = BATCH_CONTENTS,
         least_pass: int = LEAST_PASS,
@@ -92,6 +96,7 @@ class Pairing:
         self._alert_for = alert_for
         self._crowded = crowded
         self._looks = looks
+        self._parts = parts
         self._batch_contents = batch_contents
         self._least_pass = least_pass
         self._joined_contents = joined_contents
@@ -103,7 +108,7 @@ class Pairing:
     def idle(self) -> bool:
         """Whether every content is looked up and every new file decided upon."""
         counts = self._store.files.counts()
-        return not (counts.unmatched or counts.alerts_due)
+        return not (counts.unmatched or counts.alerts_due or counts.parts_due)
 
     def stop(self) -> None:
         """Ask the thread to end after the content it is at."""
@@ -121,7 +126,7 @@ class Pairing:
 
     def step(self) -> bool:
         """Look up some contents and decide on some files; False when there was nothing to do."""
-        return self._look_up() | self._alert() or self._look_again()
+        return self._look_up() | self._alert() or self._look_inside() or self._look_again()
 
     def _look_up(self) -> bool:
         """Find the pairs of the next contents; False when there were none."""
@@ -230,11 +235,17 @@ class Pairing:
         images = self._store.files.images_due(BATCH_ALERTS)
         if not images:
             return False
-        alerts = list(self._alerts(images))
-        self._store.alerts.put([image.file_id for image in images], alerts, time.time())
+        alerts, parts_due = [], []
+        for image, alert, is_known in self._decided(images):
+            if alert is not None:
+                alerts.append(alert)
+            elif not is_known and self._parts is not None and self._is_worth(image):
+                parts_due.append(image.file_id)
+        self._store.alerts.put([image.file_id for image in images], alerts, time.time(), parts_due)
         return True
 
-    def _alerts(self, images: Sequence[Image]) -> Iterator[NewAlert]:
+    def _decided(self, images: Sequence[Image]) -> Iterator[tuple[Image, NewAlert | None, bool]]:
+        """Yield new files, each with the alert that it raises, if any, and whether it is a copy as a whole."""
         digests = list({image.content.digest for image in images})
         away, back = self._store.journal.away_since(digests), self._store.journal.put_back(digests)
         twins = self._store.decisions.dismissed_twins()
@@ -243,12 +254,40 @@ class Pairing:
             digest = image.content.digest
             # Who has just put a file back knows what it is a copy of.
             if (image.path, digest) in back:
+                yield image, None, True
                 continue
-            alert = self._alert_for(
-                image, self._matches(image, same_bytes=digest not in twins), sighted.get(digest, ())
-            )
-            if alert is not None:
-                yield replace(alert, returned=away.get(digest))
+            matches = self._matches(image, same_bytes=digest not in twins)
+            alert = self._alert_for(image, matches, sighted.get(digest, ()))
+            is_copy = any(match.kind in (Kind.EXACT, Kind.COPY) for match in matches)
+            yield image, alert if alert is None else replace(alert, returned=away.get(digest)), is_copy
+
+    def _is_worth(self, image: Image) -> bool:
+        """Whether a copy or a work inside a file would raise an alert."""
+        copy, work = AlertMatch(image.path, Kind.COPY, 1.0), Sighted("", Kind.COPY, 1.0)
+        return self._alert_for(image, [copy], [work] if self._watchlist.search() else []) is not None
+
+    def _look_inside(self) -> bool:
+        """Look up the parts of the next new file that is a copy of nothing; False when there is none."""
+        image = None if self._parts is None else self._store.files.image_in_parts()
+        if self._parts is None or image is None:
+            return False
+        found, sightings = self._parts.shown(image)
+        names = {work.id: work.name for work in self._store.works.listed()}
+        watched = [Sighted(names[seen.work_id], seen.kind, seen.score) for seen in sightings if seen.work_id in names]
+        alert = self._alert_for(image, self._matches_inside(image, found), watched)
+        self._store.alerts.put_in_parts(image, alert, sightings, time.time())
+        logger.debug("looked up parts copies=%d sightings=%d", len(found), len(sightings))
+        return True
+
+    def _matches_inside(self, image: Image, found: Sequence[Found]) -> list[AlertMatch]:
+        """Return the files that were there before `image`, are on disk and are shown by its parts, best first."""
+        copies = {copy.content_id: copy for copy in found}
+        matches = [
+            AlertMatch(source.path, Kind.COPY, copies[source.content.id].score, _done_inside(copies[source.content.id]))
+            for source in self._store.files.images(list(copies))
+            if _is_older(source, image) and _is_there(source)
+        ]
+        return sorted(matches, key=lambda match: (-match.score, match.path))
 
     def _matches(self, image: Image, *, same_bytes: bool) -> list[AlertMatch]:
         """Return what was there before `image`, is on disk and shows the same, exact first."""
@@ -322,6 +361,11 @@ def _done(pair: Pair, image: Image, source: Image) -> str:
             scale=(areas[0] / areas[1]) ** 0.5 if all(areas) else 0.0,
         )
     )
+
+
+def _done_inside(copy: Found) -> str:
+    """Return in words what was done to a content that a part of an image shows."""
+    return wording.edits(wording.Edit(copy.kind, copy.transform, copy.overlap, copy.tone, Around.PICTURE))
 
 
 def _is_older(image: Image, newer: Image) -> bool:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from cbir_daemon.medium import Medium
 from cbir_daemon.records import Kind
 from cbir_daemon.search import Collection, Snapshot
-from cbir_daemon.search.search import as_vectors
+from cbir_daemon.search.search import Search, as_vectors
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.search.snapshot import SearchSnapshot
 from cbir_daemon.store import NewWork, Sighting, Store, Work
 
 COMPARED = 12
@@ -38,6 +39,18 @@ class _Works:
     vectors: NDArray[np.uint8]
     codes: NDArray[np.float32]
     snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkReader:
+    """Reads the vectors of works for a search among them."""
+
+    works: _Works
+
+    def vectors(self, work_ids: Sequence[int], /) -> dict[int, bytes]:
+        """Return id -> vector of some works."""
+        vectors = dict(zip(self.works.ids, self.works.vectors, strict=True))
+        return {work_id: vectors[work_id].tobytes() for work_id in work_ids}
 
 
 class WatchList:
@@ -131,6 +144,13 @@ class WatchList:
         return [Sighting(works.ids[row], digest, Kind.EXACT, 1.0) for row in exact] + [
             Sighting(works.ids[row], digest, Kind.COPY, score) for row, score in copies.items() if row not in exact
         ]
+
+    def search(self) -> Search | None:
+        """Return the searches among the works, which are found by their ids; None when there are none."""
+        works = self._works
+        if not works.ids:
+            return None
+        return Search(SearchSnapshot(works.snapshot, None), _WorkReader(works), self._copy_threshold)
 
     def _parts(self, works: _Works, vector: bytes) -> Mapping[int, float]:
         """Return the score of each work that a part of a content shows."""

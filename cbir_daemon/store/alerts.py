@@ -10,9 +10,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.store.records import AlertMatch, AlertRecord, NewAlert, Sighted, Waiting
+from cbir_daemon.store.records import AlertMatch, AlertRecord, Image, NewAlert, Sighted, Sighting, Waiting
 from cbir_daemon.store.rows import Columns, column
 from cbir_daemon.store.table import Table, reads, writes
+from cbir_daemon.store.works import write_sightings
 
 
 class Alerts(Table):
@@ -20,7 +21,12 @@ class Alerts(Table):
 
     @writes(ticks=True)
     def put(
-        self, connection: sqlite3.Connection, file_ids: Sequence[int], alerts: Sequence[NewAlert], now: float
+        self,
+        connection: sqlite3.Connection,
+        file_ids: Sequence[int],
+        alerts: Sequence[NewAlert],
+        now: float,
+        parts_due: Sequence[int] = (),
     ) -> None:
         """Write alerts, and that their files are decided upon, in one commit (invariant I3).
 
@@ -32,8 +38,39 @@ class Alerts(Table):
             In the order in which they get their ids.
         now : float
             Time of the alerts, in seconds since the epoch.
+        parts_due : sequence of int
+            Those of the files whose parts are to be looked up.
         """
         write_alerts(connection, file_ids, alerts, now)
+        connection.executemany("UPDATE file SET parts_due = 1 WHERE id = ?", [(file_id,) for file_id in parts_due])
+
+    @writes(ticks=True)
+    def put_in_parts(
+        self,
+        connection: sqlite3.Connection,
+        image: Image,
+        alert: NewAlert | None,
+        sightings: Sequence[Sighting],
+        now: float,
+    ) -> None:
+        """Write what the parts of a file show, and that they were looked up; nothing when its content is a new one.
+
+        Parameters
+        ----------
+        image : Image
+        alert : NewAlert or None
+            None when the parts show nothing worth one.
+        sightings : sequence of Sighting
+            Works of the watch list that the parts show; the alert names them.
+        now : float
+            Seconds since the epoch.
+        """
+        looked_up = connection.execute(
+            "UPDATE file SET parts_due = 0 WHERE id = ? AND content_id = ?", (image.file_id, image.content.id)
+        ).rowcount
+        if looked_up:
+            write_sightings(connection, sightings, tell=False)
+            write_alerts(connection, (), () if alert is None else (alert,), now)
 
     @reads
     def listed(self, connection: sqlite3.Connection, since: int, limit: int) -> list[AlertRecord]:
@@ -85,7 +122,9 @@ def write_alerts(
     now : float
         Time of the alerts, in seconds since the epoch.
     """
-    connection.executemany("UPDATE file SET alert_due = 0 WHERE id = ?", [(file_id,) for file_id in file_ids])
+    connection.executemany(
+        "UPDATE file SET alert_due = 0, parts_due = 0 WHERE id = ?", [(file_id,) for file_id in file_ids]
+    )
     connection.executemany(
         f"INSERT INTO alert (time, {_NEW_ALERT.listed}) VALUES (:time, {_NEW_ALERT.marks})",  # noqa: S608 -- names of fields
         [_new_row(alert) | {"time": now} for alert in alerts],

@@ -30,6 +30,16 @@ class Decisions(Table):
         rows = connection.execute("SELECT digest FROM decision WHERE digest = other_digest")
         return set(column(rows, "digest"))
 
+    @reads
+    def dismissed_with(self, connection: sqlite3.Connection, digest: bytes) -> set[bytes]:
+        """Return the digests of the contents that are no duplicates of one."""
+        rows = connection.execute(
+            "SELECT other_digest AS digest FROM decision WHERE digest = ?1"
+            " UNION SELECT digest FROM decision WHERE other_digest = ?1",
+            (digest,),
+        )
+        return set(column(rows, "digest"))
+
     @writes(ticks=True)
     def put(self, connection: sqlite3.Connection, decided: Iterable[Decision]) -> int:
         """Write decisions that are not known yet; return how many those are."""

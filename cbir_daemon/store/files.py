@@ -38,6 +38,10 @@ _IMAGE_SQL = f"""
 SELECT {_IMAGE}, {_STATE}, {CONTENT}
 FROM file JOIN album ON album.id = file.album_id JOIN content ON content.id = file.content_id
 """  # noqa: S608 -- columns
+_PARTS_DUE = (
+    "file.parts_due = 1 AND file.alert_due = 0 AND file.content_id IS NOT NULL"
+    f" AND album.state != '{AlbumState.MISSING}'"
+)
 _COUNTS = Columns(
     Counts,
     computed={
@@ -46,9 +50,9 @@ _COUNTS = Columns(
         "contents": "(SELECT count(*) FROM content)",
         "unmatched": "(SELECT count(*) FROM content WHERE matched = 0)",
         "alerts_due": "(SELECT count(*) FROM file WHERE alert_due = 1)",
+        "parts_due": f"(SELECT count(*) FROM file JOIN album ON album.id = file.album_id WHERE {_PARTS_DUE})",
     },
 )
-
 
 class Files(Table):
     """Files of albums, each with its content or with the reason why it could not be read."""
@@ -208,6 +212,12 @@ class Files(Table):
             f"{_IMAGE_SQL} WHERE file.alert_due = 1 AND content.matched = 1 ORDER BY file.id LIMIT ?", (limit,)
         )
         return _images(rows)
+
+    @reads
+    def image_in_parts(self, connection: sqlite3.Connection) -> Image | None:
+        """Return the first file whose parts are to be looked up, of an album that is there; None when there is none."""
+        images = _images(connection.execute(f"{_IMAGE_SQL} WHERE {_PARTS_DUE} ORDER BY file.id LIMIT 1"))
+        return images[0] if images else None
 
     @reads
     def counts(self, connection: sqlite3.Connection) -> Counts:

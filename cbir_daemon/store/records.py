@@ -474,6 +474,8 @@ class Counts:
         Contents whose copies have not been looked up yet.
     alerts_due : int
         Files of which it is not decided yet whether they raise an alert.
+    parts_due : int
+        New files that are a copy of nothing, and whose parts are still to be looked up.
     """
 
     images: int
@@ -481,6 +483,7 @@ class Counts:
     contents: int
     unmatched: int
     alerts_due: int
+    parts_due: int = 0
 
 
 @dataclass(frozen=True, slots=True)

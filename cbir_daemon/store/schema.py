@@ -355,6 +355,11 @@ UPDATE content SET matched = 0;
 UPDATE pass SET bound = coalesce((SELECT max(id) FROM content), 0);
 """
 
+_PARTS = """
+-- 1 from the decision on a new file that is a copy of nothing until its parts have been looked up.
+ALTER TABLE file ADD COLUMN parts_due INTEGER NOT NULL DEFAULT 0 CHECK (parts_due IN (0, 1));
+CREATE INDEX file_parts_due ON file (id) WHERE parts_due = 1;
+"""
 
 def lengthened(table: str, column: str, *words: str) -> str:
     """Return the script that lets a column have more words than its CHECK lists: a migration, or a part of one.
@@ -393,7 +398,7 @@ CREATE TABLE feature (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS, _FEATURES)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS, _FEATURES, _PARTS)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

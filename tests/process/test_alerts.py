@@ -149,6 +149,52 @@ def test_a_work_is_told_wherever_it_turns_up(daemon: Daemon, posted: queue.Simpl
     assert daemon.run("watch", "list").returncode == 1
 
 
+def test_what_a_new_screenshot_shows_is_told_and_stays(
+    daemon: Daemon, posted: queue.SimpleQueue[dict[str, Any]]
+) -> None:
+    """A photograph of the album and a work, each with where it lies; a restart tells it no second time.
+
+    Neither the screenshot nor the photograph is a duplicate.
+    """
+    photograph, work = pictures.real_photographs()
+    daemon.json("watch", "add", pictures.save(work, daemon.home / "mine.jpg", quality=90))
+    pictures.save(photograph, daemon.album / "real.jpg", quality=90)
+    daemon.settle()
+    assert daemon.alerts() == []
+    pictures.save(pictures.on_a_page(photograph), daemon.album / "page.png")
+    daemon.settle()
+    (alert,) = daemon.alerts()
+    (match,) = alert["matches"]
+    assert (alert["path"], alert["kind"]) == (f"{daemon.album}/page.png", "copy")
+    assert (match["path"], match["kind"]) == (f"{daemon.album}/real.jpg", "copy")
+    assert match["done"] == "inside a larger picture (17 % of it)"
+    text = posted.get(timeout=PATIENCE_S)["text"]
+    assert text.startswith(f"{daemon.album}/page.png is a copy (0.")
+    assert text.endswith(f") of {daemon.album}/real.jpg [inside a larger picture (17 % of it)]")
+    pictures.save(pictures.on_a_page(work), daemon.album / "stolen.png")
+    daemon.settle()
+    assert posted.get(timeout=PATIENCE_S)["text"].startswith(f"{daemon.album}/stolen.png contains your work mine.jpg (")
+    daemon.kill()
+    daemon.start()
+    assert daemon.settle()["duplicates_pending"] == 0
+    assert len(daemon.alerts()) == 2
+    assert daemon.run("duplicates").returncode == 1
+    assert daemon.run("resolve", "--unlooked").returncode == 1
+
+
+def test_without_a_look_at_files_none_is_looked_into(daemon: Daemon) -> None:
+    """`match.look = false`: no new file is read again."""
+    daemon.config.write_text(daemon.config.read_text() + "[match]\nlook = false\n")
+    photograph = pictures.real_photographs()[0]
+    pictures.save(photograph, daemon.album / "real.jpg", quality=90)
+    daemon.start()
+    daemon.settle()
+    pictures.save(pictures.on_a_page(photograph), daemon.album / "page.png")
+    shutil.copy(daemon.album / "real.jpg", daemon.album / "again.jpg")
+    daemon.settle()
+    assert [alert["path"] for alert in daemon.alerts()] == [f"{daemon.album}/again.jpg"]
+
+
 def test_none_is_lost_by_kills_and_refusals() -> None:
     """Each of some alerts arrives, and every repeat is what it was: `scripts/bench alerts` in small."""
     done = subprocess.run(  # noqa: S603 -- our own interpreter and script

@@ -71,7 +71,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "decode_peak_mib": round(rooms.pool.peak_memory_bytes() / MIB, 1),
             "missing_extras": list(missing_extras()),
             "progress": _progress(rooms),
-            "duplicates_pending": counts.unmatched + counts.alerts_due,
+            "duplicates_pending": counts.unmatched + counts.alerts_due + counts.parts_due,
             "features_pending": rooms.features.pending,
             "model": None if run is None else _model(run, coverage),
             "model_reason": "" if run is not None else why_no_model(rooms, coverage.contents),

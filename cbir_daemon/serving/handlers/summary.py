@@ -24,6 +24,8 @@ def summary(rooms: Rooms) -> str:
         parts.append(reading(rooms.ingest.progress) or f"{counted(rooms.ingest.pending, 'path')} to look at")
     if counts.unmatched:
         parts.append(f"looking for copies of {counted(counts.unmatched, 'content')}")
+    if counts.parts_due:
+        parts.append(f"looking inside {counted(counts.parts_due, 'new file')}")
     fit = rooms.refit.state
     if fit is not None:
         parts.append(f"fitting the map: {fit.fraction:.0%}, {fit.stage}")
