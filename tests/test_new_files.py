@@ -148,6 +148,16 @@ def test_strangers_are_not_told(album: Album) -> None:
     assert album.looked_inside == 2
 
 
+def test_what_two_files_have_in_common_is_no_copy_of_either(album: Album) -> None:
+    """A photograph that takes a third of an older picture: the new page shows no copy of that one."""
+    older = np.resize(STRANGER, (WHOLE.shape[0] * 5 // 3, WHOLE.shape[1] * 5 // 3, 3)).copy()
+    older[200 : 200 + WHOLE.shape[0], 200 : 200 + WHOLE.shape[1]] = WHOLE
+    album.first("older.jpg", older)
+    album.add("page.jpg", PAGE)
+    assert album.alerts() == []
+    assert album.looked_inside == 1
+
+
 def test_a_first_index_pays_nothing(album: Album) -> None:
     """Nor does what is a copy as a whole."""
     album.add("page.jpg", PAGE)

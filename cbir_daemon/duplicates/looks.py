@@ -214,6 +214,7 @@ class QueryLooks:
                 looked.append(copy)
             else:
                 count += 1
+                heartbeat.beat()
                 looked.append(found := self._told_apart(second_look, copy, stored[copy.content_id]))
                 is_same = facts_of(found.kind).shows_same_exposure and found.look is LookedAt.FILES
                 if is_same and copy.part is None and shows_most(copy):

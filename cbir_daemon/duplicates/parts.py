@@ -91,7 +91,7 @@ class Parts:
         copies = [
             copy
             for copy in copies
-            # The picture inside a border is a copy of the whole.
+            # The picture inside a border is a copy of the whole: it needs no look.
             if copy.content_id != image.content.id
             and copy.overlap.match >= LEAST_SHOWN
             and digests.get(copy.content_id) not in dismissed

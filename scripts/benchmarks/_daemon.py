@@ -5,6 +5,7 @@ In: a home, an album, settings.  Out: a daemon that runs, what it says and what 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -120,5 +121,9 @@ def _ticks(pid: int) -> list[int]:
 
 def children(pid: int) -> list[int]:
     """Return the processes that a process has started and that still live."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
