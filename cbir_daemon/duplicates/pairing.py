@@ -258,7 +258,7 @@ class Pairing:
                 continue
             matches = self._matches(image, same_bytes=digest not in twins)
             alert = self._alert_for(image, matches, sighted.get(digest, ()))
-            is_copy = any(match.kind in (Kind.EXACT, Kind.COPY) for match in matches)
+            is_copy = any(facts_of(match.kind).shows_same_exposure for match in matches)
             yield image, alert if alert is None else replace(alert, returned=away.get(digest)), is_copy
 
     def _is_worth(self, image: Image) -> bool:

@@ -16,14 +16,14 @@ from cbir_daemon.duplicates.exposures import Picture
 from cbir_daemon.duplicates.looks import Files, QueryLooks, as_picture
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.errors import NoAccessError, NotFoundError, UnreadableImageError
-from cbir_daemon.records import Facts, Kind
+from cbir_daemon.records import Facts, Kind, facts_of
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Image, Sighting, Store, Work
 from cbir_daemon.system import heartbeat
 
-LEAST_SHOWN = 0.5
+LEAST_SHOWN = 0.4
 """Share of a picture that a part of a new file must show of it.
 
 Less is what two files in one template have in common: the screen of one program, the master of one set of slides.
@@ -97,7 +97,7 @@ class Parts:
             and digests.get(copy.content_id) not in dismissed
         ]
         heartbeat.beat()
-        return [copy for copy in looks.looked(copies) if copy.kind is Kind.COPY]
+        return [copy for copy in looks.looked(copies) if facts_of(copy.kind).shows_same_exposure]
 
     def _works(self, image: Image, looks: QueryLooks, picture: Picture) -> list[Sighting]:
         search = self._watchlist.search()

@@ -361,6 +361,7 @@ ALTER TABLE file ADD COLUMN parts_due INTEGER NOT NULL DEFAULT 0 CHECK (parts_du
 CREATE INDEX file_parts_due ON file (id) WHERE parts_due = 1;
 """
 
+
 def lengthened(table: str, column: str, *words: str) -> str:
     """Return the script that lets a column have more words than its CHECK lists: a migration, or a part of one.
 
