@@ -23,12 +23,6 @@ from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Image, Sighting, Store, Work
 from cbir_daemon.system import heartbeat
 
-LEAST_SHOWN = 0.4
-"""Share of a picture that a part of a new file must show of it.
-
-Less is what two files in one template have in common: the screen of one program, the master of one set of slides.
-"""
-
 
 class Parts:
     """Looks up the parts of new files.
@@ -92,9 +86,7 @@ class Parts:
             copy
             for copy in copies
             # The picture inside a border is a copy of the whole: it needs no look.
-            if copy.content_id != image.content.id
-            and copy.overlap.match >= LEAST_SHOWN
-            and digests.get(copy.content_id) not in dismissed
+            if copy.content_id != image.content.id and digests.get(copy.content_id) not in dismissed
         ]
         heartbeat.beat()
         return [copy for copy in looks.looked(copies) if facts_of(copy.kind).shows_same_exposure]
