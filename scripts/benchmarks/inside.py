@@ -62,8 +62,8 @@ def inside(folders: tuple[Path, ...], files: int, without: bool) -> None:
         for path in (*present, *rest[:-files]):
             shutil.copyfile(path, album / _stored(path))
         for number, path in enumerate(present[-files:]):
-            for template, made in TEMPLATES.items():
-                made(opened(path)).save(album / f"template-{template}-{number}.png".replace(" ", "-"))
+            for template, placed in TEMPLATES.items():
+                placed(opened(path)).save(album / f"template-{template}-{number}.png".replace(" ", "-"))
         daemon = Daemon(home, album, EQUAL_ONLY if without else MODEL)
         daemon.start()
         try:
