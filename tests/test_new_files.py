@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,13 @@ from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlbumConfig, AlertsConfig
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.duplicates import Looks, Pairing, Parts
-from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.matching.grey64 import GREY64, Parallax
+from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.records import Facts, FileState
 from cbir_daemon.search.search import Found
-from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Gone, Image, Indexed, NewAlert, NewWork, Sighting, Store
+from cbir_daemon.store import Gone, Image, Indexed, NewAlert, NewWork, Sighting
 from tests import pictures
 from tests.test_matching_look import stepped_aside
+from tests.worlds import World
 
 WHOLE, STRANGER = pictures.real_photographs()
 PAGE, STRANGE_PAGE = pictures.on_a_page(WHOLE), pictures.on_a_page(STRANGER)
@@ -30,23 +30,19 @@ NOW = 1_700_000_000.0
 @pytest.fixture(scope="module")
 def pool() -> Iterator[DecodePool]:
     """Give workers that read files."""
-    pool = DecodePool(1, LIMITS)
-    yield pool
-    pool.close()
+    with closing(DecodePool(1, LIMITS)) as pool:
+        yield pool
 
 
-class Album:
-    """An album on disk whose first scan is over, so that every further file is news."""
+class Album(World):
+    """An album on disk, and the lookup of its new files."""
 
     def __init__(self, folder: Path, pool: DecodePool) -> None:
-        self.folder = folder / "album"
-        self.folder.mkdir()
+        self.root = folder / "album"
+        self.root.mkdir()
+        super().__init__(folder, (self.root,), indexed_before=False)
         self.pool = pool
-        self.store = Store(folder / "index.sqlite")
-        self.store.open()
-        self.store.albums.add(bytes(self.folder))
-        self.searcher = Searcher(self.store, GREY64)
-        self.watchlist = WatchList(self.store, self.searcher)
+        self.watchlist = self.new_watchlist()
         self.looked_inside = 0
         self.pairing = self.started()
 
@@ -54,25 +50,23 @@ class Album:
         """Return the lookup as a daemon starts it."""
         policy = Policy(settings or AlertsConfig(), albums)
         looks = Looks(self.store, self.pool, Parallax())
-        parts = Counted(self)
-        return Pairing(self.store, self.searcher, self.watchlist, policy.alert_for, lambda: False, looks, parts)
+        return self.new_pairing(self.watchlist, policy.alert_for, looks=looks, parts=Counted(self))
 
     def add(self, name: str, picture: pictures.Picture) -> Path:
         """Write a picture and index it."""
-        path = pictures.save(picture, self.folder / name, quality=92)
+        path = pictures.save(picture, self.root / name, quality=92)
         ((_, facts),) = self.pool.read_files([ReadTask(bytes(path), frozenset())])
         assert isinstance(facts, Facts)
         status = path.stat()
         state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
-        applied = self.store.files.apply([Indexed(1, os.fsencode(path.name), state, facts)])
-        self.searcher.change(applied.added, applied.gone)
+        self.apply([Indexed(self.album_id, os.fsencode(path.name), state, facts)])
         return path
 
     def first(self, name: str, picture: pictures.Picture) -> Path:
         """Index a picture in the first scan of the album, and end that."""
         path = self.add(name, picture)
         self.settle()
-        self.store.albums.finish_baseline(1)
+        self.finish_first_scan()
         return path
 
     def settle(self) -> None:
@@ -115,9 +109,8 @@ class Counted(Parts):
 @pytest.fixture
 def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
     """Give an album without pictures."""
-    album = Album(tmp_path, pool)
-    yield album
-    album.store.close()
+    with closing(Album(tmp_path, pool)) as album:
+        yield album
 
 
 def test_a_photograph_inside_a_new_screenshot_is_told(album: Album) -> None:
@@ -186,7 +179,7 @@ def test_a_file_is_looked_into_once(album: Album) -> None:
 def test_what_nobody_would_be_told_is_not_looked_into(album: Album) -> None:
     """An album without alerts; and copies that nobody wants to hear of, unless there are works to watch for."""
     album.first("whole.jpg", WHOLE)
-    album.pairing = album.started(AlertsConfig(), AlbumConfig(album.folder, alerts=False))
+    album.pairing = album.started(AlertsConfig(), AlbumConfig(album.root, alerts=False))
     album.add("page.jpg", PAGE)
     assert album.alerts() == []
     album.pairing = album.started(AlertsConfig(min_kind="exact"))

@@ -16,7 +16,7 @@ from cbir_daemon import config
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
 from cbir_daemon.decode import DecodePool
-from cbir_daemon.duplicates import Looks, Pairing
+from cbir_daemon.duplicates import Looks, Pairing, Parts
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import BATCH_FILES, Ingest
@@ -125,6 +125,7 @@ class World:
         alert_for: AlertFor = lambda image, matches, works: None,
         crowded: Callable[[], bool] = lambda: False,
         looks: Looks | None = None,
+        parts: Parts | None = None,
         bounds: Mapping[str, int] = MappingProxyType({}),
     ) -> Pairing:
         """Return the search for copies, as it is after a start.
@@ -133,13 +134,13 @@ class World:
         ----------
         watchlist : WatchList, optional
             By default an empty one.
-        alert_for, crowded, looks
+        alert_for, crowded, looks, parts
             See `Pairing`; by default nothing raises an alert, nothing is being indexed, and vectors decide.
         bounds : mapping, optional
             Other bounds of `Pairing` than the usual ones.
         """
         return Pairing(
-            self.store, self.searcher, watchlist or self.new_watchlist(), alert_for, crowded, looks, **bounds
+            self.store, self.searcher, watchlist or self.new_watchlist(), alert_for, crowded, looks, parts, **bounds
         )
 
     def new_projection(

@@ -117,16 +117,16 @@ def _row(title: str, files: list[NewFile], daemon: Daemon, album: Path) -> None:
     made.rename(folder)
     settle(daemon)
     cost_ms = 1e3 * (daemon.family_cpu_s() - before_s) / len(files)
-    told = wrong = 0
+    named = wrong = 0
     for alert in _alerts(daemon, since):
         shows = files[int(Path(str(alert["path"])).stem)].shows
         right = [match for match in alert["matches"] if shows and Path(str(match["path"])).name == _stored(shows)]
-        told += bool(right)
+        named += bool(right)
         strange = [match for match in alert["matches"] if match not in right]
         wrong += bool(strange)
         for match in strange[:1]:
             click.echo(f"{title}: {alert['path']} of {match['path']} {match['score']} [{match['done']}]", err=True)
-    click.echo(f"| {title} | {len(files)} | {told} | {wrong} | {cost_ms:.0f} |")
+    click.echo(f"| {title} | {len(files)} | {named} | {wrong} | {cost_ms:.0f} |")
 
 
 def _alerts(daemon: Daemon, since: int) -> list[Alert]:
