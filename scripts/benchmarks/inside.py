@@ -44,8 +44,9 @@ class NewFile:
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--files", default=60, show_default=True, help="New files of each group.")
+@click.option("--group", default="", help="Only the groups that have this in their title.")
 @click.option("--without", is_flag=True, help="Look up no parts.")
-def inside(folders: tuple[Path, ...], files: int, without: bool) -> None:
+def inside(folders: tuple[Path, ...], files: int, group: str, without: bool) -> None:
     """Copy photographs, pages and templates into an album, and print what is told of their parts."""
     photographs = Album.open(folders or FOLDERS)
     order = np.random.default_rng(SEED).permutation(photographs.first).tolist()
@@ -73,7 +74,8 @@ def inside(folders: tuple[Path, ...], files: int, without: bool) -> None:
             )
             click.echo("| new files | n | told | wrong | processor ms a file |\n|---|---|---|---|---|")
             for title, made in _groups(present[:files], outside, list(coming)).items():
-                _row(title, list(made()), daemon, album)
+                if group in title:
+                    _row(title, list(made()), daemon, album)
         finally:
             daemon.stop()
 
