@@ -27,6 +27,7 @@ NAMED_IN = {
     "search/search.py": "copies by their vectors, similar by their positions",
     "serving/handlers/queries.py": "exact by the digest of a query",
     "duplicates/exposures.py": "copies and shots by a look at the files",
+    "duplicates/parts.py": "copies that a new file shows in a part of itself",
     "duplicates/places.py": "copies and shots by local features and a look at the files",
     "duplicates/pairing.py": "exact by the digest of a new file; known pairs, to be looked at",
     "duplicates/watchlist.py": "works of the watch list in a content",
