@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.records import Judgement, Window
+from cbir_daemon.records import Judgement, Trace, Window
 
 Floats = NDArray[np.float32]
 
@@ -117,6 +117,38 @@ class Seen(StrEnum):
     UNCLEAR = "unclear"
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a second look at two files says, and what was done to each that was not done to the other.
+
+    Parameters
+    ----------
+    seen : Seen
+    own_traces, traces : tuple of Trace
+        Of the query and of the stored file; empty unless they are one exposure.
+    """
+
+    seen: Seen
+    own_traces: tuple[Trace, ...] = ()
+    traces: tuple[Trace, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fine:
+    """A part of a picture, pixel by pixel as its file has it.
+
+    Parameters
+    ----------
+    picture : (height, width) ndarray of uint8
+        Grey, upright.
+    window : Window
+        Which part of the whole it is, as shares of that.
+    """
+
+    picture: NDArray[np.uint8]
+    window: Window
+
+
 class SecondLook(Protocol):
     """Compares two files that the vectors call copies, on more than the vectors hold."""
 
@@ -165,6 +197,49 @@ class SecondLook(Protocol):
         seen : Seen
         agreement : float
             Of what is seen in both, in [0, 1].
+        """
+        ...
+
+    def sight(
+        self,
+        query: NDArray[np.uint8],
+        stored: NDArray[np.uint8],
+        query_picture: NDArray[np.uint8],
+        stored_picture: NDArray[np.uint8],
+    ) -> Sight:
+        """Return what `seen` does, and what was laid over or put around one of two pictures of one exposure.
+
+        Parameters
+        ----------
+        query, stored : (4096,) ndarray of uint8
+        query_picture, stored_picture : (height, width) ndarray of uint8
+        """
+        ...
+
+    @property
+    def detail_side_px(self) -> int:
+        """Longer side, at most, of the part that `detail_traces` compares."""
+        ...
+
+    def busiest(self, picture: NDArray[np.uint8], width: float, height: float, /) -> Window:
+        """Return the part of a picture that has most detail.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+            As `seen` takes it.
+        width, height : float
+            Of the part, as shares of the picture.
+        """
+        ...
+
+    def detail_traces(self, query: Fine, stored: Fine, /) -> tuple[tuple[Trace, ...], tuple[Trace, ...]]:
+        """Return what was done to the detail of each of two pictures of one exposure that was not done to the other.
+
+        Parameters
+        ----------
+        query, stored : Fine
+            The same part of both, which are neither turned nor mirrored against each other.
         """
         ...
 

@@ -193,6 +193,23 @@ class LookedAt(StrEnum):
     """The 64x64 numbers alone: a file could not be read, or shows too little to tell."""
 
 
+class Trace(StrEnum):
+    """What was done to a picture, as its pixels tell beside those of a copy that has no such trace."""
+
+    OVERLAY = "overlay"
+    """Letters, a sticker or a logo lie across it."""
+    CAPTION = "caption"
+    """A bar with letters or the like is beside it, or a screen around it."""
+    BORDER = "border"
+    """A plain border is around it, on one side at least."""
+    ENLARGED = "enlarged"
+    """It has more pixels and no finer detail."""
+    BLURRED = "blurred"
+    NOISY = "noisy"
+    COMPRESSED = "compressed"
+    """It was saved with greater loss."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileState:
     """What tells that a file is still the one that was read.

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from sklearn.datasets import load_sample_images
 
 Picture = NDArray[np.uint8]
@@ -149,6 +149,15 @@ def captioned(picture: Picture, text: str = "holidays by the sea", fraction: flo
     bar = Image.new("RGB", (width, round(height * fraction)), "white")
     ImageDraw.Draw(bar).text((width // 10, bar.height // 4), text, fill="black")
     return np.concatenate([picture, np.asarray(bar, np.uint8)])
+
+
+def lettered(picture: Picture, text: str = "SUMMER") -> Picture:
+    """Return a picture with white letters across it."""
+    image = Image.fromarray(picture)
+    font = ImageFont.load_default(max(12, image.height // 7))
+    at = (image.width * 0.2, image.height * 0.4)
+    ImageDraw.Draw(image).text(at, text, font=font, fill=255 if image.mode == "L" else (255, 255, 255))
+    return np.asarray(image)
 
 
 def negative(picture: Picture) -> Picture:

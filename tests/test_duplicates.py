@@ -15,7 +15,7 @@ from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
 from cbir_daemon.duplicates.groups import shot_groups
-from cbir_daemon.records import Facts, FileState, Kind, LookedAt, ResolveTask, TaskState
+from cbir_daemon.records import Facts, FileState, Kind, LookedAt, ResolveTask, TaskState, Trace
 from cbir_daemon.store import Content, Gone, Image, Indexed, Moved, Pair
 from cbir_daemon.watching import walk
 from tests.pictures import Picture, brighter, gamma, mirrored
@@ -537,6 +537,77 @@ def test_rules(better: Image, worse: Image, pair: Pair, won: str, lost: str) -> 
         better, worse = worse, better
     (group,) = copy_groups([pair], {1: [better], 2: [worse]} if better.content.id == 1 else {1: [worse], 2: [better]})
     assert [(member.image.path, member.why) for member in group.members] == [(better.path, won), (worse.path, lost)]
+
+
+@pytest.mark.parametrize(
+    ("trace", "won", "lost"),
+    [
+        (Trace.OVERLAY, "has no letters or stickers across it", "has letters or a sticker across it"),
+        (Trace.CAPTION, "has no caption or screen around it", "has a caption or a screen around it"),
+        (Trace.BORDER, "has no border around it", "has a border around it"),
+        (Trace.ENLARGED, "is not enlarged", "is enlarged: it shows no finer detail"),
+        (Trace.BLURRED, "is not blurred", "is blurred"),
+        (Trace.NOISY, "has no noise over it", "has noise over it"),
+        (Trace.COMPRESSED, "was saved with less loss", "was saved with greater loss"),
+    ],
+)
+def test_the_original_wins_over_its_edit(trace: Trace, won: str, lost: str) -> None:
+    """Also when the edit has more bytes a pixel, an original format, a date, and is older."""
+    edit = picture(1, "edit", 640, 900_000, mtime=1)
+    original = picture(2, "original", 640, mtime=9, taken=None)
+    (group,) = copy_groups([Pair(1, 2, 0.95, 1.0, 1.0, traces=(trace,))], {1: [edit], 2: [original]})
+    assert [(member.image.path, member.keep, member.why) for member in group.members] == [
+        (b"/album/original", True, won),
+        (b"/album/edit", False, lost),
+    ]
+
+
+def test_two_edits_of_a_picture_are_told_by_the_other_rules() -> None:
+    """Neither is the original; nor is what was made smaller, which stays all the same where letters hide something."""
+    large, small = picture(1, "large", 640), picture(2, "small", 320)
+    images = {1: [large], 2: [small]}
+    smaller = "is smaller: 320x480 against 640x480 pixels"
+    both = Pair(1, 2, 0.95, 1.0, 1.0, traces=(Trace.BLURRED,), other_traces=(Trace.NOISY,))
+    for pair, keep, why in (
+        (both, False, smaller),
+        (replace(both, traces=(Trace.BORDER,), other_traces=()), False, smaller),
+        (
+            replace(both, traces=(Trace.OVERLAY,), other_traces=()),
+            True,
+            "has no letters or stickers across it, so it stays",
+        ),
+    ):
+        (group,) = copy_groups([pair], images)
+        assert [(member.image, member.keep, member.why) for member in group.members][1] == (small, keep, why)
+    enlarged = replace(both, traces=(Trace.OVERLAY, Trace.ENLARGED), other_traces=())
+    (group,) = copy_groups([enlarged], images)
+    assert [(member.image, member.keep, member.why) for member in group.members] == [
+        (small, True, "has no letters or stickers across it, is not enlarged"),
+        (large, False, "has letters or a sticker across it, is enlarged: it shows no finer detail"),
+    ]
+
+
+def test_who_prefers_a_folder_before_the_original_gets_it() -> None:
+    """What a rule before `original` puts behind does not stay for what it shows."""
+    edit, original = picture(1, "best/edit", 640), picture(2, "original", 640)
+    pair = Pair(1, 2, 0.95, 1.0, 1.0, traces=(Trace.OVERLAY,))
+    images, folders = {1: [edit], 2: [original]}, Folders([], [], ["best"])
+    for rules, kept in ((("folder", "original"), edit), (("original", "folder"), original)):
+        (group,) = copy_groups([pair], images, Keeping(rules), folders)
+        assert [(member.image == kept, member.keep) for member in group.members] == [(True, True), (False, False)]
+
+
+def test_what_was_done_to_a_copy_holds_beside_all_others() -> None:
+    """Copies of one exposure are not all compared with each other: 2 and 3 were not."""
+    images = {number: [picture(number, f"{number}", 640, 900_000 if number == 3 else 300_000)] for number in (1, 2, 3)}
+    told = Pair(1, 3, 0.95, 1.0, 1.0, traces=(Trace.OVERLAY,), other_traces=(Trace.NOISY,))
+    pairs = [told, Pair(1, 2, 0.95, 1.0, 1.0, traces=(Trace.OVERLAY,)), Pair(2, 3, 0.95, 1.0, 1.0)]
+    (group,) = copy_groups(pairs, images)
+    assert [(member.image.content.id, member.why) for member in group.members] == [
+        (2, "has no noise over it"),
+        (3, "has noise over it"),
+        (1, "has letters or a sticker across it"),
+    ]
 
 
 def test_the_order_of_the_rules_is_the_users() -> None:

@@ -17,9 +17,9 @@ from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.duplicates import Looks
 from cbir_daemon.duplicates.exposures import are_two_moments
 from cbir_daemon.matching.grey64 import Parallax
-from cbir_daemon.medium import SecondLook, Seen
-from cbir_daemon.records import Facts, FileState, Kind, LookedAt
-from cbir_daemon.store import Gone, Indexed
+from cbir_daemon.medium import SecondLook, Sight
+from cbir_daemon.records import Facts, FileState, Kind, LookedAt, Trace
+from cbir_daemon.store import Gone, Indexed, Pair
 from tests import pictures
 from tests.test_matching_look import stepped_aside
 from tests.worlds import World
@@ -152,16 +152,16 @@ class CountedLooks(Parallax):
     def __init__(self) -> None:
         self.count = 0
 
-    def seen(
+    def sight(
         self,
         query: NDArray[np.uint8],
         stored: NDArray[np.uint8],
         query_picture: NDArray[np.uint8],
         stored_picture: NDArray[np.uint8],
-    ) -> Seen:
+    ) -> Sight:
         """Look and count."""
         self.count += 1
-        return super().seen(query, stored, query_picture, stored_picture)
+        return super().sight(query, stored, query_picture, stored_picture)
 
 
 def test_copies_of_one_exposure_are_looked_at_once_each(tmp_path: Path, pool: DecodePool) -> None:
@@ -227,3 +227,39 @@ def test_grey_pictures_are_upright_and_small(pool: DecodePool, tmp_path: Path) -
     assert pool.read_grey(tmp_path / "text.jpg", 384) is None
     assert pool.read_grey(tmp_path / "absent.jpg", 384) is None
     assert np.frombuffer(small.pixels, np.uint8).std() > 10
+
+
+def test_what_was_done_to_a_copy_is_remembered_with_the_pair(album: Album) -> None:
+    """Each side has its own, whichever came first."""
+    album.add("lettered.jpg", pictures.lettered(WHOLE))
+    album.add("whole.jpg", WHOLE)
+    album.add("noisy.jpg", pictures.noisy(WHOLE))
+    assert album.pairs() == [(1, 2), (1, 3), (2, 3)]
+    pairs = album.store.pairs.listed()
+    first, second, third = (
+        {trace for pair in pairs for trace in _traces_of(pair, content_id)} for content_id in (1, 2, 3)
+    )
+    assert (first, second, third) == ({Trace.OVERLAY}, set(), {Trace.NOISY})
+
+
+def _traces_of(pair: Pair, content_id: int) -> tuple[Trace, ...]:
+    if content_id == pair.content_id:
+        return pair.traces
+    return pair.other_traces if content_id == pair.other_id else ()
+
+
+def test_a_part_of_a_file_has_its_pixels(pool: DecodePool, tmp_path: Path) -> None:
+    """Upright, as they are; what the file has not gives none."""
+    path = tmp_path / "whole.png"
+    PillowImage.fromarray(WHOLE).save(path)
+    crop = pool.read_crop(path, (10, 20, 210, 170))
+    assert crop is not None
+    grey = np.asarray(PillowImage.fromarray(WHOLE).convert("L"))[20:170, 10:210]
+    assert np.array_equal(np.frombuffer(crop.pixels, np.uint8).reshape(150, 200), grey)
+    exif = PillowImage.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    PillowImage.fromarray(np.rot90(WHOLE)).save(tmp_path / "lying.png", exif=exif)
+    lying = pool.read_crop(tmp_path / "lying.png", (10, 20, 210, 170))
+    assert lying is not None
+    assert lying.pixels == crop.pixels
+    assert pool.read_crop(path, (10, 20, 20_000, 170)) is None

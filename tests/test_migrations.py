@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from cbir_daemon.records import (
     Origin,
     TaskAction,
     TaskState,
+    Trace,
     Transform,
     kinds_that,
 )
@@ -114,7 +116,7 @@ def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path]
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 9
+    assert version(index) == SCHEMA_VERSION == 10
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -146,7 +148,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 9: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 10: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
@@ -316,6 +318,37 @@ def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
         pair = Pair(1, 2, 0.97, 1.0, 0.5, Transform(flip=True, turn=90, angle=1.5))
         store.pairs.put_matched([1, 2], [pair])
         assert store.pairs.listed() == [pair]
+
+
+def test_pairs_whose_files_said_nothing_of_edits_are_looked_at_again(tmp_path: Path) -> None:
+    """They stay, without traces, and go once a later version of the look begins; nothing else changes."""
+    index = tmp_path / "index.sqlite"
+    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        connection.create_function("crc32", 1, zlib.crc32)
+        for script in schema.MIGRATIONS[:7]:
+            connection.executescript(f"BEGIN; {script} COMMIT;")
+        connection.executescript(f"PRAGMA user_version = 7; PRAGMA application_id = {schema.APPLICATION_ID};")
+        connection.executemany(
+            "INSERT INTO content (id, digest, extractor, vector, size_bytes, width_px, height_px, format, matched,"
+            " checksum) VALUES (?1, ?2, ?3, ?4, 1, 1, 1, 'PNG', 1, crc32(?4))",
+            [(number, digest(number), EXTRACTOR, vector(number)) for number in (1, 2)],
+        )
+        connection.execute(
+            "INSERT INTO pair (content_id, other_id, score, overlap, other_overlap, flip, turn, angle, invert, kind,"
+            " look, look_version) VALUES (1, 2, 0.95, 1, 1, 0, 0, 0, 0, 'copy', 'files', 1)"
+        )
+    with opened(index) as store:
+        old = Pair(1, 2, 0.95, 1.0, 1.0, Transform(), look=LookedAt.FILES, look_version=1)
+        assert store.pairs.listed() == [old]
+        store.pairs.forget_looks(2)
+        assert store.pairs.listed() == []
+        assert [content_id for content_id, _ in store.pairs.unmatched(10)] == [1, 2]
+        told = replace(old, look_version=2, traces=(Trace.OVERLAY, Trace.ENLARGED), other_traces=(Trace.NOISY,))
+        store.pairs.put_matched([1, 2], [told])
+        assert store.pairs.listed() == [told]
+        # Looked up from the other side, the two are not compared again.
+        store.pairs.put_matched([], [replace(told, traces=(), other_traces=())])
+        assert store.pairs.listed() == [told]
 
 
 @pytest.mark.parametrize("state", states(), ids=lambda state: str(state.name))

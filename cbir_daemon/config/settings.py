@@ -24,7 +24,7 @@ LOG_SINK = "log"
 
 _ALERTING = kinds_that(lambda facts: facts.raises_alerts)
 
-KEEP_RULES = ("resolution", "format", "compression", "date", "whole", "folder", "oldest")
+KEEP_RULES = ("original", "resolution", "format", "compression", "date", "whole", "folder", "oldest")
 """What makes an image of a group the one to keep, in the order in which it is asked."""
 
 

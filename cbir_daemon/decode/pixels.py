@@ -178,6 +178,39 @@ def read_grey(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
     return read_colour(data, max_pixels, side_px).convert("L")
 
 
+def read_crop(data: bytes, max_pixels: int, box: tuple[int, int, int, int]) -> Image.Image:
+    """Return a part of an image, upright and grey, pixel by pixel as the file has it.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    max_pixels : int
+        Largest width x height of the image, checked before memory is taken.
+    box : tuple of int
+        Left, top, right and bottom in pixels of the upright image.
+
+    Raises
+    ------
+    UnreadableError
+        `not-an-image`, `needs-extra`, `truncated`, `damaged`, `too-many-pixels` or `out-of-memory`; `damaged` as well
+        where the image has no such part.
+    """
+    with _translated_errors(data, max_pixels):
+        opened = _open(data, max_pixels)
+        image = opened.image
+        # Grey at once, of all pixels.
+        image.draft("RGB" if _profile(image) else "L", image.size)
+        image.load()
+        upright = _upright(image, opened.orientation or _orientation(image))
+        left, top, right, bottom = box
+        if not (0 <= left < right <= upright.width and 0 <= top < bottom <= upright.height):
+            raise UnreadableError("damaged", "the image has no such part")
+        part = upright.crop(box)
+        part.info = image.info
+        return _shrunk_colour(part, max(part.size)).convert("L")
+
+
 def _open(data: bytes, max_pixels: int) -> Opened:
     # Pillow compares the header's size with this before it takes memory, also for pictures inside pictures.
     Image.MAX_IMAGE_PIXELS = max_pixels

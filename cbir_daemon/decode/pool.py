@@ -166,7 +166,36 @@ class DecodePool:
         UnavailableError
             When the pool is closed.
         """
-        answer = self._ask({"do": "grey", "side_px": side_px}, source)
+        return self._small({"do": "grey", "side_px": side_px}, source)
+
+    def read_crop(self, source: Path | bytes, box: tuple[int, int, int, int]) -> Grey | None:
+        """Return a part of an upright image in grey, with the pixels of the file; None when it cannot be read.
+
+        Parameters
+        ----------
+        source : Path or bytes
+            A file, links followed, or the bytes of one.
+        box : tuple of int
+            Left, top, right and bottom, in pixels.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+
+        Notes
+        -----
+        All of the image is decoded: a tenth of a second for one of 12 megapixels.
+        """
+        side_px = max(box[2] - box[0], box[3] - box[1])
+        return self._small({"do": "crop", "box": list(box), "side_px": side_px}, source)
+
+    def _small(self, message: dict[str, Any], source: Path | bytes) -> Grey | None:
+        """Return the grey picture that a worker answers, no larger than the `side_px` of the message."""
+        side_px = message["side_px"]
+        answer = self._ask(message, source)
         if isinstance(answer, Unreadable) or "code" in answer.message:
             return None
         width_px, height_px = answer.message["width_px"], answer.message["height_px"]

@@ -20,7 +20,7 @@ from cbir_daemon.decode.formats import EXTRAS, format_of
 from cbir_daemon.decode.loading import load
 from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, known_from, limits_from, result_message
 from cbir_daemon.decode.mosaic import draw_mosaic
-from cbir_daemon.decode.pixels import read_colour, read_grey, read_picture
+from cbir_daemon.decode.pixels import read_colour, read_crop, read_grey, read_picture
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
 from cbir_daemon.decode.sandbox import FONT_FOLDERS, allow_cpu_time, confine, silence_libraries
 from cbir_daemon.decode.sheet import draw_sheet, panels_from
@@ -60,6 +60,7 @@ class Worker:
             "colour": self._colour,
             "grey": self._grey,
             "features": self._features,
+            "crop": self._crop,
             "sheet": self._sheet,
             "mosaic": self._mosaic,
         }
@@ -150,6 +151,12 @@ class Worker:
             return message, b""
         find = extraction.asked_features if frame.message["asked"] else extraction.stored_features
         return {}, find(extraction.picture_of(pixels, message["width_px"], message["height_px"])).to_bytes()
+
+    def _crop(self, frame: Frame, descriptor: int | None) -> Answer:
+        left, top, right, bottom = map(int, frame.message["box"])
+        return self._small(
+            frame, descriptor, lambda data, max_pixels, _: read_crop(data, max_pixels, (left, top, right, bottom))
+        )
 
     def _small(self, frame: Frame, descriptor: int | None, read: Callable[[bytes, int, int], Image.Image]) -> Answer:
         """Return the pixels of a small upright picture of an image."""

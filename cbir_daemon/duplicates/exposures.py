@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.medium import SecondLook, Seen
+from cbir_daemon.medium import SecondLook, Seen, Sight
 from cbir_daemon.records import Facts, Kind, LookedAt, Transform
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.store import Content
@@ -26,6 +26,9 @@ measured to about 0.01.
 
 WHOLE_FRAME, STILL_CONTRAST, STILL_LEVELS = 0.98, 0.08, 6.0
 """Shares of both pictures, share of contrast and grey levels of brightness within which no edit is seen."""
+
+ONE_FRAME, TILT_DEG = 0.97, 0.5
+"""Shares of both pictures, and degrees, within which an alignment is that of two pictures of one frame."""
 
 TIME_ZONE_STEP = timedelta(minutes=15)
 
@@ -54,9 +57,36 @@ def seen_between(
     return second_look.seen(query, known, picture, stored_picture)
 
 
+def sight_of(second_look: SecondLook, vector: bytes, picture: Picture, stored: bytes, stored_picture: Picture) -> Sight:
+    """Return what comparing two pictures says, as `seen_between`, and what was done to each of them.
+
+    Parameters
+    ----------
+    second_look : SecondLook
+    vector : bytes
+    picture : (height, width) ndarray of uint8
+    stored : bytes
+    stored_picture : (height, width) ndarray of uint8
+    """
+    query, known = as_vectors([vector, stored])
+    return second_look.sight(query, known, picture, stored_picture)
+
+
 def shows_most(copy: Found) -> bool:
     """Whether both pictures show so much of each other that a copy of the one is a copy of the other."""
     return min(copy.overlap.query, copy.overlap.match) > MOST
+
+
+def shows_same_frame(copy: Found) -> bool:
+    """Whether a copy shows the whole of the other picture, upright: the same share of both is the same part.
+
+    Parameters
+    ----------
+    copy : Found
+    """
+    done = copy.transform
+    is_upright = not (done.flip or done.turn or done.invert) and abs(done.angle) < TILT_DEG
+    return is_upright and min(copy.overlap.query, copy.overlap.match) >= ONE_FRAME
 
 
 def is_same_frame(copy: Found, picture: Picture, stored_picture: Picture) -> bool:

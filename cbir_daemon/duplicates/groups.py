@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cbir_daemon.config import Config
-from cbir_daemon.duplicates.keeping import NO_FOLDERS, Folders, Keeping, Standing, pixels, shows_more
-from cbir_daemon.records import FileState, Kind, LookedAt, kinds_that, rank
+from cbir_daemon.duplicates.keeping import HAS_NOT, NO_FOLDERS, Folders, Keeping, Standing, pixels, shows_more
+from cbir_daemon.records import FileState, Kind, LookedAt, Trace, kinds_that, rank
 from cbir_daemon.store import Image, Pair, Store
 
 PROTECTED = "lies in a protected folder, so it stays"
@@ -23,6 +23,8 @@ PROTECTED = "lies in a protected folder, so it stays"
 ANOTHER_SHOT = "another shot of the scene"
 
 SAME_BYTES = "has the same bytes as another that stays"
+
+NOTHING_ACROSS = f"{HAS_NOT[Trace.OVERLAY]}, so it stays"
 
 UNLOOKED = "told by the stored vectors alone, so it stays"
 
@@ -359,6 +361,8 @@ def _member(image: Image, names: tuple[bytes, ...], keeper: Image, keeping: Keep
         why, keep = PROTECTED, True
     elif shown is not None:
         why, keep = f"shows more, so it stays: the one kept is {shown:.0%} of it", True
+    elif keeping.shows_hidden(image, keeper, standing):
+        why, keep = NOTHING_ACROSS, True
     else:
         why, keep = keeping.why_not(image, keeper, standing), False
     return Member(image, keep, why, score, names)

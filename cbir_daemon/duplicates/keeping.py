@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cbir_daemon.records import Trace
 from cbir_daemon.store import Content, Image, Pair
 
 FINER = 1.1
@@ -34,6 +35,31 @@ _ORDINARY_FORMAT = 2
 
 WebP, AVIF, GIF and BMP come from web pages, messengers and screen shots.
 """
+
+
+HAS: Mapping[Trace, str] = {
+    Trace.OVERLAY: "has letters or a sticker across it",
+    Trace.CAPTION: "has a caption or a screen around it",
+    Trace.BORDER: "has a border around it",
+    Trace.ENLARGED: "is enlarged: it shows no finer detail",
+    Trace.BLURRED: "is blurred",
+    Trace.NOISY: "has noise over it",
+    Trace.COMPRESSED: "was saved with greater loss",
+}
+"""What is said of a picture to which it was done, beside one to which it was not."""
+
+HAS_NOT: Mapping[Trace, str] = {
+    Trace.OVERLAY: "has no letters or stickers across it",
+    Trace.CAPTION: "has no caption or screen around it",
+    Trace.BORDER: "has no border around it",
+    Trace.ENLARGED: "is not enlarged",
+    Trace.BLURRED: "is not blurred",
+    Trace.NOISY: "has no noise over it",
+    Trace.COMPRESSED: "was saved with less loss",
+}
+
+_WITHOUT_DETAIL = frozenset({Trace.ENLARGED, Trace.BLURRED})
+"""What leaves pixels that show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +127,7 @@ NO_FOLDERS = Folders((), (), ())
 class Beaten:
     """What a content's copies have that it has not: see `RULES`."""
 
+    by_original: bool
     by_pixels: bool
     by_bytes: bool
     by_extent: bool
@@ -122,11 +149,14 @@ class Standing:
         self.folders = folders
         self._partners: dict[int, dict[int, Partner]] = {}
         self._beaten: dict[int, Beaten] = {}
+        self._traces: dict[int, set[Trace]] = {}
         for pair in pairs:
             first, second = (images[content_id][0].content for content_id in (pair.content_id, pair.other_id))
             area, other_area = _or_all(pair.overlap), _or_all(pair.other_overlap)
             self._put(first, second, area, other_area, pair.score)
             self._put(second, first, other_area, area, pair.score)
+            self._traces.setdefault(first.id, set()).update(pair.traces)
+            self._traces.setdefault(second.id, set()).update(pair.other_traces)
 
     def _put(self, content: Content, copy: Content, own_area: float, area: float, score: float) -> None:
         shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(copy.picture)))
@@ -158,11 +188,21 @@ class Standing:
         """
         return self.partners(content.id).get(copy.id)
 
+    def traces(self, content: Content) -> list[Trace]:
+        """Return what was done to a content, as the files of any of its copies tell; in the order of `Trace`.
+
+        Notes
+        -----
+        A copy of a copy is not compared with every other one: what was done to a content holds beside all of them.
+        """
+        known = self._traces.get(content.id, set())
+        return [trace for trace in Trace if trace in known]
+
     def beaten(self, content: Content) -> Beaten:
         """Return what a content's copies have that it has not."""
         found = self._beaten.get(content.id)
         if found is None:
-            found = self._beaten[content.id] = _beaten(content, self.partners(content.id).values())
+            found = self._beaten[content.id] = _beaten(content, self.partners(content.id).values(), self)
         return found
 
     def drop(self, content_ids: Iterable[int]) -> set[int]:
@@ -221,15 +261,20 @@ class Rule:
     """
 
     behind: Callable[[Image, Standing], int]
-    wins: Callable[[Image, Image], str]
+    wins: Callable[[Image, Image, Standing], str]
     loses: Callable[[Image, Image, Standing], str]
 
 
-def _beaten(content: Content, partners: Iterable[Partner]) -> Beaten:
-    by_pixels = by_bytes = by_extent = False
+def _beaten(content: Content, partners: Iterable[Partner], standing: Standing) -> Beaten:
+    by_original = by_pixels = by_bytes = by_extent = False
+    traces = standing.traces(content)
+    gained_pixels = not _WITHOUT_DETAIL.isdisjoint(traces)
     own_pixels, own_density = pixels(content), _density(content)
     for partner in partners:
         seen, own_seen = pixels(partner.content) * partner.area, own_pixels * partner.own_area
+        # What was made smaller is no original either, unless the pixels of the other one are empty.
+        is_original = bool(traces) and not standing.traces(partner.content)
+        by_original |= is_original and (gained_pixels or own_seen <= FINER * seen)
         by_pixels |= seen > FINER * own_seen
         by_extent |= partner.share < WHOLE <= partner.own_share
         # A part of a picture, or one of another size, may need more bytes a pixel and tells nothing about this one.
@@ -237,7 +282,11 @@ def _beaten(content: Content, partners: Iterable[Partner]) -> Beaten:
         by_bytes |= (
             alike and partner.content.format == content.format and _density(partner.content) > DENSER * own_density
         )
-    return Beaten(by_pixels, by_bytes, by_extent)
+    return Beaten(by_original, by_pixels, by_bytes, by_extent)
+
+
+def _edited(image: Image, standing: Standing) -> int:
+    return int(standing.beaten(image.content).by_original)
 
 
 def _coarser(image: Image, standing: Standing) -> int:
@@ -270,6 +319,14 @@ def _size_of(image: Image) -> str:
     return f"{image.content.width_px}x{image.content.height_px}"
 
 
+def _why_original(keeper: Image, edited: Image, standing: Standing) -> str:
+    return ", ".join(HAS_NOT[trace] for trace in standing.traces(edited.content))
+
+
+def _why_edited(image: Image, keeper: Image, standing: Standing) -> str:
+    return ", ".join(HAS[trace] for trace in standing.traces(image.content))
+
+
 def _why_coarser(image: Image, keeper: Image, _: Standing) -> str:
     if pixels(image.content) < pixels(keeper.content):
         return f"is smaller: {_size_of(image)} against {_size_of(keeper)} pixels"
@@ -286,19 +343,22 @@ def _why_folder(image: Image, keeper: Image, _: Standing) -> str:
 
 
 RULES: Mapping[str, Rule] = {
+    "original": Rule(_edited, _why_original, _why_edited),
     "resolution": Rule(
         _coarser,
-        lambda keeper, next_best: f"has the most pixels: {_size_of(keeper)} against {_size_of(next_best)}",
+        lambda keeper, next_best, _: f"has the most pixels: {_size_of(keeper)} against {_size_of(next_best)}",
         _why_coarser,
     ),
     "format": Rule(
         _re_encoded,
-        lambda keeper, next_best: f"is in an original format: {keeper.content.format}, not {next_best.content.format}",
+        lambda keeper, next_best, _: (
+            f"is in an original format: {keeper.content.format}, not {next_best.content.format}"
+        ),
         lambda image, keeper, _: f"was encoded again: {image.content.format} against {keeper.content.format}",
     ),
     "compression": Rule(
         _more_compressed,
-        lambda keeper, next_best: (
+        lambda keeper, next_best, _: (
             f"is least compressed: {_density(keeper.content):.2f} bytes a pixel"
             f" against {_density(next_best.content):.2f}"
         ),
@@ -308,18 +368,18 @@ RULES: Mapping[str, Rule] = {
     ),
     "date": Rule(
         _undated,
-        lambda keeper, next_best: "has the date on which it was taken",
+        lambda keeper, next_best, _: "has the date on which it was taken",
         lambda image, keeper, _: "has lost the date on which it was taken",
     ),
-    "whole": Rule(_partial, lambda keeper, next_best: "shows the whole picture, others a part of it", _why_partial),
+    "whole": Rule(_partial, lambda keeper, next_best, _: "shows the whole picture, others a part of it", _why_partial),
     "folder": Rule(
         lambda image, standing: standing.folders.rank(image.path),
-        lambda keeper, next_best: "lies in a protected or preferred folder",
+        lambda keeper, next_best, _: "lies in a protected or preferred folder",
         _why_folder,
     ),
     "oldest": Rule(
         lambda image, _: image.state.mtime_ns,
-        lambda keeper, next_best: "is the oldest of equals",
+        lambda keeper, next_best, _: "is the oldest of equals",
         lambda image, keeper, _: "is newer than the one kept",
     ),
 }
@@ -357,6 +417,20 @@ class Keeping:
         """
         return tuple(rule.behind(image, standing) for rule in self.rules), image.path
 
+    def shows_hidden(self, image: Image, keeper: Image, standing: Standing) -> bool:
+        """Whether an image shows what lies hidden below letters or a sticker in the one that is kept.
+
+        That can be where the image was made smaller: neither is the original.  No where a rule before `original` puts
+        the image behind: that is somebody's wish.
+        """
+        for rule in self._rules:
+            if rule is RULES["original"]:
+                traces = standing.traces(image.content), standing.traces(keeper.content)
+                return Trace.OVERLAY in traces[1] and Trace.OVERLAY not in traces[0]
+            if rule.behind(image, standing) > rule.behind(keeper, standing):
+                return False
+        return False
+
     def why_kept(self, keeper: Image, copies: Sequence[Image], standing: Standing) -> str:
         """Say what decided: each rule is asked only among those that were equal by the ones before.
 
@@ -378,7 +452,7 @@ class Keeping:
             own = rule.behind(keeper, standing)
             equal = [copy for copy in copies if rule.behind(copy, standing) == own]
             if not equal:
-                return rule.wins(keeper, max(copies, key=lambda copy: pixels(copy.content)))
+                return rule.wins(keeper, max(copies, key=lambda copy: pixels(copy.content)), standing)
             copies = equal
         return BY_NAME
 

@@ -8,6 +8,7 @@ shot of the same scene, and by what.  Never here: how two pictures are told apar
 
 from __future__ import annotations
 
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -18,14 +19,23 @@ from typing import TypeVar
 import numpy as np
 
 from cbir_daemon.decode import DecodePool, Grey
-from cbir_daemon.duplicates.exposures import Picture, are_two_frames, is_same_frame, seen_as, seen_between, shows_most
+from cbir_daemon.duplicates.exposures import (
+    Picture,
+    are_two_frames,
+    is_same_frame,
+    seen_as,
+    seen_between,
+    shows_most,
+    shows_same_frame,
+    sight_of,
+)
 from cbir_daemon.errors import ChildError
 from cbir_daemon.local_features import STORED_SIDE_PX, AskedFeatures, StoredFeatures
-from cbir_daemon.medium import Medium, SecondLook, Seen
-from cbir_daemon.records import Facts, LookedAt, facts_of
+from cbir_daemon.medium import Fine, Medium, SecondLook, Seen, Sight
+from cbir_daemon.records import Facts, LookedAt, Trace, Window, facts_of
 from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found
-from cbir_daemon.store import Image, Pair, Store
+from cbir_daemon.store import Content, Image, Pair, Store
 from cbir_daemon.system import heartbeat
 from cbir_daemon.watching.walk import state_at
 
@@ -103,6 +113,34 @@ class Files:
         """
         data = self._read(content_id, lambda path: self._pool.read_features(path, STORED_SIDE_PX, asked=False))
         return None if data is None else trusted(StoredFeatures.from_bytes, data)
+
+    def fine(self, content: Content, window: Window) -> Fine | None:
+        """Return a part of the picture of a content, with the pixels of its file.
+
+        Parameters
+        ----------
+        content : Content
+        window : Window
+            What is returned is no smaller: its edges lie between two pixels.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        width, height = content.width_px, content.height_px
+        box = (
+            int(window.left * width),
+            int(window.top * height),
+            math.ceil(window.right * width),
+            math.ceil(window.bottom * height),
+        )
+        grey = self._read(content.id, lambda path: self._pool.read_crop(path, box))
+        if grey is None:
+            return None
+        return Fine(as_picture(grey), Window(box[0] / width, box[1] / height, box[2] / width, box[3] / height))
 
     def _read(self, content_id: int, read: Callable[[Path], Contents | None]) -> Contents | None:
         for image in self._store.files.images([content_id]):
@@ -341,9 +379,13 @@ class Looks:
         are_two_frames = self._are_two_frames(content_id, copy.content_id)
         if not are_two_frames and (own == copied or exposures in self._shots):
             return seen_as(copy, Seen.COPY if own == copied else Seen.SHOT, self.version)
-        seen = self._seen(content_id, vector, copy, stored, are_two_frames=are_two_frames)
+        sight = self._sight(content_id, vector, copy, stored, are_two_frames=are_two_frames)
+        seen = None if sight is None else sight.seen
+        looked = seen_as(copy, seen, self.version)
+        if sight is not None:
+            looked = replace(looked, own_traces=sight.own_traces, traces=sight.traces)
         if are_two_frames:
-            return seen_as(copy, seen, self.version)
+            return looked
         if len(self._same) + len(self._shots) >= REMEMBERED_VERDICTS:
             self._same.clear()
             self._shots.clear()
@@ -351,7 +393,7 @@ class Looks:
             self._same[copied] = own
         elif seen is Seen.SHOT:
             self._shots.add(exposures)
-        return seen_as(copy, seen, self.version)
+        return looked
 
     def _exposure(self, content_id: int) -> int:
         """Return the content that stands for all that were seen to be one exposure."""
@@ -359,16 +401,37 @@ class Looks:
             content_id = self._same[content_id]
         return content_id
 
-    def _seen(self, content_id: int, vector: bytes, copy: Found, stored: bytes, *, are_two_frames: bool) -> Seen | None:
+    def _sight(
+        self, content_id: int, vector: bytes, copy: Found, stored: bytes, *, are_two_frames: bool
+    ) -> Sight | None:
         """Return what the two files show; None when one of them cannot be read."""
         heartbeat.beat()
         picture, stored_picture = self._picture(content_id), self._picture(copy.content_id)
         if picture is None or stored_picture is None:
             return None
-        seen = seen_between(self._second_look, vector, picture, stored, stored_picture)
-        if seen is Seen.COPY and are_two_frames and is_same_frame(copy, picture, stored_picture):
-            return Seen.SHOT
-        return seen
+        sight = sight_of(self._second_look, vector, picture, stored, stored_picture)
+        if sight.seen is not Seen.COPY:
+            return sight
+        if are_two_frames and is_same_frame(copy, picture, stored_picture):
+            return Sight(Seen.SHOT)
+        own_traces, traces = self._detail_traces(content_id, copy, stored_picture)
+        return Sight(Seen.COPY, sight.own_traces + own_traces, sight.traces + traces)
+
+    def _detail_traces(self, content_id: int, copy: Found, picture: Picture) -> tuple[tuple[Trace, ...], ...]:
+        """Return what was done to the detail of a content and of its copy, where both show one frame."""
+        if not shows_same_frame(copy):
+            return (), ()
+        contents = {
+            image.content.id: image.content for image in self._store.files.images([content_id, copy.content_id])
+        }
+        if len(contents) != len({content_id, copy.content_id}):
+            return (), ()
+        side_px = self._second_look.detail_side_px
+        width = min(1.0, side_px / max(content.width_px for content in contents.values()))
+        height = min(1.0, side_px / max(content.height_px for content in contents.values()))
+        window = Window() if width == height == 1 else self._second_look.busiest(picture, width, height)
+        own, other = (self._files.fine(contents[shown_id], window) for shown_id in (content_id, copy.content_id))
+        return ((), ()) if own is None or other is None else self._second_look.detail_traces(own, other)
 
     def _are_two_frames(self, content_id: int, other_id: int) -> bool:
         """Whether a camera took the two pictures at two times, and neither was made smaller since."""

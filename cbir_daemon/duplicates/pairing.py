@@ -326,9 +326,11 @@ def _pair(content_id: int, found: Found) -> Pair:
     look = LookedAt.VECTORS if found.look is None else found.look
     if found.content_id < content_id:
         ids, shares, done = (found.content_id, content_id), (match, own), found.transform
+        traces = (found.traces, found.own_traces)
     else:
         ids, shares, done = (content_id, found.content_id), (own, match), found.transform.reversed()
-    return Pair(*ids, found.score, *shares, done, found.kind, look, found.look_version)
+        traces = (found.own_traces, found.traces)
+    return Pair(*ids, found.score, *shares, done, found.kind, look, found.look_version, *traces)
 
 
 def _found(pair: Pair) -> Found:

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness
+from cbir_daemon.matching.detail import DETAIL_SIDE_PX, busiest, detail_traces
+from cbir_daemon.matching.direction import direction
 from cbir_daemon.matching.joining import best_guesses, join_views
 from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared, compared_in_place, sharpness
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import cut, part_vector, rectangles, within
 from cbir_daemon.matching.verdict import affine_between, judge
 from cbir_daemon.matching.views import TERMS
-from cbir_daemon.medium import Medium, PictureParts, SecondLook, Seen
+from cbir_daemon.medium import Medium, PictureParts, SecondLook, Seen, Sight
 from cbir_daemon.records import EXTRACTOR, Window
 
 
@@ -29,6 +31,9 @@ class Parallax:
     version = LOOK_VERSION
     side_px = LOOK_SIDE_PX
     sharpness = staticmethod(sharpness)
+    detail_side_px = DETAIL_SIDE_PX
+    detail_traces = staticmethod(detail_traces)
+    busiest = staticmethod(busiest)
 
     def seen(
         self,
@@ -63,6 +68,26 @@ class Parallax:
         """
         look = compared_in_place(query_picture, stored_picture, affine, rectangles(stored_picture))
         return look.seen, max(0.0, look.agreement)
+
+    def sight(
+        self,
+        query: NDArray[np.uint8],
+        stored: NDArray[np.uint8],
+        query_picture: NDArray[np.uint8],
+        stored_picture: NDArray[np.uint8],
+    ) -> Sight:
+        """Return what `seen` does, and what was laid over or put around one of two pictures of one exposure.
+
+        Parameters
+        ----------
+        query, stored : (4096,) ndarray of uint8
+        query_picture, stored_picture : (height, width) ndarray of uint8
+        """
+        affine, invert = affine_between(query, stored)
+        look = compared(query_picture, stored_picture, affine, invert=invert)
+        if look.seen is not Seen.COPY or look.aligned is None:
+            return Sight(look.seen)
+        return Sight(look.seen, *direction(look.aligned))
 
 
 class Rectangles:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ LOOK_SIDE_PX = 384
 """Longer side, at most, of the pictures that are compared.  At 348 pixels none of 125 bursts passed as copies, at 256
 one did, at 128 five."""
 
-LOOK_VERSION = 1
+LOOK_VERSION = 2
 """Of what `compared` answers; pairs that an earlier one compared are compared again."""
 
 MIN_LOOK_SIDE_PX = 220
@@ -85,6 +85,26 @@ _LONGEST_STEP = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Aligned:
+    """Two pictures of one sharpness that lie on each other.
+
+    Parameters
+    ----------
+    fixed, moving : (height, width) ndarray of float32
+        Grey levels; the pixels of both show areas of one size.
+    warp : (3, 3) ndarray of float64
+        Homography from the fixed picture to the moving one, coordinates from -1 to 1.
+    is_query_fixed : bool
+        Whether the query is the fixed one.
+    """
+
+    fixed: Floats
+    moving: Floats
+    warp: NDArray[np.float64]
+    is_query_fixed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """The answer of a look at two pictures, with its measurements.
 
@@ -98,12 +118,15 @@ class Look:
         Share of them that lie beside their counterpart, 0 to 1.
     agreement : float
         Median correlation of the blocks, -1 to 1.
+    aligned : Aligned or None
+        How the two lie on each other; None for what is too small.
     """
 
     seen: Seen
     blocks: int = 0
     moved_share: float = 0.0
     agreement: float = 0.0
+    aligned: Aligned | None = field(default=None, compare=False, repr=False)
 
 
 def compared(query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats, *, invert: bool = False) -> Look:
@@ -121,17 +144,21 @@ def compared(query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats
     """
     if min(max(query.shape), max(stored.shape)) < MIN_LOOK_SIDE_PX:
         return Look(Seen.UNCLEAR)
-    fixed, finer, start = _coarser_first(query.astype(np.float32), stored.astype(np.float32), affine)
+    own, other = query.astype(np.float32), stored.astype(np.float32)
+    fixed, finer, start = _coarser_first(own, other, affine)
+    is_query_fixed = fixed is own
     moving = _at_scale(finer, fixed, start)
     if invert:
         moving = np.float32(255) - moving
-    pair = _Pair.of(*_alike_in_sharpness(fixed, moving, start))
+    fixed, moving = _alike_in_sharpness(fixed, moving, start)
+    pair = _Pair.of(fixed, moving)
     warp = pair.aligned(_homography(start), steps=4)
     look = _judged(pair, warp)
     if look.seen is Seen.SHOT:
         # A perspective edit takes longer to align; no burst was ever turned into a copy by it.
-        look = _judged(pair, pair.aligned(warp, steps=8))
-    return look
+        warp = pair.aligned(warp, steps=8)
+        look = _judged(pair, warp)
+    return replace(look, aligned=Aligned(fixed, moving, warp, is_query_fixed))
 
 
 def compared_in_place(
@@ -247,16 +274,31 @@ def _grid(height: int, width: int) -> tuple[Floats, Floats]:
     return x, y
 
 
-def _places(warp: NDArray[np.float64], height: int, width: int) -> tuple[Floats, Floats]:
-    """Return where the pixels of a (height, width) picture land, as x and y, each (height, width), -1 to 1."""
+def placed(warp: NDArray[np.float64], height: int, width: int) -> tuple[Floats, Floats]:
+    """Return where the pixels of a picture land on another one, as x and y, each (height, width), -1 to 1.
+
+    Parameters
+    ----------
+    warp : (3, 3) ndarray of float64
+        From the picture to the other one.
+    height, width : int
+        Pixels of the picture.
+    """
     x, y = _grid(height, width)
     across, down, depth = (by_x * x + (by_y * y + shift)[:, None] for by_x, by_y, shift in warp.astype(np.float32))
     depth = np.where(np.abs(depth) < 1e-3, np.float32(1e-3), depth)
     return across / depth, down / depth
 
 
-def _sample(image: Floats, x: Floats, y: Floats) -> Floats:
-    """Return an image at points, bilinear; outside of it its edge pixels go on."""
+def sampled(image: Floats, x: Floats, y: Floats) -> Floats:
+    """Return an image at points, bilinear; outside of it its edge pixels go on.
+
+    Parameters
+    ----------
+    image : (height, width) ndarray of float32
+    x, y : ndarray of float32
+        -1 to 1 over the image.
+    """
     height, width = image.shape
     column = np.clip((x + 1) * np.float32(width / 2) - np.float32(0.5), 0, width - 1)
     line = np.clip((y + 1) * np.float32(height / 2) - np.float32(0.5), 0, height - 1)
@@ -274,9 +316,9 @@ def _sample(image: Floats, x: Floats, y: Floats) -> Floats:
 
 def _alike_in_sharpness(fixed: Floats, moving: Floats, affine: Floats) -> tuple[Floats, Floats]:
     """Return both pictures, the sharper one blurred to the sharpness of the other."""
-    x, y = _places(_homography(affine), *fixed.shape)
+    x, y = placed(_homography(affine), *fixed.shape)
     inside = (np.abs(x) < 1) & (np.abs(y) < 1)
-    seen = _sample(moving, x, y)
+    seen = sampled(moving, x, y)
     sharpness = _sharpness(fixed, inside), _sharpness(seen, inside)
     if sharpness[0] > _SHARPER * sharpness[1]:
         fixed = _smooth(fixed, _blur_between(fixed, inside, sharpness[1]))
@@ -404,10 +446,10 @@ class _Level:
 
     def seen(self, warp: NDArray[np.float64]) -> tuple[Floats, Floats]:
         """Return the moving picture as the fixed one shows it, and 1 where both show something, else 0."""
-        x, y = _places(warp, *self.shape)
+        x, y = placed(warp, *self.shape)
         height, width = self.moving.shape
         inside = (np.abs(x) < 1 - 2 * _FRAME_PX / width) & (np.abs(y) < 1 - 2 * _FRAME_PX / height)
-        return _sample(self.moving, x, y), self.framed * inside
+        return sampled(self.moving, x, y), self.framed * inside
 
     def step(self, warp: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the warp after one step of Gauss-Newton, blocks weighted by how well they agree."""
@@ -454,7 +496,7 @@ class _Level:
         height, width = self.shape
         x, y = _grid(height, width)
         by_x, by_y = (self.blocks.spread(np.clip(shift, -2, 2)) for shift in (shift_x, shift_y))
-        return _sample(seen, x + by_x * np.float32(2 / width), y[:, None] + by_y * np.float32(2 / height))
+        return sampled(seen, x + by_x * np.float32(2 / width), y[:, None] + by_y * np.float32(2 / height))
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,6 +517,16 @@ class _Pair:
             for _ in range(steps):
                 warp = level.step(warp)
         return warp
+
+
+def block_sums(values: Floats) -> Floats:
+    """Return (n,) sums over the blocks of a picture by which a look judges.
+
+    Parameters
+    ----------
+    values : (height, width) ndarray of float32
+    """
+    return _Blocks.of(*values.shape).sums(values)
 
 
 def _halved(image: Floats) -> Floats:

@@ -17,7 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.medium import Guesses, Medium
-from cbir_daemon.records import VECTOR_BYTES, Around, Judgement, Kind, LookedAt, Overlap, Tone, Transform, Window
+from cbir_daemon.records import (
+    VECTOR_BYTES,
+    Around,
+    Judgement,
+    Kind,
+    LookedAt,
+    Overlap,
+    Tone,
+    Trace,
+    Transform,
+    Window,
+)
 from cbir_daemon.search.neighborhood import neighborhood_width
 from cbir_daemon.search.snapshot import SearchSnapshot
 
@@ -61,6 +72,8 @@ class Found:
         Of the comparison of the files; 0 when it has not taken place.
     part : Window or None
         Where in the query it was found; None for the whole.
+    own_traces, traces : tuple of Trace
+        What was done to the query, and to the content, that was not done to the other of the two, as the files tell.
     """
 
     content_id: int
@@ -74,6 +87,8 @@ class Found:
     look: LookedAt | None = None
     look_version: int = 0
     part: Window | None = None
+    own_traces: tuple[Trace, ...] = ()
+    traces: tuple[Trace, ...] = ()
 
 
 class VectorReader(Protocol):

@@ -10,13 +10,22 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from cbir_daemon.records import Kind, LookedAt, Transform
+from cbir_daemon.records import Kind, LookedAt, Trace, Transform
 from cbir_daemon.store.records import Pair, Sighting
 from cbir_daemon.store.rows import Columns, scalar, tuples
 from cbir_daemon.store.table import Table, rank_sql, reads, writes
 from cbir_daemon.store.works import write_sightings
 
-_PAIR = Columns(Pair, but=("transform",), convert={"kind": Kind, "look": LookedAt})
+
+def _traces(words: str) -> tuple[Trace, ...]:
+    return tuple(map(Trace, words.split()))
+
+
+_PAIR = Columns(
+    Pair,
+    but=("transform",),
+    convert={"kind": Kind, "look": LookedAt, "traces": _traces, "other_traces": _traces},
+)
 _DONE = Columns(Transform, convert={"flip": bool, "invert": bool})
 
 NOTHING: Mapping[int, float] = MappingProxyType({})
@@ -107,7 +116,11 @@ class Pairs(Table):
             " ON CONFLICT DO UPDATE SET score = excluded.score, overlap = excluded.overlap,"
             " other_overlap = excluded.other_overlap, flip = excluded.flip, turn = excluded.turn,"
             " angle = excluded.angle, invert = excluded.invert, kind = excluded.kind, look = excluded.look,"
-            " look_version = excluded.look_version"
+            " look_version = excluded.look_version,"
+            # A pair that is found from both sides is compared once: the other time it has no traces.
+            " traces = iif(excluded.traces || excluded.other_traces = '', pair.traces, excluded.traces),"
+            " other_traces = iif(excluded.traces || excluded.other_traces = '', pair.other_traces,"
+            " excluded.other_traces)"
             f" WHERE pair.look != 'files' OR {rank_sql('excluded.kind')} <= {rank_sql('pair.kind')}",
             [_row(pair) for pair in pairs],
         )
@@ -154,4 +167,5 @@ class Pairs(Table):
 
 def _row(pair: Pair) -> dict[str, object]:
     how = dict.fromkeys(_DONE.names) if pair.transform is None else _DONE.values(pair.transform)
-    return _PAIR.values(pair) | how
+    traces = {"traces": " ".join(pair.traces), "other_traces": " ".join(pair.other_traces)}
+    return _PAIR.values(pair) | how | traces

@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cbir_daemon.records import Candidate, Facts, FileState, FitKind, Kind, LookedAt, TaskState, Transform, Unreadable
+from cbir_daemon.records import (
+    Candidate,
+    Facts,
+    FileState,
+    FitKind,
+    Kind,
+    LookedAt,
+    TaskState,
+    Trace,
+    Transform,
+    Unreadable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,8 @@ class Pair:
         Whether the files or the vectors alone say which kind it is.
     look_version : int
         Of the comparison of the files; 0 when it has not taken place.
+    traces, other_traces : tuple of Trace
+        What was done to each content that was not done to the other, as the files tell.
     """
 
     content_id: int
@@ -171,6 +184,8 @@ class Pair:
     kind: Kind = Kind.COPY
     look: LookedAt = LookedAt.VECTORS
     look_version: int = 0
+    traces: tuple[Trace, ...] = ()
+    other_traces: tuple[Trace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -399,7 +399,14 @@ CREATE TABLE feature (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS, _FEATURES, _PARTS)
+_TRACES = """
+-- What was done to each of a pair's contents that was not done to the other, as their files tell: words of
+-- `records.Trace` with blanks between them.
+ALTER TABLE pair ADD COLUMN traces TEXT NOT NULL DEFAULT '';
+ALTER TABLE pair ADD COLUMN other_traces TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS, _FEATURES, _PARTS, _TRACES)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
