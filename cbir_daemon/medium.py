@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.records import Judgement, Trace, Window
+from cbir_daemon.records import Around, Judgement, Trace, Window
 
 Floats = NDArray[np.float32]
 
@@ -264,6 +264,16 @@ class PictureParts(Protocol):
         ----------
         picture : (height, width) ndarray of uint8
             Grey, upright.
+        """
+        ...
+
+    def around_part(self, picture: NDArray[np.uint8], part: Window, /) -> Around:
+        """Return what lies around a part of a picture.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+        part : Window
         """
         ...
 

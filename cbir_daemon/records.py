@@ -405,6 +405,8 @@ class Around(StrEnum):
     """The query is all on the stored image."""
     PLAIN = "plain"
     """Bars, a border, a caption: mostly one tone on each side."""
+    SCREEN = "screen"
+    """A screen or a page: mostly of two tones, with something on it."""
     PICTURE = "picture"
     """More of a picture."""
 

@@ -104,10 +104,29 @@ def _beside(edit: Edit) -> Iterator[str]:
         share = f"{max(1, round(100 * edit.overlap.query))} %"
         if edit.around is Around.PLAIN:
             yield f"with a border or caption ({share} is picture)"
+        elif edit.around is Around.SCREEN:
+            yield f"inside a screenshot or page ({share} of it)"
         elif edit.around is Around.PICTURE:
             yield f"inside a larger picture ({share} of it)"
         else:
             yield f"inside something larger ({share} of it)"
+
+
+def moment(seconds: float) -> str:
+    """Return when a picture was taken beside another one: "2 s later by EXIF".
+
+    Parameters
+    ----------
+    seconds : float
+        From the other one to this one.
+    """
+    size = abs(seconds)
+    if size == 0:
+        return "at the same time by EXIF"
+    units = (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800), ("days", 86_400, float("inf")))
+    name, unit = next((name, unit) for name, unit, most in units if size < most)
+    amount = f"{size:.1g}" if size < 1 else f"{round(size / unit)}"
+    return f"{amount} {name} {'later' if seconds > 0 else 'earlier'} by EXIF"
 
 
 def turns(done: Transform) -> Iterator[str]:

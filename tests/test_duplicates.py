@@ -456,6 +456,19 @@ def test_shots_that_hang_together_are_one_group() -> None:
     assert (burst.kind, burst.saves_bytes, burst.look) == (Kind.SHOT, 0, LookedAt.FILES)
 
 
+def test_shots_say_when_they_were_taken() -> None:
+    """Beside the first of them, where EXIF has both times."""
+    taken = {1: "2019-07-14T12:45:01", 2: "2019-07-14T12:45:03", 3: ""}
+    images = {number: [picture(number, f"{number}", 640, taken=time)] for number, time in taken.items()}
+    pairs = [Pair(*ids, 0.95, kind=Kind.SHOT, look=LookedAt.FILES) for ids in ((1, 2), (2, 3))]
+    (burst,) = shot_groups(pairs, images, {1: 0.7})
+    assert [member.why for member in burst.members] == [
+        "the sharpest",
+        "another shot of the scene, 2 s later by EXIF",
+        "another shot of the scene",
+    ]
+
+
 def test_the_largest_is_kept() -> None:
     """The others say how much smaller they are."""
     images = [picture(1, "small", 320), picture(2, "large", 640), picture(3, "light", 640, 100_000)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cbir_daemon import matching
-from cbir_daemon.records import Window
+from cbir_daemon.records import Around, Window
 from tests import pictures
 
 PHOTOGRAPH = pictures.real_photographs()[0].mean(axis=2).astype(np.uint8)
@@ -77,3 +77,18 @@ def test_what_is_small_enough_keeps_its_size() -> None:
     """What is not has its longer side at the limit."""
     assert matching.within(PHOTOGRAPH, 10_000) is PHOTOGRAPH
     assert max(matching.within(PHOTOGRAPH, 100).shape) == 100
+
+
+def test_what_lies_around_a_part_is_a_screen_a_border_or_a_picture() -> None:
+    """By the tones of the pixels beside it."""
+    around = matching.GREY64.picture_parts
+    assert around is not None
+    middle = Window(0.25, 1 / 3, 0.75, 2 / 3)
+    page = pictures.on_a_page(pictures.real_photographs()[0]).mean(axis=2).astype(np.uint8)
+    plain = np.full((3 * HEIGHT, 2 * WIDTH), 240, np.uint8)
+    plain[HEIGHT : 2 * HEIGHT, WIDTH // 2 : WIDTH // 2 + WIDTH] = PHOTOGRAPH
+    busy = np.kron(STRANGER, np.ones((3, 2), np.uint8))[: 3 * HEIGHT, : 2 * WIDTH]
+    assert around.around_part(page, middle) is Around.SCREEN
+    assert around.around_part(plain, middle) is Around.PLAIN
+    assert around.around_part(busy, middle) is Around.PICTURE
+    assert around.around_part(plain, Window()) is Around.NOTHING

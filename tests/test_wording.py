@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from cbir_daemon import matching
 from cbir_daemon.records import Around, Kind, Overlap, Tone, Transform
-from cbir_daemon.wording import Edit, origin
+from cbir_daemon.wording import Edit, moment, origin
 from tests.pictures import photograph, real_photographs
 
 TEMPLE, FLOWER = (Image.fromarray(picture) for picture in real_photographs())
@@ -194,6 +194,29 @@ def test_saving_again_is_told_by_nothing() -> None:
 def test_the_same_bytes_are_the_same_bytes() -> None:
     """Whatever else is known."""
     assert origin(Edit(Kind.EXACT), PATH) == f"same bytes as {PATH}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (2.0, "2 s later by EXIF"),
+        (-2.0, "2 s earlier by EXIF"),
+        (0.25, "0.2 s later by EXIF"),
+        (600.0, "10 min later by EXIF"),
+        (-10_800.0, "3 h earlier by EXIF"),
+        (259_200.0, "3 days later by EXIF"),
+        (0.0, "at the same time by EXIF"),
+    ],
+)
+def test_when_a_shot_was_taken(seconds: float, words: str) -> None:
+    """In the largest unit of which there are two at least."""
+    assert moment(seconds) == words
+
+
+def test_a_part_of_a_screen_says_so() -> None:
+    """Where the pixels around it are mostly of two tones."""
+    screen = Edit(Kind.COPY, Transform(), Overlap(0.4, 1.0), Tone(), Around.SCREEN)
+    assert origin(screen, PATH) == f"copy of {PATH}, inside a screenshot or page (40 % of it)"
 
 
 def test_what_only_resembles_is_from_nowhere() -> None:

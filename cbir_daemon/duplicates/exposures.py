@@ -132,13 +132,25 @@ def are_two_moments(first: str | None, second: str | None) -> bool:
     -----
     Times that differ by whole quarters of an hour are one moment: a time zone that was set right afterwards.
     """
+    between_s = seconds_between(first, second)
+    return between_s is not None and timedelta(seconds=between_s) % TIME_ZONE_STEP != timedelta(0)
+
+
+def seconds_between(first: str | None, second: str | None) -> float | None:
+    """Return the seconds from one time of EXIF to another one; None when one of them is not known.
+
+    Parameters
+    ----------
+    first, second : str or None
+        As `Facts.taken`; fractions count when both have them.
+    """
     try:
         moments = [datetime.fromisoformat(time) for time in (first or "", second or "")]
     except ValueError:
-        return False
+        return None
     if not ("." in (first or "") and "." in (second or "")):
         moments = [moment.replace(microsecond=0) for moment in moments]
-    return (moments[0] - moments[1]) % TIME_ZONE_STEP != timedelta(0)
+    return (moments[1] - moments[0]).total_seconds()
 
 
 def seen_as(copy: Found, seen: Seen | None, version: int) -> Found:

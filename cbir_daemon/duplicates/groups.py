@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 
+from cbir_daemon import wording
 from cbir_daemon.config import Config
+from cbir_daemon.duplicates.exposures import seconds_between
 from cbir_daemon.duplicates.keeping import HAS_NOT, NO_FOLDERS, Folders, Keeping, Standing, pixels, shows_more
 from cbir_daemon.records import FileState, Kind, LookedAt, Trace, kinds_that, rank
 from cbir_daemon.store import Image, Pair, Store
@@ -247,6 +249,7 @@ def _burst(
     shots = [min(images[content_id], key=lambda image: (image.missing, image.path)) for content_id in content_ids]
     sharpest = max(sharpness.get(shot.content.id, 0.0) for shot in shots)
     largest = max(pixels(shot.content) for shot in shots)
+    shots.sort(key=lambda shot: (sharpness.get(shot.content.id, 0.0) < sharpest, shot.path))
     members = []
     for shot in shots:
         marks = [
@@ -254,8 +257,9 @@ def _burst(
             *(["the largest"] if pixels(shot.content) == largest and not _all_as_large(shots) else ()),
         ]
         score = max(partner.score for partner in standing.partners(shot.content.id).values())
-        members.append(Member(shot, keep=True, why=", ".join(marks) or ANOTHER_SHOT, score=score))
-    members.sort(key=lambda member: (sharpness.get(member.image.content.id, 0.0) < sharpest, member.image.path))
+        later_s = None if shot is shots[0] else seconds_between(shots[0].content.taken, shot.content.taken)
+        when = [] if later_s is None else [wording.moment(later_s)]
+        members.append(Member(shot, keep=True, why=", ".join([*(marks or [ANOTHER_SHOT]), *when]), score=score))
     return Group(Kind.SHOT, tuple(members), LookedAt.FILES)
 
 

@@ -191,6 +191,10 @@ class Standing:
     def traces(self, content: Content) -> list[Trace]:
         """Return what was done to a content, as the files of any of its copies tell; in the order of `Trace`.
 
+        Parameters
+        ----------
+        content : Content
+
         Notes
         -----
         A copy of a copy is not compared with every other one: what was done to a content holds beside all of them.
@@ -422,6 +426,11 @@ class Keeping:
 
         That can be where the image was made smaller: neither is the original.  No where a rule before `original` puts
         the image behind: that is somebody's wish.
+
+        Parameters
+        ----------
+        image, keeper : Image
+        standing : Standing
         """
         for rule in self._rules:
             if rule is RULES["original"]:

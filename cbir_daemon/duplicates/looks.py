@@ -430,8 +430,8 @@ class Looks:
         width = min(1.0, side_px / max(content.width_px for content in contents.values()))
         height = min(1.0, side_px / max(content.height_px for content in contents.values()))
         window = Window() if width == height == 1 else self._second_look.busiest(picture, width, height)
-        own, other = (self._files.fine(contents[shown_id], window) for shown_id in (content_id, copy.content_id))
-        return ((), ()) if own is None or other is None else self._second_look.detail_traces(own, other)
+        own, copied = (self._files.fine(contents[shown_id], window) for shown_id in (content_id, copy.content_id))
+        return ((), ()) if own is None or copied is None else self._second_look.detail_traces(own, copied)
 
     def _are_two_frames(self, content_id: int, other_id: int) -> bool:
         """Whether a camera took the two pictures at two times, and neither was made smaller since."""

@@ -140,20 +140,20 @@ class _Waves:
 
     Parameters
     ----------
-    own, other : (n,) ndarray of float64
+    own, counterpart : (n,) ndarray of float64
         Energies, those of the longest waves set equal.
     shared : (n,) ndarray of float64
         Of the same waves in both.
     """
 
     own: NDArray[np.float64]
-    other: NDArray[np.float64]
+    counterpart: NDArray[np.float64]
     shared: NDArray[np.float64]
 
     @classmethod
-    def of(cls, own: Floats, other: Floats) -> _Waves:
+    def of(cls, own: Floats, counterpart: Floats) -> _Waves:
         """Measure two pictures of one size."""
-        first, second = _tiled(own), _tiled(other)
+        first, second = _tiled(own), _tiled(counterpart)
         across, down = np.fft.rfftfreq(_TILE_PX), np.fft.fftfreq(_TILE_PX)
         bins = np.digitize(np.hypot(down[:, None], across), _WAVES) - 1
         rings = [bins == number for number in range(len(_WAVES) - 1)]
@@ -171,22 +171,22 @@ class _Waves:
     @property
     def reversed(self) -> _Waves:
         """The same with the pictures in the other order."""
-        return _Waves(self.other, self.own, self.shared)
+        return _Waves(self.counterpart, self.own, self.shared)
 
     @property
     def gain(self) -> NDArray[np.float64]:
         """Ratio of amplitudes, own over other."""
-        return np.asarray((self.own / self.other) ** 0.5)
+        return np.asarray((self.own / self.counterpart) ** 0.5)
 
     @property
     def coherence(self) -> NDArray[np.float64]:
         """Correlation of the waves of both."""
-        return np.asarray(self.shared / (self.own * self.other) ** 0.5)
+        return np.asarray(self.shared / (self.own * self.counterpart) ** 0.5)
 
     @property
     def excess(self) -> float:
         """Energy of waves of 7 pixels over that of waves of 2.5, in what the first has more than the other."""
-        more = self.own - self.other
+        more = self.own - self.counterpart
         return float(more[3] / more[8]) if more[8] > 0 else np.inf
 
 
@@ -198,15 +198,15 @@ def _tiled(picture: Floats) -> Complexes:
     return np.asarray(np.fft.rfft2((tiles - tiles.mean(axis=(1, 2), keepdims=True)) * np.outer(taper, taper)))
 
 
-def _one_size(own: Floats, other: Floats, pair: _Waves) -> tuple[Trace, ...]:
+def _one_size(own: Floats, counterpart: Floats, pair: _Waves) -> tuple[Trace, ...]:
     """Return what was done to a picture that was not done to another one of its size."""
     if _is_blurred(pair):
         return (Trace.BLURRED,)
-    if _is_compressed(own, other, pair):
+    if _is_compressed(own, counterpart, pair):
         return (Trace.COMPRESSED,)
     # What was smoothed has less noise as well.
-    is_other_smoothed = _is_blurred(pair.reversed) or _has_steps(other, own)
-    return _told(not is_other_smoothed and _is_noisy(own, other, pair), Trace.NOISY)
+    is_other_smoothed = _is_blurred(pair.reversed) or _has_steps(counterpart, own)
+    return _told(not is_other_smoothed and _is_noisy(own, counterpart, pair), Trace.NOISY)
 
 
 def _is_blurred(pair: _Waves) -> bool:
@@ -224,23 +224,23 @@ def _is_blurred(pair: _Waves) -> bool:
     )
 
 
-def _is_noisy(own: Floats, other: Floats, pair: _Waves) -> bool:
+def _is_noisy(own: Floats, counterpart: Floats, pair: _Waves) -> bool:
     """Whether there is as much more of each length of waves, where the other picture is plain as well."""
-    levels, other_levels = _plain_noise(own, other)
+    levels, other_levels = _plain_noise(own, counterpart)
     return (
         levels >= max(_NOISE_LEVELS, _NOISE_RATIO * other_levels + _NOISE_STEP)
         and 0 < pair.excess <= _MOST_WHITE
         and bool(pair.coherence[:2].min() >= _NOISE_COHERENCE)
-        and bool((pair.shared / pair.other)[2:7].max() <= _NOISE_GAIN)
+        and bool((pair.shared / pair.counterpart)[2:7].max() <= _NOISE_GAIN)
     )
 
 
-def _plain_noise(own: Floats, other: Floats) -> tuple[float, float]:
+def _plain_noise(own: Floats, counterpart: Floats) -> tuple[float, float]:
     """Return the noise of two pictures in grey levels, where both are plainest and neither black nor white."""
     height, width = (side // 16 * 16 for side in own.shape)
     corners = [
         np.stack([picture[down:height:2, across:width:2] for down in (0, 1) for across in (0, 1)])
-        for picture in (own, other)
+        for picture in (own, counterpart)
     ]
     diagonals = [_blocked((quad[0] - quad[1] - quad[2] + quad[3]) / 2) for quad in corners]
     greys = _blocked((corners[0].mean(axis=0) + corners[1].mean(axis=0)) / 2)
@@ -261,23 +261,23 @@ def _blocked(image: Floats) -> Floats:
     return image.reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2).reshape(-1, 64)
 
 
-def _is_compressed(own: Floats, other: Floats, pair: _Waves) -> bool:
+def _is_compressed(own: Floats, counterpart: Floats, pair: _Waves) -> bool:
     """Whether there are steps at every eighth pixel that the other picture has not, and nothing was sharpened."""
     gain = pair.gain
     # Noise hides the steps of the other picture.
-    noise, other_noise = _plain_noise(own, other)
+    noise, other_noise = _plain_noise(own, counterpart)
     return (
-        _has_steps(own, other)
+        _has_steps(own, counterpart)
         and other_noise <= _NOISE_RATIO * noise + _NOISE_STEP
         and bool(np.abs(gain[1:5] - 1).max() <= 0.15)
         and float(gain[7]) <= 1.1
     )
 
 
-def _has_steps(own: Floats, other: Floats) -> bool:
+def _has_steps(own: Floats, counterpart: Floats) -> bool:
     # More contrast makes higher steps.
-    contrast = float(own.std() / max(float(other.std()), 1e-3))
-    return _steps(own) >= max(_STEP_LEVELS, _steps(other) * max(1.0, contrast) + _STEP_EXCESS)
+    contrast = float(own.std() / max(float(counterpart.std()), 1e-3))
+    return _steps(own) >= max(_STEP_LEVELS, _steps(counterpart) * max(1.0, contrast) + _STEP_EXCESS)
 
 
 def _steps(picture: Floats) -> float:
@@ -386,8 +386,8 @@ def _band_sums(large: Fine, small: Fine, part: Window) -> NDArray[np.float64]:
             first, second = first.T, second.T
         share = along / shortest[axis]
         for band, (least, highest) in enumerate((_LOW, _HIGH, _BEYOND)):
-            own, other = (waves[:, (share >= least) & (share < highest)] for waves in (first, second))
-            energies = (np.abs(own) ** 2, np.abs(other) ** 2, (own * other.conj()).real)
+            own, counterpart = (waves[:, (share >= least) & (share < highest)] for waves in (first, second))
+            energies = (np.abs(own) ** 2, np.abs(counterpart) ** 2, (own * counterpart.conj()).real)
             sums[band] += [float(energy.mean()) if energy.size else 0.0 for energy in energies]
     return sums
 

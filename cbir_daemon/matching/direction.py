@@ -49,8 +49,8 @@ _STANDS_OUT, _SHARPENED = 0.4, 6.0
 # Share of pixels of two tones; how much larger that is than in the other picture.
 _FLAT, _FLATTER = 0.85, 0.2
 
-# Share of the pixels around that may have the tones of what ends there.
-_ENDS = 0.4
+# Share of the pixels around that may have the tones of what ends there; by how much more where a plain scene goes on.
+_ENDS, _GOES_ON = 0.4, 0.3
 
 # Pixels beyond the other picture's frame, share of the picture from which these are told.
 _BEYOND_PX, _LEAST_AROUND = 2.0, 0.015
@@ -122,15 +122,18 @@ def _laid_over(aligned: Aligned) -> Traces:
     found = _difference(aligned)
     if found is None or abs(found.stands_out) >= _SHARPENED:
         return (), ()
-    own, other = ((Trace.OVERLAY,) if _is_over(one) else () for one in (found, found.reversed))
-    return own, other
+    own, counterpart = ((Trace.OVERLAY,) if _is_over(difference) else () for difference in (found, found.reversed))
+    return own, counterpart
 
 
 def _is_over(found: _Difference) -> bool:
     """Whether what disagrees was laid over the first picture."""
     flatter = found.flat - found.other_flat
+    # Where a plain scene goes on in the other picture, what ends there was put there.
+    goes_on = found.other_goes_on >= found.goes_on + _GOES_ON
+    ends = found.flat >= _FLAT and found.goes_on <= _ENDS and goes_on
     are_letters = found.edges >= _OWN_EDGES and (
-        (found.stands_out >= _STANDS_OUT and flatter >= -2 * _FLATTER) or flatter >= _FLATTER / 4
+        (found.stands_out >= _STANDS_OUT and flatter >= -2 * _FLATTER) or flatter >= _FLATTER / 4 or ends
     )
     # A sticker may cover more edges than it has, but its tones end with it; those of a plain scene go on.
     has_edges = found.edges >= _FLAT_EDGES or found.goes_on <= _ENDS
@@ -159,14 +162,14 @@ def _difference(aligned: Aligned) -> _Difference | None:
     slopes, other_slopes = _slopes(fixed), _slopes(as_fixed)
     elsewhere, around = shown & ~near, shown & ~near & _near(differs)
     edges = _log_ratio(slopes[near & shown], other_slopes[near & shown])
-    own, other = (_flatness(image, differs, around) for image in (fixed, seen))
+    own, counterpart = (_flatness(image, differs, around) for image in (fixed, seen))
     return _Difference(
         edges - _log_ratio(slopes[elsewhere], other_slopes[elsewhere]),
         _log_ratio(out[differs], other_out[differs]),
         own[0],
-        other[0],
+        counterpart[0],
         own[1],
-        other[1],
+        counterpart[1],
     )
 
 
@@ -181,17 +184,17 @@ def _seen(aligned: Aligned) -> tuple[Mask, Floats]:
     return shown, sampled(aligned.moving, x, y)
 
 
-def _in_tones_of(image: Floats, other: Floats, shown: Mask) -> tuple[Floats, float]:
+def _in_tones_of(image: Floats, counterpart: Floats, shown: Mask) -> tuple[Floats, float]:
     """Return a picture in the tones of another one, and the deviation in grey levels of what agrees.
 
     Notes
     -----
     A cubic curve, fitted with less weight on what disagrees, where the other picture is neither black nor white.
     """
-    rows = np.flatnonzero(shown & (other > _DARKEST) & (other < _BRIGHTEST))
+    rows = np.flatnonzero(shown & (counterpart > _DARKEST) & (counterpart < _BRIGHTEST))
     rows = rows[:: max(1, len(rows) // 8_000)]
     powers = _powers(image.ravel()[rows])
-    greys = other.ravel()[rows].astype(np.float64)
+    greys = counterpart.ravel()[rows].astype(np.float64)
     weights, curve, deviation = np.ones(len(rows)), np.zeros(4), 1.0
     for _ in range(6):
         weighted = powers * weights[:, None]
@@ -208,11 +211,11 @@ def _powers(greys: Floats) -> NDArray[np.float64]:
     return np.stack([np.ones_like(tone), tone, tone * tone, tone**3], axis=1)
 
 
-def _outstanding(image: Floats, other: Floats) -> tuple[Floats, Floats]:
+def _outstanding(image: Floats, counterpart: Floats) -> tuple[Floats, Floats]:
     """Return how far each picture is outside of what the other shows within a pixel, in grey levels."""
     own, reverse = (
         np.maximum(np.maximum(first - _highest(second), -_highest(-second) - first), np.float32(0))
-        for first, second in ((image, other), (other, image))
+        for first, second in ((image, counterpart), (counterpart, image))
     )
     return own, reverse
 
@@ -275,16 +278,16 @@ def _flatness(image: Floats, inside: Mask, around: Mask) -> tuple[float, float]:
 # -- put around --------------------------------------------------------------------------------------------------------
 
 
-def _put_around(image: Floats, other: Floats, warp: NDArray[np.float64]) -> tuple[Trace, ...]:
+def _put_around(image: Floats, counterpart: Floats, warp: NDArray[np.float64]) -> tuple[Trace, ...]:
     """Return what was put around a picture, beyond the frame of the other one.
 
     Parameters
     ----------
-    image, other : (height, width) ndarray of float32
+    image, counterpart : (height, width) ndarray of float32
     warp : (3, 3) ndarray of float64
         From the picture to the other one.
     """
-    beyond_px = _beyond_px(image, other, warp)
+    beyond_px = _beyond_px(image, counterpart, warp)
     around = beyond_px > _BEYOND_PX
     if around.mean() < _LEAST_AROUND:
         return ()
@@ -299,11 +302,11 @@ def _put_around(image: Floats, other: Floats, warp: NDArray[np.float64]) -> tupl
     return (Trace.BORDER if plain >= _BORDER_SHARE else Trace.CAPTION,)
 
 
-def _beyond_px(image: Floats, other: Floats, warp: NDArray[np.float64]) -> Floats:
+def _beyond_px(image: Floats, counterpart: Floats, warp: NDArray[np.float64]) -> Floats:
     """Return how many pixels each pixel of a picture lies beyond the frame of the other one; negative inside of it."""
     x, y = placed(warp, *image.shape)
-    height, width = other.shape
-    pixel = (abs(float(np.linalg.det(warp[:2, :2]))) * other.size / image.size) ** 0.5
+    height, width = counterpart.shape
+    pixel = (abs(float(np.linalg.det(warp[:2, :2]))) * counterpart.size / image.size) ** 0.5
     beyond = np.maximum((np.abs(x) - 1) * np.float32(width / 2), (np.abs(y) - 1) * np.float32(height / 2))
     return np.asarray(beyond / np.float32(max(pixel, 1e-3)), dtype=np.float32)
 

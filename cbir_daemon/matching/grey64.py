@@ -18,7 +18,7 @@ from cbir_daemon.matching.direction import direction
 from cbir_daemon.matching.joining import best_guesses, join_views
 from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared, compared_in_place, sharpness
 from cbir_daemon.matching.parts import contained, whole_codes
-from cbir_daemon.matching.rectangles import cut, part_vector, rectangles, within
+from cbir_daemon.matching.rectangles import around_part, cut, part_vector, rectangles, within
 from cbir_daemon.matching.verdict import affine_between, judge
 from cbir_daemon.matching.views import TERMS
 from cbir_daemon.medium import Medium, PictureParts, SecondLook, Seen, Sight
@@ -94,6 +94,7 @@ class Rectangles:
     """The parts of a picture: those with straight edges; see `rectangles`."""
 
     rectangles = staticmethod(rectangles)
+    around_part = staticmethod(around_part)
     part_vector = staticmethod(part_vector)
 
     def part_picture(self, picture: NDArray[np.uint8], part: Window, side_px: int) -> NDArray[np.uint8]:

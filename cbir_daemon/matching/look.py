@@ -144,9 +144,9 @@ def compared(query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats
     """
     if min(max(query.shape), max(stored.shape)) < MIN_LOOK_SIDE_PX:
         return Look(Seen.UNCLEAR)
-    own, other = query.astype(np.float32), stored.astype(np.float32)
-    fixed, finer, start = _coarser_first(own, other, affine)
-    is_query_fixed = fixed is own
+    query_grey, stored_grey = query.astype(np.float32), stored.astype(np.float32)
+    fixed, finer, start = _coarser_first(query_grey, stored_grey, affine)
+    is_query_fixed = fixed is query_grey
     moving = _at_scale(finer, fixed, start)
     if invert:
         moving = np.float32(255) - moving

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.matching.geometry import Floats, resized
-from cbir_daemon.records import VECTOR_SIDE_PX, Window
+from cbir_daemon.records import VECTOR_SIDE_PX, Around, Window
 
 RECTANGLE_SIDE_PX = 480
 """Longer side of the picture in which edges are looked for."""
@@ -30,6 +30,10 @@ _BESIDE_PX = 3
 
 # Shares of the picture: the least side of a part, and the area above which it is the picture itself.
 _LEAST_SIDE, _MOST_AREA = 0.12, 0.95
+
+# Around a part: grey levels of one tone, pixels that are needed, shares of one tone and of two that make it plain or a
+# screen.
+_TONE_LEVELS, _LEAST_AROUND, _PLAIN_SHARE, _SCREEN_SHARE = 4, 256, 0.97, 0.6
 
 # Pixels of the shorter side below which a picture has no parts: their sides would be shorter than texture.
 _LEAST_PX = 64
@@ -74,6 +78,32 @@ def rectangles(picture: NDArray[np.uint8]) -> list[Window]:
     # A page has many lines of text: four clear sides count more than size.
     order = np.argsort(-((supports**2).mean(axis=1) * areas**0.1), kind="stable")
     return [Window(*share) for share in (_distinct(boxes[order]) / [width, height, width, height]).tolist()]
+
+
+def around_part(picture: NDArray[np.uint8], part: Window) -> Around:
+    """Return what lies around a part of a picture.
+
+    Parameters
+    ----------
+    picture : (height, width) ndarray of uint8
+        Grey.
+    part : Window
+    """
+    height, width = picture.shape
+    beside = np.ones(picture.shape, dtype=np.bool_)
+    # A pixel or two of the part lie beyond its edge.
+    left, top = round(part.left * width) - 2, round(part.top * height) - 2
+    beside[max(0, top) : round(part.bottom * height) + 2, max(0, left) : round(part.right * width) + 2] = False
+    greys = picture[beside]
+    if len(greys) < _LEAST_AROUND:
+        return Around.NOTHING
+    counts = np.convolve(np.bincount(greys, minlength=256), np.ones(2 * _TONE_LEVELS + 1), "same")
+    first = int(counts.argmax())
+    one_tone = counts[first] / len(greys)
+    counts[max(0, first - 2 * _TONE_LEVELS) : first + 2 * _TONE_LEVELS + 1] = 0
+    if one_tone >= _PLAIN_SHARE:
+        return Around.PLAIN
+    return Around.SCREEN if one_tone + counts.max() / len(greys) >= _SCREEN_SHARE else Around.PICTURE
 
 
 def part_vector(picture: NDArray[np.uint8], part: Window) -> NDArray[np.uint8]:

@@ -52,7 +52,8 @@ def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
             # Of nested parts the smallest that shows all: nothing beside the picture disagrees with the file then.
             rank = found.score * found.overlap.match - AREA_PRICE * area_of(part)
             if found.content_id not in best or rank > best[found.content_id][0]:
-                best[found.content_id] = rank, in_part(found, part)
+                beside = replace(found, around=parts.around_part(picture, part))
+                best[found.content_id] = rank, in_part(beside, part)
     return sorted((found for _, found in best.values()), key=lambda found: (-found.score, found.content_id))
 
 
