@@ -69,6 +69,9 @@ _NARROW = 0.5
 # that was sharpened has more energy than it got.
 _SAME_WAVES, _STEEPER, _NOTHING_BEYOND, _MIRRORED, _MOST_SHARPENED = 0.8, 0.1, -2.9, 0.45, 0.6
 
+# The same where the larger one's slope is much steeper.
+_MUCH_STEEPER, _LITTLE_BEYOND = 0.22, -1.7
+
 
 def detail_traces(query: Fine, stored: Fine) -> Traces:
     """Return what was done to the detail of each of two copies that was not done to the other.
@@ -332,7 +335,8 @@ def _has_nothing_new(bands: Bands) -> bool:
     # Interpolation weakens the shortest waves; making smaller weakens those of the smaller picture.
     if bands.coherence < _SAME_WAVES or bands.slope > bands.small_slope - _STEEPER:
         return False
-    is_empty = bands.beyond <= _NOTHING_BEYOND and bands.sharpened <= _MOST_SHARPENED
+    is_steep = bands.slope <= bands.small_slope - _MUCH_STEEPER and bands.beyond <= _LITTLE_BEYOND
+    is_empty = (is_steep or bands.beyond <= _NOTHING_BEYOND) and bands.sharpened <= _MOST_SHARPENED
     return is_empty or bands.mirrored >= _MIRRORED
 
 

@@ -25,6 +25,9 @@ Traces = tuple[tuple[Trace, ...], tuple[Trace, ...]]
 # Pixels along the frames that are left out, and how many must be left.
 _FRAME_PX, _LEAST_PIXELS = 3.0, 5_000
 
+# Determinant below which one picture is next to nothing in the other one.
+_LEAST_AREA = 1e-4
+
 # Grey levels, and deviations of what agrees, from which a pixel disagrees with all pixels beside its counterpart.
 _DIFFERENT_LEVELS, _DIFFERENT_DEVIATIONS = 20.0, 5.0
 
@@ -77,10 +80,12 @@ def direction(aligned: Aligned) -> Traces:
         Of the stored picture.
     """
     fixed, moving = aligned.fixed, aligned.moving
+    if abs(float(np.linalg.det(aligned.warp))) < _LEAST_AREA:
+        return (), ()
     over = _laid_over(aligned)
     traces = (
         (*over[0], *_put_around(fixed, moving, aligned.warp)),
-        (*over[1], *_put_around(moving, fixed, np.linalg.inv(aligned.warp))),
+        (*over[1], *_put_around(moving, fixed, np.asarray(np.linalg.inv(aligned.warp), dtype=np.float64))),
     )
     return traces if aligned.is_query_fixed else (traces[1], traces[0])
 
@@ -195,10 +200,11 @@ def _in_tones_of(image: Floats, counterpart: Floats, shown: Mask) -> tuple[Float
     rows = rows[:: max(1, len(rows) // 8_000)]
     powers = _powers(image.ravel()[rows])
     greys = counterpart.ravel()[rows].astype(np.float64)
-    weights, curve, deviation = np.ones(len(rows)), np.zeros(4), 1.0
+    weights, deviation = np.ones(len(rows)), 1.0
+    curve: NDArray[np.float64] = np.zeros(4)
     for _ in range(6):
         weighted = powers * weights[:, None]
-        curve = np.linalg.solve(weighted.T @ powers + 1e-2 * np.eye(4), weighted.T @ greys)
+        curve = np.asarray(np.linalg.solve(weighted.T @ powers + 1e-2 * np.eye(4), weighted.T @ greys), np.float64)
         off = greys - powers @ curve
         deviation = float(np.median(np.abs(off))) / 0.6745 + 1 if len(off) else 1.0
         weights = 1 / (1 + (off / (2 * deviation)) ** 2) ** 2
@@ -231,8 +237,8 @@ def _neighbours(mask: Mask) -> Floats:
     """Return how many of the 25 pixels around each are set."""
     wide = np.pad(mask.astype(np.float32), 2)
     height, width = mask.shape
-    lines = sum(wide[:, start : start + width] for start in range(5))
-    return np.asarray(sum(lines[start : start + height] for start in range(5)), dtype=np.float32)
+    lines = np.sum([wide[:, start : start + width] for start in range(5)], axis=0)
+    return np.asarray(np.sum([lines[start : start + height] for start in range(5)], axis=0), dtype=np.float32)
 
 
 def _is_in_place(differs: Mask, shown: Mask) -> bool:

@@ -13,7 +13,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -199,8 +199,8 @@ def compared(edit: Version, original: Version) -> Pair | None:
         detail = detail_traces(*(Fine(np.asarray(picture.convert("L")), Window()) for picture in pictures))
     traces = sight.own_traces + detail[0], sight.traces + detail[1]
     shares = judgement.overlap.query, judgement.overlap.match
-    seen = Kind.COPY, LookedAt.FILES, Parallax.version
-    return Pair(1, 2, judgement.score, *shares, found.transform, *seen, *traces)
+    pair = Pair(1, 2, judgement.score, *shares, found.transform, look=LookedAt.FILES, look_version=look.version)
+    return replace(pair, traces=traces[0], other_traces=traces[1])
 
 
 def is_original_kept(pair: Pair, edit: Version, original: Version, rules: Sequence[str]) -> bool:
