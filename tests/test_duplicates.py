@@ -613,8 +613,8 @@ def test_who_prefers_a_folder_before_the_original_gets_it() -> None:
 def test_what_was_done_to_a_copy_holds_beside_all_others() -> None:
     """Copies of one exposure are not all compared with each other: 2 and 3 were not."""
     images = {number: [picture(number, f"{number}", 640, 900_000 if number == 3 else 300_000)] for number in (1, 2, 3)}
-    told = Pair(1, 3, 0.95, 1.0, 1.0, traces=(Trace.OVERLAY,), other_traces=(Trace.NOISY,))
-    pairs = [told, Pair(1, 2, 0.95, 1.0, 1.0, traces=(Trace.OVERLAY,)), Pair(2, 3, 0.95, 1.0, 1.0)]
+    edited = Pair(1, 3, 0.95, 1.0, 1.0, traces=(Trace.OVERLAY,), other_traces=(Trace.NOISY,))
+    pairs = [edited, Pair(1, 2, 0.95, 1.0, 1.0, traces=(Trace.OVERLAY,)), Pair(2, 3, 0.95, 1.0, 1.0)]
     (group,) = copy_groups(pairs, images)
     assert [(member.image.content.id, member.why) for member in group.members] == [
         (2, "has no noise over it"),

@@ -343,12 +343,12 @@ def test_pairs_whose_files_said_nothing_of_edits_are_looked_at_again(tmp_path: P
         store.pairs.forget_looks(2)
         assert store.pairs.listed() == []
         assert [content_id for content_id, _ in store.pairs.unmatched(10)] == [1, 2]
-        told = replace(old, look_version=2, traces=(Trace.OVERLAY, Trace.ENLARGED), other_traces=(Trace.NOISY,))
-        store.pairs.put_matched([1, 2], [told])
-        assert store.pairs.listed() == [told]
+        compared = replace(old, look_version=2, traces=(Trace.OVERLAY, Trace.ENLARGED), other_traces=(Trace.NOISY,))
+        store.pairs.put_matched([1, 2], [compared])
+        assert store.pairs.listed() == [compared]
         # Looked up from the other side, the two are not compared again.
-        store.pairs.put_matched([], [replace(told, traces=(), other_traces=())])
-        assert store.pairs.listed() == [told]
+        store.pairs.put_matched([], [replace(compared, traces=(), other_traces=())])
+        assert store.pairs.listed() == [compared]
 
 
 @pytest.mark.parametrize("state", states(), ids=lambda state: str(state.name))

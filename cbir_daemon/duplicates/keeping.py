@@ -432,7 +432,7 @@ class Keeping:
         image, keeper : Image
         standing : Standing
         """
-        for rule in self._rules:
+        for rule in self.rules:
             if rule is RULES["original"]:
                 traces = standing.traces(image.content), standing.traces(keeper.content)
                 return Trace.OVERLAY in traces[1] and Trace.OVERLAY not in traces[0]

@@ -222,9 +222,9 @@ def keeper(photos: Sequence[Path], photographs: int, groups: int, seed: int) -> 
     with threadpool_limits(1):
         for kind in (EDITS, NEUTRAL):
             for number, (name, (edit, quality)) in enumerate(kind.items()):
-                told = Counter(_told(album, row, seed + number, edit, quality) for row in order[:photographs])
-                copies = photographs - told["none"]
-                click.echo(f"| {name} | {copies} | {told['edit']} | {told['photograph']} | {told['neither']} |")
+                counts = Counter(_told(album, row, seed + number, edit, quality) for row in order[:photographs])
+                copies = photographs - counts["none"]
+                click.echo(f"| {name} | {copies} | {counts['edit']} | {counts['photograph']} | {counts['neither']} |")
         _planted(album, order[photographs : photographs + groups], seed)
 
 
