@@ -407,9 +407,10 @@ def _waves(fine: Fine, part: Window, across: NDArray[np.float64], down: NDArray[
     window = fine.window
     x = window.left + (np.arange(width) + 0.5) / width * (window.right - window.left)
     y = window.top + (np.arange(height) + 0.5) / height * (window.bottom - window.top)
-    columns = _tapered(x, part.left, part.right, across)
-    rows = _tapered(y, part.top, part.bottom, down)
-    grey = fine.picture.astype(np.float32)
+    inside_x, inside_y = (x > part.left) & (x < part.right), (y > part.top) & (y < part.bottom)
+    columns = _tapered(x[inside_x], part.left, part.right, across)
+    rows = _tapered(y[inside_y], part.top, part.bottom, down)
+    grey = fine.picture[inside_y][:, inside_x].astype(np.float32)
     return np.asarray(rows.T @ (grey - grey.mean()) @ columns)
 
 
