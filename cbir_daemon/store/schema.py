@@ -406,7 +406,18 @@ ALTER TABLE pair ADD COLUMN traces TEXT NOT NULL DEFAULT '';
 ALTER TABLE pair ADD COLUMN other_traces TEXT NOT NULL DEFAULT '';
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _DISKS, _DECISIONS, _CHECKSUMS, _SINKS, _MAPS, _LOOKS, _FEATURES, _PARTS, _TRACES)
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST,
+    _DISKS,
+    _DECISIONS,
+    _CHECKSUMS,
+    _SINKS,
+    _MAPS,
+    _LOOKS,
+    _FEATURES,
+    _PARTS,
+    _TRACES,
+)
 """Script number i leads from version i to version i + 1."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
