@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.records import Around, Judgement, Trace, Window
+from cbir_daemon.records import Around, Judgement, Overlap, Quadrilateral, Trace, Transform, Window
 
 Floats = NDArray[np.float32]
 
@@ -254,6 +254,24 @@ class SecondLook(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How a content lies in a query that shows it.
+
+    Parameters
+    ----------
+    transform : Transform
+        What was done to the content.
+    overlap : Overlap
+    window : Window
+        The upright part of the query around what it shows of the content.
+    """
+
+    transform: Transform
+    overlap: Overlap
+    window: Window
+
+
 class PictureParts(Protocol):
     """Finds and cuts out the parts of a query that may each be a content."""
 
@@ -277,25 +295,50 @@ class PictureParts(Protocol):
         """
         ...
 
-    def part_vector(self, picture: NDArray[np.uint8], part: Window, /) -> NDArray[np.uint8]:
+    def turned_parts(self, picture: NDArray[np.uint8], /) -> Sequence[Quadrilateral]:
+        """Return the parts of a picture that may be contents turned or skewed, likeliest first.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+            Grey, upright.
+        """
+        ...
+
+    def part_vector(self, picture: NDArray[np.uint8], part: Window | Quadrilateral, /) -> NDArray[np.uint8]:
         """Return the (4096,) vector of a part of a picture.
 
         Parameters
         ----------
         picture : (height, width) ndarray of uint8
-        part : Window
+        part : Window or Quadrilateral
         """
         ...
 
-    def part_picture(self, picture: NDArray[np.uint8], part: Window, side_px: int, /) -> NDArray[np.uint8]:
+    def part_picture(
+        self, picture: NDArray[np.uint8], part: Window | Quadrilateral, side_px: int, /
+    ) -> NDArray[np.uint8]:
         """Return a part of a picture as `SecondLook.seen` takes it.
 
         Parameters
         ----------
         picture : (height, width) ndarray of uint8
-        part : Window
+        part : Window or Quadrilateral
         side_px : int
             Longer side, at most, of what is returned.
+        """
+        ...
+
+    def placement(
+        self, part: Quadrilateral, vector: NDArray[np.uint8], stored: NDArray[np.uint8], /
+    ) -> Placement:
+        """Return how a content that a part shows lies in the whole picture.
+
+        Parameters
+        ----------
+        part : Quadrilateral
+        vector, stored : (4096,) ndarray of uint8
+            Of the part and of the content.
         """
         ...
 

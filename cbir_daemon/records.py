@@ -458,6 +458,19 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Quadrilateral:
+    """A part of an image with four straight sides that need not be upright.
+
+    Parameters
+    ----------
+    corners : tuple of (x, y)
+        In shares of the image's width and height: the upper left one of what it shows, then clockwise.
+    """
+
+    corners: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Guess:
     """The pair of views from which an alignment began.
 

@@ -296,13 +296,14 @@ class QueryLooks:
 
     def _shown(self, copy: Found, side_px: int) -> tuple[bytes, Picture] | None:
         """Return the numbers and the picture of what of the query shows a copy."""
-        if copy.part is None:
+        part = copy.compared
+        if part is None:
             picture = self.picture(side_px)
             return None if picture is None or self._facts.vector is None else (self._facts.vector, picture)
         picture, parts = self.picture(PARTS_SIDE_PX), self._medium.picture_parts
         if picture is None or parts is None:
             return None
-        return parts.part_vector(picture, copy.part).tobytes(), parts.part_picture(picture, copy.part, side_px)
+        return parts.part_vector(picture, part).tobytes(), parts.part_picture(picture, part, side_px)
 
 
 class Looks:

@@ -19,10 +19,11 @@ from cbir_daemon.matching.joining import best_guesses, join_views
 from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared, compared_in_place, sharpness
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import around_part, cut, part_vector, rectangles, within
+from cbir_daemon.matching.turned import placement, turned_parts, turned_picture, turned_vector
 from cbir_daemon.matching.verdict import affine_between, judge
 from cbir_daemon.matching.views import TERMS
 from cbir_daemon.medium import Medium, PictureParts, SecondLook, Seen, Sight
-from cbir_daemon.records import EXTRACTOR, Window
+from cbir_daemon.records import EXTRACTOR, Quadrilateral, Window
 
 
 class Parallax:
@@ -90,23 +91,36 @@ class Parallax:
         return Sight(look.seen, *direction(look.aligned))
 
 
-class Rectangles:
-    """The parts of a picture: those with straight edges; see `rectangles`."""
+class Parts:
+    """The parts of a picture: upright ones with straight edges, and turned ones; see `rectangles` and `turned`."""
 
     rectangles = staticmethod(rectangles)
     around_part = staticmethod(around_part)
-    part_vector = staticmethod(part_vector)
+    turned_parts = staticmethod(turned_parts)
+    placement = staticmethod(placement)
 
-    def part_picture(self, picture: NDArray[np.uint8], part: Window, side_px: int) -> NDArray[np.uint8]:
+    def part_vector(self, picture: NDArray[np.uint8], part: Window | Quadrilateral) -> NDArray[np.uint8]:
+        """Return the (4096,) vector of a part of a picture.
+
+        Parameters
+        ----------
+        picture : (height, width) ndarray of uint8
+        part : Window or Quadrilateral
+        """
+        return part_vector(picture, part) if isinstance(part, Window) else turned_vector(picture, part)
+
+    def part_picture(
+        self, picture: NDArray[np.uint8], part: Window | Quadrilateral, side_px: int
+    ) -> NDArray[np.uint8]:
         """Return a part of a picture, no larger than `side_px`.
 
         Parameters
         ----------
         picture : (height, width) ndarray of uint8
-        part : Window
+        part : Window or Quadrilateral
         side_px : int
         """
-        return within(cut(picture, part), side_px)
+        return within(cut(picture, part) if isinstance(part, Window) else turned_picture(picture, part), side_px)
 
 
 class Grey64:
@@ -119,7 +133,7 @@ class Grey64:
     terms = TERMS
     copy_floor = COPY_FLOOR
     second_look: SecondLook | None = Parallax()
-    picture_parts: PictureParts | None = Rectangles()
+    picture_parts: PictureParts | None = Parts()
 
     is_plain = staticmethod(is_plain)
     filled_share = staticmethod(picture_share)

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.records import Overlap, Window
-from cbir_daemon.search.search import Found, Search
+from cbir_daemon.records import Overlap, Quadrilateral, Window
+from cbir_daemon.search.search import Found, Search, as_vectors
 
 AREA_PRICE = 0.2
 """What the whole area of a query counts against a part, in units of score."""
@@ -22,6 +22,9 @@ FILLS = 0.97
 
 PARTS_SIDE_PX = 1024
 """Longer side of the picture that parts are cut out of, so that a quarter of it is as sharp as a look needs."""
+
+TURNED_SIDE_PX = 480
+"""Longer side of the picture that turned parts are made vectors from: each is sampled at 256 pixels."""
 
 
 def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
@@ -55,6 +58,42 @@ def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
                 beside = replace(found, around=parts.around_part(picture, part))
                 best[found.content_id] = rank, in_part(beside, part)
     return sorted((found for _, found in best.values()), key=lambda found: (-found.score, found.content_id))
+
+
+def copies_in_turned_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
+    """Return the verified copies that the first part shows which is not upright and shows any, best first.
+
+    Empty where the medium knows no parts of pictures.
+
+    Parameters
+    ----------
+    search : Search
+    picture : (height, width) ndarray of uint8
+        Grey, upright; the longer side at most `PARTS_SIDE_PX`.
+    """
+    parts = search.medium.picture_parts
+    if parts is None:
+        return []
+    small = parts.part_picture(picture, Window(), TURNED_SIDE_PX)
+    for part in parts.turned_parts(small):
+        vector = parts.part_vector(small, part)
+        copies = [] if search.medium.is_plain(vector) else search.copies(vector.tobytes())
+        if copies:
+            return _placed(search, part, vector, copies)
+    return []
+
+
+def _placed(search: Search, part: Quadrilateral, vector: NDArray[np.uint8], copies: list[Found]) -> list[Found]:
+    """Return copies that were found of a turned part as ones of the query."""
+    parts = search.medium.picture_parts
+    stored = search.store.vectors([copy.content_id for copy in copies])
+    placed: list[Found] = []
+    for copy in copies:
+        if parts is not None and copy.content_id in stored:
+            lies = parts.placement(part, vector, as_vectors([stored[copy.content_id]])[0])
+            where = None if area_of(lies.window) >= FILLS else lies.window
+            placed.append(replace(copy, transform=lies.transform, overlap=lies.overlap, part=where, cut=part))
+    return placed
 
 
 def are_nested(part: Window, whole: Window) -> bool:

@@ -24,6 +24,7 @@ from cbir_daemon.records import (
     Kind,
     LookedAt,
     Overlap,
+    Quadrilateral,
     Tone,
     Trace,
     Transform,
@@ -74,6 +75,8 @@ class Found:
         Where in the query it was found; None for the whole.
     own_traces, traces : tuple of Trace
         What was done to the query, and to the content, that was not done to the other of the two, as the files tell.
+    cut : Quadrilateral or None
+        What of the query was compared, when that was not upright; None for the part.
     """
 
     content_id: int
@@ -89,6 +92,12 @@ class Found:
     part: Window | None = None
     own_traces: tuple[Trace, ...] = ()
     traces: tuple[Trace, ...] = ()
+    cut: Quadrilateral | None = None
+
+    @property
+    def compared(self) -> Window | Quadrilateral | None:
+        """The part of the query that was compared; None for the whole."""
+        return self.part if self.cut is None else self.cut
 
 
 class VectorReader(Protocol):

@@ -24,10 +24,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from cbir_daemon import matching
 from cbir_daemon.duplicates.exposures import seen_between
-from cbir_daemon.matching.grey64 import GREY64, Parallax
+from cbir_daemon.matching.grey64 import GREY64, Parallax, Parts
 from cbir_daemon.medium import Seen
 from cbir_daemon.search import Collection
-from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
+from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts, copies_in_turned_parts
 from cbir_daemon.search.search import Found, Search
 from cbir_daemon.search.snapshot import SearchSnapshot
 
@@ -37,6 +37,8 @@ PLACINGS: dict[str, HardEdit] = {
     "pad 10 to 35 %": padded,
     "padded to a square": squared,
 }
+
+PARTS = Parts()
 
 
 class Stored:
@@ -59,7 +61,10 @@ class Stored:
         found = self._looked(query, self.search.copies(vector.tobytes()))
         if found or not parts:
             return found
-        return self._looked(query, copies_in_parts(self.search, grey_of(query, PARTS_SIDE_PX)))
+        picture = grey_of(query, PARTS_SIDE_PX)
+        return self._looked(
+            query, copies_in_parts(self.search, picture) or copies_in_turned_parts(self.search, picture)
+        )
 
     def _looked(self, query: Image.Image, found: list[Found]) -> list[Found]:
         return [copy for copy in found if self._seen(query, copy) is not Seen.SHOT]
@@ -67,13 +72,13 @@ class Stored:
     def _seen(self, query: Image.Image, copy: Found) -> Seen:
         stored = grey_of(self._image(copy.content_id), matching.LOOK_SIDE_PX)
         vector = self._vectors[copy.content_id].tobytes()
-        if copy.part is None:
+        if copy.compared is None:
             return seen_between(
                 Parallax(), vector_of(query).tobytes(), grey_of(query, matching.LOOK_SIDE_PX), vector, stored
             )
         picture = grey_of(query, PARTS_SIDE_PX)
-        shown = matching.within(matching.cut(picture, copy.part), matching.LOOK_SIDE_PX)
-        return seen_between(Parallax(), matching.part_vector(picture, copy.part).tobytes(), shown, vector, stored)
+        shown = PARTS.part_picture(picture, copy.compared, matching.LOOK_SIDE_PX)
+        return seen_between(Parallax(), PARTS.part_vector(picture, copy.compared).tobytes(), shown, vector, stored)
 
 
 def grey_of(image: Image.Image, side_px: int) -> NDArray[np.uint8]:

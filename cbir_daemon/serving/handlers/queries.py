@@ -18,8 +18,8 @@ from cbir_daemon.errors import BadRequestError, TooPlainError
 from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
-from cbir_daemon.records import Facts, Guess, Judgement, Kind, Transform, Window, facts_of, rank
-from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
+from cbir_daemon.records import Facts, Guess, Judgement, Kind, Quadrilateral, Transform, Window, facts_of, rank
+from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts, copies_in_turned_parts
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
@@ -134,26 +134,26 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
 
 def _explained(rooms: Rooms, request: Request, answer: _Answer) -> _Answer:
     """Return an answer with how each match was verified: by the whole query, or by the part that shows it."""
-    asked: dict[Window | None, list[int]] = {}
+    asked: dict[Window | Quadrilateral | None, list[int]] = {}
     for match in answer.matches:
-        asked.setdefault(match.found.part, []).append(match.found.content_id)
+        asked.setdefault(match.found.compared, []).append(match.found.content_id)
     judgements = {
         (part, content_id): judgement
         for part, vector in _vectors(rooms, request, answer.facts, list(asked)).items()
         for content_id, judgement in rooms.searcher.judgements(vector, list(dict.fromkeys(asked[part]))).items()
     }
     matches = [
-        replace(match, judgement=judgements.get((match.found.part, match.found.content_id))) for match in answer.matches
+        replace(match, judgement=judgements.get((match.found.compared, match.found.content_id))) for match in answer.matches
     ]
     return replace(answer, matches=matches)
 
 
 def _vectors(
-    rooms: Rooms, request: Request, facts: Facts, parts: Sequence[Window | None]
-) -> dict[Window | None, bytes]:
+    rooms: Rooms, request: Request, facts: Facts, parts: Sequence[Window | Quadrilateral | None]
+) -> dict[Window | Quadrilateral | None, bytes]:
     """Return the numbers of parts of a query, of which None is the whole; without those that cannot be read again."""
     assert facts.vector is not None
-    vectors: dict[Window | None, bytes] = {part: facts.vector for part in parts if part is None}
+    vectors: dict[Window | Quadrilateral | None, bytes] = {part: facts.vector for part in parts if part is None}
     shown = [part for part in parts if part is not None]
     medium = rooms.searcher.medium.picture_parts
     grey = rooms.pool.read_grey(_source(request), PARTS_SIDE_PX) if shown and medium is not None else None
@@ -241,7 +241,11 @@ def _by_features(rooms: Rooms, looks: QueryLooks, source: Path | bytes) -> list[
 def _by_parts(rooms: Rooms, looks: QueryLooks, _: Path | bytes) -> list[Found]:
     """Return the copies and shots that parts of the query show."""
     picture = looks.picture(PARTS_SIDE_PX)
-    return [] if picture is None else _after_looks(rooms, looks, copies_in_parts(rooms.searcher.at(), picture))
+    if picture is None:
+        return []
+    search = rooms.searcher.at()
+    copies = copies_in_parts(search, picture) or copies_in_turned_parts(search, picture)
+    return _after_looks(rooms, looks, copies)
 
 
 def _joined(more: Sequence[Found], found: Sequence[Found]) -> list[Found]:
