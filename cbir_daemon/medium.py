@@ -329,9 +329,7 @@ class PictureParts(Protocol):
         """
         ...
 
-    def placement(
-        self, part: Quadrilateral, vector: NDArray[np.uint8], stored: NDArray[np.uint8], /
-    ) -> Placement:
+    def placement(self, part: Quadrilateral, vector: NDArray[np.uint8], stored: NDArray[np.uint8], /) -> Placement:
         """Return how a content that a part shows lies in the whole picture.
 
         Parameters

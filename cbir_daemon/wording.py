@@ -17,6 +17,9 @@ WHOLE = 0.97
 CUT_A_DEGREE, GROWN_A_DEGREE = 0.01, 0.036
 """Share of the area that a turn by a degree cuts off in the corners, or adds there when the frame grows with it."""
 
+LEAST_CUT, LEAST_GROWN = 0.7, 0.4
+"""Shares that a picture keeps, and has of the frame, at any angle, unless it is more than twice as long as wide."""
+
 LEAST_DEGREES = 1.0
 """Tilt from which it is told: smaller ones are within the error of an alignment."""
 
@@ -87,7 +90,7 @@ def _done(edit: Edit) -> Iterator[str]:
 def _noun(edit: Edit) -> str:
     """Return what an image is of another one, with the share or the size."""
     tilt = abs(edit.transform.angle)
-    if edit.overlap.match < WHOLE - CUT_A_DEGREE * tilt:
+    if edit.overlap.match < max(LEAST_CUT, WHOLE - CUT_A_DEGREE * tilt):
         share = f"({max(1, round(100 * edit.overlap.match))} %)"
         return f"{'part' if _is_inside(edit) else 'crop'} {share}"
     if _is_inside(edit) or not edit.scale or 1 / SAME_SIZE <= edit.scale <= SAME_SIZE:
@@ -96,7 +99,7 @@ def _noun(edit: Edit) -> str:
 
 
 def _is_inside(edit: Edit) -> bool:
-    return edit.overlap.query < WHOLE - GROWN_A_DEGREE * abs(edit.transform.angle)
+    return edit.overlap.query < max(LEAST_GROWN, WHOLE - GROWN_A_DEGREE * abs(edit.transform.angle))
 
 
 def _beside(edit: Edit) -> Iterator[str]:

@@ -18,6 +18,7 @@ from cbir_daemon.matching.joining import best_guesses, join_views
 from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, Look, compared, sharpness
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import cut, part_vector, rectangles, within
+from cbir_daemon.matching.turned import placement, turned_parts, turned_picture, turned_vector
 from cbir_daemon.matching.verdict import COPY_THRESHOLD, affine_between, judge
 from cbir_daemon.matching.views import TERMS
 
@@ -47,10 +48,14 @@ __all__ = [
     "packed_codes",
     "part_vector",
     "picture_share",
+    "placement",
     "probe_vectors",
     "rectangles",
     "sharpness",
     "structure",
+    "turned_parts",
+    "turned_picture",
+    "turned_vector",
     "whole_codes",
     "within",
 ]

@@ -109,9 +109,7 @@ class Parts:
         """
         return part_vector(picture, part) if isinstance(part, Window) else turned_vector(picture, part)
 
-    def part_picture(
-        self, picture: NDArray[np.uint8], part: Window | Quadrilateral, side_px: int
-    ) -> NDArray[np.uint8]:
+    def part_picture(self, picture: NDArray[np.uint8], part: Window | Quadrilateral, side_px: int) -> NDArray[np.uint8]:
         """Return a part of a picture, no larger than `side_px`.
 
         Parameters

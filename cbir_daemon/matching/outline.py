@@ -10,6 +10,7 @@ picture's own.
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +23,26 @@ _TONE_LEVELS, _GROUND_SHARE = 12.0, 0.12
 # Pixels within which a point lies on the frame.
 _FRAME_PX = 2.0
 
-# Share of the frame's area up to which a corner is the ground's noise, and corners that there may be besides.
-_NOISE, _MOST_CORNERS = 0.002, 9
+# Share of the frame's area up to which a side is noise, and corners of a picture whose own the frame cuts off.
+_NOISE, _MOST_CORNERS = 0.002, 8
+
+# Share of the frame's shorter side that a side has at least, and degrees by which it is turned, to tell an angle: the
+# views of a search find what is turned less.
+_LEAST_LENGTH, _LEAST_DEGREES = 0.25, 6.0
 
 # Shares: of an outline and its quadrilateral together that both have at least; of the frame that it fills at least;
 # of its bounds above which it is upright.
 _FITS, _LEAST_AREA, _UPRIGHT = 0.93, 0.1, 0.96
 
+# Share of the frame's longer side by which the corners of two outlines differ.
+_SAME = 0.04
+
 # Every third pixel is enough for a share of areas.
 _STRIDE = 3
 
 
-def outline(grey: NDArray[np.uint8]) -> Points | None:
-    """Return the corners of the picture on plain ground; None where there is no ground, or what is on it is upright.
+def outlines(grey: NDArray[np.uint8]) -> list[Points]:
+    """Return what may be the four corners of a picture on plain ground; empty where there is none, or it is upright.
 
     Parameters
     ----------
@@ -42,17 +50,22 @@ def outline(grey: NDArray[np.uint8]) -> Points | None:
 
     Returns
     -------
-    (4, 2) ndarray of float64 or None
-        x and y in pixels, clockwise; the upper left corner first.  Corners may lie outside the frame.
+    list of (4, 2) ndarray of float64
+        x and y in pixels, clockwise, the upper left corner first; outside the frame where that cuts them off.  Two at
+        most: four straight sides, and the rectangle about all along the longest side.
     """
     shown = _off_ground(grey)
     if shown is None or not shown.any():
-        return None
+        return []
     hull = _hull(shown)
-    for corners in (_without_frame(hull, grey.shape), _reduced(hull, 4, grey.shape)):
-        if len(corners) == 4 and _fits(corners, hull, grey.shape):
-            return _upper_left_first(corners)
-    return None
+    sides = _reduced(hull, 4, _NOISE * grey.size)
+    straight = (_without_frame(sides, grey.shape), _reduced(sides, 4))
+    found = [corners for corners in straight if len(corners) == 4 and _fits(corners, hull, grey.shape)][:1]
+    angle = _angle(sides, grey.shape)
+    turned = [] if angle is None else [_bounds(hull, angle)]
+    ordered = [_upper_left_first(corners) for corners in (*found, *turned)]
+    is_one = len(ordered) == 2 and np.abs(ordered[0] - ordered[1]).max() < _SAME * max(grey.shape)
+    return ordered[:1] if is_one else ordered
 
 
 def _off_ground(grey: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
@@ -102,21 +115,35 @@ def _chain(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return chain
 
 
-def _without_frame(hull: Points, shape: tuple[int, ...]) -> Points:
-    """Return the four corners of a hull when its sides on the frame are taken for cut-off corners."""
-    corners = _reduced(hull, 4, shape, _NOISE * shape[0] * shape[1])
-    if len(corners) > _MOST_CORNERS:
-        return corners
-    while len(corners) > 4:
+def _angle(corners: Points, shape: tuple[int, ...]) -> float | None:
+    """Return the degrees, -45 to 45, by which the longest side off the frame was turned counter-clockwise."""
+    sides = np.roll(corners, -1, axis=0) - corners
+    lengths = np.where(_on_frame(corners, shape), 0, np.hypot(*sides.T))
+    across, down = sides[lengths.argmax()].tolist()
+    angle = (45 - math.degrees(math.atan2(down, across))) % 90 - 45
+    return angle if lengths.max() >= _LEAST_LENGTH * min(shape) and abs(angle) >= _LEAST_DEGREES else None
+
+
+def _bounds(hull: Points, angle_deg: float) -> Points:
+    """Return the corners of the rectangle about a hull whose sides were turned counter-clockwise by an angle."""
+    radians = math.radians(angle_deg)
+    axes = np.array([[math.cos(radians), -math.sin(radians)], [math.sin(radians), math.cos(radians)]])
+    low, high = (hull @ axes.T).min(axis=0), (hull @ axes.T).max(axis=0)
+    return np.array([low, [high[0], low[1]], high, [low[0], high[1]]]) @ axes
+
+
+def _without_frame(corners: Points, shape: tuple[int, ...]) -> Points:
+    """Return the four corners of an outline whose sides on the frame are corners that it cut off."""
+    while 4 < len(corners) <= _MOST_CORNERS:
         areas, points = _removals(corners)
         areas[~_on_frame(corners, shape)] = np.inf
         if not np.isfinite(areas.min()):
             break
         corners = _removed(corners, int(areas.argmin()), points)
-    return _reduced(corners, 4, shape)
+    return _reduced(corners, 4)
 
 
-def _reduced(corners: Points, count: int, shape: tuple[int, ...], most_area: float = np.inf) -> Points:
+def _reduced(corners: Points, count: int, most_area: float = np.inf) -> Points:
     """Return a convex polygon around another one with fewer corners, as long as one adds no more than some area."""
     while len(corners) > count:
         areas, points = _removals(corners)
@@ -127,7 +154,7 @@ def _reduced(corners: Points, count: int, shape: tuple[int, ...], most_area: flo
 
 
 def _removals(corners: Points) -> tuple[Points, Points]:
-    """Return for each side the area that is added without it, and where its neighbours then meet; inf where they do not."""
+    """Return for each side the area that is added without it, inf where its neighbours do not meet, and where they do."""
     before, following, beyond = (np.roll(corners, -shift, axis=0) for shift in (-1, 1, 2))
     along, back = corners - before, following - beyond
     gap = following - corners
@@ -138,7 +165,8 @@ def _removals(corners: Points) -> tuple[Points, Points]:
         points = corners + reach[:, None] * along
         added = points - corners
         areas = np.abs(added[:, 0] * gap[:, 1] - added[:, 1] * gap[:, 0]) / 2
-    return np.where((reach >= 0) & (reach_back >= 0), areas, np.inf), points
+    # Parallel neighbours meet nowhere: their area is no number.
+    return np.where((reach >= 0) & (reach_back >= 0) & np.isfinite(areas), areas, np.inf), points
 
 
 def _removed(corners: Points, side: int, points: Points) -> Points:

@@ -1,10 +1,10 @@
 """Turned parts: where in a picture another one may lie turned by any angle, skewed or in perspective.
 
-In: a grey picture of a few hundred pixels.  Out: quadrilaterals, the likeliest first; what they show; how what was found
-in one lies in the whole picture.  Never here: upright parts (`rectangles`), files.
+In: a grey picture of a few hundred pixels.  Out: quadrilaterals, the likeliest first; what they show; how what was
+found in one lies in the whole picture.  Never here: upright parts (`rectangles`), files.
 
-A picture on plain ground has an outline, whatever was done to it.  Without a ground, as when its corners were cut off, a
-few turns are tried; the views of a search bring each the rest of the way.
+A picture on plain ground has an outline, whatever was done to it.  Where the frame cuts that off too much, or it is
+frayed, its longest side still tells by how much it was turned.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.matching.geometry import Floats, compose, inverse, overlaps_of, resized, transform_of
-from cbir_daemon.matching.outline import Points, outline
+from cbir_daemon.matching.outline import Points, outlines
 from cbir_daemon.matching.rectangles import within
 from cbir_daemon.matching.verdict import affine_between
 from cbir_daemon.medium import Placement
 from cbir_daemon.records import VECTOR_SIDE_PX, Quadrilateral, Window
-
-TURNS_DEG = (20.0, -20.0, 40.0, -40.0)
-"""Turns that are tried: the views of a search reach 10 degrees beyond them, and beyond all quarter turns."""
 
 OUTLINE_SIDE_PX = 240
 """Longer side of the picture in which an outline is looked for."""
@@ -46,15 +43,12 @@ def turned_parts(picture: NDArray[np.uint8]) -> list[Quadrilateral]:
     Returns
     -------
     list of Quadrilateral
-        What is on plain ground first, then the largest part that is upright after each of `TURNS_DEG`.
+        Two at most, inside the picture; where corners lie outside, what about the middle lies inside.
     """
     if min(picture.shape) < VECTOR_SIDE_PX:
         return []
-    size = np.array(picture.shape[::-1], dtype=np.float64)
     small = within(picture, OUTLINE_SIDE_PX)
-    corners = outline(small)
-    outlined = [] if corners is None else [corners / small.shape[::-1]]
-    return [_inside(corners) for corners in (*outlined, *(_turned_frame(size, angle) / size for angle in TURNS_DEG))]
+    return [_inside(corners / small.shape[::-1]) for corners in outlines(small)]
 
 
 def turned_vector(picture: NDArray[np.uint8], part: Quadrilateral) -> NDArray[np.uint8]:
@@ -109,13 +103,6 @@ def placement(part: Quadrilateral, vector: NDArray[np.uint8], stored: NDArray[np
     reach = np.abs(back[:, :2]).sum(axis=1)
     low, high = (np.clip((back[:, 2] + side * reach + 1) / 2, 0, 1).tolist() for side in (-1, 1))
     return Placement(transform_of(whole[0], invert=invert), overlaps_of(whole)[0], Window(*low, *high))
-
-
-def _turned_frame(size: Points, angle_deg: float) -> Points:
-    """Return the corners, in pixels, of a picture turned counter-clockwise that holds a frame of some size."""
-    radians = np.radians(angle_deg)
-    axes = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
-    return np.asarray((_SQUARE - 0.5) * (np.abs(axes) @ size) @ axes + size / 2)
 
 
 def _inside(corners: Points) -> Quadrilateral:

@@ -143,7 +143,8 @@ def _explained(rooms: Rooms, request: Request, answer: _Answer) -> _Answer:
         for content_id, judgement in rooms.searcher.judgements(vector, list(dict.fromkeys(asked[part]))).items()
     }
     matches = [
-        replace(match, judgement=judgements.get((match.found.compared, match.found.content_id))) for match in answer.matches
+        replace(match, judgement=judgements.get((match.found.compared, match.found.content_id)))
+        for match in answer.matches
     ]
     return replace(answer, matches=matches)
 
