@@ -133,7 +133,7 @@ def test_a_stranger_is_none() -> None:
 @pytest.mark.parametrize(
     "picture",
     [
-        np.asarray(PHOTOGRAPH),
+        pictures.photograph(1).mean(axis=2).astype(np.uint8),
         np.full((300, 400), 128, np.uint8),
         np.pad(np.asarray(PHOTOGRAPH), 80, constant_values=255),
         np.zeros((1, 500), np.uint8),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 
 # Grey levels about the ground's tone, and the share of the frame that has it at least.
-_TONE_LEVELS, _GROUND_SHARE = 12.0, 0.12
+_TONE_LEVELS, _GROUND_SHARE = 12.0, 0.25
 
 # Pixels within which a point lies on the frame.
 _FRAME_PX = 2.0
@@ -33,6 +33,9 @@ _LEAST_LENGTH, _LEAST_DEGREES = 0.25, 6.0
 # Shares: of an outline and its quadrilateral together that both have at least; of the frame that it fills at least;
 # of its bounds above which it is upright.
 _FITS, _LEAST_AREA, _UPRIGHT = 0.93, 0.1, 0.96
+
+# By how much less a quadrilateral fits with sides on the frame that is preferred to one without.
+_FRAME_GAIN = 0.02
 
 # Share of the frame's longer side by which the corners of two outlines differ.
 _SAME = 0.04
@@ -59,8 +62,10 @@ def outlines(grey: NDArray[np.uint8]) -> list[Points]:
         return []
     hull = _hull(shown)
     sides = _reduced(hull, 4, _NOISE * grey.size)
-    straight = (_without_frame(sides, grey.shape), _reduced(sides, 4))
-    found = [corners for corners in straight if len(corners) == 4 and _fits(corners, hull, grey.shape)][:1]
+    # Sides on the frame are the picture's own unless that fits clearly less.
+    kept, cut_off = _reduced(sides, 4), _without_frame(sides, grey.shape)
+    fit, fit_cut_off = (_fit(corners, hull, grey.shape) for corners in (kept, cut_off))
+    found = [kept if fit > fit_cut_off - _FRAME_GAIN else cut_off] if max(fit, fit_cut_off) >= _FITS else []
     angle = _angle(sides, grey.shape)
     turned = [] if angle is None else [_bounds(hull, angle)]
     ordered = [_upper_left_first(corners) for corners in (*found, *turned)]
@@ -76,17 +81,18 @@ def _off_ground(grey: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     if near.max() < _GROUND_SHARE * len(frame):
         return None
     tone = float(np.median(frame[np.abs(frame - near.argmax()) <= _TONE_LEVELS]))
-    ground = np.abs(_smooth(grey) - tone) <= _TONE_LEVELS
+    # Of nine pixels: a ground that was compressed is speckled.
+    ground = _smooth(np.abs(grey.astype(np.float32) - tone) <= _TONE_LEVELS) > 0.5
     runs = np.logical_and.accumulate
     joined = runs(ground, axis=1) | runs(ground[:, ::-1], axis=1)[:, ::-1]
     joined |= runs(ground, axis=0) | runs(ground[::-1], axis=0)[::-1]
     return np.asarray(~joined)
 
 
-def _smooth(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the mean of the nine pixels around each: a ground that was compressed is speckled."""
-    height, width = grey.shape
-    wide = np.pad(grey.astype(np.float32), 1, mode="edge")
+def _smooth(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the mean of the nine pixels around each."""
+    height, width = pixels.shape
+    wide = np.pad(pixels.astype(np.float32), 1, mode="edge")
     rows = wide[:height] + wide[1 : height + 1] + wide[2:]
     return np.asarray((rows[:, :width] + rows[:, 1 : width + 1] + rows[:, 2:]) / 9, dtype=np.float32)
 
@@ -154,7 +160,7 @@ def _reduced(corners: Points, count: int, most_area: float = np.inf) -> Points:
 
 
 def _removals(corners: Points) -> tuple[Points, Points]:
-    """Return for each side the area that is added without it, inf where its neighbours do not meet, and where they do."""
+    """Return for each side the area that goes with it, inf where its neighbours do not meet, and where they do."""
     before, following, beyond = (np.roll(corners, -shift, axis=0) for shift in (-1, 1, 2))
     along, back = corners - before, following - beyond
     gap = following - corners
@@ -183,15 +189,17 @@ def _on_frame(corners: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(((ends < _FRAME_PX).all(axis=0) | (ends > size - _FRAME_PX).all(axis=0)).any(axis=1))
 
 
-def _fits(corners: Points, hull: Points, shape: tuple[int, ...]) -> bool:
-    """Return whether four corners are all that an outline is, and are not upright."""
+def _fit(corners: Points, hull: Points, shape: tuple[int, ...]) -> float:
+    """Return the share of a quadrilateral and an outline together that both have; 0 for what is none, or is upright."""
+    if len(corners) != 4:
+        return 0.0
     size = np.array(shape[::-1], dtype=np.float64)
     y, x = np.mgrid[: shape[0] : _STRIDE, : shape[1] : _STRIDE] + 0.5
     inside, shown = (_within(polygon, x, y) for polygon in (corners, hull))
     both, either = np.count_nonzero(inside & shown), np.count_nonzero(inside | shown)
     sides = np.clip(corners, 0, size).max(axis=0) - np.clip(corners, 0, size).min(axis=0)
     is_upright = np.count_nonzero(inside) * _STRIDE**2 > _UPRIGHT * sides.prod()
-    return both >= _FITS * either and both >= _LEAST_AREA * x.size and not is_upright
+    return both / either if both >= _LEAST_AREA * x.size and not is_upright else 0.0
 
 
 def _within(polygon: Points, x: Points, y: Points) -> NDArray[np.bool_]:
