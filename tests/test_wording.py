@@ -169,6 +169,21 @@ def test_a_border_or_caption_is_told_from_a_picture(made: Made) -> None:
     assert line.endswith(" % is picture)")
 
 
+@pytest.mark.parametrize(
+    ("angle", "overlap", "line"),
+    [
+        (35.0, Overlap(0.53, 1.0), f"copy of {PATH}, tilted 35 degrees left"),
+        (-44.0, Overlap(0.78, 0.78), f"copy of {PATH}, tilted 44 degrees right"),
+        (35.0, Overlap(0.2, 1.0), f"copy of {PATH}, inside something larger (20 % of it), tilted 35 degrees left"),
+        (35.0, Overlap(1.0, 0.6), f"crop (60 %) of {PATH}, tilted 35 degrees left"),
+    ],
+    ids=["frame grew", "corners cut off", "in a larger frame", "crop"],
+)
+def test_a_turn_by_any_angle_explains_only_its_corners(angle: float, overlap: Overlap, line: str) -> None:
+    """What is smaller than any turn leaves is inside something larger, or a crop."""
+    assert origin(Edit(Kind.COPY, Transform(angle=angle), overlap), PATH) == line
+
+
 def test_what_holds_the_picture_is_told() -> None:
     """With the share of it that the picture fills."""
     assert told(beside) in {f"copy of {PATH}, inside a larger picture ({share} % of it)" for share in range(47, 54)}

@@ -22,8 +22,9 @@ from cbir_daemon.records import VECTOR_SIDE_PX, Quadrilateral, Window
 OUTLINE_SIDE_PX = 240
 """Longer side of the picture in which an outline is looked for."""
 
-# Pixels along each side of what is sampled for a vector: bilinear samples as far apart as its own would see noise.
-_SAMPLES_PX = 4 * VECTOR_SIDE_PX
+# Longer side of the picture that vectors are sampled from, and pixels along each side of what is sampled: bilinear
+# samples see noise when they are further apart than pixels.
+_SAMPLED_SIDE_PX, _SAMPLES_PX = 480, 4 * VECTOR_SIDE_PX
 
 # Lengths along both axes that are tried of what lies inside the frame, in shares of the whole; and the share of the
 # frame by which a corner may lie outside.
@@ -64,7 +65,8 @@ def turned_vector(picture: NDArray[np.uint8], part: Quadrilateral) -> NDArray[np
     -------
     (4096,) ndarray of uint8
     """
-    shrunk = resized(_sampled(picture, part, _SAMPLES_PX, _SAMPLES_PX), VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    samples = _sampled(within(picture, _SAMPLED_SIDE_PX), part, _SAMPLES_PX, _SAMPLES_PX)
+    shrunk = resized(samples, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     return np.clip(np.rint(shrunk), 0, 255).astype(np.uint8).reshape(-1)
 
 

@@ -23,9 +23,6 @@ FILLS = 0.97
 PARTS_SIDE_PX = 1024
 """Longer side of the picture that parts are cut out of, so that a quarter of it is as sharp as a look needs."""
 
-TURNED_SIDE_PX = 480
-"""Longer side of the picture that turned parts are made vectors from: each is sampled at 256 pixels."""
-
 
 def copies_in_parts(search: Search, picture: NDArray[np.uint8]) -> list[Found]:
     """Return the verified copies that the parts of a picture show, best first; a content once.
@@ -74,9 +71,8 @@ def copies_in_turned_parts(search: Search, picture: NDArray[np.uint8]) -> list[F
     parts = search.medium.picture_parts
     if parts is None:
         return []
-    small = parts.part_picture(picture, Window(), TURNED_SIDE_PX)
-    for part in parts.turned_parts(small):
-        vector = parts.part_vector(small, part)
+    for part in parts.turned_parts(picture):
+        vector = parts.part_vector(picture, part)
         copies = [] if search.medium.is_plain(vector) else search.copies(vector.tobytes())
         if copies:
             return _placed(search, part, vector, copies)

@@ -347,6 +347,20 @@ def test_a_picture_is_found_inside_a_page(indexed: Daemon, tmp_path: Path) -> No
     assert match["overlap"]["query"] == pytest.approx(1 / 6, abs=0.02)
 
 
+def test_a_picture_is_found_that_was_turned_by_any_angle(indexed: Daemon, tmp_path: Path) -> None:
+    """The answer has the angle; the explanation is of what was cut out and turned back."""
+    photograph = Image.fromarray(pictures.real_photographs()[0])
+    asked = tmp_path / "turned.jpg"
+    photograph.rotate(33, Image.Resampling.BICUBIC, expand=True, fillcolor=(255, 255, 255)).save(asked, quality=90)
+    (match,) = indexed.json("query", asked, "--kind", "copy", "--explain")["matches"]
+    assert (Path(match["path"]).name, match["look"], match["part"]) == ("real-0.jpg", "files", None)
+    assert match["transform"] == {"flip": False, "turn": 0, "angle": pytest.approx(33, abs=1), "invert": False}
+    assert match["overlap"] == {"query": pytest.approx(0.53, abs=0.03), "match": pytest.approx(1, abs=0.02)}
+    assert (match["explanation"]["outcome"], match["explanation"]["score"]) == ("copy", match["score"])
+    told = indexed.run("query", asked, "--kind", "copy").stdout.decode().strip()
+    assert told.endswith(f"of {match['path']}, tilted 33 degrees left"), told
+
+
 def test_a_query_tells_copies_from_shots(indexed: Daemon, tmp_path: Path) -> None:
     """By the files; and by what is known of the pairs of an image that is indexed."""
     photograph = pictures.real_photographs()[0]
