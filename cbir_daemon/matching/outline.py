@@ -135,7 +135,7 @@ def _bounds(hull: Points, angle_deg: float) -> Points:
     radians = math.radians(angle_deg)
     axes = np.array([[math.cos(radians), -math.sin(radians)], [math.sin(radians), math.cos(radians)]])
     low, high = (hull @ axes.T).min(axis=0), (hull @ axes.T).max(axis=0)
-    return np.array([low, [high[0], low[1]], high, [low[0], high[1]]]) @ axes
+    return np.asarray(np.array([low, [high[0], low[1]], high, [low[0], high[1]]]) @ axes)
 
 
 def _without_frame(corners: Points, shape: tuple[int, ...]) -> Points:
@@ -186,7 +186,8 @@ def _on_frame(corners: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return which sides of a polygon lie on the frame."""
     ends = np.stack([corners, np.roll(corners, -1, axis=0)])
     size = np.array(shape[::-1], dtype=np.float64)
-    return np.asarray(((ends < _FRAME_PX).all(axis=0) | (ends > size - _FRAME_PX).all(axis=0)).any(axis=1))
+    before, beyond = (np.all(lies, axis=0) for lies in (ends < _FRAME_PX, ends > size - _FRAME_PX))
+    return np.asarray(np.any(before | beyond, axis=1))
 
 
 def _fit(corners: Points, hull: Points, shape: tuple[int, ...]) -> float:

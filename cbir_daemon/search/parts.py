@@ -1,4 +1,4 @@
-"""Copies that a query shows in a part of itself: a picture on a page, in a screenshot, pasted onto another one.
+"""Copies that a query shows in a part of itself: a picture on a page, in a screenshot, pasted onto another one, turned.
 
 In: a query's picture at several hundred pixels, the searches of a snapshot.  Out: copies, each with the part that shows
 it.  Never here: files, whether a copy is another shot.
