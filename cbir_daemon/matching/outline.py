@@ -3,8 +3,7 @@
 In: a grey picture of a few hundred pixels.  Out: the quadrilateral that stands out from a ground of one tone.  Never
 here: what it shows, grounds of several tones.
 
-The frame may cut corners off: the outline then has up to eight sides, of which those on the frame are none of the
-picture's own.
+The frame may cut corners off: the outline then has up to eight sides, and the longest one off the frame tells the turn.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ _TONE_LEVELS, _GROUND_SHARE = 12.0, 0.25
 # Pixels within which a point lies on the frame.
 _FRAME_PX = 2.0
 
-# Share of the frame's area up to which a side is noise, and corners of a picture whose own the frame cuts off.
-_NOISE, _MOST_CORNERS = 0.002, 8
+# Share of the frame's area up to which a side is noise.
+_NOISE = 0.002
 
 # Share of the frame's shorter side that a side has at least, and degrees by which it is turned, to tell an angle: the
 # views of a search find what is turned less.
@@ -33,9 +32,6 @@ _LEAST_LENGTH, _LEAST_DEGREES = 0.25, 6.0
 # Shares: of an outline and its quadrilateral together that both have at least; of the frame that it fills at least;
 # of its bounds above which it is upright.
 _FITS, _LEAST_AREA, _UPRIGHT = 0.93, 0.1, 0.96
-
-# By how much less a quadrilateral fits with sides on the frame that is preferred to one without.
-_FRAME_GAIN = 0.02
 
 # Share of the frame's longer side by which the corners of two outlines differ.
 _SAME = 0.04
@@ -62,10 +58,8 @@ def outlines(grey: NDArray[np.uint8]) -> list[Points]:
         return []
     hull = _hull(shown)
     sides = _reduced(hull, 4, _NOISE * grey.size)
-    # Sides on the frame are the picture's own unless that fits clearly less.
-    kept, cut_off = _reduced(sides, 4), _without_frame(sides, grey.shape)
-    fit, fit_cut_off = (_fit(corners, hull, grey.shape) for corners in (kept, cut_off))
-    found = [kept if fit > fit_cut_off - _FRAME_GAIN else cut_off] if max(fit, fit_cut_off) >= _FITS else []
+    straight = _reduced(sides, 4)
+    found = [straight] if len(straight) == 4 and _fits(straight, hull, grey.shape) else []
     angle = _angle(sides, grey.shape)
     turned = [] if angle is None else [_bounds(hull, angle)]
     ordered = [_upper_left_first(corners) for corners in (*found, *turned)]
@@ -138,17 +132,6 @@ def _bounds(hull: Points, angle_deg: float) -> Points:
     return np.asarray(np.array([low, [high[0], low[1]], high, [low[0], high[1]]]) @ axes)
 
 
-def _without_frame(corners: Points, shape: tuple[int, ...]) -> Points:
-    """Return the four corners of an outline whose sides on the frame are corners that it cut off."""
-    while 4 < len(corners) <= _MOST_CORNERS:
-        areas, points = _removals(corners)
-        areas[~_on_frame(corners, shape)] = np.inf
-        if not np.isfinite(areas.min()):
-            break
-        corners = _removed(corners, int(areas.argmin()), points)
-    return _reduced(corners, 4)
-
-
 def _reduced(corners: Points, count: int, most_area: float = np.inf) -> Points:
     """Return a convex polygon around another one with fewer corners, as long as one adds no more than some area."""
     while len(corners) > count:
@@ -190,17 +173,15 @@ def _on_frame(corners: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(np.any(before | beyond, axis=1))
 
 
-def _fit(corners: Points, hull: Points, shape: tuple[int, ...]) -> float:
-    """Return the share of a quadrilateral and an outline together that both have; 0 for what is none, or is upright."""
-    if len(corners) != 4:
-        return 0.0
+def _fits(corners: Points, hull: Points, shape: tuple[int, ...]) -> bool:
+    """Return whether four corners are all that an outline is inside the frame, and are not upright."""
     size = np.array(shape[::-1], dtype=np.float64)
     y, x = np.mgrid[: shape[0] : _STRIDE, : shape[1] : _STRIDE] + 0.5
     inside, shown = (_within(polygon, x, y) for polygon in (corners, hull))
     both, either = np.count_nonzero(inside & shown), np.count_nonzero(inside | shown)
     sides = np.clip(corners, 0, size).max(axis=0) - np.clip(corners, 0, size).min(axis=0)
     is_upright = np.count_nonzero(inside) * _STRIDE**2 > _UPRIGHT * sides.prod()
-    return both / either if both >= _LEAST_AREA * x.size and not is_upright else 0.0
+    return both >= max(_FITS * either, _LEAST_AREA * x.size) and not is_upright
 
 
 def _within(polygon: Points, x: Points, y: Points) -> NDArray[np.bool_]:
