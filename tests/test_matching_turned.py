@@ -85,8 +85,8 @@ def test_a_turned_picture_is_found(angle: float) -> None:
     picture = turned(angle)
     (copy,) = found(picture)
     assert copy.content_id == 0
-    told = copy.transform.turn + copy.transform.angle
-    assert (told - angle + 180) % 360 - 180 == pytest.approx(0, abs=1)
+    degrees = copy.transform.turn + copy.transform.angle
+    assert (degrees - angle + 180) % 360 - 180 == pytest.approx(0, abs=1)
     assert copy.overlap.match > 0.97
     assert copy.overlap.query == pytest.approx(WIDTH * HEIGHT / picture.size, abs=0.03)
     assert copy.part is None, "it fills the query"
@@ -97,8 +97,8 @@ def test_a_turned_picture_is_found(angle: float) -> None:
 def test_corners_may_be_cut_off(angle: float) -> None:
     """In a frame that did not grow; the overlap is of all that the query shows, not of the part that was compared."""
     (copy,) = found(turned(angle, grown=False))
-    told = copy.transform.turn + copy.transform.angle
-    assert (told - angle + 180) % 360 - 180 == pytest.approx(0, abs=1)
+    degrees = copy.transform.turn + copy.transform.angle
+    assert (degrees - angle + 180) % 360 - 180 == pytest.approx(0, abs=1)
     shown = np.asarray(Image.new("L", PHOTOGRAPH.size, 1).rotate(angle)).mean()
     assert copy.overlap.query == pytest.approx(shown, abs=0.03)
     assert copy.overlap.match == pytest.approx(shown, abs=0.03)

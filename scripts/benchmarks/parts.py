@@ -17,7 +17,17 @@ from pathlib import Path
 import click
 import numpy as np
 from _album import SEED, Album, vector_of
-from _hard import HardEdit, in_a_template, on_a_page, onto_another, padded, squared
+from _hard import (
+    HardEdit,
+    in_a_template,
+    in_perspective,
+    on_a_page,
+    onto_another,
+    padded,
+    skewed,
+    squared,
+    turned_between,
+)
 from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
@@ -36,6 +46,9 @@ PLACINGS: dict[str, HardEdit] = {
     "onto another picture": onto_another,
     "pad 10 to 35 %": padded,
     "padded to a square": squared,
+    "turn by any angle": turned_between(0, 180),
+    "skew": skewed,
+    "perspective": in_perspective,
 }
 
 PARTS = Parts()

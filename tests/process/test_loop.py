@@ -357,8 +357,8 @@ def test_a_picture_is_found_that_was_turned_by_any_angle(indexed: Daemon, tmp_pa
     assert match["transform"] == {"flip": False, "turn": 0, "angle": pytest.approx(33, abs=1), "invert": False}
     assert match["overlap"] == {"query": pytest.approx(0.53, abs=0.03), "match": pytest.approx(1, abs=0.02)}
     assert (match["explanation"]["outcome"], match["explanation"]["score"]) == ("copy", match["score"])
-    told = indexed.run("query", asked, "--kind", "copy").stdout.decode().strip()
-    assert told.endswith(f"of {match['path']}, tilted 33 degrees left"), told
+    line = indexed.run("query", asked, "--kind", "copy").stdout.decode().strip()
+    assert line.endswith(f"of {match['path']}, tilted 33 degrees left"), line
 
 
 def test_a_query_tells_copies_from_shots(indexed: Daemon, tmp_path: Path) -> None:
