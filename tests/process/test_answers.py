@@ -47,7 +47,8 @@ def test_the_state_of_an_earlier_release_answers_as_it_did(daemon: Daemon, state
     found = [
         difference
         for difference in differences(recorded, now, tolerance=PROCESSORS)
-        if difference.kind not in NOTES and not UNLOOKED.match(difference.question)
+        # A sentence may become plainer from release to release; what scripts read may not.
+        if difference.kind not in NOTES | {Kind.WORDING} and not UNLOOKED.match(difference.question)
     ]
     assert [str(difference) for difference in found] == []
     asked = "opened: cbir duplicates --json"

@@ -113,17 +113,19 @@ def test_killed_decode_workers_cost_nothing(daemon: Daemon) -> None:
     """Killed again and again while a folder is read: every file is read in the end, and none is blamed."""
     outside = daemon.home / "outside"
     outside.mkdir()
-    large = pictures.photograph(0, (1600, 1200))
     for number in range(IMAGES):
-        pictures.save(np.roll(large, 50 * number, axis=1), outside / f"{number}.jpg", quality=90)
+        # No JPEG: it would be read at a fraction of its size, and all of them before the second worker was killed.
+        large = pictures.photograph(number, (160, 120)).repeat(10, axis=0).repeat(10, axis=1)
+        pictures.save(large, outside / f"{number}.png", compress_level=1)
     daemon.start()
     shutil.move(outside, daemon.album / "inside")
     killed: set[int] = set()
-    for _ in range(2):
-        while not (fresh := set(children(daemon, DECODING)) - killed):
-            assert daemon.json("status")["images"] < IMAGES
-        os.kill(min(fresh), signal.SIGKILL)
-        killed.add(min(fresh))
+    with Client([daemon.state / "socket"]) as client:
+        for _ in range(2):
+            while not (fresh := set(children(daemon, DECODING)) - killed):
+                assert client.status()["images"] < IMAGES
+            os.kill(min(fresh), signal.SIGKILL)
+            killed.add(min(fresh))
     status = daemon.settle()
     assert (status["images"], status["errors"]) == (IMAGES, 0)
 
