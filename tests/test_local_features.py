@@ -158,6 +158,18 @@ def test_new_features_of_a_content_take_the_place_of_old_ones() -> None:
     assert index.candidates(asked(CHINA), 1)[0].content_id == 3
 
 
+def test_long_lists_give_the_votes_of_short_ones() -> None:
+    """Compared a word after the other, the candidates are the same, with the same votes."""
+    contents = [(1, stored(CHINA)), (2, stored(FLOWER))]
+    answers = []
+    for most_at_once in (0, 1_000_000):
+        index = FeatureIndex(most_at_once)
+        index.add(contents)
+        answers.append(index.candidates(asked(turned(CHINA, 20)), 4))
+    assert answers[0] == answers[1]
+    assert answers[0][0].content_id == 1
+
+
 # -- the look at a place -----------------------------------------------------------------------------------------------
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])

@@ -25,6 +25,9 @@ _VOTE_BITS, _WORTH_BITS = 20, 12.0
 # Bins of scale, each a doubling, and of direction, in which votes must agree.
 _SCALE_BINS, _TURN_BINS = 16, 12
 
+MOST_AT_ONCE = 1_000_000
+"""Pairs of features that are compared in one piece; above it a loop over words costs less than the copies."""
+
 # Contents that lists of their own hold until they are sorted in with all others: a tenth, and this many at least.
 _TAIL_SHARE, _LEAST_TAIL = 0.1, 256
 
@@ -126,21 +129,18 @@ class FeatureLists:
             np.concatenate([self.angles[kept], later.angles]),
         )
 
-    def votes(self, features: NDArray[np.void]) -> NDArray[np.float32]:
+    def votes(self, features: NDArray[np.void], most_at_once: int = MOST_AT_ONCE) -> NDArray[np.float32]:
         """Return the (n,) votes that contents get from the features of a query.
 
         Parameters
         ----------
         features : (m,) ndarray of ASKED
+        most_at_once : int
+            Pairs of features that are compared in one piece.
         """
-        words = features["words"].astype(np.int64)
-        begins, lengths = self.begins[words].ravel(), (self.begins[words + 1] - self.begins[words]).ravel()
-        asked = np.repeat(np.repeat(np.arange(len(features)), words.shape[1]), lengths)
-        entries = np.arange(int(lengths.sum())) + np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
-        bits = np.bitwise_count(self.codes[entries] ^ features["code"][asked])
-        near = np.flatnonzero(bits <= _VOTE_BITS)
-        entries, asked, bits = entries[near], asked[near], bits[near]
-        common = np.repeat(lengths, lengths)[near]
+        entries, asked, bits = self._near(features, most_at_once)
+        lengths = self.begins[1:] - self.begins[:-1]
+        common = lengths[self.words[entries]]
         rarity = np.log(len(self.content_ids) / common + 1).astype(np.float32)
         worth = rarity**2 * np.exp(-((bits.astype(np.float32) / np.float32(_WORTH_BITS)) ** 2) / 2)
         # A letter that comes a hundred times in a query has one vote for what is like it.
@@ -153,16 +153,55 @@ class FeatureLists:
         hit, counted = np.unique(bins, return_inverse=True)
         return _largest_by_row(hit, np.bincount(counted, worth).astype(np.float32), len(self.content_ids))
 
+    def _near(
+        self, features: NDArray[np.void], most_at_once: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        """Return the pairs of one word whose codes are near: entries of lists, rows of the query, differing bits."""
+        words = features["words"].astype(np.int64)
+        begins, ends = self.begins[words].ravel(), self.begins[words + 1].ravel()
+        asked = np.repeat(np.arange(len(features)), words.shape[1])
+        lengths = ends - begins
+        if int(lengths.sum()) > most_at_once:
+            return self._near_by_word(features["code"], words.ravel(), asked)
+        asked = np.repeat(asked, lengths)
+        entries = np.arange(int(lengths.sum())) + np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
+        bits = np.bitwise_count(self.codes[entries] ^ features["code"][asked])
+        near = np.flatnonzero(bits <= _VOTE_BITS)
+        return entries[near], asked[near], bits[near]
+
+    def _near_by_word(
+        self, codes: NDArray[np.uint64], words: NDArray[np.int64], asked: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+        """Return what `_near` does, a word after the other: long lists are read as they lie, and never copied."""
+        order = np.argsort(words, kind="stable")
+        words, asked = words[order], asked[order]
+        firsts = np.flatnonzero(np.diff(words, prepend=-1))
+        found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]] = []
+        for first, last in zip(firsts, np.append(firsts[1:], len(words)), strict=True):
+            begin, end = self.begins[words[first]], self.begins[words[first] + 1]
+            rows = asked[first:last]
+            bits = np.bitwise_count(codes[rows][:, None] ^ self.codes[begin:end])
+            near_rows, near_entries = np.nonzero(bits <= _VOTE_BITS)
+            found.append((near_entries + begin, rows[near_rows], bits[near_rows, near_entries]))
+        entries, near_asked, near_bits = zip(*found, strict=True)
+        return np.concatenate(entries), np.concatenate(near_asked), np.concatenate(near_bits)
+
 
 class FeatureIndex:
     """The lists of all contents that have features.
+
+    Parameters
+    ----------
+    most_at_once : int
+        Pairs of features that a query compares in one piece.
 
     Notes
     -----
     One thread adds; any thread asks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_at_once: int = MOST_AT_ONCE) -> None:
+        self._most_at_once = most_at_once
         self._lists: tuple[FeatureLists, ...] = ()
         self._turn = threading.Lock()
 
@@ -205,7 +244,7 @@ class FeatureIndex:
             for mirrored, features in ((False, asked.upright), (True, asked.mirrored)):
                 if not len(features) or not len(lists.codes):
                     continue
-                votes = lists.votes(features)
+                votes = lists.votes(features, self._most_at_once)
                 for row in np.argsort(-votes, kind="stable")[:count].tolist():
                     candidate = Candidate(int(lists.content_ids[row]), mirrored, float(votes[row]))
                     known = best.get(candidate.content_id)
