@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +216,20 @@ def test_two_pictures_in_one_template_are_no_copies() -> None:
     first, second = covered(template, FLOWER, 0.2), covered(template, made, 0.2)
     assert seen(first, second) is not Seen.COPY
     assert seen(first, first) is Seen.COPY
+
+
+# -- the extra ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_extra_is_a_problem(tmp_path: Path) -> None:
+    """Where the library is not there, `cbir status` says what to install, and nothing is taken."""
+    hidden = (
+        "import importlib.util as u; u.find_spec = lambda name, find=u.find_spec: None if name == 'cv2' else find(name)"
+    )
+    code = f"""{hidden}
+from cbir_daemon.duplicates.features import FeatureFiller
+filler = FeatureFiller(None, None, lambda: True, enabled=True)
+print(filler.enabled, filler.idle, filler.pending, [problem.do for problem in filler.problems()])"""
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout  # noqa: S603 -- ours
+    assert output == """False True 0 ["pip install 'cbir-daemon[local]', then restart"]\n"""

@@ -6,7 +6,6 @@ are found, queries.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
@@ -14,11 +13,10 @@ from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates.looks import Files
 from cbir_daemon.duplicates.pairing import be_nice
 from cbir_daemon.local_features import EXTRA, FEATURES_VERSION, StoredFeatures, is_installed
+from cbir_daemon.records import Problem
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
-
-logger = logging.getLogger(__name__)
 
 BATCH_CONTENTS = 16
 """Contents read before they are committed: about a second."""
@@ -45,18 +43,23 @@ class FeatureFiller:
         self._files = Files(store, pool)
         self._quiet = quiet
         self._enabled = enabled and is_installed()
+        self._lacks_extra = enabled and not is_installed()
         self._stopping = threading.Event()
         # Contents without a file that can be read; tried again after a restart.
         self._unreadable: set[int] = set()
         self._loaded = False
         self.index = FeatureIndex()
-        if enabled and not is_installed():
-            logger.warning("no local features: match.local needs pip install '%s'", EXTRA)
 
     @property
     def enabled(self) -> bool:
         """Whether local features are taken and asked."""
         return self._enabled
+
+    def problems(self) -> list[Problem]:
+        """Return that local features are asked for and the extra that takes them is not installed."""
+        if not self._lacks_extra:
+            return []
+        return [Problem("no local features are taken: their extra is missing", f"pip install '{EXTRA}', then restart")]
 
     @property
     def pending(self) -> int:

@@ -230,7 +230,7 @@ def _after_looks(rooms: Rooms, looks: QueryLooks, found: list[Found]) -> list[Fo
 def _by_features(rooms: Rooms, looks: QueryLooks, source: Path | bytes) -> list[Found]:
     """Return the copies and shots that local features find."""
     medium = rooms.searcher.medium
-    if not rooms.features.enabled or medium.second_look is None or medium.picture_parts is None:
+    if not len(rooms.features.index) or medium.second_look is None or medium.picture_parts is None:
         return []
     data, picture = rooms.pool.read_features(source, ASKED_SIDE_PX, asked=True), looks.picture(READ_SIDE_PX)
     if data is None or picture is None:
