@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.matching.blocks import Aligned, block_sums, placed, sampled
 from cbir_daemon.matching.geometry import Floats
-from cbir_daemon.matching.look import Aligned, block_sums, placed, sampled
 from cbir_daemon.records import Trace
 
 Mask = NDArray[np.bool_]

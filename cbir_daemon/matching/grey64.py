@@ -10,13 +10,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.matching.blocks import sharpness
 from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness
 from cbir_daemon.matching.detail import DETAIL_SIDE_PX, busiest, detail_traces
 from cbir_daemon.matching.direction import direction
+from cbir_daemon.matching.in_place import compared_in_place
 from cbir_daemon.matching.joining import best_guesses, join_views
-from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared, compared_in_place, sharpness
+from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import around_part, cut, part_vector, rectangles, within
 from cbir_daemon.matching.turned import placement, turned_parts, turned_picture, turned_vector

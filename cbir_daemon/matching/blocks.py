@@ -1,0 +1,530 @@
+"""Two pictures laid on each other to a fraction of a pixel, and how their blocks agree and lie beside each other.
+
+In: two grey pictures of a few hundred pixels and the affine transform between them.  Out: the homography between them,
+and measures of each block.  Never here: what the measures say of the two.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.matching.align import blurs
+from cbir_daemon.matching.geometry import Floats, inverse, resized
+
+# Standard deviations in pixels of the band that is compared, and of the neighbourhood that evens out contrast.
+_FINE_PX, _COARSE_PX, _AROUND_PX = 1.0, 4.0, 6.0
+
+# Standard deviation in pixels that divides fine from coarse detail where sharpness is measured.
+_MIDDLE_PX = 2.0
+
+# Grey levels of local detail below which noise and agreement cannot be told apart.
+_NOISE_LEVELS = 4.0
+
+# Ratio of sharpness above which the sharper picture is blurred until both are alike.
+_SHARPER = 1.2
+
+# Pixels along the frame of either picture that are left out: pads and the edges of screens are no part of it.
+_FRAME_PX = 8.0
+
+# Blocks along the longer side, and the share of a block that both pictures must show.
+_BLOCKS, _SHOWN_SHARE = 15, 0.6
+
+# Smaller eigenvalue of a block's structure tensor, for each pixel, below which its shift cannot be measured.
+_LEAST_STRUCTURE = 0.003
+
+# Correlation after its own shift below which a block shows something else: letters, stickers, logos.
+_LEAST_AGREEMENT = 0.5
+
+# Shift in pixels, and share of what still differs that it must explain, from which a block has moved.
+_MOVED_PX, _EXPLAINED_SHARE = 0.1, 0.2
+
+# Energy of local contrast, 0 to 1, from which a block has structure of its own.
+_LEAST_ENERGY = 0.04
+
+# Matrices of Gaussians that are kept, 600 KB each: those of one look at two pictures of one size, at both its sizes.
+_GAUSSIANS = 16
+
+# Longest change of any coefficient of a homography in one step.
+_LONGEST_STEP = 0.1
+
+
+def sharpness(picture: NDArray[np.uint8]) -> float:
+    """Return how much of the detail of a picture is fine: 0 for a blurred one, about 1 for a sharp one.
+
+    Parameters
+    ----------
+    picture : (height, width) ndarray of uint8
+        Grey; pictures are comparable when they have the same size and show the same scene.
+    """
+    return _sharpness(picture.astype(np.float32), np.ones(picture.shape, dtype=np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """Two pictures of one sharpness that lie on each other.
+
+    Parameters
+    ----------
+    fixed, moving : (height, width) ndarray of float32
+        Grey levels; the pixels of both show areas of one size.
+    warp : (3, 3) ndarray of float64
+        Homography from the fixed picture to the moving one, coordinates from -1 to 1.
+    is_query_fixed : bool
+        Whether the query is the fixed one.
+    """
+
+    fixed: Floats
+    moving: Floats
+    warp: NDArray[np.float64]
+    is_query_fixed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMeasures:
+    """How the n blocks of two aligned pictures agree.
+
+    Parameters
+    ----------
+    x, y : (n,) ndarray of float32
+        Middles of the blocks on the fixed picture, -1 to 1.
+    agrees : (n,) ndarray of bool
+        Both show the block, it has structure, and moved by its own shift it shows the same.
+    differs : (n,) ndarray of bool
+        Both show the block with structure, and not the same.
+    agreement : (n,) ndarray of float32
+        Correlation before the block's own shift, -1 to 1.
+    moved : (n,) ndarray of bool
+        Whether its own shift is seen, and explains what differs.
+    """
+
+    x: Floats
+    y: Floats
+    agrees: NDArray[np.bool_]
+    differs: NDArray[np.bool_]
+    agreement: Floats
+    moved: NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        """How many blocks agree."""
+        return int(self.agrees.sum())
+
+    @property
+    def moved_share(self) -> float:
+        """Share of the agreeing blocks that moved, 0 to 1; there must be one."""
+        return float(self.moved[self.agrees].mean())
+
+    @property
+    def median_agreement(self) -> float:
+        """Median correlation of the agreeing blocks, -1 to 1; there must be one."""
+        return float(np.median(self.agreement[self.agrees]))
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePair:
+    """Two pictures of one sharpness that are laid on each other, at half size first.
+
+    Parameters
+    ----------
+    fixed, moving : (height, width) ndarray of float32
+        Grey levels; the fixed picture has the coarser pixels, those of the moving one are made as large.
+    start : (3, 3) ndarray of float64
+        Homography from the fixed picture to the moving one as it was given, coordinates from -1 to 1.
+    is_query_fixed : bool
+        Whether the query is the fixed one.
+    """
+
+    fixed: Floats
+    moving: Floats
+    start: NDArray[np.float64]
+    is_query_fixed: bool
+    _whole: _Level
+    _half: _Level
+
+    @classmethod
+    def of(
+        cls, query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats, *, invert: bool = False
+    ) -> PicturePair:
+        """Make two pictures ready.
+
+        Parameters
+        ----------
+        query, stored : (height, width) ndarray of uint8
+        affine : (2, 3) ndarray of float32
+            From a point of the query to that of the stored picture, coordinates from -1 to 1 over each picture.
+        invert : bool
+            Whether the two agree as negatives.
+        """
+        query_grey = query.astype(np.float32)
+        fixed, finer, affine = _coarser_first(query_grey, stored.astype(np.float32), affine)
+        is_query_fixed = fixed is query_grey
+        moving = _at_scale(finer, fixed, affine)
+        if invert:
+            moving = np.float32(255) - moving
+        fixed, moving = _alike_in_sharpness(fixed, moving, affine)
+        levels = _Level.of(fixed, moving), _Level.of(_halved(fixed), _halved(moving))
+        return cls(fixed, moving, _homography(affine), is_query_fixed, *levels)
+
+    def aligned(self, warp: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+        """Return the homography from the fixed picture to the moving one after some steps at each size.
+
+        Parameters
+        ----------
+        warp : (3, 3) ndarray of float64
+            Where the steps begin.
+        steps : int
+        """
+        for level in (self._half, self._whole):
+            for _ in range(steps):
+                warp = level.step(warp)
+        return warp
+
+    def measured(self, warp: NDArray[np.float64]) -> BlockMeasures:
+        """Return how the blocks agree when the pictures are laid on each other.
+
+        Parameters
+        ----------
+        warp : (3, 3) ndarray of float64
+        """
+        level, blocks = self._whole, self._whole.blocks
+        seen, shown = level.seen(warp)
+        before, gain = level.agreement(seen, shown)
+        shift_x, shift_y, structure = level.shifts(blocks.spread(gain) * seen, shown)
+        after, _ = level.agreement(level.moved(seen, shift_x, shift_y), shown)
+        pixels, area, own_energy, seen_energy = blocks.sums(
+            np.stack([shown, np.ones_like(shown), level.fixed**2 * shown, seen**2 * shown])
+        )
+        pixels_shown = np.maximum(pixels, 1)
+        inside = pixels >= _SHOWN_SHARE * area
+        agrees = inside & (structure > _LEAST_STRUCTURE * pixels_shown) & (after > _LEAST_AGREEMENT)
+        differs = inside & ~agrees & (np.minimum(own_energy, seen_energy) > _LEAST_ENERGY * pixels_shown)
+        explained = (after - before) / (1 - before + np.float32(0.002))
+        moved = (np.hypot(shift_x, shift_y) > _MOVED_PX) & (explained > _EXPLAINED_SHARE)
+        return BlockMeasures(*blocks.middles(), agrees, differs, before, moved)
+
+    def broad_agreement(
+        self, warp: NDArray[np.float64], blocks: NDArray[np.bool_], fine_px: float, coarse_px: float
+    ) -> float:
+        """Return the correlation of coarse detail over some blocks, -1 to 1.
+
+        Parameters
+        ----------
+        warp : (3, 3) ndarray of float64
+        blocks : (n,) ndarray of bool
+            Those that count.
+        fine_px, coarse_px : float
+            Standard deviations of the band that is compared.
+        """
+        seen = sampled(self.moving, *placed(warp, *self.fixed.shape))
+        weights = self._whole.blocks.spread(blocks.astype(np.float32))
+        own, moved = (
+            (_smooth(picture, fine_px) - _smooth(picture, coarse_px)) * weights for picture in (self.fixed, seen)
+        )
+        return float(np.vdot(own, moved) / max(float(np.vdot(own, own) * np.vdot(moved, moved)) ** 0.5, 1e-6))
+
+
+def _homography(affine: Floats) -> NDArray[np.float64]:
+    return np.vstack([affine, [0, 0, 1]]).astype(np.float64)
+
+
+def _spans(affine: Floats, fixed: Floats, moving: Floats) -> float:
+    """Return how many pixels of the moving picture one pixel of the fixed one spans, as a geometric mean."""
+    area = abs(float(np.linalg.det(affine[:, :2]))) * moving.size / fixed.size
+    return float(max(area, 1e-6) ** 0.5)
+
+
+def _coarser_first(query: Floats, stored: Floats, affine: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the picture with the coarser pixels, the finer one, and the affine transform from the first to it."""
+    if _spans(affine, query, stored) >= 1:
+        return query, stored, affine
+    return stored, query, np.asarray(inverse(affine), dtype=np.float32)
+
+
+def _at_scale(image: Floats, fixed: Floats, affine: Floats) -> Floats:
+    """Return the moving picture with pixels as large as those of the fixed one, along each of its axes."""
+    back = inverse(affine)[:, :2]
+    height, width = image.shape
+    half = np.array([fixed.shape[1], fixed.shape[0]], dtype=np.float32) / 2
+    wide, high = (2 * np.linalg.norm(back * half[:, None], axis=0)).tolist()
+    return resized(image, max(8, min(2 * height, round(high))), max(8, min(2 * width, round(wide))))
+
+
+@functools.lru_cache(_GAUSSIANS)
+def _gaussian(side: int, sigma_px: float) -> Floats:
+    """Return (side, side): the Gaussian along one axis as a matrix, its rows summing to 1 at the edges too."""
+    return np.asarray(blurs(side, np.array([sigma_px], dtype=np.float32))[0], dtype=np.float32)
+
+
+def _smooth(image: Floats, sigma_px: float) -> Floats:
+    down, across = (_gaussian(side, sigma_px) for side in image.shape)
+    return np.asarray(down @ image @ across.T, dtype=np.float32)
+
+
+def _detail(image: Floats) -> Floats:
+    return _smooth(image, _FINE_PX) - _smooth(image, _COARSE_PX)
+
+
+def _even(image: Floats) -> Floats:
+    """Return a picture without local brightness and contrast."""
+    detail = _detail(image)
+    return np.asarray(detail / np.sqrt(_smooth(detail * detail, _AROUND_PX) + _NOISE_LEVELS**2), dtype=np.float32)
+
+
+def _grid(height: int, width: int) -> tuple[Floats, Floats]:
+    """Return x of each column and y of each row, -1 to 1."""
+    x = (np.arange(width, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / width) - 1
+    y = (np.arange(height, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / height) - 1
+    return x, y
+
+
+def placed(warp: NDArray[np.float64], height: int, width: int) -> tuple[Floats, Floats]:
+    """Return where the pixels of a picture land on another one, as x and y, each (height, width), -1 to 1.
+
+    Parameters
+    ----------
+    warp : (3, 3) ndarray of float64
+        From the picture to the other one.
+    height, width : int
+        Pixels of the picture.
+    """
+    x, y = _grid(height, width)
+    across, down, depth = (by_x * x + (by_y * y + shift)[:, None] for by_x, by_y, shift in warp.astype(np.float32))
+    depth = np.where(np.abs(depth) < 1e-3, np.float32(1e-3), depth)
+    return across / depth, down / depth
+
+
+def sampled(image: Floats, x: Floats, y: Floats) -> Floats:
+    """Return an image at points, bilinear; outside of it its edge pixels go on.
+
+    Parameters
+    ----------
+    image : (height, width) ndarray of float32
+    x, y : ndarray of float32
+        -1 to 1 over the image.
+    """
+    height, width = image.shape
+    column = np.clip((x + 1) * np.float32(width / 2) - np.float32(0.5), 0, width - 1)
+    line = np.clip((y + 1) * np.float32(height / 2) - np.float32(0.5), 0, height - 1)
+    left = np.minimum(column.astype(np.int32), width - 2)
+    top = np.minimum(line.astype(np.int32), height - 2)
+    column -= left.astype(np.float32)
+    line -= top.astype(np.float32)
+    flat, corner = image.ravel(), top * width + left
+    upper = flat[corner]
+    upper += column * (flat[corner + 1] - upper)
+    lower = flat[corner + width]
+    lower += column * (flat[corner + width + 1] - lower)
+    return np.asarray(upper + line * (lower - upper), dtype=np.float32)
+
+
+def _alike_in_sharpness(fixed: Floats, moving: Floats, affine: Floats) -> tuple[Floats, Floats]:
+    """Return both pictures, the sharper one blurred to the sharpness of the other."""
+    x, y = placed(_homography(affine), *fixed.shape)
+    inside = (np.abs(x) < 1) & (np.abs(y) < 1)
+    seen = sampled(moving, x, y)
+    sharpness = _sharpness(fixed, inside), _sharpness(seen, inside)
+    if sharpness[0] > _SHARPER * sharpness[1]:
+        fixed = _smooth(fixed, _blur_between(fixed, inside, sharpness[1]))
+    elif sharpness[1] > _SHARPER * sharpness[0]:
+        moving = _smooth(moving, _blur_between(seen, inside, sharpness[0]))
+    return fixed, moving
+
+
+def _sharpness(image: Floats, inside: NDArray[np.bool_]) -> float:
+    """Return the root of the energy of fine detail over that of coarser detail.
+
+    Notes
+    -----
+    What is finer than `_FINE_PX` is left out: rounding to whole grey levels is there whatever the blur.
+    """
+    middle = _smooth(image, _MIDDLE_PX)
+    fine = (_smooth(image, _FINE_PX) - middle)[inside]
+    coarse = (middle - _smooth(image, _COARSE_PX))[inside]
+    return float((np.vdot(fine, fine) / max(float(np.vdot(coarse, coarse)), 1e-6)) ** 0.5)
+
+
+def _blur_between(image: Floats, inside: NDArray[np.bool_], sharpness: float) -> float:
+    """Return the standard deviation in pixels of the blur that leaves a picture no sharper than `sharpness`."""
+    low, high = 0.1, 6.0
+    for _ in range(7):
+        middle = (low * high) ** 0.5
+        if _sharpness(_smooth(image, middle), inside) > sharpness:
+            low = middle
+        else:
+            high = middle
+    return float((low * high) ** 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Sums over the blocks of a picture.
+
+    Parameters
+    ----------
+    tops, lefts : ndarray of int64
+        Where blocks begin.
+    rows, columns : (height,) and (width,) ndarray of int64
+        In which of them each line and column is.
+    """
+
+    tops: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, height: int, width: int) -> _Blocks:
+        """Cut a picture of (height, width) pixels."""
+        side = max(8, round(max(height, width) / _BLOCKS))
+        tops, lefts = np.arange(0, height, side), np.arange(0, width, side)
+        return cls(tops, lefts, np.arange(height) // side, np.arange(width) // side)
+
+    def sums(self, values: Floats) -> Floats:
+        """Return (..., n) sums over the blocks of (..., height, width) values."""
+        by_line = np.add.reduceat(values, self.tops, axis=-2)
+        return np.asarray(np.add.reduceat(by_line, self.lefts, axis=-1).reshape(*values.shape[:-2], -1))
+
+    def middles(self) -> tuple[Floats, Floats]:
+        """Return x and y of the middle of each block, (n,), -1 to 1."""
+        height, width = len(self.rows), len(self.columns)
+        down = (self.tops + np.append(self.tops[1:], height)) / height - 1
+        across = (self.lefts + np.append(self.lefts[1:], width)) / width - 1
+        x, y = np.meshgrid(across.astype(np.float32), down.astype(np.float32))
+        return x.ravel(), y.ravel()
+
+    def spread(self, values: Floats) -> Floats:
+        """Return (height, width): each pixel has the value of its block."""
+        grid = values.reshape(len(self.tops), len(self.lefts))
+        return np.asarray(grid[self.rows][:, self.columns], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A fixed picture at one size, made ready for the alignment of a moving one with it.
+
+    Parameters
+    ----------
+    fixed, moving : (height, width) ndarray of float32
+        Without local brightness and contrast; each of its own size.
+    across, down : (height, width) ndarray of float32
+        The gradient of the fixed picture, a pixel.
+    steepest : (8, height * width) ndarray of float32
+        How the fixed picture changes with each coefficient of a homography.
+    framed : (height, width) ndarray of float32
+        0 along the frame of the fixed picture, else 1.
+    blocks : _Blocks
+
+    References
+    ----------
+    Baker, Matthews: Lucas-Kanade 20 years on, IJCV 2004, section 3.2 (inverse compositional), for a homography.
+    """
+
+    fixed: Floats
+    moving: Floats
+    across: Floats
+    down: Floats
+    steepest: Floats
+    framed: Floats
+    blocks: _Blocks
+
+    @classmethod
+    def of(cls, fixed: Floats, moving: Floats) -> _Level:
+        """Make two pictures ready."""
+        fixed, moving = _even(fixed), _even(moving)
+        height, width = fixed.shape
+        x, column = _grid(height, width)
+        y = column[:, None]
+        down, across = (np.asarray(slope, dtype=np.float32) for slope in np.gradient(fixed))
+        by_x, by_y = across * np.float32(width / 2), down * np.float32(height / 2)
+        along = by_x * x + by_y * y
+        steepest = [by_x * x, by_x * y, by_x, by_y * x, by_y * y, by_y, -along * x, -along * y]
+        framed = (np.abs(x) < 1 - 2 * _FRAME_PX / width) & (np.abs(y) < 1 - 2 * _FRAME_PX / height)
+        return cls(
+            fixed,
+            moving,
+            across,
+            down,
+            np.stack(steepest).reshape(len(steepest), -1),
+            framed.astype(np.float32),
+            _Blocks.of(height, width),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the fixed picture."""
+        height, width = self.fixed.shape
+        return height, width
+
+    def seen(self, warp: NDArray[np.float64]) -> tuple[Floats, Floats]:
+        """Return the moving picture as the fixed one shows it, and 1 where both show something, else 0."""
+        x, y = placed(warp, *self.shape)
+        height, width = self.moving.shape
+        inside = (np.abs(x) < 1 - 2 * _FRAME_PX / width) & (np.abs(y) < 1 - 2 * _FRAME_PX / height)
+        return sampled(self.moving, x, y), self.framed * inside
+
+    def step(self, warp: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the warp after one step of Gauss-Newton, blocks weighted by how well they agree."""
+        seen, shown = self.seen(warp)
+        agreement, gain = self.agreement(seen, shown)
+        weights = self.blocks.spread(np.maximum(agreement, 0) ** 2) * shown
+        weighted = self.steepest * weights.ravel()
+        hessian = (weighted @ self.steepest.T).astype(np.float64)
+        slope = weighted @ (self.blocks.spread(gain) * seen - self.fixed).ravel()
+        hessian += np.eye(8) * (1e-3 * np.trace(hessian) / 8 + 1e-6)
+        change = np.linalg.solve(hessian, slope)
+        change *= min(1.0, _LONGEST_STEP / max(float(np.abs(change).max()), 1e-12))
+        moved = np.eye(3)
+        moved.ravel()[:8] += change
+        composed = warp @ np.linalg.inv(moved)
+        return np.asarray(composed / composed[2, 2])
+
+    def agreement(self, seen: Floats, shown: Floats) -> tuple[Floats, Floats]:
+        """Return (n,) correlations of the blocks, and what the moving picture is multiplied by to match the fixed."""
+        own, moved = self.fixed * shown, seen * shown
+        products = self.blocks.sums(np.stack([own * moved, own * own, moved * moved]))
+        energies = np.maximum(products[1], 1e-6), np.maximum(products[2], 1e-6)
+        agreement = products[0] / np.sqrt(energies[0] * energies[1])
+        return agreement, np.sqrt(energies[0] / energies[1])
+
+    def shifts(self, seen: Floats, shown: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return (n,) shifts of the blocks in pixels, x and y, and the smaller eigenvalue of their structure tensors.
+
+        References
+        ----------
+        Lucas, Kanade: An iterative image registration technique, IJCAI 1981: one step for each block.
+        """
+        gradients = zip((self.down, self.across), np.gradient(seen), strict=True)
+        down, across = ((own + moved) / 2 * shown for own, moved in gradients)
+        off = (seen - self.fixed) * shown
+        products = np.stack([across * across, across * down, down * down, across * off, down * off])
+        xx, xy, yy, by_x, by_y = self.blocks.sums(products)
+        scale = np.maximum(xx * yy - xy * xy, np.float32(1e-9))
+        structure = ((xx + yy) - np.hypot(xx - yy, 2 * xy)) / 2
+        return -(yy * by_x - xy * by_y) / scale, -(xx * by_y - xy * by_x) / scale, structure
+
+    def moved(self, seen: Floats, shift_x: Floats, shift_y: Floats) -> Floats:
+        """Return a picture with each block taken from beside it, by its own shift in pixels, 2 at most."""
+        height, width = self.shape
+        x, y = _grid(height, width)
+        by_x, by_y = (self.blocks.spread(np.clip(shift, -2, 2)) for shift in (shift_x, shift_y))
+        return sampled(seen, x + by_x * np.float32(2 / width), y[:, None] + by_y * np.float32(2 / height))
+
+
+def block_sums(values: Floats) -> Floats:
+    """Return (n,) sums over the blocks of a picture by which a look judges.
+
+    Parameters
+    ----------
+    values : (height, width) ndarray of float32
+    """
+    return _Blocks.of(*values.shape).sums(values)
+
+
+def _halved(image: Floats) -> Floats:
+    height, width = (side // 2 * 2 for side in image.shape)
+    cut = image[:height, :width]
+    return np.asarray((cut[::2, ::2] + cut[1::2, ::2] + cut[::2, 1::2] + cut[1::2, 1::2]) / 4, dtype=np.float32)
