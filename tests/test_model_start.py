@@ -16,6 +16,8 @@ from cbir_daemon.map.exact import scatter
 from cbir_daemon.map.start import INIT_RANGE, first_positions, leading_directions
 from tests.processors import processors
 
+pytestmark = pytest.mark.process
+
 FEATURES = 256
 IMAGES = 6_000
 
