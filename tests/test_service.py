@@ -94,6 +94,12 @@ def test_every_thread_of_the_daemon_has_a_pulse(service: Service) -> None:
     assert service.lives(time.monotonic())
 
 
+def test_no_thread_takes_features_that_nobody_asks_for(service: Service, rooms: Rooms) -> None:
+    """Without `match.local` there is none: its loop would have nothing to wait for."""
+    assert not rooms.features.enabled
+    assert "features" not in {thread.name for thread in service.threads}
+
+
 def test_a_thread_that_hangs_withholds_the_ping(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     """A broken promise means that the daemon does not live, and the log names the thread; a kept one heals that."""
     with heartbeat.of("one"), caplog.at_level(logging.ERROR):

@@ -136,7 +136,8 @@ class Service:
         self._start_thread("pairing", handled.pairing.run)
         self._start_thread("projection", handled.projection.run)
         self._start_thread("refit", handled.refit.run)
-        self._start_thread("features", handled.features.run)
+        if handled.features.enabled:
+            self._start_thread("features", handled.features.run)
         self._start_thread("ingest", handled.ingest.run)
         self._start_thread("searching", handled.searcher.run)
         self._start_thread("backups", rooms.backups.run)

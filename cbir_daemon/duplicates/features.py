@@ -90,9 +90,7 @@ class FeatureFiller:
         self._stopping.set()
 
     def run(self) -> None:
-        """Take features until stopped."""
-        if not self._enabled:
-            return
+        """Take features until stopped; for who asks for them."""
         be_nice()
         self.load()
         while not self._stopping.is_set():
