@@ -6,6 +6,7 @@ means.
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TypedDict
@@ -107,7 +108,7 @@ def query(
     if paths0:
         print_paths0(match["path"] for match in answer["matches"])
     else:
-        print_answer(answer, text.matches, as_json=as_json)
+        print_answer(answer, functools.partial(text.matches, explain=explain), as_json=as_json)
     if not answer["matches"]:
         click.echo("nothing found", err=True)
     return FOUND if answer["matches"] else NOTHING_FOUND

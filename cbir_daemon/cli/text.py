@@ -59,10 +59,18 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join([*cells, row[-1]]).rstrip()
 
 
-def matches(answer: answers.Query) -> Iterator[str]:
+def matches(answer: answers.Query, *, explain: bool = False) -> Iterator[str]:
     """Yield a line for each match: kind, score, distance on the map, size in pixels, where the query is from.
 
-    Below a match that has an explanation, the lines of `explanation` follow.
+    Below a match that has an explanation, the lines of `explanation` follow; with `explain`, also below what local
+    features found.
+
+    Parameters
+    ----------
+    answer : dict
+        Of `query`.
+    explain : bool
+        Whether the user asked how each match was verified.
     """
     rows = [
         (
@@ -78,6 +86,9 @@ def matches(answer: answers.Query) -> Iterator[str]:
         yield line
         if "explanation" in match:
             yield from explanation(match["explanation"])
+        elif explain and match.get("features"):
+            found_by = f"{match['features']} local features lie as in the image"
+            yield f"    {found_by}; the files agree there by {match['score']:.3f}"
 
 
 _OUTCOMES = {

@@ -8,7 +8,7 @@ Features find and never decide: two shots of one shelf share as many as two copi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -128,8 +128,9 @@ def looked_in_place(
         seen, agreement = _compared(candidate.alignment.affine, picture, stored, second_look, parts)
         if seen is not Seen.COPY and candidate.alignment.weight < SAME_THING_WEIGHT:
             continue
+        match = _found(candidate, picture, stored, parts)
         kind = Kind.COPY if seen is Seen.COPY else Kind.SHOT
-        found.append(_found(candidate, kind, agreement, picture, stored, second_look.version))
+        found.append(replace(match, kind=kind, score=round(agreement, 4), look_version=second_look.version))
     return sorted(found, key=lambda match: (match.kind is not Kind.COPY, -match.score, match.content_id))
 
 
@@ -146,22 +147,27 @@ def _compared(
     return second_look.seen_in_place(query_part, stored_part, within)
 
 
-def _found(placed: Placed, kind: Kind, agreement: float, picture: Picture, stored: Picture, look_version: int) -> Found:
+def _found(placed: Placed, picture: Picture, stored: Picture, parts: PictureParts) -> Found:
+    """Return a content as it lies in a query, a shot until the files are compared."""
     affine = placed.alignment.affine
     window = _bounds(_inverse(affine), rim=0.0)
     overlap = Overlap(_share_inside(affine), _share_inside(_inverse(affine)))
-    fills = (window.right - window.left) * (window.bottom - window.top) >= _FILLS
+    part = None if (window.right - window.left) * (window.bottom - window.top) >= _FILLS else window
+    if part is not None:
+        around = parts.around_part(picture, part)
+    else:
+        around = Around.NOTHING if overlap.query >= _FILLS else Around.PICTURE
     return Found(
         placed.content_id,
-        kind,
-        round(agreement, 4),
+        Kind.SHOT,
+        0.0,
         None,
         _transform(affine, picture, stored),
         overlap,
-        around=Around.NOTHING if overlap.query >= _FILLS else Around.PICTURE,
+        around=around,
         look=LookedAt.FILES,
-        look_version=look_version,
-        part=None if fills else window,
+        part=part,
+        features=placed.alignment.matches,
     )
 
 

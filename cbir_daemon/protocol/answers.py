@@ -111,6 +111,7 @@ class Match(TypedDict):
     path: WirePath
     kind: MatchKind
     look: LookKind | None
+    features: int | None
     part: Window | None
     score: float
     map_distance: float | None

@@ -77,6 +77,8 @@ class Found:
         What was done to the query, and to the content, that was not done to the other of the two, as the files tell.
     cut : Quadrilateral or None
         What of the query was compared, when that was not upright; None for the part.
+    features : int
+        Local features by which it was found; 0 where its vector was.
     """
 
     content_id: int
@@ -93,6 +95,7 @@ class Found:
     own_traces: tuple[Trace, ...] = ()
     traces: tuple[Trace, ...] = ()
     cut: Quadrilateral | None = None
+    features: int = 0
 
     @property
     def compared(self) -> Window | Quadrilateral | None:

@@ -133,9 +133,12 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
 
 
 def _explained(rooms: Rooms, request: Request, answer: _Answer) -> _Answer:
-    """Return an answer with how each match was verified: by the whole query, or by the part that shows it."""
+    """Return an answer with how each match was verified: by the whole query, or by the part that shows it.
+
+    What local features found was never verified by its vector.
+    """
     asked: dict[Window | Quadrilateral | None, list[int]] = {}
-    for match in answer.matches:
+    for match in (match for match in answer.matches if not match.found.features):
         asked.setdefault(match.found.compared, []).append(match.found.content_id)
     judgements = {
         (part, content_id): judgement
@@ -236,7 +239,9 @@ def _by_features(rooms: Rooms, looks: QueryLooks, source: Path | bytes) -> list[
     if data is None or picture is None:
         return []
     placed = placed_contents(rooms.features.index, rooms.store, trusted(AskedFeatures.from_bytes, data))
-    return looked_in_place(placed, picture, looks.files, medium.second_look, medium.picture_parts)
+    found = looked_in_place(placed, picture, looks.files, medium.second_look, medium.picture_parts)
+    least = rooms.config.match.copy_threshold or 0.0
+    return [match for match in found if match.score >= least or not facts_of(match.kind).shows_same_exposure]
 
 
 def _by_parts(rooms: Rooms, looks: QueryLooks, _: Path | bytes) -> list[Found]:
@@ -270,6 +275,7 @@ def _match_to_json(match: _Match) -> answers.Match:
         "path": path_to_json(image.path),
         "kind": found.kind.value,
         "look": None if found.look is None else found.look.value,
+        "features": found.features or None,
         "part": None if found.part is None else _window_to_json(found.part),
         "score": round(found.score, 4),
         "map_distance": None if found.map_distance is None else round(found.map_distance, 4),
