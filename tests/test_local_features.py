@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from cbir_daemon.decode import DecodePool
+from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.local_features import (
     ASKED_SIDE_PX,
+    FEATURES_VERSION,
     STORED_SIDE_PX,
     AskedFeatures,
     StoredFeatures,
@@ -26,6 +31,7 @@ from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.medium import Seen
 from cbir_daemon.search.feature_lists import FeatureIndex
 from tests import pictures
+from tests.test_looks import LIMITS, Album
 from tests.test_matching_look import stepped_aside
 
 extraction = pytest.importorskip("cbir_daemon.local_features.extraction")
@@ -233,3 +239,66 @@ print(filler.enabled, filler.idle, filler.pending, [problem.do for problem in fi
     command = [sys.executable, "-c", code]
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout  # noqa: S603 -- ours
     assert output == """False True 0 ["pip install 'cbir-daemon[local]', then restart"]\n"""
+
+
+# -- taking them in the background ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecodePool]:
+    """Give a worker that reads files."""
+    with closing(DecodePool(1, LIMITS)) as pool:
+        yield pool
+
+
+@pytest.fixture
+def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
+    """Give an album of the two photographs."""
+    with closing(Album(tmp_path, pool, None)) as album:
+        for number, picture in enumerate(pictures.real_photographs()):
+            album.add(f"{number}.jpg", picture)
+        yield album
+
+
+def filler_of(album: Album, pool: DecodePool) -> FeatureFiller:
+    """Return what takes the features of an album, with those that the store has."""
+    filler = FeatureFiller(album.store, pool, lambda: True, enabled=True)
+    filler.load()
+    return filler
+
+
+def test_features_are_taken_once(album: Album, pool: DecodePool) -> None:
+    """All are pending, then none; whoever comes later has them from the store."""
+    filler = filler_of(album, pool)
+    assert (filler.pending, filler.idle, len(filler.index)) == (2, False, 0)
+    assert filler.step()
+    assert not filler.step()
+    assert (filler.pending, filler.idle, len(filler.index)) == (0, True, 2)
+    later = filler_of(album, pool)
+    assert (later.pending, later.idle, len(later.index)) == (0, True, 2)
+    assert later.index.candidates(asked(CHINA), 1)[0].content_id == 1
+
+
+def test_a_file_that_is_gone_is_not_waited_for(album: Album, pool: DecodePool) -> None:
+    """It is passed over until a restart; the other content has its features."""
+    (album.root / "0.jpg").unlink()
+    filler = filler_of(album, pool)
+    assert filler.step()
+    assert (filler.pending, filler.idle, len(filler.index)) == (0, True, 1)
+    assert filler_of(album, pool).pending == 1
+
+
+def test_damaged_features_are_left_out(album: Album, pool: DecodePool) -> None:
+    """A row that nothing wrote so harms neither the start nor a query."""
+    filler_of(album, pool).step()
+    album.store.features.put(FEATURES_VERSION, {1: b"damaged"})
+    assert len(filler_of(album, pool).index) == 1
+
+
+def test_features_of_an_earlier_version_are_taken_again(album: Album, pool: DecodePool) -> None:
+    """They are not asked meanwhile."""
+    album.store.features.put(FEATURES_VERSION - 1, {1: stored(CHINA).to_bytes(), 2: stored(FLOWER).to_bytes()})
+    filler = filler_of(album, pool)
+    assert (filler.pending, len(filler.index)) == (2, 0)
+    filler.step()
+    assert filler.pending == 0

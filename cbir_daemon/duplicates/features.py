@@ -6,8 +6,9 @@ are found, queries.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates.looks import Files
@@ -17,6 +18,8 @@ from cbir_daemon.records import Problem
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
+
+logger = logging.getLogger(__name__)
 
 BATCH_CONTENTS = 16
 """Contents read before they are committed: about a second."""
@@ -45,9 +48,11 @@ class FeatureFiller:
         self._enabled = enabled and is_installed()
         self._lacks_extra = enabled and not is_installed()
         self._stopping = threading.Event()
-        # Contents without a file that can be read; tried again after a restart.
-        self._unreadable: set[int] = set()
         self._loaded = False
+        # Ids only rise: all contents up to this one were tried.  How many of them could not be read; these are tried
+        # again after a restart.
+        self._tried_id = 0
+        self._unreadable = 0
         self.index = FeatureIndex()
 
     @property
@@ -67,22 +72,22 @@ class FeatureFiller:
         if not self._enabled:
             return 0
         counts = self._store.files.counts()
-        return max(0, counts.contents - self._store.features.count(FEATURES_VERSION) - len(self._unreadable))
+        return max(0, counts.contents - self._store.features.count(FEATURES_VERSION) - self._unreadable)
 
     @property
     def idle(self) -> bool:
         """Whether all contents have features whose files can be read."""
         if not self._enabled:
             return True
-        return self._loaded and not self._store.features.missing(FEATURES_VERSION, 1, self._unreadable)
+        return self._loaded and not self._store.features.missing(FEATURES_VERSION, self._tried_id, 1)
 
     def load(self) -> None:
-        """Take up the features that the store has."""
+        """Take up the features that the store has; those that are damaged are left out."""
         newest_id = 0
         while rows := self._store.features.after(FEATURES_VERSION, newest_id):
             heartbeat.beat()
             newest_id = rows[-1][0]
-            self.index.add([(content_id, StoredFeatures.from_bytes(features)) for content_id, features in rows])
+            self.index.add(list(_sound(rows)))
         self._loaded = True
 
     def stop(self) -> None:
@@ -92,7 +97,8 @@ class FeatureFiller:
     def run(self) -> None:
         """Take features until stopped; for who asks for them."""
         be_nice()
-        self.load()
+        if not self._loaded:
+            self.load()
         while not self._stopping.is_set():
             moment = self._store.moment
             if not self._quiet() or not self.step():
@@ -101,20 +107,32 @@ class FeatureFiller:
 
     def step(self) -> bool:
         """Take the features of some contents; False when there were none to take."""
-        content_ids = self._store.features.missing(FEATURES_VERSION, BATCH_CONTENTS, self._unreadable)
+        content_ids = self._store.features.missing(FEATURES_VERSION, self._tried_id, BATCH_CONTENTS)
         found: dict[int, StoredFeatures] = {}
+        tried_id = self._tried_id
         for content_id in content_ids:
             if self._stopping.is_set():
                 break
             heartbeat.beat()
             features = self._files.features(content_id)
             if features is None:
-                self._unreadable.add(content_id)
+                self._unreadable += 1
             else:
                 found[content_id] = features
+            tried_id = content_id
         if found:
             self._store.features.put(
                 FEATURES_VERSION, {content_id: features.to_bytes() for content_id, features in found.items()}
             )
             self.index.add(list(found.items()))
+        self._tried_id = tried_id
         return bool(content_ids)
+
+
+def _sound(rows: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, StoredFeatures]]:
+    """Yield what rows of the store hold, without those that are damaged: no query is asked of these."""
+    for content_id, features in rows:
+        try:
+            yield content_id, StoredFeatures.from_bytes(features)
+        except ValueError as error:
+            logger.warning("local features left out content=%d reason=%s", content_id, error)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from cbir_daemon.store.rows import mapping, scalar, tuples
+from cbir_daemon.store.rows import column, mapping, scalar, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
 
 LOAD_CHUNK = 5_000
@@ -52,27 +52,25 @@ class Features(Table):
         return found
 
     @reads
-    def missing(
-        self, connection: sqlite3.Connection, version: int, limit: int, without: Collection[int] = ()
-    ) -> list[int]:
-        """Return the ids of contents that have a file and no features of a version, ascending.
+    def missing(self, connection: sqlite3.Connection, version: int, content_id: int, limit: int) -> list[int]:
+        """Return ids of contents that have a file and no features of a version, ascending, from beyond a content id.
 
         Parameters
         ----------
         version : int
+        content_id : int
+            0 begins.
         limit : int
             At most so many.
-        without : collection of int
-            Content ids to leave out.
         """
         rows = connection.execute(
-            "SELECT DISTINCT content_id FROM file WHERE content_id IS NOT NULL"
-            " AND NOT EXISTS (SELECT 1 FROM feature WHERE feature.content_id = file.content_id AND version = ?)"
+            # From an index: the contents themselves have a page for each vector.
+            "SELECT DISTINCT content_id FROM file INDEXED BY file_content WHERE content_id > ?"
+            " AND NOT EXISTS (SELECT 1 FROM feature WHERE version = ? AND feature.content_id = file.content_id)"
             " ORDER BY content_id LIMIT ?",
-            (version, limit + len(without)),
+            (content_id, version, limit),
         )
-        left_out = set(without)
-        return [row["content_id"] for row in rows if row["content_id"] not in left_out][:limit]
+        return column(rows, "content_id")
 
     @reads
     def count(self, connection: sqlite3.Connection, version: int) -> int:

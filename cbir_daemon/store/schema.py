@@ -397,6 +397,8 @@ CREATE TABLE feature (
     version     INTEGER NOT NULL,    -- of how they are found
     features    BLOB    NOT NULL
 ) STRICT;
+-- Counted and compared without reading the features themselves.
+CREATE INDEX feature_version ON feature (version, content_id);
 """
 
 _TRACES = """
