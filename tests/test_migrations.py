@@ -245,6 +245,7 @@ def test_the_first_schema_is_brought_to_todays(tmp_path: Path) -> None:
 def older(index: Path, version: int) -> Iterator[sqlite3.Connection]:
     """Make an empty index of an older schema, and give a connection that fills it."""
     with closing(sqlite3.connect(index, isolation_level=None)) as connection:
+        connection.create_function("crc32", 1, zlib.crc32)
         for script in schema.MIGRATIONS[:version]:
             connection.executescript(f"BEGIN; {script} COMMIT;")
         connection.executescript(f"PRAGMA user_version = {version}; PRAGMA application_id = {schema.APPLICATION_ID};")
@@ -268,11 +269,7 @@ def test_what_the_log_had_not_is_still_to_come(tmp_path: Path, delivered: tuple[
 def test_maps_of_an_older_schema_stay(tmp_path: Path) -> None:
     """Runs and positions are carried over to tables that are made anew; ids go on, and nothing refers to the old."""
     index = tmp_path / "index.sqlite"
-    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
-        connection.create_function("crc32", 1, zlib.crc32)
-        for script in schema.MIGRATIONS[:5]:
-            connection.executescript(f"BEGIN; {script} COMMIT;")
-        connection.executescript(f"PRAGMA user_version = 5; PRAGMA application_id = {schema.APPLICATION_ID};")
+    with older(index, 5) as connection:
         connection.executescript(
             """
             INSERT INTO content (id, digest, extractor, vector, size_bytes, width_px, height_px, format, checksum)
@@ -323,11 +320,7 @@ def test_pairs_of_an_older_schema_are_looked_up_again(tmp_path: Path) -> None:
 def test_pairs_whose_files_said_nothing_of_edits_are_looked_at_again(tmp_path: Path) -> None:
     """They stay, without traces, and go once a later version of the look begins; nothing else changes."""
     index = tmp_path / "index.sqlite"
-    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
-        connection.create_function("crc32", 1, zlib.crc32)
-        for script in schema.MIGRATIONS[:7]:
-            connection.executescript(f"BEGIN; {script} COMMIT;")
-        connection.executescript(f"PRAGMA user_version = 7; PRAGMA application_id = {schema.APPLICATION_ID};")
+    with older(index, 7) as connection:
         connection.executemany(
             "INSERT INTO content (id, digest, extractor, vector, size_bytes, width_px, height_px, format, matched,"
             " checksum) VALUES (?1, ?2, ?3, ?4, 1, 1, 1, 'PNG', 1, crc32(?4))",
@@ -367,11 +360,7 @@ def test_the_index_of_an_earlier_release_keeps_what_cannot_be_made_again(tmp_pat
 def test_old_files_are_not_looked_into(tmp_path: Path) -> None:
     """Those that an older release decided upon are decided upon, and those that it did not are still to be."""
     index = tmp_path / "index.sqlite"
-    with closing(sqlite3.connect(index, isolation_level=None)) as connection:
-        connection.create_function("crc32", 1, zlib.crc32)
-        for script in schema.MIGRATIONS[:7]:
-            connection.executescript(f"BEGIN; {script} COMMIT;")
-        connection.executescript(f"PRAGMA user_version = 7; PRAGMA application_id = {schema.APPLICATION_ID};")
+    with older(index, 7) as connection:
         connection.execute("INSERT INTO album (path) VALUES (CAST('/album' AS BLOB))")
         connection.execute(
             "INSERT INTO content"
