@@ -20,10 +20,10 @@ from cbir_daemon.local_features.layout import AskedFeatures, StoredFeatures, ang
 
 Floats = NDArray[np.float32]
 
-MATCH_BITS = 20
+MATCH_BITS = 14
 """Differing bits, of 64, up to which two features may start an alignment."""
 
-GUIDED_BITS = 24
+GUIDED_BITS = 20
 """Differing bits up to which two features that lie upon each other agree."""
 
 # What a match is worth: a standard normal density over the differing bits, as in Hamming embedding.
