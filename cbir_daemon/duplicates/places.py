@@ -8,20 +8,19 @@ Features find and never decide: two shots of one shelf share as many as two copi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.duplicates.exposures import Picture
-from cbir_daemon.duplicates.looks import Files
 from cbir_daemon.local_features import FEATURES_VERSION, Alignment, AskedFeatures, StoredFeatures, aligned
 from cbir_daemon.medium import PictureParts, SecondLook, Seen
 from cbir_daemon.records import Around, Kind, LookedAt, Overlap, Transform, Window
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.search.search import Found
-from cbir_daemon.store import Store
 
 MOST_ALIGNED = 16
 """Candidates that are aligned, 8 ms each."""
@@ -65,19 +64,33 @@ class Placed:
     alignment: Alignment
 
 
-def placed_contents(index: FeatureIndex, store: Store, asked: AskedFeatures) -> list[Placed]:
+class FeatureReader(Protocol):
+    """Reads the local features of contents, as `store.features` does."""
+
+    def of(self, version: int, content_ids: Sequence[int], /) -> dict[int, bytes]:
+        """Return content id -> features of a version, of those contents that have them.
+
+        Parameters
+        ----------
+        version : int
+        content_ids : sequence of int
+        """
+        ...
+
+
+def placed_contents(index: FeatureIndex, kept: FeatureReader, asked: AskedFeatures) -> list[Placed]:
     """Return the contents whose features lie in a query as they do in the content, surest first.
 
     Parameters
     ----------
     index : FeatureIndex
-    store : Store
+    kept : FeatureReader
         Has the features of the contents.
     asked : AskedFeatures
         Of the query.
     """
     candidates = index.candidates(asked, MOST_ALIGNED)
-    rows = store.features.of(FEATURES_VERSION, [candidate.content_id for candidate in candidates])
+    rows = kept.of(FEATURES_VERSION, [candidate.content_id for candidate in candidates])
     found: list[Placed] = []
     enough = 0.0
     for candidate in candidates:
@@ -96,7 +109,11 @@ def placed_contents(index: FeatureIndex, store: Store, asked: AskedFeatures) -> 
 
 
 def looked_in_place(
-    placed: list[Placed], picture: Picture, files: Files, second_look: SecondLook, parts: PictureParts
+    placed: list[Placed],
+    picture: Picture,
+    read: Callable[[int, int], Picture | None],
+    second_look: SecondLook,
+    parts: PictureParts,
 ) -> list[Found]:
     """Return what of the contents that features find is a copy, or another shot, best first.
 
@@ -106,8 +123,9 @@ def looked_in_place(
         Surest first; the first `MOST_COMPARED` are compared.
     picture : (height, width) ndarray of uint8
         The query, grey; the longer side at most `READ_SIDE_PX`.
-    files : Files
-        Reads the contents.
+    read : callable
+        Takes a content id and a side in pixels, and returns the content's picture, which is no larger; None when it
+        cannot be read.
     second_look : SecondLook
         Compares them.
     parts : PictureParts
@@ -122,7 +140,7 @@ def looked_in_place(
     """
     found = []
     for candidate in placed[:MOST_COMPARED]:
-        stored = files.picture(candidate.content_id, READ_SIDE_PX)
+        stored = read(candidate.content_id, READ_SIDE_PX)
         if stored is None:
             continue
         seen, agreement = _compared(candidate.alignment.affine, picture, stored, second_look, parts)
