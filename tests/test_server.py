@@ -469,15 +469,19 @@ def test_places_held_in_handlers_are_given_up_too(start_server: StartServer, pat
     with Peer(path) as first, Peer(path) as second:
         for peer in (first, second):
             peer.ask("hold")
+            # The one heard of longest ago is given up: the other one must be heard later.
+            assert handlers.entered.acquire(timeout=PATIENCE_S)
         assert b'"ok"' in another_process(path, "echo").stdout
         assert first.frame() is None
         only_ours_left(server)
         with Peer(path) as third:
             third.ask("hold")
+            assert handlers.entered.acquire(timeout=PATIENCE_S)
             assert b'"ok"' in another_process(path, "echo").stdout
             only_ours_left(server)
             with Peer(path) as fourth:
                 fourth.ask("hold")
+                assert handlers.entered.acquire(timeout=PATIENCE_S)
                 assert b'"busy"' in another_process(path, "echo").stdout
                 handlers.held.set()
     connections_end(server)
