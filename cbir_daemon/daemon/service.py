@@ -15,11 +15,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from types import FrameType
 
 from cbir_daemon.config import Config
 from cbir_daemon.daemon.rooms import OpenRooms, open_rooms
@@ -28,6 +27,7 @@ from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers.summary import is_busy, summary
 from cbir_daemon.serving.server import Server
 from cbir_daemon.system import heartbeat, sdnotify
+from cbir_daemon.system.signals import Signals
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +72,7 @@ class Service:
         self._reload = reload
         self._listener = listener
         self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._reload_asked = False
+        self._signals = Signals()
         self._failed = False
         self.threads: list[threading.Thread] = []
 
@@ -92,12 +91,12 @@ class Service:
         """
         with ExitStack() as stack:
             # All the time: unhandled it would end a daemon that starts or stops, and look like an end in good order.
-            stack.enter_context(_handling({signal.SIGHUP: self._on_reload}))
+            stack.enter_context(self._signals.caught(signal.SIGHUP))
             stack.enter_context(locked_state(self._config.state_dir))
             rooms = stack.enter_context(self.started())
             show(rooms.handled)
             # Not while it stops: a second one ends the process at once.
-            with _handling({signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop}):
+            with self._signals.caught(signal.SIGTERM, signal.SIGINT):
                 sdnotify.notify(sdnotify.READY)
                 logger.info("ready socket=%s state=%s", self.socket_path, self._config.state_dir)
                 rooms.handled.albums.start(rooms.handled.ingest)
@@ -109,7 +108,7 @@ class Service:
     def stop(self) -> None:
         """Ask the daemon to stop."""
         self._stop.set()
-        self._wake.set()
+        self._signals.put(signal.SIGTERM)
 
     # -- start -------------------------------------------------------------------------------------------------------
 
@@ -190,13 +189,6 @@ class Service:
 
     # -- run ---------------------------------------------------------------------------------------------------------
 
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop()
-
-    def _on_reload(self, number: int, frame: FrameType | None) -> None:
-        self._reload_asked = True
-        self._wake.set()
-
     def _keep_house(self, rooms: OpenRooms) -> None:
         """Tick until stopped.  An hour of ticks with nothing to do costs a tenth of a second."""
         handled = rooms.handled
@@ -206,10 +198,10 @@ class Service:
         news = _News(handled)
         while not self._stop.is_set():
             news.tell()
-            self._wake.wait(interval_s)
-            self._wake.clear()
-            if self._reload_asked:
-                self._reload_asked = False
+            arrived = self._signals.wait(interval_s)
+            if arrived & {signal.SIGTERM, signal.SIGINT}:
+                self._stop.set()
+            if signal.SIGHUP in arrived:
                 self.read_again(rooms)
             now = time.monotonic()
             handled.pool.close_idle(now)
@@ -330,17 +322,6 @@ class _News:
         if text != self._status_sent:
             sdnotify.notify(sdnotify.status(text))
             self._status_sent = text
-
-
-@contextmanager
-def _handling(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
-    """Turn signals into calls while the block runs; only the main thread may do so."""
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
