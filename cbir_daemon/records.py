@@ -259,6 +259,22 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class DescriptorKind:
+    """By what contents are compared beside their vectors, and how it is made.
+
+    Parameters
+    ----------
+    name : str
+        "look", "meaning".
+    version : str
+        Another one means that descriptors of this name are made again.
+    """
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """Why a file could not be read.
 

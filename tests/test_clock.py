@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon.records import FitOutcome, ResolveTask, TaskState
+from cbir_daemon.records import DescriptorKind, FitOutcome, ResolveTask, TaskState
 from cbir_daemon.store import (
     Decision,
     FitBegun,
@@ -39,6 +39,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     # Two names of one file on one disk are a hard link, which wins no space in `cbir duplicates`.
     "files.put_devices": lambda store, album: store.files.put_devices(album, {b"a.jpg": 7}),
     "files.apply": lambda store, album: store.files.apply([indexed(album, b"c.jpg", 3)]),
+    "descriptors.put": lambda store, _: store.descriptors.put(DescriptorKind("look", "1"), {1: b"numbers"}),
     "features.put": lambda store, _: store.features.put(1, {1: b"features"}),
     "pairs.start_pass": lambda store, _: store.pairs.start_pass(2),
     "pairs.put_matched": lambda store, _: store.pairs.put_matched([1, 2], [Pair(1, 2, 0.95)]),

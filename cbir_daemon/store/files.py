@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from cbir_daemon.records import EXTRACTOR, SIZE_UNKNOWN, AlbumState, FileState, Heals, reasons_healed_by
 from cbir_daemon.store import clock
 from cbir_daemon.store.contents import CONTENT, drop_orphans
+from cbir_daemon.store.descriptors import write_descriptors
 from cbir_daemon.store.records import Applied, Change, Counts, Failed, Gone, Image, Indexed, Moved
 from cbir_daemon.store.rows import Columns, column, mapping
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
@@ -284,6 +285,8 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
         ),
     )
     assert cursor.lastrowid is not None
+    for kind, numbers in change.descriptors:
+        write_descriptors(connection, kind, {cursor.lastrowid: numbers})
     added[cursor.lastrowid] = facts.vector
     return cursor.lastrowid
 

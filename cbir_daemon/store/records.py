@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from cbir_daemon.records import (
     Candidate,
+    DescriptorKind,
     Facts,
     FileState,
     FitKind,
@@ -93,12 +94,16 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """A file that was read; `facts.vector` is None when its digest was known."""
+    """A file that was read; `facts.vector` is None when its digest was known.
+
+    `descriptors` are written with a content that is new.
+    """
 
     album_id: int
     path: bytes
     state: FileState
     facts: Facts
+    descriptors: tuple[tuple[DescriptorKind, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

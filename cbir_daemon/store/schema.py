@@ -408,6 +408,19 @@ ALTER TABLE pair ADD COLUMN traces TEXT NOT NULL DEFAULT '';
 ALTER TABLE pair ADD COLUMN other_traces TEXT NOT NULL DEFAULT '';
 """
 
+_DESCRIPTORS = """
+-- By what contents are compared beside their vectors: how they look, what they show.
+CREATE TABLE descriptor (
+    content_id  INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,
+    name        TEXT    NOT NULL,
+    version     TEXT    NOT NULL,    -- of how it is made
+    numbers     BLOB    NOT NULL,
+    PRIMARY KEY (content_id, name)
+) STRICT;
+-- Counted and compared without reading the numbers themselves.
+CREATE INDEX descriptor_kind ON descriptor (name, version, content_id);
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _DISKS,
@@ -419,6 +432,7 @@ MIGRATIONS: tuple[str, ...] = (
     _FEATURES,
     _PARTS,
     _TRACES,
+    _DESCRIPTORS,
 )
 """Script number i leads from version i to version i + 1."""
 

@@ -17,6 +17,7 @@ from cbir_daemon.store.alerts import Alerts
 from cbir_daemon.store.contents import Contents
 from cbir_daemon.store.database import Database
 from cbir_daemon.store.decisions import Decisions
+from cbir_daemon.store.descriptors import Descriptors
 from cbir_daemon.store.features import Features
 from cbir_daemon.store.files import Files
 from cbir_daemon.store.journal import Journal
@@ -73,6 +74,7 @@ class Store:
         self.albums = Albums(*tables)
         self.files = Files(*tables)
         self.contents = Contents(*tables)
+        self.descriptors = Descriptors(*tables)
         self.features = Features(*tables)
         self.pairs = Pairs(*tables)
         self.decisions = Decisions(*tables)
