@@ -12,6 +12,10 @@ from pathlib import Path
 
 VECTOR_SIDE_PX = 64
 VECTOR_BYTES = VECTOR_SIDE_PX * VECTOR_SIDE_PX
+CHROMA_SIDE_PX = VECTOR_SIDE_PX // 2
+CHROMA_BYTES = 2 * CHROMA_SIDE_PX * CHROMA_SIDE_PX
+"""Cb, then Cr, of every second row and column of the picture that a vector holds."""
+
 DIGEST_BYTES = 32
 
 EXTRACTOR = "grey64/1"
