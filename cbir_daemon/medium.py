@@ -353,7 +353,7 @@ class Medium(Protocol):
 
     @property
     def extractor(self) -> str:
-        """Name and version of how a file becomes a vector; recorded with each content and in the cache of codes."""
+        """The extractor whose vectors it compares, as `decode.reader.Reader` names it; stands in the cache of codes."""
         ...
 
     @property

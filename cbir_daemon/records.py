@@ -18,9 +18,6 @@ CHROMA_BYTES = 2 * CHROMA_SIDE_PX * CHROMA_SIDE_PX
 
 DIGEST_BYTES = 32
 
-EXTRACTOR = "grey64/1"
-"""How a vector is made from an image; a new name makes every content be read again."""
-
 
 class Kind(StrEnum):
     """How a match was found, strongest first."""
@@ -251,6 +248,8 @@ class Facts:
     taken : str
         When a camera took it, by EXIF's DateTimeOriginal and SubSecTimeOriginal: "2019-07-14T12:45:01" or
         "2019-07-14T12:45:01.250000", local time; empty when that says nothing, or the digest was known.
+    extractor : str
+        Name and version of how the vector was made; see `decode.reader`.
     """
 
     digest: bytes
@@ -260,6 +259,7 @@ class Facts:
     format: str
     state: FileState | None = None
     taken: str = ""
+    extractor: str = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

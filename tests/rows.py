@@ -21,6 +21,8 @@ from cbir_daemon.store import Failed, Image, Indexed, Store
 from cbir_daemon.store.database import Database
 from tests.pictures import Picture, photograph
 
+EXTRACTOR = "grey64/1"
+
 ROOT = b"/album"
 """Of the album that `opened` makes; nothing needs to be there."""
 
@@ -57,8 +59,8 @@ def state(number: int, inode: int | None = None) -> FileState:
 def facts(number: int, shown: bytes | None = None, *, known: bool = False) -> Facts:
     """Return what reading gives, by default with a vector of noise; of a digest that was known, only the digest."""
     if known:
-        return Facts(digest(number), None, 0, 0, "")
-    return Facts(digest(number), vector(number) if shown is None else shown, 640, 480, "JPEG")
+        return Facts(digest(number), None, 0, 0, "", extractor=EXTRACTOR)
+    return Facts(digest(number), vector(number) if shown is None else shown, 640, 480, "JPEG", extractor=EXTRACTOR)
 
 
 def indexed(

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 import cbir_daemon
 
 PACKAGE = Path(cbir_daemon.__file__).parent
@@ -22,7 +24,7 @@ FLOORS = (
     ("daemon",),
     ("serving",),
     ("duplicates", "indexing", "map"),
-    ("alerts", "search"),
+    ("alerts", "pictures", "search"),
     ("decode", "store", "watching"),
     ("client", "resolving"),
     ("system",),
@@ -34,7 +36,8 @@ FLOORS = (
 """From the top to the ground.  A room sees only what lies below its floor; the ground is the version number."""
 
 DOORS = {
-    "PIL": {"decode"},
+    # `pictures` reads files; the workers of `decode` draw sheets and maps.
+    "PIL": {"decode", "pictures"},
     "apprise": {"alerts"},
     "click": {"cli"},
     # Found and described there; compared with numpy alone.
@@ -57,8 +60,8 @@ CLIENT_SEES = {"cli", "client", "resolving", "protocol", "config", "records", "w
 DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 
-BY_NAME = {"daemon", "matching"}
-"""Who may name a medium and its functions; every other room is passed a `Medium`."""
+BY_NAME = {"matching": {"daemon"}, "pictures": {"daemon"}}
+"""Who may name a medium and its functions, or a reader and its; every other room is passed a `Medium` or a `Reader`."""
 
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
 
@@ -185,10 +188,26 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert not unsorted, f"these import each other: {', '.join(sorted(unsorted))}"
 
 
-def test_who_compares_is_passed_a_medium() -> None:
-    """Nobody but the daemon, which passes it in, imports how vectors are made into codes and compared."""
-    wrong = [str(found) for found in OURS if room_of_module(found.module) == "matching" and found.room not in BY_NAME]
+@pytest.mark.parametrize("room", BY_NAME)
+def test_who_reads_and_compares_is_passed_how(room: str) -> None:
+    """Nobody but the daemon, which passes it in, imports how files become vectors and how these are compared."""
+    wrong = [
+        str(found)
+        for found in OURS
+        if room_of_module(found.module) == room and found.room not in BY_NAME[room] | {room}
+    ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_daemon_names_its_medium_and_reader_once() -> None:
+    """In the module that opens the rooms: two places could differ."""
+    naming = {
+        module_of_file(found.file)
+        for found in OURS
+        if found.room == "daemon"
+        if room_of_module(found.module) in BY_NAME
+    }
+    assert naming == {f"{NAME}.daemon.rooms"}
 
 
 def test_the_client_knows_only_the_wire() -> None:

@@ -20,7 +20,7 @@ from cbir_daemon.store import (
     Store,
 )
 from cbir_daemon.store.table import Table
-from tests.rows import ROOT, all_images, digest, indexed, opened, position, report, vector
+from tests.rows import EXTRACTOR, ROOT, all_images, digest, indexed, opened, position, report, vector
 
 FOLDER = Path(inspect.getfile(Table)).parent
 
@@ -51,7 +51,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "alerts.put_in_parts": lambda store, _: store.alerts.put_in_parts(all_images(store)[0], ALERT, (), NOW),
     "sinks.open": lambda store, _: store.sinks.open(["mail", "phone"]),
     "sinks.end_message": lambda store, _: store.sinks.end_message("mail", 1, NOW),
-    "works.add": lambda store, _: store.works.add(NewWork(digest(8), vector(8), "work", b"/work.jpg"), NOW),
+    "works.add": lambda store, _: store.works.add(NewWork(digest(8), vector(8), EXTRACTOR, "work", b"/work.jpg"), NOW),
     "works.remove": lambda store, _: store.works.remove(1),
     "works.put_sightings": lambda store, _: store.works.put_sightings([Sighting(1, digest(2), "copy", 0.9)]),
     "journal.start": lambda store, _: store.journal.start([TASK], NOW),
@@ -82,7 +82,7 @@ def filled(store: Store) -> int:
     store.decisions.dismiss(digest(1), digest(1), NOW)
     store.sinks.open(["mail"])
     store.alerts.put([1], [ALERT], NOW)
-    store.works.add(NewWork(digest(9), vector(9), "work", b"/work.jpg"), NOW)
+    store.works.add(NewWork(digest(9), vector(9), EXTRACTOR, "work", b"/work.jpg"), NOW)
     store.journal.start([TASK], NOW)
     store.runs.start(FitBegun("asked", "1", 2), NOW)
     return album

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from cbir_daemon import decode
-from cbir_daemon.decode import IMAGE_SUFFIXES, REASONS, formats, missing_extras
-from cbir_daemon.decode.extras import jxl_header
+from cbir_daemon.decode import REASONS
 from cbir_daemon.decode.opening import open_file, state_from
-from cbir_daemon.decode.pixels import read_colour, read_picture
+from cbir_daemon.decode.reader import Extra
 from cbir_daemon.decode.reading import UnreadableError, read_whole
+from cbir_daemon.pictures import PICTURES, formats
+from cbir_daemon.pictures.extras import jxl_header
+from cbir_daemon.pictures.pixels import read_colour, read_picture
 from cbir_daemon.records import FileState, Heals, Unreadable
 from tests.pictures import photograph
 from tests.places import ZOO
@@ -449,11 +452,10 @@ def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(SVG.format(size="", more="").encode()) == "needs-extra"
 
 
-def test_missing_extras_are_found_without_importing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extras_are_found_without_importing() -> None:
     """What is installed is not missing, and the other way round."""
-    nowhere = formats.Extra("none", "nothing", "cbir_no_such_module")
-    monkeypatch.setattr(formats, "EXTRAS", {"nothing": nowhere, "plain": formats.Extra("some", "plain", "gzip")})
-    assert missing_extras() == ("none",)
+    reader = replace(PICTURES, extras=(Extra("none", "nothing", "cbir_no_such_module"), Extra("some", "plain", "gzip")))
+    assert reader.missing_extras() == ("none",)
 
 
 def test_the_type_is_told_by_content(photo: Image.Image, tmp_path: Path) -> None:
@@ -467,8 +469,8 @@ def test_the_type_is_told_by_content(photo: Image.Image, tmp_path: Path) -> None
 def test_suffixes_are_lower_case_and_hold_those_of_the_notebook() -> None:
     """What people had before is still looked at."""
     suffixes = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tiff", ".tif", ".webp", ".svg"}
-    assert suffixes <= IMAGE_SUFFIXES
-    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in IMAGE_SUFFIXES)
+    assert suffixes <= PICTURES.suffixes
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in PICTURES.suffixes)
 
 
 # Refusals.
@@ -740,7 +742,7 @@ def test_real_photographs_in_all_modes() -> None:
     """One photograph in every colour mode and format that its collectors could think of."""
     folder = ZOO / "pdq" / "data" / "misc-images" / "modes"
     original = (folder / "original.jpg").read_bytes()
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in IMAGE_SUFFIXES]
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in PICTURES.suffixes]
     distances = {path.name: distance(path.read_bytes(), original) for path in files}
     assert max(distances.values()) < 3.0, distances
 

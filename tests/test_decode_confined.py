@@ -20,9 +20,10 @@ from PIL import Image
 
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell, crew
 from cbir_daemon.decode.opening import Handle, open_file
-from cbir_daemon.decode.pixels import read_picture
 from cbir_daemon.decode.processes import WorkerProcess
 from cbir_daemon.errors import ChildError, NotFoundError, UnavailableError, UnreadableImageError
+from cbir_daemon.pictures import PICTURES
+from cbir_daemon.pictures.pixels import read_picture
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
 from cbir_daemon.system import heartbeat
@@ -38,7 +39,7 @@ needs_filter = pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"
 @pytest.fixture
 def pool() -> Iterator[DecodePool]:
     """Return a pool of two workers; afterwards nothing of it is left in this process."""
-    with nothing_left(), closing(DecodePool(2, LIMITS)) as pool:
+    with nothing_left(), closing(DecodePool(2, LIMITS, PICTURES)) as pool:
         yield pool
 
 
@@ -53,7 +54,7 @@ def test_a_worker_that_was_taken_over_reads_nothing_else(tmp_path: Path) -> None
     [photograph_path] = write_album(tmp_path, 1)
     forbidden = ["/etc/passwd", str(photograph_path), str(tmp_path), sys.executable, "/proc/self/environ"]
     (tmp_path / "evil.jpg").write_text("\n".join(forbidden))
-    with closing(DecodePool(1, LIMITS, worker_module="tests.prying_worker")) as pool:
+    with closing(DecodePool(1, LIMITS, PICTURES, worker_module="tests.prying_worker")) as pool:
         result = read(pool, tmp_path / "evil.jpg")["evil.jpg"]
     assert isinstance(result, Unreadable)
     tried = json.loads(result.message)
@@ -135,7 +136,7 @@ def test_letters_in_a_drawing_are_drawn(pool: DecodePool, tmp_path: Path) -> Non
 
 def test_a_worker_that_asks_for_nonsense_is_replaced(pool: DecodePool, tmp_path: Path) -> None:
     """It cannot make the daemon load what there is not, nor start workers for ever."""
-    worker = WorkerProcess(LIMITS, {"fonts"})
+    worker = WorkerProcess(LIMITS, PICTURES, {"fonts"})
     try:
         assert worker.asked_for(Frame({"wants": "heif"})) == "heif"
         assert worker.asked_for(Frame({"code": "damaged"})) == ""
@@ -152,10 +153,11 @@ LOADS_NOTHING = """
 import sys
 from pathlib import Path
 from cbir_daemon.decode.loading import load
-from cbir_daemon.decode.pixels import read_colour, read_picture
+from cbir_daemon.pictures.file_reader import FILE_READER
+from cbir_daemon.pictures.pixels import read_colour, read_picture
 from cbir_daemon.decode.sheet import Panel, draw_sheet
 from cbir_daemon.decode import worker
-load({"heif", "jxl", "svg", "raw", "fonts"})
+load(FILE_READER, {"heif", "jxl", "svg", "raw", "fonts"})
 before = set(sys.modules)
 opened = []
 sys.addaudithook(lambda event, about: opened.append(about[0]) if event in ("open", "os.listdir", "import") else None)
@@ -219,7 +221,7 @@ def test_no_descriptor_is_left_behind(pool: DecodePool, tmp_path: Path) -> None:
 def test_a_worker_that_dies_at_once_leaves_no_descriptor(tmp_path: Path) -> None:
     """Files opened for it are closed, and so are its channels."""
     paths = write_album(tmp_path, 3)
-    with closing(DecodePool(2, LIMITS, worker_module="cbir_daemon.decode.no_such_worker")) as pool:
+    with closing(DecodePool(2, LIMITS, PICTURES, worker_module="cbir_daemon.decode.no_such_worker")) as pool:
         before = open_files()
         for _ in range(2):
             with pytest.raises(ChildError):
@@ -289,7 +291,7 @@ def test_a_pool_closes_while_a_file_is_being_opened(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(crew, "open_file", hang)
     outcomes: list[str] = []
-    with closing(DecodePool(1, LIMITS)) as pool:
+    with closing(DecodePool(1, LIMITS, PICTURES)) as pool:
 
         def read_all() -> None:
             try:

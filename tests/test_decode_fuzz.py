@@ -20,7 +20,8 @@ import pytest
 from PIL import Image
 
 from cbir_daemon.decode import REASONS, DecodeLimits, DecodePool, ReadTask
-from cbir_daemon.decode.formats import PILLOW_FORMATS
+from cbir_daemon.pictures import PICTURES
+from cbir_daemon.pictures.formats import PILLOW_FORMATS
 from cbir_daemon.records import Facts, Unreadable
 from tests.pictures import real_photographs
 from tests.places import ZOO
@@ -103,7 +104,7 @@ def read_all(folder: Path, files: Iterable[bytes]) -> Counter[str]:
     good = folder / "good"
     Image.fromarray(real_photographs()[0]).save(good, "PNG")
     said: Counter[str] = Counter()
-    with closing(DecodePool(2, LIMITS)) as pool:
+    with closing(DecodePool(2, LIMITS, PICTURES)) as pool:
         for path, result in results(pool, paths):
             if isinstance(result, Unreadable):
                 assert result.code in REASONS, path

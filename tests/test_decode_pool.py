@@ -22,8 +22,9 @@ from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
 from cbir_daemon.decode.crew import MAX_TASKS_AHEAD
 from cbir_daemon.decode.messages import result_from
 from cbir_daemon.decode.opening import state_from
-from cbir_daemon.decode.pixels import read_picture
 from cbir_daemon.errors import ChildError, NoAccessError, NotFoundError, UnavailableError, UnreadableImageError
+from cbir_daemon.pictures import PICTURES
+from cbir_daemon.pictures.pixels import read_picture
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, FileState, Unreadable
 from tests.deadly_worker import DEADLY
@@ -42,7 +43,7 @@ def make_pool() -> Iterator[MakePool]:
     pools: list[DecodePool] = []
 
     def make(workers: int = 1, limits: DecodeLimits = LIMITS, idle_s: float = 60.0, **settings: str) -> DecodePool:
-        pools.append(DecodePool(workers, limits, idle_s=idle_s, **settings))
+        pools.append(DecodePool(workers, limits, PICTURES, idle_s=idle_s, **settings))
         return pools[-1]
 
     yield make
@@ -494,21 +495,21 @@ def test_a_sheet_without_matches_shows_the_query(make_pool: MakePool) -> None:
 def test_nonsense_from_a_worker_is_the_end_of_that_worker(message: dict[str, object]) -> None:
     """A process that hostile bytes have taken over is not believed."""
     with pytest.raises(ChildError):
-        result_from(Frame(message))
+        result_from(Frame(message), PICTURES.extractor)
 
 
 def test_a_vector_of_another_length_is_nonsense() -> None:
     """4096 bytes or none."""
     message = {"state": None, "digest": "00" * 32, "width_px": 1, "height_px": 1, "format": "PNG"}
-    assert isinstance(result_from(Frame(message, bytes(4096))), Facts)
+    assert isinstance(result_from(Frame(message, bytes(4096)), PICTURES.extractor), Facts)
     with pytest.raises(ChildError):
-        result_from(Frame(message, bytes(4095)))
+        result_from(Frame(message, bytes(4095)), PICTURES.extractor)
 
 
 def test_warm_workers_are_those_that_read(tmp_path: Path) -> None:
     """Workers started beforehand read the batch: no others are started beside them."""
     paths = write_album(tmp_path, 3)
-    pool = DecodePool(2, LIMITS)
+    pool = DecodePool(2, LIMITS, PICTURES)
     try:
         pool.warm()
         warmed = pool.pids()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from cbir_daemon.decode.extras import load_extra
-from cbir_daemon.decode.formats import EXTRAS
-from cbir_daemon.decode.pixels import read_colour, read_picture
 from cbir_daemon.decode.reading import UnreadableError
+from cbir_daemon.pictures.extras import load_extra
+from cbir_daemon.pictures.formats import EXTRAS
+from cbir_daemon.pictures.pixels import read_colour, read_picture
 from tests.places import ZOO
 from tests.test_decode import MAX_PIXELS, distance, grey_numbers, photo, saved
 

@@ -24,8 +24,8 @@ from cbir_daemon.local_features import FEATURES_VERSION
 from cbir_daemon.map import MODEL_VERSION
 from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.matching import CODE_VERSION
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.protocol import framing, messages
-from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.search import code_table
 from cbir_daemon.search.neighborhood import NEIGHBORHOOD_SHARE
 from cbir_daemon.search.search import MAX_NEAR, MIN_NEAR
@@ -420,7 +420,7 @@ def test_versions() -> None:
     assert described == {
         "protocol": str(messages.VERSION),
         "schema": str(SCHEMA_VERSION),
-        "extractor": EXTRACTOR,
+        "extractor": PICTURES.extractor,
         "codes": CODE_VERSION,
         "coarse codes": str(code_table.LAYOUT),
         "local features": str(FEATURES_VERSION),

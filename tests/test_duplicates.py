@@ -19,7 +19,7 @@ from cbir_daemon.records import Facts, FileState, Kind, LookedAt, ResolveTask, T
 from cbir_daemon.store import Content, Gone, Image, Indexed, Moved, Pair
 from cbir_daemon.watching import walk
 from tests.pictures import Picture, brighter, gamma, mirrored
-from tests.rows import all_images, digest, photographed
+from tests.rows import EXTRACTOR, all_images, digest, photographed
 from tests.worlds import World
 
 PATIENCE_S = 120.0
@@ -56,7 +56,7 @@ class Album(World):
         """Write a file, and return what reading it gives."""
         path = self.root / name
         path.write_bytes(f"{seed} {edit.__name__ if edit else ''}".encode())
-        read = Facts(digest(hash(path.read_bytes())), photographed(seed, edit), 240, 160, "JPEG")
+        read = Facts(digest(hash(path.read_bytes())), photographed(seed, edit), 240, 160, "JPEG", extractor=EXTRACTOR)
         return Indexed(self.album_id, name.encode(), state_of(path), read)
 
     def add(self, name: str, seed: int, edit: Edit | None = None) -> None:

@@ -23,13 +23,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from PIL import Image
 
-from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, formats
+from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.errors import StorageError
 from cbir_daemon.indexing import extras
 from cbir_daemon.indexing.line import BATCH_FILES, reading_order
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from cbir_daemon.indexing.schedule import WALK_SHARE, Due
+from cbir_daemon.pictures import PICTURES
+from cbir_daemon.pictures.formats import EXTRAS
 from cbir_daemon.records import REASONS, Facts, FileState, Heals, Unreadable
 from cbir_daemon.store import Failed
 from cbir_daemon.watching import walk
@@ -55,7 +57,7 @@ Result = tuple[ReadTask, Facts | Unreadable]
 @pytest.fixture(scope="module")
 def pool() -> Iterator[DecodePool]:
     """Two real workers for all tests of this module."""
-    with closing(DecodePool(2, LIMITS)) as pool:
+    with closing(DecodePool(2, LIMITS, PICTURES)) as pool:
         yield pool
 
 
@@ -838,7 +840,7 @@ def test_each_reason_heals_as_the_table_says(house: House, code: str) -> None:
     house.settle(scan=False)
     assert (house.rows() == house.truth()) == (heals in (Heals.AT_ONCE, Heals.RIGHTS, Heals.PAUSE))
     house.start()
-    extras.forget_what_is_installed(house.store)
+    extras.forget_what_is_installed(house.store, PICTURES)
     house.settle()
     assert (house.rows() == house.truth()) == (heals != Heals.CHANGE)
     house.write("a.png", 2)
@@ -1640,24 +1642,23 @@ def test_after_anything_the_index_equals_the_album(pool: DecodePool) -> None:
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
 
 
-def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House) -> None:
     """After a start with the package installed, by themselves, and once; while it is missing they are left alone."""
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5" height="9"/></svg>'
     state = walk.state_at(bytes(house.write("drawing.png", drawing)))
     assert state is not None
     (album,) = house.store.albums.listed()
-    failed = Unreadable("needs-extra", formats.EXTRAS["SVG"].words)
+    failed = Unreadable("needs-extra", EXTRAS["SVG"].words)
     house.store.files.apply([Failed(album.id, b"drawing.png", state, failed)])
-    with monkeypatch.context() as patch:
-        patch.setitem(formats.EXTRAS, "SVG", replace(formats.EXTRAS["SVG"], module="cbir_no_svg"))
-        extras.forget_what_is_installed(house.store)
-        house.settle()
-        assert house.rows() == {"album/drawing.png": "needs-extra"}
+    without = replace(PICTURES, extras=(replace(EXTRAS["SVG"], module="cbir_no_svg"),))
+    extras.forget_what_is_installed(house.store, without)
+    house.settle()
+    assert house.rows() == {"album/drawing.png": "needs-extra"}
     pytest.importorskip("resvg_py")
     before = house.pool.decoded
     for _ in range(2):
         house.start()
-        extras.forget_what_is_installed(house.store)
+        extras.forget_what_is_installed(house.store, PICTURES)
         house.settle()
         assert house.rows() == {"album/drawing.png": hashlib.sha256(drawing).hexdigest()}
         assert house.pool.decoded == before + 1

@@ -29,6 +29,7 @@ from cbir_daemon.local_features import (
 from cbir_daemon.matching import within
 from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.medium import Seen
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.search.feature_lists import FeatureIndex
 from tests import pictures
 from tests.test_looks import LIMITS, Album
@@ -247,7 +248,7 @@ print(filler.enabled, filler.idle, filler.pending, [problem.do for problem in fi
 @pytest.fixture(scope="module")
 def pool() -> Iterator[DecodePool]:
     """Give a worker that reads files."""
-    with closing(DecodePool(1, LIMITS)) as pool:
+    with closing(DecodePool(1, LIMITS, PICTURES)) as pool:
         yield pool
 
 

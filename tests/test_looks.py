@@ -18,6 +18,7 @@ from cbir_daemon.duplicates import Looks
 from cbir_daemon.duplicates.exposures import are_two_moments
 from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.medium import SecondLook, Sight
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Facts, FileState, Kind, LookedAt, Trace
 from cbir_daemon.store import Gone, Indexed, Pair
 from tests import pictures
@@ -31,7 +32,7 @@ LIMITS = DecodeLimits(max_pixels=10_000_000, max_file_bytes=10_000_000, timeout_
 @pytest.fixture(scope="module")
 def pool() -> Iterator[DecodePool]:
     """Give workers that read files."""
-    with closing(DecodePool(1, LIMITS)) as pool:
+    with closing(DecodePool(1, LIMITS, PICTURES)) as pool:
         yield pool
 
 

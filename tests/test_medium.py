@@ -1,29 +1,34 @@
-"""A second medium, made here, goes from the index to answers: no room below the daemon knows which medium it has.
+"""A second medium goes from files to answers: no room below the daemon knows what it reads or which medium it has.
 
 The medium is text.  Each file is a page of the manual, and its vector counts words: 64 pieces of the text, one after
-the other, 64 kinds of words.
+the other, 64 kinds of words.  Workers read such files by `tests.text_reader`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-import zlib
+import os
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import cbir_daemon
+from cbir_daemon import config
 from cbir_daemon.config import ModelConfig
+from cbir_daemon.daemon.rooms import open_rooms
 from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import CoarseViews, Codes, Guesses, JoinViews, Medium
+from cbir_daemon.pictures import PICTURES
+from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import (
     Explanation,
     Facts,
@@ -37,12 +42,14 @@ from cbir_daemon.records import (
 )
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.serving import handlers
+from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.store import FitBegun, Indexed, NewWork, Placed
-from tests.rows import position, report
+from tests.rows import all_images, position, report, sql
+from tests.text_reader import KINDS, PIECES, TEXT_FILES, vector_of
 from tests.worlds import World
 
 NOW = 1_700_000_000.0
-PIECES = KINDS = 64
 PAGES = sorted(path.stem for path in (Path(cbir_daemon.__file__).parent / "docs").glob("*.md"))
 
 Floats = NDArray[np.float32]
@@ -58,7 +65,7 @@ WINDOWS = (slice(0, 64), slice(0, 32), slice(32, 64))
 class Text:
     """Text files, compared by which words stand in which part of them."""
 
-    extractor = "text/1"
+    extractor = TEXT_FILES.extractor
     code_version = "words/1"
     code_size = KINDS
     windows = len(WINDOWS)
@@ -173,17 +180,9 @@ def edited(text: str) -> str:
     return text.replace("image", "picture") + "\nAnd this is what the editor had to add to it all.\n"
 
 
-def vector_of(text: str) -> bytes:
-    """Return how often each kind of word stands in each piece of a text; short words are in every text."""
-    kinds = np.array([zlib.crc32(word.encode()) % KINDS for word in re.findall(r"[a-z_]{5,}", text.lower())])
-    table = np.zeros((PIECES, KINDS), dtype=np.int64)
-    np.add.at(table, (np.arange(len(kinds)) * PIECES // len(kinds), kinds), 1)
-    return np.minimum(table, 255).astype(np.uint8).tobytes()
-
-
 def facts_of(text: str) -> Facts:
     """Return what the index keeps of a text."""
-    return Facts(hashlib.sha256(text.encode()).digest(), vector_of(text), 1, 1, "TEXT")
+    return Facts(hashlib.sha256(text.encode()).digest(), vector_of(text), 0, 0, "TEXT", extractor=TEXT.extractor)
 
 
 def put(world: World, name: str, text: str) -> None:
@@ -238,7 +237,7 @@ def test_texts_are_paired_and_watched_for(world: World) -> None:
     watchlist = world.new_watchlist()
     work = facts_of(edited(page("model")))
     assert work.vector is not None
-    added = watchlist.add(NewWork(work.digest, work.vector, "model", b""), NOW)
+    added = watchlist.add(NewWork(work.digest, work.vector, work.extractor, "model", b""), NOW)
     assert added is not None
     assert [sighting.kind for sighting in added[1]] == [Kind.COPY]
     put(world, "edited.md", edited(page("matching")))
@@ -254,7 +253,7 @@ def test_a_work_that_fills_half_of_a_text_is_seen(world: World) -> None:
     watchlist = world.new_watchlist()
     work = facts_of(page("alerts"))
     assert work.vector is not None
-    assert watchlist.add(NewWork(work.digest, work.vector, "alerts", b""), NOW) is not None
+    assert watchlist.add(NewWork(work.digest, work.vector, work.extractor, "alerts", b""), NOW) is not None
     words = page("alerts").split()
     both = facts_of(" ".join([*page("model").split()[: len(words)], *words]))
     assert both.vector is not None
@@ -294,3 +293,107 @@ def test_a_map_of_another_medium_is_set_aside(world: World) -> None:
     assert store.runs.active() is not None
     Projection(store, Searcher(store, GREY64), world.models_dir, ModelConfig()).open()
     assert store.runs.active() is None
+
+
+# -- text files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Iterator[Rooms]:
+    """Give all rooms of a daemon for texts, with an album of text files that were read; no thread of its own runs."""
+    album, state = tmp_path / "album", tmp_path / "state"
+    for folder in (album, state):
+        folder.mkdir()
+    for name in PAGES:
+        write(album / f"{name}.txt", page(name).encode())
+    write(album / "picture.png", b"a name that texts do not have")
+    write(album / "damaged.txt", b"\xff\xfe")
+    settings = config.load(state=state, albums=(album,), environ={"HOME": str(tmp_path)})
+    with ExitStack() as closing:
+        rooms = open_rooms(lambda: settings, threading.Event(), closing, TEXT, TEXT_FILES).handled
+        rooms.ingest.request_scan()
+        read_all(rooms)
+        yield rooms
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file that counts as left alone."""
+    path.write_bytes(data)
+    os.utime(path, (NOW, NOW))
+
+
+def read_all(rooms: Rooms) -> None:
+    """Let the line work until nothing is left to read."""
+    rooms.ingest.step()
+    assert rooms.ingest.idle
+
+
+def names_of(rooms: Rooms) -> set[str]:
+    """Return the names of the files that were read."""
+    return {os.fsdecode(image.path).rpartition("/")[2] for image in all_images(rooms.store)}
+
+
+def test_text_files_are_read_by_their_own_reader(texts: Rooms, tmp_path: Path) -> None:
+    """By name the line finds them, by their bytes a worker reads them, and the index knows by which extractor."""
+    assert names_of(texts) == {f"{name}.txt" for name in PAGES}
+    assert texts.store.files.errors() == [(bytes(tmp_path / "album/damaged.txt"), "not-an-image", "no text in UTF-8")]
+    assert texts.pool.decoded == len(PAGES)
+    path = texts.store.path
+    assert sql(path, "SELECT DISTINCT extractor, format FROM content") == [("text/1", "TEXT")]
+    for name in PAGES:
+        content = texts.store.contents.at_path(bytes(tmp_path / f"album/{name}.txt"))
+        assert content is not None
+        assert content.digest == hashlib.sha256(page(name).encode()).digest()
+        assert texts.store.contents.vectors([content.id]) == {content.id: vector_of(page(name))}
+
+
+def test_a_known_text_is_not_read_again(texts: Rooms, tmp_path: Path) -> None:
+    """The worker is told which digests of its extractor are known, whatever a file is."""
+    write(tmp_path / "album/again.txt", page("model").encode())
+    before = texts.pool.decoded
+    texts.ingest.request_scan()
+    read_all(texts)
+    assert "again.txt" in names_of(texts)
+    assert texts.pool.decoded == before
+
+
+def asked(rooms: Rooms, method: str, path: Path, blob: bytes = b"") -> Any:  # noqa: ANN401 -- of the type that the method has
+    """Return the answer to a question about a file, or about bytes where there are any."""
+    named = {} if blob else {"path": str(path)}
+    (reply,) = handlers.handle(rooms, Request(1, method, named, blob))
+    return reply.ok
+
+
+def test_a_text_is_found_by_a_file_and_by_bytes(texts: Rooms, tmp_path: Path) -> None:
+    """The query is read by a worker as well; the page that was edited is its one copy."""
+    query, text = tmp_path / "query.txt", edited(page("matching"))
+    query.write_text(text)
+    for blob in (b"", text.encode()):
+        best, *others = asked(texts, "query", query, blob)["matches"]
+        assert (best["kind"], best["path"]) == ("copy", str(tmp_path / "album/matching.txt"))
+        assert {match["kind"] for match in others} == {"similar"}
+    best = asked(texts, "query", tmp_path / "album/model.txt")["matches"][0]
+    assert (best["kind"], best["path"]) == ("exact", str(tmp_path / "album/model.txt"))
+
+
+def test_a_work_that_is_a_text_file_is_watched_for(texts: Rooms, tmp_path: Path) -> None:
+    """The watch list has its vector from a worker, and keeps the extractor's name."""
+    work = tmp_path / "work.txt"
+    work.write_text(edited(page("alerts")))
+    added = asked(texts, "watch_add", work)
+    assert [sighting["path"] for sighting in added["found"]] == [str(tmp_path / "album/alerts.txt")]
+    assert sql(texts.store.path, "SELECT extractor FROM work") == [("text/1",)]
+
+
+def test_there_is_no_picture_of_a_text(texts: Rooms, tmp_path: Path) -> None:
+    """Whoever asks for one is told so, and the worker lives on."""
+    path = tmp_path / "album/model.txt"
+    assert texts.pool.read_grey(path, 64) is None
+    assert texts.pool.read_image(path).width_px == 0
+
+
+def test_a_reader_must_make_what_the_medium_compares(tmp_path: Path) -> None:
+    """Vectors of pictures are never compared as texts: a daemon of two that do not belong together does not start."""
+    settings = config.load(state=tmp_path, albums=(), environ={"HOME": str(tmp_path)})
+    with ExitStack() as closing, pytest.raises(ValueError, match="grey64/1 makes no vectors for a medium of text/1"):
+        open_rooms(lambda: settings, threading.Event(), closing, TEXT, PICTURES)

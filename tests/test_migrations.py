@@ -14,7 +14,6 @@ import pytest
 
 from cbir_daemon.errors import SchemaTooNewError, StorageError
 from cbir_daemon.records import (
-    EXTRACTOR,
     AlbumState,
     AlertKind,
     FileState,
@@ -40,7 +39,7 @@ from cbir_daemon.store import (
     Store,
     schema,
 )
-from tests.rows import digest, indexed, opened, paths, vector
+from tests.rows import EXTRACTOR, digest, indexed, opened, paths, vector
 from tests.states import ARCHIVE, INDEX, restore, states
 
 TABLES = [

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.decode.canvas import TILE, Canvas
+from cbir_daemon.pictures import PICTURES
 
 WHITE = (255, 255, 255)
 RED = (220, 20, 60)
@@ -19,7 +20,7 @@ RED = (220, 20, 60)
 @pytest.fixture(scope="module")
 def pool() -> Iterator[DecodePool]:
     """Give a pool of one worker."""
-    pool = DecodePool(1, DecodeLimits(10**6, 10**7, timeout_s=30.0))
+    pool = DecodePool(1, DecodeLimits(10**6, 10**7, timeout_s=30.0), PICTURES)
     yield pool
     pool.close()
 

@@ -14,6 +14,7 @@ from cbir_daemon.config import AlbumConfig, AlertsConfig
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.duplicates import Looks, Pairing, Parts
 from cbir_daemon.matching.grey64 import Parallax
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Facts, FileState
 from cbir_daemon.search.search import Found
 from cbir_daemon.store import Gone, Image, Indexed, NewAlert, NewWork, Sighting
@@ -30,7 +31,7 @@ NOW = 1_700_000_000.0
 @pytest.fixture(scope="module")
 def pool() -> Iterator[DecodePool]:
     """Give workers that read files."""
-    with closing(DecodePool(1, LIMITS)) as pool:
+    with closing(DecodePool(1, LIMITS, PICTURES)) as pool:
         yield pool
 
 
@@ -258,7 +259,7 @@ def test_a_work_inside_a_new_screenshot_is_told(album: Album, tmp_path: Path, wh
     album.first("mine.jpg" if where == "in an album" else "strange.jpg", WHOLE if where == "in an album" else STRANGER)
     if where != "at its path":
         path.unlink()
-    album.watchlist.add(NewWork(facts.digest, facts.vector, "mine", bytes(path)), NOW)
+    album.watchlist.add(NewWork(facts.digest, facts.vector, facts.extractor, "mine", bytes(path)), NOW)
     album.add("page.jpg", PAGE)
     ((name, kind, _, watched),) = album.alerts()
     assert (name, kind, watched) == ("page.jpg", "copy", ["mine"])
@@ -272,7 +273,7 @@ def test_another_shot_of_a_work_is_not_told(album: Album, tmp_path: Path, is_wor
     facts = album.pool.read_image(path)
     assert facts.vector is not None
     album.first("strange.jpg", STRANGER)
-    album.watchlist.add(NewWork(facts.digest, facts.vector, "mine", bytes(path)), NOW)
+    album.watchlist.add(NewWork(facts.digest, facts.vector, facts.extractor, "mine", bytes(path)), NOW)
     pictures.save(stepped_aside(WHOLE, 5.0), path, quality=92)
     album.add("page.jpg", PAGE)
     assert [watched for *_, watched in album.alerts()] == ([["mine"]] if is_work else [])

@@ -21,9 +21,11 @@ from cbir_daemon.config import Config
 from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.daemon.rooms import OpenRooms
 from cbir_daemon.daemon.service import RETRY_S, Service
-from cbir_daemon.decode import ReadTask, formats
+from cbir_daemon.decode import ReadTask
 from cbir_daemon.indexing.line import Progress
 from cbir_daemon.map.refit import RefitState
+from cbir_daemon.pictures import PICTURES
+from cbir_daemon.pictures.formats import EXTRAS
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import FileState, FitOutcome, ResolveTask, TaskState, Unreadable
 from cbir_daemon.serving import handlers
@@ -284,8 +286,8 @@ def test_files_that_could_not_be_read_are_counted_by_reason(rooms: Rooms) -> Non
 
 def test_extras_that_files_need_are_named(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those alone, with the command that installs them; a missing one that no file needs is no problem."""
-    nowhere = {name: replace(extra, module=f"cbir_no_{extra.name}") for name, extra in formats.EXTRAS.items()}
-    monkeypatch.setattr(formats, "EXTRAS", nowhere)
+    nowhere = {name: replace(extra, module=f"cbir_no_{extra.name}") for name, extra in EXTRAS.items()}
+    monkeypatch.setattr(rooms.pool, "reader", replace(PICTURES, extras=tuple(nowhere.values())))
     assert problems(rooms) == []
     (album,) = rooms.store.albums.listed()
     for number, name in enumerate(("SVG", "HEIF", "SVG")):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import BadRequestError, StorageError
-from cbir_daemon.records import EXTRACTOR, REASONS, FileState, FitOutcome, Heals
+from cbir_daemon.records import REASONS, FileState, FitOutcome, Heals
 from cbir_daemon.store import (
     AlbumDrift,
     AlertMatch,
@@ -40,6 +40,7 @@ from cbir_daemon.store import (
 from cbir_daemon.store.database import MAX_IDLE_READERS, Database, Job
 from tests.leftovers import nothing_left, open_files
 from tests.rows import (
+    EXTRACTOR,
     ROOT,
     all_images,
     digest,
@@ -50,7 +51,6 @@ from tests.rows import (
     paths,
     position,
     report,
-    sql,
     state,
     vector,
 )
@@ -267,12 +267,12 @@ def test_images_of_a_missing_album_say_so(store: Store, album: int) -> None:
 
 
 def test_known_digests_are_those_of_the_size(store: Store, album: int) -> None:
-    """Only contents read by today's extractor count: others must be read again."""
+    """Only contents read by the same extractor count: others must be read again."""
     fill(store, range(2))
-    assert store.contents.known_digests([state(0).size_bytes, 1]) == {state(0).size_bytes: frozenset({digest(0)})}
-    sql(store.path, "UPDATE content SET extractor = 'grey64/0'")
-    assert EXTRACTOR != "grey64/0"
-    assert store.contents.known_digests([state(0).size_bytes]) == {}
+    assert store.contents.known_digests([state(0).size_bytes, 1], EXTRACTOR) == {
+        state(0).size_bytes: frozenset({digest(0)})
+    }
+    assert store.contents.known_digests([state(0).size_bytes], "grey64/2") == {}
 
 
 def test_same_inode_asks_for_the_whole_state(store: Store, album: int) -> None:
@@ -337,7 +337,7 @@ def test_more_ids_than_one_statement_holds(store: Store, album: int) -> None:
     many = [*range(-40_000, 0), *ids]
     assert list(store.contents.vectors(many)) == ids
     assert [image.content.id for image in store.files.images(many)] == ids
-    assert len(store.contents.known_digests([*range(40_000)])) == 5
+    assert len(store.contents.known_digests([*range(40_000)], EXTRACTOR)) == 5
     assert [[content_id for content_id, _ in rows] for rows in store.contents.all_vectors(2)] == [[1, 2], [3, 4], [5]]
 
 

@@ -18,7 +18,6 @@ import cbir_daemon
 PACKAGE = Path(cbir_daemon.__file__).parent
 HERE = Path(__file__).parent
 STAND_INS = {
-    "EXTRAS": "what is installed: stands for another machine",
     "MIGRATIONS": "stands for a later release",
     "SCHEMA_VERSION": "stands for a later release",
     "MODEL_VERSION": "stands for a later release",

@@ -14,10 +14,9 @@ import pytest
 from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates.watchlist import COMPARED
-from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.store import Gone, NewWork, Sighted, Work
 from tests.pictures import Picture, mirrored, photograph
-from tests.rows import digest, indexed, photographed, sql
+from tests.rows import EXTRACTOR, digest, indexed, photographed, sql
 from tests.worlds import World
 
 NOW = 1_700_000_000.0
@@ -64,7 +63,9 @@ class Index(World):
 
     def watch(self, number: int, name: str = "mine") -> tuple[Work, list[bytes]]:
         """Watch for a picture; return the work, and the digests of what it was seen in."""
-        added = self.watchlist.add(NewWork(digest(number), photographed(number), name, b"/works/mine.tif"), NOW)
+        added = self.watchlist.add(
+            NewWork(digest(number), photographed(number), EXTRACTOR, name, b"/works/mine.tif"), NOW
+        )
         assert added is not None
         work, sightings = added
         return work, [sighting.digest for sighting in sightings]
@@ -138,7 +139,7 @@ def test_what_is_known_is_not_told_again(index: Index) -> None:
 def test_a_work_is_on_the_list_once(index: Index) -> None:
     """By its bytes; another one of the same name gets a number; what is taken off is not looked for."""
     work, _ = index.watch(1)
-    assert index.watchlist.add(NewWork(digest(1), photographed(1), "again", b""), NOW) is None
+    assert index.watchlist.add(NewWork(digest(1), photographed(1), EXTRACTOR, "again", b""), NOW) is None
     second, _ = index.watch(2)
     assert (work.name, second.name) == ("mine", "mine (2)")
     assert index.watchlist.remove(work.id)

@@ -16,7 +16,7 @@ from typing import Protocol
 from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
 from cbir_daemon.daemon.backups import DAY_S, Backups
-from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool
+from cbir_daemon.decode import DecodeLimits, DecodePool, Reader
 from cbir_daemon.duplicates import Groups, Looks, Pairing, Parts
 from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.duplicates.watchlist import WatchList
@@ -27,6 +27,7 @@ from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import Medium
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving import handlers
 from cbir_daemon.store import Store
@@ -34,7 +35,11 @@ from cbir_daemon.system import sdnotify
 from cbir_daemon.watching.mailbox import Mailbox
 
 MEDIUM: Medium = GREY64
-"""What the daemon indexes and how it compares; every other room has it from the searcher."""
+"""How the daemon compares what it indexes; other rooms have it from the searcher."""
+
+READER: Reader = PICTURES
+"""Which files it indexes, and how their bytes become the vectors that `MEDIUM` compares; other rooms have it from the
+pool."""
 
 INDEX_FILE = "index.sqlite"
 CODES_FILE = "codes.rows"
@@ -83,7 +88,13 @@ class OpenRooms:
         )
 
 
-def open_rooms(settings: Callable[[], Config], stopping: threading.Event, closing: ExitStack) -> OpenRooms:
+def open_rooms(
+    settings: Callable[[], Config],
+    stopping: threading.Event,
+    closing: ExitStack,
+    medium: Medium = MEDIUM,
+    reader: Reader = READER,
+) -> OpenRooms:
     """Open every room.
 
     Parameters
@@ -94,28 +105,36 @@ def open_rooms(settings: Callable[[], Config], stopping: threading.Event, closin
         Set when the daemon stops.
     closing : ExitStack
         Closes, in reverse, whatever was opened, also when opening fails.
+    medium : Medium
+        How vectors are compared.
+    reader : Reader
+        How files become them.
 
     Raises
     ------
+    ValueError
+        When the reader makes other vectors than the medium compares.
     BadRequestError
         When there is no album.
     CbirError
         When the index, the codes or the map cannot be opened.
     """
+    if reader.extractor != medium.extractor:
+        raise ValueError(f"{reader.extractor} makes no vectors for a medium of {medium.extractor}")
     config = settings()
     models_dir = config.state_dir / MODELS_FOLDER
     store = _open_store(config, closing)
-    searcher, albums = _open_search(config, store, closing)
+    searcher, albums = _open_search(config, store, medium, closing)
     projection = Projection(store, searcher, models_dir, config.model)
     projection.open()
-    pool = _open_pool(config, closing)
+    pool = _open_pool(config, reader, closing)
     watchlist = WatchList(store, searcher, config.match.copy_threshold)
     watchlist.load()
-    ingest = Ingest(config, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, albums)
+    ingest = Ingest(config, store, searcher, pool, Mailbox(), reader.suffixes, albums)
     policy = Policy(config.alerts, config.albums)
-    looks = Looks(store, pool, MEDIUM.second_look) if config.match.look and MEDIUM.second_look else None
+    looks = Looks(store, pool, medium.second_look) if config.match.look and medium.second_look else None
     # Without a look at the files, what parts have in common is too little to tell of.
-    parts = Parts(store, pool, searcher, watchlist) if looks is not None and MEDIUM.picture_parts is not None else None
+    parts = Parts(store, pool, searcher, watchlist) if looks is not None and medium.picture_parts is not None else None
     handled = handlers.Rooms(
         settings=settings,
         store=store,
@@ -147,9 +166,9 @@ def _open_store(config: Config, closing: ExitStack) -> Store:
     return store
 
 
-def _open_search(config: Config, store: Store, closing: ExitStack) -> tuple[Searcher, Albums]:
+def _open_search(config: Config, store: Store, medium: Medium, closing: ExitStack) -> tuple[Searcher, Albums]:
     """Remember the albums, then load the codes: without an album there is nothing to load them for."""
-    searcher = Searcher(store, MEDIUM, config.match.copy_threshold, config.state_dir / CODES_FILE)
+    searcher = Searcher(store, medium, config.match.copy_threshold, config.state_dir / CODES_FILE)
     closing.callback(searcher.close)
     albums = Albums(store, searcher, config.albums)
     albums.remember(config.albums)
@@ -162,9 +181,9 @@ def _open_search(config: Config, store: Store, closing: ExitStack) -> tuple[Sear
     return searcher, albums
 
 
-def _open_pool(config: Config, closing: ExitStack) -> DecodePool:
+def _open_pool(config: Config, reader: Reader, closing: ExitStack) -> DecodePool:
     limits = DecodeLimits(config.decode.max_pixels, config.decode.max_file_bytes, config.decode.timeout_s)
-    pool = DecodePool(config.decode.workers, limits)
+    pool = DecodePool(config.decode.workers, limits, reader)
     closing.callback(pool.close)
     return pool
 

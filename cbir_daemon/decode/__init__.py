@@ -1,26 +1,16 @@
-"""Bytes of an image in, 64x64 grey numbers and facts out.
+"""Files in, vectors and facts out: worker processes, and what they are told and given.
 
-In: paths or bytes.  Out: `Facts`, or `Unreadable` with one of the words below; contact sheets.  Never here: SQL,
-search, sockets other than the pipes to our own workers.
+In: paths or bytes, and a `Reader` of one kind of file.  Out: `Facts`, or `Unreadable` with one of the words below;
+contact sheets.  Never here: what the bytes of a file mean, SQL, search, sockets but the pipes to our own workers.
 
-Only worker processes import Pillow: what the daemon imports from here is names, limits and the pool.  The words of
-`Unreadable.code` and of `UnreadableImageError.reason` are listed, with what they mean, in `REASONS`.
+Only worker processes import Pillow and the reader's own module: what the daemon imports from here is names, limits and
+the pool.  The words of `Unreadable.code` and of `UnreadableImageError.reason` are listed, with what they mean, in
+`REASONS`.
 """
 
-from cbir_daemon.decode.formats import IMAGE_SUFFIXES, missing_extras, missing_words, needed_extras
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask
 from cbir_daemon.decode.pool import DecodePool, Grey, SheetCell
+from cbir_daemon.decode.reader import Reader
 from cbir_daemon.records import REASONS
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "REASONS",
-    "DecodeLimits",
-    "DecodePool",
-    "Grey",
-    "ReadTask",
-    "SheetCell",
-    "missing_extras",
-    "missing_words",
-    "needed_extras",
-]
+__all__ = ["REASONS", "DecodeLimits", "DecodePool", "Grey", "ReadTask", "Reader", "SheetCell"]

@@ -30,6 +30,7 @@ from cbir_daemon.decode.processes import (
     peak_memory_of,
     timed_out,
 )
+from cbir_daemon.decode.reader import Reader
 from cbir_daemon.errors import ChildError, TimedOutError, UnavailableError
 from cbir_daemon.records import Facts, FileState, Unreadable
 from cbir_daemon.system import heartbeat
@@ -78,6 +79,8 @@ class Crew:
         Processes at the same time.
     limits : DecodeLimits
         What one file may cost.
+    reader : Reader
+        What the processes read.
     idle_s : float
         After so many seconds without a batch all workers leave.
     worker_module : str
@@ -88,9 +91,17 @@ class Crew:
     `read_files` belongs to one thread at a time; `close_idle` and `close` may be called from others.
     """
 
-    def __init__(self, workers: int, limits: DecodeLimits, idle_s: float, worker_module: str = WORKER_MODULE) -> None:
+    def __init__(
+        self,
+        workers: int,
+        limits: DecodeLimits,
+        reader: Reader,
+        idle_s: float,
+        worker_module: str = WORKER_MODULE,
+    ) -> None:
         self._size = workers
         self._limits = limits
+        self._reader = reader
         self._idle_s = idle_s
         self._worker_module = worker_module
         self.decoded = 0
@@ -187,7 +198,7 @@ class Crew:
         self.peak_bytes = max(self.peak_bytes, *(peak_memory_of(worker.child.pid) for worker in workers), 0)
 
     def _started(self) -> _Worker:
-        return _Worker(WorkerProcess(self._limits, self._loaded, self._worker_module))
+        return _Worker(WorkerProcess(self._limits, self._reader, self._loaded, self._worker_module))
 
     def _open_some(self, waiting: deque[ReadTask]) -> Iterator[Result]:
         """Open as many files as the workers have room for; yield the tasks whose files cannot be read."""
@@ -249,7 +260,7 @@ class Crew:
                     self._loaded.add(name)
                     self._replace(worker, waiting)
                 elif worker.ready:
-                    result = result_from(frame)
+                    result = result_from(frame, self._reader.extractor)
                     self.decoded += isinstance(result, Facts) and result.vector is not None
                     yield worker.tasks.popleft()[0], result
                 worker.ready = True

@@ -22,6 +22,7 @@ from cbir_daemon.decode.processes import (
     peak_memory_of,
     timed_out,
 )
+from cbir_daemon.decode.reader import Reader
 from cbir_daemon.errors import CbirError, ChildError, TimedOutError, UnavailableError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Unreadable
@@ -36,6 +37,8 @@ class Desk:
         Requests answered at the same time; more wait for their turn.
     limits : DecodeLimits
         What one request may cost.
+    reader : Reader
+        What the processes read.
     idle_s : float
         After so many seconds without a request all workers leave.
     worker_module : str
@@ -46,8 +49,16 @@ class Desk:
     May be used from any thread.
     """
 
-    def __init__(self, workers: int, limits: DecodeLimits, idle_s: float, worker_module: str = WORKER_MODULE) -> None:
+    def __init__(
+        self,
+        workers: int,
+        limits: DecodeLimits,
+        reader: Reader,
+        idle_s: float,
+        worker_module: str = WORKER_MODULE,
+    ) -> None:
         self._limits = limits
+        self._reader = reader
         self._idle_s = idle_s
         self._worker_module = worker_module
         self._turns = threading.BoundedSemaphore(workers)
@@ -167,7 +178,7 @@ class Desk:
                     return child
                 self._close(child)
             loaded = self._loaded
-        child = WorkerProcess(self._limits, loaded, self._worker_module)
+        child = WorkerProcess(self._limits, self._reader, loaded, self._worker_module)
         try:
             child.receive(START_TIMEOUT_S)
             with self._lock:

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cbir_daemon.decode.reader import Reading
 from cbir_daemon.errors import ChildError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import DIGEST_BYTES, REASONS, VECTOR_BYTES, Facts, FileState, Unreadable
@@ -23,6 +24,9 @@ FONTS = "fonts"
 
 LOCAL_FEATURES = "local-features"
 """What a worker must have loaded to find local features."""
+
+NOT_DECODED = Reading(vector=b"", width_px=0, height_px=0, format="")
+"""What is said of a file whose digest is known."""
 
 TAKEN_CHARACTERS = len("2019-07-14T12:45:01.123456")
 
@@ -65,16 +69,18 @@ class ReadTask:
     known: frozenset[bytes] = frozenset()
 
 
-def set_up_message(limits: DecodeLimits, loaded: AbstractSet[str]) -> dict[str, Any]:
+def set_up_message(limits: DecodeLimits, module: str, loaded: AbstractSet[str]) -> dict[str, Any]:
     """Return the first message that a worker gets.
 
     Parameters
     ----------
     limits : DecodeLimits
+    module : str
+        Dotted name of the reader's module.
     loaded : set of str
         What it loads before it confines itself: names of extras, `FONTS` and `LOCAL_FEATURES`.
     """
-    return {"do": "set-up", "limits": asdict(limits), "load": sorted(loaded)}
+    return {"do": "set-up", "limits": asdict(limits), "reader": module, "load": sorted(loaded)}
 
 
 def limits_from(message: Mapping[str, Any]) -> DecodeLimits:
@@ -92,32 +98,47 @@ def known_from(message: Mapping[str, Any]) -> frozenset[bytes]:
     return frozenset(bytes.fromhex(digest) for digest in message.get("known", ()))
 
 
-def result_message(result: Facts | Unreadable) -> tuple[dict[str, Any], bytes]:
-    """Return a worker's answer as message and blob.
+def reading_message(digest: bytes, reading: Reading, state: FileState | None) -> tuple[dict[str, Any], bytes]:
+    """Return a worker's answer for a file that was read, as message and blob.
+
+    Parameters
+    ----------
+    digest : bytes
+        SHA-256 of the file's bytes.
+    reading : Reading
+        `NOT_DECODED` for a digest that was known.
+    state : FileState or None
+        None for bytes that came from no file.
 
     Returns
     -------
     message : dict
-        State, digest, size and format of the file; or code and message when it cannot be read.
     blob : bytes
         The vector; empty when the file was not decoded.
     """
-    state = result.state
-    fields: dict[str, Any] = {"state": [state.size_bytes, state.mtime_ns, state.inode] if state else None}
-    if isinstance(result, Unreadable):
-        return {**fields, "code": result.code, "message": result.message}, b""
-    fields |= {
-        "digest": result.digest.hex(),
-        "width_px": result.width_px,
-        "height_px": result.height_px,
-        "format": result.format,
-        "taken": result.taken,
-    }
-    return fields, result.vector or b""
+    facts = asdict(reading)
+    vector = facts.pop("vector")
+    return {"state": _state_fields(state), "digest": digest.hex(), **facts}, vector
 
 
-def result_from(frame: Frame) -> Facts | Unreadable:
+def unreadable_message(unreadable: Unreadable) -> tuple[dict[str, Any], bytes]:
+    """Return a worker's answer for a file that cannot be read, as message and an empty blob."""
+    state = _state_fields(unreadable.state)
+    return {"state": state, "code": unreadable.code, "message": unreadable.message}, b""
+
+
+def _state_fields(state: FileState | None) -> list[int] | None:
+    return [state.size_bytes, state.mtime_ns, state.inode] if state else None
+
+
+def result_from(frame: Frame, extractor: str) -> Facts | Unreadable:
     """Return what a worker answered.
+
+    Parameters
+    ----------
+    frame : Frame
+    extractor : str
+        Of the reader that the worker was started with.
 
     Raises
     ------
@@ -125,12 +146,12 @@ def result_from(frame: Frame) -> Facts | Unreadable:
         When the answer is none: a worker handles hostile bytes, so nothing that it says is taken on trust.
     """
     try:
-        return _parsed(frame.message, frame.blob)
+        return _parsed(frame.message, frame.blob, extractor)
     except (KeyError, TypeError, ValueError) as error:
         raise ChildError("a decode worker sent a broken answer") from error
 
 
-def _parsed(message: Mapping[str, Any], vector: bytes) -> Facts | Unreadable:
+def _parsed(message: Mapping[str, Any], vector: bytes, extractor: str) -> Facts | Unreadable:
     state = FileState(*map(int, message["state"])) if message["state"] else None
     if "code" in message:
         code = str(message["code"])
@@ -141,6 +162,7 @@ def _parsed(message: Mapping[str, Any], vector: bytes) -> Facts | Unreadable:
     return Facts(
         digest=digest,
         vector=vector or None,
+        extractor=extractor,
         width_px=int(message["width_px"]),
         height_px=int(message["height_px"]),
         format=str(message["format"]),

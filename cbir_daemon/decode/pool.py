@@ -20,6 +20,7 @@ from cbir_daemon.decode.desk import Desk
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, result_from
 from cbir_daemon.decode.opening import open_file
 from cbir_daemon.decode.processes import WORKER_MODULE
+from cbir_daemon.decode.reader import Reader
 from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
@@ -55,7 +56,7 @@ class Grey:
 
 
 class DecodePool:
-    """Worker processes that read images.
+    """Worker processes that read files of one kind.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ class DecodePool:
         Processes that read a batch; as many again may answer single requests.
     limits : DecodeLimits
         What one file may cost.
+    reader : Reader
+        What the workers read, and by which code.
     idle_s : float
         After so many seconds without work a worker leaves; see `close_idle`.
     worker_module : str
@@ -74,11 +77,18 @@ class DecodePool:
     """
 
     def __init__(
-        self, workers: int, limits: DecodeLimits, *, idle_s: float = 60.0, worker_module: str = WORKER_MODULE
+        self,
+        workers: int,
+        limits: DecodeLimits,
+        reader: Reader,
+        *,
+        idle_s: float = 60.0,
+        worker_module: str = WORKER_MODULE,
     ) -> None:
+        self.reader = reader
         self._limits = limits
-        self._crew = Crew(workers, limits, idle_s, worker_module)
-        self._desk = Desk(workers, limits, idle_s, worker_module)
+        self._crew = Crew(workers, limits, reader, idle_s, worker_module)
+        self._desk = Desk(workers, limits, reader, idle_s, worker_module)
 
     @property
     def decoded(self) -> int:
@@ -144,7 +154,7 @@ class DecodePool:
             When the pool is closed.
         """
         answer = self._ask({"do": "read"}, source)
-        result = answer if isinstance(answer, Unreadable) else result_from(answer)
+        result = answer if isinstance(answer, Unreadable) else self._result(answer)
         if isinstance(result, Unreadable):
             raise _refusal(source, result)
         return result
@@ -306,11 +316,14 @@ class DecodePool:
         finally:
             opened.close()
 
+    def _result(self, answer: Frame) -> Facts | Unreadable:
+        return result_from(answer, self.reader.extractor)
+
     def _panel(self, source: Path | bytes, caption: tuple[str, ...], side_px: int) -> tuple[dict[str, Any], bytes]:
         """Return the description of one picture of a sheet, and the picture's RGB bytes."""
         answer = self._ask({"do": "colour", "side_px": side_px}, source)
         panel = {"caption": [_printable(line) for line in caption], "width_px": 0, "height_px": 0, "reason": ""}
-        result = answer if isinstance(answer, Unreadable) or "code" not in answer.message else result_from(answer)
+        result = answer if isinstance(answer, Unreadable) or "code" not in answer.message else self._result(answer)
         if isinstance(result, Frame):
             return {**panel, **result.message}, result.blob
         return {**panel, "reason": result.message if isinstance(result, Unreadable) else ""}, b""

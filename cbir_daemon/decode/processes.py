@@ -11,8 +11,8 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
-from cbir_daemon.decode.formats import EXTRAS
 from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, set_up_message
+from cbir_daemon.decode.reader import Reader
 from cbir_daemon.errors import ChildError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import SINGLE_THREADED, Child
@@ -31,16 +31,16 @@ _TUNABLES: Final = "GLIBC_TUNABLES"
 CRASHED: Final = ("crashed", "the process that read it died; the file may be made to do harm")
 CLOSED: Final = "the daemon is stopping"
 
-_LOADABLE: Final = frozenset({FONTS, LOCAL_FEATURES, *(extra.name for extra in EXTRAS.values())})
-
 
 class WorkerProcess(Child):
-    """A decode worker that was told its limits; its first answer says that it is ready.
+    """A decode worker that was told its limits and what it reads; its first answer says that it is ready.
 
     Parameters
     ----------
     limits : DecodeLimits
         What one file may cost.
+    reader : Reader
+        What it reads.
     loaded : set of str
         What it loads before it confines itself: names of extras, and `FONTS`.  Afterwards it can load nothing.
     module : str
@@ -52,11 +52,14 @@ class WorkerProcess(Child):
         When it cannot be started.
     """
 
-    def __init__(self, limits: DecodeLimits, loaded: AbstractSet[str], module: str = WORKER_MODULE) -> None:
+    def __init__(
+        self, limits: DecodeLimits, reader: Reader, loaded: AbstractSet[str], module: str = WORKER_MODULE
+    ) -> None:
         super().__init__(module, env={**SINGLE_THREADED, _TUNABLES: _tunables(os.environ)})
         self.loaded = frozenset(loaded)
+        self._loadable = {FONTS, LOCAL_FEATURES, *(extra.name for extra in reader.extras)}
         try:
-            self.send(set_up_message(limits, self.loaded))
+            self.send(set_up_message(limits, reader.module, self.loaded))
         except ChildError:
             self.close()
             raise
@@ -80,7 +83,7 @@ class WorkerProcess(Child):
             When the name is unknown or the worker has loaded it: one that lies must not have workers start for ever.
         """
         name = frame.message.get("wants", "")
-        if not isinstance(name, str) or (name and name not in _LOADABLE - self.loaded):
+        if not isinstance(name, str) or (name and name not in self._loadable - self.loaded):
             raise ChildError("a decode worker asks for what it has, or for what there is not")
         return name
 

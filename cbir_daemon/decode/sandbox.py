@@ -36,12 +36,6 @@ _CPU_GRACE_S: Final = 5.0
 # <linux/prctl.h>
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
-FONT_FOLDERS: Final = (
-    *("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
-    *("/etc/fonts", "/usr/share/fontconfig", "~/.config/fontconfig"),
-)
-"""Where fonts lie, and what says so."""
-
 # <linux/landlock.h>; the numbers of these system calls are the same everywhere.
 LANDLOCK_CREATE_RULESET: Final = 444
 _LANDLOCK_ADD_RULE: Final = 445

@@ -1,7 +1,7 @@
 """A decode worker: a process that turns files into facts until the daemon closes its channel.
 
-In: frames, with the descriptor of a file or its bytes.  Out: frames with its facts, or why not.  Never here:
-paths, what the facts are for.
+In: frames, with the descriptor of a file or its bytes.  Out: frames with its facts, or why not.  Never here: paths,
+what the facts are for, what the bytes of a file mean: the daemon's first message names the module that reads them.
 
 Run as `python -m cbir_daemon.decode.worker FD`.  One bad file must not end it, but may: the daemon starts another.
 """
@@ -14,18 +14,24 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from PIL import Image
-
-from cbir_daemon.decode.formats import EXTRAS, format_of
 from cbir_daemon.decode.loading import load
-from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, known_from, limits_from, result_message
+from cbir_daemon.decode.messages import (
+    FONTS,
+    LOCAL_FEATURES,
+    NOT_DECODED,
+    DecodeLimits,
+    known_from,
+    limits_from,
+    reading_message,
+    unreadable_message,
+)
 from cbir_daemon.decode.mosaic import draw_mosaic
-from cbir_daemon.decode.pixels import read_colour, read_crop, read_grey, read_picture
+from cbir_daemon.decode.reader import FileReader, Pictures, Pixels
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
-from cbir_daemon.decode.sandbox import FONT_FOLDERS, allow_cpu_time, confine, silence_libraries
+from cbir_daemon.decode.sandbox import allow_cpu_time, confine, silence_libraries
 from cbir_daemon.decode.sheet import draw_sheet, panels_from
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.records import Facts, FileState, Unreadable
+from cbir_daemon.records import FileState, Unreadable
 from cbir_daemon.system.child import Channel, serve
 
 Answer = tuple[Mapping[str, Any], bytes]
@@ -50,6 +56,7 @@ class Worker:
 
     def __init__(self, limits: DecodeLimits = NO_LIMITS_YET) -> None:
         self._limits = limits
+        self._file_reader: FileReader | None = None
         # Extras that a worker could have and has not loaded.
         self._left_out: frozenset[str] = frozenset()
         self._has_fonts = False
@@ -91,10 +98,21 @@ class Worker:
         names = frozenset(frame.message["load"])
         self._has_fonts = FONTS in names
         self._finds_features = LOCAL_FEATURES in names
-        self._left_out = load(names)
-        # Drawings hold text, and what renders them takes fonts by their paths alone.
-        readable = FONT_FOLDERS if EXTRAS["SVG"].name in names else ()
-        return {"ready": True, "granted": confine(self._limits.max_memory_bytes, readable)}, b""
+        reader: FileReader = importlib.import_module(frame.message["reader"]).FILE_READER
+        self._file_reader = reader
+        self._left_out = load(reader, names)
+        return {"ready": True, "granted": confine(self._limits.max_memory_bytes, reader.folders(names))}, b""
+
+    @property
+    def _reader(self) -> FileReader:
+        assert self._file_reader is not None, "the daemon's first message says what is read"
+        return self._file_reader
+
+    @property
+    def _pictures(self) -> Pictures:
+        if self._reader.pictures is None:
+            raise UnreadableError("not-an-image", "there is no picture of such a file")
+        return self._reader.pictures
 
     def read(self, frame: Frame, descriptor: int | None) -> Answer:
         """Return the facts of an image, or why there are none.
@@ -116,37 +134,35 @@ class Worker:
         state = None
         try:
             data, state = self._bytes_of(frame, descriptor)
-            return result_message(self._facts(data, state, known_from(frame.message)))
+            digest = hashlib.sha256(data).digest()
+            if digest in known_from(frame.message):
+                return reading_message(digest, NOT_DECODED, state)
+            self._check_loaded(data)
+            return reading_message(digest, self._reader.read(data, self._limits.max_pixels), state)
         except UnreadableError as error:
-            return result_message(_with_state(error.unreadable, state))
+            return unreadable_message(_with_state(error.unreadable, state))
         except MemoryError:
-            return result_message(Unreadable("out-of-memory", OUT_OF_MEMORY, state))
-
-    def _facts(self, data: bytes, state: FileState | None, known: frozenset[bytes]) -> Facts:
-        digest = hashlib.sha256(data).digest()
-        if digest in known:
-            return Facts(digest, None, 0, 0, "", state)
-        self._check_loaded(data)
-        picture = read_picture(data, self._limits.max_pixels)
-        return Facts(digest, picture.vector, picture.width_px, picture.height_px, picture.format, state, picture.taken)
+            return unreadable_message(Unreadable("out-of-memory", OUT_OF_MEMORY, state))
 
     def _check_loaded(self, data: bytes) -> None:
-        extra = EXTRAS.get(format_of(data))
-        if extra is not None and extra.name in self._left_out:
-            raise _NotLoadedError(extra.name)
+        extra = self._reader.extra_for(data)
+        if extra in self._left_out:
+            raise _NotLoadedError(extra)
 
     def _colour(self, frame: Frame, descriptor: int | None) -> Answer:
-        return self._small(frame, descriptor, read_colour)
+        side_px = frame.message["side_px"]
+        return self._small(frame, descriptor, lambda pictures, data, limit: pictures.colour(data, limit, side_px))
 
     def _grey(self, frame: Frame, descriptor: int | None) -> Answer:
-        return self._small(frame, descriptor, read_grey)
+        side_px = frame.message["side_px"]
+        return self._small(frame, descriptor, lambda pictures, data, limit: pictures.grey(data, limit, side_px))
 
     def _features(self, frame: Frame, descriptor: int | None) -> Answer:
         """Return the local features of an image as bytes: of a content, or of a query when that is `asked`."""
         if not self._finds_features:
             raise _NotLoadedError(LOCAL_FEATURES)
         extraction = importlib.import_module("cbir_daemon.local_features.extraction")
-        message, pixels = self._small(frame, descriptor, read_grey)
+        message, pixels = self._grey(frame, descriptor)
         if "code" in message:
             return message, b""
         find = extraction.asked_features if frame.message["asked"] else extraction.stored_features
@@ -155,21 +171,21 @@ class Worker:
     def _crop(self, frame: Frame, descriptor: int | None) -> Answer:
         left, top, right, bottom = map(int, frame.message["box"])
         return self._small(
-            frame, descriptor, lambda data, max_pixels, _: read_crop(data, max_pixels, (left, top, right, bottom))
+            frame, descriptor, lambda pictures, data, limit: pictures.crop(data, limit, (left, top, right, bottom))
         )
 
-    def _small(self, frame: Frame, descriptor: int | None, read: Callable[[bytes, int, int], Image.Image]) -> Answer:
-        """Return the pixels of a small upright picture of an image."""
+    def _small(self, frame: Frame, descriptor: int | None, draw: Callable[[Pictures, bytes, int], Pixels]) -> Answer:
+        """Return the pixels of a small upright picture of a file."""
         allow_cpu_time(self._limits.timeout_s)
         try:
             data, _ = self._bytes_of(frame, descriptor)
             self._check_loaded(data)
-            image = read(data, self._limits.max_pixels, frame.message["side_px"])
+            pixels = draw(self._pictures, data, self._limits.max_pixels)
         except UnreadableError as error:
-            return result_message(error.unreadable)
+            return unreadable_message(error.unreadable)
         except MemoryError:
-            return result_message(Unreadable("out-of-memory", OUT_OF_MEMORY))
-        return {"width_px": image.width, "height_px": image.height}, image.tobytes()
+            return unreadable_message(Unreadable("out-of-memory", OUT_OF_MEMORY))
+        return {"width_px": pixels.width_px, "height_px": pixels.height_px}, pixels.data
 
     def _sheet(self, frame: Frame, _: int | None) -> Answer:
         if not self._has_fonts:

@@ -64,7 +64,14 @@ class Parts:
             When the pool is closed.
         """
         content = image.content
-        facts = Facts(content.digest, None, content.width_px, content.height_px, content.format)
+        facts = Facts(
+            content.digest,
+            None,
+            content.width_px,
+            content.height_px,
+            content.format,
+            extractor=self._pool.reader.extractor,
+        )
         looks = QueryLooks(
             self._store,
             self._pool,

@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import logging
 
-from cbir_daemon.decode import missing_extras, missing_words
+from cbir_daemon.decode import Reader
 from cbir_daemon.records import Heals, reasons_healed_by
 from cbir_daemon.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-def forget_what_is_installed(store: Store) -> int:
+def forget_what_is_installed(store: Store, reader: Reader) -> int:
     """Let the next walk read the files for which an extra was missing that has been installed since.
+
+    Parameters
+    ----------
+    store : Store
+    reader : Reader
+        Whose extras they are.
 
     Returns
     -------
     int
         How many files that are.  Those whose extra is still missing are left alone.
     """
-    count = sum(store.files.forget_states(code, missing_words()) for code in reasons_healed_by(Heals.EXTRA))
-    if count or missing_extras():
-        logger.info("extras missing=%s files_to_read_again=%d", ",".join(missing_extras()) or "none", count)
+    missing = reader.missing_extras()
+    count = sum(store.files.forget_states(code, reader.missing_words()) for code in reasons_healed_by(Heals.EXTRA))
+    if count or missing:
+        logger.info("extras missing=%s files_to_read_again=%d", ",".join(missing) or "none", count)
     return count

@@ -242,7 +242,7 @@ class Ingest:
         StorageError, ChildError
             When the disk or the workers refuse; call it again later.
         """
-        extras.forget_what_is_installed(self._store)
+        extras.forget_what_is_installed(self._store, self._pool.reader)
         while not self._stopping:
             self._mailbox.wait(min(self.schedule.due_in_s(), self._retries.due_in_s()))
             self.step()
@@ -527,7 +527,9 @@ class Ingest:
         logger.info("read files=%d errors=%d took_s=%.2f", self.progress.done, self.progress.errors, took)
 
     def _read_some(self, targets: Sequence[_Target]) -> None:
-        known = self._store.contents.known_digests(list({target.state.size_bytes for target in targets}))
+        known = self._store.contents.known_digests(
+            list({target.state.size_bytes for target in targets}), self._pool.reader.extractor
+        )
         by_path = {target.absolute: target for target in targets}
         tasks = [ReadTask(path, known.get(target.state.size_bytes, frozenset())) for path, target in by_path.items()]
         changes: list[Change] = []

@@ -25,7 +25,7 @@ from cbir_daemon.matching.turned import placement, turned_parts, turned_picture,
 from cbir_daemon.matching.verdict import affine_between, judge
 from cbir_daemon.matching.views import TERMS
 from cbir_daemon.medium import Medium, PictureParts, SecondLook, Seen, Sight
-from cbir_daemon.records import EXTRACTOR, Quadrilateral, Window
+from cbir_daemon.records import Quadrilateral, Window
 
 
 class Parallax:
@@ -126,7 +126,7 @@ class Parts:
 class Grey64:
     """Pictures, by the greys of 64x64 numbers of each: the functions of this room as a `Medium`."""
 
-    extractor = EXTRACTOR
+    extractor = "grey64/1"
     code_version = CODE_VERSION
     code_size = CODE_SIZE
     windows = WINDOWS

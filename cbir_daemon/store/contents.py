@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
-from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.store import soundness
 from cbir_daemon.store.records import Content
 from cbir_daemon.store.rows import Columns, column, mapping, tuples
@@ -25,14 +24,23 @@ class Contents(Table):
     """What files hold, once for each SHA-256; `Files.apply` writes it."""
 
     @reads
-    def known_digests(self, connection: sqlite3.Connection, sizes: Sequence[int]) -> dict[int, frozenset[bytes]]:
-        """Return, for each size in bytes, the digests of the contents of that size."""
+    def known_digests(
+        self, connection: sqlite3.Connection, sizes: Sequence[int], extractor: str
+    ) -> dict[int, frozenset[bytes]]:
+        """Return, for each size in bytes, the digests of the contents of that size.
+
+        Parameters
+        ----------
+        sizes : sequence of int
+        extractor : str
+            Contents whose vectors were made by another are left out.
+        """
         found: dict[int, set[bytes]] = {}
         for chunk in in_chunks(sizes):
             marks = placeholders(len(chunk))
             rows = connection.execute(
                 f"SELECT size_bytes, digest FROM content WHERE extractor = ? AND size_bytes IN ({marks})",  # noqa: S608 -- marks
-                (EXTRACTOR, *chunk),
+                (extractor, *chunk),
             )
             for size, digest in tuples(rows, "size_bytes", "digest"):
                 found.setdefault(size, set()).add(digest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
-from cbir_daemon.records import EXTRACTOR, SIZE_UNKNOWN, AlbumState, FileState, Heals, reasons_healed_by
+from cbir_daemon.records import SIZE_UNKNOWN, AlbumState, FileState, Heals, reasons_healed_by
 from cbir_daemon.store import clock
 from cbir_daemon.store.contents import CONTENT, drop_orphans
 from cbir_daemon.store.descriptors import write_descriptors
@@ -275,7 +275,7 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, crc32(?3))",
         (
             facts.digest,
-            EXTRACTOR,
+            facts.extractor,
             facts.vector,
             change.state.size_bytes,
             facts.width_px,

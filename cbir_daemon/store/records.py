@@ -250,6 +250,7 @@ class NewWork:
 
     digest: bytes
     vector: bytes
+    extractor: str
     name: str
     path: bytes
 

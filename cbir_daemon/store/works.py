@@ -9,7 +9,6 @@ import itertools
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.records import EXTRACTOR
 from cbir_daemon.store.records import NewWork, Sighted, Sighting, Work
 from cbir_daemon.store.rows import Columns, column, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, rank_sql, reads, writes
@@ -42,7 +41,7 @@ class Works(Table):
         cursor = connection.execute(
             "INSERT INTO work (digest, extractor, vector, name, path, added_at) VALUES (?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (digest) DO NOTHING",
-            (work.digest, EXTRACTOR, work.vector, name, work.path, now),
+            (work.digest, work.extractor, work.vector, name, work.path, now),
         )
         if not cursor.rowcount or cursor.lastrowid is None:
             return None

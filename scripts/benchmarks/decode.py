@@ -27,11 +27,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from cbir_daemon import config
-from cbir_daemon.decode import IMAGE_SUFFIXES, DecodeLimits, DecodePool, ReadTask
-from cbir_daemon.decode.pixels import DRAFT_SIZE, REDUCING_GAP, VECTOR_SIZE
+from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.matching import GREY64
+from cbir_daemon.pictures import PICTURES
+from cbir_daemon.pictures.pixels import DRAFT_SIZE, REDUCING_GAP, VECTOR_SIZE
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Store
 from cbir_daemon.watching.mailbox import Mailbox
@@ -140,7 +141,7 @@ def rates_of_the_folder(paths: Sequence[Path]) -> dict[str, float]:
 @contextmanager
 def our_pool(workers: int) -> Iterator[DecodePool]:
     """Yield a pool of workers."""
-    with closing(DecodePool(workers, LIMITS)) as pool:
+    with closing(DecodePool(workers, LIMITS, PICTURES)) as pool:
         yield pool
 
 
@@ -154,7 +155,7 @@ def index(album: Path, pool: DecodePool) -> int:
             searcher = Searcher(store, GREY64)
             searcher.load()
             settings = config.load(state=Path(state), albums=(album,), environ={"HOME": state})
-            line = Ingest(settings, store, searcher, pool, Mailbox(), IMAGE_SUFFIXES, Albums(store, searcher, ()))
+            line = Ingest(settings, store, searcher, pool, Mailbox(), PICTURES.suffixes, Albums(store, searcher, ()))
             line.request_scan()
             while not line.idle:
                 line.step()

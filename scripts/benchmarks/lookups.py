@@ -27,6 +27,7 @@ from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Pairing
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.matching import GREY64
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Facts, FileState
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Indexed, Store
@@ -42,7 +43,9 @@ def put(store: Store, album: Path, vectors: Vectors, start: int) -> Sequence[tup
     """Write contents into an index as files of an album, and return them with their ids."""
     changes = []
     for number, vector in enumerate(vectors, start):
-        facts = Facts(hashlib.sha256(b"%d" % number).digest(), vector.tobytes(), 640, 480, "JPEG")
+        facts = Facts(
+            hashlib.sha256(b"%d" % number).digest(), vector.tobytes(), 640, 480, "JPEG", extractor=PICTURES.extractor
+        )
         changes.append(Indexed(1, b"%d.jpg" % number, FileState(1000, number, number), facts))
     return store.files.apply(changes).added
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import click
 
 from cbir_daemon.config import WatchConfig
-from cbir_daemon.decode import IMAGE_SUFFIXES
 from cbir_daemon.indexing.schedule import WALK_SHARE
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import FileState
 from cbir_daemon.watching import walk
 from cbir_daemon.watching.walk import YOUNG_NS, Filter
@@ -49,7 +49,7 @@ def _processor_s(work: Callable[[], object], rounds: int) -> float:
 @click.option("--at", type=click.Path(file_okay=False, exists=True), help="Folder on the file system to measure.")
 def poll(files: int, folders: int, rounds: int, at: str | None) -> None:
     """Measure a round of polling over unchanged files."""
-    rules, watch = Filter(WatchConfig().exclude, IMAGE_SUFFIXES), WatchConfig()
+    rules, watch = Filter(WatchConfig().exclude, PICTURES.suffixes), WatchConfig()
     with tempfile.TemporaryDirectory(dir=at) as name:
         root = name.encode()
         _filled(Path(name), files, folders)

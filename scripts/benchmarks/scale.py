@@ -28,6 +28,7 @@ from PIL import Image
 
 from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.matching import GREY64
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Candidate, Facts, FileState, FitReport
 from cbir_daemon.search import Collection, Snapshot
 from cbir_daemon.search.searcher import Searcher
@@ -222,7 +223,14 @@ def filled(store: Store, source: Source, count: int) -> None:
         vectors = source.vectors(source.pieces(min(CHUNK, count - start)))
         changes = []
         for number, vector in enumerate(vectors, start):
-            facts = Facts(hashlib.sha256(b"%d" % number).digest(), vector.tobytes(), 640, 480, "JPEG")
+            facts = Facts(
+                hashlib.sha256(b"%d" % number).digest(),
+                vector.tobytes(),
+                640,
+                480,
+                "JPEG",
+                extractor=PICTURES.extractor,
+            )
             changes.append(Indexed(album_id, b"%d.jpg" % number, FileState(1000, number, number), facts))
         store.files.apply(changes)
     plane = np.random.default_rng(SEED).normal(size=(SIDE_PX * SIDE_PX, COMPONENTS)).astype(np.float32)
@@ -283,7 +291,7 @@ def print_whole(source: Source, folder: Path, sizes: Sequence[int]) -> None:
         searcher = Searcher(store, GREY64, codes_path=home / "codes.rows")
         warm_s = ms_of(searcher.load) / 1000
         decode_ms, search_ms, copies_ms = [], [], []
-        with closing(DecodePool(1, DecodeLimits(10**8, 10**8, 30.0))) as pool:
+        with closing(DecodePool(1, DecodeLimits(10**8, 10**8, 30.0), PICTURES)) as pool:
             for piece in source.pieces(QUERIES):
                 stream = io.BytesIO()
                 source.image(piece).resize((1024, 768)).save(stream, "JPEG", quality=90)

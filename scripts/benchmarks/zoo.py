@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from cbir_daemon.decode import REASONS, DecodeLimits, DecodePool, ReadTask
+from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Facts, Unreadable
 
 ZOO = Path(__file__).resolve().parents[3] / "shared" / "zoo"
@@ -24,7 +25,7 @@ Results = dict[Path, Facts | Unreadable]
 
 def read_all(paths: list[Path]) -> tuple[Results, int]:
     """Return what became of each file, and the peak memory of the worker that needed most, in bytes."""
-    pool = DecodePool(WORKERS, LIMITS)
+    pool = DecodePool(WORKERS, LIMITS, PICTURES)
     results: Results = {}
     peak_bytes = 0
     try:

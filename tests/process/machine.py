@@ -31,8 +31,8 @@ from PIL import Image
 from cbir_daemon import config, matching
 from cbir_daemon.client import Client
 from cbir_daemon.daemon import doctor
-from cbir_daemon.decode.pixels import read_picture
 from cbir_daemon.decode.reading import UnreadableError
+from cbir_daemon.pictures.pixels import read_picture
 from cbir_daemon.store import Store
 from tests import pictures
 from tests.process.daemon import living

@@ -22,6 +22,7 @@ from cbir_daemon.store import Decision, FitBegun, NewWork, Store
 from tests import pictures
 from tests.manual import code, section
 from tests.process.daemon import Daemon, living
+from tests.rows import EXTRACTOR
 
 ROWS = 2600
 """A row of most lists has 110 bytes at least: more than a page of 256 KiB."""
@@ -65,7 +66,7 @@ def write_long_lists(state: Path) -> None:
             store.runs.end(store.runs.start(FitBegun("a test", "mean16/1", 1), 1.0), FitOutcome.FAILED, "a test", 2.0)
         for number in range(2 * FITS):
             vector = np.random.default_rng(number).integers(0, 256, 4096, np.uint8).tobytes()
-            store.works.add(NewWork(digest(number), vector, f"work {number}", b"/work"), 1.0)
+            store.works.add(NewWork(digest(number), vector, EXTRACTOR, f"work {number}", b"/work"), 1.0)
     finally:
         store.close()
 

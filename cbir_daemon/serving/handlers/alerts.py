@@ -117,7 +117,7 @@ def watch_add(rooms: Rooms, request: Request) -> Reply[answers.WatchAdded]:
     assert facts.vector is not None
     if rooms.searcher.medium.is_plain(as_vectors([facts.vector])[0]):
         raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
-    added = rooms.watchlist.add(NewWork(facts.digest, facts.vector, name, path or b""), time.time())
+    added = rooms.watchlist.add(NewWork(facts.digest, facts.vector, facts.extractor, name, path or b""), time.time())
     if added is None:
         known = next(work for work in rooms.store.works.listed() if work.digest == facts.digest)
         return Reply({"added": False, "work": work_to_json(known), "found": []})

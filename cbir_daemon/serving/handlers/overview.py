@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 from cbir_daemon import __version__
-from cbir_daemon.decode import missing_extras
 from cbir_daemon.map.refit import RefitState
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import VERSION, Request, path_to_json, when
@@ -69,7 +68,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "pending": rooms.ingest.pending,
             "decoded": rooms.pool.decoded,
             "decode_peak_mib": round(rooms.pool.peak_memory_bytes() / MIB, 1),
-            "missing_extras": list(missing_extras()),
+            "missing_extras": list(rooms.pool.reader.missing_extras()),
             "progress": _progress(rooms),
             "duplicates_pending": counts.unmatched + counts.alerts_due + counts.parts_due,
             "features_pending": rooms.features.pending,

@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Iterator
 
-from cbir_daemon.decode import needed_extras
 from cbir_daemon.records import FitOutcome, Heals, Problem, TaskState, reasons_healed_by
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.system import heartbeat
@@ -115,7 +114,7 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
 
 def _needs_extra(rooms: Rooms, waiting: int) -> Problem:
     messages = [rooms.store.files.error_messages(code) for code in reasons_healed_by(Heals.EXTRA)]
-    extras = ",".join(needed_extras([message for counted in messages for message in counted]))
+    extras = ",".join(rooms.pool.reader.needed_extras([message for counted in messages for message in counted]))
     if not extras:
         return Problem(
             f"{_files_need(waiting)} an extra that was installed after the daemon's start",

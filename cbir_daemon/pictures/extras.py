@@ -3,8 +3,8 @@
 In: bytes whose format is known.  Out: a Pillow image, and its size and orientation where these are not its own.  Never
 here: scaling, limits other than on pixels.
 
-A worker has imported its packages before it confined itself (`loading`); elsewhere one is imported when the first such
-file comes.
+A worker has imported its packages before it confined itself (`file_reader`); elsewhere one is imported when the first
+such file comes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any, Final
 
 from PIL import ExifTags, Image
 
-from cbir_daemon.decode.formats import EXTRAS, Extra
+from cbir_daemon.decode.reader import Extra
 from cbir_daemon.decode.reading import UnreadableError
+from cbir_daemon.pictures.formats import EXTRAS
 
 # A drawing has no pixels of its own: enough for the sheet's large picture and for the vector.
 SVG_SIDE_PX: Final = 512

@@ -6,10 +6,9 @@ In: nothing.  Out: constants.  Never here: Pillow; the daemon imports this.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Final, Literal
+
+from cbir_daemon.decode.reader import Extra
 
 _SUFFIXES_WITHOUT_EXTRAS: Final = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".tiff", ".tif"),
@@ -37,41 +36,18 @@ PILLOW_FORMATS: Final = (
 """Formats that Pillow may try, and nothing else of what it has: see `docs/decoding.md` for what is left out and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """A kind of image that an optional package reads.
-
-    Parameters
-    ----------
-    name : str
-        As in `pip install cbir-daemon[NAME]`.
-    format : str
-        For people.
-    module : str
-        The package's module.
-    """
-
-    name: str
-    format: str
-    module: str
-
-    @property
-    def is_installed(self) -> bool:
-        """Whether the package is there; nothing is imported to find out."""
-        return find_spec(self.module) is not None
-
-    @property
-    def words(self) -> str:
-        """What is recorded of a file that needs it; the index is asked for these words when it is there."""
-        return f"{self.format} is read by the extra {self.name!r}: pip install 'cbir-daemon[{self.name}]'"
-
+FONT_FOLDERS: Final = (
+    *("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
+    *("/etc/fonts", "/usr/share/fontconfig", "~/.config/fontconfig"),
+)
+"""Where fonts lie, and what says so: drawings hold text, and what renders them takes fonts by their paths alone."""
 
 EXTRAS: Final = {
     extra.format: extra
     for extra in (
         Extra("heif", "HEIF", "pillow_heif"),
         Extra("jxl", "JPEG XL", "pillow_jxl"),
-        Extra("svg", "SVG", "resvg_py"),
+        Extra("svg", "SVG", "resvg_py", FONT_FOLDERS),
         Extra("raw", "camera RAW", "rawpy"),
     )
 }
@@ -169,18 +145,3 @@ def _first_tiff_directory(data: bytes) -> dict[int, int]:
         # Kind 3 is a number of two bytes, left-aligned in its four.
         tags[tag] = int.from_bytes(data[entry + 8 : entry + (10 if kind == 3 else 12)], order)
     return tags
-
-
-def missing_extras() -> tuple[str, ...]:
-    """Return the names of the extras that are not installed here; nothing is imported to find out."""
-    return tuple(extra.name for extra in EXTRAS.values() if not extra.is_installed)
-
-
-def missing_words() -> frozenset[str]:
-    """Return what is recorded of files that need an extra which is not installed here."""
-    return frozenset(extra.words for extra in EXTRAS.values() if not extra.is_installed)
-
-
-def needed_extras(recorded: Collection[str]) -> tuple[str, ...]:
-    """Return the names of the extras that are not installed here and that files with these recorded words need."""
-    return tuple(extra.name for extra in EXTRAS.values() if extra.words in recorded and not extra.is_installed)

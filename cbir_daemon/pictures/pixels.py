@@ -17,16 +17,16 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from cbir_daemon.decode.extras import Opened, open_extra
-from cbir_daemon.decode.formats import EXTRAS, PILLOW_FORMATS, format_of
+from cbir_daemon.decode.reader import Reading
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError
+from cbir_daemon.pictures.extras import Opened, open_extra
+from cbir_daemon.pictures.formats import EXTRAS, PILLOW_FORMATS, format_of
 from cbir_daemon.records import VECTOR_SIDE_PX
 
 VECTOR_SIZE: Final = (VECTOR_SIDE_PX, VECTOR_SIDE_PX)
@@ -77,30 +77,7 @@ _LIGHT_MODES: Final = {"RGB", "RGBA", "RGBX", "P", "PA"}
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What the bytes of an image hold.
-
-    Parameters
-    ----------
-    vector : bytes
-        64x64 grey numbers, row by row.
-    width_px, height_px : int
-        Size of the upright image.
-    format : str
-        Name that Pillow gives the format.
-    taken : str
-        When a camera took it, as ISO 8601 in local time; empty when it does not say so.
-    """
-
-    vector: bytes
-    width_px: int
-    height_px: int
-    format: str
-    taken: str
-
-
-def read_picture(data: bytes, max_pixels: int) -> Picture:
+def read_picture(data: bytes, max_pixels: int) -> Reading:
     """Return the vector and the facts of an image.
 
     Parameters
@@ -128,7 +105,7 @@ def read_picture(data: bytes, max_pixels: int) -> Picture:
         taken = _taken(image)
     if orientation >= _FIRST_LYING_ORIENTATION:
         width_px, height_px = height_px, width_px
-    return Picture(_upright(grey, orientation).tobytes(), width_px, height_px, opened.format, taken)
+    return Reading(_upright(grey, orientation).tobytes(), width_px, height_px, opened.format, taken)
 
 
 def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
