@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +176,28 @@ def test_a_name_that_is_taken_at_the_last_moment_is_left(scene: Scene, monkeypat
     assert done.target.name == "copy.2.jpg"
     assert done.target.with_name("copy.jpg").read_bytes() == b"another's"
     assert [state for state, _ in scene.notes] == [TaskState.BEGUN, TaskState.BEGUN, TaskState.DONE]
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file of this process get a byte, as on a disk that has room for names alone."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_nothing_in_the_trash(scene: Scene) -> None:
+    """The file stays, and no empty information about it keeps its name from the next try."""
+    task = scene.task()
+    with full_disk():
+        assert scene.reason(task) == "stays: file too large"
+    assert [path for path in scene.home.rglob("*") if path.is_file()] == []
+    done = scene.runner.do(task)
+    assert done.target is not None
+    assert (done.state, done.target.name) == (TaskState.DONE, task.path.name)
 
 
 def test_another_disk_has_its_own_trash(scene: Scene, elsewhere: Path) -> None:

@@ -59,7 +59,7 @@ def announce(path: Path, place: Path) -> None:
     FileExistsError
         When the name was taken meanwhile.
     OSError
-        When it cannot be written.
+        When it cannot be written; nothing is left of it.
     """
     top = top_of(place.parent.parent)
     origin = path if top is None else path.relative_to(top)
@@ -67,10 +67,15 @@ def announce(path: Path, place: Path) -> None:
     now = datetime.now().astimezone().strftime("%Y-%m-%dT%H:%M:%S")
     text = f"[Trash Info]\nPath={quote_from_bytes(bytes(origin))}\nDeletionDate={now}\n"
     descriptor = os.open(info_of(place), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as info:
-        info.write(text)
-        info.flush()
-        os.fsync(info.fileno())
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as info:
+            info.write(text)
+            info.flush()
+            os.fsync(info.fileno())
+    except BaseException:
+        # The name is ours: what was there before would have been refused above.
+        info_of(place).unlink()
+        raise
 
 
 def info_of(place: Path) -> Path:
