@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.records import Around, Judgement, Overlap, Quadrilateral, Trace, Transform, Window
+from cbir_daemon.comparison import Around, Judgement, Overlap, Quadrilateral, Trace, Transform, Window
 
 Floats = NDArray[np.float32]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cbir_daemon.records import Around, Overlap, Tone, Transform, facts_of
+from cbir_daemon.comparison import Around, Overlap, Tone, Transform
+from cbir_daemon.kinds import facts_of
 
 WHOLE = 0.97
 """Share of an area from which it counts as all of it: an alignment is good to about a pixel of 64."""
@@ -47,9 +48,9 @@ class Edit:
     Parameters
     ----------
     kind : str
-        A `records.Kind`.
+        A `kinds.Kind`.
     transform, overlap, tone, around
-        See `records`.
+        See `comparison`.
     scale : float
         Sides of the image over those of the other; 0 when they are not known.
     """

@@ -19,7 +19,7 @@ from cbir_daemon.alerts.policy import MAX_MATCHES
 from cbir_daemon.alerts.sinks import BUNDLED, Sink
 from cbir_daemon.config import AlbumConfig, AlertsConfig, Config, SinkConfig
 from cbir_daemon.errors import NotFoundError, SinkError
-from cbir_daemon.records import Kind
+from cbir_daemon.kinds import Kind
 from cbir_daemon.store import AlertMatch, AlertRecord, Content, Image, NewAlert, Sighted, SinkState, Store
 from tests.rows import digest, opened, state
 

@@ -30,7 +30,7 @@ FLOORS = (
     ("system",),
     ("config", "local_features", "matching", "protocol", "wording"),
     ("medium",),
-    ("errors", "records"),
+    ("comparison", "errors", "kinds", "records"),
     (NAME,),
 )
 """From the top to the ground.  A room sees only what lies below its floor; the ground is the version number."""
@@ -56,7 +56,9 @@ DOORS = {
 }
 """Which rooms may import a library that is not ours.  sqlite3 is in the list because SQL is a language of its own."""
 
-CLIENT_SEES = {"cli", "client", "resolving", "protocol", "config", "records", "wording", "errors", NAME}
+CLIENT_SEES = {
+    *("cli", "client", "resolving", "protocol", "config", "wording", "comparison", "errors", "kinds", "records", NAME),
+}
 DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 

@@ -24,7 +24,7 @@ from cbir_daemon.cli.running import INTERRUPTED, status_of
 from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.daemon.service import locked_state
 from cbir_daemon.errors import CbirError
-from cbir_daemon.records import Kind
+from cbir_daemon.kinds import Kind
 from cbir_daemon.store import Store
 from tests.test_contract import COMMANDS, every_error
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.alerts import Policy
+from cbir_daemon.comparison import LookedAt, Trace
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates import Folders, Keeping, Pairing, copy_groups, exact_groups
 from cbir_daemon.duplicates.groups import shot_groups
-from cbir_daemon.records import Facts, FileState, Kind, LookedAt, ResolveTask, TaskState, Trace
+from cbir_daemon.kinds import Kind
+from cbir_daemon.records import Facts, FileState, ResolveTask, TaskState
 from cbir_daemon.store import Content, Gone, Image, Indexed, Moved, Pair
 from cbir_daemon.watching import walk
 from tests.pictures import Picture, brighter, gamma, mirrored

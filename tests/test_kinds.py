@@ -14,7 +14,7 @@ import cbir_daemon
 from cbir_daemon import wording
 from cbir_daemon.config import load
 from cbir_daemon.duplicates import Groups
-from cbir_daemon.records import KINDS, AlertKind, Kind, KindFacts, facts_of, kinds_that, rank
+from cbir_daemon.kinds import KINDS, AlertKind, Kind, KindFacts, facts_of, kinds_that, rank
 from cbir_daemon.store import Store
 from cbir_daemon.store.rows import scalar
 from cbir_daemon.store.table import rank_sql
@@ -22,7 +22,7 @@ from cbir_daemon.store.table import rank_sql
 PACKAGE = Path(cbir_daemon.__file__).parent
 
 NAMED_IN = {
-    "records.py": "the enum, and the table of what holds of each",
+    "kinds.py": "the enum, and the table of what holds of each",
     "store/records.py": "what a pair is when nothing else is said",
     "search/search.py": "copies by their vectors, similar by their positions",
     "serving/handlers/queries.py": "exact by the digest of a query",
@@ -56,7 +56,7 @@ def test_only_those_that_find_matches_name_kinds() -> None:
 def test_this_check_finds_what_it_looks_for() -> None:
     """A member is found wherever it stands, and another enum's is not."""
     assert names_a_kind("def f(kind): return kind in (Kind.COPY, 'x')")
-    assert not names_a_kind("from cbir_daemon.records import Kind\nkind = AlertKind.COPY\nkinds = list(Kind)")
+    assert not names_a_kind("from cbir_daemon.kinds import Kind\nkind = AlertKind.COPY\nkinds = list(Kind)")
 
 
 def spelled_out(source: str) -> Iterator[str]:

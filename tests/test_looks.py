@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from PIL import ExifTags
 from PIL import Image as PillowImage
 
+from cbir_daemon.comparison import LookedAt, Trace
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.duplicates import Looks
 from cbir_daemon.duplicates.exposures import are_two_moments
+from cbir_daemon.kinds import Kind
 from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.medium import SecondLook, Sight
 from cbir_daemon.pictures import PICTURES
-from cbir_daemon.records import Facts, FileState, Kind, LookedAt, Trace
+from cbir_daemon.records import Facts, FileState
 from cbir_daemon.store import Gone, Indexed, Pair
 from tests import pictures
 from tests.test_matching_look import stepped_aside

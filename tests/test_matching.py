@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cbir_daemon import matching
+from cbir_daemon.comparison import Family, Outcome, Transform, Window
 from cbir_daemon.matching import GREY64
 from cbir_daemon.matching.agreement import overlaps, polish
 from cbir_daemon.matching.views import STORED_WINDOWS, WHOLE, content_box, guess_of
-from cbir_daemon.records import Family, Outcome, Transform, Window
 from cbir_daemon.search import Collection, Snapshot
 from tests.pictures import photograph
 

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
+from cbir_daemon.comparison import Trace, Window
 from cbir_daemon.matching.detail import DETAIL_SIDE_PX, busiest, detail_traces
 from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.medium import Fine, Seen
-from cbir_daemon.records import Trace, Window
 from tests import pictures
 from tests.test_matching_look import grey_of, jpeg, vector_of
 

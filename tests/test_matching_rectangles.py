@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cbir_daemon import matching
-from cbir_daemon.records import Around, Window
+from cbir_daemon.comparison import Around, Window
 from tests import pictures
 
 PHOTOGRAPH = pictures.real_photographs()[0].mean(axis=2).astype(np.uint8)

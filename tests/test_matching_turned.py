@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cbir_daemon import matching
-from cbir_daemon.records import Quadrilateral, Window
+from cbir_daemon.comparison import Quadrilateral, Window
 from cbir_daemon.search import Collection
 from cbir_daemon.search.parts import copies_in_turned_parts
 from cbir_daemon.search.search import Found, Search

@@ -21,25 +21,17 @@ from numpy.typing import NDArray
 
 import cbir_daemon
 from cbir_daemon import config
+from cbir_daemon.comparison import Explanation, Guess, Judgement, Outcome, Overlap, Transform
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.daemon.rooms import open_rooms
+from cbir_daemon.kinds import Kind
 from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import CoarseViews, Codes, Guesses, JoinViews, Medium
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.records import (
-    Explanation,
-    Facts,
-    FileState,
-    Guess,
-    Judgement,
-    Kind,
-    Outcome,
-    Overlap,
-    Transform,
-)
+from cbir_daemon.records import Facts, FileState
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving import handlers

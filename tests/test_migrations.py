@@ -12,21 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.errors import SchemaTooNewError, StorageError
-from cbir_daemon.records import (
-    AlbumState,
-    AlertKind,
-    FileState,
-    FitKind,
-    FitOutcome,
-    LookedAt,
-    Origin,
-    TaskAction,
-    TaskState,
-    Trace,
-    Transform,
-    kinds_that,
-)
+from cbir_daemon.kinds import AlertKind, kinds_that
+from cbir_daemon.records import AlbumState, FileState, FitKind, FitOutcome, Origin, TaskAction, TaskState
 from cbir_daemon.store import (
     SCHEMA_VERSION,
     AlertMatch,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cbir_daemon.comparison import Transform
 from cbir_daemon.duplicates import Pairing
-from cbir_daemon.records import Transform
 from cbir_daemon.store import AlertMatch, Image, Indexed, Sighted
 from tests import pictures, rows
 from tests.worlds import World

@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import StorageError
+from cbir_daemon.kinds import Kind
 from cbir_daemon.matching.grey64 import GREY64, Grey64
 from cbir_daemon.medium import Codes
-from cbir_daemon.records import Kind
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.snapshot import Map

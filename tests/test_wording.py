@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from cbir_daemon import matching
-from cbir_daemon.records import Around, Kind, Overlap, Tone, Transform
+from cbir_daemon.comparison import Around, Overlap, Tone, Transform
+from cbir_daemon.kinds import Kind
 from cbir_daemon.wording import Edit, moment, origin
 from tests.pictures import photograph, real_photographs
 

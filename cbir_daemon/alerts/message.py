@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cbir_daemon.kinds import KINDS, facts_of
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import path_to_json, when
-from cbir_daemon.records import KINDS, facts_of
 from cbir_daemon.store import AlertMatch, AlertRecord
 
 TEST_ID = "test"

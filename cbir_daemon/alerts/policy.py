@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 
 from cbir_daemon.config import AlbumConfig, AlertsConfig, Config
-from cbir_daemon.records import facts_of, rank
+from cbir_daemon.kinds import facts_of, rank
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Sighted
 
 MAX_MATCHES = 20

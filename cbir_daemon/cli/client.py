@@ -32,7 +32,7 @@ from cbir_daemon.cli.common import (
 from cbir_daemon.cli.lazy import LazyCommands
 from cbir_daemon.cli.running import run
 from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError, UnavailableError
-from cbir_daemon.records import Kind
+from cbir_daemon.kinds import Kind
 
 MAX_TIMEOUT_S = 7 * 86_400
 

@@ -28,7 +28,7 @@ from cbir_daemon.cli.common import (
     print_paths0,
 )
 from cbir_daemon.errors import BadRequestError, NotFoundError
-from cbir_daemon.records import kinds_that
+from cbir_daemon.kinds import kinds_that
 
 if TYPE_CHECKING:
     from cbir_daemon.protocol import answers

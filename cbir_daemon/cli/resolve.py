@@ -30,11 +30,13 @@ from cbir_daemon.cli.common import (
 )
 from cbir_daemon.cli.duplicates import ACROSS, ALBUM, KIND, read_file
 from cbir_daemon.client import Client
+from cbir_daemon.comparison import LookedAt
 from cbir_daemon.errors import BadRequestError, StorageError
+from cbir_daemon.kinds import duplicate_kind, facts_of
 from cbir_daemon.protocol.messages import path_from_json, path_to_json
 from cbir_daemon.protocol.plan import ACTIONS, KEEP, LINKS, MOVE, TRASH, Line, dumped
 from cbir_daemon.protocol.tasks import maybe_path_to_json, task_from_json
-from cbir_daemon.records import LookedAt, ResolveTask, TaskState, duplicate_kind, facts_of
+from cbir_daemon.records import ResolveTask, TaskState
 from cbir_daemon.resolving import Runner
 
 if TYPE_CHECKING:

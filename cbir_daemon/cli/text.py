@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cbir_daemon import wording
+from cbir_daemon.comparison import Around, LookedAt, Overlap, Tone, Transform
+from cbir_daemon.kinds import facts_of
 from cbir_daemon.protocol.messages import path_from_json
-from cbir_daemon.records import Around, LookedAt, Overlap, Tone, Transform, facts_of
 from cbir_daemon.wording import counted
 
 if TYPE_CHECKING:

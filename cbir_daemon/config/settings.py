@@ -14,7 +14,8 @@ from pathlib import Path
 
 from cbir_daemon.config import checks
 from cbir_daemon.config.checks import Check
-from cbir_daemon.records import SinkType, kinds_that
+from cbir_daemon.kinds import kinds_that
+from cbir_daemon.records import SinkType
 
 ABOUT = "about"
 MIB = 1024 * 1024

@@ -12,8 +12,10 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import LookedAt, Transform
+from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import SecondLook, Seen, Sight
-from cbir_daemon.records import Facts, Kind, LookedAt, Transform
+from cbir_daemon.records import Facts
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.store import Content
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cbir_daemon import wording
+from cbir_daemon.comparison import LookedAt, Trace
 from cbir_daemon.config import Config
 from cbir_daemon.duplicates.exposures import seconds_between
 from cbir_daemon.duplicates.keeping import HAS_NOT, NO_FOLDERS, Folders, Keeping, Standing, pixels, shows_more
-from cbir_daemon.records import FileState, Kind, LookedAt, Trace, kinds_that, rank
+from cbir_daemon.kinds import Kind, kinds_that, rank
+from cbir_daemon.records import FileState
 from cbir_daemon.store import Image, Pair, Store
 
 PROTECTED = "lies in a protected folder, so it stays"

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cbir_daemon.records import Trace
+from cbir_daemon.comparison import Trace
 from cbir_daemon.store import Content, Image, Pair
 
 FINER = 1.1

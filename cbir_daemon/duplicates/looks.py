@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from cbir_daemon.comparison import LookedAt, Trace, Window
 from cbir_daemon.decode import DecodePool, Grey
 from cbir_daemon.duplicates.exposures import (
     Picture,
@@ -30,9 +31,10 @@ from cbir_daemon.duplicates.exposures import (
     sight_of,
 )
 from cbir_daemon.errors import ChildError
+from cbir_daemon.kinds import facts_of
 from cbir_daemon.local_features import STORED_SIDE_PX, AskedFeatures, StoredFeatures
 from cbir_daemon.medium import Fine, Medium, SecondLook, Seen, Sight
-from cbir_daemon.records import Facts, LookedAt, Trace, Window, facts_of
+from cbir_daemon.records import Facts
 from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found
 from cbir_daemon.store import Content, Image, Pair, Store

@@ -18,10 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from cbir_daemon import wording
+from cbir_daemon.comparison import Around, LookedAt, Overlap, Transform
 from cbir_daemon.duplicates.looks import Looks
 from cbir_daemon.duplicates.parts import Parts
 from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.records import Around, Kind, LookedAt, Overlap, Transform, facts_of, rank
+from cbir_daemon.kinds import Kind, facts_of, rank
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store

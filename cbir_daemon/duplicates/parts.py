@@ -16,7 +16,8 @@ from cbir_daemon.duplicates.exposures import Picture
 from cbir_daemon.duplicates.looks import Files, QueryLooks, as_picture
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.errors import NoAccessError, NotFoundError, UnreadableImageError
-from cbir_daemon.records import Facts, Kind, facts_of
+from cbir_daemon.kinds import Kind, facts_of
+from cbir_daemon.records import Facts
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found
 from cbir_daemon.search.searcher import Searcher

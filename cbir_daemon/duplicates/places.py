@@ -15,10 +15,11 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Around, LookedAt, Overlap, Transform, Window
 from cbir_daemon.duplicates.exposures import Picture
+from cbir_daemon.kinds import Kind
 from cbir_daemon.local_features import FEATURES_VERSION, Alignment, AskedFeatures, StoredFeatures, aligned
 from cbir_daemon.medium import PictureParts, SecondLook, Seen
-from cbir_daemon.records import Around, Kind, LookedAt, Overlap, Transform, Window
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.search.search import Found
 

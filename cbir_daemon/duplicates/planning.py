@@ -9,9 +9,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from cbir_daemon.comparison import LookedAt
 from cbir_daemon.duplicates.groups import Groups
+from cbir_daemon.kinds import Kind, duplicate_kind, facts_of
 from cbir_daemon.protocol.plan import KEEP, LINKS, Line
-from cbir_daemon.records import Kind, LookedAt, ResolveTask, TaskState, duplicate_kind, facts_of
+from cbir_daemon.records import ResolveTask, TaskState
 from cbir_daemon.store import Image, Store
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import Medium
-from cbir_daemon.records import Kind
 from cbir_daemon.search import Collection, Snapshot
 from cbir_daemon.search.search import Search, as_vectors
 from cbir_daemon.search.searcher import Searcher

@@ -17,7 +17,8 @@ from typing import Protocol
 
 from cbir_daemon.config import AlbumConfig, Config
 from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFoundError
-from cbir_daemon.records import AlbumState, AlertKind, Problem
+from cbir_daemon.kinds import AlertKind
+from cbir_daemon.records import AlbumState, Problem
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, NewAlert, Store
 from cbir_daemon.system import filesystems

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Trace, Window
 from cbir_daemon.medium import Fine
-from cbir_daemon.records import Trace, Window
 
 Floats = NDArray[np.float32]
 Complexes = NDArray[np.complex64]

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Trace
 from cbir_daemon.matching.blocks import Aligned, block_sums, placed, sampled
 from cbir_daemon.matching.geometry import Floats
-from cbir_daemon.records import Trace
 
 Mask = NDArray[np.bool_]
 Traces = tuple[tuple[Trace, ...], tuple[Trace, ...]]

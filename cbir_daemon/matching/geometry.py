@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.records import VECTOR_SIDE_PX, Overlap, Transform
+from cbir_daemon.comparison import Overlap, Transform
+from cbir_daemon.records import VECTOR_SIDE_PX
 
 Floats = NDArray[np.float32]
 

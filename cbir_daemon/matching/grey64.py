@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Quadrilateral, Window
 from cbir_daemon.matching.blocks import sharpness
 from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
@@ -25,7 +26,6 @@ from cbir_daemon.matching.turned import placement, turned_parts, turned_picture,
 from cbir_daemon.matching.verdict import affine_between, judge
 from cbir_daemon.matching.views import TERMS
 from cbir_daemon.medium import Medium, PictureParts, SecondLook, Seen, Sight
-from cbir_daemon.records import Quadrilateral, Window
 
 
 class Parallax:

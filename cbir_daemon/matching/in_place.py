@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Window
 from cbir_daemon.matching.blocks import BlockMeasures, PicturePair
 from cbir_daemon.matching.geometry import Floats
 from cbir_daemon.matching.look import COPY_AGREEMENT, LEAST_BLOCKS, SHOT_SHARE, Look
 from cbir_daemon.medium import Seen
-from cbir_daemon.records import Window
 
 # Longer side below which nothing is compared, and rounds of steps that align the two better.
 _LEAST_SIDE_PX, _ROUNDS = 160, 3

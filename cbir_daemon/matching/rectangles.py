@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Around, Window
 from cbir_daemon.matching.geometry import Floats, resized
-from cbir_daemon.records import VECTOR_SIDE_PX, Around, Window
+from cbir_daemon.records import VECTOR_SIDE_PX
 
 RECTANGLE_SIDE_PX = 480
 """Longer side of the picture in which edges are looked for."""

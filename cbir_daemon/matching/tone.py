@@ -1,7 +1,7 @@
 """Tone: how bright and how contrasty a copy is beside its original, and what lies around it.
 
-In: a query, images and the affines between them.  Out: `records.Tone` and `records.Around`.  Never here: whether they
-are copies (`verdict`), words.
+In: a query, images and the affines between them.  Out: `comparison.Tone` and `comparison.Around`.  Never here: whether
+they are copies (`verdict`), words.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Around, Tone
 from cbir_daemon.matching.align import EDGE_PX, blur
 from cbir_daemon.matching.geometry import Floats, inside, sample
-from cbir_daemon.records import VECTOR_SIDE_PX, Around, Tone
+from cbir_daemon.records import VECTOR_SIDE_PX
 
 # Pixels of the blur under which greys are compared: what is finer depends on resolution and alignment.
 _BLUR_PX = 2.0

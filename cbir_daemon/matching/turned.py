@@ -12,12 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Quadrilateral, Window
 from cbir_daemon.matching.geometry import Floats, compose, inverse, overlaps_of, resized, transform_of
 from cbir_daemon.matching.outline import Points, outlines
 from cbir_daemon.matching.rectangles import within
 from cbir_daemon.matching.verdict import affine_between
 from cbir_daemon.medium import Placement
-from cbir_daemon.records import VECTOR_SIDE_PX, Quadrilateral, Window
+from cbir_daemon.records import VECTOR_SIDE_PX
 
 OUTLINE_SIDE_PX = 240
 """Longer side of the picture in which an outline is looked for."""

@@ -1,7 +1,7 @@
 """The verdict: whether two vectors show the same picture, what was done to it, and how much each shows of the other.
 
-In: a query's vector and those of its candidates.  Out: `records.Judgement`.  Never here: which candidates (`coarse`),
-how affines are found (`registration`).
+In: a query's vector and those of its candidates.  Out: `comparison.Judgement`.  Never here: which candidates
+(`coarse`), how affines are found (`registration`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Explanation, Judgement, Outcome, Overlap
 from cbir_daemon.matching.agreement import Overlaps, overlaps, polish
 from cbir_daemon.matching.codes import is_plain
 from cbir_daemon.matching.geometry import Floats, inside, inverse, overlaps_of, transform_of
@@ -18,7 +19,7 @@ from cbir_daemon.matching.registration import Registered, register, without_edge
 from cbir_daemon.matching.tone import around, tone_of
 from cbir_daemon.matching.views import Windows, content_box, guess_of
 from cbir_daemon.medium import Guesses
-from cbir_daemon.records import VECTOR_SIDE_PX, Explanation, Judgement, Outcome, Overlap
+from cbir_daemon.records import VECTOR_SIDE_PX
 
 COPY_THRESHOLD = 0.91
 """Score from which a match is a `copy`.
@@ -117,7 +118,7 @@ class Alignments:
     scores : (m,) ndarray of float32
         In [0, 1]; for those that were given up the correlation reached.
     correlations, costs, evidence_px, needed_px : (m,) ndarray of float32
-        What the scores were made of; see `records.Explanation`.
+        What the scores were made of; see `comparison.Explanation`.
     strips : (m,) ndarray of bool
         Whether a strip was left out.
     """

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Family, Guess, Window
 from cbir_daemon.matching.geometry import DIHEDRAL, Floats, compose, inverse, rotations, sample
-from cbir_daemon.records import VECTOR_SIDE_PX, Family, Guess, Window
+from cbir_daemon.records import VECTOR_SIDE_PX
 
 # Cosine terms of a window's code along each axis; of the 6x6 products those with u + v <= 5 stay, without the mean.
 # Terms up to 6 find a percent more among the first eight at 1.35 times the memory; up to 4, two percent fewer.

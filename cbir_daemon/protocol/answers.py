@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from cbir_daemon import records
-from cbir_daemon.records import Around, Kind, LookedAt, Outcome, kinds_that
+from cbir_daemon import kinds, records
+from cbir_daemon.comparison import Around, LookedAt, Outcome
+from cbir_daemon.kinds import Kind, kinds_that
 
 
 class Base64Path(TypedDict):
@@ -34,7 +35,7 @@ MatchKind = Annotated[str, tuple(Kind)]
 GroupKind = Annotated[str, kinds_that(lambda facts: facts.is_grouped)]
 LookKind = Annotated[str, tuple(LookedAt)]
 CopyKind = Annotated[str, kinds_that(lambda facts: facts.shows_same_exposure)]
-AlertKind = Annotated[str, tuple(records.AlertKind)]
+AlertKind = Annotated[str, tuple(kinds.AlertKind)]
 TaskKind = Annotated[str, (*kinds_that(lambda facts: facts.may_go), "")]
 TaskAction = Annotated[str, tuple(records.TaskAction)]
 TaskState = Annotated[str, tuple(records.TaskState)]

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.records import Overlap, Quadrilateral, Window
+from cbir_daemon.comparison import Overlap, Quadrilateral, Window
 from cbir_daemon.search.search import Found, Search, as_vectors
 
 AREA_PRICE = 0.2

@@ -16,20 +16,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Around, Judgement, LookedAt, Overlap, Quadrilateral, Tone, Trace, Transform, Window
+from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import Guesses, Medium
-from cbir_daemon.records import (
-    VECTOR_BYTES,
-    Around,
-    Judgement,
-    Kind,
-    LookedAt,
-    Overlap,
-    Quadrilateral,
-    Tone,
-    Trace,
-    Transform,
-    Window,
-)
+from cbir_daemon.records import VECTOR_BYTES
 from cbir_daemon.search.neighborhood import neighborhood_width
 from cbir_daemon.search.snapshot import SearchSnapshot
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Judgement
 from cbir_daemon.medium import Medium
-from cbir_daemon.records import Judgement
 from cbir_daemon.search import Collection
 from cbir_daemon.search.search import Found, Search, as_vectors
 from cbir_daemon.search.snapshot import SearchSnapshot, extended, without

@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from cbir_daemon.records import Kind, LookedAt, Trace, Transform
+from cbir_daemon.comparison import LookedAt, Trace, Transform
+from cbir_daemon.kinds import Kind
 from cbir_daemon.store.records import Pair, Sighting
 from cbir_daemon.store.rows import Columns, scalar, tuples
 from cbir_daemon.store.table import Table, rank_sql, reads, writes

@@ -8,19 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cbir_daemon.records import (
-    Candidate,
-    DescriptorKind,
-    Facts,
-    FileState,
-    FitKind,
-    Kind,
-    LookedAt,
-    TaskState,
-    Trace,
-    Transform,
-    Unreadable,
-)
+from cbir_daemon.comparison import LookedAt, Trace, Transform
+from cbir_daemon.kinds import Kind
+from cbir_daemon.records import Candidate, DescriptorKind, Facts, FileState, FitKind, TaskState, Unreadable
 
 
 @dataclass(frozen=True, slots=True)

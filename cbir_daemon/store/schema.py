@@ -403,7 +403,7 @@ CREATE INDEX feature_version ON feature (version, content_id);
 
 _TRACES = """
 -- What was done to each of a pair's contents that was not done to the other, as their files tell: words of
--- `records.Trace` with blanks between them.
+-- `comparison.Trace` with blanks between them.
 ALTER TABLE pair ADD COLUMN traces TEXT NOT NULL DEFAULT '';
 ALTER TABLE pair ADD COLUMN other_traces TEXT NOT NULL DEFAULT '';
 """

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
-from cbir_daemon.records import Kind, rank
+from cbir_daemon.kinds import Kind, rank
 from cbir_daemon.store.clock import Clock, tick
 from cbir_daemon.store.database import Database
 

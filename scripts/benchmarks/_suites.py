@@ -25,7 +25,7 @@ from _edits import EDITS
 from _hard import HARD, TEMPLATES, Query, alone, chain_queries, hard_queries, opened
 
 from cbir_daemon.client import Client
-from cbir_daemon.records import Kind
+from cbir_daemon.kinds import Kind
 
 SUITES = ("mild", "hard", "chains", "templates")
 FOLDERS = (PHOTOS / "bsds", PHOTOS / "clothing", PHOTOS / "shots")

@@ -40,13 +40,15 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
 
 from cbir_daemon import matching
+from cbir_daemon.comparison import LookedAt, Trace, Window
 from cbir_daemon.config.settings import KEEP_RULES
 from cbir_daemon.duplicates import Keeping, copy_groups
 from cbir_daemon.duplicates.exposures import shows_same_frame
+from cbir_daemon.kinds import Kind
 from cbir_daemon.matching.detail import detail_traces
 from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.medium import Fine, Seen
-from cbir_daemon.records import FileState, Kind, LookedAt, Trace, Window
+from cbir_daemon.records import FileState
 from cbir_daemon.search.search import Found
 from cbir_daemon.store import Content, Pair
 from cbir_daemon.store import Image as Indexed

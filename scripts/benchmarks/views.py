@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
 
+from cbir_daemon.comparison import Family, Window
 from cbir_daemon.matching.views import (
     MIDDLES,
     STORED_WINDOWS,
@@ -32,7 +33,6 @@ from cbir_daemon.matching.views import (
     query_views,
     window_codes,
 )
-from cbir_daemon.records import Family, Window
 
 Floats = NDArray[np.float32]
 

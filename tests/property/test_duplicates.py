@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cbir_daemon.duplicates import Group, copy_groups, exact_groups
-from cbir_daemon.records import FileState, Kind
+from cbir_daemon.kinds import Kind
+from cbir_daemon.records import FileState
 from cbir_daemon.store import Content, Image, Pair
 
 Described = frozenset[frozenset[tuple[bytes, bool, str]]]

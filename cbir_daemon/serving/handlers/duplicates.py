@@ -10,9 +10,10 @@ from datetime import datetime
 
 from cbir_daemon.duplicates import Group, Member
 from cbir_daemon.errors import BadRequestError, NotFoundError
+from cbir_daemon.kinds import Kind, kinds_that
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
-from cbir_daemon.records import DIGEST_BYTES, Kind, kinds_that
+from cbir_daemon.records import DIGEST_BYTES
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import Content, Decision
 

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Guess, Judgement, Quadrilateral, Transform, Window
 from cbir_daemon.decode import SheetCell
 from cbir_daemon.duplicates.looks import QueryLooks, as_picture, trusted
 from cbir_daemon.duplicates.places import READ_SIDE_PX, looked_in_place, placed_contents
 from cbir_daemon.errors import BadRequestError, TooPlainError
+from cbir_daemon.kinds import Kind, facts_of, rank
 from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
-from cbir_daemon.records import Facts, Guess, Judgement, Kind, Quadrilateral, Transform, Window, facts_of, rank
+from cbir_daemon.records import Facts
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts, copies_in_turned_parts
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
