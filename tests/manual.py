@@ -74,16 +74,18 @@ class Section:
     def fields(self) -> dict[str, str]:
         """The field table: name -> type, the fields of inner objects that have their rows elsewhere included.
 
-        A row may name several fields of one type: `a.b`, `.c` are the fields `a.b` and `a.c`.
+        A row may name several fields of one type: `a.b`, `.c` are the fields `a.b` and `a.c`.  What has inner fields
+        and no row is an object; with `[]` behind its name, a list.
         """
         fields: dict[str, str] = {}
         for names, kind, meaning, *_ in self.table("field", "type"):
-            first, *more = CODE.findall(names)
-            place = first.rpartition(".")[0]
-            of_row = [first, *(f"{place}{name}" if name.startswith(".") else name for name in more)]
+            of_row: list[str] = []
+            for name in CODE.findall(names):
+                place = of_row[-1].rpartition(".")[0] if name.startswith(".") else ""
+                of_row.append(f"{place}{name}")
             fields |= dict.fromkeys(of_row, kind)
             fields |= elsewhere(of_row[-1], kind, meaning)
-        return fields
+        return {**outer(fields), **fields}
 
 
 def sections(document: str) -> list[Section]:
@@ -118,6 +120,12 @@ def elsewhere(name: str, kind: str, meaning: str) -> dict[str, str]:
     fields = section("commands.md" if owner.startswith("cbir") else "protocol.md", owner).fields
     inner = below(fields, place) if place else fields
     return put_below(f"{name}[]" if "list" in alternatives(kind) else name, inner)
+
+
+def outer(fields: Iterable[str]) -> dict[str, str]:
+    """Return what fields lie in, name -> type: what `[]` follows is a list, what a dot follows an object."""
+    around = ((name, found) for name in fields for found in re.finditer(r"\[\]|\b\.", name))
+    return {name[: found.start()]: "list" if found[0] == "[]" else "object" for name, found in around}
 
 
 def code(cell: str) -> str:

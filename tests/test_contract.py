@@ -192,7 +192,8 @@ def documented_options(described: Section) -> dict[str, str]:
     return {
         name: row[1]
         for row in described.table("argument or option", "default")
-        for name in OPTION.findall(manual.code(row[0]))
+        for code in manual.CODE.findall(row[0])
+        for name in OPTION.findall(code)
     }
 
 
