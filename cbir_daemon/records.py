@@ -112,6 +112,8 @@ class Facts:
         "2019-07-14T12:45:01.250000", local time; empty when that says nothing, or the digest was known.
     extractor : str
         Name and version of how the vector was made; see `decode.reader`.
+    chroma : bytes
+        `CHROMA_BYTES` of the colours that go with the vector; empty when there are none, or the digest was known.
     """
 
     digest: bytes
@@ -122,6 +124,7 @@ class Facts:
     state: FileState | None = None
     taken: str = ""
     extractor: str = field(kw_only=True)
+    chroma: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

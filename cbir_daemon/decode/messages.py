@@ -15,7 +15,7 @@ from typing import Any
 from cbir_daemon.decode.reader import Reading
 from cbir_daemon.errors import ChildError
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.records import DIGEST_BYTES, REASONS, VECTOR_BYTES, Facts, FileState, Unreadable
+from cbir_daemon.records import CHROMA_BYTES, DIGEST_BYTES, REASONS, VECTOR_BYTES, Facts, FileState, Unreadable
 
 MEBIBYTE = 1024 * 1024
 
@@ -114,11 +114,11 @@ def reading_message(digest: bytes, reading: Reading, state: FileState | None) ->
     -------
     message : dict
     blob : bytes
-        The vector; empty when the file was not decoded.
+        The vector, then the chroma; empty when the file was not decoded.
     """
     facts = asdict(reading)
-    vector = facts.pop("vector")
-    return {"state": _state_fields(state), "digest": digest.hex(), **facts}, vector
+    vector, chroma = facts.pop("vector"), facts.pop("chroma")
+    return {"state": _state_fields(state), "digest": digest.hex(), **facts}, vector + chroma
 
 
 def unreadable_message(unreadable: Unreadable) -> tuple[dict[str, Any], bytes]:
@@ -151,17 +151,18 @@ def result_from(frame: Frame, extractor: str) -> Facts | Unreadable:
         raise ChildError("a decode worker sent a broken answer") from error
 
 
-def _parsed(message: Mapping[str, Any], vector: bytes, extractor: str) -> Facts | Unreadable:
+def _parsed(message: Mapping[str, Any], blob: bytes, extractor: str) -> Facts | Unreadable:
     state = FileState(*map(int, message["state"])) if message["state"] else None
     if "code" in message:
         code = str(message["code"])
         return Unreadable(code if code in REASONS else "damaged", str(message["message"]), state)
     digest = bytes.fromhex(message["digest"])
-    if len(digest) != DIGEST_BYTES or len(vector) not in (0, VECTOR_BYTES):
+    if len(digest) != DIGEST_BYTES or len(blob) not in (0, VECTOR_BYTES, VECTOR_BYTES + CHROMA_BYTES):
         raise ValueError
     return Facts(
         digest=digest,
-        vector=vector or None,
+        vector=blob[:VECTOR_BYTES] or None,
+        chroma=blob[VECTOR_BYTES:],
         extractor=extractor,
         width_px=int(message["width_px"]),
         height_px=int(message["height_px"]),

@@ -100,6 +100,8 @@ class Reading:
         Name of the file format in capitals.
     taken : str
         When a camera took it, as ISO 8601 in local time; empty when it does not say so.
+    chroma : bytes
+        32x32 numbers of Cb, then of Cr, of every second row and column of the picture; empty of what is no image.
     """
 
     vector: bytes
@@ -107,6 +109,7 @@ class Reading:
     height_px: int
     format: str
     taken: str = ""
+    chroma: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
@@ -27,7 +27,7 @@ from cbir_daemon.decode.reader import Reading
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError
 from cbir_daemon.pictures.extras import Opened, open_extra
 from cbir_daemon.pictures.formats import EXTRAS, PILLOW_FORMATS, format_of
-from cbir_daemon.records import VECTOR_SIDE_PX
+from cbir_daemon.records import CHROMA_BYTES, CHROMA_SIDE_PX, VECTOR_SIDE_PX
 
 VECTOR_SIZE: Final = (VECTOR_SIDE_PX, VECTOR_SIDE_PX)
 
@@ -44,6 +44,9 @@ MAX_FRAMES: Final = 12
 BLANK_RANGE: Final = 2
 
 WHITE: Final = 255
+
+NO_CHROMA: Final = bytes([128]) * CHROMA_BYTES
+"""Of what is grey."""
 
 _TRANSPOSES: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,6 +67,8 @@ _ANIMATED_FORMATS: Final = {"GIF", "PNG", "WEBP", "AVIF"}
 # Modes whose numbers go beyond 0..255.
 _WIDE_MODES: Final = {"I", "I;16", "I;16B", "I;16L", "I;16N", "F"}
 _MAX_16_BIT: Final = 65535
+
+_GREY_MODES: Final = {"1", "L", "LA", "La"} | _WIDE_MODES
 
 # Modes that become grey by way of RGB, with arithmetic dear enough to be done on the small picture.
 _INDIRECT_MODES: Final = {"CMYK", "LAB", "HSV"}
@@ -93,19 +98,36 @@ def read_picture(data: bytes, max_pixels: int) -> Reading:
         `not-an-image`, `needs-extra`, `truncated`, `damaged`, `too-many-pixels` or `out-of-memory`.
     """
     with _translated_errors(data, max_pixels):
-        opened = _open(data, max_pixels)
+        opened, stored_size = _drafted(data, max_pixels)
         image = opened.image
-        stored_size = image.size
-        # Grey at once, but where the colours must be seen through a profile.
-        drafted = image.draft("RGB" if _profile(image) else "L", DRAFT_SIZE) is not None
         grey = _first_frame_that_shows(image)
         # Some formats know their size, or turn themselves upright, only when loaded.
-        width_px, height_px = opened.full_size or (stored_size if drafted else image.size)
+        width_px, height_px = opened.full_size or stored_size or image.size
         orientation = opened.orientation or _orientation(image)
         taken = _taken(image)
+        chroma = b"".join(_sampled(_upright(plane, orientation)) for plane in _chroma(image))
     if orientation >= _FIRST_LYING_ORIENTATION:
         width_px, height_px = height_px, width_px
-    return Reading(_upright(grey, orientation).tobytes(), width_px, height_px, opened.format, taken)
+    vector = _upright(grey, orientation).tobytes()
+    return Reading(vector, width_px, height_px, opened.format, taken, chroma or NO_CHROMA)
+
+
+def _drafted(data: bytes, max_pixels: int) -> tuple[Opened, tuple[int, int] | None]:
+    """Return an image that is loaded as small as a vector allows, and its size when that shrank it."""
+    opened = _open(data, max_pixels)
+    image, stored_size = opened.image, opened.image.size
+    # As a JPEG stores it, luma being the grey that is wanted, but where colours must be seen through a profile.
+    drafted = image.draft("RGB" if _profile(image) else "YCbCr", DRAFT_SIZE) is not None
+    try:
+        image.load()
+    except OSError:
+        if image.mode != "YCbCr":
+            raise
+        # A JPEG that stores red, green and blue: libjpeg turns these into grey alone.
+        opened = _open(data, max_pixels)
+        opened.image.draft("L", DRAFT_SIZE)
+        opened.image.load()
+    return opened, stored_size if drafted else None
 
 
 def read_colour(data: bytes, max_pixels: int, side_px: int) -> Image.Image:
@@ -271,7 +293,6 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _first_frame_that_shows(image: Image.Image) -> Image.Image:
-    image.load()
     first = _grey(image)
     if image.format not in _ANIMATED_FORMATS or not _is_blank(first):
         return first
@@ -315,6 +336,26 @@ def _grey(image: Image.Image) -> Image.Image:
         return _in_srgb(_scaled(image.convert("RGB")), profile).convert("L")
     # Converting what is grey already would copy it.
     return _scaled(image if image.mode == "L" else image.convert("L"))
+
+
+def _chroma(image: Image.Image) -> Sequence[Image.Image]:
+    """Return the 64x64 pictures of Cb and Cr of a loaded image, as it is stored, not yet upright; none of a grey one."""
+    if image.mode == "YCbCr":
+        return [_scaled(plane) for plane in image.split()[1:]]
+    if image.mode in _GREY_MODES:
+        return ()
+    if image.has_transparency_data:
+        small = _over_white(_scaled(image.convert("RGBA")))
+    elif image.mode in _INDIRECT_MODES:
+        small = _scaled(image)
+    else:
+        small = _scaled(image.convert("RGB"))
+    return _in_srgb(small, _profile(image)).convert("YCbCr").split()[1:]
+
+
+def _sampled(plane: Image.Image) -> bytes:
+    """Return every second row and column of a plane: the pixels at odd places."""
+    return plane.resize((CHROMA_SIDE_PX, CHROMA_SIDE_PX), Image.Resampling.NEAREST).tobytes()
 
 
 def _profile(image: Image.Image) -> bytes:
