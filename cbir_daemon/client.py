@@ -78,6 +78,7 @@ class Client:
         limit: int = 10,
         kind: str | None = None,
         min_score: float = 0.0,
+        by: str | None = None,
         explain: bool = False,
     ) -> answers.Query:
         """Return what in the albums is, copies or resembles an image.
@@ -92,13 +93,23 @@ class Client:
             "exact", "copy", "shot" or "similar": only these.
         min_score : float
             Only matches with at least this score, 0 to 1.
+        by : str, optional
+            By what `similar` matches are found and ranked: "look" or "grey"; by default the best there is.
         explain : bool
             Whether each match tells how it was verified.
         """
-        params = {"limit": limit, "kind": kind, "min_score": min_score, "explain": explain}
+        params = {"limit": limit, "kind": kind, "min_score": min_score, "by": by, "explain": explain}
         return cast("answers.Query", self.ask("query", *_image(params, image)))
 
-    def sheet(self, image: Path | bytes, *, limit: int = 10, kind: str | None = None, min_score: float = 0.0) -> bytes:
+    def sheet(
+        self,
+        image: Path | bytes,
+        *,
+        limit: int = 10,
+        kind: str | None = None,
+        min_score: float = 0.0,
+        by: str | None = None,
+    ) -> bytes:
         """Return a PNG of an image and its matches, each with kind and score.
 
         Parameters
@@ -111,8 +122,10 @@ class Client:
             "exact", "copy", "shot" or "similar": only these.
         min_score : float
             Only matches with at least this score, 0 to 1.
+        by : str, optional
+            As for `query`.
         """
-        params, blob = _image({"limit": limit, "kind": kind, "min_score": min_score}, image)
+        params, blob = _image({"limit": limit, "kind": kind, "min_score": min_score, "by": by}, image)
         return self._exchange("sheet", params, blob).blob
 
     def status(self) -> answers.Status:

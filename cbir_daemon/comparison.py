@@ -256,3 +256,22 @@ class Judgement:
     explanation: Explanation
     tone: Tone = field(default_factory=Tone)
     around: Around = Around.NOTHING
+
+
+class Likeness(StrEnum):
+    """By what contents that resemble a query are found and ranked."""
+
+    LOOK = "look"
+    """Colours, edges, texture."""
+    GREY = "grey"
+    """The map's neighbourhood, and the greys."""
+
+
+class Reason(StrEnum):
+    """What makes a content resemble a query most."""
+
+    COLOUR = "colour"
+    LAYOUT = "layout"
+    """Where edges run."""
+    TEXTURE = "texture"
+    GREY = "grey"

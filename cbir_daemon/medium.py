@@ -12,7 +12,7 @@ bands of a spectrum, words.  Codes, windows and views are its own, too; rooms on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -20,7 +20,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.comparison import Around, Judgement, Overlap, Quadrilateral, Trace, Transform, Window
+from cbir_daemon.comparison import Around, Judgement, Overlap, Quadrilateral, Reason, Trace, Transform, Window
+from cbir_daemon.records import DescriptorKind
 
 Floats = NDArray[np.float32]
 
@@ -341,6 +342,125 @@ class PictureParts(Protocol):
         ...
 
 
+class Appearance(Protocol):
+    """Describes how contents look, beside their vectors; by it `similar` contents are ranked."""
+
+    @property
+    def kind(self) -> DescriptorKind:
+        """Under which name and version descriptors are kept."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes of a descriptor."""
+        ...
+
+    def describe(self, vectors: NDArray[np.uint8], chroma: NDArray[np.uint8], /) -> NDArray[np.uint8]:
+        """Return how contents look.
+
+        Parameters
+        ----------
+        vectors : (n, 4096) ndarray of uint8
+        chroma : (n, 2048) ndarray of uint8
+            As `records.Facts` has it.
+
+        Returns
+        -------
+        (n, size) ndarray of uint8
+        """
+        ...
+
+    def norms(self, descriptors: NDArray[np.uint8], /) -> Floats:
+        """Return what `alike` divides by: (n,) float32 of (n, size) descriptors.
+
+        Parameters
+        ----------
+        descriptors : (n, size) ndarray of uint8
+        """
+        ...
+
+    def alike(self, query: NDArray[np.uint8], stored: NDArray[np.uint8], stored_norms: Floats, /) -> Floats:
+        """Return how alike contents look.
+
+        Parameters
+        ----------
+        query : (size,) ndarray of uint8
+        stored : (m, size) ndarray of uint8
+        stored_norms : (m,) ndarray of float32
+            From `norms`.
+
+        Returns
+        -------
+        (m,) ndarray of float32
+            In [0, 1]: the share of matches of this score that show the same kind of thing.
+        """
+        ...
+
+    def reasons(
+        self, query: NDArray[np.uint8], stored: NDArray[np.uint8], sample: NDArray[np.uint8], /
+    ) -> list[Reason]:
+        """Return what makes each content resemble a query most.
+
+        Parameters
+        ----------
+        query : (size,) ndarray of uint8
+        stored : (m, size) ndarray of uint8
+        sample : (k, size) ndarray of uint8
+            Of all contents, at least one: what is usual among them is no reason.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpace:
+    """By what contents are near each other on a map.
+
+    Parameters
+    ----------
+    version : str
+        How codes are made; recorded with each map, which is fitted again when this changes.
+    size : int
+        Numbers of a code.
+    codes : callable
+        Takes (n, 4096) vectors, and descriptors of how contents look: (n, `Appearance.size`), rows of zeros where there
+        are none.  Returns (n, size) codes of float32, of L2 norm 1, and zeros for what has no structure.
+    sees_looks : bool
+        Whether it asks for descriptors.
+    is_euclidean : bool
+        Whether codes are as far apart as they lie, and of any norm up to 1; by angle else.
+    """
+
+    version: str
+    size: int
+    codes: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Floats]
+    sees_looks: bool = False
+    is_euclidean: bool = False
+
+
+def space_for(medium: Medium, features: str) -> MapSpace:
+    """Return the space that a setting asks for; the default of the medium where it has none of that name.
+
+    Parameters
+    ----------
+    medium : Medium
+    features : str
+        Of `model.features`.
+    """
+    spaces = medium.spaces
+    return spaces.get(features) or next(iter(spaces.values()))
+
+
+def space_of(medium: Medium, version: str) -> MapSpace | None:
+    """Return the space whose codes are made so; None when no space makes them any more.
+
+    Parameters
+    ----------
+    medium : Medium
+    version : str
+    """
+    return next((space for space in medium.spaces.values() if space.version == version), None)
+
+
 class Medium(Protocol):
     """One kind of file: how its vectors are named, coded and compared.
 
@@ -354,16 +474,6 @@ class Medium(Protocol):
     @property
     def extractor(self) -> str:
         """The extractor whose vectors it compares, as `decode.reader.Reader` names it; stands in the cache of codes."""
-        ...
-
-    @property
-    def code_version(self) -> str:
-        """How `codes` are made; recorded with each map, which is fitted again when this changes."""
-        ...
-
-    @property
-    def code_size(self) -> int:
-        """Numbers of a code."""
         ...
 
     @property
@@ -389,6 +499,11 @@ class Medium(Protocol):
     @property
     def picture_parts(self) -> PictureParts | None:
         """What finds the parts of a query that is a picture; None for what is none."""
+        ...
+
+    @property
+    def appearance(self) -> Appearance | None:
+        """What describes how contents look; None for what cannot be looked at."""
         ...
 
     # -- one vector, two vectors -------------------------------------------------------------------------------------
@@ -455,18 +570,9 @@ class Medium(Protocol):
 
     # -- the map -----------------------------------------------------------------------------------------------------
 
-    def codes(self, vectors: NDArray[np.uint8], /) -> Floats:
-        """Return the codes on which the map is fitted.
-
-        Parameters
-        ----------
-        vectors : (n, 4096) ndarray of uint8
-
-        Returns
-        -------
-        (n, code_size) ndarray of float32
-            Rows free of their mean, of L2 norm 1; zeros for a flat vector.
-        """
+    @property
+    def spaces(self) -> Mapping[str, MapSpace]:
+        """By what contents may be near each other on the map, by the words of `model.features`; the default first."""
         ...
 
     # -- candidate generation ----------------------------------------------------------------------------------------

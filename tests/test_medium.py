@@ -28,7 +28,7 @@ from cbir_daemon.kinds import Kind
 from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
-from cbir_daemon.medium import CoarseViews, Codes, Guesses, JoinViews, Medium
+from cbir_daemon.medium import CoarseViews, Codes, Guesses, JoinViews, MapSpace, Medium
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import Facts, FileState
@@ -58,8 +58,7 @@ class Text:
     """Text files, compared by which words stand in which part of them."""
 
     extractor = TEXT_FILES.extractor
-    code_version = "words/1"
-    code_size = KINDS
+    appearance = None
     windows = len(WINDOWS)
     terms = KINDS
     copy_floor = 0.6
@@ -86,6 +85,11 @@ class Text:
         least = LEAST_COPY if threshold is None else threshold
         scores = [max(self._agreement(query, pieces) for pieces in self._stretched(text)) for text in stored]
         return [self._judgement(score, least) for score in scores]
+
+    @property
+    def spaces(self) -> Mapping[str, MapSpace]:
+        """Return the one space."""
+        return {"words": MapSpace("words/1", KINDS, lambda vectors, _: self.codes(vectors))}
 
     def codes(self, vectors: Vectors, /) -> Floats:
         """Return the counts of whole texts, of norm 1."""
@@ -160,6 +164,7 @@ class Text:
 
 
 TEXT: Medium = Text()
+WORDS = TEXT.spaces["words"]
 
 
 def page(name: str) -> str:
@@ -277,8 +282,8 @@ def test_a_map_of_another_medium_is_set_aside(world: World) -> None:
     for name in (MODEL_FILE, CODES_FILE, FLAT_FILE):
         with new_file(folder / name) as file:
             file.write(b"never loaded")
-    artifact, sha256 = seal(folder, TEXT.code_version, {"seed": 42})
-    run = store.runs.start(FitBegun("asked for", TEXT.code_version, 1), NOW)
+    artifact, sha256 = seal(folder, WORDS.version, {"seed": 42})
+    run = store.runs.start(FitBegun("asked for", WORDS.version, 1), NOW)
     made = replace(report(), artifact=artifact, sha256=sha256)
     store.runs.activate(run, made, [Placed(1, "fitted", position(0, 0))], NOW)
     world.new_projection().open()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon import config
+from cbir_daemon import config, matching
 from cbir_daemon.map import ArtifactRefusedError
 from cbir_daemon.store import FitBegun, Placed
 from tests import rows
@@ -24,7 +24,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     with closing(World(tmp_path)) as world:
         world.apply([rows.indexed(world.album_id, b"1.jpg", 1)])
         for name in ("map-old", "map-new"):
-            run_id = world.store.runs.start(FitBegun("asked for", "code/1", 1), time.time())
+            run_id = world.store.runs.start(FitBegun("asked for", matching.CODE_VERSION, 1), time.time())
             placed = [Placed(1, "fitted", rows.position(1.0, 2.0))]
             world.store.runs.activate(run_id, replace(rows.report(), artifact=name), placed, time.time())
         world.searcher.load()
@@ -38,7 +38,7 @@ def test_a_replaced_map_that_cannot_be_loaded_takes_nothing_with_it(world: World
     new, old = world.store.runs.listed()
     projection = world.new_projection()
     projection.adopt(old, projector)
-    assert projection.position(rows.vector(1), old.id) is None
+    assert projection.position(rows.vector(1), None, old.id) is None
     assert world.searcher.snapshot.map is not None
     assert world.searcher.snapshot.map.run_id == new.id
     assert [run.outcome for run in world.store.runs.listed()] == ["active", "replaced"]
@@ -56,7 +56,7 @@ def test_the_map_in_use_is_set_aside_when_its_artifact_is_damaged(world: World) 
     projection.open()
     assert world.searcher.snapshot.map is None
     assert [run.outcome for run in world.store.runs.listed()] == ["set-aside", "replaced"]
-    assert projection.position(bytes(4096), 2) is None
+    assert projection.position(bytes(4096), None, 2) is None
     assert projection.idle
 
 
@@ -66,7 +66,7 @@ def test_settings_reach_the_map_in_use_and_one_that_was_fitted_under_those_befor
     changed = replace(plain, model=replace(plain.model, model_idle_s=7.0, threads=3))
     projection = world.new_projection(plain.model)
     run = world.store.runs.listed()[0]
-    in_use, fitted = projection.projector("map-new", b""), projection.projector("map-new", b"")
+    in_use, fitted = (projection.projector(name, b"", run.code_version) for name in ("map-old", "map-new"))
     projection.adopt(run, in_use)
     projection.configure(changed)
     assert (in_use.idle_s, in_use.threads) == (7.0, 3)

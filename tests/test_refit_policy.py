@@ -9,16 +9,17 @@ from datetime import time as time_of_day
 import pytest
 
 from cbir_daemon.config import ModelConfig
-from cbir_daemon.map.refit_policy import FAILURE_BACK_OFF_S, decide
+from cbir_daemon.map.refit_policy import FAILURE_BACK_OFF_S, Features, decide
 from cbir_daemon.store import AlbumDrift, Coverage, Drift, ModelRun
 
 SETTINGS = ModelConfig(min_images=5, refit_min_changes=2, refit_min_interval_s=600.0, fit_hours=None)
 NOON = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
+FEATURES = Features("code/1")
 
 
 def why_due(covered: Coverage, runs: list[ModelRun], settings: ModelConfig, now: datetime) -> str | None:
     """Return why a fit may begin now, or None."""
-    decision = decide(covered, Drift(), runs, settings, now)
+    decision = decide(covered, Drift(), runs, settings, FEATURES, now)
     return decision.reason if decision.due else None
 
 
@@ -136,23 +137,30 @@ def drift(added: int, far: int, *, measured: int = 0, kept: float | None = None)
 )
 def test_a_fit_is_due_when_new_images_are_unlike_those_fitted(lies: Drift, why: str) -> None:
     """Also when few of the collection changed; hyper-parameters are then sought anew."""
-    decision = decide(coverage(), lies, [TUNED], SETTINGS, NOON)
+    decision = decide(coverage(), lies, [TUNED], SETTINGS, FEATURES, NOON)
     assert decision.reason.startswith(why)
     assert (decision.due, decision.kind) == (bool(why), "tuned")
 
 
 def test_without_a_measure_at_the_fit_nothing_has_become_worse() -> None:
     """A small collection had nobody to measure by."""
-    assert not decide(coverage(), drift(0, 0, measured=99, kept=0.0), ACTIVE, SETTINGS, NOON).reason
+    assert not decide(coverage(), drift(0, 0, measured=99, kept=0.0), ACTIVE, SETTINGS, FEATURES, NOON).reason
 
 
 def test_the_numbers_of_a_decision_are_all_that_are_known() -> None:
     """Whether or not it is to fit."""
     known = {"contents": 100, "changed": 0, "changed_fraction": 0.0, "min_dist": 0.0}
-    assert decide(coverage(), Drift(), ACTIVE, SETTINGS, NOON).numbers == known
+    assert decide(coverage(), Drift(), ACTIVE, SETTINGS, FEATURES, NOON).numbers == known
     drifted = {"far_fraction": 0.25, "kept": 0.4, "kept_at_fit": 0.5}
-    assert decide(coverage(), drift(8, 2, measured=60, kept=0.4), [TUNED], SETTINGS, NOON).numbers == known | drifted
-    assert decide(NO_MAP, Drift(), [], SETTINGS, NOON).numbers == {"contents": 100, "changed": 100, "min_dist": 0.0}
+    assert (
+        decide(coverage(), drift(8, 2, measured=60, kept=0.4), [TUNED], SETTINGS, FEATURES, NOON).numbers
+        == known | drifted
+    )
+    assert decide(NO_MAP, Drift(), [], SETTINGS, FEATURES, NOON).numbers == {
+        "contents": 100,
+        "changed": 100,
+        "min_dist": 0.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -181,34 +189,49 @@ def test_hyper_parameters_are_kept_while_they_serve(
     covered: Coverage, runs: list[ModelRun], changes: dict[str, float], kind: str
 ) -> None:
     """Not after much growth since they were sought, not after a failure, not for other settings."""
-    decision = decide(covered, Drift(), runs, replace(SETTINGS, **changes), NOON)  # type: ignore[arg-type]
+    decision = decide(covered, Drift(), runs, replace(SETTINGS, **changes), FEATURES, NOON)  # type: ignore[arg-type]
     assert (decision.due, decision.kind) == (True, kind)
 
 
 def test_what_is_wanted_but_has_to_wait_says_for_what() -> None:
     """The reason stands, the fit does not begin."""
     hours = replace(SETTINGS, fit_hours=(time_of_day(1), time_of_day(6)))
-    waiting = decide(GROWN, Drift(), [TUNED], hours, NOON)
+    waiting = decide(GROWN, Drift(), [TUNED], hours, FEATURES, NOON)
     assert (waiting.due, waiting.reason) == (False, "30 of 100 contents changed (30%)")
     assert waiting.waits_for == "the hours 01:00-06:00 (model.fit_hours)"
-    soon = decide(GROWN, Drift(), [run_that("active", 599)], SETTINGS, NOON)
+    soon = decide(GROWN, Drift(), [run_that("active", 599)], SETTINGS, FEATURES, NOON)
     assert soon.waits_for == "600 s between two fits (model.refit_min_interval_s)"
-    failed = decide(NO_MAP, Drift(), [run_that("failed", 1)], SETTINGS, NOON)
+    failed = decide(NO_MAP, Drift(), [run_that("failed", 1)], SETTINGS, FEATURES, NOON)
     assert failed.waits_for == "a pause after the failed fit"
 
 
 def test_a_refused_map_is_fitted_again_only_after_more_changes() -> None:
     """As many as the least for any fit, or the same fit would be refused without end."""
     refused = replace(run_that("refused", 700, 2), numbers={"changed": 29})
-    decision = decide(GROWN, Drift(), [refused, TUNED], SETTINGS, NOON)
+    decision = decide(GROWN, Drift(), [refused, TUNED], SETTINGS, FEATURES, NOON)
     assert decision.waits_for == "2 more changes, since the last map was refused (model.refit_min_changes)"
-    assert decide(coverage(131, added=31), Drift(), [refused, TUNED], SETTINGS, NOON).due
+    assert decide(coverage(131, added=31), Drift(), [refused, TUNED], SETTINGS, FEATURES, NOON).due
 
 
 def test_a_cancelled_fit_does_not_begin_again_by_itself() -> None:
     """Also the first one, which no map speaks for."""
     cancelled = replace(run_that("cancelled", 700, 2), numbers={"changed": 100, "cancelled_by_user": 1})
-    decision = decide(NO_MAP, Drift(), [cancelled], SETTINGS, NOON)
+    decision = decide(NO_MAP, Drift(), [cancelled], SETTINGS, FEATURES, NOON)
     assert decision.waits_for == "2 more changes, since the last map was cancelled (model.refit_min_changes)"
-    assert decide(coverage(102, 0, 0, 0, 0), Drift(), [cancelled], SETTINGS, NOON).due
-    assert decide(GROWN, Drift(), [TUNED, cancelled], SETTINGS, NOON).due
+    assert decide(coverage(102, 0, 0, 0, 0), Drift(), [cancelled], SETTINGS, FEATURES, NOON).due
+    assert decide(GROWN, Drift(), [TUNED, cancelled], SETTINGS, FEATURES, NOON).due
+
+
+def test_other_features_need_another_map() -> None:
+    """A map of codes that the settings no longer ask for is tuned anew, once all contents have what codes take."""
+    decision = decide(coverage(), Drift(), [TUNED], SETTINGS, Features("code/2", undescribed=3), NOON)
+    assert decision.reason == "codes are code/2 now (model.features), the map's are code/1"
+    assert (decision.waits_for, decision.kind) == ("the looks of 3 contents", "tuned")
+    assert decide(coverage(), Drift(), [TUNED], SETTINGS, Features("code/2"), NOON).due
+    assert not decide(coverage(), Drift(), [TUNED], SETTINGS, Features("code/1", undescribed=3), NOON).reason
+
+
+def test_the_first_map_waits_for_looks() -> None:
+    """A map of contents half of which have no descriptors would be fitted again at once."""
+    waiting = decide(NO_MAP, Drift(), [], SETTINGS, Features("code/1", undescribed=1), NOON)
+    assert waiting.waits_for == "the looks of 1 contents"

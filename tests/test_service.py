@@ -23,7 +23,9 @@ from cbir_daemon.daemon.rooms import OpenRooms
 from cbir_daemon.daemon.service import RETRY_S, Service
 from cbir_daemon.decode import ReadTask
 from cbir_daemon.indexing.line import Progress
+from cbir_daemon.map import Projector
 from cbir_daemon.map.refit import RefitState
+from cbir_daemon.matching import CODE_VERSION
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.pictures.formats import EXTRAS
 from cbir_daemon.protocol.messages import Request
@@ -357,6 +359,11 @@ def of_refit(name: str, value: object) -> Reload:
     return Reload(value, lambda opened: getattr(opened.handled.refit.settings, name))
 
 
+def projector_of(opened: OpenRooms) -> Projector:
+    """Return what the projection would start for another map."""
+    return opened.handled.projection.projector("map", b"", CODE_VERSION)
+
+
 def of_outbox(name: str, value: object) -> Reload:
     """Return the reload of a setting of [alerts] by which messages are sent."""
     return Reload(value, lambda opened: getattr(opened.handled.outbox.settings, name))
@@ -376,6 +383,7 @@ RELOADS = {
         ("drafts",),
         lambda opened: (opened.handled.ingest.wants_folder(b"/a", b"/a/drafts"), opened.handled.config.watch.exclude),
     ),
+    "model.features": of_refit("features", "raw"),
     "model.n_components": of_refit("n_components", 3),
     "model.min_dist": of_refit("min_dist", 0.8),
     "model.min_images": of_refit("min_images", 50),
@@ -390,10 +398,10 @@ RELOADS = {
         200,
         lambda opened: (
             opened.handled.refit.settings.threads,
-            opened.handled.projection.projector("map", b"").threads,
+            projector_of(opened).threads,
         ),
     ),
-    "model.model_idle_s": Reload(5.0, lambda opened: opened.handled.projection.projector("map", b"").idle_s),
+    "model.model_idle_s": Reload(5.0, lambda opened: projector_of(opened).idle_s),
     "duplicates.keep": Reload(("oldest",), lambda opened: len(opened.handled.groups.keeping.rules)),
     "duplicates.prefer": Reload(("best",), lambda opened: opened.handled.groups.folders.rank(b"/a/1.jpg")),
     "duplicates.protect": Reload(("raw",), lambda opened: opened.handled.groups.folders.is_protected(b"/a/raw/1.jpg")),

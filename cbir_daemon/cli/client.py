@@ -31,6 +31,7 @@ from cbir_daemon.cli.common import (
 )
 from cbir_daemon.cli.lazy import LazyCommands
 from cbir_daemon.cli.running import run
+from cbir_daemon.comparison import Likeness
 from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError, UnavailableError
 from cbir_daemon.kinds import Kind
 
@@ -66,6 +67,7 @@ class Filters(TypedDict):
     limit: int
     kind: str | None
     min_score: float
+    by: str | None
 
 
 # -- queries -----------------------------------------------------------------------------------------------------
@@ -76,6 +78,11 @@ class Filters(TypedDict):
 @click.option("-n", "limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Matches at most.")
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only matches of this kind.")
 @click.option("--min-score", type=Number(0, 1), default=0.0, show_default=True, help="Lowest score, 1 = same.")
+@click.option(
+    "--by",
+    type=click.Choice([likeness.value for likeness in Likeness]),
+    help="By what images are similar.  [default: the best there is]",
+)
 @click.option("--paths0", is_flag=True, help="Print only paths, each ended by a zero byte, for `xargs -0`.")
 @click.option("--sheet", type=A_PATH, metavar="OUT.png", help="Also write a picture of the query and its matches.")
 @click.option("--explain", is_flag=True, help="Also say how each match was verified.")
@@ -85,6 +92,7 @@ def query(
     limit: int,
     kind: str | None,
     min_score: float,
+    by: str | None,
     paths0: bool,
     sheet: Path | None,
     explain: bool,
@@ -96,7 +104,7 @@ def query(
     """
     source: Path | bytes = sys.stdin.buffer.read() if str(image) == "-" else absolute(image)
     with connected() as client:
-        filters: Filters = {"limit": limit, "kind": kind, "min_score": min_score}
+        filters: Filters = {"limit": limit, "kind": kind, "min_score": min_score, "by": by}
         try:
             answer = client.query(source, **filters, explain=explain)
         except (NoAccessError, NotFoundError):

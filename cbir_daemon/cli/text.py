@@ -75,7 +75,7 @@ def matches(answer: answers.Query, *, explain: bool = False) -> Iterator[str]:
     """
     rows = [
         (
-            match["kind"],
+            f"{match['kind']} by {match['why']}" if match.get("why") else match["kind"],
             f"{match['score']:.3f}",
             "map -" if match["map_distance"] is None else f"map {match['map_distance']:.2f}",
             f"{match['width']}x{match['height']}",
@@ -192,6 +192,8 @@ def status(answer: answers.Status) -> Iterator[str]:
         yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{remaining}"
     if answer.get("duplicates_pending"):
         yield f"looking for copies: {answer['duplicates_pending']} to go, contents and new files"
+    if answer.get("looks_pending"):
+        yield f"describing how older images look: {counted(answer['looks_pending'], 'content')} to go"
     if answer.get("features_pending"):
         yield f"taking local features: {counted(answer['features_pending'], 'content')} to go"
     yield from _albums(answer["albums"])

@@ -19,6 +19,9 @@ from cbir_daemon.records import SinkType
 
 ABOUT = "about"
 MIB = 1024 * 1024
+MAP_FEATURES = ("look", "grey", "raw")
+"""The spaces of the map that `model.features` may name, the default first."""
+
 DAY_S = 86_400.0
 LOG_SINK = "log"
 """The sink that is always there; every other one is a table of its own."""
@@ -205,6 +208,14 @@ class DecodeConfig:
 class ModelConfig:
     """How the map is fitted and when."""
 
+    features: str = field(
+        default="look",
+        metadata=_about(
+            checks.one_of(MAP_FEATURES),
+            "By what images are near each other on the map: `look` (colours, edges, texture), `grey`, or `raw`: the"
+            " 4096 grey numbers as they are.",
+        ),
+    )
     n_components: int | None = field(
         default=None,
         metadata=_about(

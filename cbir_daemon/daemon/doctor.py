@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cbir_daemon.config import Config
-from cbir_daemon.daemon.rooms import INDEX_FILE, MEDIUM, MODELS_FOLDER
+from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
 from cbir_daemon.errors import CbirError
 from cbir_daemon.map import ArtifactRefusedError, check_artifact
 from cbir_daemon.store import Store, remedy
@@ -71,7 +71,7 @@ def _artifact(config: Config, store: Store) -> Iterator[str]:
         return
     try:
         models_dir = config.state_dir / MODELS_FOLDER
-        check_artifact(models_dir, run.artifact, run.sha256, code_version=MEDIUM.code_version)
+        check_artifact(models_dir, run.artifact, run.sha256, code_version=run.code_version)
     except ArtifactRefusedError as error:
         yield f"model: {error}"
 

@@ -22,6 +22,7 @@ from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.errors import BadRequestError
 from cbir_daemon.indexing.albums import Albums
+from cbir_daemon.indexing.describing import Describer
 from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
@@ -131,6 +132,7 @@ def open_rooms(
     watchlist = WatchList(store, searcher, config.match.copy_threshold)
     watchlist.load()
     ingest = Ingest(config, store, searcher, pool, Mailbox(), reader.suffixes, albums)
+    describer = Describer(store, searcher, pool, lambda: _is_quiet(ingest))
     policy = Policy(config.alerts, config.albums)
     looks = Looks(store, pool, medium.second_look) if config.match.look and medium.second_look else None
     # Without a look at the files, what parts have in common is too little to tell of.
@@ -147,9 +149,18 @@ def open_rooms(
         groups=Groups(store, config),
         watchlist=watchlist,
         features=FeatureFiller(store, pool, lambda: _is_quiet(ingest), enabled=config.match.local),
+        describer=describer,
         outbox=_open_outbox(config, store),
         projection=projection,
-        refit=Refit(store, searcher, projection, models_dir, config.model, lambda: _is_quiet(ingest)),
+        refit=Refit(
+            store,
+            searcher,
+            projection,
+            models_dir,
+            config.model,
+            lambda: _is_quiet(ingest),
+            lambda: describer.pending,
+        ),
         albums=albums,
         stopping=stopping,
     )

@@ -135,6 +135,7 @@ class Service:
         self._start_thread("pairing", handled.pairing.run)
         self._start_thread("projection", handled.projection.run)
         self._start_thread("refit", handled.refit.run)
+        self._start_thread("describing", handled.describer.run)
         if handled.features.enabled:
             self._start_thread("features", handled.features.run)
         self._start_thread("ingest", handled.ingest.run)
@@ -247,6 +248,7 @@ class Service:
             handled.refit,
             handled.projection,
             handled.pairing,
+            handled.describer,
             handled.features,
             handled.ingest,
             handled.searcher,

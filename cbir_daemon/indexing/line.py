@@ -22,6 +22,7 @@ from cbir_daemon.decode import DecodePool, ReadTask
 from cbir_daemon.errors import CbirError
 from cbir_daemon.indexing import extras, losses
 from cbir_daemon.indexing.albums import Albums
+from cbir_daemon.indexing.describing import described
 from cbir_daemon.indexing.retries import Retries
 from cbir_daemon.indexing.schedule import Due, Schedule
 from cbir_daemon.indexing.tickets import ScanRequests
@@ -588,7 +589,7 @@ class Ingest:
                 self._scan_album(album, accept_losses=False)
 
     def _commit(self, changes: Sequence[Change]) -> None:
-        applied = self._store.files.apply(changes)
+        applied = self._store.files.apply(described(self._searcher.medium, changes))
         self._publish(applied)
         logger.debug("commit changes=%d clock=%d", len(changes), applied.clock)
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from cbir_daemon.config import Config, ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_artifact
+from cbir_daemon.map.codes import code_of, codes_of
+from cbir_daemon.medium import MapSpace, space_of
 from cbir_daemon.records import FitOutcome, Origin
-from cbir_daemon.search.search import as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
@@ -36,6 +38,15 @@ BACK_OFF_S = 60.0
 """Wait after a projection failed before the next batch is tried."""
 
 POLL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _InUse:
+    """The map in use: its run, by what contents are placed on it, and who places them."""
+
+    run_id: int
+    space: MapSpace
+    projector: Projector
 
 
 class Projection:
@@ -80,7 +91,7 @@ class Projection:
         self._make_projector = make_projector
         self._clock = clock
         self._lock = threading.Lock()
-        self._current: tuple[int, Projector] | None = None
+        self._current: _InUse | None = None
         self._retry_at = 0.0
         self.failing = ""
         self._stopping = threading.Event()
@@ -91,7 +102,7 @@ class Projection:
         with self._lock:
             self._settings = config.model
             if self._current is not None:
-                self._current[1].configure(idle_s=config.model.model_idle_s, threads=config.model.threads)
+                self._current.projector.configure(idle_s=config.model.model_idle_s, threads=config.model.threads)
 
     # -- asked from other threads ------------------------------------------------------------------------------------
 
@@ -101,13 +112,16 @@ class Projection:
         if run is None or run.artifact is None or run.sha256 is None:
             return
         try:
-            check_artifact(self._models_dir, run.artifact, run.sha256, code_version=self._searcher.medium.code_version)
+            space = space_of(self._searcher.medium, run.code_version)
+            # Codes that nothing makes any more are no codes of the artifact.
+            version = "" if space is None else space.version
+            check_artifact(self._models_dir, run.artifact, run.sha256, code_version=version)
         except ArtifactRefusedError as error:
             self._set_aside(run.id, error)
         else:
             self.adopt(run)
 
-    def projector(self, artifact: str, sha256: bytes) -> Projector:
+    def projector(self, artifact: str, sha256: bytes, code_version: str) -> Projector:
         """Return a projector onto an artifact; its process starts with the first code.
 
         Parameters
@@ -116,6 +130,8 @@ class Projection:
             Name of the artifact's folder.
         sha256 : bytes
             Digest recorded when it was fitted.
+        code_version : str
+            How the codes are made that it was fitted on.
         """
         return self._make_projector(
             self._models_dir,
@@ -123,7 +139,7 @@ class Projection:
             sha256,
             idle_s=self._settings.model_idle_s,
             threads=self._settings.threads,
-            code_version=self._searcher.medium.code_version,
+            code_version=code_version,
         )
 
     def adopt(self, run: ModelRun, projector: Projector | None = None) -> None:
@@ -138,15 +154,17 @@ class Projection:
         """
         assert run.artifact is not None
         assert run.sha256 is not None
-        projector = projector or self.projector(run.artifact, run.sha256)
+        space = space_of(self._searcher.medium, run.code_version)
+        assert space is not None
+        projector = projector or self.projector(run.artifact, run.sha256, run.code_version)
         with self._lock:
             # A fit made it, maybe before the settings changed.
             projector.configure(idle_s=self._settings.model_idle_s, threads=self._settings.threads)
-            before, self._current = self._current, (run.id, projector)
+            before, self._current = self._current, _InUse(run.id, space, projector)
             self._retry_at = 0.0
             self.failing = ""
         if before is not None:
-            before[1].close()
+            before.projector.close()
         # What came during the fit has no place on this map yet.
         self._store.wake()
 
@@ -159,15 +177,17 @@ class Projection:
     def worker_running(self) -> bool:
         """Whether the model worker lives at the moment."""
         current = self._current
-        return current is not None and current[1].running
+        return current is not None and current.projector.running
 
-    def position(self, vector: bytes, run_id: int) -> NDArray[np.float32] | None:
-        """Return where a vector lies on a map; None when the map is not in use, or its worker fails.
+    def position(self, vector: bytes, look: bytes | None, run_id: int) -> NDArray[np.float32] | None:
+        """Return where a query lies on a map; None when the map is not in use, or its worker fails.
 
         Parameters
         ----------
         vector : bytes
             4096 grey levels.
+        look : bytes or None
+            Descriptor of how it looks.
         run_id : int
             Of the map; another one than the map in use gives None.
 
@@ -180,11 +200,11 @@ class Projection:
         Waits for `QUERY_TIMEOUT_S` at most.
         """
         current = self._current
-        if current is None or current[0] != run_id:
+        if current is None or current.run_id != run_id:
             return None
-        codes = self._searcher.medium.codes(as_vectors([vector]))
+        codes = code_of(self._searcher.medium, current.space, vector, look)
         try:
-            return np.asarray(current[1].project(codes, QUERY_TIMEOUT_S)[0], dtype=np.float32)
+            return np.asarray(current.projector.project(codes, QUERY_TIMEOUT_S)[0], dtype=np.float32)
         except ArtifactRefusedError as error:
             self._set_aside(run_id, error)
         except (ModelError, ChildError, TimedOutError) as error:
@@ -210,11 +230,11 @@ class Projection:
         Waits for `BATCH_TIMEOUT_S` at most.
         """
         current = self._current
-        if current is None or current[0] != run_id:
+        if current is None or current.run_id != run_id:
             return None
         heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
         try:
-            return current[1].project(codes, BATCH_TIMEOUT_S)
+            return current.projector.project(codes, BATCH_TIMEOUT_S)
         except (ModelError, ChildError, TimedOutError) as error:
             logger.warning("contents not placed on the map run=%d error=%s", run_id, error)
         return None
@@ -223,14 +243,14 @@ class Projection:
         """End the worker when it has been idle for long; `now` is monotonic seconds."""
         current = self._current
         if current is not None:
-            current[1].close_if_idle(now)
+            current.projector.close_if_idle(now)
 
     def stop(self) -> None:
         """End the worker and ask the thread to end."""
         self._stopping.set()
         current = self._current
         if current is not None:
-            current[1].close()
+            current.projector.close()
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
@@ -244,17 +264,18 @@ class Projection:
     def step(self) -> bool:
         """Place the next contents; False when all have a position, or placing is not possible at the moment."""
         current = self._current
-        return current is not None and self._clock() >= self._retry_at and self._place(*current)
+        return current is not None and self._clock() >= self._retry_at and self._place(current)
 
-    def _place(self, run_id: int, projector: Projector) -> bool:
+    def _place(self, current: _InUse) -> bool:
         """Place the next contents; False when all have a position."""
+        run_id = current.run_id
         contents = self._store.positions.unplaced(run_id, self._batch_contents)
         if not contents:
             return False
         heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
         try:
-            codes = self._searcher.medium.codes(as_vectors([row for _, row in contents]))
-            placement = projector.place(codes, BATCH_TIMEOUT_S, measured=True)
+            codes = codes_of(self._store, self._searcher.medium, current.space, contents)
+            placement = current.projector.place(codes, BATCH_TIMEOUT_S, measured=True)
         except ArtifactRefusedError as error:
             self._set_aside(run_id, error)
             return False
@@ -270,7 +291,7 @@ class Projection:
     def _retry_later(self, run_id: int, error: CbirError) -> bool:
         """Wait before the next try after a failure; True when another map is in use now, which may be tried at once."""
         with self._lock:
-            if self._stopping.is_set() or (self._current is not None and self._current[0] != run_id):
+            if self._stopping.is_set() or (self._current is not None and self._current.run_id != run_id):
                 return True
             self._retry_at = self._clock() + BACK_OFF_S
             self.failing = str(error)
@@ -283,8 +304,8 @@ class Projection:
             if active is None or active.id != run_id:
                 # A fit has replaced this map meanwhile, and its artifact went with it: nothing is wrong.
                 return
-            if self._current is not None and self._current[0] == run_id:
-                self._current[1].close()
+            if self._current is not None and self._current.run_id == run_id:
+                self._current.projector.close()
                 self._current = None
         logger.warning("model set aside run=%d reason=%s", run_id, error)
         self._store.runs.end(run_id, FitOutcome.SET_ASIDE, error.message, time.time())

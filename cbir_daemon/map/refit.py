@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -34,10 +34,11 @@ from cbir_daemon.map import (
     refit_policy,
     remove_artifacts,
 )
+from cbir_daemon.map.codes import codes_of
 from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
-from cbir_daemon.map.refit_policy import FitDecision
+from cbir_daemon.map.refit_policy import Features, FitDecision
+from cbir_daemon.medium import MapSpace, space_for
 from cbir_daemon.records import FitKind, FitOutcome, FitReport, Origin
-from cbir_daemon.search.search import as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
@@ -87,6 +88,8 @@ class Refit:
     settings : ModelConfig
     quiet : callable
         Whether nothing is being indexed: a fit waits for the end of a large copy.
+    undescribed : callable, optional
+        Returns how many contents wait for a descriptor of how they look.
     start_fit : callable, optional
         Begins a fit; takes what `Fit.start` takes.
     batch_contents : int
@@ -103,6 +106,7 @@ class Refit:
         models_dir: Path,
         settings: ModelConfig,
         quiet: Callable[[], bool],
+        undescribed: Callable[[], int] = lambda: 0,
         *,
         start_fit: Callable[..., Fit] = Fit.start,
         batch_contents: int = BATCH_CONTENTS,
@@ -113,6 +117,7 @@ class Refit:
         self._projection = projection
         self._models_dir = models_dir
         self._quiet = quiet
+        self._undescribed_contents = undescribed
         self._start_fit = start_fit
         self._batch_contents = batch_contents
         self._hung_s = hung_s
@@ -137,9 +142,14 @@ class Refit:
         runs = self._store.runs.listed()
         active = next((run for run in runs if run.outcome == FitOutcome.ACTIVE), None)
         drift = Drift() if active is None else self._store.positions.drift(active.id)
+        features = Features(self._space().version, self._undescribed())
         return refit_policy.decide(
-            self._store.positions.coverage(), drift, runs, self.settings, datetime.now().astimezone()
+            self._store.positions.coverage(), drift, runs, self.settings, features, datetime.now().astimezone()
         )
+
+    def _undescribed(self) -> int:
+        """Return how many contents the space of the settings waits for."""
+        return self._undescribed_contents() if self._space().sees_looks else 0
 
     @property
     def idle(self) -> bool:
@@ -236,14 +246,15 @@ class Refit:
         StorageError
             When the index cannot be read, or the end of the run cannot be written.
         """
-        ids, codes = self._codes()
-        begun = FitBegun(decision.reason, self._searcher.medium.code_version, len(ids), decision.kind, decision.numbers)
+        space = self._space()
+        ids, codes = self._codes(space)
+        begun = FitBegun(decision.reason, space.version, len(ids), decision.kind, decision.numbers)
         run_id = self._store.runs.start(begun, time.time())
         self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
         numbers = _logged(decision.numbers)
         logger.info("fit starts run=%d kind=%s reason=%s %s", run_id, decision.kind, decision.reason, numbers)
         try:
-            self._fit(run_id, decision.kind, ids, codes)
+            self._fit(run_id, decision.kind, space, ids, codes)
         except (ModelError, ChildError, TimedOutError, StorageError) as error:
             outcome = FitOutcome.CANCELLED if self._stopping.is_set() or self._cancelled.is_set() else FitOutcome.FAILED
             if self._cancelled.is_set():
@@ -258,32 +269,36 @@ class Refit:
                 self._cancelled.clear()
                 self._changed.notify_all()
 
-    def _fit(self, run_id: int, kind: str, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
+    def _fit(self, run_id: int, kind: str, space: MapSpace, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
         started = time.monotonic()
         offered = np.flatnonzero(~acceptance.held_out(ids))
         previous = self._previous() if kind == FitKind.WARM else None
         fit = self._start_fit(
-            codes[offered], self._models_dir, self._fit_settings(), ids=ids[offered], previous=previous
+            codes[offered], self._models_dir, self._fit_settings(space), ids=ids[offered], previous=previous
         )
         result = self._followed(fit, run_id)
         # What a user waited for, with the start of the process.
         report = replace(result.report, duration_s=time.monotonic() - started)
-        projector = self._projection.projector(report.artifact, report.sha256)
+        projector = self._projection.projector(report.artifact, report.sha256, space.version)
         try:
             new = self._whole_map(ids, codes, offered[result.rows], result, projector)
-            self._take_into_use(run_id, report, projector, new, codes)
+            self._take_into_use(run_id, report, projector, new, self._verdict(space, new, codes))
         except CbirError:
             projector.close()
             # Nobody will ever ask for this artifact.
             remove_artifacts(self._models_dir, keep=self._artifacts_in_use())
             raise
 
-    def _fit_settings(self) -> FitSettings:
+    def _space(self) -> MapSpace:
+        """Return the space that the settings ask for."""
+        return space_for(self._searcher.medium, self.settings.features)
+
+    def _fit_settings(self, space: MapSpace) -> FitSettings:
         return FitSettings(
             n_components=self.settings.n_components,
             seed=self.settings.seed,
             threads=self.settings.threads,
-            code_version=self._searcher.medium.code_version,
+            code_version=space.version,
             max_fit_images=self.settings.max_fit_images,
             min_dist=self.settings.min_dist,
         )
@@ -322,10 +337,9 @@ class Refit:
         return new
 
     def _take_into_use(
-        self, run_id: int, report: FitReport, projector: Projector, new: NewMap, codes: NDArray[np.float32]
+        self, run_id: int, report: FitReport, projector: Projector, new: NewMap, verdict: acceptance.Verdict
     ) -> None:
         """Swap the new map in, or refuse it."""
-        verdict = self._verdict(new, codes)
         if verdict.compared:
             numbers = {"kept_before": round(verdict.recall_before, 4), "kept_after": round(verdict.recall, 4)}
             self._store.runs.add_numbers(run_id, numbers | {"compared": verdict.compared})
@@ -368,10 +382,13 @@ class Refit:
         active = self._store.runs.active()
         return report if report.curve or active is None else replace(report, curve=active.curve)
 
-    def _verdict(self, new: NewMap, codes: NDArray[np.float32]) -> acceptance.Verdict:
+    def _verdict(self, space: MapSpace, new: NewMap, codes: NDArray[np.float32]) -> acceptance.Verdict:
         """Compare a new map with the one in use on all contents; accepted when there is nothing to keep."""
         active, coverage = self._store.runs.active(), self._store.positions.coverage()
         if active is None or active.numbers.get("min_dist", 0.0) != self.settings.min_dist:
+            return acceptance.Verdict()
+        if active.code_version != space.version:
+            # Each is the best in its own space.
             return acceptance.Verdict()
         if coverage.fitted < acceptance.FEWEST_COVERED_FRACTION * len(new.ids):
             return acceptance.Verdict()
@@ -424,19 +441,14 @@ class Refit:
         fit.cancel()
         raise ModelError("the daemon stopped during the fit" if self._stopping.is_set() else CANCELLED)
 
-    def _codes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _codes(self, space: MapSpace) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         ids: list[int] = []
-        medium = self._searcher.medium
-        parts = [np.empty((0, medium.code_size), dtype=np.float32)]
-        for piece_ids, vectors in self._pieces():
+        parts = [np.empty((0, space.size), dtype=np.float32)]
+        for contents in self._store.contents.all_vectors():
             heartbeat.beat()
-            ids += piece_ids
-            parts.append(medium.codes(as_vectors(vectors)))
+            ids += [content_id for content_id, _ in contents]
+            parts.append(codes_of(self._store, self._searcher.medium, space, contents))
         return np.array(ids, dtype=np.int64), np.concatenate(parts)
-
-    def _pieces(self) -> Iterator[tuple[list[int], list[bytes]]]:
-        for rows in self._store.contents.all_vectors():
-            yield [content_id for content_id, _ in rows], [vector for _, vector in rows]
 
 
 class NewMap:

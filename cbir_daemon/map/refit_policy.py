@@ -77,8 +77,29 @@ class FitDecision:
         return bool(self.reason) and not self.waits_for
 
 
+@dataclass(frozen=True, slots=True)
+class Features:
+    """By what the settings want contents to be near each other.
+
+    Parameters
+    ----------
+    version : str
+        How the codes of the next map are made.
+    undescribed : int
+        Contents that wait for what these codes are made of.
+    """
+
+    version: str
+    undescribed: int = 0
+
+
 def decide(
-    coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig, now: datetime
+    coverage: Coverage,
+    drift: Drift,
+    runs: Sequence[ModelRun],
+    settings: ModelConfig,
+    features: Features,
+    now: datetime,
 ) -> FitDecision:
     """Decide whether to fit a new map.
 
@@ -91,14 +112,15 @@ def decide(
     runs : sequence of ModelRun
         Every run, newest first.
     settings : ModelConfig
+    features : Features
     now : datetime
         With a time zone; quiet hours are local time.
     """
     numbers = measured(coverage, drift, runs, settings)
-    reason, kind = _reason(coverage, drift, runs, settings)
+    reason, kind = _reason(coverage, drift, runs, settings, features)
     if not reason:
         return FitDecision(numbers=numbers)
-    return FitDecision(reason, _obstacle(coverage, runs, settings, now), kind, numbers)
+    return FitDecision(reason, _obstacle(coverage, runs, settings, features, now), kind, numbers)
 
 
 def measured(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> Mapping[str, float]:
@@ -136,19 +158,23 @@ def _active(runs: Sequence[ModelRun]) -> ModelRun | None:
     return next((run for run in runs if run.outcome == FitOutcome.ACTIVE), None)
 
 
-def _reason(coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig) -> tuple[str, str]:
+def _reason(
+    coverage: Coverage, drift: Drift, runs: Sequence[ModelRun], settings: ModelConfig, features: Features
+) -> tuple[str, str]:
     """Return the reason for a new map, empty without one, and the kind of its fit."""
     if coverage.contents < settings.min_images:
         return "", FitKind.TUNED
     if coverage.present_at_fit == 0:
         return "there is no map", FitKind.TUNED
+    active = _active(runs)
+    if active is not None and active.code_version != features.version:
+        return f"codes are {features.version} now (model.features), the map's are {active.code_version}", FitKind.TUNED
     for album in drift.albums:
         if album.added >= settings.refit_min_changes and album.far > STRANGE_FRACTION * album.added:
             name = album.path.decode(errors="replace")
             return f"{album.far} of {album.added} new images in {name} are unlike all that was fitted", FitKind.TUNED
     if drift.added >= settings.refit_min_changes and drift.far > settings.refit_far_fraction * drift.added:
         return f"{drift.far} of {drift.added} new images lie far from all that was fitted", FitKind.TUNED
-    active = _active(runs)
     if (
         active is not None
         and active.kept is not None
@@ -181,8 +207,12 @@ def _may_be_warm(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelCo
     return tuned.present_images / WARM_GROWTH <= coverage.contents <= tuned.present_images * WARM_GROWTH
 
 
-def _obstacle(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig, now: datetime) -> str:
+def _obstacle(
+    coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig, features: Features, now: datetime
+) -> str:
     """Return what has to pass before a fit that has a reason may begin; empty for nothing."""
+    if features.undescribed:
+        return f"the looks of {features.undescribed} contents"
     if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
         begin, end = settings.fit_hours
         return f"the hours {begin:%H:%M}-{end:%H:%M} (model.fit_hours)"

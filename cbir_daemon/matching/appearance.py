@@ -21,12 +21,12 @@ gray-scale and rotation invariant texture classification with local binary patte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.comparison import Reason
 from cbir_daemon.matching.align import blur
 from cbir_daemon.records import CHROMA_SIDE_PX, VECTOR_SIDE_PX, DescriptorKind
 
@@ -57,8 +57,18 @@ _AROUND = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
 
 COLOUR_WEIGHT, EDGES_WEIGHT, TEXTURE_WEIGHT = 0.25, 0.25, 0.5
 
+PRODUCTS = (0.80, 0.89, 0.92, 0.945, 0.96, 0.975, 0.985, 0.995, 1.0)
+SHARES = (0.0, 0.12, 0.22, 0.35, 0.50, 0.68, 0.84, 0.95, 1.0)
+"""The share of matches that show the same kind of thing, by the product of the two descriptors."""
+
+REASONS = (Reason.COLOUR, Reason.LAYOUT, Reason.TEXTURE)
+"""What each part of a descriptor is said to be."""
+
 BATCH = 128
 """Pictures described at once: about 30 MB."""
+
+ROWS_AT_ONCE = 4096
+"""Descriptors compared at once: 8 MB of floats."""
 
 
 def describe(vectors: NDArray[np.uint8], chroma: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -99,24 +109,94 @@ def appearance_rows(descriptors: NDArray[np.uint8]) -> Floats:
     Returns
     -------
     (n, descriptor_size()) ndarray of float32
-        Of L2 norm 1; the product of two is in [0, 1].
+        Of L2 norm 1, zeros for a row of zeros; the product of two is in [0, 1].
     """
-    rows = np.asarray(descriptors, dtype=np.float32)
-    return np.concatenate(
-        [np.sqrt(np.float32(weight)) * _unit(rows[:, part]) for part, weight in _weighted_parts()], axis=1
-    )
+    rows = np.asarray(descriptors, dtype=np.float32) * np.sqrt(_weights())
+    sizes = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(sizes > 0, sizes, 1), dtype=np.float32)
 
 
-def _weighted_parts() -> Iterator[tuple[slice, float]]:
+def norms(descriptors: NDArray[np.uint8]) -> Floats:
+    """Return the weighted norms of descriptors, which `alike` divides by.
+
+    Parameters
+    ----------
+    descriptors : (n, descriptor_size()) ndarray of uint8
+
+    Returns
+    -------
+    (n,) ndarray of float32
+    """
+    found = np.empty(len(descriptors), dtype=np.float32)
+    for start in range(0, len(descriptors), ROWS_AT_ONCE):
+        rows = np.square(descriptors[start : start + ROWS_AT_ONCE], dtype=np.float32)
+        found[start : start + ROWS_AT_ONCE] = np.sqrt(rows @ _weights())
+    return found
+
+
+def alike(query: NDArray[np.uint8], stored: NDArray[np.uint8], stored_norms: Floats) -> Floats:
+    """Return how alike pictures look.
+
+    Parameters
+    ----------
+    query : (descriptor_size(),) ndarray of uint8
+    stored : (m, descriptor_size()) ndarray of uint8
+    stored_norms : (m,) ndarray of float32
+        From `norms`.
+
+    Returns
+    -------
+    (m,) ndarray of float32
+        In [0, 1]: the share of matches of this score that show the same kind of thing, by `PRODUCTS` and `SHARES`.
+
+    Notes
+    -----
+    50 ms for 100 000.
+    """
+    weighted = np.asarray(query, dtype=np.float32) * _weights()
+    weighted /= max(float(norms(query[None])[0]), 1e-6)
+    products = np.empty(len(stored), dtype=np.float32)
+    for start in range(0, len(stored), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        products[rows] = stored[rows].astype(np.float32) @ weighted
+    products /= np.maximum(stored_norms, 1e-6)
+    return np.asarray(np.interp(products, PRODUCTS, SHARES), dtype=np.float32)
+
+
+def reasons(query: NDArray[np.uint8], stored: NDArray[np.uint8], sample: NDArray[np.uint8]) -> list[Reason]:
+    """Return by what each picture resembles a query most: the part in which it stands out from a sample of all.
+
+    Parameters
+    ----------
+    query : (descriptor_size(),) ndarray of uint8
+    stored : (m, descriptor_size()) ndarray of uint8
+    sample : (k, descriptor_size()) ndarray of uint8
+        At least one.
+    """
+    standing = []
+    for part in _parts():
+        asked = _unit(query[None, part].astype(np.float32))[0]
+        products, usual = (_unit(rows[:, part].astype(np.float32)) @ asked for rows in (stored, sample))
+        standing.append((products - usual.mean()) / max(float(usual.std()), 1e-3))
+    return [REASONS[place] for place in np.argmax(standing, axis=0)]
+
+
+def _parts() -> tuple[slice, slice, slice]:
     colour, edges = len(_bins_in_gamut()), _CELLS * _CELLS * _DIRECTIONS
-    yield slice(0, colour), COLOUR_WEIGHT
-    yield slice(colour, colour + edges), EDGES_WEIGHT
-    yield slice(colour + edges, None), TEXTURE_WEIGHT
+    return slice(0, colour), slice(colour, colour + edges), slice(colour + edges, None)
+
+
+@cache
+def _weights() -> Floats:
+    """Return the weight of each number of a descriptor."""
+    sizes = len(_bins_in_gamut()), _CELLS * _CELLS * _DIRECTIONS, len(_PATTERN_SCALES) * _PATTERNS
+    return np.repeat(np.array([COLOUR_WEIGHT, EDGES_WEIGHT, TEXTURE_WEIGHT], dtype=np.float32), sizes)
 
 
 def _unit(rows: Floats) -> Floats:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(norms, 1e-6), dtype=np.float32)
+    """Return rows of L2 norm 1; zeros stay."""
+    sizes = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(sizes > 0, sizes, 1), dtype=np.float32)
 
 
 def _roots(histograms: NDArray[np.float64]) -> Floats:
@@ -129,7 +209,7 @@ def _histograms(bins: NDArray[np.int64], weights: NDArray[np.float64] | Floats, 
     """Return the (n, size) weighted histograms of rows of bins."""
     rows = np.arange(len(bins))[:, None] * size
     counted = np.bincount((bins + rows).ravel(), np.broadcast_to(weights, bins.shape).ravel(), len(bins) * size)
-    return counted.reshape(len(bins), size)
+    return np.asarray(counted, dtype=np.float64).reshape(len(bins), size)
 
 
 def _softly(numbers: Floats, lowest: float, highest: float, bins: int) -> tuple[NDArray[np.int64], Floats]:
@@ -152,9 +232,7 @@ def _colour(luma: Floats, chroma: Floats) -> Floats:
 def _colour_histograms(pixels: Floats, weights: Floats) -> NDArray[np.float64]:
     """Return the histograms of (n, p, 3) pixels, over all bins; each pixel is shared by eight bins."""
     ranges = (_LUMA_RANGE, _CHROMA_RANGE, _CHROMA_RANGE)
-    softly = [
-        _softly(pixels[..., axis], *ranges[axis], bins) for axis, bins in enumerate(_COLOUR_BINS)
-    ]
+    softly = [_softly(pixels[..., axis], *ranges[axis], bins) for axis, bins in enumerate(_COLOUR_BINS)]
     size = int(np.prod(_COLOUR_BINS))
     counted = np.zeros((len(pixels), size))
     for corner in np.ndindex(2, 2, 2):
@@ -211,7 +289,8 @@ def _texture(luma: Floats) -> Floats:
     parts = []
     for step, deviation in _PATTERN_SCALES:
         smooth = blur(VECTOR_SIDE_PX, deviation) if deviation else None
-        parts.append(_patterns(images if smooth is None else smooth @ images @ smooth.T, step))
+        seen = images if smooth is None else np.asarray(smooth @ images @ smooth.T, dtype=np.float32)
+        parts.append(_patterns(seen, step))
     return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Quadrilateral, Window
+from cbir_daemon.matching.appearance import LOOK, alike, describe, descriptor_size, norms, reasons
 from cbir_daemon.matching.blocks import sharpness
 from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
-from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness
+from cbir_daemon.matching.codes import is_plain, likeness
 from cbir_daemon.matching.detail import DETAIL_SIDE_PX, busiest, detail_traces
 from cbir_daemon.matching.direction import direction
 from cbir_daemon.matching.in_place import compared_in_place
@@ -22,10 +23,11 @@ from cbir_daemon.matching.joining import best_guesses, join_views
 from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared
 from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import around_part, cut, part_vector, rectangles, within
+from cbir_daemon.matching.spaces import SPACES
 from cbir_daemon.matching.turned import placement, turned_parts, turned_picture, turned_vector
 from cbir_daemon.matching.verdict import affine_between, judge
 from cbir_daemon.matching.views import TERMS
-from cbir_daemon.medium import Medium, PictureParts, SecondLook, Seen, Sight
+from cbir_daemon.medium import Appearance, Medium, PictureParts, SecondLook, Seen, Sight
 
 
 class Parallax:
@@ -123,12 +125,23 @@ class Parts:
         return within(cut(picture, part) if isinstance(part, Window) else turned_picture(picture, part), side_px)
 
 
+class Looks:
+    """How pictures look: colours, edges, texture; see `appearance`."""
+
+    kind = LOOK
+    size = descriptor_size()
+    describe = staticmethod(describe)
+    norms = staticmethod(norms)
+    alike = staticmethod(alike)
+    reasons = staticmethod(reasons)
+
+
 class Grey64:
     """Pictures, by the greys of 64x64 numbers of each: the functions of this room as a `Medium`."""
 
     extractor = "grey64/1"
-    code_version = CODE_VERSION
-    code_size = CODE_SIZE
+    spaces = SPACES
+    appearance: Appearance | None = Looks()
     windows = WINDOWS
     terms = TERMS
     copy_floor = COPY_FLOOR
@@ -139,7 +152,6 @@ class Grey64:
     filled_share = staticmethod(picture_share)
     likeness = staticmethod(likeness)
     judge = staticmethod(judge)
-    codes = staticmethod(codes)
     packed_codes = staticmethod(packed_codes)
     probe_vectors = staticmethod(probe_vectors)
     coarse_views = staticmethod(coarse_views)

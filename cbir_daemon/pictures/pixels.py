@@ -339,7 +339,7 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _chroma(image: Image.Image) -> Sequence[Image.Image]:
-    """Return the 64x64 pictures of Cb and Cr of a loaded image, as it is stored, not yet upright; none of a grey one."""
+    """Return the 64x64 pictures of Cb and Cr of a loaded image, as it is stored, not yet upright; none of grey."""
     if image.mode == "YCbCr":
         return [_scaled(plane) for plane in image.split()[1:]]
     if image.mode in _GREY_MODES:

@@ -113,6 +113,7 @@ class Match(TypedDict):
     kind: MatchKind
     look: LookKind | None
     features: int | None
+    why: str | None
     part: Window | None
     score: float
     map_distance: float | None
@@ -254,6 +255,7 @@ class Status(TypedDict):
     missing_extras: list[str]
     progress: Progress | None
     duplicates_pending: int
+    looks_pending: int
     features_pending: int
     model: ModelInUse | None
     model_reason: str

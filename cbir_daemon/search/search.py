@@ -16,7 +16,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.comparison import Around, Judgement, LookedAt, Overlap, Quadrilateral, Tone, Trace, Transform, Window
+from cbir_daemon.comparison import (
+    Around,
+    Judgement,
+    LookedAt,
+    Overlap,
+    Quadrilateral,
+    Reason,
+    Tone,
+    Trace,
+    Transform,
+    Window,
+)
 from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import Guesses, Medium
 from cbir_daemon.records import VECTOR_BYTES
@@ -40,6 +51,9 @@ PAIRING_ROUND = 12
 
 JOINED, JOINED_ROUND = 24, 8
 """Candidates of a content when all are looked up among each other, and how many at once: on while half are copies."""
+
+LEAST_SIMILAR = 0.1
+"""Score below which a content does not resemble a query: fewer than one in ten shows the same kind of thing."""
 
 MAP_CANDIDATES = 8
 """Nearest contents on the map that are verified besides."""
@@ -69,6 +83,8 @@ class Found:
         What of the query was compared, when that was not upright; None for the part.
     features : int
         Local features by which it was found; 0 where its vector was.
+    why : Reason or None
+        What makes it resemble the query most; None for what does more than resemble.
     """
 
     content_id: int
@@ -86,6 +102,7 @@ class Found:
     traces: tuple[Trace, ...] = ()
     cut: Quadrilateral | None = None
     features: int = 0
+    why: Reason | None = None
 
     @property
     def compared(self) -> Window | Quadrilateral | None:
@@ -186,7 +203,9 @@ class Search:
         # So many copies that there may be more.
         return self.copies(vector, without=content_id) if len(copies) > JOINED // 2 else copies
 
-    def search(self, vector: bytes, position: NDArray[np.float32] | None, limit: int) -> list[Found]:
+    def search(
+        self, vector: bytes, position: NDArray[np.float32] | None, limit: int, look: bytes | None = None
+    ) -> list[Found]:
         """Return copies, then contents that resemble the query, best first.
 
         Parameters
@@ -197,6 +216,8 @@ class Search:
             Of the query on the snapshot's map; None searches by the vectors alone.
         limit : int
             Contents that resemble, at most; copies are all returned.
+        look : bytes, optional
+            Descriptor of how the query looks; without one, vectors say what resembles it.
         """
         query = as_vectors([vector])[0]
         snapshot = self.snapshot
@@ -207,8 +228,9 @@ class Search:
         ordered = [*ranked[: QUERY_ROUND - MAP_CANDIDATES], *near[:MAP_CANDIDATES], *ranked[:MAX_CANDIDATES]]
         copies = self._verified(query, list(dict.fromkeys(ordered)), QUERY_ROUND)
         found_ids = {found.content_id for found in copies}
-        # What resembles is the map's neighbourhood, and without a map what the codes say.
-        similar = self._alike(query, [near_id for near_id in near or ranked if near_id not in found_ids])[:limit]
+        # The map's neighbourhood, and without a map what the codes say.
+        near_ids = [near_id for near_id in near or ranked if near_id not in found_ids]
+        similar = self._similar(query, look, near_ids, found_ids, limit) if limit else []
         if snapshot.map is None or position is None:
             return [*copies, *similar]
         return [
@@ -253,10 +275,35 @@ class Search:
             if judgement.is_copy
         ]
 
+    def _similar(
+        self, query: NDArray[np.uint8], look: bytes | None, near_ids: list[int], found_ids: set[int], limit: int
+    ) -> list[Found]:
+        """Return what resembles the query: what looks most alike, and of what has no descriptor what is near."""
+        appearance, looks = self.medium.appearance, self.snapshot.looks
+        if look is None or appearance is None or looks is None:
+            found = self._alike(query, near_ids)
+        else:
+            descriptor = np.frombuffer(look, np.uint8)
+            likest = looks.nearest(appearance, descriptor, limit + len(found_ids))
+            scores = looks.scores(appearance, descriptor, [*likest, *near_ids])
+            found = [
+                *(Found(content_id, Kind.SIMILAR, score, None) for content_id, score in scores.items()),
+                *self._alike(query, [near_id for near_id in near_ids if near_id not in scores]),
+            ]
+        alike = [match for match in found if match.score >= LEAST_SIMILAR and match.content_id not in found_ids]
+        best = sorted(alike, key=lambda match: (-match.score, match.content_id))[:limit]
+        if look is None or appearance is None or looks is None:
+            return best
+        why = looks.reasons(appearance, np.frombuffer(look, np.uint8), [match.content_id for match in best])
+        return [replace(match, why=why.get(match.content_id, match.why)) for match in best]
+
     def _alike(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
         ids, stored = self._vectors(content_ids)
         scores = self.medium.likeness(query, stored).tolist() if ids else []
-        found = [Found(content_id, Kind.SIMILAR, score, None) for content_id, score in zip(ids, scores, strict=True)]
+        found = [
+            Found(content_id, Kind.SIMILAR, score, None, why=Reason.GREY)
+            for content_id, score in zip(ids, scores, strict=True)
+        ]
         return sorted(found, key=lambda match: (-match.score, match.content_id))
 
     def _vectors(self, content_ids: Sequence[int]) -> tuple[list[int], NDArray[np.uint8]]:

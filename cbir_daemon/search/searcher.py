@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Judgement
-from cbir_daemon.medium import Medium
+from cbir_daemon.medium import Appearance, Medium
 from cbir_daemon.search import Collection
+from cbir_daemon.search.descriptors import DescriptorTable
 from cbir_daemon.search.search import Found, Search, as_vectors
 from cbir_daemon.search.snapshot import SearchSnapshot, extended, without
 from cbir_daemon.store import Store
@@ -78,7 +79,7 @@ class Searcher:
         self._stopping = threading.Event()
         self._changed = threading.Event()
         self._turn = threading.Lock()
-        self.snapshot = SearchSnapshot(self._collection.snapshot(), None)
+        self.snapshot = SearchSnapshot(self._collection.snapshot(), None, _no_looks(medium))
         self.newest_id = 0
         """Highest content id in the snapshot: ids only rise, and whoever commits contents brings them in that order."""
 
@@ -98,6 +99,7 @@ class Searcher:
         missing = np.setdiff1d(present, kept).tolist()
         for start in range(0, len(missing), LOAD_CHUNK):
             self.change(list(self._store.contents.vectors(missing[start : start + LOAD_CHUNK]).items()), ())
+        self._load_looks()
         self.newest_id = max(present.tolist(), default=0)
         if len(present):
             logger.info("codes cached=%d made=%d", len(kept), len(missing))
@@ -132,9 +134,36 @@ class Searcher:
                 self._collection.remove(gone)
             if added:
                 self._collection.add([content_id for content_id, _ in added], as_vectors([v for _, v in added]))
-            self.snapshot = SearchSnapshot(self._collection.snapshot(), without(self.snapshot.map, gone))
+            looks = self.snapshot.looks
+            if looks is not None:
+                looks = looks.without(gone)
+            self.snapshot = SearchSnapshot(self._collection.snapshot(), without(self.snapshot.map, gone), looks)
             self.newest_id = max([self.newest_id, *(content_id for content_id, _ in added)])
         self._changed.set()
+        self.describe([content_id for content_id, _ in added])
+
+    def describe(self, content_ids: Sequence[int]) -> None:
+        """Take up how contents look, of those whose descriptors the store has.
+
+        Parameters
+        ----------
+        content_ids : sequence of int
+        """
+        appearance = self.medium.appearance
+        if appearance is not None and content_ids:
+            self._take_looks(appearance, list(self._store.descriptors.of(appearance.kind, content_ids).items()))
+
+    def _take_looks(self, appearance: Appearance, found: Sequence[tuple[int, bytes]]) -> None:
+        with self._turn:
+            looks = self.snapshot.looks
+            if looks is not None and found:
+                self.snapshot = replace(self.snapshot, looks=looks.extended(appearance, found))
+
+    def _load_looks(self) -> None:
+        appearance, newest_id = self.medium.appearance, 0
+        while appearance is not None and (found := self._store.descriptors.after(appearance.kind, newest_id)):
+            newest_id = found[-1][0]
+            self._take_looks(appearance, found)
 
     def replace_map(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
         """Swap the map for that of another run, with all its positions, in one step.
@@ -245,6 +274,7 @@ class Searcher:
         position: NDArray[np.float32] | None,
         limit: int,
         snapshot: SearchSnapshot | None = None,
+        look: bytes | None = None,
     ) -> list[Found]:
         """Return copies, then contents that resemble a vector, best first.
 
@@ -258,8 +288,10 @@ class Searcher:
             Contents that resemble, at most; copies are all returned.
         snapshot : SearchSnapshot, optional
             What is searched; by default the present one.
+        look : bytes, optional
+            Descriptor of how the query looks; without one, vectors say what resembles it.
         """
-        return self.at(snapshot).search(vector, position, limit)
+        return self.at(snapshot).search(vector, position, limit, look)
 
     def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
         """Return what verification says of contents, copies or not; those that have gone are left out.
@@ -271,3 +303,7 @@ class Searcher:
         content_ids : sequence of int
         """
         return self.at().judgements(vector, content_ids)
+
+
+def _no_looks(medium: Medium) -> DescriptorTable | None:
+    return None if medium.appearance is None else DescriptorTable.empty(medium.appearance.size)

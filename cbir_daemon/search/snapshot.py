@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.search.collection import Snapshot
+from cbir_daemon.search.descriptors import DescriptorTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,19 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class SearchSnapshot:
-    """One state of what is searched; never changed."""
+    """One state of what is searched; never changed.
+
+    Parameters
+    ----------
+    collection : Snapshot
+    map : Map or None
+    looks : DescriptorTable or None
+        How contents look; None for a medium that cannot be looked at.
+    """
 
     collection: Snapshot
     map: Map | None
+    looks: DescriptorTable | None = None
 
 
 def without(current: Map | None, gone: set[int]) -> Map | None:

@@ -61,6 +61,7 @@ def fit(
     min_dist: float = 0.0,
     ids: NDArray[np.int64] | None = None,
     previous: Previous | None = None,
+    code_version: str = CODE_VERSION,
 ) -> Followed:
     """Fit as the daemon does, and measure each stage.
 
@@ -79,8 +80,10 @@ def fit(
         Content ids of the rows, ascending; without them the row numbers.
     previous : Previous, optional
         The map from which a warm fit begins; without it the fit is cold.
+    code_version : str
+        How the codes were made.
     """
-    settings = FitSettings(n_components, SEED, threads, CODE_VERSION, min_dist=min_dist)
+    settings = FitSettings(n_components, SEED, threads, code_version, min_dist=min_dist)
     at = time.perf_counter()
     running = Fit.start(codes, models, settings, ids=ids, previous=previous)
     status = Path(f"/proc/{running.process_id}/status")

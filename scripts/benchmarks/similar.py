@@ -1,222 +1,209 @@
-"""What the map's neighbourhood holds, beside plain vector search.
+"""Whether what is `similar` shows the same kind of thing.
 
-In: photographs (by default those beside the checkout), and crops of them.  Out: two tables.  Never here: time and
-memory of fits (`model`), whether copies are found (`accuracy`).
+In: photographs whose names say what they show, before the last underscore (by default `photos/shots`).  Out:
+precision at 10, beside chance and single histograms; how often matches of a score are right.  Never here: copies
+(`accuracy`), the map (`neighborhood`).
 
-`similar` looks at the neighbourhood on the map and ranks that by the vectors.  First table: the share of the 10
-true nearest in this neighbourhood, nearest by codes (which is the recall of the map) or by whole vectors, beside plain
-search by codes.  Second table: edits of photographs in the collection; whether the original is in the neighbourhood on
-the map, and in that by codes.
+Half of each name is the album, the other half are queries.  A real daemon answers them; `--choose` compares parts of
+the descriptor and other histograms without one, `--calibrate` prints the table that turns products into scores.
 """
 
 from __future__ import annotations
 
-import os
+import itertools
+import shutil
 import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import click
 import numpy as np
-from _album import Album, vector_of
-from _edits import EDITS
-from _maps import SEED, TIMEOUT_S, fit, random_crops
+from _album import PHOTOS
+from _daemon import Daemon
 from numpy.typing import NDArray
 from PIL import Image
 
-from cbir_daemon.map import Projector
-from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
-from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_to_rows, to_points
-from cbir_daemon.map.quality import recall
+from cbir_daemon.client import Client
+from cbir_daemon.comparison import Likeness
+from cbir_daemon.matching import appearance
 from cbir_daemon.matching.codes import codes
-from cbir_daemon.search.neighborhood import neighborhood_width
+from cbir_daemon.pictures.pixels import read_picture
+from cbir_daemon.records import CHROMA_BYTES, VECTOR_BYTES
 
-HELD_OUT_SHARE = 10
-MOST_HELD_OUT = 500
-LOOKED_AT = 1_000
-EDITED = 60
+MATCHES = 10
+MAX_PIXELS = 100_000_000
+BINS = (0.80, 0.90, 0.93, 0.95, 0.96, 0.97, 0.98, 0.99, 1.001)
+MODEL = "min_images = 1000000"
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Rows = Callable[[tuple[Bytes, Bytes]], Floats]
+"""Makes unit rows of the vectors and chroma of photographs."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Photographs, half of each name the album and half the queries; those that follow each other stay together."""
+
+    album: tuple[Path, ...]
+    queries: tuple[Path, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> Named:
+        """Return the photographs of a folder."""
+        by_name: dict[str, list[Path]] = {}
+        for path in sorted(folder.glob("*.jpg")):
+            by_name.setdefault(name_of(path), []).append(path)
+        if not by_name:
+            raise click.ClickException(f"no photographs in {folder}")
+        halves = [(paths[: len(paths) // 2], paths[len(paths) // 2 :]) for paths in by_name.values()]
+        return cls(tuple(p for first, _ in halves for p in first), tuple(p for _, second in halves for p in second))
+
+    @cached_property
+    def chance(self) -> float:
+        """How often a match that is drawn by lot shows the same kind of thing."""
+        names = [name_of(path) for path in self.album]
+        return float(np.mean([names.count(name_of(path)) / len(names) for path in self.queries]))
+
+    def precision(self, products: Floats) -> float:
+        """Return the precision at 10 by the products of queries and album."""
+        return float(self.right(np.argsort(-products, axis=1)[:, :MATCHES]).mean())
+
+    def right(self, columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which of the matches show the same kind of thing as their query."""
+        names = np.array([name_of(path) for path in self.album])
+        return np.asarray(names[columns] == np.array([name_of(path) for path in self.queries])[:, None])
+
+
+def name_of(path: Path) -> str:
+    """Return what a photograph shows."""
+    return path.stem.rpartition("_")[0]
 
 
 @click.command()
-@click.option("--size", default=2_500, show_default=True, help="Images; more than there are photographs are crops.")
-@click.option("--edits/--no-edits", default=True, show_default=True, help="Whether edits are looked for.")
-@click.option("--min-dist", default=0.0, show_default=True, help="Of the map.")
-@click.option("--threads", default=2, show_default=True)
-@click.option("--album", "folders", multiple=True, type=click.Path(exists=True, path_type=Path), help="Photographs.")
-def similar(size: int, edits: bool, min_dist: float, threads: int, folders: tuple[Path, ...]) -> None:
-    """Fit a map of SIZE images and look at neighbourhoods."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    album = Album.open(folders)
-    are_photographs = size <= len(album)
-    vectors = album.vectors[:size] if are_photographs else random_crops(shrunk(album), size)
+@click.argument("folder", default=PHOTOS / "shots", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--choose", is_flag=True, help="Compare descriptors and weights.")
+@click.option("--calibrate", is_flag=True, help="Print how often matches of a product are right.")
+def similar(folder: Path, choose: bool, calibrate: bool) -> None:
+    """Ask for what resembles the photographs of FOLDER."""
+    named = Named.open(folder)
+    click.echo(f"album {len(named.album)}, queries {len(named.queries)}, chance {named.chance:.3f}")
+    if choose:
+        show_choices(named)
+    elif calibrate:
+        show_calibration(named)
+    else:
+        show_answers(named)
+
+
+def show_answers(named: Named) -> None:
+    """Print the precision of a daemon's answers, and what a query costs."""
     with tempfile.TemporaryDirectory() as folder:
-        models = Path(folder)
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(models / CACHE_FOLDER))
-        order = np.random.default_rng(SEED).permutation(len(vectors))
-        held_out = min(MOST_HELD_OUT, len(vectors) // HELD_OUT_SHARE)
-        fitted_rows = np.sort(order[held_out:])
-        views = Views(vectors[fitted_rows], vectors[order[:held_out]])
-        result = fit(views.points, models, threads=threads, n_components=None, min_dist=min_dist).result
-        report = result.report
-        click.echo(
-            f"{len(fitted_rows):,} {'photographs' if are_photographs else 'crops'}, {held_out} held out: "
-            f"n_neighbors={report.n_neighbors}, n_components={report.n_components}, min_dist={min_dist:g}"
-        )
-        projector = Projector(models, report.artifact, report.sha256, idle_s=TIMEOUT_S, threads=threads)
+        album = Path(folder) / "album"
+        album.mkdir()
+        for path in named.album:
+            shutil.copy2(path, album / path.name)
+        daemon = Daemon(Path(folder), album, MODEL)
+        daemon.start()
         try:
-            projected = projector.place(views.queries, TIMEOUT_S, measured=True)
-            views.show(result.positions, projected.positions)
-            click.echo(f"(as the worker measured it: {projected.recalls.mean():.3f})")
-            if edits and are_photographs:
-                show_edits(album, fitted_rows, views.points, result.positions, projector)
+            daemon.ask("settle", "--timeout", "600")
+            for by in Likeness:
+                show_answer(named, daemon, by)
         finally:
-            projector.close()
+            daemon.stop()
 
 
-class Views:
-    """Fitted and held-out images, as codes and as whole vectors.
-
-    Parameters
-    ----------
-    fitted, held_out : (n, 4096) ndarray of uint8
-    """
-
-    def __init__(self, fitted: NDArray[np.uint8], held_out: NDArray[np.uint8]) -> None:
-        self.points, self.queries = to_points(codes(fitted)), to_points(codes(held_out))
-        self._whole, self._whole_queries = whole(fitted), whole(held_out)
-        every = max(1, len(fitted) // LOOKED_AT)
-        self._own = np.arange(0, len(fitted), every)
-
-    def show(self, positions: NDArray[np.float32], projected: NDArray[np.float32]) -> None:
-        """Print the share of the true nearest in the map's neighbourhood, and in that of the codes.
-
-        Parameters
-        ----------
-        positions : (n, d) ndarray of float32
-            Of the fitted images on the map.
-        projected : (m, d) ndarray of float32
-            Of the held-out images on the map.
-        """
-        own, width = self._own, width_of(len(self.points))
-        click.echo(f"{'the 10 nearest by':<22}{'looked for in':<26}{'fitted':>8}{'held out':>10}")
-        for truth, points, queries in (
-            ("codes", self.points, self.queries),
-            ("whole vectors", self._whole, self._whole_queries),
-        ):
-            true, true_held_out = nearest_to_rows(points, own, NEAREST), nearest(points, queries, NEAREST)
-            for where, places, asked in (
-                ("1 % of the map", positions, projected),
-                ("1 % by codes", self.points, self.queries),
-                ("10 nearest of the map", positions, projected),
-            ):
-                looked_at = NEAREST if where.startswith("10") else width
-                fitted_share = float(recall(places, places[own], true.ids, own=own, width=looked_at).mean())
-                share = float(recall(places, asked, true_held_out.ids, width=looked_at).mean())
-                click.echo(f"{truth:<22}{where:<26}{fitted_share:>8.3f}{share:>10.3f}")
+def show_answer(named: Named, daemon: Daemon, by: Likeness) -> None:
+    """Print one line: the precision by one descriptor."""
+    right, answered, took_ms = 0, 0, []
+    with Client([daemon.socket_path]) as client:
+        for path in named.queries:
+            before = time.perf_counter()
+            found = client.query(path.resolve(), limit=MATCHES, by=by)["matches"]
+            took_ms.append((time.perf_counter() - before) * 1e3)
+            right += sum(name_of(Path(str(match["path"]))) == name_of(path) for match in found)
+            answered += len(found)
+    precision = right / MATCHES / len(named.queries)
+    click.echo(
+        f"by {by:<8} precision@10 {precision:.3f} ({precision / named.chance:.1f} x chance), of what was answered"
+        f" {right / max(1, answered):.3f}, matches a query {answered / len(named.queries):.1f}, median"
+        f" {np.median(took_ms):.0f} ms"
+    )
 
 
-def show_edits(
-    album: Album,
-    fitted_rows: NDArray[np.intp],
-    points: NDArray[np.float32],
-    positions: NDArray[np.float32],
-    projector: Projector,
-) -> None:
-    """Print for each kind of edit how often its original is in the neighbourhood of the map, and of the codes.
-
-    Parameters
-    ----------
-    album : Album
-    fitted_rows : (n,) ndarray of intp
-        Images of the album that were fitted; `EDITED` of them are edited.
-    points : (n, 256) ndarray of float32
-        Their codes as unit rows.
-    positions : (n, d) ndarray of float32
-        Their positions on the map.
-    projector : Projector
-        Projects the edited ones.
-    """
-    asked = np.random.default_rng(SEED).choice(len(fitted_rows), EDITED, replace=False)
-    width = width_of(len(points))
-    click.echo(f"{'edit (share of originals)':<32}{'map':>7}{'codes':>7}{'map only':>10}{'codes only':>12}")
-    totals: list[NDArray[np.bool_]] = []
-    for name, edit in EDITS.items():
-        draw = np.random.default_rng(SEED)
-        made = np.stack([vector_of(edit(album.image(int(fitted_rows[row])), draw)) for row in asked])
-        edited = codes(made)
-        on_map = holds(positions, projector.project(edited, TIMEOUT_S), asked, width)
-        by_codes = (nearest(points, to_points(edited), width).ids == asked[:, np.newaxis]).any(axis=1)
-        totals.append(np.stack([on_map, by_codes]))
-        say_shares(name, on_map, by_codes)
-    on_map, by_codes = np.concatenate(totals, axis=1)
-    say_shares("all", on_map, by_codes)
+def show_choices(named: Named) -> None:
+    """Print the precision of single histograms, and of weighted sums of the parts of the descriptor."""
+    album, queries = (read(paths) for paths in (named.album, named.queries))
+    single = {name: (rows(album), rows(queries)) for name, rows in SINGLE.items()}
+    for name, (stored, asked) in single.items():
+        click.echo(f"{name:<28}{stored.shape[1]:>6} numbers  {named.precision(asked @ stored.T):.3f}")
+    parts = [asked @ stored.T for stored, asked in (single[name] for name in PARTS)]
+    click.echo(f"weights of {', '.join(PARTS)}:")
+    for weights in WEIGHTS:
+        products = sum((weight * part for weight, part in zip(weights, parts, strict=True)), np.zeros_like(parts[0]))
+        click.echo(f"  {weights}  {named.precision(products):.3f}")
 
 
-def say_shares(name: str, on_map: NDArray[np.bool_], by_codes: NDArray[np.bool_]) -> None:
-    """Print one line of the second table.
-
-    Parameters
-    ----------
-    name : str
-        Of the edit.
-    on_map, by_codes : (n,) ndarray of bool
-        Whether the original of each edited image was in the neighbourhood.
-    """
-    shares = (on_map.mean(), by_codes.mean(), (on_map & ~by_codes).mean(), (by_codes & ~on_map).mean())
-    click.echo(f"{name:<32}{shares[0]:>7.2f}{shares[1]:>7.2f}{shares[2]:>10.3f}{shares[3]:>12.3f}")
+def show_calibration(named: Named) -> None:
+    """Print the share of right matches by the product of their descriptors."""
+    stored, asked = (appearance.appearance_rows(described(*read(paths))) for paths in (named.album, named.queries))
+    products = asked @ stored.T
+    columns = np.argsort(-products, axis=1)[:, :MATCHES]
+    right, products = named.right(columns), np.take_along_axis(products, columns, axis=1)
+    for low, high in itertools.pairwise(BINS):
+        inside = (products >= low) & (products < high)
+        if inside.any():
+            click.echo(f"{low:.2f} to {high:.2f}  {inside.sum():>6} matches  {right[inside].mean():.3f} right")
 
 
-def holds(
-    positions: NDArray[np.float32], queries: NDArray[np.float32], rows: NDArray[np.intp], width: int
-) -> NDArray[np.bool_]:
-    """Return whether each query has its row among the nearest `width`.
-
-    Parameters
-    ----------
-    positions : (n, d) ndarray of float32
-    queries : (m, d) ndarray of float32
-    rows : (m,) ndarray of intp
-        The row of `positions` that each query should find.
-    width : int
-        1 to n.
-
-    Returns
-    -------
-    (m,) ndarray of bool
-    """
-    found = [
-        row in np.argpartition(((positions - query) ** 2).sum(axis=1), width - 1)[:width]
-        for row, query in zip(rows, queries, strict=True)
-    ]
-    return np.array(found)
+# -- descriptors -------------------------------------------------------------------------------------------------------
 
 
-def width_of(images: int) -> int:
-    """Return how many images `similar` looks at."""
-    return neighborhood_width(images, NEAREST)
+def read(paths: tuple[Path, ...]) -> tuple[Bytes, Bytes]:
+    """Return the (n, 4096) vectors and (n, 2048) chroma of photographs."""
+    readings = [read_picture(path.read_bytes(), MAX_PIXELS) for path in paths]
+    vectors = np.frombuffer(b"".join(reading.vector for reading in readings), np.uint8)
+    chroma = np.frombuffer(b"".join(reading.chroma for reading in readings), np.uint8)
+    return vectors.reshape(-1, VECTOR_BYTES), chroma.reshape(-1, CHROMA_BYTES)
 
 
-def whole(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return whole vectors free of brightness and contrast, as unit rows.
-
-    Parameters
-    ----------
-    vectors : (n, 4096) ndarray of uint8
-
-    Returns
-    -------
-    (n, 4096) ndarray of float32
-    """
-    numbers = vectors.astype(np.float32)
-    numbers -= numbers.mean(axis=1, keepdims=True)
-    numbers /= np.maximum(np.linalg.norm(numbers, axis=1, keepdims=True), 1e-6)
-    return to_points(numbers)
+def described(vectors: Bytes, chroma: Bytes) -> Bytes:
+    """Return the descriptors."""
+    return appearance.describe(vectors, chroma)
 
 
-def shrunk(album: Album) -> list[Image.Image]:
-    """Return the photographs of an album, grey and small."""
-    images = []
-    for row in range(len(album)):
-        image = Image.open(album.files[row])
-        image.draft("L", (256, 256))
-        images.append(image.convert("L"))
-    return images
+def part(first: int, last: int | None) -> Rows:
+    """Return a function that gives some numbers of the descriptor as unit rows."""
+    return lambda pictures: unit(described(*pictures)[:, first:last].astype(np.float32))
+
+
+def unit(rows: Floats) -> Floats:
+    """Return rows of L2 norm 1."""
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6), dtype=np.float32)
+
+
+def hsv(pictures: tuple[Bytes, Bytes]) -> Floats:
+    """Return the histogram of 16 x 4 x 4 bins of hue, saturation, value, in square roots: what is to be beaten."""
+    vectors, chroma = pictures
+    rows = []
+    for luma, colour in zip(vectors.reshape(-1, 64, 64)[:, 1::2, 1::2], chroma.reshape(-1, 2, 32, 32), strict=True):
+        picture = Image.fromarray(np.stack([luma, *colour], axis=2), "YCbCr").convert("RGB").convert("HSV")
+        hue, saturation, value = np.asarray(picture, dtype=np.int64).reshape(-1, 3).T
+        rows.append(np.bincount((hue // 16 * 4 + saturation // 64) * 4 + value // 64, minlength=256))
+    return unit(np.sqrt(np.array(rows, dtype=np.float32)))
+
+
+COLOUR, EDGES = 378, 378 + 72
+PARTS = ("colour", "edges", "texture")
+SINGLE: Mapping[str, Rows] = {
+    "grey, 16x16 block means": lambda pictures: codes(pictures[0]),
+    "hue, saturation, value": hsv,
+    "colour": part(0, COLOUR),
+    "edges": part(COLOUR, EDGES),
+    "texture": part(EDGES, None),
+    "the descriptor": lambda pictures: appearance.appearance_rows(described(*pictures)),
+}
+WEIGHTS = ((1, 0, 0), (1, 1, 0), (1, 0, 1), (1, 1, 1), (1, 0.5, 1), (1, 1, 2), (1, 2, 2), (1, 0, 2), (2, 1, 1))

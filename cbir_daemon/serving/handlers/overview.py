@@ -71,6 +71,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "missing_extras": list(rooms.pool.reader.missing_extras()),
             "progress": _progress(rooms),
             "duplicates_pending": counts.unmatched + counts.alerts_due + counts.parts_due,
+            "looks_pending": rooms.describer.pending,
             "features_pending": rooms.features.pending,
             "model": None if run is None else _model(run, coverage),
             "model_reason": "" if run is not None else why_no_model(rooms, coverage.contents),

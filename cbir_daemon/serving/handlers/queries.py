@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.comparison import Guess, Judgement, Quadrilateral, Transform, Window
+from cbir_daemon.comparison import Guess, Judgement, Likeness, Quadrilateral, Transform, Window
 from cbir_daemon.decode import SheetCell
 from cbir_daemon.duplicates.looks import QueryLooks, as_picture, trusted
 from cbir_daemon.duplicates.places import READ_SIDE_PX, looked_in_place, placed_contents
@@ -21,6 +21,7 @@ from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.records import Facts
+from cbir_daemon.search.descriptors import can_describe, descriptors_of
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts, copies_in_turned_parts
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
@@ -58,7 +59,7 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
     request : Request
         `path` of an image file, or the bytes of one as the blob; of both the bytes are taken.  `limit` (1 to 1000, 10):
         matches at most.  `kind`: only matches of this kind.  `min_score` (0 to 1, 0): only matches with at least this
-        score.  `explain` (flag): say how each match was verified.
+        score.  `by`: what ranks `similar` matches, "look" or "grey".  `explain` (flag): say how each was verified.
 
     Raises
     ------
@@ -121,7 +122,8 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     kind = params.choice("kind", tuple(Kind))
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
     facts = rooms.pool.read_image(_source(request))
-    found = _looked_at(rooms, request, facts, _search(rooms, facts, kind, limit), kind)
+    by = Likeness(params.choice("by", tuple(Likeness)) or Likeness.LOOK)
+    found = _looked_at(rooms, request, facts, _search(rooms, facts, kind, limit, by), kind)
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
@@ -176,7 +178,7 @@ def _source(request: Request) -> Path | bytes:
     return Path(os.fsdecode(Params(request.params).path("path")))
 
 
-def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Found]:
+def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int, by: Likeness) -> list[Found]:
     """Return exact, then copies, then what resembles, each content once."""
     assert facts.vector is not None
     same = rooms.store.contents.by_digest(facts.digest)
@@ -191,8 +193,10 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int) -> list[Fo
         return _exact(same, 0.0)
     snapshot = rooms.searcher.snapshot
     similar = kind is None or facts_of(kind).is_by_position
-    position = _position(rooms, snapshot.map, facts, same) if similar else None
-    alike = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot)
+    look = _look(rooms, facts) if similar else None
+    position = _position(rooms, snapshot.map, facts, look, same) if similar else None
+    ranked_by = look if by is Likeness.LOOK else None
+    alike = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot, ranked_by)
     exact = _exact(same, None if position is None else 0.0)
     return exact + [match for match in alike if same is None or match.content_id != same.id]
 
@@ -264,11 +268,19 @@ def _joined(more: Sequence[Found], found: Sequence[Found]) -> list[Found]:
     return [*more, *(match for match in found if match.content_id not in ids)]
 
 
-def _position(rooms: Rooms, current: Map | None, facts: Facts, same: Content | None) -> NDArray[np.float32] | None:
+def _look(rooms: Rooms, facts: Facts) -> bytes | None:
+    """Return the descriptor of how a query looks; None for what cannot be looked at."""
+    appearance = rooms.searcher.medium.appearance
+    return None if appearance is None or not can_describe(facts) else descriptors_of(appearance, [facts])[0]
+
+
+def _position(
+    rooms: Rooms, current: Map | None, facts: Facts, look: bytes | None, same: Content | None
+) -> NDArray[np.float32] | None:
     if current is None or facts.vector is None:
         return None
     stored = None if same is None else current.position_of(same.id)
-    return stored if stored is not None else rooms.projection.position(facts.vector, current.run_id)
+    return stored if stored is not None else rooms.projection.position(facts.vector, look, current.run_id)
 
 
 def _match_to_json(match: _Match) -> answers.Match:
@@ -279,6 +291,7 @@ def _match_to_json(match: _Match) -> answers.Match:
         "look": None if found.look is None else found.look.value,
         "features": found.features or None,
         "part": None if found.part is None else _window_to_json(found.part),
+        "why": None if found.why is None else found.why.value,
         "score": round(found.score, 4),
         "map_distance": None if found.map_distance is None else round(found.map_distance, 4),
         "transform": _transform_to_json(found.transform),
@@ -342,4 +355,5 @@ def _window_to_json(window: Window) -> answers.Window:
 
 def _caption(match: _Match) -> tuple[str, ...]:
     found = match.found
-    return (f"{found.kind} {found.score:.3f}", os.fsdecode(match.image.path.rpartition(b"/")[2]))
+    why = "" if found.why is None else f" by {found.why}"
+    return (f"{found.kind} {found.score:.3f}{why}", os.fsdecode(match.image.path.rpartition(b"/")[2]))

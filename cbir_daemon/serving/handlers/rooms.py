@@ -15,6 +15,7 @@ from cbir_daemon.duplicates import Groups, Pairing
 from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
+from cbir_daemon.indexing.describing import Describer
 from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
@@ -43,6 +44,7 @@ class Rooms:
     groups: Groups
     watchlist: WatchList
     features: FeatureFiller
+    describer: Describer
     outbox: Outbox
     projection: Projection
     refit: Refit

@@ -55,6 +55,7 @@ def _settled(rooms: Rooms, ticket: int) -> bool:
         rooms.ingest.scanned(ticket)
         and rooms.ingest.idle
         and rooms.pairing.idle
+        and rooms.describer.idle
         and rooms.features.idle
         and rooms.projection.idle
         and rooms.refit.idle
