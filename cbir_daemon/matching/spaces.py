@@ -33,6 +33,8 @@ def grey_codes(vectors: NDArray[np.uint8], _: NDArray[np.uint8]) -> Floats:
     Parameters
     ----------
     vectors : (n, 4096) ndarray of uint8
+    _ : (n, d) ndarray of uint8
+        Not looked at.
     """
     return codes(vectors)
 
@@ -63,6 +65,8 @@ def raw_codes(vectors: NDArray[np.uint8], _: NDArray[np.uint8]) -> Floats:
     Parameters
     ----------
     vectors : (n, 4096) ndarray of uint8
+    _ : (n, d) ndarray of uint8
+        Not looked at.
 
     Returns
     -------

@@ -100,15 +100,15 @@ def read_picture(data: bytes, max_pixels: int) -> Reading:
     with _translated_errors(data, max_pixels):
         opened, stored_size = _drafted(data, max_pixels)
         image = opened.image
-        grey = _first_frame_that_shows(image)
+        grey, planes = _first_frame_that_shows(image)
         # Some formats know their size, or turn themselves upright, only when loaded.
         width_px, height_px = opened.full_size or stored_size or image.size
         orientation = opened.orientation or _orientation(image)
         taken = _taken(image)
-        chroma = b"".join(_sampled(_upright(plane, orientation)) for plane in _chroma(image))
     if orientation >= _FIRST_LYING_ORIENTATION:
         width_px, height_px = height_px, width_px
     vector = _upright(grey, orientation).tobytes()
+    chroma = b"".join(_sampled(_upright(plane, orientation)) for plane in planes)
     return Reading(vector, width_px, height_px, opened.format, taken, chroma or NO_CHROMA)
 
 
@@ -292,19 +292,20 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else image
 
 
-def _first_frame_that_shows(image: Image.Image) -> Image.Image:
-    first = _grey(image)
-    if image.format not in _ANIMATED_FORMATS or not _is_blank(first):
+def _first_frame_that_shows(image: Image.Image) -> tuple[Image.Image, Sequence[Image.Image]]:
+    """Return the 64x64 pictures of the greys and of the chroma of a frame, as it is stored, not yet upright."""
+    first = _grey(image), _chroma(image)
+    if image.format not in _ANIMATED_FORMATS or not _is_blank(first[0]):
         return first
     for frame in range(1, MAX_FRAMES):
         try:
             image.seek(frame)
-            grey = _grey(image)
+            later = _grey(image), _chroma(image)
         # What is wrong with a later frame, or that there is none, does no harm to the first.
         except Exception:  # noqa: BLE001 -- plugins raise whatever hostile bytes reach
             break
-        if not _is_blank(grey):
-            return grey
+        if not _is_blank(later[0]):
+            return later
     return first
 
 

@@ -69,11 +69,22 @@ class Named:
         return float(np.mean([names.count(name_of(path)) / len(names) for path in self.queries]))
 
     def precision(self, products: Floats) -> float:
-        """Return the precision at 10 by the products of queries and album."""
+        """Return the precision at 10 by the products of queries and album.
+
+        Parameters
+        ----------
+        products : (queries, album) ndarray of float32
+        """
         return float(self.right(np.argsort(-products, axis=1)[:, :MATCHES]).mean())
 
     def right(self, columns: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return which of the matches show the same kind of thing as their query."""
+        """Return which of the matches show the same kind of thing as their query.
+
+        Parameters
+        ----------
+        columns : (queries, matches) ndarray of intp
+            Rows of the album.
+        """
         names = np.array([name_of(path) for path in self.album])
         return np.asarray(names[columns] == np.array([name_of(path) for path in self.queries])[:, None])
 
@@ -181,7 +192,12 @@ def part(first: int, last: int | None) -> Rows:
 
 
 def unit(rows: Floats) -> Floats:
-    """Return rows of L2 norm 1."""
+    """Return rows of L2 norm 1.
+
+    Parameters
+    ----------
+    rows : (n, f) ndarray of float32
+    """
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
