@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cbir_daemon.cli import metrics
 from cbir_daemon.protocol import answers
-from tests.manual import section
+from tests.manual import CODE, section
 
 PROGRESS: answers.Progress = {"found": 10, "done": 5, "errors": 0, "rate": 2.5, "remaining_s": 2.0}
 ODD = 'a "quoted" \\ back\nslash é'
@@ -90,15 +90,16 @@ def test_every_metric_is_documented(status: answers.Status) -> None:
     text = "\n".join(metrics.metrics({**status, "progress": PROGRESS}))
     printed = re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE)
     rows = section("running.md", "Metrics").table("metric", "kind")
-    assert sorted((row[0].split("{")[0].strip("`"), row[1]) for row in rows) == sorted(printed)
+    documented = [(metric.split("{")[0], kind) for metrics, kind in rows for metric in CODE.findall(metrics)]
+    assert sorted(documented) == sorted(printed)
 
 
 def test_what_is_pending_is_both_things_that_are_counted(status: answers.Status) -> None:
-    """HELP of the pending look-ups says what docs/running.md says: contents, and files to be decided upon."""
+    """HELP of the pending look-ups says what docs/commands.md says: contents, and files to be decided upon."""
     text = "\n".join(metrics.metrics(status))
     said = re.search(r"^# HELP cbir_pending_duplicate_lookups (.+)\.$", text, re.MULTILINE)
-    rows = section("running.md", "Metrics").table("metric", "kind")
-    meaning = next(row[2] for row in rows if row[0] == "`cbir_pending_duplicate_lookups`")
+    rows = section("commands.md", "cbir status").table("field", "type")
+    meaning = next(row[2] for row in rows if row[0] == "`duplicates_pending`")
     assert said is not None
     assert said[1].lower() == meaning.lower()
     assert "contents" in meaning
