@@ -22,6 +22,12 @@ HEADING = re.compile(r"(#+) (.*)")
 FENCE = "```"
 CODE = re.compile(r"`([^`]+)`")
 ABSENT = "absent"
+ITEM = re.compile(r"(`[^`]+`(?:, `[^`]+`)*)(?: \((.+?)\))?(?:: (.*))?")
+"""What an item of a list describes: names, what stands in brackets behind them, meaning."""
+
+FIELDS, PARAMETERS = ("With `--json`:", "Answer:"), ("Parameters:",)
+"""The lines above a list of fields, and of parameters."""
+
 INNER = re.compile(r"(?:as `([^`]+)` of|a document of) \[`([a-z_ -]+)`\]")
 """What a row says of an object that has its rows elsewhere: the place in a document, and whose document it is."""
 
@@ -60,6 +66,39 @@ class Section:
                 return rows
         return []
 
+    def lists(self) -> Iterator[tuple[str, list[list[str]]]]:
+        """Yield each list that describes names: the line above it, and for each item names, brackets and meaning."""
+        above, items = "", list[str]()
+        for line in (*self.lines, ""):
+            if line.startswith("- `"):
+                items.append(line[2:])
+            elif items and line.startswith("  "):
+                items[-1] += f" {line.strip()}"
+            else:
+                if items:
+                    yield above, rows_of(items)
+                above, items = line or above, []
+
+    def listed(self, above: Iterable[str]) -> list[list[str]]:
+        """Return the rows of the lists below one of these lines."""
+        return [row for line, rows in self.lists() if line in above for row in rows]
+
+    @property
+    def field_rows(self) -> list[list[str]]:
+        """Rows of the fields of an answer: names, type, meaning; from a table or a list."""
+        return [row[:3] for row in self.table("field", "type")] + self.listed(FIELDS)
+
+    @property
+    def parameter_rows(self) -> list[list[str]]:
+        """Rows of parameters: name, type, default, meaning."""
+        return [parameter(row) for row in self.listed(PARAMETERS)]
+
+    @property
+    def option_rows(self) -> list[list[str]]:
+        """Rows of options and arguments: names, default, meaning."""
+        rows = [row for above, rows in self.lists() if above not in FIELDS for row in rows]
+        return [row for row in rows if re.match(r"`(-|[A-Z])", row[0])]
+
     def blocks(self, language: str) -> list[str]:
         """Return the fenced blocks of a language."""
         found = re.findall(rf"^{FENCE}{language}\n(.*?)\n{FENCE}$", "\n".join(self.lines), re.DOTALL | re.MULTILINE)
@@ -72,13 +111,13 @@ class Section:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The field table: name -> type, the fields of inner objects that have their rows elsewhere included.
+        """The fields of an answer: name -> type, the fields of inner objects that have their rows elsewhere included.
 
         A row may name several fields of one type: `a.b`, `.c` are the fields `a.b` and `a.c`.  What has inner fields
         and no row is an object; with `[]` behind its name, a list.
         """
         fields: dict[str, str] = {}
-        for names, kind, meaning, *_ in self.table("field", "type"):
+        for names, kind, meaning in self.field_rows:
             of_row: list[str] = []
             for name in CODE.findall(names):
                 place = of_row[-1].rpartition(".")[0] if name.startswith(".") else ""
@@ -122,6 +161,19 @@ def elsewhere(name: str, kind: str, meaning: str) -> dict[str, str]:
     return put_below(f"{name}[]" if "list" in alternatives(kind) else name, inner)
 
 
+def rows_of(items: Iterable[str]) -> list[list[str]]:
+    """Return names, brackets and meaning of each item that describes names."""
+    found = (ITEM.fullmatch(item) for item in items)
+    return [[part or "" for part in match.groups()] for match in found if match]
+
+
+def parameter(row: list[str]) -> list[str]:
+    """Return name, type, default and meaning of a parameter whose brackets say `type; default`."""
+    name, said, meaning = row
+    kind, _, default = said.partition("; ")
+    return [name, kind, default, meaning]
+
+
 def outer(fields: Iterable[str]) -> dict[str, str]:
     """Return what fields lie in, name -> type: what `[]` follows is a list, what a dot follows an object."""
     around = ((name, found) for name in fields for found in re.finditer(r"\[\]|\b\.", name))
@@ -161,19 +213,20 @@ class Method:
 
 
 def methods() -> dict[str, Method]:
-    """Return the methods that docs/protocol.md has: those of a table, and those with a section of their own."""
+    """Return the methods that docs/protocol.md has: those of a list, and those with a section of their own."""
     shared = section("protocol.md", AS_COMMANDS)
     commands = {found.title.replace(" ", "-"): found.title for found in sections("commands.md")}
     known = {name: Method([], commands[anchor], {}) for name, anchor in _TO_COMMAND.findall("\n".join(shared.lines))}
     names: list[str] = []
-    for cell, *row in shared.table("method", "parameter"):
-        # A row without a name belongs to the method above it.
-        names = [name for name, _ in _TO_COMMAND.findall(cell)] or names
+    for line in shared.lines:
+        # A parameter stands below its methods.
+        names = [name for name, _ in _TO_COMMAND.findall(line)] if line.startswith("- ") else names
+        rows = rows_of([line[4:]]) if line.startswith("  - ") else []
         for name in names:
-            known[name].parameters.append(row)
+            known[name].parameters.extend(map(parameter, rows))
     titles = [found.title for found in sections("protocol.md")]
     for described in sections("protocol.md")[titles.index(AS_COMMANDS) + 1 :]:
-        known[described.title] = Method(described.table("parameter", "type", "default"), "", described.fields)
+        known[described.title] = Method(described.parameter_rows, "", described.fields)
     return known
 
 

@@ -187,7 +187,7 @@ def documented_options(described: Section) -> dict[str, str]:
     """Return option -> default from a section's table."""
     return {
         name: row[1]
-        for row in described.table("argument or option", "default")
+        for row in described.option_rows
         for code in manual.CODE.findall(row[0])
         for name in OPTION.findall(code)
     }
@@ -218,7 +218,7 @@ def test_options_and_arguments(name: str) -> None:
             assert default == f"`{value}`", option
     arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
     names = [re.sub(r"\W", "", argument.make_metavar(context)) for argument in arguments]
-    rows = [manual.code(row[0]) for row in COMMAND_SECTIONS[name].table("argument or option", "default")]
+    rows = [manual.code(row[0]) for row in COMMAND_SECTIONS[name].option_rows]
     if rows:
         assert [row for row in rows if not row.startswith("-")] == names
     else:

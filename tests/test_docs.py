@@ -137,15 +137,15 @@ def test_sources_that_are_named_are_there(name: str) -> None:
 
 
 def test_the_vocabulary_of_types_is_explained() -> None:
-    """Every word in a type column stands in the table of types, and every type there is used."""
+    """Every word for a type stands in the table of types, and every type there is used."""
     explained = {word for row in section("commands.md", "JSON").table("type") for word in re.findall(r"\w+", row[0])}
     cells = [
         row[1]
         for name in ("commands.md", "protocol.md")
         for described in sections(name)
-        for column in ("field", "parameter")
-        for row in described.table(column, "type")
+        for row in (*described.field_rows, *described.parameter_rows)
     ]
+    cells += [row[1] for method in manual.methods().values() for row in method.parameters]
     used = {word for cell in cells for word in manual.alternatives(cell) if not word.startswith("`")}
     assert used - {"null"} == explained
     assert explained | {"null"} == set(manual.WORDS)

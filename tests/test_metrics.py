@@ -98,7 +98,7 @@ def test_what_is_pending_is_both_things_that_are_counted(status: answers.Status)
     """HELP of the pending look-ups says what docs/commands.md says: contents, and files to be decided upon."""
     text = "\n".join(metrics.metrics(status))
     said = re.search(r"^# HELP cbir_pending_duplicate_lookups (.+)\.$", text, re.MULTILINE)
-    rows = section("commands.md", "cbir status").table("field", "type")
+    rows = section("commands.md", "cbir status").field_rows
     meaning = next(row[2] for row in rows if row[0] == "`duplicates_pending`")
     assert said is not None
     assert said[1].lower() == meaning.lower()
