@@ -335,7 +335,7 @@ def test_the_line_is_drawn_of_rooms_that_are_there() -> None:
 def test_every_thread_is_described() -> None:
     """The list of threads names every thread that the daemon gives a name, and where it is made."""
     rows = [row for _, rows in section("architecture.md", "Threads of the daemon").lists() for row in rows]
-    described = {manual.code(row[0]): manual.code(row[1]) for row in rows}
+    described = {manual.code(row[0]): manual.code(row[1] or "`daemon/service.py`") for row in rows}
     for name, file in described.items():
         tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
         literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
@@ -401,9 +401,9 @@ def test_the_state_on_disk_is_described() -> None:
 
 
 def test_every_process_is_described() -> None:
-    """The table of processes names every module that is run as a child, and who starts it."""
-    rows = section("architecture.md", "Processes").table("process")
-    children = {manual.code(row[0]) for row in rows} - {"cbir-daemon run"}
+    """The list of processes names every module that is run as a child, and who starts it."""
+    lines = [line for line in section("architecture.md", "Processes").lines if line.startswith("- ")]
+    children = {manual.code(line) for line in lines} - {"cbir-daemon run"}
     mains = {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for path in PACKAGE.rglob("*.py")
