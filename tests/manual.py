@@ -25,8 +25,9 @@ ABSENT = "absent"
 ITEM = re.compile(r"(`[^`]+`(?:, `[^`]+`)*)(?: \((.+?)\))?(?:: (.*))?")
 """What an item of a list describes: names, what stands in brackets behind them, meaning."""
 
-FIELDS, PARAMETERS = ("With `--json`:", "Answer:"), ("Parameters:",)
-"""The lines above a list of fields, and of parameters."""
+FIELDS = ("With `--json`:", "Answer:", "A webhook and a program get one document:")
+PARAMETERS = ("Parameters:",)
+"""The lines above lists of fields and of parameters."""
 
 INNER = re.compile(r"(?:as `([^`]+)` of|a document of) \[`([a-z_ -]+)`\]")
 """What a row says of an object that has its rows elsewhere: the place in a document, and whose document it is."""
