@@ -85,6 +85,11 @@ class Section:
         return [row for line, rows in self.lists() if line in above for row in rows]
 
     @property
+    def described(self) -> list[list[str]]:
+        """The rows of all lists."""
+        return [row for _, rows in self.lists() for row in rows]
+
+    @property
     def field_rows(self) -> list[list[str]]:
         """Rows of the fields of an answer: names, type, meaning; from a table or a list."""
         return [row[:3] for row in self.table("field", "type")] + self.listed(FIELDS)

@@ -181,8 +181,8 @@ def test_every_json_answer_has_an_example() -> None:
 
 
 def test_limits_of_the_protocol() -> None:
-    """The numbers in the table of limits are those of the code."""
-    limits = {row[0]: row[1] for row in section("protocol.md", "Framing").table("limit")}
+    """The numbers in the list of limits are those of the code."""
+    limits = dict(re.findall(r"^- (.*?): (.*)", "\n".join(section("protocol.md", "Framing").lines), re.MULTILINE))
     numbers = {what: int(found[0]) for what, value in limits.items() if (found := re.findall(r"^\d+", value))}
     assert numbers == {
         "longest line, newline included": framing.MAX_LINE_BYTES,
@@ -204,15 +204,14 @@ def test_settings_that_are_named_are_there() -> None:
 
 
 def test_capabilities() -> None:
-    """The capabilities in the table are those that `hello` gives."""
-    rows = section("protocol.md", "Versions").table("capability")
-    assert [manual.code(row[0]) for row in rows] == list(CAPABILITIES)
+    """The capabilities in the list are those that `hello` gives."""
+    assert [manual.code(row[0]) for row in section("protocol.md", "Versions").described] == list(CAPABILITIES)
 
 
 def test_messages_have_the_documented_fields() -> None:
-    """Requests, answers and refusals are made of the fields in the tables."""
+    """Requests, answers and refusals are made of the fields in the lists."""
     request_fields, answer_fields = (
-        {manual.code(row[0]): row[1] for row in rows} for _, *rows in section("protocol.md", "Messages").tables()
+        {manual.code(row[0]): row[1] for row in rows} for _, rows in section("protocol.md", "Messages").lists()
     )
     request = json.loads(framing.encode(messages.Request(1, "query", {"limit": 3}).to_message(), b"123")[:-3])
     answer = json.loads(framing.encode(messages.answer("x", {}, 3, more=True), b"123")[:-3])
@@ -225,13 +224,13 @@ def test_messages_have_the_documented_fields() -> None:
 
 
 def test_messages_that_are_shown_are_messages() -> None:
-    """Every message in the text is JSON, of the version that it shows, and has the fields of its tables."""
+    """Every message in the text is JSON, of the version that it shows, and has the fields of its lists."""
     source = (DOCS / "protocol.md").read_text(encoding="utf-8")
     shown = [json.loads(line) for line in re.findall(r"^    (?:\$ echo ')?(\{.*?\})(?:'.*)?$", source, re.MULTILINE)]
     assert len(shown) == 5
     assert {message["v"] for message in shown} == {messages.VERSION}
     request_fields, answer_fields = (
-        {manual.code(row[0]): row[1] for row in rows} for _, *rows in section("protocol.md", "Messages").tables()
+        {manual.code(row[0]): row[1] for row in rows} for _, rows in section("protocol.md", "Messages").lists()
     )
     asked = {message["id"]: message for message in shown if "method" in message}
     methods = manual.methods()
@@ -250,8 +249,8 @@ def test_messages_that_are_shown_are_messages() -> None:
 
 
 def test_methods_that_stream_are_listed() -> None:
-    """The table of streams has the methods whose handlers give more than one answer, and what comes in pages."""
-    listed = {manual.code(row[0]): row[1] for row in section("protocol.md", "Streams").table("method")}
+    """The list of streams has the methods whose handlers give more than one answer, and what comes in pages."""
+    listed = {manual.code(row[0]): row[2] for row in section("protocol.md", "Streams").described}
     calls = {name: _calls_of(handler) for name, handler in handlers.METHODS.items()}
     streams = {name for name, found in calls.items() if any(_is_stream(call) for call in found)}
     assert listed.keys() == streams
@@ -311,7 +310,7 @@ def test_every_fault_names_tests_that_are_there() -> None:
 
 def test_every_room_is_described() -> None:
     """The list of rooms has every room, on its floor, and the libraries of which it is the one door."""
-    rows = [row for _, rows in section("architecture.md", "The rooms").lists() for row in rows if ":" not in row[0]]
+    rows = section("architecture.md", "The rooms").described
     rooms = [room for floor in FLOORS for room in floor if room != NAME]
     assert sorted(manual.code(row[0]) for row in rows) == sorted(rooms)
     floors = {room: number for number, floor in enumerate(FLOORS) for room in floor}
@@ -334,7 +333,7 @@ def test_the_line_is_drawn_of_rooms_that_are_there() -> None:
 
 def test_every_thread_is_described() -> None:
     """The list of threads names every thread that the daemon gives a name, and where it is made."""
-    rows = [row for _, rows in section("architecture.md", "Threads of the daemon").lists() for row in rows]
+    rows = section("architecture.md", "Threads of the daemon").described
     described = {manual.code(row[0]): manual.code(row[1] or "`daemon/service.py`") for row in rows}
     for name, file in described.items():
         tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
@@ -457,7 +456,7 @@ def test_every_problem_of_status_is_described() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem"
     }
     assert len(made) >= 16
-    described = [manual.code(row[0]) for _, rows in section("running.md", "What is wrong").lists() for row in rows]
+    described = [manual.code(row[0]) for row in section("running.md", "What is wrong").described]
     assert sorted(described) == sorted(made)
 
 

@@ -122,6 +122,6 @@ def test_a_long_list_comes_in_pages(full: Daemon, method: str) -> None:
 
 def test_every_list_that_comes_in_pages_was_read() -> None:
     """The lists above are those of docs/protocol.md."""
-    rows = section("protocol.md", "Streams").table("method")
-    paged = {code(row[0]): code(row[1]) for row in rows if re.fullmatch(r"`\w+`", row[1])}
+    rows = section("protocol.md", "Streams").described
+    paged = {code(row[0]): code(row[2]) for row in rows if re.fullmatch(r"`\w+`", row[2])}
     assert paged == {method: field for method, (field, _) in LISTS.items()}
