@@ -25,7 +25,7 @@ ABSENT = "absent"
 ITEM = re.compile(r"(`[^`]+`(?:, `[^`]+`)*)(?: \((.+?)\))?(?:: (.*))?")
 """What an item of a list describes: names, what stands in brackets behind them, meaning."""
 
-FIELDS = ("With `--json`:", "Answer:", "A webhook and a program get one document:")
+FIELDS = ("JSON:", "Answer:", "A webhook and a program get one document:")
 PARAMETERS = ("Parameters:",)
 """The lines above lists of fields and of parameters."""
 
