@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
-from cbir_daemon.indexing.line import BATCH_FILES
+from cbir_daemon.indexing.batches import BATCH_FILES
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.schedule import Due
 from cbir_daemon.pictures import PICTURES

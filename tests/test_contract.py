@@ -30,7 +30,7 @@ from cbir_daemon.client import Client
 from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
 from cbir_daemon.daemon.service import Service
 from cbir_daemon.errors import BadRequestError, CbirError
-from cbir_daemon.indexing.line import Progress
+from cbir_daemon.indexing.batches import Progress
 from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
 from cbir_daemon.map.refit import Refit, RefitState
 from cbir_daemon.protocol.messages import Request
@@ -498,7 +498,7 @@ class Scene:
             rooms.ingest.hint(b"/nowhere")
             rooms.refit.state = RefitState(2, "tune", 0.25, "trying n_neighbors=5", 0.0)
             for done in (0, 5):
-                rooms.ingest.progress = Progress(found=10, done=done)
+                rooms.ingest.batches.progress = Progress(found=10, done=done)
                 self.answers["cbir status"].append(one(rooms, "status"))
             run = rooms.store.runs.active()
             models_dir = self.daemon.state / MODELS_FOLDER

@@ -17,7 +17,7 @@ import pytest
 from cbir_daemon.decode import DecodePool, ReadTask
 from cbir_daemon.errors import StorageError
 from cbir_daemon.indexing import extras
-from cbir_daemon.indexing.line import reading_order
+from cbir_daemon.indexing.batches import reading_order
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.schedule import Due
 from cbir_daemon.pictures import PICTURES

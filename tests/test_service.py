@@ -22,7 +22,7 @@ from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.daemon.rooms import OpenRooms
 from cbir_daemon.daemon.service import RETRY_S, Service
 from cbir_daemon.decode import ReadTask
-from cbir_daemon.indexing.line import Progress
+from cbir_daemon.indexing.batches import Progress
 from cbir_daemon.map import Projector
 from cbir_daemon.map.refit import RefitState
 from cbir_daemon.matching import CODE_VERSION

@@ -19,7 +19,8 @@ from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates import Looks, Pairing, Parts
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
-from cbir_daemon.indexing.line import BATCH_FILES, Ingest
+from cbir_daemon.indexing.batches import BATCH_FILES
+from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map import Projector, projection
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64

@@ -140,7 +140,7 @@ class Crew:
         try:
             while waiting or self._opened or any(worker.tasks for worker in self._workers):
                 # Without the lock: a server that does not answer must keep nobody from closing the crew.
-                yield from self._open_some(waiting)
+                yield from self._open_next(waiting)
                 with self._lock:
                     self._hand_out(len(waiting))
                     finished = self._collect(waiting)
@@ -200,7 +200,7 @@ class Crew:
     def _started(self) -> _Worker:
         return _Worker(WorkerProcess(self._limits, self._reader, self._loaded, self._worker_module))
 
-    def _open_some(self, waiting: deque[ReadTask]) -> Iterator[Result]:
+    def _open_next(self, waiting: deque[ReadTask]) -> Iterator[Result]:
         """Open as many files as the workers have room for; yield the tasks whose files cannot be read."""
         ahead = self._tasks_ahead(len(waiting) + len(self._opened))
         room = min(self._size * ahead - sum(len(worker.tasks) for worker in self._workers), MAX_DESCRIPTORS_AHEAD)

@@ -1,7 +1,7 @@
-"""The line: hints in, rows and a new snapshot out.
+"""The line: finds out which files differ from their rows, and has them read.
 
-In: hints from the mailbox, requests to scan.  Out: committed changes, and a searcher that knows them.  Never here: what
-pixels mean, SQL, who asked.
+In: hints from the mailbox, requests to scan.  Out: what differs, for `batches`; what is gone.  Never here: reading
+files, SQL, who asked.
 
 One thread runs `Ingest.run`.  Created, modified, moved and deleted need no algebra: whatever a hint says, the path is
 looked at, compared with its row, and read when they differ.  Start-up, timer, `cbir scan` and overflow are the same
@@ -13,85 +13,29 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from cbir_daemon.config import Config
-from cbir_daemon.decode import DecodePool, ReadTask
+from cbir_daemon.decode import DecodePool
 from cbir_daemon.errors import CbirError
 from cbir_daemon.indexing import extras, losses
 from cbir_daemon.indexing.albums import Albums
-from cbir_daemon.indexing.describing import described
+from cbir_daemon.indexing.batches import BATCH_FILES, Batches, Progress, Target
 from cbir_daemon.indexing.retries import Retries
 from cbir_daemon.indexing.schedule import Due, Schedule
 from cbir_daemon.indexing.tickets import ScanRequests
-from cbir_daemon.records import (
-    REASONS,
-    AlbumState,
-    Facts,
-    FileState,
-    Heals,
-    Unreadable,
-)
+from cbir_daemon.records import AlbumState, FileState
 from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Album, Applied, Change, Failed, Gone, Indexed, Moved, Store
+from cbir_daemon.store import Album, Gone, Store
 from cbir_daemon.watching import walk
 from cbir_daemon.watching.events import Unheard
 from cbir_daemon.watching.mailbox import Mailbox
 
 logger = logging.getLogger(__name__)
 
-BATCH_FILES = 256
-"""Files committed together: at 500 a second, two commits a second; a kill costs at most these once more."""
-
 MANY_FILES = 64
 """With so many paths to look at, workers are started at once, and load while it is found out what is to be read."""
-
-TASK_FILES = 2_048
-"""Files whose known digests are looked up at once."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run through the line is; read by other threads without a lock, so only ever roughly consistent.
-
-    Parameters
-    ----------
-    found, done, errors : int
-        Files to read, read, and of those unreadable.
-    started : float
-        Monotonic seconds at which the run began.
-    """
-
-    found: int = 0
-    done: int = 0
-    errors: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def rate(self) -> float:
-        """Files a second."""
-        return self.done / max(time.monotonic() - self.started, 1e-3)
-
-    @property
-    def remaining_s(self) -> float | None:
-        """Seconds left at this rate; None before the first file is done."""
-        return (self.found - self.done) / self.rate if self.done else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A file to read, and the state at which it was noticed; `settled` when it has been left alone for long enough."""
-
-    album: Album
-    path: bytes
-    state: FileState
-    settled: bool = True
-
-    @property
-    def absolute(self) -> bytes:
-        return walk.joined(self.album.path, self.path)
 
 
 class Ingest:
@@ -117,6 +61,8 @@ class Ingest:
 
     Attributes
     ----------
+    batches : Batches
+        Reads what it finds to differ, and commits.
     schedule : Schedule
         When each album is gone through next.
     """
@@ -135,12 +81,10 @@ class Ingest:
         batch_files: int = BATCH_FILES,
     ) -> None:
         self._store = store
-        self._searcher = searcher
         self._pool = pool
         self._mailbox = mailbox
         self._suffixes = frozenset(suffixes)
         self._albums = albums
-        self._batch_files = batch_files
         self.schedule = Schedule(config.watch, clock)
         self.configure(config)
         self._scans = ScanRequests()
@@ -148,7 +92,7 @@ class Ingest:
         self._busy = False
         self._now_ns = now_ns
         self._retries = Retries(clock)
-        self.progress = Progress()
+        self.batches = Batches(store, searcher, pool, self._retries, self.hint, lambda: self._stopping, batch_files)
         self.started = False
         # Albums whose losses the user has accepted, until those are forgotten.
         self._accepted: set[int] = set()
@@ -217,6 +161,11 @@ class Ingest:
     def scanned(self, ticket: int) -> bool:
         """Whether the walk of a ticket has ended; what it found may still be in the mailbox."""
         return self._scans.done >= ticket
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is with what it looks at or reads now."""
+        return self.batches.progress
 
     @property
     def pending(self) -> int:
@@ -381,11 +330,11 @@ class Ingest:
 
     def _look_at(self, hints: Sequence[bytes]) -> None:
         """Bring the rows of some paths up to date."""
-        self.progress = Progress(found=len(hints))
+        self.batches.progress = Progress(found=len(hints))
         if len(hints) >= MANY_FILES:
             self._pool.warm()
         albums = [album for album in self._store.albums.listed() if self._stands(album, hints)]
-        targets: list[_Target] = []
+        targets: list[Target] = []
         gone: list[Gone] = []
         # Of an album without rows none need be asked for, path by path.
         indexed = self._store.files.counts_by_album() if len(hints) >= MANY_FILES else {album.id for album in albums}
@@ -394,9 +343,9 @@ class Ingest:
             if album is not None:
                 self._classify(album, hint, targets, gone, has_rows=album.id in indexed)
         # What is gone comes last: a file that was moved is found at its new place while its old row still stands.
-        unmoved = self._apply_moves({target.absolute: target for target in targets}.values())
+        unmoved = self.batches.apply_moves({target.absolute: target for target in targets}.values())
         self._mailbox.put([target.absolute for target in unmoved if not target.settled], self.settings.settle_s)
-        self._read([target for target in unmoved if target.settled])
+        self.batches.read([target for target in unmoved if target.settled])
         self._forget(gone)
 
     def _stands(self, album: Album, hints: Sequence[bytes]) -> bool:
@@ -409,7 +358,7 @@ class Ingest:
         self._scan_album(album, accept_losses=False)
         return False
 
-    def _classify(self, album: Album, hint: bytes, targets: list[_Target], gone: list[Gone], *, has_rows: bool) -> None:
+    def _classify(self, album: Album, hint: bytes, targets: list[Target], gone: list[Gone], *, has_rows: bool) -> None:
         path = hint[len(album.path) + 1 :]
         if not path:
             self._scan_album(album, accept_losses=False)
@@ -432,7 +381,7 @@ class Ingest:
         if self._is_to_read(album, path, state, rows.pop(path, None)):
             # No event will tell that it goes on growing.
             growing = self._is_unheard(album, hint) and bool(self._fresh([state]))
-            targets.append(_Target(album, path, state, settled=not growing))
+            targets.append(Target(album, path, state, settled=not growing))
         # A file has taken the place of a folder.
         gone += [Gone(album.id, below, below=False) for below in rows]
 
@@ -443,7 +392,7 @@ class Ingest:
     def _is_unheard(self, album: Album, path: bytes) -> bool:
         return album.state == AlbumState.POLLING or self.schedule.unheard(album.id).has(walk.parent(path))
 
-    def _compare_folder(self, album: Album, folder: bytes, targets: list[_Target], gone: list[Gone]) -> None:
+    def _compare_folder(self, album: Album, folder: bytes, targets: list[Target], gone: list[Gone]) -> None:
         """Look below a folder that came or was moved: its files raised no events of their own, or too early."""
         rows = self._store.files.states(album.id, folder)
         if rows.pop(folder, None) is not None:
@@ -451,7 +400,7 @@ class Ingest:
         found = walk.walk(album.path, folder, self._rules, now_ns=self._now_ns())
         fresh = self._fresh(found.files.values())
         targets += [
-            _Target(album, path, state, state not in fresh)
+            Target(album, path, state, state not in fresh)
             for path, state in found.files.items()
             if self._is_to_read(album, path, state, rows.get(path))
         ]
@@ -489,81 +438,6 @@ class Ingest:
     def _put(self, album: Album, paths: Iterable[bytes], quiet_s: float) -> None:
         self._mailbox.put([walk.joined(album.path, path) for path in paths], quiet_s)
 
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    def _apply_moves(self, targets: Collection[_Target]) -> list[_Target]:
-        """Give the rows of files that merely have a new path that path, and return the targets left to read."""
-        unmoved: list[_Target] = []
-        moves: list[Change] = []
-        claimed: set[int] = set()
-        # Asked for together: in a first index there are none.
-        inodes = self._store.files.indexed_inodes([target.state.inode for target in targets])
-        for target in targets:
-            old = self._vanished_twin(target, claimed) if target.state.inode in inodes else None
-            if old is None:
-                unmoved.append(target)
-            else:
-                claimed.add(old)
-                moves.append(Moved(old, target.album.id, target.path))
-        if moves:
-            self._commit(moves)
-        return unmoved
-
-    def _vanished_twin(self, target: _Target, claimed: set[int]) -> int | None:
-        for file_id, path in self._store.files.same_inode(target.state):
-            if file_id not in claimed and path != target.absolute and _has_left(path, target.state):
-                return file_id
-        return None
-
-    def _read(self, targets: Sequence[_Target]) -> None:
-        if not targets:
-            return
-        targets = sorted(targets, key=lambda target: reading_order(target.state))
-        self.progress = Progress(found=len(targets))
-        for start in range(0, len(targets), TASK_FILES):
-            if self._stopping:
-                return
-            self._read_some(targets[start : start + TASK_FILES])
-        took = time.monotonic() - self.progress.started
-        logger.info("read files=%d errors=%d took_s=%.2f", self.progress.done, self.progress.errors, took)
-
-    def _read_some(self, targets: Sequence[_Target]) -> None:
-        known = self._store.contents.known_digests(
-            list({target.state.size_bytes for target in targets}), self._pool.reader.extractor
-        )
-        by_path = {target.absolute: target for target in targets}
-        tasks = [ReadTask(path, known.get(target.state.size_bytes, frozenset())) for path, target in by_path.items()]
-        changes: list[Change] = []
-        # Closed, it lets go of the files that are being read when this ends early.
-        with closing(self._pool.read_files(tasks)) as results:
-            for task, result in results:
-                changes.extend(self._change(by_path[task.path], result))
-                self.progress.done += 1
-                self.progress.errors += isinstance(result, Unreadable)
-                if len(changes) >= self._batch_files:
-                    self._commit(changes)
-                    changes = []
-                if self._stopping:
-                    break
-        if changes:
-            self._commit(changes)
-
-    def _change(self, target: _Target, result: Facts | Unreadable) -> Iterator[Change]:
-        state = replace(result.state or target.state, device=target.state.device)
-        heals = REASONS[result.code].heals if isinstance(result, Unreadable) else None
-        if isinstance(result, Unreadable) and heals == Heals.PAUSE:
-            self._retries.failed(target.absolute, state, REASONS[result.code].tries)
-        else:
-            self._retries.forget(target.absolute)
-        if heals == Heals.AT_ONCE:
-            # Written to or taken away while it was read: the event of that is on its way, this look is not lost.
-            self.hint(target.absolute)
-        elif isinstance(result, Unreadable):
-            logger.debug("unreadable path=%s code=%s", os.fsdecode(target.absolute), result.code)
-            yield Failed(target.album.id, target.path, state, result)
-        else:
-            yield Indexed(target.album.id, target.path, state, result)
-
     def _forget(self, gone: Sequence[Gone]) -> None:
         """Drop the rows of what is gone, unless the whole album is: that is a lost disk, not a wish."""
         by_album: dict[int, list[Gone]] = {}
@@ -582,51 +456,16 @@ class Ingest:
                 suspect.add(lost.album_id)
         for album in self._store.albums.listed():
             if album.id in by_album and (album.id in self._accepted or walk.has_entries(album.path)):
-                self._commit(by_album[album.id])
+                self.batches.commit(by_album[album.id])
             elif album.id in by_album:
                 suspect.add(album.id)
             if album.id in suspect:
                 self._scan_album(album, accept_losses=False)
 
-    def _commit(self, changes: Sequence[Change]) -> None:
-        applied = self._store.files.apply(described(self._searcher.medium, changes))
-        self._publish(applied)
-        logger.debug("commit changes=%d clock=%d", len(changes), applied.clock)
-
-    def _publish(self, applied: Applied) -> None:
-        # A file whose content went with its last other file while this one was read is read for itself.
-        for change in applied.again:
-            self.hint(self._path_of(change))
-        if applied.added or applied.gone:
-            self._searcher.change(applied.added, applied.gone)
-            # The commit has woken who works on new contents; only now they are in view.
-            self._store.wake()
-
-    def _path_of(self, change: Indexed) -> bytes:
-        root = next((album.path for album in self._store.albums.listed() if album.id == change.album_id), b"")
-        return walk.joined(root, change.path)
-
     def _finish_baselines(self) -> None:
         for album in self._store.albums.listed():
             if not album.baseline and self.schedule.has(album.id) and album.state != AlbumState.MISSING:
                 self._store.albums.finish_baseline(album.id)
-
-
-def reading_order(state: FileState) -> tuple[int, int]:
-    """Return the key by which files are sorted before they are read: disk by disk, as they most likely lie there.
-
-    On a disk that turns, inodes that follow each other lie near each other, and so do their files.  On one that does
-    not, the order costs nothing; and whether a disk turns is not known behind a RAID, a USB bridge or a network.
-    """
-    return state.device, state.inode
-
-
-def _has_left(path: bytes, state: FileState) -> bool:
-    """Whether a file of this state is no longer at `path`: nothing is there, or another file that took its name."""
-    try:
-        return walk.state_at(path) != state
-    except OSError:
-        return False
 
 
 def _album_of(albums: Sequence[Album], path: bytes) -> Album | None:

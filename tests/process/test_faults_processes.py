@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cbir_daemon.client import Client
-from cbir_daemon.indexing.line import BATCH_FILES
+from cbir_daemon.indexing.batches import BATCH_FILES
 from tests import pictures
 from tests.process.daemon import Daemon, living
 

@@ -5,7 +5,7 @@ In: the rooms.  Out: a sentence or a few.  Never here: the whole of `cbir status
 
 from __future__ import annotations
 
-from cbir_daemon.indexing.line import Progress
+from cbir_daemon.indexing.batches import Progress
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.wording import counted
