@@ -7,6 +7,8 @@ and measures of each block.  Never here: what the measures say of the two.
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +47,17 @@ _MOVED_PX, _EXPLAINED_SHARE = 0.1, 0.2
 # Energy of local contrast, 0 to 1, from which a block has structure of its own.
 _LEAST_ENERGY = 0.04
 
+# Standard deviations within which a Gaussian is summed up, beyond which there is a three-millionth of it; least pixels
+# of a strip that is summed up at once.
+_REACH, _LEAST_STRIP = 5.0, 24
+
 # Matrices of Gaussians that are kept, 600 KB each: those of one look at two pictures of one size, at both its sizes.
 _GAUSSIANS = 16
+
+# Pixels by which a step moves a corner at least if another one is to follow: a fifth of what counts as moved.
+_STILL_PX = 0.02
+
+_CORNERS = np.array([[-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
 
 # Longest change of any coefficient of a homography in one step.
 _LONGEST_STEP = 0.1
@@ -177,11 +188,21 @@ class PicturePair:
         warp : (3, 3) ndarray of float64
             Where the steps begin.
         steps : int
+            At most; a size ends with a step that moves nothing by `_STILL_PX`, the next one would move it ten times
+            less.
         """
         for level in (self._half, self._whole):
             for _ in range(steps):
-                warp = level.step(warp)
+                before, warp = warp, level.step(warp)
+                if self._moved_px(before, warp) < _STILL_PX:
+                    break
         return warp
+
+    def _moved_px(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+        """Return by how many pixels of the fixed picture a corner lands elsewhere, at most."""
+        landed = [(warp @ _CORNERS)[:2] / (warp @ _CORNERS)[2] for warp in (before, after)]
+        height, width = self.fixed.shape
+        return float((np.abs(landed[1] - landed[0]) * [[width / 2], [height / 2]]).max())
 
     def measured(self, warp: NDArray[np.float64]) -> BlockMeasures:
         """Return how the blocks agree when the pictures are laid on each other.
@@ -260,8 +281,24 @@ def _gaussian(side: int, sigma_px: float) -> Floats:
 
 
 def _smooth(image: Floats, sigma_px: float) -> Floats:
-    down, across = (_gaussian(side, sigma_px) for side in image.shape)
-    return np.asarray(down @ image @ across.T, dtype=np.float32)
+    """Return an image blurred by a Gaussian, of which nothing is left out within `_REACH` standard deviations."""
+    height, width = image.shape
+    down, across = _gaussian(height, sigma_px), _gaussian(width, sigma_px)
+    by_line, smooth = np.empty_like(image), np.empty_like(image)
+    # In strips: of the Gaussian of a whole side nearly all weights are 0.
+    for strip, near in _strips(height, sigma_px):
+        np.matmul(down[strip, near], image[near], out=by_line[strip])
+    for strip, near in _strips(width, sigma_px):
+        np.matmul(by_line[:, near], across[strip, near].T, out=smooth[:, strip])
+    return smooth
+
+
+def _strips(side: int, sigma_px: float) -> Iterator[tuple[slice, slice]]:
+    """Yield strips of an axis, each with what a Gaussian brings into it."""
+    reach = math.ceil(_REACH * sigma_px)
+    for start in range(0, side, max(_LEAST_STRIP, reach)):
+        end = min(side, start + max(_LEAST_STRIP, reach))
+        yield slice(start, end), slice(max(0, start - reach), min(side, end + reach))
 
 
 def _detail(image: Floats) -> Floats:
