@@ -247,6 +247,9 @@ class Judgement:
         How it was reached.
     tone, around
         Measured of copies only.
+    affine : tuple of float
+        From a point of the query to the point of the stored image that shows the same thing, row by row, coordinates
+        from -1 to 1 over each; empty where it is not told.
     """
 
     is_copy: bool
@@ -256,6 +259,7 @@ class Judgement:
     explanation: Explanation
     tone: Tone = field(default_factory=Tone)
     around: Around = Around.NOTHING
+    affine: tuple[float, ...] = ()
 
 
 class Likeness(StrEnum):

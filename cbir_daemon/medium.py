@@ -169,6 +169,9 @@ class SecondLook(Protocol):
         stored: NDArray[np.uint8],
         query_picture: NDArray[np.uint8],
         stored_picture: NDArray[np.uint8],
+        affine: Sequence[float] = (),
+        *,
+        invert: bool = False,
     ) -> Seen:
         """Return whether two pictures are one exposure.
 
@@ -178,6 +181,10 @@ class SecondLook(Protocol):
             Their vectors.
         query_picture, stored_picture : (height, width) ndarray of uint8
             Grey, upright; the longer side at most `side_px`.
+        affine : sequence of float
+            How the vectors lie on each other, as `Judgement` has it; empty when that is not known.
+        invert : bool
+            Whether they agree as negatives, by what gave the affine.
         """
         ...
 

@@ -38,7 +38,12 @@ Picture = NDArray[np.uint8]
 
 
 def seen_between(
-    second_look: SecondLook, vector: bytes, picture: Picture, stored: bytes, stored_picture: Picture
+    second_look: SecondLook,
+    vector: bytes,
+    picture: Picture,
+    stored: bytes,
+    stored_picture: Picture,
+    copy: Found | None = None,
 ) -> Seen:
     """Return what comparing two pictures says, each with the 4096 numbers by which the two are aligned first.
 
@@ -54,9 +59,13 @@ def seen_between(
         4096 grey numbers.
     stored_picture : (height, width) ndarray of uint8
         Grey, upright; the longer side at most `SecondLook.side_px`.
+    copy : Found, optional
+        What a search found of the two, which tells how they lie on each other: they need not be aligned again.
     """
     query, known = as_vectors([vector, stored])
-    return second_look.seen(query, known, picture, stored_picture)
+    if copy is None:
+        return second_look.seen(query, known, picture, stored_picture)
+    return second_look.seen(query, known, picture, stored_picture, copy.affine, invert=copy.transform.invert)
 
 
 def sight_of(second_look: SecondLook, vector: bytes, picture: Picture, stored: bytes, stored_picture: Picture) -> Sight:

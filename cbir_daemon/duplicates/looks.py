@@ -277,7 +277,7 @@ class QueryLooks:
         shown = None if second_look is None else self._shown(copy, second_look.side_px)
         if second_look is None or shown is None:
             return True
-        return seen_between(second_look, *shown, vector, picture) is not Seen.SHOT
+        return seen_between(second_look, *shown, vector, picture, copy) is not Seen.SHOT
 
     def _pairs(self, content_id: int) -> dict[int, Pair]:
         """Return what a content was compared with, by content id."""
@@ -289,7 +289,7 @@ class QueryLooks:
         shown, picture = self._shown(copy, side_px), self._files.picture(copy.content_id, side_px)
         if shown is None or picture is None:
             return copy
-        seen = seen_between(second_look, *shown, vector, picture)
+        seen = seen_between(second_look, *shown, vector, picture, copy)
         if seen is Seen.COPY and copy.part is None and is_same_frame(copy, shown[1], picture):
             content = self._store.files.images([copy.content_id])[0].content
             if are_two_frames(self._facts, content):

@@ -5,6 +5,7 @@ In: the functions of this room.  Out: `GREY64`, which binds them as a `Medium`. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -46,18 +47,28 @@ class Parallax:
         stored: NDArray[np.uint8],
         query_picture: NDArray[np.uint8],
         stored_picture: NDArray[np.uint8],
+        affine: Sequence[float] = (),
+        *,
+        invert: bool = False,
     ) -> Seen:
         """Return whether two pictures are one exposure.
 
         Parameters
         ----------
         query, stored : (4096,) ndarray of uint8
-            Their vectors, from which the affine between the two comes.
+            Their vectors, from which the affine between the two comes when that is not known.
         query_picture, stored_picture : (height, width) ndarray of uint8
             Grey, upright; the longer side at most `side_px`.
+        affine : sequence of float
+            How the vectors lie on each other, as `Judgement` has it; empty when that is not known.
+        invert : bool
+            Whether they agree as negatives, by what gave the affine.
         """
-        affine, invert = affine_between(query, stored)
-        return compared(query_picture, stored_picture, affine, invert=invert).seen
+        if affine:
+            start = np.array(affine, dtype=np.float32).reshape(2, 3)
+        else:
+            start, invert = affine_between(query, stored)
+        return compared(query_picture, stored_picture, start, invert=invert).seen
 
     def seen_in_place(
         self, query_picture: NDArray[np.uint8], stored_picture: NDArray[np.uint8], affine: NDArray[np.float64]

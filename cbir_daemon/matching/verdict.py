@@ -104,7 +104,7 @@ def _with_tone(judgement: Judgement, image: Floats, known: Floats, matrix: Float
     if not judgement.is_copy:
         return judgement
     tone = tone_of(image, known, matrix, invert=judgement.transform.invert)
-    return replace(judgement, tone=tone, around=around(image, matrix))
+    return replace(judgement, tone=tone, around=around(image, matrix), affine=tuple(matrix.ravel().tolist()))
 
 
 @dataclass(frozen=True, slots=True)

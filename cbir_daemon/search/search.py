@@ -85,6 +85,8 @@ class Found:
         Local features by which it was found; 0 where its vector was.
     why : Reason or None
         What makes it resemble the query most; None for what does more than resemble.
+    affine : tuple of float
+        From what was compared to the content; see `Judgement`.
     """
 
     content_id: int
@@ -103,6 +105,7 @@ class Found:
     cut: Quadrilateral | None = None
     features: int = 0
     why: Reason | None = None
+    affine: tuple[float, ...] = ()
 
     @property
     def compared(self) -> Window | Quadrilateral | None:
@@ -329,4 +332,5 @@ def _copy(content_id: int, judgement: Judgement) -> Found:
         judgement.tone,
         judgement.around,
         LookedAt.VECTORS,
+        affine=judgement.affine,
     )
