@@ -159,6 +159,14 @@ def test_a_plain_picture_has_no_features() -> None:
     assert StoredFeatures.from_bytes(kept.to_bytes()).width_px == STORED_SIDE_PX - 20
 
 
+def test_a_query_that_gets_no_vote_has_no_candidates(index: FeatureIndex) -> None:
+    """None of its features is like any there is."""
+    query = asked(CHINA)
+    for features in (query.upright, query.mirrored):
+        features["code"] = 0
+    assert index.candidates(query, 4) == []
+
+
 def test_new_features_of_a_content_take_the_place_of_old_ones() -> None:
     """Added again, a content is asked by what came last, whether it was sorted in or not."""
     index = FeatureIndex()

@@ -13,9 +13,12 @@ from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlbumConfig, AlertsConfig
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask
 from cbir_daemon.duplicates import Looks, Pairing, Parts
+from cbir_daemon.duplicates.features import FeatureFiller
+from cbir_daemon.local_features import is_installed
 from cbir_daemon.matching.grey64 import Parallax
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Facts, FileState
+from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.search.search import Found
 from cbir_daemon.store import Gone, Image, Indexed, NewAlert, NewWork, Sighting
 from tests import pictures
@@ -45,6 +48,17 @@ class Album(World):
         self.pool = pool
         self.watchlist = self.new_watchlist()
         self.looked_inside = 0
+        self.index: FeatureIndex | None = None
+        self.is_filled = True
+        self.pairing = self.started()
+
+    def take_features(self) -> None:
+        """Take the local features of all contents, and go on as a daemon with `match.local`."""
+        filler = FeatureFiller(self.store, self.pool, lambda: True, enabled=True)
+        filler.load()
+        while filler.step():
+            pass
+        self.index = filler.index
         self.pairing = self.started()
 
     def started(self, settings: AlertsConfig | None = None, *albums: AlbumConfig) -> Pairing:
@@ -98,7 +112,7 @@ class Counted(Parts):
     """Counts how often it is asked."""
 
     def __init__(self, album: Album) -> None:
-        super().__init__(album.store, album.pool, album.searcher, album.watchlist)
+        super().__init__(album.store, album.pool, album.searcher, album.watchlist, album.index, lambda: album.is_filled)
         self.album = album
 
     def shown(self, image: Image) -> tuple[list[Found], list[Sighting]]:
@@ -277,3 +291,73 @@ def test_another_shot_of_a_work_is_not_told(album: Album, tmp_path: Path, is_wor
     pictures.save(stepped_aside(WHOLE, 5.0), path, quality=92)
     album.add("page.jpg", PAGE)
     assert [watched for *_, watched in album.alerts()] == ([["mine"]] if is_work else [])
+
+
+def piece(picture: pictures.Picture, left: float, top: float) -> pictures.Picture:
+    """Return a sixth of a picture, which is too little for its vector."""
+    height, width = picture.shape[:2]
+    return picture[int(top * height) : int((top + 0.4) * height), int(left * width) : int((left + 0.4) * width)]
+
+
+needs_features = pytest.mark.skipif(not is_installed(), reason="the extra for local features is not installed")
+
+
+@needs_features
+def test_a_piece_in_a_new_file_is_told_by_local_features(album: Album) -> None:
+    """Only by them; a piece of another shot, or of a stranger, is not."""
+    album.first("whole.jpg", WHOLE)
+    album.add("before.jpg", piece(WHOLE, 0.1, 0.3))
+    assert album.alerts() == []
+    album.take_features()
+    album.add("piece.jpg", piece(WHOLE, 0.5, 0.4))
+    album.add("shot.jpg", piece(stepped_aside(WHOLE, 9.0), 0.3, 0.5))
+    album.add("strange.jpg", piece(STRANGER, 0.2, 0.2))
+    assert album.alerts() == [("piece.jpg", "copy", [("whole.jpg", "copy", "crop (16 %)")], [])]
+    assert album.looked_inside == 4
+
+
+@needs_features
+def test_new_files_wait_for_the_features_of_what_came_before(album: Album) -> None:
+    """They are looked into once, so not too early."""
+    album.first("whole.jpg", WHOLE)
+    album.take_features()
+    album.is_filled = False
+    album.add("piece.jpg", piece(WHOLE, 0.1, 0.3))
+    while album.pairing.step():
+        pass
+    assert not album.pairing.idle
+    assert album.looked_inside == 0
+    album.is_filled = True
+    assert [name for name, *_ in album.alerts()] == ["piece.jpg"]
+
+
+@needs_features
+def test_a_dismissed_pair_raises_no_alert_by_local_features(album: Album) -> None:
+    """As by parts."""
+    album.first("whole.jpg", WHOLE)
+    album.take_features()
+    album.add("piece.jpg", piece(WHOLE, 0.1, 0.3))
+    first, second = (image.content.digest for image in album.store.files.images([1, 2]))
+    album.store.decisions.dismiss(first, second, NOW)
+    assert album.alerts() == []
+    assert album.looked_inside == 1
+
+
+@needs_features
+@pytest.mark.parametrize("where", ["at its path", "in an album", "nowhere"])
+def test_a_piece_of_a_work_is_told(album: Album, tmp_path: Path, where: str) -> None:
+    """When its file can be read: features find and never decide.  What was taken off the list is not told."""
+    path = pictures.save(WHOLE, tmp_path / "mine.jpg", quality=92)
+    facts = album.pool.read_image(path)
+    assert facts.vector is not None
+    album.first("mine.jpg" if where == "in an album" else "strange.jpg", WHOLE if where == "in an album" else STRANGER)
+    if where != "at its path":
+        path.unlink()
+    album.take_features()
+    work, _ = album.watchlist.add(NewWork(facts.digest, facts.vector, "mine", bytes(path)), NOW) or (None, ())
+    assert work is not None
+    album.add("piece.jpg", piece(WHOLE, 0.1, 0.3))
+    assert [watched for *_, watched in album.alerts()] == ([] if where == "nowhere" else [["mine"]])
+    album.watchlist.remove(work.id)
+    album.add("second.jpg", piece(WHOLE, 0.5, 0.4))
+    assert not any(watched for name, _, _, watched in album.alerts() if name == "second.jpg")

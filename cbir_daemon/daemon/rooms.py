@@ -135,8 +135,21 @@ def open_rooms(
     describer = Describer(store, searcher, pool, lambda: _is_quiet(ingest))
     policy = Policy(config.alerts, config.albums)
     looks = Looks(store, pool, medium.second_look) if config.match.look and medium.second_look else None
+    features = FeatureFiller(store, pool, lambda: _is_quiet(ingest), enabled=config.match.local)
     # Without a look at the files, what parts have in common is too little to tell of.
-    parts = Parts(store, pool, searcher, watchlist) if looks is not None and medium.picture_parts is not None else None
+    parts = (
+        Parts(
+            store,
+            pool,
+            searcher,
+            watchlist,
+            features.index if features.enabled else None,
+            # An index that has none yet may take hours to get all of them.
+            lambda: features.idle or features.pending > CROWDED_FILES,
+        )
+        if looks is not None and medium.picture_parts is not None
+        else None
+    )
     handled = handlers.Rooms(
         settings=settings,
         store=store,
@@ -148,7 +161,7 @@ def open_rooms(
         ),
         groups=Groups(store, config),
         watchlist=watchlist,
-        features=FeatureFiller(store, pool, lambda: _is_quiet(ingest), enabled=config.match.local),
+        features=features,
         describer=describer,
         outbox=_open_outbox(config, store),
         projection=projection,

@@ -121,11 +121,14 @@ class FeatureFiller:
                 found[content_id] = features
             tried_id = content_id
         if found:
+            # First: the commit wakes who waits for them.
+            self.index.add(list(found.items()))
             self._store.features.put(
                 FEATURES_VERSION, {content_id: features.to_bytes() for content_id, features in found.items()}
             )
-            self.index.add(list(found.items()))
         self._tried_id = tried_id
+        if not found:
+            self._store.wake()
         return bool(content_ids)
 
 

@@ -32,7 +32,7 @@ from cbir_daemon.duplicates.exposures import (
 )
 from cbir_daemon.errors import ChildError
 from cbir_daemon.kinds import facts_of
-from cbir_daemon.local_features import STORED_SIDE_PX, AskedFeatures, StoredFeatures
+from cbir_daemon.local_features import ASKED_SIDE_PX, STORED_SIDE_PX, AskedFeatures, StoredFeatures
 from cbir_daemon.medium import Fine, Medium, SecondLook, Seen, Sight
 from cbir_daemon.records import Facts
 from cbir_daemon.search.parts import PARTS_SIDE_PX
@@ -115,6 +115,16 @@ class Files:
         """
         data = self._read(content_id, lambda path: self._pool.read_features(path, STORED_SIDE_PX, asked=False))
         return None if data is None else trusted(StoredFeatures.from_bytes, data)
+
+    def asked_features(self, content_id: int) -> AskedFeatures | None:
+        """Return the local features that a query of the picture of a content has; see `features`.
+
+        Parameters
+        ----------
+        content_id : int
+        """
+        data = self._read(content_id, lambda path: self._pool.read_features(path, ASKED_SIDE_PX, asked=True))
+        return None if data is None else trusted(AskedFeatures.from_bytes, data)
 
     def fine(self, content: Content, window: Window) -> Fine | None:
         """Return a part of the picture of a content, with the pixels of its file.

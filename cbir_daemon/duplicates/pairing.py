@@ -268,8 +268,9 @@ class Pairing:
         return self._alert_for(image, [copy], [work] if self._watchlist.search() else []) is not None
 
     def _look_inside(self) -> bool:
-        """Look up the parts of the next new file that is a copy of nothing; False when there is none."""
-        image = None if self._parts is None else self._store.files.image_in_parts()
+        """Look up the parts of the next new file that is a copy of nothing; False when there is none yet."""
+        is_ready = self._parts is not None and self._parts.is_ready()
+        image = self._store.files.image_in_parts() if is_ready else None
         if self._parts is None or image is None:
             return False
         found, sightings = self._parts.shown(image)

@@ -8,7 +8,7 @@ Features find and never decide: two shots of one shelf share as many as two copi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -79,7 +79,9 @@ class FeatureReader(Protocol):
         ...
 
 
-def placed_contents(index: FeatureIndex, kept: FeatureReader, asked: AskedFeatures) -> list[Placed]:
+def placed_contents(
+    index: FeatureIndex, kept: FeatureReader, asked: AskedFeatures, without: Container[int] = ()
+) -> list[Placed]:
     """Return the contents whose features lie in a query as they do in the content, surest first.
 
     Parameters
@@ -89,8 +91,12 @@ def placed_contents(index: FeatureIndex, kept: FeatureReader, asked: AskedFeatur
         Has the features of the contents.
     asked : AskedFeatures
         Of the query.
+    without : container of int
+        Content ids to leave out.
     """
-    candidates = index.candidates(asked, MOST_ALIGNED)
+    candidates = [
+        candidate for candidate in index.candidates(asked, MOST_ALIGNED) if candidate.content_id not in without
+    ]
     rows = kept.of(FEATURES_VERSION, [candidate.content_id for candidate in candidates])
     found: list[Placed] = []
     enough = 0.0

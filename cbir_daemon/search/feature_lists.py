@@ -257,12 +257,13 @@ class FeatureIndex:
 def _largest_by_row(bins: NDArray[np.int64], worth: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """Return for each of `count` contents the most votes that two neighbouring bins of scale and of direction share."""
     votes = np.zeros(count, dtype=np.float32)
+    if not len(bins):
+        return votes
     rows, places = np.divmod(bins, _SCALE_BINS * _TURN_BINS)
     present, index = np.unique(rows, return_inverse=True)
     grid = np.zeros((len(present), _SCALE_BINS, _TURN_BINS), dtype=np.float32)
     grid.reshape(len(present), -1)[index, places] = worth
     grid += np.roll(grid, 1, axis=2)
     grid[:, 1:] += grid[:, :-1].copy()
-    if len(present):
-        votes[present] = grid.reshape(len(present), -1).max(axis=1)
+    votes[present] = grid.reshape(len(present), -1).max(axis=1)
     return votes
