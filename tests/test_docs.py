@@ -24,6 +24,7 @@ from cbir_daemon.local_features import FEATURES_VERSION
 from cbir_daemon.map import MODEL_VERSION
 from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.matching import CODE_VERSION
+from cbir_daemon.matching.appearance import LOOK
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.protocol import framing, messages
 from cbir_daemon.search import code_table
@@ -372,7 +373,7 @@ def test_threads_start_in_the_order_that_is_described() -> None:
     assert steps.index("self._listen(") < steps.index("self._start_threads(")
     source = ast.unparse(_body("_listen")) + ast.unparse(_body("_start_threads"))
     names = re.findall(r"_start_thread\('(\w+)'", source)
-    assert len(names) == 9
+    assert len(names) == 10
     assert _words("\n".join(section("architecture.md", "Start").lines), set(names)) == names
 
 
@@ -380,7 +381,8 @@ def test_rooms_stop_in_the_order_that_is_described() -> None:
     """The third step of *Stop* names the threads in the order in which they are asked to end."""
     loop = next(node for node in ast.walk(_body("_stop_threads")) if isinstance(node, ast.For))
     asked = re.findall(r"(\w+)[,)]", ast.unparse(loop.iter))
-    names = ["searching" if room == "searcher" else room for room in asked]
+    threads = {"searcher": "searching", "describer": "describing"}
+    names = [threads.get(room, room) for room in asked]
     step = re.search(r"^3\. .*?wait", "\n".join(section("architecture.md", "Stop").lines), re.MULTILINE | re.DOTALL)
     assert step is not None
     assert _words(step[0], set(names)) == names
@@ -422,6 +424,7 @@ def test_versions() -> None:
         "extractor": PICTURES.extractor,
         "codes": CODE_VERSION,
         "coarse codes": str(code_table.LAYOUT),
+        "looks": LOOK.version,
         "local features": str(FEATURES_VERSION),
         "artifact": MODEL_VERSION,
     }

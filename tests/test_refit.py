@@ -33,6 +33,9 @@ COUNT = 8
 
 # Replacing the map.
 
+SPACE = matching.GREY64.spaces["look"]
+"""Of the map that the default settings ask for."""
+
 
 class Loft(World):
     """An index of eight photographs, a projection on the fake map, and the refit under test."""
@@ -162,7 +165,7 @@ def test_a_fit_places_everything(loft: Loft) -> None:
     assert [run.outcome for run in loft.store.runs.listed()] == ["active", "replaced"]
     assert loft.artifacts() == ["map-2"]
     assert [projector.closed for projector in loft.projectors] == [1, 0]
-    assert loft.fits.begun[0].code_version == matching.CODE_VERSION
+    assert loft.fits.begun[0].code_version == SPACE.version
 
 
 def test_what_was_not_in_the_sample_is_projected(loft: Loft) -> None:

@@ -226,7 +226,7 @@ def test_other_features_need_another_map() -> None:
     """A map of codes that the settings no longer ask for is tuned anew, once all contents have what codes take."""
     decision = decide(coverage(), Drift(), [TUNED], SETTINGS, Features("code/2", undescribed=3), NOON)
     assert decision.reason == "codes are code/2 now (model.features), the map's are code/1"
-    assert (decision.waits_for, decision.kind) == ("the looks of 3 contents", "tuned")
+    assert (decision.waits_for, decision.kind) == ("3 contents to be described", "tuned")
     assert decide(coverage(), Drift(), [TUNED], SETTINGS, Features("code/2"), NOON).due
     assert not decide(coverage(), Drift(), [TUNED], SETTINGS, Features("code/1", undescribed=3), NOON).reason
 
@@ -234,4 +234,4 @@ def test_other_features_need_another_map() -> None:
 def test_the_first_map_waits_for_looks() -> None:
     """A map of contents half of which have no descriptors would be fitted again at once."""
     waiting = decide(NO_MAP, Drift(), [], SETTINGS, Features("code/1", undescribed=1), NOON)
-    assert waiting.waits_for == "the looks of 1 contents"
+    assert waiting.waits_for == "1 contents to be described"

@@ -60,6 +60,8 @@ class WorkFeatures:
 
         Parameters
         ----------
+        _ : int
+            Not looked at: all are of the present version.
         work_ids : sequence of int
         """
         return {work_id: self._kept[work_id] for work_id in work_ids if self._kept.get(work_id)}

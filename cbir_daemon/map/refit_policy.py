@@ -212,7 +212,7 @@ def _obstacle(
 ) -> str:
     """Return what has to pass before a fit that has a reason may begin; empty for nothing."""
     if features.undescribed:
-        return f"the looks of {features.undescribed} contents"
+        return f"{features.undescribed} contents to be described"
     if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
         begin, end = settings.fit_hours
         return f"the hours {begin:%H:%M}-{end:%H:%M} (model.fit_hours)"

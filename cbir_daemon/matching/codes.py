@@ -27,6 +27,11 @@ FLAT_LEVELS = 0.5
 PLAIN_LEVELS = 1.0
 
 
+CORRELATIONS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SHARES = (0.0, 0.08, 0.15, 0.25, 0.37, 0.50, 0.65, 1.0)
+"""The share of matches that show the same kind of thing, by the correlation of two codes, as in `appearance`."""
+
+
 def codes(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return brightness- and contrast-free codes of whole vectors, the input of the map.
 
@@ -74,7 +79,7 @@ def is_plain(vector: NDArray[np.uint8]) -> bool:
 
 
 def likeness(query: NDArray[np.uint8], stored: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return how alike vectors are, without trying flips, turns or windows; ranks `similar`.
+    """Return how alike the greys of vectors are, without trying flips, turns or windows.
 
     Parameters
     ----------
@@ -84,7 +89,8 @@ def likeness(query: NDArray[np.uint8], stored: NDArray[np.uint8]) -> NDArray[np.
     Returns
     -------
     (m,) ndarray of float32
-        (1 + correlation of the codes) / 2, in [0, 1]; 0.5 when one of the two is flat.
+        In [0, 1]: the share of matches of this score that show the same kind of thing, by `CORRELATIONS` and `SHARES`;
+        0 when one of the two is flat.
     """
     correlations = codes(stored) @ codes(np.asarray(query).reshape(1, -1))[0]
-    return np.asarray(np.clip((1 + correlations) / 2, 0, 1), dtype=np.float32)
+    return np.asarray(np.interp(correlations, CORRELATIONS, SHARES), dtype=np.float32)

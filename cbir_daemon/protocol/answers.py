@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from cbir_daemon import kinds, records
-from cbir_daemon.comparison import Around, LookedAt, Outcome
+from cbir_daemon.comparison import Around, LookedAt, Outcome, Reason
 from cbir_daemon.kinds import Kind, kinds_that
 
 
@@ -34,6 +34,7 @@ AlbumState = Annotated[str, tuple(records.AlbumState)]
 MatchKind = Annotated[str, tuple(Kind)]
 GroupKind = Annotated[str, kinds_that(lambda facts: facts.is_grouped)]
 LookKind = Annotated[str, tuple(LookedAt)]
+WhyKind = Annotated[str, tuple(Reason)]
 CopyKind = Annotated[str, kinds_that(lambda facts: facts.shows_same_exposure)]
 AlertKind = Annotated[str, tuple(kinds.AlertKind)]
 TaskKind = Annotated[str, (*kinds_that(lambda facts: facts.may_go), "")]
@@ -113,7 +114,7 @@ class Match(TypedDict):
     kind: MatchKind
     look: LookKind | None
     features: int | None
-    why: str | None
+    why: WhyKind | None
     part: Window | None
     score: float
     map_distance: float | None

@@ -52,8 +52,8 @@ PAIRING_ROUND = 12
 JOINED, JOINED_ROUND = 24, 8
 """Candidates of a content when all are looked up among each other, and how many at once: on while half are copies."""
 
-LEAST_SIMILAR = 0.1
-"""Score below which a content does not resemble a query: fewer than one in ten shows the same kind of thing."""
+LEAST_SIMILAR = 0.25
+"""Score by looks below which a content does not resemble a query: three of four would show another kind of thing."""
 
 MAP_CANDIDATES = 8
 """Nearest contents on the map that are verified besides."""
@@ -290,10 +290,14 @@ class Search:
             likest = looks.nearest(appearance, descriptor, limit + len(found_ids))
             scores = looks.scores(appearance, descriptor, [*likest, *near_ids])
             found = [
-                *(Found(content_id, Kind.SIMILAR, score, None) for content_id, score in scores.items()),
+                *(
+                    Found(content_id, Kind.SIMILAR, score, None)
+                    for content_id, score in scores.items()
+                    if score >= LEAST_SIMILAR
+                ),
                 *self._alike(query, [near_id for near_id in near_ids if near_id not in scores]),
             ]
-        alike = [match for match in found if match.score >= LEAST_SIMILAR and match.content_id not in found_ids]
+        alike = [match for match in found if match.content_id not in found_ids]
         best = sorted(alike, key=lambda match: (-match.score, match.content_id))[:limit]
         if look is None or appearance is None or looks is None:
             return best

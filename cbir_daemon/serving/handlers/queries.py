@@ -121,8 +121,8 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     limit = params.integer("limit", DEFAULT_MATCHES, least=1, most=MAX_MATCHES)
     kind = params.choice("kind", tuple(Kind))
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
-    facts = rooms.pool.read_image(_source(request))
     by = Likeness(params.choice("by", tuple(Likeness)) or Likeness.LOOK)
+    facts = rooms.pool.read_image(_source(request))
     found = _looked_at(rooms, request, facts, _search(rooms, facts, kind, limit, by), kind)
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
