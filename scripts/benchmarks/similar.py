@@ -36,7 +36,7 @@ from cbir_daemon.records import CHROMA_BYTES, VECTOR_BYTES
 MATCHES = 10
 MAX_PIXELS = 100_000_000
 BINS = (0.80, 0.90, 0.93, 0.95, 0.96, 0.97, 0.98, 0.99, 1.001)
-MODEL = "min_images = 1000000"
+MODEL = "min_images = 100000"
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
