@@ -1,4 +1,4 @@
-"""The types of answers as tables of fields, in the words of the manual.
+"""The types of answers as lists of fields, in the words of the manual.
 
 In: a `TypedDict`.  Out: name -> type, as `Section.fields` in `tests.manual` has them.  Never here: the manual, answers.
 """
@@ -27,12 +27,12 @@ OTHER_DOCUMENTS = {
 
 
 def type_of(name: str) -> type:
-    """Return the type of what has a table of fields in the manual: a command's document, or a method's answer."""
+    """Return the type of what has a list of fields in the manual: a command's document, or a method's answer."""
     return OTHER_DOCUMENTS.get(name) or answers.ANSWERS[name.removeprefix("cbir ").replace(" ", "_")]
 
 
 def fields_of(document: type, place: str = "") -> dict[str, str]:
-    """Return the table of fields of a type, those of inner objects included."""
+    """Return the fields of a type, those of inner objects included."""
     optional: frozenset[str] = getattr(document, "__optional_keys__", frozenset())
     fields: dict[str, str] = {}
     for name, annotation in get_type_hints(document, include_extras=True).items():

@@ -1,6 +1,6 @@
 """What `cbir_daemon/docs` says, as values that a test can compare with the code.
 
-In: Markdown.  Out: sections, tables, code blocks, the fields of documents and the faults of an answer.  Never here:
+In: Markdown.  Out: sections, tables, lists, code, the fields of documents and the faults of an answer.  Never here:
 what is right, and running anything.
 """
 
@@ -30,7 +30,7 @@ PARAMETERS = ("Parameters:",)
 """The lines above lists of fields and of parameters."""
 
 INNER = re.compile(r"(?:as `([^`]+)` of|a document of) \[`([a-z_ -]+)`\]")
-"""What a row says of an object that has its rows elsewhere: the place in a document, and whose document it is."""
+"""What is said of an object that is described elsewhere: the place in a document, and whose document it is."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class Section:
 
     @property
     def field_rows(self) -> list[list[str]]:
-        """Rows of the fields of an answer: names, type, meaning; from a table or a list."""
-        return [row[:3] for row in self.table("field", "type")] + self.listed(FIELDS)
+        """Rows of the fields of an answer: names, type, meaning."""
+        return self.listed(FIELDS)
 
     @property
     def parameter_rows(self) -> list[list[str]]:
@@ -117,10 +117,10 @@ class Section:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The fields of an answer: name -> type, the fields of inner objects that have their rows elsewhere included.
+        """The fields of an answer: name -> type, the fields of inner objects that are described elsewhere included.
 
-        A row may name several fields of one type: `a.b`, `.c` are the fields `a.b` and `a.c`.  What has inner fields
-        and no row is an object; with `[]` behind its name, a list.
+        An item may name several fields of one type: `a.b`, `.c` are the fields `a.b` and `a.c`.  What has inner fields
+        and no item is an object; with `[]` behind its name, a list.
         """
         fields: dict[str, str] = {}
         for names, kind, meaning in self.field_rows:
@@ -157,7 +157,7 @@ def section(document: str, title: str) -> Section:
 
 
 def elsewhere(name: str, kind: str, meaning: str) -> dict[str, str]:
-    """Return the inner fields of a field whose row says that they are those of another document."""
+    """Return the inner fields of a field of which is said that they are those of another document."""
     found = INNER.search(meaning)
     if not found:
         return {}
@@ -285,7 +285,7 @@ def _is_one(alternative: str, value: object) -> bool:
 
 
 def faults(fields: Mapping[str, str], answer: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what an answer has beyond a field table, what it lacks, and what is of another type."""
+    """Yield what an answer has beyond the documented fields, what it lacks, and what is of another type."""
     for place, found in objects(answer):
         known = {name for name in fields if name.rpartition(".")[0] == place and not name.endswith("[]")}
         names = {f"{place}.{key}" if place else key for key in found}
@@ -323,12 +323,12 @@ def values(value: object, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def below(fields: Mapping[str, str], place: str) -> dict[str, str]:
-    """Return the fields of an inner object as a table of their own."""
+    """Return the fields of an inner object as those of a document."""
     return {name[len(place) + 1 :]: kind for name, kind in fields.items() if name.startswith(f"{place}.")}
 
 
 def put_below(place: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return a table's fields as those of an inner object."""
+    """Return a document's fields as those of an inner object."""
     return {f"{place}.{name}": kind for name, kind in fields.items()}
 
 

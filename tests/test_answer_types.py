@@ -38,23 +38,23 @@ def test_every_method_has_its_type() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_manual_says_what_the_type_says(name: str) -> None:
-    """The fields of a table are those of the type: the same names, each of the same types, absent or not."""
+    """The fields of a list are those of the type: the same names, each of the same types, absent or not."""
     assert _compared(TABLES[name]) == _compared(fields_of(type_of(name)))
 
 
 def _compared(fields: Mapping[str, str]) -> dict[str, set[str]]:
-    """Return a table with the alternatives of each type in no order."""
+    """Return fields with the alternatives of each type in no order."""
     return {name: set(manual.alternatives(cell)) for name, cell in fields.items()}
 
 
 def test_every_type_has_its_table() -> None:
-    """Each type of an answer and of a document is that of a table of fields in the manual."""
+    """Each type of an answer and of a document is that of a list of fields in the manual."""
     tabled = [type_of(name) for name in TABLES]
     assert all(document in tabled for document in (*answers.ANSWERS.values(), *DOCUMENTS.values()))
 
 
 def test_the_manual_says_what_a_message_to_a_sink_is() -> None:
-    """The table of docs/alerts.md has the fields of the message that a program or an address is sent."""
+    """The list of docs/alerts.md has the fields of the message that a program or an address is sent."""
     assert _compared(section("alerts.md", "Messages").fields) == _compared(fields_of(answers.AlertMessage))
 
 

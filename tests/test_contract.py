@@ -77,7 +77,7 @@ def test_the_manual_has_every_method() -> None:
 
 
 class Parameter(NamedTuple):
-    """A row of a table of parameters."""
+    """An item of a list of parameters."""
 
     method: str
     name: str
@@ -184,7 +184,7 @@ def options(command: click.Command) -> dict[str, click.Option]:
 
 
 def documented_options(described: Section) -> dict[str, str]:
-    """Return option -> default from a section's table."""
+    """Return option -> default from a section's list."""
     return {
         name: row[1]
         for row in described.option_rows
@@ -207,7 +207,7 @@ def test_usage(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_and_arguments(name: str) -> None:
-    """A section's table has every option and argument of its command, with its default, and no other."""
+    """A section lists every option and argument of its command, with its default, and no other."""
     command, context = COMMANDS[name]
     table = documented_options(COMMAND_SECTIONS[name])
     real = options(command)
@@ -254,7 +254,7 @@ def test_options_of_many_commands_of_cbir_daemon() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_json_is_documented_where_it_is(name: str) -> None:
-    """A command has a table of fields when it has `--json`, and only then."""
+    """A command has a list of fields when it has `--json`, and only then."""
     has_json = "--json" in options(COMMANDS[name].command)
     # Its document is one of another command's.
     assert bool(COMMAND_SECTIONS[name].fields) == (has_json and name != "cbir model fit")
@@ -295,7 +295,7 @@ UNSEEN = {"missing_extras[]"}
 
 
 def field_tables() -> dict[str, dict[str, str]]:
-    """Return the fields of each command's document and of each method's answer that has a table of its own."""
+    """Return the fields of each command's document and of each method's answer that has a list of its own."""
     tables = {name: found.fields for name, found in COMMAND_SECTIONS.items() if found.fields}
     tables |= {name: dict(documented.fields) for name, documented in DOCUMENTED.items() if documented.fields}
     tables["cbir model fit"] = manual.below(tables[HISTORY], "runs[]")
@@ -554,7 +554,7 @@ def scene() -> Iterator[Scene]:
 @pytest.mark.process
 @pytest.mark.parametrize("name", TABLES)
 def test_answers_are_as_documented(scene: Scene, name: str) -> None:
-    """Every answer has the fields of its table, each of its type, and no other; together they have them all."""
+    """Every answer has the fields of its list, each of its type, and no other; together they have them all."""
     answers = scene.answers[name]
     assert answers
     assert not [fault for answer in answers for fault in manual.faults(TABLES[name], answer)]
@@ -640,7 +640,7 @@ def test_every_documented_parameter_is_read(scene: Scene, parameter: Parameter) 
 @pytest.mark.process
 @pytest.mark.parametrize("method", sorted({parameter.method for parameter in PARAMETERS if not parameter.default}))
 def test_parameters_without_a_default_must_be_given(scene: Scene, method: str) -> None:
-    """A parameter whose default is empty in the table is missed, by its name, when it is not given."""
+    """A parameter without a default in the list is missed, by its name, when it is not given."""
     first = next(parameter.name for parameter in PARAMETERS if parameter.method == method)
     with (
         Client([scene.daemon.state / "socket"]) as client,

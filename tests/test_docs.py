@@ -157,7 +157,7 @@ def test_the_vocabulary_of_types_is_explained() -> None:
 
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_examples_have_the_documented_fields(title: str) -> None:
-    """An example has every field of its table, each of its type, and no other."""
+    """An example has every field of its list, each of its type, and no other."""
     example = EXAMPLES[title]
     found = documents(example)
     assert found
@@ -173,7 +173,7 @@ def test_text_is_what_the_command_makes_of_the_answer(title: str) -> None:
 
 
 def test_every_json_answer_has_an_example() -> None:
-    """Every command that has a table of fields shows a document and its text."""
+    """Every command that has a list of fields shows a document and its text."""
     with_fields = {described.title for described in sections("commands.md") if described.fields}
     assert with_fields == EXAMPLES.keys()
     assert all(len(EXAMPLES[title].blocks("text")) == 1 for title in with_fields)
@@ -389,7 +389,7 @@ def test_rooms_stop_in_the_order_that_is_described() -> None:
 
 
 def test_the_state_on_disk_is_described() -> None:
-    """The table names every file and folder for which the code has a constant."""
+    """The list names every file and folder for which the code has a constant."""
     described = "\n".join(section("architecture.md", "The state on disk").lines)
     constant = re.compile(r"^(?:\w+_)?(?:FILE|FOLDER) = \"([^\"]+)\"", re.MULTILINE)
     files = [
@@ -431,7 +431,7 @@ def test_versions() -> None:
 
 
 def test_what_is_named_beside_a_source_is_in_it() -> None:
-    """Where a row says `name` in `file.py`, the file defines or uses that name."""
+    """Where the page says `name` in `file.py`, the file defines or uses that name."""
     source = " ".join((DOCS / "architecture.md").read_text(encoding="utf-8").split())
     pairs = re.findall(r"`(\w+)`(?: and `(\w+)`)? in `([a-z_/]+\.py)`", source)
     assert len(pairs) >= 8
