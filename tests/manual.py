@@ -112,8 +112,9 @@ class Section:
 
     @property
     def usage(self) -> str:
-        """The first indented line, without its indent."""
-        return next((line.strip() for line in self.lines if line.startswith("    ")), "")
+        """The first line, without its indent; empty when it has none."""
+        first = next(filter(None, self.lines), "")
+        return first.strip() if first.startswith("    ") else ""
 
     @property
     def fields(self) -> dict[str, str]:
