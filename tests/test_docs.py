@@ -173,8 +173,8 @@ def test_text_is_what_the_command_makes_of_the_answer(title: str) -> None:
 
 
 def test_every_json_answer_has_an_example() -> None:
-    """Every command that has a list of fields shows a document and its text."""
-    with_fields = {described.title for described in sections("commands.md") if described.fields}
+    """Every command whose document has more than two fields shows one, and its text."""
+    with_fields = {described.title for described in sections("commands.md") if len(described.fields) > 2}
     assert with_fields == EXAMPLES.keys()
     assert all(len(EXAMPLES[title].blocks("text")) == 1 for title in with_fields)
 
