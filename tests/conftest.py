@@ -21,14 +21,22 @@ SLOW_TIMEOUT_S = 1200
 busy machine.  The other tests have `timeout` of pyproject.toml."""
 
 
+LONG_FILES = {
+    *("test_decode_pool.py", "test_collection_lists.py", "test_matching_direction.py", "test_decode.py"),
+    *("test_matching_look.py", "test_new_files.py", "test_looks.py", "test_pairing.py", "test_decode_confined.py"),
+    *("test_local_features.py", "test_matching_turned.py", "test_matching.py"),
+}
+"""Unit tests of which a file, which one process runs, takes five seconds of processor time and more."""
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests their time, put them first, and keep the order of those that need it."""
+    """Give slow tests their time, put what is long first, and keep the order of those that need it."""
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
     # Begun last, they would end long after the others, in one process and with the other processors idle.
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.name not in LONG_FILES))
     _put_in_order(items)
 
 

@@ -127,8 +127,8 @@ def test_lists_find_what_comparing_all_finds(large: Collection, edit: str) -> No
     shares, originals = [], []
     for number in range(QUERIES):
         query = EDITS[edit](VECTORS[number * 7]).reshape(-1)
-        exact, found = nearest(snapshot, query, 24), snapshot.candidates(query, 24)
-        scores = dict(nearest(snapshot, query, COUNT))
+        ranked, found = nearest(snapshot, query, COUNT), snapshot.candidates(query, 24)
+        exact, scores = ranked[:24], dict(ranked)
         assert all(score == pytest.approx(scores[content_id], abs=1e-6) for content_id, score in found)
         shares.append(len(set(dict(exact)) & set(dict(found))) / 24)
         if number * 7 in dict(exact):

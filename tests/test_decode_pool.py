@@ -31,7 +31,7 @@ from tests.deadly_worker import DEADLY
 from tests.pictures import photograph, save, write_album
 
 LIMITS = DecodeLimits(max_pixels=50_000_000, max_file_bytes=20_000_000, timeout_s=30.0)
-SHORT_S = 5.0
+SHORT_S = 3.0
 """More than a worker needs for an image of these while others have the processors."""
 
 MakePool = Callable[..., DecodePool]

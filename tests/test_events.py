@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import logging
 import os
 import queue
@@ -212,9 +211,10 @@ def test_a_queue_that_overflows_is_told(reports: Reports, album: Path) -> None:
         # The thread that reads the kernel's queue asks about each new folder, and waits for the answer.
         (album / "gate").mkdir()
         assert reached.wait(PATIENCE_S)
-        names = itertools.cycle([("old.jpg", "new.jpg"), ("new.jpg", "old.jpg")])
-        for old, new in itertools.islice(names, events):
-            (album / old).rename(album / new)
+        old, new = album / "old.jpg", album / "new.jpg"
+        for _ in range(events // 2):
+            old.rename(new)
+            new.rename(old)
         (album / "unheard of").mkdir()
         opened.set()
         assert lost.get(timeout=PATIENCE_S) == root

@@ -31,7 +31,7 @@ from cbir_daemon.store import AlertMatch, AlertRecord
 
 NOW = 1_700_000_000.0
 PATIENCE_S = 120.0
-LATE_S = 5.0
+LATE_S = 3.0
 """More than a program of the shell needs to begin while others have the processors."""
 TOKEN = "t0ken-of-mine"  # noqa: S105 -- of a test
 NOWHERE = Secret(None, "")

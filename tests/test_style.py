@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import cbir_daemon
+from tests.conftest import LONG_FILES
 
 PACKAGE = Path(cbir_daemon.__file__).parent
 HERE = Path(__file__).parent
@@ -218,6 +219,11 @@ def replaced_constants(source: str) -> set[str]:
 def test_what_tests_want_otherwise_is_an_argument() -> None:
     """No constant is replaced but those of which it is said why."""
     assert set().union(*(replaced_constants(path.read_text("utf-8")) for path in TESTS)) == STAND_INS.keys()
+
+
+def test_what_comes_first_is_there() -> None:
+    """No file that was split or renamed is left in the list of those that take long."""
+    assert {path.name for path in TESTS} >= LONG_FILES
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
