@@ -168,7 +168,7 @@ class House(World):
         )
 
 
-def given_back(results: Iterable[Result]) -> Generator[Result]:
+def as_results(results: Iterable[Result]) -> Generator[Result]:
     """Yield results as `DecodePool.read_files` does."""
     yield from results
 

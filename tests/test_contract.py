@@ -500,7 +500,7 @@ class Scene:
             rooms.refit.state = RefitState(2, "tune", 0.25, "trying n_neighbors=5", 0.0)
             for done in (0, 5):
                 rooms.ingest.batches.progress = Progress(found=10, done=done)
-                self.answers["cbir status"].append(one(rooms, "status"))
+                self.answers["cbir status"].append(only_answer(rooms, "status"))
             run = rooms.store.runs.active()
             models_dir = self.daemon.state / MODELS_FOLDER
             fitted = Fitted(rooms.store, rooms.searcher, rooms.projection, models_dir, rooms.config.model, lambda: True)
@@ -523,7 +523,7 @@ def pages(client: Client, method: str, params: Mapping[str, Any] = MappingProxyT
         yield frame.message
 
 
-def one(rooms: handlers.Rooms, method: str) -> Any:  # noqa: ANN401 -- JSON
+def only_answer(rooms: handlers.Rooms, method: str) -> Any:  # noqa: ANN401 -- JSON
     """Return the answer of a handler that gives one."""
     (reply,) = handlers.handle(rooms, Request(1, method))
     return reply.ok

@@ -31,7 +31,7 @@ from tests.house import (
     PATIENCE_S,
     House,
     Result,
-    given_back,
+    as_results,
     house,
     moved_without_reading,
     new_house,
@@ -147,7 +147,7 @@ def test_a_content_that_went_while_its_twin_was_read_is_read_again(
     house.start()
     read = house.pool.read_files
     # The new bytes take longer to read than those that are known, and must be written first here.
-    monkeypatch.setattr(house.pool, "read_files", lambda tasks: given_back(sorted(read(tasks), key=path_of)))
+    monkeypatch.setattr(house.pool, "read_files", lambda tasks: as_results(sorted(read(tasks), key=path_of)))
     size = max(len(png(1)), len(png(2)))
     first, second = (png(seed).ljust(size, b"\0") for seed in (1, 2))
     house.write("a.png", first)
@@ -193,7 +193,7 @@ def meanwhile(pool: DecodePool, happen: Callable[[], object]) -> Iterator[None]:
     def read_and_wait(tasks: Sequence[ReadTask]) -> Generator[Result]:
         results = list(read(tasks))
         happen()
-        return given_back(results)
+        return as_results(results)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "read_files", read_and_wait)
@@ -228,7 +228,7 @@ def test_a_look_that_came_too_early_is_repeated(house: House, monkeypatch: pytes
     house.hint("a.png")
     house.time.advance(house.config.watch.settle_s)
     with monkeypatch.context() as patch:
-        patch.setattr(house.pool, "read_files", lambda tasks: given_back([(tasks[0], Unreadable(code, "too early"))]))
+        patch.setattr(house.pool, "read_files", lambda tasks: as_results([(tasks[0], Unreadable(code, "too early"))]))
         house.step()
     assert house.rows() == {}
     assert not house.ingest.idle

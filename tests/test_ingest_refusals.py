@@ -16,7 +16,7 @@ from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import REASONS, Heals, Unreadable
-from tests.house import House, Result, given_back, house, new_house, pool, put_elsewhere
+from tests.house import House, Result, as_results, house, new_house, pool, put_elsewhere
 from tests.rights import open_folder, ordinary_user
 
 __all__ = ["house", "new_house", "open_folder", "pool"]
@@ -49,7 +49,7 @@ def test_a_file_without_access_is_looked_at_each_time(house: House, monkeypatch:
     house.write("a.png", 1)
     with monkeypatch.context() as patch:
         patch.setattr(
-            house.pool, "read_files", lambda tasks: given_back([(tasks[0], Unreadable("no-access", "closed"))])
+            house.pool, "read_files", lambda tasks: as_results([(tasks[0], Unreadable("no-access", "closed"))])
         )
         house.settle()
     assert house.rows() == {"album/a.png": "no-access"}
@@ -115,7 +115,7 @@ def test_a_file_that_always_takes_too_long_is_given_up(house: House) -> None:
 
     def take_too_long(tasks: Sequence[ReadTask]) -> Generator[Result]:
         asked.extend(task.path for task in tasks)
-        return given_back((task, Unreadable("timed-out", "too slow")) for task in tasks)
+        return as_results((task, Unreadable("timed-out", "too slow")) for task in tasks)
 
     tries = REASONS["timed-out"].tries
     assert tries is not None
@@ -158,7 +158,7 @@ def test_each_reason_heals_as_the_table_says(house: House, code: str) -> None:
 
     def fail(tasks: Sequence[ReadTask]) -> Generator[Result]:
         asked.extend(task.path for task in tasks)
-        return given_back((task, Unreadable(code, "failed")) for task in tasks)
+        return as_results((task, Unreadable(code, "failed")) for task in tasks)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(house.pool, "read_files", fail)

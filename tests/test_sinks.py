@@ -69,7 +69,7 @@ def test_a_secret_is_read_anew_for_each_use(tmp_path: Path, monkeypatch: pytest.
         assert file.read() == text
     monkeypatch.setenv("CBIR_TEST_SECRET", "three")
     assert Secret(None, "CBIR_TEST_SECRET").read() == "three"
-    assert not NOWHERE.is_given
+    assert not NOWHERE.is_set
 
 
 def test_a_secret_that_is_not_there_is_named_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

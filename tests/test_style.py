@@ -232,6 +232,32 @@ def test_tests_come_in_by_the_door(path: Path) -> None:
     assert not reaches(path.read_text("utf-8"))
 
 
+PRONOUNS_IN_FUNCTIONS = {"given", "some", "told", "wanted"}
+"""No part of a function's name either; `other` and `one` before a noun say which."""
+
+
+def misnamed_functions(source: str) -> list[tuple[int, str]]:
+    """Return line and name of the functions of a module, tests aside, whose names are pronouns or have one in them."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, Function)]
+    return [
+        (function.lineno, function.name)
+        for function in functions
+        if not function.name.startswith("test_")
+        if function.name.strip("_") in PRONOUNS or PRONOUNS_IN_FUNCTIONS & set(function.name.split("_"))
+    ]
+
+
+def test_no_function_is_called_by_a_pronoun() -> None:
+    """A function is called by what it does or returns; the name of a test is a sentence."""
+    paths = [*PACKAGE.rglob("*.py"), *TESTS]
+    found = [f"{path.name}:{line}: {name}" for path in paths for line, name in misnamed_functions(path.read_text())]
+    assert not found, "\n".join(found)
+    assert misnamed_functions("def one(): ...\ndef _some_terms(): ...\ndef one_of(): ...") == [
+        (1, "one"),
+        (2, "_some_terms"),
+    ]
+
+
 @pytest.mark.parametrize("folder", folders())
 def test_no_value_is_called_by_a_pronoun(folder: str) -> None:
     """Each value, parameter and attribute is called by what it is."""

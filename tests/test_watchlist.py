@@ -70,7 +70,7 @@ class Index(World):
         work, sightings = added
         return work, [sighting.digest for sighting in sightings]
 
-    def told(self) -> list[tuple[bytes, list[Sighted]]]:
+    def alerted(self) -> list[tuple[bytes, list[Sighted]]]:
         """Return file name and works of every alert."""
         return [(alert.path.rpartition(b"/")[2], list(alert.watched)) for alert in self.store.alerts.listed(0, 100)]
 
@@ -90,7 +90,7 @@ def test_a_new_file_with_a_work_in_it_is_told(index: Index) -> None:
     index.add(102, photographed(1, middle))
     index.add(103, photographed(1, in_another))
     index.add(2, photographed(2))
-    alerts = index.told()
+    alerts = index.alerted()
     assert [name for name, _ in alerts] == [b"1.jpg", b"101.jpg", b"102.jpg", b"103.jpg"]
     assert alerts[0][1] == [Sighted("mine", "exact", 1.0)]
     assert [(work.name, work.kind) for _, (work,) in alerts[1:]] == [("mine", "copy")] * 3
@@ -102,14 +102,14 @@ def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
     index.add(1, photographed(1))
     index.add(101, photographed(1, mirrored))
     index.add(2, photographed(2))
-    before = index.told()
+    before = index.alerted()
     assert index.watch(1)[1] == [digest(1), digest(101)]
     assert index.watch(3, "other")[1] == []
     assert [work.sightings for work in index.store.works.listed()] == [2, 0]
     # Looked up once more, as after an update: it was told by then.
     sql(index.store.path, "UPDATE content SET matched = 0")
     index.settle()
-    assert index.told() == before
+    assert index.alerted() == before
 
 
 def test_a_first_index_tells_of_works(tmp_path: Path) -> None:
@@ -119,21 +119,21 @@ def test_a_first_index_tells_of_works(tmp_path: Path) -> None:
         first = indexed(index.album_id, b"a.jpg", 101, photographed(1, mirrored))
         index.apply([first, indexed(index.album_id, b"b.jpg", 101, known=True)])
         index.settle()
-        assert sorted(name for name, _ in index.told()) == [b"a.jpg", b"b.jpg"]
+        assert sorted(name for name, _ in index.alerted()) == [b"a.jpg", b"b.jpg"]
 
 
 def test_what_is_known_is_not_told_again(index: Index) -> None:
     """Looked up once more, as after an update, a content is no news; a new file with it is."""
     index.watch(1)
     index.add(101, photographed(1, mirrored))
-    assert len(index.told()) == 1
+    assert len(index.alerted()) == 1
     assert sql(index.store.path, "SELECT extractor FROM work") == [(EXTRACTOR,)]
     sql(index.store.path, "UPDATE content SET matched = 0")
     index.settle()
-    assert len(index.told()) == 1
+    assert len(index.alerted()) == 1
     index.apply([Gone(index.album_id, b"101.jpg")])
     index.add(101, photographed(1, mirrored))
-    assert len(index.told()) == 2
+    assert len(index.alerted()) == 2
 
 
 def test_a_work_is_on_the_list_once(index: Index) -> None:
@@ -146,7 +146,7 @@ def test_a_work_is_on_the_list_once(index: Index) -> None:
     assert not index.watchlist.remove(work.id)
     assert [row.name for row in index.store.works.listed()] == ["mine (2)"]
     index.add(101, photographed(1, mirrored))
-    assert index.told() == []
+    assert index.alerted() == []
 
 
 def test_the_list_is_there_after_a_restart(index: Index) -> None:
@@ -181,7 +181,7 @@ def test_a_work_in_a_collage_is_told(index: Index, side: int, place: int) -> Non
     """It fills a quarter or a ninth of the new file."""
     index.watch(1)
     index.add(101, photographed(1, lambda picture: collage(picture, side, place)))
-    ((_, (work,)),) = index.told()
+    ((_, (work,)),) = index.alerted()
     assert (work.name, work.kind) == ("mine", "copy")
 
 
@@ -191,7 +191,7 @@ def test_a_collage_of_others_holds_no_work(index: Index) -> None:
     index.watch(2, "other")
     for number, side in ((101, 2), (102, 3)):
         index.add(number, photographed(3, functools.partial(collage, side=side, place=1)))
-    assert index.told() == []
+    assert index.alerted() == []
 
 
 def test_a_new_work_is_looked_for_in_collages_too(index: Index) -> None:

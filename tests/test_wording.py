@@ -111,7 +111,7 @@ def vector(picture: Image.Image) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.asarray(picture.convert("L").resize((64, 64), Image.Resampling.LANCZOS), np.uint8).reshape(-1)
 
 
-def told(made: Made, picture: Image.Image = TEMPLE) -> str:
+def said_of(made: Made, picture: Image.Image = TEMPLE) -> str:
     """Return what is said of an edited picture."""
     edited = made(picture)
     (judged,) = matching.judge(vector(edited), vector(picture)[None])
@@ -146,26 +146,26 @@ WHOLE_EDITS: dict[str, Made] = {
 @pytest.mark.parametrize("line", WHOLE_EDITS)
 def test_each_edit_has_its_words(line: str) -> None:
     """And no others."""
-    assert told(WHOLE_EDITS[line]) == line
+    assert said_of(WHOLE_EDITS[line]) == line
 
 
 def test_light_by_a_curve_is_light() -> None:
     """As cameras and telephones do it."""
-    assert "brighter" in told(gamma(0.6))
-    assert "darker" in told(gamma(1.6))
+    assert "brighter" in said_of(gamma(0.6))
+    assert "darker" in said_of(gamma(1.6))
 
 
 @pytest.mark.parametrize(("picture", "side", "share"), [(TEMPLE, 0.7, 49), (FLOWER, 0.62, 38)])
 def test_a_crop_tells_its_share(picture: Image.Image, side: float, share: int) -> None:
     """To 3 % of the whole: "crop (38 %) of /albums/2019/IMG_1.jpg, mirrored, brighter"."""
-    line = told(then(cropped(side, side), moved(FLIP), light(1.3)), picture)
+    line = said_of(then(cropped(side, side), moved(FLIP), light(1.3)), picture)
     assert line in {f"crop ({near} %) of {PATH}, mirrored, brighter" for near in range(share - 3, share + 4)}
 
 
 @pytest.mark.parametrize("made", [bordered, captioned])
 def test_a_border_or_caption_is_told_from_a_picture(made: Made) -> None:
     """What lies around is of one tone, but for letters."""
-    line = told(made)
+    line = said_of(made)
     assert line.startswith(f"copy of {PATH}, with a border or caption (")
     assert line.endswith(" % is picture)")
 
@@ -187,12 +187,12 @@ def test_a_turn_by_any_angle_explains_only_its_corners(angle: float, overlap: Ov
 
 def test_what_holds_the_picture_is_told() -> None:
     """With the share of it that the picture fills."""
-    assert told(beside) in {f"copy of {PATH}, inside a larger picture ({share} % of it)" for share in range(47, 54)}
+    assert said_of(beside) in {f"copy of {PATH}, inside a larger picture ({share} % of it)" for share in range(47, 54)}
 
 
 def test_a_part_inside_a_larger_picture_is_no_crop() -> None:
     """Both shares are told."""
-    line = told(part_beside)
+    line = said_of(part_beside)
     assert line.startswith("part (")
     assert f"%) of {PATH}, inside a larger picture (" in line
 
@@ -204,7 +204,9 @@ def test_saving_again_is_told_by_nothing() -> None:
         grey = picture.convert("L")
         return Image.merge("RGB", [grey.point([min(255, round(g * s)) for g in range(256)]) for s in (1.07, 0.95, 0.8)])
 
-    assert told(then(sepia, lambda picture: picture.resize((WIDTH * 19 // 20, HEIGHT * 19 // 20)))) == f"copy of {PATH}"
+    assert (
+        said_of(then(sepia, lambda picture: picture.resize((WIDTH * 19 // 20, HEIGHT * 19 // 20)))) == f"copy of {PATH}"
+    )
 
 
 def test_the_same_bytes_are_the_same_bytes() -> None:

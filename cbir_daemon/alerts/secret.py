@@ -30,7 +30,7 @@ class Secret:
     variable: str
 
     @property
-    def is_given(self) -> bool:
+    def is_set(self) -> bool:
         """Whether there is a place at all."""
         return self.file is not None or bool(self.variable)
 

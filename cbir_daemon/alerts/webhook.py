@@ -87,7 +87,7 @@ class Webhook:
             "webhook-id": message_id,
             "webhook-timestamp": moment,
         }
-        if self._secret.is_given:
+        if self._secret.is_set:
             headers["webhook-signature"] = signature(self._secret.read(), message_id, moment, body)
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()

@@ -113,7 +113,7 @@ def one_of(words: Iterable[str]) -> Check:
     return Check(_alternatives(known), read)
 
 
-def some_of(words: Iterable[str]) -> Check:
+def list_of(words: Iterable[str]) -> Check:
     """Accept a list of `words`, each at most once; it may be empty."""
     known = tuple(words)
 

@@ -317,7 +317,7 @@ class DuplicatesConfig:
     keep: tuple[str, ...] = field(
         default=KEEP_RULES,
         metadata=_about(
-            checks.some_of(KEEP_RULES),
+            checks.list_of(KEEP_RULES),
             "Rules for the image to keep, the most important first.",
         ),
     )

@@ -265,7 +265,7 @@ class QueryLooks:
             else:
                 count += 1
                 heartbeat.beat()
-                looked.append(found := self._told_apart(second_look, copy, stored[copy.content_id]))
+                looked.append(found := self._looked_at(second_look, copy, stored[copy.content_id]))
                 is_same = facts_of(found.kind).shows_same_exposure and found.look is LookedAt.FILES
                 if is_same and copy.part is None and shows_most(copy):
                     # The query is this exposure: what is known of its pairs holds for the query too.
@@ -294,7 +294,7 @@ class QueryLooks:
         pairs = self._store.pairs.listed(content_id)
         return {pair.content_id + pair.other_id - content_id: pair for pair in pairs if pair.look_version}
 
-    def _told_apart(self, second_look: SecondLook, copy: Found, vector: bytes) -> Found:
+    def _looked_at(self, second_look: SecondLook, copy: Found, vector: bytes) -> Found:
         side_px = second_look.side_px
         shown, picture = self._shown(copy, side_px), self._files.picture(copy.content_id, side_px)
         if shown is None or picture is None:
@@ -375,7 +375,7 @@ class Looks:
         """
         stored = self._store.contents.vectors([copy.content_id for copy in found])
         return [
-            self._told_apart(content_id, vector, copy, stored[copy.content_id]) if copy.content_id in stored else copy
+            self._looked_at(content_id, vector, copy, stored[copy.content_id]) if copy.content_id in stored else copy
             for copy in found
         ]
 
@@ -384,7 +384,7 @@ class Looks:
         picture = self._pictures.get(content_id)
         return None if picture is None else self._second_look.sharpness(picture)
 
-    def _told_apart(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> Found:
+    def _looked_at(self, content_id: int, vector: bytes, copy: Found, stored: bytes) -> Found:
         # Copies of one exposure are copies of each other: a hundred of them take a hundred looks, not five thousand.
         own, copied = self._exposure(content_id), self._exposure(copy.content_id)
         exposures = frozenset((own, copied))

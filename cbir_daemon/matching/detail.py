@@ -92,9 +92,9 @@ def detail_traces(query: Fine, stored: Fine) -> Traces:
         return (), ()
     larger = _frame_px(query) / _frame_px(stored)
     if larger.min() >= _LARGER:
-        return _told(_is_enlarged(query, stored), Trace.ENLARGED), ()
+        return _traces_if(_is_enlarged(query, stored), Trace.ENLARGED), ()
     if larger.max() <= 1 / _LARGER:
-        return (), _told(_is_enlarged(stored, query), Trace.ENLARGED)
+        return (), _traces_if(_is_enlarged(stored, query), Trace.ENLARGED)
     if query.picture.shape != stored.picture.shape or np.abs(larger - 1).max() > _SAME_SIZE:
         return (), ()
     first, second = (fine.picture.astype(np.float32) for fine in (query, stored))
@@ -123,7 +123,7 @@ def busiest(picture: NDArray[np.uint8], width: float, height: float) -> Window:
     return Window(start[0], start[1], start[0] + width, start[1] + height)
 
 
-def _told(is_so: bool, trace: Trace) -> tuple[Trace, ...]:
+def _traces_if(is_so: bool, trace: Trace) -> tuple[Trace, ...]:
     return (trace,) if is_so else ()
 
 
@@ -173,7 +173,7 @@ class _Waves:
 
     @property
     def reversed(self) -> _Waves:
-        """The same with the pictures in the other order."""
+        """The waves of the two pictures exchanged."""
         return _Waves(self.counterpart, self.own, self.shared)
 
     @property
@@ -209,7 +209,7 @@ def _one_size(own: Floats, counterpart: Floats, pair: _Waves) -> tuple[Trace, ..
         return (Trace.COMPRESSED,)
     # What was smoothed has less noise as well.
     is_other_smoothed = _is_blurred(pair.reversed) or _has_steps(counterpart, own)
-    return _told(not is_other_smoothed and _is_noisy(own, counterpart, pair), Trace.NOISY)
+    return _traces_if(not is_other_smoothed and _is_noisy(own, counterpart, pair), Trace.NOISY)
 
 
 def _is_blurred(pair: _Waves) -> bool:

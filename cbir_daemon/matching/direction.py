@@ -118,7 +118,7 @@ class _Difference:
 
     @property
     def reversed(self) -> _Difference:
-        """The same with the pictures in the other order."""
+        """How the stored picture differs from the query: their difference with the two exchanged."""
         flat, goes_on = (self.other_flat, self.flat), (self.other_goes_on, self.goes_on)
         return _Difference(-self.edges, -self.stands_out, *flat, *goes_on)
 

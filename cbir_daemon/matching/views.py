@@ -100,9 +100,9 @@ class Windows:
         (n, k, TERMS) ndarray of float32
             Grey levels.
         """
-        return np.concatenate([self._some_terms(piece) for piece in _pieces(images, _IMAGES_AT_ONCE)])
+        return np.concatenate([self._terms_of_piece(piece) for piece in _pieces(images, _IMAGES_AT_ONCE)])
 
-    def _some_terms(self, images: Floats) -> Floats:
+    def _terms_of_piece(self, images: Floats) -> Floats:
         across = np.concatenate([images @ piece.T for piece in _pieces(self._across, _COLUMNS_AT_ONCE)], axis=2)
         across = across.reshape(*images.shape[:2], len(self._across) // ORDER, ORDER)[:, :, self._column]
         # For each window (ORDER, 64) by (64, images * ORDER).

@@ -113,9 +113,9 @@ class Stage:
                 cpu_s = self.daemon.family_cpu_s() - before_s
                 found = [(Path(str(match["path"])).name, match["kind"] in COPIES) for match in matches]
                 tally = tallies.setdefault(kind, Tally())
-                tallies[kind] = tally + self._told(suite, picture, found, cpu_s)
+                tallies[kind] = tally + self._tally_of(suite, picture, found, cpu_s)
 
-    def _told(self, suite: str, picture: Picture, found: Sequence[tuple[str, bool]], cpu_s: float) -> Tally:
+    def _tally_of(self, suite: str, picture: Picture, found: Sequence[tuple[str, bool]], cpu_s: float) -> Tally:
         """Return the tally of one answer: file names, and whether each is called a copy."""
         original = None if picture.original is None else stored_name(picture.original)
         wrong = [name for name, is_copy in found if is_copy and name != original]

@@ -224,7 +224,9 @@ def keeper(photos: Sequence[Path], photographs: int, groups: int, seed: int) -> 
     with threadpool_limits(1):
         for kind in (EDITS, NEUTRAL):
             for number, (name, (edit, quality)) in enumerate(kind.items()):
-                counts = Counter(_told(album, row, seed + number, edit, quality) for row in order[:photographs])
+                counts = Counter(
+                    _called_edited(album, row, seed + number, edit, quality) for row in order[:photographs]
+                )
                 copies = photographs - counts["none"]
                 click.echo(f"| {name} | {copies} | {counts['edit']} | {counts['photograph']} | {counts['neither']} |")
         _planted(album, order[photographs : photographs + groups], seed)
@@ -237,7 +239,7 @@ def _versions(album: Album, row: int, seed: int, edit: Edit, quality: int | None
     return saved(edited, quality or int(random.integers(*QUALITIES))), original
 
 
-def _told(album: Album, row: int, seed: int, edit: Edit, quality: int | None) -> str:
+def _called_edited(album: Album, row: int, seed: int, edit: Edit, quality: int | None) -> str:
     pair = compared(*_versions(album, row, seed, edit, quality))
     if pair is None:
         return "none"

@@ -59,7 +59,7 @@ def bursts(album: Album) -> Iterator[tuple[int, int]]:
         )
 
 
-def told(title: str, looks: Sequence[tuple[Look, float]]) -> None:
+def print_row(title: str, looks: Sequence[tuple[Look, float]]) -> None:
     """Print one row of the table."""
     counts = Counter(look.seen for look, _ in looks)
     cost_ms = 1e3 * float(np.median([seconds for _, seconds in looks])) if looks else 0.0
@@ -77,11 +77,11 @@ def look(shots: Path, photographs: int) -> None:
     )
     album = Album.open([shots])
     with threadpool_limits(1):
-        told("different shots", [looked(album.image(row), album.image(second)) for row, second in bursts(album)])
+        print_row("different shots", [looked(album.image(row), album.image(second)) for row, second in bursts(album)])
         everything = Album.open([PHOTOS / name for name in ("bsds", "clothing", "shots")])
         rows = np.random.default_rng(SEED).choice(len(everything), photographs, replace=False).tolist()
         for title, edits in (("copies, mild edits", EDITS), ("copies, harder edits", HARDER)):
-            told(title, list(copies(everything, rows, edits)))
+            print_row(title, list(copies(everything, rows, edits)))
 
 
 def copies(album: Album, rows: Sequence[int], edits: dict[str, Edit]) -> Iterator[tuple[Look, float]]:
