@@ -27,6 +27,7 @@ from cbir_daemon.store import Failed
 from cbir_daemon.watching import walk
 from tests.house import (
     BROKEN,
+    LIMITS,
     OLD_NS,
     PATIENCE_S,
     House,
@@ -40,7 +41,7 @@ from tests.house import (
     pool,
     room_for,
 )
-from tests.rows import all_images, due
+from tests.rows import all_images, due, sql
 
 __all__ = ["house", "new_house", "pool"]
 
@@ -589,6 +590,34 @@ def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House) -> N
         house.settle()
         assert house.rows() == {"album/drawing.png": hashlib.sha256(drawing).hexdigest()}
         assert house.pool.decoded == before + 1
+
+
+def test_a_new_extractor_reads_every_file_again_once(house: House) -> None:
+    """From the next start on, by the same walk; nothing is news, and a daemon of the same extractor reads nothing."""
+    for name, seed in (("a.png", 1), ("twin.png", 1), ("b.png", 2)):
+        house.write(name, seed)
+    house.settle()
+    news = len(due(house.store))
+    with closing(DecodePool(1, LIMITS, replace(PICTURES, extractor="grey64/2"))) as pool:
+        house.pool = pool
+        for _ in range(2):
+            house.start()
+            run_once(house)
+            house.holds()
+            assert sql(house.store.path, "SELECT DISTINCT extractor FROM content") == [("grey64/2",)]
+            assert pool.decoded == 3
+    assert len(due(house.store)) == news
+
+
+def run_once(house: House) -> None:
+    """Let the thread of the line start, walk once and stop."""
+    thread = threading.Thread(target=house.ingest.run)
+    ticket = house.ingest.request_scan()
+    thread.start()
+    wait_until(house, lambda: house.ingest.scanned(ticket) and house.ingest.idle)
+    house.ingest.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
 
 
 def test_files_are_read_disk_by_disk_in_order_of_inode(house: House) -> None:

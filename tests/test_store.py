@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import BadRequestError, StorageError
-from cbir_daemon.records import REASONS, FileState, FitOutcome, Heals
+from cbir_daemon.records import REASONS, SIZE_UNKNOWN, FileState, FitOutcome, Heals
 from cbir_daemon.store import (
     AlbumDrift,
     AlertMatch,
@@ -273,6 +273,33 @@ def test_known_digests_are_those_of_the_size(store: Store, album: int) -> None:
         state(0).size_bytes: frozenset({digest(0)})
     }
     assert store.contents.known_digests([state(0).size_bytes], "grey64/2") == {}
+
+
+def test_a_content_that_another_extractor_read_is_made_anew(store: Store, album: int) -> None:
+    """All its files get the new one; the old one goes with its pairs, and no file is news."""
+    first = indexed(album, b"a.jpg", 1)
+    store.files.apply([first, indexed(album, b"twin.jpg", 1, inode=5, known=True), indexed(album, b"b.jpg", 2)])
+    store.albums.finish_baseline(album)
+    news = due(store)
+    read_anew = replace(first, facts=replace(first.facts, vector=vector(9), extractor="grey64/2"))
+    applied = store.files.apply([read_anew])
+    assert (applied.added, applied.gone) == (((3, vector(9)),), (1,))
+    assert {image.path: image.content.id for image in all_images(store)} == {
+        ROOT + b"/a.jpg": 3,
+        ROOT + b"/twin.jpg": 3,
+        ROOT + b"/b.jpg": 2,
+    }
+    assert (due(store), store.check()) == (news, [])
+    assert store.files.apply([read_anew]).added == ()
+
+
+def test_files_of_another_extractor_differ_from_their_rows(store: Store, album: int) -> None:
+    """With them those that could not be read, which nobody knows the extractor of; without any, none."""
+    store.files.apply([indexed(album, b"a.jpg", 1), failed(album, b"bad.jpg", 2)])
+    assert store.files.forget_extractors(EXTRACTOR) == 0
+    assert store.files.states(album)[b"a.jpg"] == state(1)
+    assert store.files.forget_extractors("grey64/2") == 2
+    assert {row.size_bytes for row in store.files.states(album).values()} == {SIZE_UNKNOWN}
 
 
 def test_same_inode_asks_for_the_whole_state(store: Store, album: int) -> None:

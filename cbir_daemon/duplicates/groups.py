@@ -77,7 +77,7 @@ class Group:
     @property
     def saves_bytes(self) -> int:
         """Space that is won when only those are left that are kept."""
-        return sum(member.image.state.size_bytes for member in self.members if not member.keep)
+        return sum(member.image.content.size_bytes for member in self.members if not member.keep)
 
 
 class Groups:

@@ -193,6 +193,9 @@ class Ingest:
             When the disk or the workers refuse; call it again later.
         """
         extras.forget_what_is_installed(self._store, self._pool.reader)
+        count = self._store.files.forget_extractors(self._pool.reader.extractor)
+        if count:
+            logger.info("extractor=%s files_to_read_again=%d", self._pool.reader.extractor, count)
         while not self._stopping:
             self._mailbox.wait(min(self.schedule.due_in_s(), self._retries.due_in_s()))
             self.step()

@@ -10,4 +10,4 @@ from cbir_daemon.decode.reader import Reader
 from cbir_daemon.pictures.formats import EXTRAS, IMAGE_SUFFIXES
 
 PICTURES = Reader("grey64/1", IMAGE_SUFFIXES, "cbir_daemon.pictures.file_reader", tuple(EXTRAS.values()))
-"""Images; a new extractor's name makes every content be read again when its file is."""
+"""Images; under a new extractor's name every file is read again from the next start on."""

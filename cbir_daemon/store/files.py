@@ -73,7 +73,7 @@ class Files(Table):
         for change in standing:
             match change:
                 case Indexed():
-                    content_id = _content(connection, change, added)
+                    content_id = _content(connection, change, added, touched)
                     if content_id is None:
                         again.append(change)
                     else:
@@ -128,6 +128,26 @@ class Files(Table):
         return connection.execute(
             f"UPDATE file SET size_bytes = {SIZE_UNKNOWN} WHERE error_code = ? AND error_message NOT IN ({marks})",  # noqa: S608 -- marks
             (code, *messages),
+        ).rowcount
+
+    # Answers show the size of a content, not that of a row; only walks compare it.
+    @writes(ticks=False)
+    def forget_extractors(self, connection: sqlite3.Connection, but: str) -> int:
+        """Have the next walk read files again whose contents were read by another extractor; return how many there are.
+
+        While there are any, files that could not be read are tried again as well: it is not known which extractor
+        refused them.
+
+        Parameters
+        ----------
+        but : str
+            The extractor of today.
+        """
+        others = "content_id IN (SELECT id FROM content WHERE extractor != ?1)"
+        return connection.execute(
+            f"UPDATE file SET size_bytes = {SIZE_UNKNOWN} WHERE {others}"  # noqa: S608 -- words of ours
+            " OR error_code IS NOT NULL AND EXISTS (SELECT 1 FROM content WHERE extractor != ?1)",
+            (but,),
         ).rowcount
 
     @reads
@@ -262,21 +282,36 @@ class Files(Table):
         return mapping(rows, "error_message", "files")
 
 
-def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, bytes]) -> int | None:
-    """Return the id of the content that was read, noted in `added` when it is new; None when its vector is missing."""
+def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, bytes], touched: set[int]) -> int | None:
+    """Return the id of the content that was read, noted in `added` when it is new; None when its vector is missing.
+
+    One that another extractor read is new: its files get the new content, and the old one, `touched`, goes with all
+    that was found by its vector.
+    """
     facts = change.facts
-    row = connection.execute("SELECT id FROM content WHERE digest = ?", (facts.digest,)).fetchone()
-    if row is not None:
+    row = connection.execute("SELECT id, extractor FROM content WHERE digest = ?", (facts.digest,)).fetchone()
+    if row is not None and (facts.vector is None or row["extractor"] == facts.extractor):
         return int(row["id"])
     if facts.vector is None:
         return None
+    if row is None:
+        return _new_content(connection, change, facts.vector, added)
+    connection.execute("UPDATE content SET digest = randomblob(32) WHERE id = ?", (row["id"],))
+    content_id = _new_content(connection, change, facts.vector, added)
+    connection.execute("UPDATE file SET content_id = ? WHERE content_id = ?", (content_id, row["id"]))
+    touched.add(row["id"])
+    return content_id
+
+
+def _new_content(connection: sqlite3.Connection, change: Indexed, vector: bytes, added: dict[int, bytes]) -> int:
+    facts = change.facts
     cursor = connection.execute(
         "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format, taken, checksum)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, crc32(?3))",
         (
             facts.digest,
             facts.extractor,
-            facts.vector,
+            vector,
             change.state.size_bytes,
             facts.width_px,
             facts.height_px,
@@ -287,7 +322,7 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
     assert cursor.lastrowid is not None
     for kind, numbers in change.descriptors:
         write_descriptors(connection, kind, {cursor.lastrowid: numbers})
-    added[cursor.lastrowid] = facts.vector
+    added[cursor.lastrowid] = vector
     return cursor.lastrowid
 
 

@@ -36,7 +36,7 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplica
     groups = rooms.groups.found(None if kind is None else Kind(kind), below, across=across, unlooked=unlooked)
     # A file may be in a group of each kind, and wins its space once.
     spare = {
-        member.image.path: member.image.state.size_bytes
+        member.image.path: member.image.content.size_bytes
         for group in groups
         for member in group.members
         if not member.keep
