@@ -134,22 +134,10 @@ def open_rooms(
     ingest = Ingest(config, store, searcher, pool, Mailbox(), reader.suffixes, albums)
     describer = Describer(store, searcher, pool, lambda: _is_quiet(ingest))
     policy = Policy(config.alerts, config.albums)
-    looks = Looks(store, pool, medium.second_look) if config.match.look and medium.second_look else None
     features = FeatureFiller(store, pool, lambda: _is_quiet(ingest), enabled=config.match.local)
+    looks = Looks(store, pool, medium.second_look) if config.match.look and medium.second_look else None
     # Without a look at the files, what parts have in common is too little to tell of.
-    parts = (
-        Parts(
-            store,
-            pool,
-            searcher,
-            watchlist,
-            features.index if features.enabled else None,
-            # An index that has none yet may take hours to get all of them.
-            lambda: features.idle or features.pending > CROWDED_FILES,
-        )
-        if looks is not None and medium.picture_parts is not None
-        else None
-    )
+    parts = _parts(store, pool, searcher, watchlist, features) if looks is not None and medium.picture_parts else None
     handled = handlers.Rooms(
         settings=settings,
         store=store,
@@ -210,6 +198,18 @@ def _open_pool(config: Config, reader: Reader, closing: ExitStack) -> DecodePool
     pool = DecodePool(config.decode.workers, limits, reader)
     closing.callback(pool.close)
     return pool
+
+
+def _parts(store: Store, pool: DecodePool, searcher: Searcher, watchlist: WatchList, features: FeatureFiller) -> Parts:
+    return Parts(
+        store,
+        pool,
+        searcher,
+        watchlist,
+        features.index if features.enabled else None,
+        # An index that has none yet may take hours to get all of them.
+        lambda: features.idle or features.pending > CROWDED_FILES,
+    )
 
 
 def _open_outbox(config: Config, store: Store) -> Outbox:
