@@ -113,7 +113,11 @@ class DescriptorTable:
             At least 1; fewer come back when the table has fewer.
         """
         scores = appearance.alike(descriptor, self.rows, self.norms)
-        rows = np.argpartition(-scores, count - 1)[:count] if count < len(scores) else np.arange(len(scores))
+        rows = np.arange(len(scores))
+        if count < len(scores):
+            # Of equal ones `argpartition` takes any.
+            least = np.partition(scores, -count)[-count]
+            rows = np.concatenate([np.flatnonzero(scores > least), np.flatnonzero(scores == least)])[:count]
         return [int(self.ids[row]) for row in rows[np.lexsort((self.ids[rows], -scores[rows]))]]
 
     def reasons(
