@@ -31,7 +31,8 @@ HOME_HEX: Final = "@HOME_HEX@"
 
 def states() -> list[Path]:
     """Return the folder of each state, the oldest first."""
-    return sorted(path.parent for path in FOLDER.glob(f"*/{ARCHIVE}"))
+    made = [path.parent for path in FOLDER.glob(f"*/{ARCHIVE}")]
+    return sorted(made, key=lambda state: int(state.name.rpartition("-")[2]))
 
 
 def pack(home: Path, index: Path, folders: list[str], archive: Path) -> None:
