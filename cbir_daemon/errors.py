@@ -1,5 +1,7 @@
 """The one tree of errors.
 
+In: nothing.  Out: `CbirError` and its kinds.  Never here: what is done about one.
+
 Every error that a user or another program can meet is a `CbirError`: a wire `code` that never changes, a message that
 names the path, id or key, a hint that says what to do, and the exit status (sysexits.h) with which a command ends.
 Foreign exceptions are translated at the door of the room that owns the library, never further in.

@@ -1,6 +1,7 @@
 """The frozen values that cross rooms, besides what comparing two images tells (`comparison`).
 
-Nothing here imports another room, numpy or PIL: the client reads this module too.  Vectors travel as 4096 bytes.
+In: nothing.  Out: frozen values, states and the table `REASONS`.  Never here: another room, numpy, PIL, for the client
+reads this module too.  Vectors travel as 4096 bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How much of an image is picture, and how much are plain bars and borders around it."""
+"""How much of an image is picture, and how much are plain bars and borders around it.
+
+In: a vector.  Out: a share.  Never here: what the bars hold (`tone`).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How large inverted lists are, and how many rows they propose: what a test, or a measurement, may want otherwise.
 
-Apart from `inverted_lists`, which opens the door to faiss.
+In: nothing.  Out: `ListBounds`.  Never here: faiss, which `inverted_lists` loads.
 """
 
 from __future__ import annotations

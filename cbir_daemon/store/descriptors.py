@@ -1,4 +1,7 @@
-"""Rows of descriptors: by what contents are compared beside their vectors."""
+"""Rows of descriptors: by what contents are compared beside their vectors.
+
+In: content ids, numbers as bytes.  Out: descriptors, and which contents lack them.  Never here: what they mean.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rows of local features."""
+"""Rows of local features.
+
+In: content ids, features as bytes.  Out: features, and which contents lack them.  Never here: what they mean.
+"""
 
 from __future__ import annotations
 
