@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from tests import pictures
 from tests.process.daemon import Daemon
