@@ -53,6 +53,10 @@ class Edit:
         See `comparison`.
     scale : float
         Sides of the image over those of the other; 0 when they are not known.
+    match_around : Around
+        What was put around the image to get the other.
+    later_s : float or None
+        Seconds by which the image was taken later, by EXIF; None when that is not known.
     """
 
     kind: str
@@ -61,6 +65,8 @@ class Edit:
     tone: Tone = field(default_factory=Tone)
     around: Around = Around.NOTHING
     scale: float = 0.0
+    match_around: Around = Around.NOTHING
+    later_s: float | None = None
 
 
 def origin(edit: Edit, path: str) -> str:
@@ -73,7 +79,11 @@ def origin(edit: Edit, path: str) -> str:
     path : str
         Path of the match.
     """
-    return facts_of(edit.kind).origin.format(path=path, edit=", ".join([f"{_noun(edit)} of {path}", *_done(edit)]))
+    facts = facts_of(edit.kind)
+    said = facts.origin.format(path=path, edit=", ".join([f"{_noun(edit)} of {path}", *_held(edit), *_done(edit)]))
+    if facts.shows_same_exposure or not facts.is_paired or edit.later_s is None:
+        return said
+    return f"{said}, {moment(edit.later_s)}"
 
 
 def edits(edit: Edit) -> str:
@@ -114,6 +124,14 @@ def _beside(edit: Edit) -> Iterator[str]:
             yield f"inside a larger picture ({share} of it)"
         else:
             yield f"inside something larger ({share} of it)"
+
+
+def _held(edit: Edit) -> Iterator[str]:
+    """Yield what a match is that holds the image."""
+    if edit.match_around is Around.SCREEN:
+        yield "a screenshot or page that holds it"
+    elif edit.match_around is not Around.NOTHING:
+        yield "which has a border or caption around it"
 
 
 def moment(seconds: float) -> str:

@@ -354,10 +354,8 @@ def test_a_piece_of_a_work_is_told(album: Album, tmp_path: Path, where: str) -> 
     if where != "at its path":
         path.unlink()
     album.take_features()
-    work, _ = album.watchlist.add(NewWork(facts.digest, facts.vector, facts.extractor, "mine", bytes(path)), NOW) or (
-        None,
-        (),
-    )
+    added = NewWork(facts.digest, facts.vector, facts.extractor, "mine", bytes(path))
+    work, _ = album.watchlist.add(added, NOW) or (None, ())
     assert work is not None
     album.add("piece.jpg", piece(WHOLE, 0.1, 0.3))
     assert [watched for *_, watched in album.alerts()] == ([] if where == "nowhere" else [["mine"]])

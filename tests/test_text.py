@@ -128,6 +128,16 @@ def test_a_match_is_a_line() -> None:
             {"overlap": {"query": 0.5, "match": 1.0}, "around": "plain"},
             "copy of /album/a.jpg, with a border or caption (50 % is picture)",
         ),
+        (
+            {"overlap": {"query": 1.0, "match": 0.2}, "match_around": "screen", "later_s": 5.0},
+            "crop (20 %) of /album/a.jpg, a screenshot or page that holds it",
+        ),
+        (
+            {"overlap": {"query": 1.0, "match": 0.7}, "match_around": "plain"},
+            "crop (70 %) of /album/a.jpg, which has a border or caption around it",
+        ),
+        ({"kind": "shot", "later_s": -2.0}, "another shot of the scene of /album/a.jpg, 2 s earlier by EXIF"),
+        ({"kind": "shot", "later_s": None}, "another shot of the scene of /album/a.jpg"),
     ],
 )
 def test_a_match_says_where_the_query_is_from(fields: dict[str, Any], said: str) -> None:

@@ -158,15 +158,20 @@ def origin(query: answers.QueryImage, match: answers.Match) -> str:
 def _edit(query: answers.QueryImage, match: answers.Match) -> wording.Edit:
     """Return what was done to a match's image to get the query; a daemon of another release may say less or more."""
     areas = [image["width"] * image["height"] for image in (query, match)]
-    around = match.get("around", Around.NOTHING)
     return wording.Edit(
         kind=match["kind"],
         transform=_transform(match["transform"]),
         overlap=Overlap(match["overlap"]["query"], match["overlap"]["match"]),
         tone=_tone(match),
-        around=Around(around) if around in tuple(Around) else Around.PICTURE,
+        around=_around(match.get("around", Around.NOTHING)),
         scale=(areas[0] / areas[1]) ** 0.5 if all(areas) else 0.0,
+        match_around=_around(match.get("match_around", Around.NOTHING)),
+        later_s=match.get("later_s"),
     )
+
+
+def _around(said: str) -> Around:
+    return Around(said) if said in tuple(Around) else Around.PICTURE
 
 
 def _tone(match: answers.Match) -> Tone:

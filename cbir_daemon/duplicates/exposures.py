@@ -83,6 +83,16 @@ def sight_of(second_look: SecondLook, vector: bytes, picture: Picture, stored: b
     return second_look.sight(query, known, picture, stored_picture)
 
 
+def is_held(copy: Found) -> bool:
+    """Whether a copy shows all of the query and something else besides: the query is a crop of it, or is on a page.
+
+    Parameters
+    ----------
+    copy : Found
+    """
+    return copy.overlap.query >= ONE_FRAME > copy.overlap.match
+
+
 def shows_most(copy: Found) -> bool:
     """Whether both pictures show so much of each other that a copy of the one is a copy of the other."""
     return min(copy.overlap.query, copy.overlap.match) > MOST

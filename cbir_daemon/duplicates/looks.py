@@ -23,6 +23,7 @@ from cbir_daemon.decode import DecodePool, Grey
 from cbir_daemon.duplicates.exposures import (
     Picture,
     are_two_frames,
+    is_held,
     is_same_frame,
     seen_as,
     seen_between,
@@ -259,7 +260,10 @@ class QueryLooks:
         for copy in copies:
             pair = known.get(copy.content_id) if copy.part is None else None
             if pair is not None:
-                looked.append(replace(copy, kind=pair.kind, look=pair.look, look_version=pair.look_version))
+                traces = pair.traces if copy.content_id == pair.content_id else pair.other_traces
+                looked.append(
+                    replace(copy, kind=pair.kind, look=pair.look, look_version=pair.look_version, traces=traces)
+                )
             elif count == MOST_QUERY_LOOKS or copy.content_id not in stored:
                 looked.append(copy)
             else:
@@ -299,6 +303,10 @@ class QueryLooks:
         shown, picture = self._shown(copy, side_px), self._files.picture(copy.content_id, side_px)
         if shown is None or picture is None:
             return copy
+        if copy.part is None and is_held(copy):
+            # What the content is beside the query, its pixels tell: a page, or the whole photograph.
+            sight = sight_of(second_look, *shown, vector, picture)
+            return replace(seen_as(copy, sight.seen, second_look.version), traces=sight.traces)
         seen = seen_between(second_look, *shown, vector, picture, copy)
         if seen is Seen.COPY and copy.part is None and is_same_frame(copy, shown[1], picture):
             content = self._store.files.images([copy.content_id])[0].content

@@ -122,6 +122,8 @@ class Match(TypedDict):
     overlap: Overlap
     tone: Tone
     around: Annotated[str, tuple(Around)]
+    match_around: Annotated[str, tuple(Around)]
+    later_s: float | None
     width: int
     height: int
     size: int

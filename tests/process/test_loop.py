@@ -361,6 +361,42 @@ def test_a_picture_is_found_that_was_turned_by_any_angle(indexed: Daemon, tmp_pa
     assert line.endswith(f"of {match['path']}, tilted 33 degrees left"), line
 
 
+def test_a_match_that_is_a_page_around_the_query_is_said(indexed: Daemon, tmp_path: Path) -> None:
+    """It is no photograph of which the query is a crop; one whose place in a photograph has no frame is."""
+    photograph = pictures.real_photographs()[0]
+    page = pictures.save(pictures.on_a_page(photograph), indexed.album / "page.jpg", quality=92)
+    indexed.settle()
+    asked = pictures.save(photograph, tmp_path / "asked.jpg", quality=80)
+    around = {match["path"]: match["match_around"] for match in indexed.json("query", asked)["matches"]}
+    assert (around[str(page)], around[str(indexed.album / "real-0.jpg")]) == ("screen", "nothing")
+    words = indexed.run("query", asked).stdout.decode()
+    assert f"of {page}, a screenshot or page that holds it" in words
+    crop = pictures.save(pictures.cropped(photograph), tmp_path / "crop.jpg", quality=90)
+    assert {match["match_around"] for match in indexed.json("query", crop, "-n", "1")["matches"]} == {"nothing"}
+    page.unlink()
+    indexed.settle()
+
+
+def test_a_query_says_when_another_shot_was_taken(indexed: Daemon, tmp_path: Path) -> None:
+    """By EXIF, of both files."""
+    photograph = pictures.real_photographs()[1]
+    for path, picture, second in (
+        (indexed.album / "timed.jpg", photograph, 1),
+        (tmp_path / "asked.jpg", stepped_aside(photograph, 5.0), 8),
+    ):
+        exif = Image.Exif()
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = f"2019:07:14 12:45:{second:02}"
+        Image.fromarray(picture).save(path, quality=92, exif=exif)
+    indexed.settle()
+    shots = indexed.json("query", tmp_path / "asked.jpg", "--kind", "shot")["matches"]
+    later = {Path(match["path"]).name: match["later_s"] for match in shots}
+    assert later == {"timed.jpg": 7.0, "real-1.jpg": None}
+    words = indexed.run("query", tmp_path / "asked.jpg", "--kind", "shot").stdout.decode()
+    assert "timed.jpg, 7 s later by EXIF" in words
+    (indexed.album / "timed.jpg").unlink()
+    indexed.settle()
+
+
 def test_a_query_tells_copies_from_shots(indexed: Daemon, tmp_path: Path) -> None:
     """By the files; and by what is known of the pairs of an image that is indexed."""
     photograph = pictures.real_photographs()[0]

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.comparison import Guess, Judgement, Likeness, Quadrilateral, Transform, Window
+from cbir_daemon.comparison import Around, Guess, Judgement, Likeness, Quadrilateral, Trace, Transform, Window
 from cbir_daemon.decode import SheetCell
+from cbir_daemon.duplicates.exposures import is_held, seconds_between
 from cbir_daemon.duplicates.looks import QueryLooks, as_picture, trusted
 from cbir_daemon.duplicates.places import READ_SIDE_PX, looked_in_place, placed_contents
 from cbir_daemon.errors import BadRequestError, TooPlainError
@@ -32,13 +33,17 @@ MAX_MATCHES = 1_000
 DEFAULT_MATCHES = 10
 MAX_SHEET_MATCHES = 60
 
+PAGE_SHARE = 0.6
+"""Share of a match below which what lies around the query is a page, and not a border or a caption."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """An image in an answer; how it was verified is there when that was asked."""
+    """An image in an answer; when the query was taken; how it was verified is there when that was asked."""
 
     image: Image
     found: Found
+    taken: str
     judgement: Judgement | None = None
 
 
@@ -128,7 +133,7 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
     matches = [
-        _Match(image, match)
+        _Match(image, match, facts.taken)
         for match in found
         if match.score >= min_score and kind in (None, match.kind)
         for image in by_content.get(match.content_id, ())
@@ -298,6 +303,8 @@ def _match_to_json(match: _Match) -> answers.Match:
         "overlap": {"query": round(found.overlap.query, 3), "match": round(found.overlap.match, 3)},
         "tone": {"gain": found.tone.gain, "offset": found.tone.offset, "shift": found.tone.shift},
         "around": found.around.value,
+        "match_around": _around_query(found).value,
+        "later_s": seconds_between(image.content.taken, match.taken),
         "width": image.content.width_px,
         "height": image.content.height_px,
         "size": image.content.size_bytes,
@@ -307,6 +314,14 @@ def _match_to_json(match: _Match) -> answers.Match:
     if image.missing:
         described["missing"] = True
     return described
+
+
+def _around_query(found: Found) -> Around:
+    """Return what of a match lies around the query, when that was put there: what a crop has lost was not."""
+    if not is_held(found) or not {Trace.BORDER, Trace.CAPTION}.intersection(found.traces):
+        return Around.NOTHING
+    is_page = Trace.CAPTION in found.traces and found.overlap.match < PAGE_SHARE
+    return Around.SCREEN if is_page else Around.PLAIN
 
 
 def _transform_to_json(transform: Transform) -> answers.Transform:
