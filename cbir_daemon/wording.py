@@ -130,8 +130,10 @@ def _held(edit: Edit) -> Iterator[str]:
     """Yield what a match is that holds the image."""
     if edit.match_around is Around.SCREEN:
         yield "a screenshot or page that holds it"
-    elif edit.match_around is not Around.NOTHING:
+    elif edit.match_around is Around.PLAIN:
         yield "which has a border or caption around it"
+    elif edit.match_around is Around.PICTURE:
+        yield "a larger picture that holds it"
 
 
 def moment(seconds: float) -> str:

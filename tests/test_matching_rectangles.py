@@ -9,6 +9,8 @@ import pytest
 
 from cbir_daemon import matching
 from cbir_daemon.comparison import Around, Window
+from cbir_daemon.duplicates.places import around_query
+from cbir_daemon.matching import GREY64
 from tests import pictures
 
 PHOTOGRAPH = pictures.real_photographs()[0].mean(axis=2).astype(np.uint8)
@@ -92,3 +94,16 @@ def test_what_lies_around_a_part_is_a_screen_a_border_or_a_picture() -> None:
     assert around.around_part(plain, middle) is Around.PLAIN
     assert around.around_part(busy, middle) is Around.PICTURE
     assert around.around_part(plain, Window()) is Around.NOTHING
+
+
+def test_what_was_put_around_a_query_is_told() -> None:
+    """A page is; what a crop of a photograph has lost is not."""
+    whole = PHOTOGRAPH
+    page = np.full((2 * whole.shape[0], 2 * whole.shape[1]), 250, np.uint8)
+    page[:100] = 30
+    page[150 : 150 + whole.shape[0], 60 : 60 + whole.shape[1]] = whole
+    parts = GREY64.picture_parts
+    assert parts is not None
+    middle = 60 / whole.shape[1] - 0.5, 150 / whole.shape[0] - 0.5
+    assert around_query(parts, page, np.array([[0.5, 0, middle[0]], [0, 0.5, middle[1]]])) is Around.SCREEN
+    assert around_query(parts, whole, np.array([[0.5, 0, 0.1], [0, 0.5, -0.1]])) is Around.NOTHING

@@ -31,6 +31,7 @@ from cbir_daemon.duplicates.exposures import (
     shows_same_frame,
     sight_of,
 )
+from cbir_daemon.duplicates.places import around_query
 from cbir_daemon.errors import ChildError
 from cbir_daemon.kinds import facts_of
 from cbir_daemon.local_features import ASKED_SIDE_PX, STORED_SIDE_PX, AskedFeatures, StoredFeatures
@@ -260,10 +261,7 @@ class QueryLooks:
         for copy in copies:
             pair = known.get(copy.content_id) if copy.part is None else None
             if pair is not None:
-                traces = pair.traces if copy.content_id == pair.content_id else pair.other_traces
-                looked.append(
-                    replace(copy, kind=pair.kind, look=pair.look, look_version=pair.look_version, traces=traces)
-                )
+                looked.append(replace(copy, kind=pair.kind, look=pair.look, look_version=pair.look_version))
             elif count == MOST_QUERY_LOOKS or copy.content_id not in stored:
                 looked.append(copy)
             else:
@@ -274,7 +272,8 @@ class QueryLooks:
                 if is_same and copy.part is None and shows_most(copy):
                     # The query is this exposure: what is known of its pairs holds for the query too.
                     known = self._pairs(copy.content_id) | known
-        return looked
+        first = looked[:MOST_QUERY_LOOKS]
+        return [*(self._with_around(second_look, copy) for copy in first), *looked[MOST_QUERY_LOOKS:]]
 
     def is_shown(self, copy: Found, vector: bytes, picture: Picture) -> bool:
         """Return whether a copy is none of another shot, for a picture that is no content.
@@ -303,16 +302,22 @@ class QueryLooks:
         shown, picture = self._shown(copy, side_px), self._files.picture(copy.content_id, side_px)
         if shown is None or picture is None:
             return copy
-        if copy.part is None and is_held(copy):
-            # What the content is beside the query, its pixels tell: a page, or the whole photograph.
-            sight = sight_of(second_look, *shown, vector, picture)
-            return replace(seen_as(copy, sight.seen, second_look.version), traces=sight.traces)
         seen = seen_between(second_look, *shown, vector, picture, copy)
         if seen is Seen.COPY and copy.part is None and is_same_frame(copy, shown[1], picture):
             content = self._store.files.images([copy.content_id])[0].content
             if are_two_frames(self._facts, content):
                 seen = Seen.SHOT
         return seen_as(copy, seen, second_look.version)
+
+    def _with_around(self, second_look: SecondLook, copy: Found) -> Found:
+        """Return a copy with what was put around the query to get it, of one that holds the query."""
+        parts = self._medium.picture_parts
+        if parts is None or copy.compared is not None or not is_held(copy) or not copy.affine:
+            return copy
+        picture = self._files.picture(copy.content_id, second_look.side_px)
+        if picture is None:
+            return copy
+        return replace(copy, match_around=around_query(parts, picture, np.array(copy.affine).reshape(2, 3)))
 
     def _shown(self, copy: Found, side_px: int) -> tuple[bytes, Picture] | None:
         """Return the numbers and the picture of what of the query shows a copy."""

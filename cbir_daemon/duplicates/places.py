@@ -21,6 +21,7 @@ from cbir_daemon.kinds import Kind
 from cbir_daemon.local_features import FEATURES_VERSION, Alignment, AskedFeatures, StoredFeatures, aligned
 from cbir_daemon.medium import PictureParts, SecondLook, Seen
 from cbir_daemon.search.feature_lists import FeatureIndex
+from cbir_daemon.search.parts import area_of
 from cbir_daemon.search.search import Found
 
 MOST_ALIGNED = 16
@@ -46,6 +47,9 @@ _RIM: Final = 0.02
 
 # Pixels of a place below which nothing is compared; share of the query from which a content fills it.
 _LEAST_SIDE_PX, _FILLS = 32, 0.97
+
+# Share of their area that the place of a query and a part with straight edges have in common when they are the same.
+_SAME_WINDOW = 0.85
 
 _SAMPLES: Final = 48
 _UNIT: Final = np.array([0.0, 0.0, 1.0])
@@ -193,7 +197,33 @@ def _found(placed: Placed, picture: Picture, stored: Picture, parts: PicturePart
         look=LookedAt.FILES,
         part=part,
         features=placed.alignment.matches,
+        match_around=around_query(parts, stored, affine) if overlap.query >= _FILLS > overlap.match else Around.NOTHING,
     )
+
+
+def around_query(parts: PictureParts, stored: Picture, affine: NDArray[np.float64]) -> Around:
+    """Return what of a stored picture was put around the query that it shows; nothing where that has no frame.
+
+    Parameters
+    ----------
+    parts : PictureParts
+    stored : (height, width) ndarray of uint8
+    affine : (2, 3) ndarray of float64
+        From a point of the query to that of the stored picture, coordinates from -1 to 1.
+    """
+    window = _bounds(affine, rim=0.0)
+    # What a crop has lost ends nowhere in straight edges on all four sides.
+    if not any(_common_share(window, framed) >= _SAME_WINDOW for framed in parts.rectangles(stored)):
+        return Around.NOTHING
+    return parts.around_part(stored, window)
+
+
+def _common_share(window: Window, framed: Window) -> float:
+    """Return the share of the area of two windows together that they have in common."""
+    across = min(window.right, framed.right) - max(window.left, framed.left)
+    down = min(window.bottom, framed.bottom) - max(window.top, framed.top)
+    common = max(0.0, across) * max(0.0, down)
+    return common / max(area_of(window) + area_of(framed) - common, 1e-9)
 
 
 def _transform(affine: NDArray[np.float64], picture: Picture, stored: Picture) -> Transform:

@@ -87,6 +87,8 @@ class Found:
         What makes it resemble the query most; None for what does more than resemble.
     affine : tuple of float
         From what was compared to the content; see `Judgement`.
+    match_around : Around
+        What was put around the query to get the content, as far as a look at the files told.
     """
 
     content_id: int
@@ -106,6 +108,7 @@ class Found:
     features: int = 0
     why: Reason | None = None
     affine: tuple[float, ...] = ()
+    match_around: Around = Around.NOTHING
 
     @property
     def compared(self) -> Window | Quadrilateral | None:

@@ -361,19 +361,18 @@ def test_a_picture_is_found_that_was_turned_by_any_angle(indexed: Daemon, tmp_pa
     assert line.endswith(f"of {match['path']}, tilted 33 degrees left"), line
 
 
-def test_a_match_that_is_a_page_around_the_query_is_said(indexed: Daemon, tmp_path: Path) -> None:
-    """It is no photograph of which the query is a crop; one whose place in a photograph has no frame is."""
+def test_a_match_that_has_a_border_around_the_query_is_said(indexed: Daemon, tmp_path: Path) -> None:
+    """It is no photograph of which the query is a crop; one that the query is a crop of has no frame there."""
     photograph = pictures.real_photographs()[0]
-    page = pictures.save(pictures.on_a_page(photograph), indexed.album / "page.jpg", quality=92)
+    framed = pictures.save(pictures.bordered(photograph), indexed.album / "framed.jpg", quality=92)
     indexed.settle()
     asked = pictures.save(photograph, tmp_path / "asked.jpg", quality=80)
     around = {match["path"]: match["match_around"] for match in indexed.json("query", asked)["matches"]}
-    assert (around[str(page)], around[str(indexed.album / "real-0.jpg")]) == ("screen", "nothing")
-    words = indexed.run("query", asked).stdout.decode()
-    assert f"of {page}, a screenshot or page that holds it" in words
+    assert (around[str(framed)], around[str(indexed.album / "real-0.jpg")]) == ("plain", "nothing")
+    assert f"of {framed}, which has a border or caption around it" in indexed.run("query", asked).stdout.decode()
     crop = pictures.save(pictures.cropped(photograph), tmp_path / "crop.jpg", quality=90)
     assert {match["match_around"] for match in indexed.json("query", crop, "-n", "1")["matches"]} == {"nothing"}
-    page.unlink()
+    framed.unlink()
     indexed.settle()
 
 

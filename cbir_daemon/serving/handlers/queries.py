@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.comparison import Around, Guess, Judgement, Likeness, Quadrilateral, Trace, Transform, Window
+from cbir_daemon.comparison import Guess, Judgement, Likeness, Quadrilateral, Transform, Window
 from cbir_daemon.decode import SheetCell
-from cbir_daemon.duplicates.exposures import is_held, seconds_between
+from cbir_daemon.duplicates.exposures import seconds_between
 from cbir_daemon.duplicates.looks import QueryLooks, as_picture, trusted
 from cbir_daemon.duplicates.places import READ_SIDE_PX, looked_in_place, placed_contents
 from cbir_daemon.errors import BadRequestError, TooPlainError
@@ -32,9 +32,6 @@ from cbir_daemon.store import Content, Image
 MAX_MATCHES = 1_000
 DEFAULT_MATCHES = 10
 MAX_SHEET_MATCHES = 60
-
-PAGE_SHARE = 0.6
-"""Share of a match below which what lies around the query is a page, and not a border or a caption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +300,7 @@ def _match_to_json(match: _Match) -> answers.Match:
         "overlap": {"query": round(found.overlap.query, 3), "match": round(found.overlap.match, 3)},
         "tone": {"gain": found.tone.gain, "offset": found.tone.offset, "shift": found.tone.shift},
         "around": found.around.value,
-        "match_around": _around_query(found).value,
+        "match_around": found.match_around.value,
         "later_s": seconds_between(image.content.taken, match.taken),
         "width": image.content.width_px,
         "height": image.content.height_px,
@@ -314,14 +311,6 @@ def _match_to_json(match: _Match) -> answers.Match:
     if image.missing:
         described["missing"] = True
     return described
-
-
-def _around_query(found: Found) -> Around:
-    """Return what of a match lies around the query, when that was put there: what a crop has lost was not."""
-    if not is_held(found) or not {Trace.BORDER, Trace.CAPTION}.intersection(found.traces):
-        return Around.NOTHING
-    is_page = Trace.CAPTION in found.traces and found.overlap.match < PAGE_SHARE
-    return Around.SCREEN if is_page else Around.PLAIN
 
 
 def _transform_to_json(transform: Transform) -> answers.Transform:
