@@ -9,6 +9,7 @@ of which no two are copies.  Copies are photographs of all folders under each ed
 
 from __future__ import annotations
 
+import io
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 from cbir_daemon import matching
 from cbir_daemon.matching import GREY64, Look
 from cbir_daemon.medium import Seen
+from cbir_daemon.pictures.pixels import read_grey
 from cbir_daemon.search import Collection
 
 CANDIDATES = 60
+
+LARGE = (4000, 3000)
+LOOK_PX = matching.LOOK_SIDE_PX
 
 
 def grey_of(image: Image.Image) -> NDArray[np.uint8]:
@@ -70,8 +75,13 @@ def print_row(title: str, looks: Sequence[tuple[Look, float]]) -> None:
 @click.command()
 @click.option("--shots", type=click.Path(exists=True, file_okay=False, path_type=Path), default=PHOTOS / "shots")
 @click.option("--photographs", default=24, show_default=True, help="To edit, from all folders.")
-def look(shots: Path, photographs: int) -> None:
-    """Print what a second look says of bursts and of edited copies."""
+@click.option("--large", "large_pairs", default=0, help="Only measure looks at so many pairs of 12-megapixel files.")
+def look(shots: Path, photographs: int, large_pairs: int) -> None:
+    """Print what a second look says of bursts and of edited copies, or what one at two large files costs."""
+    if large_pairs:
+        with threadpool_limits(1):
+            large(large_pairs)
+        return
     click.echo(
         "| pairs | that the vectors call copies | copy | shot | unclear | processor ms |\n|---|---|---|---|---|---|"
     )
@@ -82,6 +92,39 @@ def look(shots: Path, photographs: int) -> None:
         rows = np.random.default_rng(SEED).choice(len(everything), photographs, replace=False).tolist()
         for title, edits in (("copies, mild edits", EDITS), ("copies, harder edits", HARDER)):
             print_row(title, list(copies(everything, rows, edits)))
+
+
+def large(pairs: int) -> None:
+    """Print the processor time of a look at a JPEG of 12 megapixels and a brighter copy of lower quality."""
+    album = Album.open([PHOTOS / "bsds"])
+    costs: list[tuple[float, float]] = []
+    for row in np.random.default_rng(SEED).choice(len(album), pairs, replace=False).tolist():
+        image = enlarged(album.image(row), np.random.default_rng([SEED, row]))
+        stored, query = saved(image, 92), saved(image.point([min(255, tone + 12) for tone in range(256)] * 3), 80)
+        affine, invert = matching.affine_between(vector_of(image), vector_of(image))
+        before = time.process_time()
+        pictures = [np.asarray(read_grey(data, 2 * LARGE[0] * LARGE[1], LOOK_PX)) for data in (query, stored)]
+        between = time.process_time()
+        matching.compared(pictures[0], pictures[1], affine, invert=invert)
+        costs.append((between - before, time.process_time() - between))
+    reading, comparing = 1e3 * np.median(costs, axis=0)
+    click.echo(
+        f"two files of 12 megapixels: {reading:.0f} ms to read, {comparing:.0f} ms to compare, medians of {pairs}"
+    )
+
+
+def enlarged(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Return a photograph as a camera of 12 megapixels might take it, with noise: what is smooth is read faster."""
+    whole = np.asarray(image.convert("RGB").resize(LARGE, Image.Resampling.BICUBIC), dtype=np.float32)
+    noise = random.normal(0, 4, whole.shape).astype(np.float32)
+    return Image.fromarray(np.clip(whole + noise, 0, 255).astype(np.uint8))
+
+
+def saved(image: Image.Image, quality: int) -> bytes:
+    """Return an image as a JPEG."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
 
 
 def copies(album: Album, rows: Sequence[int], edits: dict[str, Edit]) -> Iterator[tuple[Look, float]]:
