@@ -94,9 +94,9 @@ def test_a_batch_changes_no_descriptor() -> None:
 
 def test_colour_tells_pictures_of_equal_greys_apart(tmp_path: Path) -> None:
     """A picture in red looks more like another one in red than like itself in green."""
-    own, other, green = (look(tinted(*what), tmp_path) for what in ((1, RED), (2, RED), (1, GREEN)))
-    assert alike(own, own) == pytest.approx(1, abs=1e-3)
-    assert alike(own, other) > alike(own, green)
+    query, red, green = (look(tinted(*what), tmp_path) for what in ((1, RED), (2, RED), (1, GREEN)))
+    assert alike(query, query) == pytest.approx(1, abs=1e-3)
+    assert alike(query, red) > alike(query, green)
 
 
 def test_a_reason_is_where_a_picture_stands_out(tmp_path: Path) -> None:
