@@ -252,6 +252,17 @@ def path_text() -> Check:
     return Check("a path", read)
 
 
+def network(name: str) -> Check:
+    """Accept the name of a network, the text of the path of an ONNX file, or empty text for none."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or "\0" in value or not (value in ("", name) or value.endswith(".onnx")):
+            raise ValueError
+        return value
+
+    return Check(f'"{name}", the path of a file .onnx, or ""', read)
+
+
 def _alternatives(words: tuple[str, ...]) -> str:
     *others, last = (f'"{word}"' for word in words)
     return f"{', '.join(others)} or {last}" if others else last

@@ -28,6 +28,7 @@ from cbir_daemon.config.places import (
 )
 from cbir_daemon.config.settings import (
     ABOUT,
+    EFFICIENTNET_LITE0,
     LISTS,
     LOG_SINK,
     PLACES,
@@ -35,6 +36,7 @@ from cbir_daemon.config.settings import (
     About,
     AlbumConfig,
     Config,
+    MeaningConfig,
     SinkConfig,
 )
 from cbir_daemon.config.text import toml
@@ -76,6 +78,7 @@ def load(
     reader = _Reader(file.path, environ)
     reader.check_top(table)
     sections: dict[str, Any] = {name: reader.section(name, table.get(name, {})) for name in SECTIONS}
+    sections["meaning"] = reader.with_whole_path(sections["meaning"])
     found = reader.albums(table.get(ALBUM, []), [absolute(album, cwd) for album in albums])
     places = _places(state, socket, environ, cwd, file, table)
     sinks = reader.sinks(table.get(SINK, []))
@@ -134,6 +137,12 @@ class _Reader:
         """Return section `name`: what the file says of it, defaults for the rest."""
         origin = f"file {self.file}"
         return SECTIONS[name](**self._values(SECTIONS[name], f"[{name}] ", f"{name}.", table, origin))
+
+    def with_whole_path(self, meaning: MeaningConfig) -> MeaningConfig:
+        """Return the section with the whole path of the network, where it is a file."""
+        if meaning.model in ("", EFFICIENTNET_LITE0):
+            return meaning
+        return MeaningConfig(str(path_in_file(meaning.model, self.file, self.environ)))
 
     def albums(self, tables: object, from_flags: Iterable[Path]) -> list[AlbumConfig]:
         """Return the file's albums, then those of the command line that the file does not have."""

@@ -23,6 +23,9 @@ MAP_FEATURES = ("look", "grey", "raw")
 """The spaces of the map that `model.features` may name, the default first."""
 
 DAY_S = 86_400.0
+EFFICIENTNET_LITE0 = "efficientnet-lite0"
+"""The network that the extra `meaning` brings."""
+
 LOG_SINK = "log"
 """The sink that is always there; every other one is a table of its own."""
 
@@ -311,6 +314,19 @@ class MatchConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MeaningConfig:
+    """What pictures show."""
+
+    model: str = field(
+        default="",
+        metadata=_about(
+            checks.network(EFFICIENTNET_LITE0),
+            f"The network that describes pictures: `{EFFICIENTNET_LITE0}`, an ONNX file of yours, or none.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class DuplicatesConfig:
     """Which image of a group is kept, and which are never removed."""
 
@@ -430,7 +446,7 @@ class Config:
         Folders from the file and the command line, no folder twice, none inside another.
     sinks : tuple of SinkConfig
         Places to which alerts can go, no name twice.
-    watch, decode, model, match, duplicates, alerts, server, backup, log
+    watch, decode, model, match, meaning, duplicates, alerts, server, backup, log
         The sections of the file.
     state_dir, socket_path : Path
         Absolute; neither needs to exist.
@@ -447,6 +463,7 @@ class Config:
     decode: DecodeConfig
     model: ModelConfig
     match: MatchConfig
+    meaning: MeaningConfig
     duplicates: DuplicatesConfig
     alerts: AlertsConfig
     server: ServerConfig
@@ -466,6 +483,7 @@ SECTIONS = {
     "decode": DecodeConfig,
     "model": ModelConfig,
     "match": MatchConfig,
+    "meaning": MeaningConfig,
     "duplicates": DuplicatesConfig,
     "alerts": AlertsConfig,
     "server": ServerConfig,

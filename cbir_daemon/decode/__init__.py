@@ -9,8 +9,8 @@ the pool.  The words of `Unreadable.code` and of `UnreadableImageError.reason` a
 """
 
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask
-from cbir_daemon.decode.pool import DecodePool, Grey, SheetCell
+from cbir_daemon.decode.pool import Colour, DecodePool, Grey, SheetCell
 from cbir_daemon.decode.reader import Reader
 from cbir_daemon.records import REASONS
 
-__all__ = ["REASONS", "DecodeLimits", "DecodePool", "Grey", "ReadTask", "Reader", "SheetCell"]
+__all__ = ["REASONS", "Colour", "DecodeLimits", "DecodePool", "Grey", "ReadTask", "Reader", "SheetCell"]

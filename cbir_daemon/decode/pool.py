@@ -12,7 +12,7 @@ import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cbir_daemon.decode.canvas import Canvas, mosaic_message
 from cbir_daemon.decode.crew import Crew
@@ -53,6 +53,19 @@ class Grey:
     width_px: int
     height_px: int
     pixels: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """A small upright picture: `height_px` rows of `width_px` times red, green and blue, a byte each."""
+
+    width_px: int
+    height_px: int
+    pixels: bytes
+
+
+_Small = TypeVar("_Small", Grey, Colour)
+_BYTES_OF_A_PIXEL = {Grey: 1, Colour: 3}
 
 
 class DecodePool:
@@ -176,7 +189,26 @@ class DecodePool:
         UnavailableError
             When the pool is closed.
         """
-        return self._small({"do": "grey", "side_px": side_px}, source)
+        return self._small({"do": "grey", "side_px": side_px}, source, Grey)
+
+    def read_colour(self, source: Path | bytes, side_px: int) -> Colour | None:
+        """Return a small upright colour picture of an image; None when it cannot be read.
+
+        Parameters
+        ----------
+        source : Path or bytes
+            A file, links followed, or the bytes of one.
+        side_px : int
+            Width and height at most; a smaller image keeps its size.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        return self._small({"do": "colour", "side_px": side_px}, source, Colour)
 
     def read_crop(self, source: Path | bytes, box: tuple[int, int, int, int]) -> Grey | None:
         """Return a part of an upright image in grey, with the pixels of the file; None when it cannot be read.
@@ -200,18 +232,19 @@ class DecodePool:
         All of the image is decoded: a tenth of a second for one of 12 megapixels.
         """
         side_px = max(box[2] - box[0], box[3] - box[1])
-        return self._small({"do": "crop", "box": list(box), "side_px": side_px}, source)
+        return self._small({"do": "crop", "box": list(box), "side_px": side_px}, source, Grey)
 
-    def _small(self, message: dict[str, Any], source: Path | bytes) -> Grey | None:
-        """Return the grey picture that a worker answers, no larger than the `side_px` of the message."""
+    def _small(self, message: dict[str, Any], source: Path | bytes, kind: type[_Small]) -> _Small | None:
+        """Return the picture that a worker answers, no larger than the `side_px` of the message."""
         side_px = message["side_px"]
         answer = self._ask(message, source)
         if isinstance(answer, Unreadable) or "code" in answer.message:
             return None
         width_px, height_px = answer.message["width_px"], answer.message["height_px"]
         # A worker's answer is checked as a stranger's would be.
-        is_whole = 0 < width_px <= side_px and 0 < height_px <= side_px and len(answer.blob) == width_px * height_px
-        return Grey(width_px, height_px, answer.blob) if is_whole else None
+        expected_bytes = width_px * height_px * _BYTES_OF_A_PIXEL[kind]
+        is_whole = 0 < width_px <= side_px and 0 < height_px <= side_px and len(answer.blob) == expected_bytes
+        return kind(width_px, height_px, answer.blob) if is_whole else None
 
     def read_features(self, source: Path | bytes, side_px: int, *, asked: bool) -> bytes | None:
         """Return the local features of an image as the bytes that `local_features` reads; None when there are none.

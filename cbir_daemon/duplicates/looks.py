@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from cbir_daemon.comparison import LookedAt, Trace, Window
-from cbir_daemon.decode import DecodePool, Grey
+from cbir_daemon.decode import Colour, DecodePool, Grey
 from cbir_daemon.duplicates.exposures import (
     Picture,
     are_two_frames,
@@ -100,6 +100,24 @@ class Files:
             When the pool is closed.
         """
         return self._read(content_id, lambda path: self._pool.read_grey(path, side_px))
+
+    def colour(self, content_id: int, side_px: int) -> Colour | None:
+        """Return the colour picture of a content, from the first of its files that can be read; None without one.
+
+        Parameters
+        ----------
+        content_id : int
+        side_px : int
+            Longer side at most.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        return self._read(content_id, lambda path: self._pool.read_colour(path, side_px))
 
     def features(self, content_id: int) -> StoredFeatures | None:
         """Return the local features of a content, from the first of its files that can be read.

@@ -1,0 +1,116 @@
+"""Turns what a network says of a picture into the 128 small numbers that are kept of it.
+
+In: numbers of a network.  Out: a descriptor.  Never here: networks, pictures, files.
+
+The numbers of EfficientNet-Lite0 are projected by a table that ships with the package; `scripts/bench meaning-tables`
+makes it.  Those of another network, of which nothing is known, are projected by chance.
+
+References
+----------
+Jegou, Chum: Negative evidences and co-occurences in image retrieval, ECCV 2012 (projection, and weights of components).
+Achlioptas: Database-friendly random projections, JCSS 2003 (projection by signs).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUMBERS = 128
+"""Of a descriptor, a byte each."""
+
+TABLES_PATH: Final = Path(__file__).with_name("tables.npz")
+
+STEPS: Final = 256
+"""Of a number of 1: what is longer than 127 steps is cut, three numbers of ten thousand."""
+
+_BITS_OF_A_BYTE: Final = 8
+
+Floats = NDArray[np.float32]
+Descriptors = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """How the features of EfficientNet-Lite0 become a descriptor.
+
+    Parameters
+    ----------
+    mean : (d,) ndarray of float32
+        Of the features of pictures.
+    projection : (d, 128) ndarray of float32
+        Principal components, each weighed.
+    """
+
+    mean: Floats
+    projection: Floats
+
+
+@functools.lru_cache(1)
+def tables() -> Tables:
+    """Return the tables that ship with the package."""
+    with np.load(TABLES_PATH, allow_pickle=False) as stored:
+        return Tables(*(stored[name].astype(np.float32) for name in ("mean", "projection")))
+
+
+def descriptor_of(features: Floats, tables: Tables | None) -> Descriptors:
+    """Return the descriptor of a picture.
+
+    Parameters
+    ----------
+    features : (d,) ndarray of float32
+        What a network says of it; finite.
+    tables : Tables or None
+        Those of the network, when it has any.  Without them, more than 128 numbers are projected by chance; fewer are
+        followed by zeros.
+
+    Returns
+    -------
+    (128,) ndarray of int8
+        Zeros where the features are the mean, or none at all.
+    """
+    if tables is not None:
+        numbers = (features - tables.mean) @ tables.projection
+    elif len(features) > NUMBERS:
+        numbers = features @ signs(len(features))
+    else:
+        numbers = np.pad(features, (0, NUMBERS - len(features)))
+    length = np.linalg.norm(numbers)
+    steps = np.rint(numbers * (STEPS / length if length else 0.0))
+    return np.clip(steps, -127, 127).astype(np.int8)
+
+
+def units(descriptors: Descriptors) -> Floats:
+    """Return descriptors as rows of length 1, of which products are cosines; zeros stay zeros.
+
+    Parameters
+    ----------
+    descriptors : (n, 128) ndarray of int8
+
+    Returns
+    -------
+    (n, 128) ndarray of float32
+    """
+    rows = descriptors.astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+
+
+@functools.lru_cache(1)
+def signs(count: int) -> Floats:
+    """Return the projection by chance, (count, 128) of 1 and -1: the same ones on every machine, for ever.
+
+    Parameters
+    ----------
+    count : int
+        Numbers of the network.
+    """
+    chance = hashlib.shake_256(b"cbir-daemon meaning").digest(count * NUMBERS // _BITS_OF_A_BYTE)
+    bits = np.unpackbits(np.frombuffer(chance, np.uint8)).reshape(count, NUMBERS)
+    return (2.0 * bits - 1.0).astype(np.float32)
