@@ -24,7 +24,7 @@ FLOORS = (
     ("daemon",),
     ("serving",),
     ("duplicates", "indexing", "map"),
-    ("alerts", "pictures", "search"),
+    ("alerts", "meaning", "pictures", "search"),
     ("decode", "store", "watching"),
     ("client", "resolving"),
     ("system",),
@@ -47,7 +47,10 @@ DOORS = {
     "joblib": {"map"},
     "matplotlib": {"cli"},
     # `matching`, `map` and `search` calculate; the others only hand arrays on.
-    "numpy": {"duplicates", "local_features", "map", "matching", "medium", "search", "serving"},
+    "numpy": {"duplicates", "local_features", "map", "matching", "meaning", "medium", "search", "serving"},
+    # Writes a graph once, and runs it.
+    "onnx": {"meaning"},
+    "onnxruntime": {"meaning"},
     "rich": {"cli"},
     "scipy": {"map"},
     "sqlite3": {"store"},
@@ -258,9 +261,9 @@ def test_the_client_starts_light() -> None:
 
 
 def test_the_service_starts_without_the_children_s_libraries() -> None:
-    """The daemon's own process loads neither UMAP nor the decoder of untrusted bytes."""
+    """The daemon's own process loads neither UMAP, nor networks, nor the decoder of untrusted bytes."""
     assert "numpy" in (loaded := loaded_by(f"import {NAME}.daemon.service"))
-    assert not {"umap", "numba", "sklearn", "PIL"} & loaded
+    assert not {"umap", "numba", "sklearn", "PIL", "onnx", "onnxruntime"} & loaded
 
 
 def test_a_daemon_does_not_load_the_code_that_moves_files() -> None:

@@ -27,8 +27,8 @@ NUMBERS = 128
 
 TABLES_PATH: Final = Path(__file__).with_name("tables.npz")
 
-STEPS: Final = 256
-"""Of a number of 1: what is longer than 127 steps is cut, three numbers of ten thousand."""
+GREATEST: Final = 127
+"""Of a descriptor's numbers: only their direction counts, so each descriptor uses all of a byte."""
 
 _BITS_OF_A_BYTE: Final = 8
 
@@ -75,15 +75,16 @@ def descriptor_of(features: Floats, tables: Tables | None) -> Descriptors:
     (128,) ndarray of int8
         Zeros where the features are the mean, or none at all.
     """
+    numbers: Floats
     if tables is not None:
         numbers = (features - tables.mean) @ tables.projection
     elif len(features) > NUMBERS:
         numbers = features @ signs(len(features))
     else:
-        numbers = np.pad(features, (0, NUMBERS - len(features)))
-    length = np.linalg.norm(numbers)
-    steps = np.rint(numbers * (STEPS / length if length else 0.0))
-    return np.clip(steps, -127, 127).astype(np.int8)
+        numbers = np.zeros(NUMBERS, np.float32)
+        numbers[: len(features)] = features
+    peak = float(np.abs(numbers).max())
+    return np.rint(numbers / (peak or 1.0) * GREATEST).astype(np.int8)
 
 
 def units(descriptors: Descriptors) -> Floats:
@@ -99,7 +100,7 @@ def units(descriptors: Descriptors) -> Floats:
     """
     rows = descriptors.astype(np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return np.asarray(rows / np.where(lengths > 0, lengths, np.float32(1)))
 
 
 @functools.lru_cache(1)

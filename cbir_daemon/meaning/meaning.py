@@ -1,4 +1,4 @@
-"""What pictures show, as the daemon sees it: pictures in, descriptors out, a process only while there is something to do.
+"""What pictures show, as the daemon sees it: pictures in, descriptors out, a process while there is something to do.
 
 In: upright pictures.  Out: descriptors.  Never here: running a network (`worker`), what is stored, what is similar.
 """
@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from cbir_daemon.errors import ChildError, ModelError, TimedOutError
 from cbir_daemon.meaning.descriptors import NUMBERS, Descriptors
 from cbir_daemon.meaning.kept import WORKER_MODULE, NetworkFile, kept_network, make_network
 from cbir_daemon.meaning.weights import PACKAGE, WEIGHTS_SHA256
-from cbir_daemon.records import Problem
+from cbir_daemon.records import DescriptorKind, Problem
 from cbir_daemon.system.child import SINGLE_THREADED, Child
 from cbir_daemon.system.files import memory_bytes
 
@@ -101,14 +102,9 @@ class Meaning:
         return bool(self._version) and not self._refused
 
     @property
-    def name(self) -> str:
-        """Under which descriptors are stored."""
-        return NAME
-
-    @property
-    def version(self) -> str:
+    def kind(self) -> DescriptorKind:
         """Names the network and its SHA-256: descriptors of another version say nothing to those of this one."""
-        return self._version
+        return DescriptorKind(NAME, self._version)
 
     @property
     def process_id(self) -> int | None:
@@ -184,11 +180,11 @@ class Meaning:
                 except (ChildError, TimedOutError) as error:
                     logger.warning("meaning worker lost reason=%s", error)
                     self._close()
-                    continue
-                self._used_s = time.monotonic()
-                # A user's network is a stranger's: its answer is checked.
-                whole = "refused" not in answer.message and len(answer.blob) == NUMBERS
-                return np.frombuffer(answer.blob, np.int8) if whole else None
+                else:
+                    self._used_s = time.monotonic()
+                    # A user's network is a stranger's: its answer is checked.
+                    whole = "refused" not in answer.message and len(answer.blob) == NUMBERS
+                    return np.frombuffer(answer.blob, np.int8) if whole else None
         return None
 
     def peak_memory_bytes(self) -> int:
@@ -249,22 +245,20 @@ class Meaning:
         return self._opened(make_network(self._models_dir))
 
     def _opened(self, network: NetworkFile) -> Child:
-        child = Child(WORKER_MODULE, env=SINGLE_THREADED)
-        try:
-            with network.path.open("rb") as file:
-                message = {"do": "open", "file": True, "sha256": network.sha256, "built": self._built}
-                child.send(message, descriptor=file.fileno())
-            answer = child.receive(START_TIMEOUT_S)
-            if "refused" in answer.message:
-                raise ModelError(f"{network.path.name}: {answer.message['refused']}")
-            self._side_px = int(answer.message["side_px"])
-        except OSError as error:
-            child.close()
-            raise ModelError(f"{network.path}: {error.strerror}") from error
-        except BaseException:
-            child.close()
-            raise
-        self._used_s = time.monotonic()
+        with ExitStack() as failing:
+            child = Child(WORKER_MODULE, env=SINGLE_THREADED)
+            failing.callback(child.close)
+            try:
+                with network.path.open("rb") as file:
+                    message = {"do": "open", "file": True, "sha256": network.sha256, "built": self._built}
+                    child.send(message, descriptor=file.fileno())
+            except OSError as error:
+                raise ModelError(f"{network.path}: {error.strerror}") from error
+            answer = child.receive(START_TIMEOUT_S).message
+            if "refused" in answer:
+                raise ModelError(f"{network.path.name}: {answer['refused']}")
+            failing.pop_all()
+        self._side_px, self._used_s = int(answer["side_px"]), time.monotonic()
         return child
 
     def _measure(self) -> None:

@@ -61,7 +61,7 @@ class Network:
     def __init__(self, data: bytes, *, keeps_shape: bool) -> None:
         self._session = _session(data)
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:  # noqa: PLR2004 -- n, c, h, w
+        if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
             raise ModelError("the network takes something other than a picture of floating-point numbers")
         self._name, self._type = inputs[0].name, _TYPES[inputs[0].type]
         _, channels, height, width = inputs[0].shape
@@ -175,10 +175,10 @@ def _colours(said: Mapping[str, str], name: str, usual: tuple[float, ...]) -> Fl
 
 def _pooled(said: NDArray[Any]) -> Floats:
     """Return the output for one picture as a vector: the mean over a row of vectors, or over a feature map."""
-    if not 2 <= said.ndim <= 4 or len(said) != 1:  # noqa: PLR2004 -- (n, d), (n, t, d), (n, d, h, w)
+    if not 2 <= said.ndim <= 4 or len(said) != 1:
         raise ModelError(f"the network says something of the shape {said.shape}, and no vector for each picture")
     numbers = said[0].astype(np.float32)
-    return np.asarray(numbers if numbers.ndim == 1 else numbers.mean(axis=0 if numbers.ndim == 2 else (1, 2)))  # noqa: PLR2004
+    return np.asarray(numbers if numbers.ndim == 1 else numbers.mean(axis=0 if numbers.ndim == 2 else (1, 2)))
 
 
 def _stretched(picture: Floats, count: int, axis: int) -> Floats:

@@ -62,7 +62,7 @@ class _Storage(NamedTuple):
 
     key: str
     dtype: np.dtype[Any]
-    count: int
+    length: int
 
 
 class _Tensor(NamedTuple):
@@ -106,7 +106,7 @@ def read_tensors(file: BinaryIO) -> dict[str, Array]:
         tensors, storages = _from_archive(file) if zipfile.is_zipfile(file) else _from_stream(file)
         return {str(name): _array(tensor, storages) for name, tensor in tensors.items()}
     except _BROKEN as error:
-        raise ModelError(f"these weights are refused: {error or type(error).__name__}") from error
+        raise ModelError(f"these weights are refused: {str(error) or type(error).__name__}") from error
 
 
 class _Unpickler(pickle.Unpickler):
@@ -145,7 +145,7 @@ def _from_stream(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, Array
     for key in keys:
         (count,) = struct.unpack("<q", file.read(8))
         row = rows[key]
-        if count != row.count:
+        if count != row.length:
             raise pickle.UnpicklingError("a row has another length than the file says")
         storages[key] = _numbers(file.read(count * row.dtype.itemsize), row)
     return tensors, storages
@@ -166,7 +166,7 @@ def _from_archive(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, Arra
         for key, row in rows.items():
             name = f"{folder}data/{key}"
             # Before it is read: what was packed may unfold without end.
-            if archive.getinfo(name).file_size != row.count * row.dtype.itemsize:
+            if archive.getinfo(name).file_size != row.length * row.dtype.itemsize:
                 raise pickle.UnpicklingError("a row has another length than the file says")
             storages[key] = _numbers(archive.read(name), row)
     return tensors, storages
@@ -180,7 +180,7 @@ def _checked(tensors: object) -> Mapping[str, _Tensor]:
 
 def _numbers(data: bytes, row: _Storage) -> Array:
     numbers = np.frombuffer(data, row.dtype)
-    if len(numbers) != row.count:
+    if len(numbers) != row.length:
         raise pickle.UnpicklingError("the file ends too early")
     return numbers
 
