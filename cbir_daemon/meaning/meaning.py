@@ -112,6 +112,12 @@ class Meaning:
         child = self._child
         return None if child is None else child.pid
 
+    @property
+    def cpu_s(self) -> float:
+        """Processor time that the process has used, in seconds; 0 when there is none."""
+        child = self._child
+        return 0.0 if child is None else child.cpu_s
+
     def problems(self) -> list[Problem]:
         """Return that a network is asked for and not used, and why."""
         if self._lacks_extra:
