@@ -25,6 +25,7 @@ from cbir_daemon.map import MODEL_VERSION
 from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.matching import CODE_VERSION
 from cbir_daemon.matching.appearance import LOOK
+from cbir_daemon.meaning.meaning import MEANING_VERSION
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.protocol import framing, messages
 from cbir_daemon.search import code_table
@@ -426,6 +427,7 @@ def test_versions() -> None:
         "coarse codes": str(code_table.LAYOUT),
         "looks": LOOK.version,
         "local features": str(FEATURES_VERSION),
+        "meaning": str(MEANING_VERSION),
         "artifact": MODEL_VERSION,
     }
 

@@ -232,6 +232,17 @@ def test_grey_pictures_are_upright_and_small(pool: DecodePool, tmp_path: Path) -
     assert np.frombuffer(small.pixels, np.uint8).std() > 10
 
 
+def test_colour_pictures_are_upright_and_small(pool: DecodePool, tmp_path: Path) -> None:
+    """Three bytes a pixel, red first; what is no image gives none."""
+    red = np.zeros((90, 60, 3), np.uint8)
+    red[:, :, 0] = 255
+    colour = pool.read_colour(pictures.save(red, tmp_path / "red.png"), 45)
+    assert colour is not None
+    assert (colour.width_px, colour.height_px, colour.pixels) == (30, 45, b"\xff\0\0" * 30 * 45)
+    (tmp_path / "text.jpg").write_bytes(b"no picture")
+    assert pool.read_colour(tmp_path / "text.jpg", 45) is None
+
+
 def test_what_was_done_to_a_copy_is_remembered_with_the_pair(album: Album) -> None:
     """Each side has its own, whichever came first."""
     album.add("lettered.jpg", pictures.lettered(WHOLE))

@@ -11,19 +11,27 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from cbir_daemon.decode import DecodePool
+from cbir_daemon.duplicates.descriptors import DescriptorFiller
+from cbir_daemon.duplicates.meanings import Meanings
 from cbir_daemon.errors import ModelError
 from cbir_daemon.meaning import NUMBERS, Meaning, units
 from cbir_daemon.meaning.descriptors import descriptor_of, signs, tables
 from cbir_daemon.meaning.kept import NETWORK_FILE, RECORD_FILE, kept_network, make_network
 from cbir_daemon.meaning.weights import WEIGHTS_SHA256, read_tensors, weights_path
+from cbir_daemon.pictures import PICTURES
+from cbir_daemon.search.descriptor_table import DescriptorTable
 from tests import efficientnet, pictures
+from tests.test_looks import LIMITS, Album
 
 onnx = pytest.importorskip("onnx")
 running = pytest.importorskip("cbir_daemon.meaning.running")
@@ -205,7 +213,8 @@ def test_a_descriptor_has_128_bytes_and_no_length() -> None:
     table = tables()
     features = table.mean + np.random.default_rng(1).random(len(table.mean), np.float32)
     found = descriptor_of(features, table)
-    assert (found.dtype, found.shape) == (np.int8, (NUMBERS,))
+    assert found.tobytes() == bytes(found)
+    assert len(found) == NUMBERS
     assert np.array_equal(descriptor_of(2 * features - table.mean, table), found)
     assert not descriptor_of(table.mean, table).any()
     assert np.allclose(np.linalg.norm(units(found[None])), 1)
@@ -279,9 +288,10 @@ def test_pictures_of_one_thing_are_alike(meaning: Meaning) -> None:
 def test_a_picture_of_any_shape_is_described(meaning: Meaning, shape: tuple[int, int, int]) -> None:
     """A single pixel, a line, a square."""
     picture = np.random.default_rng(3).integers(0, 256, shape, np.uint8)
-    described = meaning.describe(picture)
-    assert described is not None
-    assert np.array_equal(described, meaning.describe(picture))
+    first, second = meaning.describe(picture), meaning.describe(picture)
+    assert first is not None
+    assert second is not None
+    assert np.array_equal(first, second)
 
 
 def test_the_process_can_open_nothing(meaning: Meaning) -> None:
@@ -297,10 +307,11 @@ def test_the_process_can_open_nothing(meaning: Meaning) -> None:
 def test_a_process_without_work_leaves_and_comes_back(meaning: Meaning) -> None:
     """After a minute; the next picture starts another."""
     before = meaning.describe(small(CHINA))
+    running_before = meaning.process_id
     meaning.close_if_idle(0.0)
-    assert meaning.process_id is not None
+    assert meaning.process_id == running_before is not None
     meaning.close_if_idle(float("inf"))
-    assert meaning.process_id is None
+    assert meaning.cpu_s == 0
     after = meaning.describe(small(CHINA))
     assert before is not None
     assert after is not None
@@ -447,7 +458,7 @@ def test_versions_name_the_network(tmp_path: Path) -> None:
     ],
 )
 def test_a_network_that_is_of_no_use_is_a_problem(
-    tmp_path: Path, kinds: list[str], settings: dict[str, str], words: str
+    tmp_path: Path, kinds: list[str], settings: dict[str, Any], words: str
 ) -> None:
     """Its sentence names what is wrong; nothing is described, and nothing else fails."""
     path = own_network(tmp_path / "a.onnx", *kinds, **settings)
@@ -478,3 +489,87 @@ def test_a_missing_extra_is_a_problem(tmp_path: Path, monkeypatch: pytest.Monkey
     assert problem.do == "pip install 'cbir-daemon[meaning]', then restart"
     meaning = opened("", tmp_path)
     assert (meaning.enabled, meaning.problems(), meaning.describe(RED)) == (False, [], None)
+
+
+# -- contents ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecodePool]:
+    """Give a worker that reads files."""
+    with closing(DecodePool(1, LIMITS, PICTURES)) as pool:
+        yield pool
+
+
+@pytest.fixture
+def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
+    """Give an album of the two photographs."""
+    with closing(Album(tmp_path, pool, None)) as album:
+        for number, picture in enumerate((CHINA, FLOWER)):
+            album.add(f"{number}.jpg", picture)
+        yield album
+
+
+def filler_of(album: Album, meaning: Meaning) -> DescriptorFiller:
+    """Return what describes the contents of an album, with the descriptors that the store has."""
+    meanings = Meanings(album.store, album.pool, meaning)
+    filler = DescriptorFiller(album.store, meanings, DescriptorTable(NUMBERS), lambda: True)
+    filler.load()
+    return filler
+
+
+def test_contents_are_described_once(album: Album, meaning: Meaning) -> None:
+    """All are pending, then none; whoever comes later has them from the store, as the picture itself has them."""
+    filler = filler_of(album, meaning)
+    assert (filler.pending, filler.idle, len(filler.table)) == (2, False, 0)
+    assert filler.step()
+    assert not filler.step()
+    assert (filler.pending, filler.idle, len(filler.table)) == (0, True, 2)
+    described = filler_of(album, meaning).table.described()
+    assert described.content_ids.tolist() == [1, 2]
+    expected = meaning.describe(small(CHINA))
+    assert expected is not None
+    assert units(described.numbers)[0] @ units(expected[None])[0] > 0.95
+
+
+def test_contents_are_described_anew_by_another_network(album: Album, meaning: Meaning, tmp_path: Path) -> None:
+    """The descriptors of the network before are not compared with those of this one, and give way to them."""
+    filler_of(album, meaning).step()
+    own = opened(str(own_network(tmp_path / "a.onnx", "Identity")), tmp_path)
+    filler = filler_of(album, own)
+    assert (filler.pending, len(filler.table)) == (2, 0)
+    filler.step()
+    assert (filler.pending, len(filler.table)) == (0, 2)
+    own.close()
+    assert filler_of(album, meaning).pending == 2
+
+
+def test_a_file_that_is_gone_is_not_waited_for(album: Album, meaning: Meaning) -> None:
+    """It is passed over until a restart; the other content is described."""
+    (album.root / "0.jpg").unlink()
+    filler = filler_of(album, meaning)
+    assert filler.step()
+    assert (filler.pending, filler.idle, len(filler.table)) == (0, True, 1)
+    assert filler_of(album, meaning).pending == 1
+
+
+def test_a_network_that_is_refused_holds_nothing_up(album: Album, tmp_path: Path) -> None:
+    """It is found out with the first content; then nothing is pending, and the problem says why."""
+    own = opened(str(own_network(tmp_path / "a.onnx", "Sqrt")), tmp_path)
+    filler = filler_of(album, own)
+    assert (filler.enabled, filler.pending) == (True, 2)
+    filler.step()
+    assert (filler.enabled, filler.pending, filler.idle, filler.step()) == (False, 0, True, False)
+    assert own.problems()
+
+
+def test_a_table_grows_and_keeps_what_was_asked() -> None:
+    """Rows that somebody holds stay as they are; bytes that are no descriptor are left out."""
+    table = DescriptorTable(2)
+    table.add([(1, b"\x01\x02"), (2, b"short by none"), (3, b"\xff\x04")])
+    before = table.described()
+    table.add([(number, b"\x05\x06") for number in range(4, 3000)])
+    assert (before.content_ids.tolist(), before.numbers.tolist()) == ([1, 3], [[1, 2], [-1, 4]])
+    after = table.described()
+    assert (len(table), after.content_ids[-1], after.numbers[-1].tolist()) == (2998, 2999, [5, 6])
+    assert after.numbers[:2].tolist() == before.numbers.tolist()

@@ -425,6 +425,7 @@ RESTARTS = {
     "match.copy_threshold": 0.9,
     "match.look": False,
     "match.local": True,
+    "meaning.model": "efficientnet-lite0",
     "server.group": "users",
     "server.max_connections": 5,
 }

@@ -201,6 +201,8 @@ def status(answer: answers.Status) -> Iterator[str]:
         yield f"describing how older images look: {counted(answer['looks_pending'], 'content')} to go"
     if answer.get("features_pending"):
         yield f"taking local features: {counted(answer['features_pending'], 'content')} to go"
+    if answer.get("meaning_pending"):
+        yield f"describing by meaning: {counted(answer['meaning_pending'], 'content')} to go"
     yield from _albums(answer["albums"])
     yield from _model(answer)
     yield from _refit(answer["refit"])

@@ -18,7 +18,9 @@ from cbir_daemon.config import Config
 from cbir_daemon.daemon.backups import DAY_S, Backups
 from cbir_daemon.decode import DecodeLimits, DecodePool, Reader
 from cbir_daemon.duplicates import Groups, Looks, Pairing, Parts
+from cbir_daemon.duplicates.descriptors import DescriptorFiller
 from cbir_daemon.duplicates.features import FeatureFiller
+from cbir_daemon.duplicates.meanings import Meanings
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.errors import BadRequestError
 from cbir_daemon.indexing.albums import Albums
@@ -27,8 +29,10 @@ from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.matching import GREY64
+from cbir_daemon.meaning import NUMBERS, Meaning
 from cbir_daemon.medium import Medium
 from cbir_daemon.pictures import PICTURES
+from cbir_daemon.search.descriptor_table import DescriptorTable
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving import handlers
 from cbir_daemon.store import Store
@@ -129,6 +133,7 @@ def open_rooms(
     projection = Projection(store, searcher, models_dir, config.model)
     projection.open()
     pool = _open_pool(config, reader, closing)
+    meaning = _open_meaning(config, closing)
     watchlist = WatchList(store, searcher, config.match.copy_threshold)
     watchlist.load()
     ingest = Ingest(config, store, searcher, pool, Mailbox(), reader.suffixes, albums)
@@ -151,6 +156,10 @@ def open_rooms(
         watchlist=watchlist,
         features=features,
         describer=describer,
+        meaning=meaning,
+        meanings=DescriptorFiller(
+            store, Meanings(store, pool, meaning), DescriptorTable(NUMBERS), lambda: _is_quiet(ingest)
+        ),
         outbox=_open_outbox(config, store),
         projection=projection,
         refit=Refit(
@@ -210,6 +219,13 @@ def _parts(store: Store, pool: DecodePool, searcher: Searcher, watchlist: WatchL
         # An index that has none yet may take hours to get all of them.
         lambda: features.idle or features.pending > CROWDED_FILES,
     )
+
+
+def _open_meaning(config: Config, closing: ExitStack) -> Meaning:
+    meaning = Meaning(config.meaning.model, config.state_dir / MODELS_FOLDER)
+    meaning.open()
+    closing.callback(meaning.close)
+    return meaning
 
 
 def _open_outbox(config: Config, store: Store) -> Outbox:

@@ -43,8 +43,8 @@ FIRST_RETRY_S = 0.5
 RETRY_S = 30.0
 """Wait before a thread whose work the disk refused (full, read-only) tries again: twice the last one, at most this."""
 
-FIXED_SECTIONS = ("decode", "server", "match")
-"""Sections that are read once: the pool, the socket and the searcher are made with them."""
+FIXED_SECTIONS = ("decode", "server", "match", "meaning")
+"""Sections that are read once: the pool, the socket, the searcher and the network are made with them."""
 
 FIXED_PLACES = {"state_dir": "state", "socket_path": "socket"}
 """Field of `Config` -> key of the file; both are in use until the daemon ends."""
@@ -138,6 +138,8 @@ class Service:
         self._start_thread("describing", handled.describer.run)
         if handled.features.enabled:
             self._start_thread("features", handled.features.run)
+        if handled.meanings.enabled:
+            self._start_thread("meanings", handled.meanings.run)
         self._start_thread("ingest", handled.ingest.run)
         self._start_thread("searching", handled.searcher.run)
         self._start_thread("backups", rooms.backups.run)
@@ -207,6 +209,7 @@ class Service:
             now = time.monotonic()
             handled.pool.close_idle(now)
             handled.projection.close_if_idle(now)
+            handled.meaning.close_if_idle(now)
             if checks.is_due(now) | handled.albums.is_remounted():
                 handled.albums.check()
             if pings.is_due(now) and self.lives(now):
@@ -250,6 +253,7 @@ class Service:
             handled.pairing,
             handled.describer,
             handled.features,
+            handled.meanings,
             handled.ingest,
             handled.searcher,
             handled.outbox,

@@ -84,7 +84,7 @@ def descriptor_of(features: Floats, tables: Tables | None) -> Descriptors:
         numbers = np.zeros(NUMBERS, np.float32)
         numbers[: len(features)] = features
     peak = float(np.abs(numbers).max())
-    return np.rint(numbers / (peak or 1.0) * GREATEST).astype(np.int8)
+    return np.asarray(np.rint(numbers / (peak or 1.0) * GREATEST), dtype=np.int8)
 
 
 def units(descriptors: Descriptors) -> Floats:

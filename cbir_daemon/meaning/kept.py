@@ -24,7 +24,7 @@ RECORD_FILE: Final = "meaning-efficientnet-lite0.json"
 
 WORKER_MODULE: Final = "cbir_daemon.meaning.worker"
 
-BUILD_TIMEOUT_S: Final = 120.0
+BUILD_TIMEOUT_S: Final = 60.0
 """It takes a second on an idle machine."""
 
 FOLDER_MODE: Final = 0o700

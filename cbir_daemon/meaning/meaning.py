@@ -40,10 +40,10 @@ MEANING_VERSION = 1
 """Of how a picture is shown to a network and how its numbers become a descriptor; part of each descriptor's version."""
 
 IDLE_S: Final = 60.0
-START_TIMEOUT_S: Final = 120.0
+START_TIMEOUT_S: Final = 60.0
 """Importing onnxruntime from a slow disk, on a machine that is starting everything else as well."""
 
-PICTURE_TIMEOUT_S: Final = 120.0
+PICTURE_TIMEOUT_S: Final = 60.0
 """A picture takes EfficientNet-Lite0 some 20 ms; a user's network may take seconds."""
 
 _TRIES: Final = 2

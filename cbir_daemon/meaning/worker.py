@@ -38,7 +38,7 @@ TOLERANCE: Final = 1e-3
 MEMORY_BYTES: Final = 2 * 1024**3
 """Address space of a worker, beside five times the network's file."""
 
-PICTURE_S: Final = 60.0
+PICTURE_S: Final = 50.0
 """Processor time for one picture; the kernel ends a network that computes for longer."""
 
 _COPIES: Final = 5

@@ -260,6 +260,7 @@ class Status(TypedDict):
     duplicates_pending: int
     looks_pending: int
     features_pending: int
+    meaning_pending: int
     model: ModelInUse | None
     model_reason: str
     model_worker_running: bool

@@ -22,12 +22,12 @@ from _album import PHOTOS, SEED
 from numpy.typing import NDArray
 
 from cbir_daemon.config.settings import EFFICIENTNET_LITE0
-from cbir_daemon.decode.pixels import read_colour
 from cbir_daemon.meaning import NUMBERS, Meaning, units
 from cbir_daemon.meaning.descriptors import TABLES_PATH, Tables, descriptor_of, tables
 from cbir_daemon.meaning.kept import make_network
 from cbir_daemon.meaning.running import SIDE_PX, Network
 from cbir_daemon.meaning.weights import read_tensors, weights_path
+from cbir_daemon.pictures.pixels import read_colour
 
 CLASSES_SHARE = 0.25
 """Of the covariance, what is of the network's classes."""
@@ -133,7 +133,7 @@ def say_precision(features: Floats, others: Floats, names: Names) -> None:
     names : (n,) ndarray of str
     """
     table = tables()
-    projected = (features - table.mean) @ table.projection
+    projected = np.asarray((features - table.mean) @ table.projection, dtype=np.float32)
     descriptors = units(np.stack([descriptor_of(row, table) for row in features]))
     rows: Mapping[str, Floats] = {
         "1280 features, less their mean": features - features.mean(axis=0),

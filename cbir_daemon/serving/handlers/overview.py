@@ -73,6 +73,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "duplicates_pending": counts.unmatched + counts.alerts_due + counts.parts_due,
             "looks_pending": rooms.describer.pending,
             "features_pending": rooms.features.pending,
+            "meaning_pending": rooms.meanings.pending,
             "model": None if run is None else _model(run, coverage),
             "model_reason": "" if run is not None else why_no_model(rooms, coverage.contents),
             "model_worker_running": rooms.projection.worker_running,

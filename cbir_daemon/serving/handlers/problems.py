@@ -38,6 +38,7 @@ def problems(rooms: Rooms, least_free_bytes: int = LEAST_FREE_BYTES) -> list[Pro
         *rooms.albums.problems(),
         *rooms.outbox.problems(),
         *rooms.features.problems(),
+        *rooms.meaning.problems(),
         *_resolves(rooms, time.time()),
         *_map(rooms),
         *_files(rooms),

@@ -12,6 +12,7 @@ from cbir_daemon.alerts import Outbox
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates import Groups, Pairing
+from cbir_daemon.duplicates.descriptors import DescriptorFiller
 from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
@@ -19,6 +20,7 @@ from cbir_daemon.indexing.describing import Describer
 from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
+from cbir_daemon.meaning import Meaning
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Store
 
@@ -45,6 +47,8 @@ class Rooms:
     watchlist: WatchList
     features: FeatureFiller
     describer: Describer
+    meaning: Meaning
+    meanings: DescriptorFiller
     outbox: Outbox
     projection: Projection
     refit: Refit

@@ -57,6 +57,7 @@ def _settled(rooms: Rooms, ticket: int) -> bool:
         and rooms.pairing.idle
         and rooms.describer.idle
         and rooms.features.idle
+        and rooms.meanings.idle
         and rooms.projection.idle
         and rooms.refit.idle
         and rooms.ingest.idle
