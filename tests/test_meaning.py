@@ -167,6 +167,13 @@ def test_a_tensor_outside_its_numbers_is_refused(packed: Packed, wrong: bytes) -
 
 
 @FORMATS
+def test_numbers_that_nothing_names_are_refused(packed: Packed) -> None:
+    """A row that is longer than the tensors say."""
+    with pytest.raises(ModelError, match="these weights are refused"):
+        read_tensors(io.BytesIO(packed(tensors_named(a=tensor((2,), (1,))), bytes(28))))
+
+
+@FORMATS
 def test_a_file_that_is_cut_off_is_refused(packed: Packed) -> None:
     """Wherever it ends."""
     whole = packed(tensors_named(a=tensor((2,), (1,))))

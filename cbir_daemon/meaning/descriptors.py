@@ -77,7 +77,7 @@ def descriptor_of(features: Floats, tables: Tables | None) -> Descriptors:
     """
     numbers: Floats
     if tables is not None:
-        numbers = (features - tables.mean) @ tables.projection
+        numbers = np.asarray((features - tables.mean) @ tables.projection, dtype=np.float32)
     elif len(features) > NUMBERS:
         numbers = features @ signs(len(features))
     else:

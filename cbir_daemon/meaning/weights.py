@@ -144,10 +144,7 @@ def _from_stream(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, Array
     storages = {}
     for key in keys:
         (count,) = struct.unpack("<q", file.read(8))
-        row = rows[key]
-        if count != row.length:
-            raise pickle.UnpicklingError("a row has another length than the file says")
-        storages[key] = _numbers(file.read(count * row.dtype.itemsize), row)
+        storages[key] = _numbers(file.read(count * rows[key].dtype.itemsize), rows[key])
     return tensors, storages
 
 
@@ -164,11 +161,9 @@ def _from_archive(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, Arra
         rows = {tensor.storage.key: tensor.storage for tensor in _checked(tensors).values()}
         storages = {}
         for key, row in rows.items():
-            name = f"{folder}data/{key}"
-            # Before it is read: what was packed may unfold without end.
-            if archive.getinfo(name).file_size != row.length * row.dtype.itemsize:
-                raise pickle.UnpicklingError("a row has another length than the file says")
-            storages[key] = _numbers(archive.read(name), row)
+            with archive.open(f"{folder}data/{key}") as member:
+                # One byte more than there should be shows: what was packed may unfold without end.
+                storages[key] = _numbers(member.read(row.length * row.dtype.itemsize + 1), row)
     return tensors, storages
 
 
@@ -181,7 +176,7 @@ def _checked(tensors: object) -> Mapping[str, _Tensor]:
 def _numbers(data: bytes, row: _Storage) -> Array:
     numbers = np.frombuffer(data, row.dtype)
     if len(numbers) != row.length:
-        raise pickle.UnpicklingError("the file ends too early")
+        raise pickle.UnpicklingError("a row has another length than the tensors say")
     return numbers
 
 
