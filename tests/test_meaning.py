@@ -489,6 +489,50 @@ def test_what_is_no_network_is_a_problem(tmp_path: Path) -> None:
     meaning.close()
 
 
+def test_a_network_that_computes_for_ever_is_a_problem(tmp_path: Path) -> None:
+    """It is waited for as long as a start may take, and then never again."""
+    helper, kinds = onnx.helper, onnx.TensorProto
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("Identity", ["before"], ["after"])],
+        "body",
+        [value("round", kinds.INT64, []), value("go", kinds.BOOL, []), value("before", kinds.FLOAT, None)],
+        [value("goes", kinds.BOOL, []), value("after", kinds.FLOAT, None)],
+    )
+    constants = [onnx.numpy_helper.from_array(np.array(number), name) for number, name in ((2**60, "n"), (True, "yes"))]
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["n", "yes", "picture"], ["said"], body=body)],
+        "endless",
+        [value("picture", kinds.FLOAT, [1, 3, 8, 8])],
+        [value("said", kinds.FLOAT, None)],
+        constants,
+    )
+    path = tmp_path / "endless.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    )
+    meaning = Meaning(str(path), tmp_path, start_timeout_s=3.0)
+    meaning.open()
+    assert meaning.describe(RED) is None
+    assert meaning.problems()[0].what.endswith("no answer in 3 s")
+    assert not meaning.enabled
+    meaning.close()
+
+
+def test_numbers_outside_the_file_are_not_loaded(tmp_path: Path) -> None:
+    """The process opens no other file."""
+    path = own_network(tmp_path / "a.onnx", "Identity")
+    model = onnx.load(path)
+    weights = onnx.numpy_helper.from_array(np.ones((1, 3, 8, 12), np.float32), "weights")
+    model.graph.initializer.append(weights)
+    model.graph.node[0].CopyFrom(onnx.helper.make_node("Add", ["picture", "weights"], ["value_0"]))
+    onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=8)
+    assert (tmp_path / "weights").stat().st_size == 4 * 3 * 8 * 12
+    _, said, (problem,) = described_by(path, RED)
+    assert said is None
+    assert "no network that can be run" in problem
+
+
 def test_a_missing_extra_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the line that installs it; without a network that is asked for, nothing is missing."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -12,10 +12,11 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,12 +62,17 @@ class Meaning:
         Where the file of EfficientNet-Lite0 is kept.
     idle_s : float
         Seconds without a picture after which `close_if_idle` ends the process.
+    start_timeout_s : float
+        Longest time in which a process must have opened the network.
     """
 
-    def __init__(self, model: str, models_dir: Path, *, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self, model: str, models_dir: Path, *, idle_s: float = IDLE_S, start_timeout_s: float = START_TIMEOUT_S
+    ) -> None:
         self._model = model
         self._models_dir = models_dir
         self._idle_s = idle_s
+        self._start_timeout_s = start_timeout_s
         self._built = model == EFFICIENTNET_LITE0
         self._lacks_extra = bool(model) and not is_installed(model)
         # Why the network is not used, once that is known.
@@ -235,7 +241,7 @@ class Meaning:
             self._refused = error.message
             logger.error("network refused model=%s reason=%s", self._model, error.message)  # noqa: TRY400 -- not our fault
         except TimedOutError as error:
-            raise ChildError(f"the network did not start in {START_TIMEOUT_S:g} s") from error
+            raise ChildError(f"the network did not start in {self._start_timeout_s:g} s") from error
         return self._child
 
     def _started(self) -> Child:
@@ -260,12 +266,21 @@ class Meaning:
                     child.send(message, descriptor=file.fileno())
             except OSError as error:
                 raise ModelError(f"{network.path}: {error.strerror}") from error
-            answer = child.receive(START_TIMEOUT_S).message
+            answer = self._answer_to_open(child)
             if "refused" in answer:
                 raise ModelError(f"{network.path.name}: {answer['refused']}")
             failing.pop_all()
         self._side_px, self._used_s = int(answer["side_px"]), time.monotonic()
         return child
+
+    def _answer_to_open(self, child: Child) -> Mapping[str, Any]:
+        try:
+            return child.receive(self._start_timeout_s).message
+        except TimedOutError as error:
+            # A user's network may compute for ever; ours does not, and has met a busy machine.
+            if self._built:
+                raise
+            raise ModelError(f"{self._model}: no answer in {self._start_timeout_s:g} s") from error
 
     def _measure(self) -> None:
         if self._child is not None:
