@@ -21,15 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cbir_daemon.decode import DecodePool
-from cbir_daemon.duplicates.descriptors import DescriptorFiller
-from cbir_daemon.duplicates.meanings import Meanings
+from cbir_daemon.duplicates.meanings import MeaningFiller
 from cbir_daemon.errors import ModelError
 from cbir_daemon.meaning import NUMBERS, Meaning, units
-from cbir_daemon.meaning.descriptors import descriptor_of, signs, tables
+from cbir_daemon.meaning.descriptors import COSINES, SHARES, cosines, descriptor_of, signs, tables
 from cbir_daemon.meaning.kept import NETWORK_FILE, RECORD_FILE, kept_network, make_network
 from cbir_daemon.meaning.weights import WEIGHTS_SHA256, read_tensors, weights_path
 from cbir_daemon.pictures import PICTURES
-from cbir_daemon.search.descriptor_table import DescriptorTable
+from cbir_daemon.search.meaning_table import MeaningTable
 from tests import efficientnet, pictures
 from tests.test_looks import LIMITS, Album
 
@@ -239,6 +238,29 @@ def test_a_network_without_tables_is_projected_by_chance() -> None:
     assert rows[0] @ rows[1] == pytest.approx(2 / 5**0.5, abs=0.1)
     assert rows[0] @ rows[2] == pytest.approx(left @ right / 768, abs=0.25)
     assert hashlib.sha256(signs(768).astype(np.int8).tobytes()).hexdigest()[:16] == "304d56fe19fe1452"
+
+
+def test_cosines_are_those_of_all_rows() -> None:
+    """Also of more than are compared at once; a row of zeros is like nothing."""
+    random = np.random.default_rng(5)
+    stored = random.integers(-127, 128, (70_000, NUMBERS), np.int8)
+    stored[3] = 0
+    found = cosines(stored[1], stored)
+    assert np.allclose(found, units(stored) @ units(stored[1:2])[0], atol=1e-6)
+    assert int(found.argmax()) == 1
+    assert float(found[3]) == 0
+
+
+def test_a_score_is_how_often_a_match_is_right(tmp_path: Path) -> None:
+    """Of EfficientNet-Lite0 it was measured; of another network it is the cosine, and never below 0."""
+    stored = np.zeros((4, NUMBERS), np.int8)
+    stored[0, 0], stored[1, 0], stored[2, :2], stored[3, 1] = 127, -127, 90, 127
+    ours, own = opened("efficientnet-lite0", tmp_path), opened("own.onnx", tmp_path)
+    assert ours.alike(stored[0], stored)[[0, 1, 3]].tolist() == [1, 0, 0]
+    assert ours.alike(stored[0], stored)[2] == pytest.approx(np.interp(0.5**0.5, COSINES, SHARES))
+    assert own.alike(stored[0], stored).tolist() == pytest.approx([1, 0, 0.5**0.5, 0])
+    assert list(COSINES) == sorted(COSINES)
+    assert list(SHARES) == sorted(SHARES)
 
 
 # -- the process -------------------------------------------------------------------------------------------------------
@@ -561,10 +583,9 @@ def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
         yield album
 
 
-def filler_of(album: Album, meaning: Meaning) -> DescriptorFiller:
+def filler_of(album: Album, meaning: Meaning) -> MeaningFiller:
     """Return what describes the contents of an album, with the descriptors that the store has."""
-    meanings = Meanings(album.store, album.pool, meaning)
-    filler = DescriptorFiller(album.store, meanings, DescriptorTable(NUMBERS), lambda: True)
+    filler = MeaningFiller(album.store, album.pool, meaning, lambda: True)
     filler.load()
     return filler
 
@@ -576,7 +597,7 @@ def test_contents_are_described_once(album: Album, meaning: Meaning) -> None:
     assert filler.step()
     assert not filler.step()
     assert (filler.pending, filler.idle, len(filler.table)) == (0, True, 2)
-    described = filler_of(album, meaning).table.described()
+    described = filler_of(album, meaning).table.rows()
     assert described.content_ids.tolist() == [1, 2]
     expected = meaning.describe(small(CHINA))
     assert expected is not None
@@ -616,11 +637,11 @@ def test_a_network_that_is_refused_holds_nothing_up(album: Album, tmp_path: Path
 
 def test_a_table_grows_and_keeps_what_was_asked() -> None:
     """Rows that somebody holds stay as they are; bytes that are no descriptor are left out."""
-    table = DescriptorTable(2)
+    table = MeaningTable(2)
     table.add([(1, b"\x01\x02"), (2, b"short by none"), (3, b"\xff\x04")])
-    before = table.described()
+    before = table.rows()
     table.add([(number, b"\x05\x06") for number in range(4, 3000)])
     assert (before.content_ids.tolist(), before.numbers.tolist()) == ([1, 3], [[1, 2], [-1, 4]])
-    after = table.described()
+    after = table.rows()
     assert (len(table), after.content_ids[-1], after.numbers[-1].tolist()) == (2998, 2999, [5, 6])
     assert after.numbers[:2].tolist() == before.numbers.tolist()

@@ -18,9 +18,8 @@ from cbir_daemon.config import Config
 from cbir_daemon.daemon.backups import DAY_S, Backups
 from cbir_daemon.decode import DecodeLimits, DecodePool, Reader
 from cbir_daemon.duplicates import Groups, Looks, Pairing, Parts
-from cbir_daemon.duplicates.descriptors import DescriptorFiller
 from cbir_daemon.duplicates.features import FeatureFiller
-from cbir_daemon.duplicates.meanings import Meanings
+from cbir_daemon.duplicates.meanings import MeaningFiller
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.errors import BadRequestError
 from cbir_daemon.indexing.albums import Albums
@@ -29,10 +28,9 @@ from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.matching import GREY64
-from cbir_daemon.meaning import NUMBERS, Meaning
+from cbir_daemon.meaning import Meaning
 from cbir_daemon.medium import Medium
 from cbir_daemon.pictures import PICTURES
-from cbir_daemon.search.descriptor_table import DescriptorTable
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving import handlers
 from cbir_daemon.store import Store
@@ -157,9 +155,7 @@ def open_rooms(
         features=features,
         describer=describer,
         meaning=meaning,
-        meanings=DescriptorFiller(
-            store, Meanings(store, pool, meaning), DescriptorTable(NUMBERS), lambda: _is_quiet(ingest)
-        ),
+        meanings=MeaningFiller(store, pool, meaning, lambda: _is_quiet(ingest)),
         outbox=_open_outbox(config, store),
         projection=projection,
         refit=Refit(

@@ -30,6 +30,14 @@ TABLES_PATH: Final = Path(__file__).with_name("tables.npz")
 GREATEST: Final = 127
 """Of a descriptor's numbers: only their direction counts, so each descriptor uses all of a byte."""
 
+COSINES: Final = (0.0, 0.2, 0.4, 0.5, 0.58, 0.65, 0.75, 0.85, 1.0)
+SHARES: Final = (0.0, 0.1, 0.3, 0.39, 0.5, 0.64, 0.84, 0.97, 1.0)
+"""The share of matches that show the same kind of thing, by the cosine of two descriptors of EfficientNet-Lite0.
+`scripts/bench meaning` prints it, of names that its tables have not seen."""
+
+ROWS_AT_ONCE: Final = 65_536
+"""Descriptors compared at once: 32 MB of floats."""
+
 _BITS_OF_A_BYTE: Final = 8
 
 Floats = NDArray[np.float32]
@@ -101,6 +109,22 @@ def units(descriptors: Descriptors) -> Floats:
     rows = descriptors.astype(np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(lengths > 0, lengths, np.float32(1)))
+
+
+def cosines(query: Descriptors, stored: Descriptors) -> Floats:
+    """Return the cosines of a descriptor with others, (n,) ndarray of float32; 0 with one of zeros.
+
+    Parameters
+    ----------
+    query : (128,) ndarray of int8
+    stored : (n, 128) ndarray of int8
+    """
+    (unit,) = units(query[None])
+    found = np.empty(len(stored), np.float32)
+    for start in range(0, len(stored), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        found[rows] = units(stored[rows]) @ unit
+    return found
 
 
 @functools.lru_cache(1)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.config.settings import EFFICIENTNET_LITE0
 from cbir_daemon.errors import ChildError, ModelError, TimedOutError
-from cbir_daemon.meaning.descriptors import NUMBERS, Descriptors
+from cbir_daemon.meaning.descriptors import COSINES, NUMBERS, SHARES, Descriptors, cosines
 from cbir_daemon.meaning.kept import WORKER_MODULE, NetworkFile, kept_network, make_network
 from cbir_daemon.meaning.weights import PACKAGE, WEIGHTS_SHA256
 from cbir_daemon.records import DescriptorKind, Problem
@@ -198,6 +198,24 @@ class Meaning:
                     whole = "refused" not in answer.message and len(answer.blob) == NUMBERS
                     return np.frombuffer(answer.blob, np.int8) if whole else None
         return None
+
+    def alike(self, query: Descriptors, stored: Descriptors) -> NDArray[np.float32]:
+        """Return how alike pictures are in what they show, (n,) in [0, 1].
+
+        Parameters
+        ----------
+        query : (128,) ndarray of int8
+        stored : (n, 128) ndarray of int8
+
+        Returns
+        -------
+        (n,) ndarray of float32
+            Of EfficientNet-Lite0: the share of matches of this score that show the same kind of thing.  Of a user's
+            network nobody has measured that: the cosine, and 0 below it.
+        """
+        found = cosines(query, stored)
+        shares = np.interp(found, COSINES, SHARES) if self._built else np.clip(found, 0, 1)
+        return np.asarray(shares, dtype=np.float32)
 
     def peak_memory_bytes(self) -> int:
         """Return the largest resident memory that the process has had so far; 0 when there was none yet."""

@@ -12,8 +12,8 @@ from cbir_daemon.alerts import Outbox
 from cbir_daemon.config import Config
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates import Groups, Pairing
-from cbir_daemon.duplicates.descriptors import DescriptorFiller
 from cbir_daemon.duplicates.features import FeatureFiller
+from cbir_daemon.duplicates.meanings import MeaningFiller
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.describing import Describer
@@ -48,7 +48,7 @@ class Rooms:
     features: FeatureFiller
     describer: Describer
     meaning: Meaning
-    meanings: DescriptorFiller
+    meanings: MeaningFiller
     outbox: Outbox
     projection: Projection
     refit: Refit

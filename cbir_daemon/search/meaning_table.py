@@ -1,6 +1,6 @@
-"""The descriptors of contents in memory, one after another, for queries that are compared with all of them.
+"""What contents show, in memory, one after another, for queries that are compared with all of them.
 
-In: descriptors as bytes, by content id.  Out: ids and rows of numbers.  Never here: what the numbers mean, files.
+In: descriptors as bytes, by content id.  Out: ids and rows of numbers.  Never here: how they are made or compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LEAST_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class MeaningRows:
     """Contents and their descriptors, as they were when they were asked for; later ones do not change them.
 
     Parameters
@@ -30,8 +30,8 @@ class Described:
     numbers: NDArray[np.int8]
 
 
-class DescriptorTable:
-    """Descriptors of one kind.  Any thread may use it.
+class MeaningTable:
+    """Descriptors of contents.  Any thread may use it.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ class DescriptorTable:
                 self._content_ids = np.concatenate([self._content_ids, np.zeros(end, np.int64)])
                 self._numbers = np.concatenate([self._numbers, np.zeros((end, width), np.int8)])
             self._content_ids[self._count : end] = [content_id for content_id, _ in sound]
-            rows = np.frombuffer(b"".join(numbers for _, numbers in sound), np.int8)
-            self._numbers[self._count : end] = rows.reshape(-1, width)
+            joined = np.frombuffer(b"".join(numbers for _, numbers in sound), np.int8)
+            self._numbers[self._count : end] = joined.reshape(-1, width)
             self._count = end
 
-    def described(self) -> Described:
-        """Return all contents and their descriptors."""
+    def rows(self) -> MeaningRows:
+        """Return all contents and their descriptors; those that the albums have no longer stay until a restart."""
         with self._lock:
-            return Described(self._content_ids[: self._count], self._numbers[: self._count])
+            return MeaningRows(self._content_ids[: self._count], self._numbers[: self._count])
