@@ -9,6 +9,7 @@ import os
 import signal
 import struct
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,7 +23,7 @@ from PIL import Image
 
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates.meanings import MeaningFiller
-from cbir_daemon.errors import ModelError
+from cbir_daemon.errors import ChildError, ModelError
 from cbir_daemon.meaning import NUMBERS, Meaning, units
 from cbir_daemon.meaning.descriptors import COSINES, SHARES, cosines, descriptor_of, signs, tables
 from cbir_daemon.meaning.kept import NETWORK_FILE, RECORD_FILE, kept_network, make_network
@@ -353,6 +354,29 @@ def test_a_process_that_is_killed_costs_nothing(meaning: Meaning) -> None:
     assert meaning.process_id is not None
     os.kill(meaning.process_id, signal.SIGKILL)
     assert meaning.describe(small(CHINA)) is not None
+
+
+def test_a_daemon_that_stops_does_not_wait_for_a_start(models_dir: Path) -> None:
+    """A process that has not yet opened the network is ended with the others; nobody gets another one."""
+    meaning = opened("efficientnet-lite0", models_dir)
+    refused: list[str] = []
+
+    def ask() -> None:
+        try:
+            meaning.describe(small(CHINA))
+        except ChildError as error:
+            refused.append(error.message)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while meaning.process_id is None:
+        pass
+    meaning.close()
+    asking.join()
+    assert meaning.cpu_s == 0
+    assert len(refused) == 1
+    with pytest.raises(ChildError, match="the daemon is stopping"):
+        meaning.describe(small(CHINA))
 
 
 # -- the file beside the state -----------------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 NUMBERS = 128
 """Of a descriptor, a byte each."""
 
+LARGEST_SIDE_PX: Final = 1024
+"""Of the pictures that a network looks at: beyond it, one takes seconds."""
+
 TABLES_PATH: Final = Path(__file__).with_name("tables.npz")
 
 GREATEST: Final = 127

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.config.settings import EFFICIENTNET_LITE0
 from cbir_daemon.errors import ChildError, ModelError, TimedOutError
-from cbir_daemon.meaning.descriptors import COSINES, NUMBERS, SHARES, Descriptors, cosines
+from cbir_daemon.meaning.descriptors import COSINES, LARGEST_SIDE_PX, NUMBERS, SHARES, Descriptors, cosines
 from cbir_daemon.meaning.kept import WORKER_MODULE, NetworkFile, kept_network, make_network
 from cbir_daemon.meaning.weights import PACKAGE, WEIGHTS_SHA256
 from cbir_daemon.records import DescriptorKind, Problem
@@ -194,7 +194,6 @@ class Meaning:
                     self._close()
                 else:
                     self._used_s = time.monotonic()
-                    # A user's network is a stranger's: its answer is checked.
                     whole = "refused" not in answer.message and len(answer.blob) == NUMBERS
                     return np.frombuffer(answer.blob, np.int8) if whole else None
         return None
@@ -254,7 +253,7 @@ class Meaning:
         if not self.enabled:
             return None
         try:
-            self._child = self._started()
+            self._start()
         except ModelError as error:
             self._refused = error.message
             logger.error("network refused model=%s reason=%s", self._model, error.message)  # noqa: TRY400 -- not our fault
@@ -262,22 +261,25 @@ class Meaning:
             raise ChildError(f"the network did not start in {self._start_timeout_s:g} s") from error
         return self._child
 
-    def _started(self) -> Child:
-        """Return a new process that has the network; one of ours that is not as it was is made again."""
+    def _start(self) -> None:
+        """Start a process that has the network; one of ours that is not as it was is made again."""
         network = kept_network(self._models_dir) if self._built else self._network
         if network is not None:
             try:
-                return self._opened(network)
+                self._open_in_child(network)
             except ModelError as error:
                 if not self._built:
                     raise
                 logger.warning("network made again path=%s reason=%s", network.path, error)
-        return self._opened(make_network(self._models_dir))
+            else:
+                return
+        self._open_in_child(make_network(self._models_dir))
 
-    def _opened(self, network: NetworkFile) -> Child:
+    def _open_in_child(self, network: NetworkFile) -> None:
+        # Where `close` finds it: a daemon that stops does not wait for it to start.
+        self._child = child = Child(WORKER_MODULE, env=SINGLE_THREADED)
         with ExitStack() as failing:
-            child = Child(WORKER_MODULE, env=SINGLE_THREADED)
-            failing.callback(child.close)
+            failing.callback(self._close)
             try:
                 with network.path.open("rb") as file:
                     message = {"do": "open", "file": True, "sha256": network.sha256, "built": self._built}
@@ -285,11 +287,12 @@ class Meaning:
             except OSError as error:
                 raise ModelError(f"{network.path}: {error.strerror}") from error
             answer = self._answer_to_open(child)
-            if "refused" in answer:
-                raise ModelError(f"{network.path.name}: {answer['refused']}")
+            side_px = answer.get("side_px")
+            # A user's network is a stranger's: what its process says is checked.
+            if not isinstance(side_px, int) or not 0 < side_px <= LARGEST_SIDE_PX:
+                raise ModelError(f"{network.path.name}: {answer.get('refused', 'no size of pictures')}")
             failing.pop_all()
-        self._side_px, self._used_s = int(answer["side_px"]), time.monotonic()
-        return child
+        self._side_px, self._used_s = side_px, time.monotonic()
 
     def _answer_to_open(self, child: Child) -> Mapping[str, Any]:
         try:

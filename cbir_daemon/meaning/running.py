@@ -16,12 +16,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError
+from cbir_daemon.meaning.descriptors import LARGEST_SIDE_PX
 
 SIDE_PX = 224
 """Longer side of a picture where the network takes any size: what ImageNet's networks are trained on."""
-
-LARGEST_SIDE_PX = 1024
-"""Of a network's pictures: beyond it, one takes seconds."""
 
 CHANNELS: Final = 3
 
