@@ -269,6 +269,8 @@ class Likeness(StrEnum):
     """Colours, edges, texture."""
     GREY = "grey"
     """The map's neighbourhood, and the greys."""
+    MEANING = "meaning"
+    """What a network says that they show."""
 
 
 class Reason(StrEnum):
@@ -279,3 +281,4 @@ class Reason(StrEnum):
     """Where edges run."""
     TEXTURE = "texture"
     GREY = "grey"
+    MEANING = "meaning"

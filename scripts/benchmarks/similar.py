@@ -37,6 +37,7 @@ MATCHES = 10
 MAX_PIXELS = 100_000_000
 BINS = (0.80, 0.90, 0.93, 0.95, 0.96, 0.97, 0.98, 0.99, 1.001)
 MODEL = "min_images = 100000"
+MEANING = '\n[meaning]\nmodel = "efficientnet-lite0"'
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -97,8 +98,9 @@ def name_of(path: Path) -> str:
 @click.command()
 @click.argument("folder", default=PHOTOS / "shots", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--choose", is_flag=True, help="Compare descriptors and weights.")
+@click.option("--meaning", is_flag=True, help="Also ask by meaning, told by EfficientNet-Lite0.")
 @click.option("--calibrate", is_flag=True, help="Print how often matches of a product are right.")
-def similar(folder: Path, choose: bool, calibrate: bool) -> None:
+def similar(folder: Path, choose: bool, meaning: bool, calibrate: bool) -> None:
     """Ask for what resembles the photographs of FOLDER."""
     named = Named.open(folder)
     click.echo(f"album {len(named.album)}, queries {len(named.queries)}, chance {named.chance:.3f}")
@@ -107,21 +109,21 @@ def similar(folder: Path, choose: bool, calibrate: bool) -> None:
     elif calibrate:
         show_calibration(named)
     else:
-        show_answers(named)
+        show_answers(named, meaning=meaning)
 
 
-def show_answers(named: Named) -> None:
+def show_answers(named: Named, *, meaning: bool) -> None:
     """Print the precision of a daemon's answers, and what a query costs."""
     with tempfile.TemporaryDirectory() as folder:
         album = Path(folder) / "album"
         album.mkdir()
         for path in named.album:
             shutil.copy2(path, album / path.name)
-        daemon = Daemon(Path(folder), album, MODEL)
+        daemon = Daemon(Path(folder), album, f"{MODEL}{MEANING}" if meaning else MODEL)
         daemon.start()
         try:
             daemon.ask("settle", "--timeout", "600")
-            for by in Likeness:
+            for by in [by for by in Likeness if meaning or by is not Likeness.MEANING]:
                 show_answer(named, daemon, by)
         finally:
             daemon.stop()

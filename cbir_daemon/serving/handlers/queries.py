@@ -26,8 +26,11 @@ from cbir_daemon.search.descriptors import can_describe, descriptors_of
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts, copies_in_turned_parts
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
+from cbir_daemon.serving.handlers.likeness import alike_in_meaning, asked_likeness
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 from cbir_daemon.store import Content, Image
+
+Position = NDArray[np.float32]
 
 MAX_MATCHES = 1_000
 DEFAULT_MATCHES = 10
@@ -61,10 +64,13 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
     request : Request
         `path` of an image file, or the bytes of one as the blob; of both the bytes are taken.  `limit` (1 to 1000, 10):
         matches at most.  `kind`: only matches of this kind.  `min_score` (0 to 1, 0): only matches with at least this
-        score.  `by`: what ranks `similar` matches, "look" or "grey".  `explain` (flag): say how each was verified.
+        score.  `by` ("look", "grey" or "meaning"): what ranks `similar` matches.  `explain` (flag): say how each was
+        verified.
 
     Raises
     ------
+    BadRequestError
+        For `by` "meaning" without a network.
     NotFoundError, NoAccessError
         When there is no such file, or the daemon may not read it.
     UnreadableImageError
@@ -123,9 +129,9 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     limit = params.integer("limit", DEFAULT_MATCHES, least=1, most=MAX_MATCHES)
     kind = params.choice("kind", tuple(Kind))
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
-    by = Likeness(params.choice("by", tuple(Likeness)) or Likeness.LOOK)
+    by = asked_likeness(rooms, params)
     facts = rooms.pool.read_image(_source(request))
-    found = _looked_at(rooms, request, facts, _search(rooms, facts, kind, limit, by), kind)
+    found = _looked_at(rooms, request, facts, _search(rooms, request, facts, kind, limit, by), kind)
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
@@ -180,7 +186,7 @@ def _source(request: Request) -> Path | bytes:
     return Path(os.fsdecode(Params(request.params).path("path")))
 
 
-def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int, by: Likeness) -> list[Found]:
+def _search(rooms: Rooms, request: Request, facts: Facts, kind: str | None, limit: int, by: Likeness) -> list[Found]:
     """Return exact, then copies, then what resembles, each content once."""
     assert facts.vector is not None
     same = rooms.store.contents.by_digest(facts.digest)
@@ -197,10 +203,24 @@ def _search(rooms: Rooms, facts: Facts, kind: str | None, limit: int, by: Likene
     similar = kind is None or facts_of(kind).is_by_position
     look = _look(rooms, facts) if similar else None
     position = _position(rooms, snapshot.map, facts, look, same) if similar else None
-    ranked_by = look if by is Likeness.LOOK else None
-    alike = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot, ranked_by)
+    ranked_by = None if by is Likeness.GREY else look
+    found = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot, ranked_by)
+    if similar and by is Likeness.MEANING:
+        found = _by_meaning(rooms, _source(request), limit, found, (snapshot.map, position))
     exact = _exact(same, None if position is None else 0.0)
-    return exact + [match for match in alike if same is None or match.content_id != same.id]
+    return exact + [match for match in found if same is None or match.content_id != same.id]
+
+
+def _by_meaning(
+    rooms: Rooms, source: Path | bytes, limit: int, found: list[Found], place: tuple[Map | None, Position | None]
+) -> list[Found]:
+    """Return the copies that were found, and what shows the same; where no network can say so, what was found."""
+    current, position = place
+    copies = [match for match in found if not facts_of(match.kind).is_by_position]
+    known = {match.content_id for match in copies}
+    on_map = None if current is None or position is None else (current, position)
+    alike = alike_in_meaning(rooms, source, limit, known, on_map)
+    return found if alike is None else copies + alike
 
 
 def _exact(same: Content | None, map_distance: float | None) -> list[Found]:
