@@ -9,11 +9,13 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterator, Set
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 
 import cbir_daemon
+from cbir_daemon import comparison, kinds, records
 from tests.conftest import LONG_FILES
 
 PACKAGE = Path(cbir_daemon.__file__).parent
@@ -230,6 +232,40 @@ def test_what_comes_first_is_there() -> None:
 def test_tests_come_in_by_the_door(path: Path) -> None:
     """No test, and no benchmark, reaches into what is private to the code that it looks at."""
     assert not reaches(path.read_text("utf-8"))
+
+
+def spelled_out(source: str, words: Set[str]) -> list[tuple[int, str]]:
+    """Return line and word where a module compares a value with one of these words as text."""
+    comparisons = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Compare)]
+    operands = [
+        operand
+        for comparison in comparisons
+        for operator, right in zip(comparison.ops, comparison.comparators, strict=True)
+        # Whether a mapping has a key is not asked of a state.
+        for operand in ([] if isinstance(operator, ast.In | ast.NotIn) else [comparison.left]) + [right]
+    ]
+    constants = [node for operand in operands for node in getattr(operand, "elts", [operand])]
+    texts = [(node.lineno, node.value) for node in constants if isinstance(node, ast.Constant)]
+    return sorted((line, text) for line, text in texts if isinstance(text, str) and text in words)
+
+
+def test_states_and_kinds_are_compared_by_their_names() -> None:
+    """A state that is renamed, or misspelt, is found by the type checker."""
+    enums = [
+        value
+        for module in (comparison, kinds, records)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, StrEnum)
+    ]
+    words = {member.value for enum in enums for member in enum}
+    assert {"missing", "done", "copy"} <= words
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line}: {word}"
+        for path in PACKAGE.rglob("*.py")
+        for line, word in spelled_out(path.read_text("utf-8"), words)
+    ]
+    assert not found, "\n".join(found)
+    assert spelled_out("a == 'done' or b in ('copy', 1) or 'done' in c", words) == [(1, "copy"), (1, "done")]
 
 
 PRONOUNS_IN_FUNCTIONS = {"given", "some", "told", "wanted"}

@@ -14,6 +14,8 @@ from cbir_daemon import wording
 from cbir_daemon.comparison import Around, LookedAt, Overlap, Tone, Transform
 from cbir_daemon.kinds import facts_of
 from cbir_daemon.protocol.messages import path_from_json
+from cbir_daemon.protocol.plan import MOVE, TRASH
+from cbir_daemon.records import AlbumState, TaskState
 from cbir_daemon.wording import counted
 
 if TYPE_CHECKING:
@@ -223,7 +225,7 @@ def problems(listed: Sequence[answers.Problem]) -> Iterator[str]:
 def albums(listed: Sequence[answers.Album]) -> Iterator[str]:
     """Yield a line for each album, and what to do when one is missing."""
     yield from _albums(listed)
-    if any(album["state"] == "missing" for album in listed):
+    if any(album["state"] == AlbumState.MISSING for album in listed):
         yield "missing: nothing is forgotten; mount the disk, or accept the loss: `cbir scan --accept-losses`"
 
 
@@ -320,9 +322,9 @@ def tasks(answer: documents.Resolved) -> Iterator[str]:
 
 def task(noted: documents.ResolvedFile) -> str:
     """Return what was done to a file as one line."""
-    if noted["state"] == "done" and noted["target"] is not None and noted["action"] in ("trash", "move"):
+    if noted["state"] == TaskState.DONE and noted["target"] is not None and noted["action"] in (TRASH, MOVE):
         return f"{noted['action']}  {path(noted['path'])} -> {path(noted['target'])}"
-    if noted["state"] == "done":
+    if noted["state"] == TaskState.DONE:
         return f"{noted['action']}  {path(noted['path'])} = {path(noted['keep'])}"
     return f"{noted['state']}  {path(noted['path'])} {noted['why']}".rstrip()
 
