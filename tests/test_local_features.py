@@ -288,6 +288,20 @@ def test_features_are_taken_once(album: Album, pool: DecodePool) -> None:
     assert later.index.candidates(asked(CHINA), 1)[0].content_id == 1
 
 
+def test_who_waits_for_features_is_woken_when_all_were_tried(album: Album, pool: DecodePool) -> None:
+    """Also when no file could be read; a step that finds nothing to do wakes nobody, itself least of all."""
+    for name in ("0.jpg", "1.jpg"):
+        (album.root / name).unlink()
+    filler = filler_of(album, pool)
+    before = album.store.moment
+    assert filler.step()
+    assert filler.idle
+    assert album.store.moment > before
+    before = album.store.moment
+    assert not filler.step()
+    assert album.store.moment == before
+
+
 def test_a_file_that_is_gone_is_not_waited_for(album: Album, pool: DecodePool) -> None:
     """It is passed over until a restart; the other content has its features."""
     (album.root / "0.jpg").unlink()

@@ -99,6 +99,7 @@ class FeatureFiller:
         be_nice()
         if not self._loaded:
             self.load()
+            self._store.wake()
         while not self._stopping.is_set():
             moment = self._store.moment
             if not self._quiet() or not self.step():
@@ -127,7 +128,8 @@ class FeatureFiller:
                 FEATURES_VERSION, {content_id: features.to_bytes() for content_id, features in found.items()}
             )
         self._tried_id = tried_id
-        if not found:
+        if content_ids:
+            # Who waits until all were tried was woken by the commit too early, or not at all.
             self._store.wake()
         return bool(content_ids)
 
