@@ -430,7 +430,8 @@ class MapSpace:
         Numbers of a code.
     codes : callable
         Takes (n, 4096) vectors, and descriptors of how contents look: (n, `Appearance.size`), rows of zeros where there
-        are none.  Returns (n, size) codes of float32, of L2 norm 1, and zeros for what has no structure.
+        are none.  Returns (n, size) codes of float32, of L2 norm 1, and zeros for what has no structure; of any norm up
+        to 1 when `is_euclidean`.
     sees_looks : bool
         Whether it asks for descriptors.
     is_euclidean : bool

@@ -15,6 +15,7 @@ def nearest_others(
     k: int,
     progress: Callable[[int], None] = lambda _: None,
     *,
+    is_euclidean: bool = False,
     block_bytes: int = BLOCK_BYTES,
     exact_block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> Neighbors:
@@ -23,11 +24,12 @@ def nearest_others(
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     k : int
         1 to n - 1.
     progress : callable, optional
         Gets the number of rows done.
+    is_euclidean : bool
     block_bytes, exact_block_bytes : int
         See `nearest_to_rows`.
 
@@ -35,6 +37,13 @@ def nearest_others(
     -----
     O(n^2 f) time in matrix products, O(n k) memory and `block_bytes`.
     """
-    return nearest_to_rows(
-        points, np.arange(len(points)), k, progress, block_bytes=block_bytes, exact_block_bytes=exact_block_bytes
-    ).tied()
+    found = nearest_to_rows(
+        points,
+        np.arange(len(points)),
+        k,
+        progress,
+        is_euclidean=is_euclidean,
+        block_bytes=block_bytes,
+        exact_block_bytes=exact_block_bytes,
+    )
+    return found.tied(is_euclidean=is_euclidean)

@@ -38,13 +38,21 @@ def pool() -> NDArray[np.float32]:
 
 POINTS = to_points(pool())
 
+RAW = to_points(
+    np.random.default_rng(4).uniform(0, 1, size=(POOL, 1)).astype(np.float32) * np.abs(pool()), is_euclidean=True
+)
+"""The same directions with any norm up to 1; black images among them."""
+RAW[12:16] = RAW[11]
+
 collections = st.dictionaries(st.integers(0, 80), st.integers(0, POOL - 1), min_size=2, max_size=50)
 
 
-def of(collection: dict[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def of(
+    collection: dict[int, int], points: NDArray[np.float32] = POINTS
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return ids and points of a collection, which says of each id which code of the pool it has."""
     ids = np.array(sorted(collection), np.int64)
-    return ids, POINTS[[collection[int(name)] for name in ids]]
+    return ids, points[[collection[int(name)] for name in ids]]
 
 
 def same(first: Graph, second: Graph) -> bool:
@@ -72,6 +80,23 @@ def test_a_graph_brought_up_to_date_is_the_one_made_anew(steps: list[dict[int, i
         ids, points = of(step)
         current = updated(current, ids, points, sizes=NARROW)
         assert same(current, built(ids, points, sizes=NARROW))
+
+
+@settings(max_examples=300)
+@given(steps=st.lists(collections, min_size=2, max_size=4))
+def test_a_graph_of_a_euclidean_space_is_brought_up_to_date_too(steps: list[dict[int, int]]) -> None:
+    """Codes have any norm then, and black images are one place; at the end the graph is what a plain search finds."""
+    current: Graph | None = None
+    for step in steps:
+        ids, points = of(step, RAW)
+        current = updated(current, ids, points, sizes=NARROW, is_euclidean=True)
+        assert same(current, built(ids, points, sizes=NARROW, is_euclidean=True))
+    near = current.neighbors(NARROW, is_euclidean=True)
+    for row, point in enumerate(points):
+        squares = np.square(points.astype(np.float64) - point).sum(axis=1)
+        squares[row] = np.inf
+        nearest_squares = np.sort(squares)[: near.ids.shape[1]]
+        np.testing.assert_allclose(np.maximum(np.sqrt(nearest_squares), 1e-7), near.distances[row], rtol=1e-5)
 
 
 @given(
@@ -103,10 +128,15 @@ def test_few_changes_ask_for_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def counted(
-        points: NDArray[np.float32], rows: NDArray[np.intp], k: int, progress: Callable[[int], None]
+        points: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        k: int,
+        progress: Callable[[int], None],
+        *,
+        is_euclidean: bool,
     ) -> Neighbors:
         asked.append(len(rows))
-        return nearest_to_rows(points, rows, k, progress)
+        return nearest_to_rows(points, rows, k, progress, is_euclidean=is_euclidean)
 
     monkeypatch.setattr(graph, "nearest_to_rows", counted)
     ids = np.arange(POOL)

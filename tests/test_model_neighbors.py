@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cbir_daemon.map.neighbors import SMALLEST_DISTANCE, nearest, strictly_rising, to_points
+from cbir_daemon.map.neighbors import SMALLEST_DISTANCE, closer, nearest, strictly_rising, to_points
 from tests.neighbors import nearest_others
 
 FEATURES = 256
@@ -23,6 +23,75 @@ def random_codes(rows: int, seed: int = 0) -> NDArray[np.float32]:
 def slow_distances(points: NDArray[np.float32], queries: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return cosine distances, one pair at a time in double precision."""
     return np.array([[1.0 - np.dot(q, p) for p in points.astype(np.float64)] for q in queries.astype(np.float64)])
+
+
+def random_greys(rows: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return few grey levels of few pixels: dark and bright images, many as far from each other, duplicates, black."""
+    draw = np.random.default_rng(seed)
+    greys = draw.integers(0, 3, size=(rows, 16)) + draw.integers(0, 12, size=(rows, 1))
+    greys[rows // 2 : rows // 2 + 12] = greys[0]
+    greys[-9:] = 0
+    return greys
+
+
+def as_raw(greys: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return codes of greys in a Euclidean space: of any norm up to 1; float32 holds their distances."""
+    return np.asarray(greys / 64, dtype=np.float32)
+
+
+def plain_search(greys: NDArray[np.int64], query: NDArray[np.int64], own: int | None = None) -> list[tuple[int, int]]:
+    """Return (squared distance, row) of all rows but the query's own, nearest first, by comparing one after another."""
+    pairs = []
+    for row, grey in enumerate(greys):
+        if row != own:
+            pairs.append((sum((int(a) - int(b)) ** 2 for a, b in zip(grey, query, strict=True)), row))
+    return sorted(pairs)
+
+
+@pytest.mark.parametrize("k", [1, 7, 30, 79])
+def test_nearest_of_any_norm_are_those_of_a_plain_search(k: int) -> None:
+    """In a Euclidean space too: ids in order of id where distances are equal, and distances to the last bit."""
+    greys = random_greys(80)
+    found = nearest_others(as_raw(greys), k, is_euclidean=True)
+    for row, grey in enumerate(greys):
+        expected = plain_search(greys, grey, own=row)[:k]
+        assert list(found.ids[row]) == [neighbor for _, neighbor in expected]
+        distances = np.sqrt(np.array([square for square, _ in expected])) / 64
+        np.testing.assert_array_max_ulp(found.distances[row], np.maximum(distances.astype(np.float32), 1e-7), 1)
+
+
+def test_queries_of_any_norm_find_the_nearest_of_any_norm() -> None:
+    """Alone and in company, and with blocks of any size."""
+    greys, queries = random_greys(80), random_greys(30, seed=1)
+    together = nearest(as_raw(greys), as_raw(queries), 9, is_euclidean=True)
+    for row, query in enumerate(queries):
+        assert list(together.ids[row]) == [neighbor for _, neighbor in plain_search(greys, query)[:9]]
+        alone = nearest(as_raw(greys), as_raw(query[np.newaxis]), 9, is_euclidean=True)
+        assert (alone.distances[0] == together.distances[row]).all()
+    whole = nearest_others(as_raw(greys), 10, is_euclidean=True)
+    single = nearest_others(as_raw(greys), 10, is_euclidean=True, block_bytes=1, exact_block_bytes=1)
+    assert (whole.ids == single.ids).all()
+
+
+def test_all_within_the_limit_are_closer() -> None:
+    """Rows of any norm: each at most as far as the limit is there, those as far as it included."""
+    greys, queries = random_greys(80), random_greys(30, seed=1)
+    squares = [plain_search(greys, query) for query in queries]
+    limits = np.array([found[20][0] for found in squares]) / (2 * 64**2)
+    rows, ids, distances = closer(
+        as_raw(greys), as_raw(queries), limits.astype(np.float32), len(greys), is_euclidean=True
+    )
+    for row, found in enumerate(squares):
+        inside = set(ids[rows == row][distances[rows == row] <= limits[row]].tolist())
+        assert inside == {neighbor for square, neighbor in found if square <= found[20][0]}
+
+
+def test_a_black_image_is_a_place_like_any_other() -> None:
+    """In a Euclidean space zeros stay zeros, as far from an image as that is bright."""
+    greys = np.array([[0] * 16, [1] * 16, [9] * 16])
+    points = to_points(as_raw(greys), is_euclidean=True)
+    assert not points[0].any()
+    assert list(nearest_others(points, 2, is_euclidean=True).distances[0] * 64) == [4, 36]
 
 
 @pytest.mark.parametrize("k", [1, 7, 30, 59])

@@ -85,6 +85,8 @@ def compare(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     rows: NDArray[np.intp],
+    *,
+    is_euclidean: bool = False,
 ) -> Verdict:
     """Compare two maps of the same contents.
 
@@ -96,10 +98,12 @@ def compare(
         Their positions; the two maps may differ in d.
     rows : (m,) ndarray of intp
         The contents asked about.
+    is_euclidean : bool
+        Whether codes are as far apart as they lie.
     """
     if len(codes) <= NEAREST or len(rows) == 0:
         return Verdict()
-    true_ids = quality.true_neighbors(codes, rows)
+    true_ids = quality.true_neighbors(codes, rows, is_euclidean=is_euclidean)
     recalls, recalls_before = (quality.recall(places, places[rows], true_ids, own=rows) for places in (after, before))
     spread = float(np.std(recalls - recalls_before)) / len(rows) ** 0.5
     return Verdict(len(rows), float(recalls.mean()), float(recalls_before.mean()), spread)

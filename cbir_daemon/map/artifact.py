@@ -25,7 +25,7 @@ from typing import BinaryIO
 from cbir_daemon.errors import ModelError, StorageError
 from cbir_daemon.system import files
 
-MODEL_VERSION = "map/2"
+MODEL_VERSION = "map/3"
 """Layout and meaning of an artifact; a new name sets every older one aside."""
 
 MODEL_FILE = "model.joblib"
@@ -58,6 +58,8 @@ class Manifest:
     ----------
     model_version, code_version : str
         Of this room's layout, and of how codes are made from vectors.
+    is_euclidean : bool
+        Whether these codes are as far apart as they lie; by angle else.
     versions : mapping of str to str
         Python and the pinned packages under which the map was fitted.
     parameters : mapping of str to number or str
@@ -68,6 +70,7 @@ class Manifest:
 
     model_version: str
     code_version: str
+    is_euclidean: bool
     versions: Mapping[str, str]
     parameters: Mapping[str, int | float | str]
     files: Mapping[str, str]
@@ -160,7 +163,9 @@ def _saying_what_refused(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def seal(folder: Path, code_version: str, parameters: Mapping[str, int | float | str]) -> tuple[str, bytes]:
+def seal(
+    folder: Path, code_version: str, parameters: Mapping[str, int | float | str], *, is_euclidean: bool = False
+) -> tuple[str, bytes]:
     """Write the manifest of a finished folder and move the folder to its name.
 
     Parameters
@@ -171,6 +176,8 @@ def seal(folder: Path, code_version: str, parameters: Mapping[str, int | float |
         How the codes were made from vectors.
     parameters : mapping of str to number or str
         Hyper-parameters and seed, for whoever reads the manifest.
+    is_euclidean : bool
+        Whether codes are as far apart as they lie; by angle else.
 
     Returns
     -------
@@ -186,7 +193,7 @@ def seal(folder: Path, code_version: str, parameters: Mapping[str, int | float |
     """
     try:
         digests = {name: _file_digest(folder / name).hex() for name in (MODEL_FILE, CODES_FILE, FLAT_FILE)}
-        data = Manifest(MODEL_VERSION, code_version, running_versions(), parameters, digests).encode()
+        data = Manifest(MODEL_VERSION, code_version, is_euclidean, running_versions(), parameters, digests).encode()
         with new_file(folder / MANIFEST_FILE) as file:
             file.write(data)
         files.synchronise(folder)

@@ -62,6 +62,8 @@ class FitSettings:
     min_dist : float
         How far apart the map keeps its closest images, 0 to 1.  Near 0 it packs groups tightly, which shows them;
         near 1 recall is higher (see docs/model-figures.md).
+    is_euclidean : bool
+        Whether codes are as far apart as they lie, and of any norm up to 1; by angle else.
     """
 
     n_components: int | None
@@ -73,6 +75,7 @@ class FitSettings:
     score_sample: int = 2_000
     max_memory_mib: int | None = None
     min_dist: float = 0.0
+    is_euclidean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ class Fit:
         Parameters
         ----------
         codes : (n, f) ndarray of float32
-            Unit rows free of their mean; rows of zeros for flat images.
+            As `to_points` takes them.
         models_dir : Path
             Folder of all artifacts.  The codes are written there first: a child that is still importing would let
             the caller wait on a socket.

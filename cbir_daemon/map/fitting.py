@@ -61,7 +61,7 @@ class Collection:
     ids : (n,) ndarray of int64
         Names of these rows.
     points : (n, f) ndarray of float32
-        Their codes, as unit rows.
+        Their codes, from `to_points`.
     """
 
     rows: NDArray[np.intp]
@@ -98,8 +98,9 @@ class Fitting:
         curve = () if warm else self._tune(images, known, stages)
         recipe = self._recipe(warm or tuning.choose(curve)).with_care(len(images.rows))
         # The wide lists are not needed any more.
-        neighbors = known.neighbors().first(max(NEAREST, recipe.n_neighbors)).copied()
-        del known
+        wide = known.neighbors(is_euclidean=self._settings.is_euclidean)
+        neighbors = wide.first(max(NEAREST, recipe.n_neighbors)).copied()
+        del known, wide
         model = self._fit(images.points, neighbors, recipe, warm, stages)
         flat = self._flatten(images.points, neighbors, model, warm, stages)
         curve = curve or (self._judge(images.points, neighbors, model),)
@@ -124,9 +125,9 @@ class Fitting:
         most = min(self._settings.max_fit_images, self._affordable(features))
         rows = draw_rows(ids, most, self._settings.seed)
         if len(rows) == images:
-            return Collection(rows, ids, to_points(codes))
+            return Collection(rows, ids, to_points(codes, is_euclidean=self._settings.is_euclidean))
         self._tell("graph", 0, 1, f"fitting a sample of {len(rows)} of {images} images")
-        return Collection(rows, ids[rows], to_points(codes[rows]))
+        return Collection(rows, ids[rows], to_points(codes[rows], is_euclidean=self._settings.is_euclidean))
 
     def _affordable(self, features: int) -> int:
         limit_mib = self._settings.max_memory_mib or available_mib()
@@ -158,8 +159,16 @@ class Fitting:
             self._tell("graph", done, total, f"found the neighbours of {done} of {total} images that are new")
 
         old = Graph.load(path)
-        seed, threads = self._settings.seed, self._settings.threads
-        known = graph.updated(old, images.ids, images.points, seed=seed, threads=threads, progress=progress)
+        settings = self._settings
+        known = graph.updated(
+            old,
+            images.ids,
+            images.points,
+            seed=settings.seed,
+            threads=settings.threads,
+            progress=progress,
+            is_euclidean=settings.is_euclidean,
+        )
         if old is None or not known.equals(old):
             known.save(path)
         return known
@@ -257,7 +266,8 @@ class Fitting:
             "seed": self._settings.seed,
         }
         (self._folder / NAMES_FILE).unlink()
-        return artifact.seal(self._folder, self._settings.code_version, parameters)
+        settings = self._settings
+        return artifact.seal(self._folder, settings.code_version, parameters, is_euclidean=settings.is_euclidean)
 
 
 def _read_names(path: Path) -> tuple[NDArray[np.int64], Previous | None]:

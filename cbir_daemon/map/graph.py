@@ -127,7 +127,7 @@ class Graph:
     near : (n, w) ndarray of int32
         Rows of their nearest others, nearest first, equals in order of row; `NOBODY` behind the last that is known.
     distances : (n, w) ndarray of float32
-        To each of these; infinite behind the last.
+        To each of these, as `exact_distances` has them; infinite behind the last.
     exact : bool
         Whether nobody nearer was left out.
     """
@@ -138,10 +138,18 @@ class Graph:
     distances: NDArray[np.float32]
     exact: bool
 
-    def neighbors(self, sizes: GraphSizes = USUAL) -> Neighbors:
-        """Return as many neighbours as are known of every image, in a graph of these sizes."""
+    def neighbors(self, sizes: GraphSizes = USUAL, *, is_euclidean: bool = False) -> Neighbors:
+        """Return as many neighbours as are known of every image, with the distances that a map is made of.
+
+        Parameters
+        ----------
+        sizes : GraphSizes
+            Those of the graph.
+        is_euclidean : bool
+            Whether these are Euclidean distances; cosine distances else.
+        """
         width = width_of(len(self.ids), sizes)
-        return Neighbors(self.near[:, :width], self.distances[:, :width]).tied()
+        return Neighbors(self.near[:, :width], self.distances[:, :width]).tied(is_euclidean=is_euclidean)
 
     def equals(self, graph: Graph) -> bool:
         """Return whether two graphs have the same images and the same neighbours."""
@@ -183,6 +191,7 @@ def built(
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
     sizes: GraphSizes = USUAL,
+    is_euclidean: bool = False,
 ) -> Graph:
     """Return the graph of `points`, made anew.
 
@@ -191,16 +200,28 @@ def built(
     ids : (n,) ndarray of int64
         Names of the rows, ascending; at least two.
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     seed, threads : int
         For inverted lists.
     progress : callable, optional
         Gets the images done and the images in all.
     sizes : GraphSizes
+    is_euclidean : bool
+        Whether rows may have other norms than 1.
     """
     count = len(ids)
     near, distances = _empty(count, sizes)
-    _search(points, np.arange(count), near, distances, seed=seed, threads=threads, progress=progress, sizes=sizes)
+    _search(
+        points,
+        np.arange(count),
+        near,
+        distances,
+        seed=seed,
+        threads=threads,
+        progress=progress,
+        sizes=sizes,
+        is_euclidean=is_euclidean,
+    )
     return Graph(ids, checksums(points), near, distances, is_exact(count, sizes))
 
 
@@ -213,6 +234,7 @@ def updated(
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
     sizes: GraphSizes = USUAL,
+    is_euclidean: bool = False,
 ) -> Graph:
     """Return the graph of `points`, with what is still true of the graph of the fit before.
 
@@ -226,13 +248,15 @@ def updated(
     ids : (n,) ndarray of int64
         Names of the rows, ascending; at least two.
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     seed, threads : int
         For inverted lists.
     progress : callable, optional
         Gets the images done and the images in all.
     sizes : GraphSizes
         Those of the graph before, too.
+    is_euclidean : bool
+        Whether rows may have other norms than 1.
 
     Returns
     -------
@@ -240,22 +264,36 @@ def updated(
         With up to `sizes.exact_images` images the graph that `built` would make, bit for bit.
     """
     count, exact = len(ids), is_exact(len(ids), sizes)
+
+    def made_anew() -> Graph:
+        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes, is_euclidean=is_euclidean)
+
     if old is None or (exact and not old.exact) or old.near.shape[1] != _columns(len(old.ids), sizes):
-        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes)
+        return made_anew()
     sums = checksums(points)
     _, was, now = np.intersect1d(old.ids, ids, assume_unique=True, return_indices=True)
     same = old.sums[was] == sums[now]
     was, now = was[same], now[same]
     if len(now) < 2 or (not exact and count - len(now) > NEW_SHARE * count):
-        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes)
+        return made_anew()
     near, distances = _empty(count, sizes)
     complete = _carry_over(old, was, now, near, distances, sizes.block_images)
     new = np.setdiff1d(np.arange(count), now, assume_unique=True)
     if len(new):
-        _insert(points, now, new, near, distances, complete, sizes.block_images)
+        _insert(points, now, new, near, distances, complete, sizes.block_images, is_euclidean=is_euclidean)
     short = now[np.count_nonzero(near[now] != NOBODY, axis=1) < width_of(count, sizes)]
     fresh = np.union1d(new, short)
-    _search(points, fresh, near, distances, seed=seed, threads=threads, progress=progress, sizes=sizes)
+    _search(
+        points,
+        fresh,
+        near,
+        distances,
+        seed=seed,
+        threads=threads,
+        progress=progress,
+        sizes=sizes,
+        is_euclidean=is_euclidean,
+    )
     return Graph(ids, sums, near, distances, exact)
 
 
@@ -330,6 +368,8 @@ def _insert(
     distances: NDArray[np.float32],
     complete: NDArray[np.bool_],
     block_images: int,
+    *,
+    is_euclidean: bool,
 ) -> None:
     """Put the new rows where they belong in the lists of `rows`, which are exact as far as they go."""
     added = points[new]
@@ -342,7 +382,9 @@ def _insert(
         free = complete[start : start + step]
         horizon = np.where(free, np.inf, np.where(known > 0, distances[block][last[1], last[0]], -np.inf))
         horizon_id = np.where(free, len(points), near[block][last[1], last[0]])
-        at, ids, apart = closer(added, points[block], horizon.astype(np.float32), near.shape[1])
+        at, ids, apart = closer(
+            added, points[block], horizon.astype(np.float32), near.shape[1], is_euclidean=is_euclidean
+        )
         ids = new[ids]
         inside = (apart < horizon[at]) | ((apart == horizon[at]) & (ids < horizon_id[at]))
         _merge(block, at[inside], ids[inside], apart[inside], near, distances)
@@ -378,44 +420,54 @@ def _search(
     threads: int,
     progress: Progress,
     sizes: GraphSizes,
+    is_euclidean: bool,
 ) -> None:
     """Fill some rows anew."""
     columns = near.shape[1]
     if is_exact(len(points), sizes):
-        found = nearest_to_rows(points, rows, columns, lambda done: progress(done, len(rows)))
+        found = nearest_to_rows(
+            points, rows, columns, lambda done: progress(done, len(rows)), is_euclidean=is_euclidean
+        )
         near[rows], distances[rows] = found.ids, found.distances
         return
-    lists = InvertedLists(points, seed=seed, threads=threads, probes=sizes.probes)
+    lists = InvertedLists(points, seed=seed, threads=threads, probes=sizes.probes, is_euclidean=is_euclidean)
     for start in range(0, len(rows), sizes.block_images):
         block = rows[start : start + sizes.block_images]
         # One more than is wanted: an image proposes itself.
         proposed = lists.propose(points[block], columns + 1)
-        near[block], distances[block] = best_of(points, block, proposed, columns)
+        near[block], distances[block] = best_of(points, block, proposed, columns, is_euclidean=is_euclidean)
         progress(start + len(block), len(rows))
 
 
 def best_of(
-    points: NDArray[np.float32], rows: NDArray[np.intp], proposed: NDArray[np.int64], k: int
+    points: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    proposed: NDArray[np.int64],
+    k: int,
+    *,
+    is_euclidean: bool = False,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the `k` nearest of the candidates of each row; a row with too few candidates is compared with all.
 
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     rows : (m,) ndarray of intp
         Rows of `points` whose neighbours are sought.
     proposed : (m, p) ndarray of int64
         Candidates of each of them, rows of `points`; `NOBODY` fills up.  A row is never its own neighbour.
     k : int
         1 to n - 1.
+    is_euclidean : bool
+        Whether rows may have other norms than 1.
 
     Returns
     -------
     near : (m, k) ndarray of int32
         Nearest first, equals in order of row.
     distances : (m, k) ndarray of float32
-        Cosine distances in [0, 2].
+        From `exact_distances`, in [0, 2].
     """
     others = (proposed != NOBODY) & (proposed != rows[:, np.newaxis])
     distances = np.full(proposed.shape, np.inf, np.float32)
@@ -426,7 +478,7 @@ def best_of(
     distances = np.take_along_axis(distances, order, axis=1)
     few = np.flatnonzero(np.isinf(distances[:, -1]))
     if len(few):
-        found = nearest_to_rows(points, rows[few], k)
+        found = nearest_to_rows(points, rows[few], k, is_euclidean=is_euclidean)
         near[few], distances[few] = found.ids, found.distances
     return near, distances
 

@@ -1,6 +1,7 @@
 """Inverted lists over the codes of a large collection: they propose neighbours without comparing all pairs.
 
-In: unit rows.  Out: ids worth comparing.  Never here: exact distances, when lists pay (`graph`), files.
+In: unit rows, or rows of a Euclidean space.  Out: ids worth comparing.  Never here: exact distances, when lists pay
+(`graph`), files.
 
 The second door to faiss.  `collection.lists`, the first, holds the views of stored images for as long as the daemon
 lives, in its process; these lists hold whole codes for the minutes of a fit, in the fit's, which sees nothing of the
@@ -29,21 +30,26 @@ class InvertedLists:
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     seed : int
         The same rows, seed, threads and kind of processor give the same lists.
     threads : int
         For training and for queries.
     probes : int
         Lists that a query looks into.
+    is_euclidean : bool
+        Whether rows may have other norms than 1.
     """
 
-    def __init__(self, points: NDArray[np.float32], *, seed: int, threads: int, probes: int) -> None:
+    def __init__(
+        self, points: NDArray[np.float32], *, seed: int, threads: int, probes: int, is_euclidean: bool = False
+    ) -> None:
         features = points.shape[1]
         count = max(1, min(LISTS_A_ROOT * math.isqrt(len(points)), len(points) // _POINTS_A_LIST))
         # faiss knows 31 bits.
         seed %= 2**31
-        self._index = faiss.IndexIVFFlat(faiss.IndexFlatIP(features), features, count, faiss.METRIC_INNER_PRODUCT)
+        metric = faiss.METRIC_L2 if is_euclidean else faiss.METRIC_INNER_PRODUCT
+        self._index = faiss.IndexIVFFlat(faiss.IndexFlat(features, metric), features, count, metric)
         self._index.cp.niter = _ROUNDS
         self._index.cp.seed = seed
         self._index.cp.min_points_per_centroid = 1
@@ -59,7 +65,7 @@ class InvertedLists:
         Parameters
         ----------
         queries : (m, f) ndarray of float32
-            Unit rows.
+            From `to_points`.
         k : int
 
         Returns

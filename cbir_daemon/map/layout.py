@@ -125,9 +125,9 @@ def fit_map(
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows; they give the first positions.
+        They give the first positions.
     neighbors : Neighbors
-        Of each of the points, at least `n_neighbors` wide.
+        Of each of the points, at least `n_neighbors` wide, with the distances that the map is made of.
     recipe : Recipe
         What it is made with.
     start : (n, n_components) ndarray of float32, optional

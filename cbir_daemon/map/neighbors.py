@@ -1,11 +1,12 @@
 """The exact nearest neighbours of codes.
 
-In: codes (unit rows; rows of zeros for flat images).  Out: ids and distances of the k nearest.  Never here: umap,
-files, approximation.
+In: codes (unit rows; rows of zeros for flat images), or codes of a Euclidean space (rows of norm 1 at most).  Out: ids
+and distances of the k nearest.  Never here: umap, files, approximation.
 
-The distance of two codes is the cosine distance, computed as half of the squared difference: the same number for unit
-vectors, but exact near 0, where 1 - dot loses all its digits.  Equal distances come in order of id.  A row's result
-never depends on which other rows were asked in the same call.
+Codes are compared by half of their squared difference.  For unit vectors that is the cosine distance, but exact near 0,
+where 1 - dot loses all its digits.  In a Euclidean space it gives the same order as the distance, which
+`Neighbors.tied` makes of it.  Equal distances come in order of id.  A row's result never depends on which other rows
+were asked in the same call.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Neighbors:
     ids : (n, k) ndarray of int32
         Row numbers among the points searched.
     distances : (n, k) ndarray of float32
-        Cosine distances in [0, 2], never falling along a row.
+        In [0, 2], never falling along a row: halves of squared differences; after `tied`, what a map is made of.
     """
 
     ids: NDArray[np.int32]
@@ -52,21 +53,31 @@ class Neighbors:
         """Return the neighbours in memory of their own, so that the arrays that they were a part of can be freed."""
         return Neighbors(self.ids.copy(), self.distances.copy())
 
-    def tied(self) -> Neighbors:
-        """Return the neighbours with distances of at least `SMALLEST_DISTANCE`, duplicates included."""
-        return Neighbors(self.ids, np.maximum(self.distances, SMALLEST_DISTANCE))
+    def tied(self, *, is_euclidean: bool = False) -> Neighbors:
+        """Return the neighbours with the distances that a map is made of, at least `SMALLEST_DISTANCE`.
+
+        Parameters
+        ----------
+        is_euclidean : bool
+            Whether these are Euclidean distances; cosine distances else.
+        """
+        distances = np.sqrt(2 * self.distances) if is_euclidean else self.distances
+        return Neighbors(self.ids, np.maximum(distances, SMALLEST_DISTANCE))
 
 
-def to_points(codes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return codes as unit rows, flat images included.
+def to_points(codes: NDArray[np.float32], *, is_euclidean: bool = False) -> NDArray[np.float32]:
+    """Return codes as the rows that are compared: unit rows, flat images included, or any rows of a Euclidean space.
 
     A flat image has the code 0, which has no direction.  It becomes the constant unit vector: codes are free of their
-    mean, so this one is at distance 1 from every code and at distance 0 from other flat images.
+    mean, so this one is at distance 1 from every code and at distance 0 from other flat images.  In a Euclidean space
+    zeros are a place like any other.
 
     Parameters
     ----------
     codes : (n, f) ndarray of float32
-        Unit rows free of their mean; rows of zeros for flat images.
+        Unit rows free of their mean; rows of zeros for flat images.  In a Euclidean space rows of norm 1 at most.
+    is_euclidean : bool
+        Whether codes are as far apart as they lie.
 
     Returns
     -------
@@ -74,7 +85,8 @@ def to_points(codes: NDArray[np.float32]) -> NDArray[np.float32]:
         A copy.
     """
     points = np.array(codes, dtype=np.float32, order="C")
-    points[~points.any(axis=1)] = 1.0 / np.sqrt(points.shape[1])
+    if not is_euclidean:
+        points[~points.any(axis=1)] = 1.0 / np.sqrt(points.shape[1])
     return points
 
 
@@ -84,6 +96,7 @@ def nearest_to_rows(
     k: int,
     progress: Callable[[int], None] = lambda _: None,
     *,
+    is_euclidean: bool = False,
     block_bytes: int = BLOCK_BYTES,
     exact_block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> Neighbors:
@@ -92,63 +105,89 @@ def nearest_to_rows(
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     rows : (m,) ndarray of intp
         Rows of `points` whose neighbours are sought; none is its own neighbour.
     k : int
         1 to n - 1.
     progress : callable, optional
         Gets the number of rows done.
+    is_euclidean : bool
+        Whether rows may have other norms than 1.
     block_bytes : int
         Of the similarities that are looked at at once.
     exact_block_bytes : int
         Of the differences that are squared at once.
     """
     return _nearest(
-        points, points[rows], k, progress, own=rows, block_bytes=block_bytes, exact_block_bytes=exact_block_bytes
+        points,
+        points[rows],
+        k,
+        progress,
+        own=rows,
+        is_euclidean=is_euclidean,
+        block_bytes=block_bytes,
+        exact_block_bytes=exact_block_bytes,
     )
 
 
-def nearest(points: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> Neighbors:
-    """Return the `k` rows of `points` nearest to each of `queries`.
+def nearest(
+    points: NDArray[np.float32], queries: NDArray[np.float32], k: int, *, is_euclidean: bool = False
+) -> Neighbors:
+    """Return the `k` rows of `points` nearest to each of `queries`, with the distances that a map is made of.
 
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     queries : (m, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     k : int
         1 to n.
+    is_euclidean : bool
+        Whether rows may have other norms than 1, and distances are Euclidean.
     """
-    return _nearest(points, queries, k, lambda _: None, own=None).tied()
+    found = _nearest(points, queries, k, lambda _: None, own=None, is_euclidean=is_euclidean)
+    return found.tied(is_euclidean=is_euclidean)
 
 
 def closer(
-    points: NDArray[np.float32], queries: NDArray[np.float32], limits: NDArray[np.float32], k: int
+    points: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    limits: NDArray[np.float32],
+    k: int,
+    *,
+    is_euclidean: bool = False,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Return the points that are at most as far from each query as its limit.
 
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     queries : (m, f) ndarray of float32
-        Unit rows, as many as a block takes.
+        From `to_points`, as many as a block takes.
     limits : (m,) ndarray of float32
-        Distances; infinite ones limit nothing.
+        Halves of squared differences; infinite ones limit nothing.
     k : int
         The `k` nearest of each query are enough.
+    is_euclidean : bool
+        Whether rows may have other norms than 1.
 
     Returns
     -------
     rows, ids : (p,) ndarray of intp
         Of the queries, ascending, and of the points.
     distances : (p,) ndarray of float32
+        Halves of squared differences.
     """
     similarity = queries @ points.T
     doubt = _doubt(points)
-    near = similarity >= (1.0 - limits - doubt)[:, np.newaxis]
+    own: NDArray[np.float32] | float = 1.0
+    if is_euclidean:
+        similarity -= _half_squares(points)
+        own = _half_squares(queries)
+    near = similarity >= (own - limits - doubt)[:, np.newaxis]
     crowded = np.flatnonzero(np.count_nonzero(near, axis=1) > k)
     if len(crowded):
         kth_best = np.partition(similarity[crowded], -k, axis=1)[:, -k]
@@ -197,15 +236,19 @@ def _nearest(
     progress: Callable[[int], None],
     *,
     own: NDArray[np.intp] | None,
+    is_euclidean: bool,
     block_bytes: int = BLOCK_BYTES,
     exact_block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> Neighbors:
     rows = len(queries)
     found = Neighbors(np.empty((rows, k), np.int32), np.empty((rows, k), np.float32))
     step = block_rows(points, block_bytes)
+    halves = _half_squares(points) if is_euclidean else None
     for start in range(0, rows, step):
         block = queries[start : start + step]
         similarity = block @ points.T
+        if halves is not None:
+            similarity -= halves
         chosen = slice(start, start + len(block))
         if own is not None:
             # By id, not by position: of two duplicates, the other one may well come first.
@@ -232,10 +275,21 @@ def _best_of_block(
     return ids[best].astype(np.int32), distances[best]
 
 
+def _half_squares(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return half of the square of each row's norm.
+
+    Of points of any norm, the one with the largest product less this number is nearest to a query:
+    half of |q - p|^2 is half of |q|^2 less (q.p - |p|^2 / 2).
+    """
+    return np.asarray(np.einsum("nf,nf->n", rows, rows) / 2, dtype=np.float32)
+
+
 def _doubt(points: NDArray[np.float32]) -> float:
     """Return twice by how much a product of two rows may be off, differently at each place of a matrix.
 
-    All that lie so close to the k-th are compared exactly, so the true nearest are always among them.
+    All that lie so close to the k-th are compared exactly, so the true nearest are always among them.  A product of f
+    terms of rows of norm 1 at most is off by f eps / 2, half of a square by f eps / 4: this is twice their sum, and
+    more.
     """
     return float(2 * points.shape[1] * np.finfo(np.float32).eps)
 
@@ -247,16 +301,16 @@ def exact_distances(
     rows: NDArray[np.intp],
     block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> NDArray[np.float32]:
-    """Return the cosine distances of pairs; a pair has the same distance whichever other pairs are asked for.
+    """Return half of the squared difference of pairs; a pair has the same one whichever other pairs are asked for.
 
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     ids : (p,) ndarray of intp
         Of each pair the row of `points`.
     queries : (m, f) ndarray of float32
-        Unit rows.
+        From `to_points`.
     rows : (p,) ndarray of intp
         Of each pair the row of `queries`.
     block_bytes : int

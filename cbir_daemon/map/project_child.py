@@ -54,6 +54,7 @@ class Map:
         pickled = (models_dir / name / MODEL_FILE).read_bytes()
         if hashlib.sha256(pickled).hexdigest() != manifest.files[MODEL_FILE]:
             raise ArtifactRefusedError(f"{MODEL_FILE} of {name!r} changed while it was read")
+        self._is_euclidean = manifest.is_euclidean
         self._model = joblib.load(io.BytesIO(pickled))
         self._points = np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False)
         self._flat = np.load(models_dir / name / FLAT_FILE, allow_pickle=False)
@@ -64,7 +65,7 @@ class Map:
         Parameters
         ----------
         codes : (m, f) ndarray of float32
-            Unit rows free of their mean; rows of zeros for flat images.
+            As `to_points` takes them.
         measured : bool
             Whether the neighbour recall of each is measured; NaN otherwise.
 
@@ -76,7 +77,8 @@ class Map:
         if codes.shape[1] != self._points.shape[1] or not np.isfinite(codes).all():
             raise ModelError(f"the map takes codes of {self._points.shape[1]} finite numbers")
         width = max(self._model.n_neighbors, min(NEAREST, len(self._points)))
-        found = nearest(self._points, to_points(codes), width)
+        queries = to_points(codes, is_euclidean=self._is_euclidean)
+        found = nearest(self._points, queries, width, is_euclidean=self._is_euclidean)
         positions = project(self._model, found.first(self._model.n_neighbors))
         near = found.first(NEAREST)
         # float64: a mean must not depend on the size of the batch.

@@ -217,7 +217,7 @@ class Projection:
         Parameters
         ----------
         codes : (n, f) ndarray of float32
-            Unit rows free of their mean; rows of zeros for flat images.
+            As the map's codes were made.
         run_id : int
             Of the map; another one than the map in use gives None.
 

@@ -43,7 +43,7 @@ class Placement:
     flat : (m, 2) ndarray of float32
         On the flat map: between the nearest fitted images, the nearer the closer.
     distances : (m,) ndarray of float32
-        Mean cosine distance to the 10 nearest fitted images, 0 to 2.
+        Mean distance, 0 to 2, to the 10 nearest fitted images: cosine, or Euclidean in such a space.
     recalls : (m,) ndarray of float32
         Neighbour recall (see `quality`) by these 10, 0 to 1; NaN when it was not measured.
     """
@@ -131,7 +131,7 @@ class Projector:
         Parameters
         ----------
         codes : (m, f) ndarray of float32
-            Unit rows free of their mean; rows of zeros for flat images.
+            As the map's codes were made.
         timeout_s : float
             For all of it; a process that must be started needs 2 to 4 s of it.
 
@@ -158,7 +158,7 @@ class Projector:
         Parameters
         ----------
         codes : (m, f) ndarray of float32
-            Unit rows free of their mean; rows of zeros for flat images.
+            As the map's codes were made.
         timeout_s : float
             For all of it; a process that must be started needs 2 to 4 s of it.
         measured : bool

@@ -16,25 +16,29 @@ from cbir_daemon.map.neighbors import NEAREST, nearest, to_points
 from cbir_daemon.search.neighborhood import neighborhood_width
 
 
-def true_neighbors(codes: NDArray[np.float32], rows: NDArray[np.intp], k: int = NEAREST) -> NDArray[np.int32]:
+def true_neighbors(
+    codes: NDArray[np.float32], rows: NDArray[np.intp], k: int = NEAREST, *, is_euclidean: bool = False
+) -> NDArray[np.int32]:
     """Return the `k` nearest rows of each row in `rows`, without the row itself.
 
     Parameters
     ----------
     codes : (n, f) ndarray of float32
-        Unit rows free of their mean; rows of zeros for flat images.
+        As `to_points` takes them.
     rows : (m,) ndarray of intp
         Those asked about.
     k : int
         1 to n - 1.
+    is_euclidean : bool
+        Whether codes are as far apart as they lie.
 
     Returns
     -------
     (m, k) ndarray of int32
         Nearest first.
     """
-    points = to_points(codes)
-    ids = nearest(points, points[rows], k + 1).ids
+    points = to_points(codes, is_euclidean=is_euclidean)
+    ids = nearest(points, points[rows], k + 1, is_euclidean=is_euclidean).ids
     others = ids != rows[:, np.newaxis]
     # Among more than k duplicates the row itself may not be there: then the last one goes.
     others[others.all(axis=1), -1] = False

@@ -301,6 +301,7 @@ class Refit:
             code_version=space.version,
             max_fit_images=self.settings.max_fit_images,
             min_dist=self.settings.min_dist,
+            is_euclidean=space.is_euclidean,
         )
 
     def _previous(self) -> Previous | None:
@@ -398,7 +399,7 @@ class Refit:
         rows = np.flatnonzero(acceptance.held_out(new.ids))
         if len(rows) < acceptance.FEWEST_HELD_OUT:
             rows = np.random.default_rng(self.settings.seed).permutation(len(new.ids))[: acceptance.MOST_HELD_OUT]
-        return acceptance.compare(codes, before, new.positions, rows)
+        return acceptance.compare(codes, before, new.positions, rows, is_euclidean=space.is_euclidean)
 
     def _places_on(self, run_id: int, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the (n, d) positions of contents on the map in use; None when any of them cannot be placed."""

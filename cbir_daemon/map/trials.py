@@ -27,7 +27,7 @@ class Trials:
     known : Graph
         Of all that will be fitted.
     points : (n, f) ndarray of float32
-        Unit rows of it; a sample of them is fitted, another held out and projected.
+        Rows of it; a sample of them is fitted, another held out and projected.
     settings : FitSettings
         Sizes of the samples, and the seed.
     """
@@ -39,9 +39,13 @@ class Trials:
         self._points = points[fitted_rows]
         # Of nearly everybody the neighbours are known; those of a small sample are hardly ever in each other's lists.
         start = known if len(points) <= settings.tune_images else None
-        sampled = graph.updated(start, known.ids[fitted_rows], self._points, seed=seed, threads=threads)
-        self._neighbors = sampled.neighbors()
-        self._held_out = nearest(self._points, points[held_out_rows], self._neighbors.ids.shape[1])
+        is_euclidean = settings.is_euclidean
+        sampled = graph.updated(
+            start, known.ids[fitted_rows], self._points, seed=seed, threads=threads, is_euclidean=is_euclidean
+        )
+        self._neighbors = sampled.neighbors(is_euclidean=is_euclidean)
+        width = self._neighbors.ids.shape[1]
+        self._held_out = nearest(self._points, points[held_out_rows], width, is_euclidean=is_euclidean)
         self._judge = tuning.Judge.prepare(
             self._points, self._neighbors, self._held_out, size=settings.score_sample, seed=seed
         )

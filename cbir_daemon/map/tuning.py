@@ -249,7 +249,7 @@ class Judge:
         Parameters
         ----------
         points : (n, f) ndarray of float32
-            Unit rows that will be fitted.
+            Rows that will be fitted.
         neighbors : Neighbors
             Of each of them among the others.
         held_out : Neighbors or None
@@ -302,7 +302,6 @@ def ranks_of(points: NDArray[np.float32]) -> NDArray[np.int32]:
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        Unit rows.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The spaces of the map: by what pictures may be near each other on it.
 
-In: vectors, descriptors of how pictures look.  Out: codes of L2 norm 1.  Never here: maps, descriptors themselves
-(`appearance`).
+In: vectors, descriptors of how pictures look.  Out: codes of L2 norm 1; of `raw` at most 1.  Never here: maps,
+descriptors themselves (`appearance`).
 
 `model.features` chooses: `look` joins how a picture looks with its greys, `grey` is free of brightness and contrast,
 `raw` takes the 4096 grey numbers as they are.
