@@ -198,10 +198,10 @@ def many(images: int, features: int = 32) -> NDArray[np.float32]:
     return np.asarray(numbers / np.linalg.norm(numbers, axis=1, keepdims=True), dtype=np.float32)
 
 
-def recall(made: Graph, points: NDArray[np.float32]) -> float:
+def recall(made: Graph, points: NDArray[np.float32], *, is_euclidean: bool = False) -> float:
     """Return the share of the true nearest that a graph knows."""
     near = made.neighbors(NARROW).ids
-    true = nearest_others(points, near.shape[1]).ids
+    true = nearest_others(points, near.shape[1], is_euclidean=is_euclidean).ids
     found = [len(np.intersect1d(ours, theirs)) for ours, theirs in zip(near, true, strict=True)]
     return sum(found) / near.size
 
@@ -219,6 +219,16 @@ def test_inverted_lists_find_nearly_all() -> None:
     before = built(kept[:-200], points[kept[:-200]], sizes=sizes)
     after = updated(before, kept, points[kept], sizes=sizes)
     assert recall(after, points[kept]) >= RECALL
+
+
+def test_inverted_lists_of_a_euclidean_space_find_nearly_all() -> None:
+    """There, too: bright images are not proposed to all others for their large products."""
+    pytest.importorskip("faiss")
+    sizes = replace(NARROW, exact_images=1000)
+    points = many(5000) * np.random.default_rng(1).uniform(0.2, 1, size=(5000, 1)).astype(np.float32)
+    made = built(np.arange(5000), points, sizes=sizes, is_euclidean=True)
+    assert not made.exact
+    assert recall(made, points, is_euclidean=True) >= RECALL
 
 
 def test_nobody_is_left_with_too_few() -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon.map.exact import scatter
-from cbir_daemon.map.start import INIT_RANGE, first_positions, leading_directions
+from cbir_daemon.map.start import INIT_RANGE, MOST_FEATURES, first_positions, leading_directions
 from tests.processors import processors
 
 pytestmark = pytest.mark.process
@@ -90,6 +90,14 @@ def test_the_start_is_the_principal_components() -> None:
         assert abs(np.corrcoef(start[:, axis], exact[:, axis])[0, 1]) > 1 - 1e-6
     assert (start.min(axis=0) == 0).all()
     assert (start.max(axis=0) == np.float32(INIT_RANGE)).all()
+
+
+def test_wide_codes_start_where_the_sums_of_their_neighbouring_numbers_do() -> None:
+    """Each number twice is each number, doubled; bit for bit."""
+    points = np.tile(codes(100), (1, 4)) / 2
+    assert points.shape[1] == MOST_FEATURES
+    wide = np.repeat(points, 2, axis=1)
+    assert (first_positions(wide, 16, seed=1) == first_positions(points, 16, seed=1)).all()
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,16 @@ from cbir_daemon.map import (
     Previous,
     Projector,
     check_artifact,
+    graph,
     remove_artifacts,
+    tuning,
 )
 from cbir_daemon.map.artifact import CODES_FILE, MODEL_FILE, check_manifest
 from cbir_daemon.map.fit import FEWEST_IMAGES
-from cbir_daemon.map.memory import BASE_MIB
+from cbir_daemon.map.memory import BASE_MIB, needed_mib
 from cbir_daemon.map.stages import STAGES_FOLDER
+from cbir_daemon.map.trials import Trials
+from cbir_daemon.matching.spaces import raw_codes
 from tests.processors import OLDEST_KERNEL, without_vectors
 
 pytestmark = pytest.mark.slow
@@ -230,6 +234,58 @@ def test_min_dist_is_that_of_every_candidate(fitted: Fitted, tmp_path: Path) -> 
     assert all(ours != theirs for ours, theirs in pairs)
     manifest = check_manifest(tmp_path, result.report.artifact, result.report.sha256)
     assert manifest.parameters["min_dist"] == 0.8
+
+
+RAW = replace(SETTINGS, code_version="raw64/1", is_euclidean=True)
+GREY_SHADES = 30
+
+
+def shades(seed: int = 0) -> NDArray[np.uint8]:
+    """Return vectors of three pictures in many shades, each times another brightness; some black, some duplicates."""
+    draw = np.random.default_rng(seed)
+    pictures = np.repeat(draw.integers(0, 160, size=(3, 4096)), GREY_SHADES, axis=0)
+    vectors = (pictures * draw.uniform(0.2, 1.5, size=(len(pictures), 1)) + draw.normal(size=pictures.shape)).clip(0)
+    vectors[5:8] = vectors[4]
+    vectors[:2] = 0
+    return vectors.astype(np.uint8)
+
+
+def test_raw_codes_are_as_far_apart_as_they_lie(tmp_path: Path) -> None:
+    """Distances of fit and projection are the Euclidean ones of 4096 numbers; a fitted code has its own neighbours."""
+    codes = raw_codes(shades(), np.empty((3 * GREY_SHADES, 0), np.uint8))
+    result, _ = finish(Fit.start(codes, tmp_path, RAW))
+    numbers = codes.astype(np.float64)
+    apart = np.linalg.norm(numbers[:, np.newaxis] - numbers[np.newaxis], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    expected = np.maximum(np.sort(apart, axis=1)[:, :10], 1e-7).mean(axis=1)
+    np.testing.assert_allclose(result.distances, expected, rtol=1e-4)
+
+    report = result.report
+    assert check_manifest(tmp_path, report.artifact, report.sha256).is_euclidean
+    assert not np.load(tmp_path / report.artifact / CODES_FILE)[:2].any()
+    new = raw_codes(shades(seed=0)[::7] // 2, np.empty((13, 0), np.uint8))
+    worker = Projector(tmp_path, report.artifact, report.sha256, idle_s=60, threads=1)
+    placed = worker.place(new, TIMEOUT_S, measured=True)
+    alone = np.concatenate([worker.project(code[np.newaxis], TIMEOUT_S) for code in new])
+    worker.close()
+    assert (alone == placed.positions).all()
+    apart = np.linalg.norm(new.astype(np.float64)[:, np.newaxis] - numbers[np.newaxis], axis=2)
+    expected = np.maximum(np.sort(apart, axis=1)[:, :10], 1e-7).mean(axis=1)
+    np.testing.assert_allclose(placed.distances, expected, rtol=1e-4)
+    assert needed_mib(len(codes), 4096, 30) > report.peak_mib
+
+
+def test_trials_of_raw_codes_compare_as_the_fit_does() -> None:
+    """What is tuned is what is fitted: fitted and held-out images have Euclidean distances."""
+    points = raw_codes(shades(), np.empty((3 * GREY_SHADES, 0), np.uint8))
+    known = graph.built(np.arange(len(points)), points, is_euclidean=True)
+    trials = Trials(known, points, RAW)
+    fitted_rows, held_out_rows = tuning.split(len(points), RAW.tune_images, RAW.seed)
+    for rows, found in ((fitted_rows, trials._neighbors), (held_out_rows, trials._held_out)):
+        apart = np.linalg.norm(points[rows].astype(np.float64)[:, np.newaxis] - points[fitted_rows], axis=2)
+        apart[rows[:, np.newaxis] == fitted_rows] = np.inf
+        width = found.ids.shape[1]
+        np.testing.assert_allclose(found.distances, np.maximum(np.sort(apart, axis=1)[:, :width], 1e-7), rtol=1e-4)
 
 
 def test_a_large_collection_is_sampled(tmp_path: Path) -> None:

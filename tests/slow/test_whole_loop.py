@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import pictures
@@ -144,3 +146,23 @@ def test_a_damaged_map_is_set_aside_and_fitted_again(fitted: Daemon) -> None:
     runs = fitted.json("model", "history")["runs"]
     assert runs[0]["outcome"] == "active"
     assert "set-aside" in [run["outcome"] for run in runs]
+
+
+def test_a_map_of_raw_greys() -> None:
+    """With `features = "raw"` a map is fitted, places new images, and answers by what lies near; a black image too."""
+    with living(SETTINGS + 'features = "raw"\n') as daemon:
+        pictures.write_album(daemon.album, IMAGES)
+        pictures.save(np.zeros((64, 64, 3), np.uint8), daemon.album / "black.png")
+        daemon.start()
+        first = daemon.settle()["model"]
+        assert (first["fitted_images"], first["projected_images"]) == (IMAGES + 1, 0)
+        pictures.write_album(daemon.album, 3, first_seed=100)
+        assert daemon.settle()["model"] == {**first, "projected_images": 3}
+        query = pictures.save(pictures.photograph(900), daemon.home / "query.png")
+        matches = daemon.matches(query, "-n", "10", "--by", "grey")
+        assert len(matches) == 10
+        assert all(match["map_distance"] >= 0 for match in matches)
+        (run,) = daemon.json("model", "history")["runs"]
+        assert run["outcome"] == "active"
+        (manifest,) = daemon.state.glob("models/map-*/manifest.json")
+        assert json.loads(manifest.read_text())["is_euclidean"]
