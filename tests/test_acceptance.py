@@ -73,7 +73,8 @@ def test_who_is_held_out_was_so_before() -> None:
 
 def test_codes_of_a_euclidean_space_are_compared_as_they_lie() -> None:
     """A map that shows how bright images are keeps all neighbours of greys, and none by angle."""
-    bright = np.random.default_rng(2).permutation(60)[:, np.newaxis].astype(np.float32) / 64
+    greys = np.random.default_rng(2).permutation(60)[:, np.newaxis].astype(np.float32)
+    bright = np.asarray(greys / 64, dtype=np.float32)
     codes = np.concatenate([bright, np.zeros_like(bright)], axis=1)
     rows = np.arange(60)
     assert compare(codes, bright, bright, rows, is_euclidean=True).recall == 1

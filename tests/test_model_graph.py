@@ -91,7 +91,8 @@ def test_a_graph_of_a_euclidean_space_is_brought_up_to_date_too(steps: list[dict
         ids, points = of(step, RAW)
         current = updated(current, ids, points, sizes=NARROW, is_euclidean=True)
         assert same(current, built(ids, points, sizes=NARROW, is_euclidean=True))
-    near = current.neighbors(NARROW, is_euclidean=True)
+    ids, points = of(steps[-1], RAW)
+    near = built(ids, points, sizes=NARROW, is_euclidean=True).neighbors(NARROW, is_euclidean=True)
     for row, point in enumerate(points):
         squares = np.square(points.astype(np.float64) - point).sum(axis=1)
         squares[row] = np.inf

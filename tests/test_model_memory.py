@@ -10,10 +10,11 @@ import pytest
 from cbir_daemon.map.memory import BASE_MIB, affordable_images, available_mib, needed_mib, peak_mib
 
 
-@pytest.mark.parametrize("images", [5, 10_000, 100_000, 1_000_000])
-def test_what_is_affordable_is_the_most_that_fits(images: int) -> None:
+@pytest.mark.parametrize("features", [256, 4096])
+@pytest.mark.parametrize("images", [5, 4_000, 10_000, 100_000, 1_000_000])
+def test_what_is_affordable_is_the_most_that_fits(images: int, features: int) -> None:
     """The two estimates are each other's inverse."""
-    affordable = affordable_images(needed_mib(images, 256, 100) + 1e-6, 256, 100)
+    affordable = affordable_images(needed_mib(images, features, 100) + 1e-6, features, 100)
     assert images - 1 <= affordable <= images
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cbir_daemon.map.graph import SPARE, WIDTH
+from cbir_daemon.map.graph import BLOCK_IMAGES, SPARE, WIDTH
 from cbir_daemon.system.files import memory_bytes
 
 BASE_MIB = 450
@@ -16,6 +16,9 @@ BASE_MIB = 450
 
 CODE_BYTES = 12
 """For each number of each code: the points, the sample or the file's pages, and what the first positions need."""
+
+BLOCK_CODE_BYTES = 12
+"""More for each number of the codes that are worked on at a time: whole numbers of eight bytes, copies of a sample."""
 
 GRAPH_BYTES = 16
 """For each neighbour that the graph knows of each image: that of the fit before is there while the next is made."""
@@ -38,8 +41,8 @@ def needed_mib(images: int, features: int, n_neighbors: int) -> float:
     n_neighbors : int
         The largest that is tried.
     """
-    graph_bytes = (WIDTH + SPARE) * GRAPH_BYTES
-    return BASE_MIB + images * (features * CODE_BYTES + graph_bytes + n_neighbors * NEIGHBOR_BYTES) / BYTES_PER_MIB
+    block_mib = min(images, BLOCK_IMAGES) * _block_image_mib(features)
+    return BASE_MIB + images * _image_mib(features, n_neighbors) + block_mib
 
 
 def affordable_images(limit_mib: float, features: int, n_neighbors: int) -> int:
@@ -54,8 +57,20 @@ def affordable_images(limit_mib: float, features: int, n_neighbors: int) -> int:
     n_neighbors : int
         The largest that is tried.
     """
-    per_image_mib = needed_mib(1, features, n_neighbors) - BASE_MIB
-    return max(0, int((limit_mib - BASE_MIB) / per_image_mib))
+    image_mib, block_image_mib = _image_mib(features, n_neighbors), _block_image_mib(features)
+    spare_mib = limit_mib - BASE_MIB
+    in_a_block = spare_mib / (image_mib + block_image_mib)
+    in_blocks = (spare_mib - BLOCK_IMAGES * block_image_mib) / image_mib
+    return max(0, int(max(in_a_block, in_blocks)))
+
+
+def _image_mib(features: int, n_neighbors: int) -> float:
+    graph_bytes = (WIDTH + SPARE) * GRAPH_BYTES
+    return (features * CODE_BYTES + graph_bytes + n_neighbors * NEIGHBOR_BYTES) / BYTES_PER_MIB
+
+
+def _block_image_mib(features: int) -> float:
+    return features * BLOCK_CODE_BYTES / BYTES_PER_MIB
 
 
 def available_mib(meminfo: Path = Path("/proc/meminfo")) -> float:

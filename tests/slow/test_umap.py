@@ -27,15 +27,12 @@ from cbir_daemon.map import (
     Previous,
     Projector,
     check_artifact,
-    graph,
     remove_artifacts,
-    tuning,
 )
 from cbir_daemon.map.artifact import CODES_FILE, MODEL_FILE, check_manifest
 from cbir_daemon.map.fit import FEWEST_IMAGES
 from cbir_daemon.map.memory import BASE_MIB, needed_mib
 from cbir_daemon.map.stages import STAGES_FOLDER
-from cbir_daemon.map.trials import Trials
 from cbir_daemon.matching.spaces import raw_codes
 from tests.processors import OLDEST_KERNEL, without_vectors
 
@@ -273,19 +270,6 @@ def test_raw_codes_are_as_far_apart_as_they_lie(tmp_path: Path) -> None:
     expected = np.maximum(np.sort(apart, axis=1)[:, :10], 1e-7).mean(axis=1)
     np.testing.assert_allclose(placed.distances, expected, rtol=1e-4)
     assert needed_mib(len(codes), 4096, 30) > report.peak_mib
-
-
-def test_trials_of_raw_codes_compare_as_the_fit_does() -> None:
-    """What is tuned is what is fitted: fitted and held-out images have Euclidean distances."""
-    points = raw_codes(shades(), np.empty((3 * GREY_SHADES, 0), np.uint8))
-    known = graph.built(np.arange(len(points)), points, is_euclidean=True)
-    trials = Trials(known, points, RAW)
-    fitted_rows, held_out_rows = tuning.split(len(points), RAW.tune_images, RAW.seed)
-    for rows, found in ((fitted_rows, trials._neighbors), (held_out_rows, trials._held_out)):
-        apart = np.linalg.norm(points[rows].astype(np.float64)[:, np.newaxis] - points[fitted_rows], axis=2)
-        apart[rows[:, np.newaxis] == fitted_rows] = np.inf
-        width = found.ids.shape[1]
-        np.testing.assert_allclose(found.distances, np.maximum(np.sort(apart, axis=1)[:, :width], 1e-7), rtol=1e-4)
 
 
 def test_a_large_collection_is_sampled(tmp_path: Path) -> None:
