@@ -86,6 +86,15 @@ def test_all_within_the_limit_are_closer() -> None:
         assert inside == {neighbor for square, neighbor in found if square <= found[20][0]}
 
 
+def test_of_all_within_the_limit_the_nearest_are_closer() -> None:
+    """However many there are, the ten nearest of rows of any norm are among them."""
+    greys, queries = random_greys(80), random_greys(30, seed=1)
+    limits = np.full(len(queries), np.inf, np.float32)
+    rows, ids, _ = closer(as_raw(greys), as_raw(queries), limits, 10, is_euclidean=True)
+    for row, query in enumerate(queries):
+        assert {neighbor for _, neighbor in plain_search(greys, query)[:10]} <= set(ids[rows == row].tolist())
+
+
 def test_a_black_image_is_a_place_like_any_other() -> None:
     """In a Euclidean space zeros stay zeros, as far from an image as that is bright."""
     greys = np.array([[0] * 16, [1] * 16, [9] * 16])
