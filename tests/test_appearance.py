@@ -251,6 +251,7 @@ def test_contents_of_an_older_index_are_described_from_their_files(
     kept = put(world, "a.png", replace(facts, chroma=b""))
     gone = put(world, "gone.png", replace(read(tinted(2, RED), tmp_path, "gone.png"), chroma=b""))
     describer = Describer(world.store, world.searcher, pool, lambda: True)
+    describer.open()
     assert (describer.pending, describer.idle) == (2, False)
     assert describer.step()
     assert not describer.step()
@@ -267,6 +268,7 @@ def test_descriptors_are_made_while_nothing_is_indexed(world: World, pool: Decod
     """A file of the album goes first."""
     put(world, "a.png", replace(read(tinted(1, RED), tmp_path, "a.png"), chroma=b""))
     describer = Describer(world.store, world.searcher, pool, lambda: False)
+    describer.open()
     describer.step()
     assert (describer.pending, describer.idle) == (1, False)
 

@@ -243,7 +243,7 @@ def test_a_missing_extra_is_a_problem(tmp_path: Path) -> None:
     )
     code = f"""{hidden}
 from cbir_daemon.duplicates.features import FeatureFiller
-filler = FeatureFiller(None, None, lambda: True, enabled=True)
+filler = FeatureFiller(None, None, lambda: True, asked=True)
 print(filler.enabled, filler.idle, filler.pending, [problem.do for problem in filler.problems()])"""
     command = [sys.executable, "-c", code]
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout  # noqa: S603 -- ours
@@ -271,8 +271,8 @@ def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
 
 def filler_of(album: Album, pool: DecodePool) -> FeatureFiller:
     """Return what takes the features of an album, with those that the store has."""
-    filler = FeatureFiller(album.store, pool, lambda: True, enabled=True)
-    filler.load()
+    filler = FeatureFiller(album.store, pool, lambda: True, asked=True)
+    filler.open()
     return filler
 
 

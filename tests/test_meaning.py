@@ -610,7 +610,7 @@ def album(tmp_path: Path, pool: DecodePool) -> Iterator[Album]:
 def filler_of(album: Album, meaning: Meaning) -> MeaningFiller:
     """Return what describes the contents of an album, with the descriptors that the store has."""
     filler = MeaningFiller(album.store, album.pool, meaning, lambda: True)
-    filler.load()
+    filler.open()
     return filler
 
 

@@ -54,8 +54,8 @@ class Album(World):
 
     def take_features(self) -> None:
         """Take the local features of all contents, and go on as a daemon with `match.local`."""
-        filler = FeatureFiller(self.store, self.pool, lambda: True, enabled=True)
-        filler.load()
+        filler = FeatureFiller(self.store, self.pool, lambda: True, asked=True)
+        filler.open()
         while filler.step():
             pass
         self.index = filler.index

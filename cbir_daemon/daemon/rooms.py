@@ -137,7 +137,7 @@ def open_rooms(
     ingest = Ingest(config, store, searcher, pool, Mailbox(), reader.suffixes, albums)
     describer = Describer(store, searcher, pool, lambda: _is_quiet(ingest))
     policy = Policy(config.alerts, config.albums)
-    features = FeatureFiller(store, pool, lambda: _is_quiet(ingest), enabled=config.match.local)
+    features = FeatureFiller(store, pool, lambda: _is_quiet(ingest), asked=config.match.local)
     looks = Looks(store, pool, medium.second_look) if config.match.look and medium.second_look else None
     # Without a look at the files, what parts have in common is too little to tell of.
     parts = _parts(store, pool, searcher, watchlist, features) if looks is not None and medium.picture_parts else None

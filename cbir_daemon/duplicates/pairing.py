@@ -10,7 +10,6 @@ it was after a restart.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
 from cbir_daemon.system import heartbeat
+from cbir_daemon.system.priority import be_nice
 from cbir_daemon.watching.walk import state_at
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,6 @@ THREADS = 2
 """Of a pass over all contents: numpy and faiss let other threads run while they calculate."""
 
 BATCH_ALERTS = 256
-NICENESS = 10
 POLL_S = 60.0
 
 
@@ -315,11 +314,6 @@ class Pairing:
             if _is_older(source, image) and _is_there(source)
         ]
         return sorted(matches, key=lambda match: (rank(match.kind), -match.score, match.path))
-
-
-def be_nice() -> None:
-    """Let other threads go first: on Linux niceness belongs to the thread."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _pair(content_id: int, found: Found) -> Pair:

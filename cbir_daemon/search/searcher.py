@@ -9,7 +9,6 @@ The codes and the positions are held in memory.  A search runs over one frozen `
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from cbir_daemon.search.search import Found, Search, as_vectors
 from cbir_daemon.search.snapshot import SearchSnapshot, extended, without
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
+from cbir_daemon.system.priority import be_nice
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,6 @@ LOAD_CHUNK = 5_000
 
 TEND_S = 600.0
 """No single step of `Collection.tend` takes longer, not even writing the lists of a million to a slow disk."""
-
-NICENESS = 10
-"""Of the thread that tends the collection."""
 
 
 class Searcher:
@@ -203,8 +200,7 @@ class Searcher:
 
     def run(self) -> None:
         """Keep what makes searches of a large collection fast in step with it, until stopped."""
-        # On Linux niceness belongs to the thread: queries and indexing go first.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        be_nice()
         self._look_at_vectors()
         while True:
             self._changed.clear()
