@@ -13,7 +13,16 @@ import pytest
 from cbir_daemon.errors import ModelError, StorageError
 from cbir_daemon.map import ArtifactRefusedError, check_artifact, remove_artifacts
 from cbir_daemon.map import artifact as artifact_module
-from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MANIFEST_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.map.artifact import (
+    CODES_FILE,
+    FLAT_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    check_manifest,
+    new_file,
+    seal,
+    start_folder,
+)
 
 WRITTEN = (MODEL_FILE, CODES_FILE, FLAT_FILE)
 FILES = (*WRITTEN, MANIFEST_FILE)
@@ -33,6 +42,16 @@ def test_what_was_written_is_accepted(tmp_path: Path) -> None:
     name, digest = save(tmp_path / "models")
     check_artifact(tmp_path / "models", name, digest)
     check_artifact(tmp_path / "models", name, digest, code_version="codes/1")
+
+
+def test_a_map_of_before_there_was_another_distance_stays_in_use(tmp_path: Path) -> None:
+    """Its manifest does not name its distance, which was by angle."""
+    name, _ = save(tmp_path)
+    path = tmp_path / name / MANIFEST_FILE
+    facts = json.loads(path.read_text())
+    del facts["is_euclidean"]
+    path.write_text(json.dumps(facts))
+    assert not check_manifest(tmp_path, name, hashlib.sha256(path.read_bytes()).digest()).is_euclidean
 
 
 def test_only_the_owner_may_look(tmp_path: Path) -> None:

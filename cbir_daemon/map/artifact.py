@@ -25,7 +25,7 @@ from typing import BinaryIO
 from cbir_daemon.errors import ModelError, StorageError
 from cbir_daemon.system import files
 
-MODEL_VERSION = "map/3"
+MODEL_VERSION = "map/2"
 """Layout and meaning of an artifact; a new name sets every older one aside."""
 
 MODEL_FILE = "model.joblib"
@@ -83,7 +83,8 @@ class Manifest:
     @classmethod
     def decode(cls, data: bytes) -> Manifest:
         """Read a manifest; raises `ValueError`, `TypeError` or `KeyError` on anything else."""
-        fields = json.loads(data)
+        # Maps of before there was another distance do not say which is theirs.
+        fields = {"is_euclidean": False} | json.loads(data)
         return cls(**{name: fields[name] for name in cls.__slots__})
 
 
