@@ -62,6 +62,7 @@ def fit(
     ids: NDArray[np.int64] | None = None,
     previous: Previous | None = None,
     code_version: str = CODE_VERSION,
+    is_euclidean: bool = False,
 ) -> Followed:
     """Fit as the daemon does, and measure each stage.
 
@@ -82,8 +83,10 @@ def fit(
         The map from which a warm fit begins; without it the fit is cold.
     code_version : str
         How the codes were made.
+    is_euclidean : bool
+        Whether they are as far apart as they lie.
     """
-    settings = FitSettings(n_components, SEED, threads, code_version, min_dist=min_dist)
+    settings = FitSettings(n_components, SEED, threads, code_version, min_dist=min_dist, is_euclidean=is_euclidean)
     at = time.perf_counter()
     running = Fit.start(codes, models, settings, ids=ids, previous=previous)
     status = Path(f"/proc/{running.process_id}/status")

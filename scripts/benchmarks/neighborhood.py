@@ -71,9 +71,21 @@ def neighborhood(
         order = np.random.default_rng(SEED).permutation(len(vectors))
         held_out = min(MOST_HELD_OUT, len(vectors) // HELD_OUT_SHARE)
         fitted_rows = np.sort(order[held_out:])
-        views = Views(codes[fitted_rows], codes[order[:held_out]], vectors[fitted_rows], vectors[order[:held_out]])
+        views = Views(
+            codes[fitted_rows],
+            codes[order[:held_out]],
+            vectors[fitted_rows],
+            vectors[order[:held_out]],
+            is_euclidean=space.is_euclidean,
+        )
         result = fit(
-            views.points, models, threads=threads, n_components=None, min_dist=min_dist, code_version=space.version
+            views.points,
+            models,
+            threads=threads,
+            n_components=None,
+            min_dist=min_dist,
+            code_version=space.version,
+            is_euclidean=space.is_euclidean,
         ).result
         report = result.report
         click.echo(
@@ -99,6 +111,8 @@ class Views:
     ----------
     codes, query_codes : (n, f) ndarray of float32
     fitted, held_out : (n, 4096) ndarray of uint8
+    is_euclidean : bool
+        Whether codes are as far apart as they lie.
     """
 
     def __init__(
@@ -107,8 +121,12 @@ class Views:
         query_codes: NDArray[np.float32],
         fitted: NDArray[np.uint8],
         held_out: NDArray[np.uint8],
+        *,
+        is_euclidean: bool,
     ) -> None:
-        self.points, self.queries = to_points(codes), to_points(query_codes)
+        self.points = to_points(codes, is_euclidean=is_euclidean)
+        self.queries = to_points(query_codes, is_euclidean=is_euclidean)
+        self._is_euclidean = is_euclidean
         self._whole, self._whole_queries = whole(fitted), whole(held_out)
         every = max(1, len(fitted) // LOOKED_AT)
         self._own = np.arange(0, len(fitted), every)
@@ -125,11 +143,12 @@ class Views:
         """
         own, width = self._own, width_of(len(self.points))
         click.echo(f"{'the 10 nearest by':<22}{'looked for in':<26}{'fitted':>8}{'held out':>10}")
-        for truth, points, queries in (
-            ("codes", self.points, self.queries),
-            ("whole vectors", self._whole, self._whole_queries),
+        for truth, points, queries, is_euclidean in (
+            ("codes", self.points, self.queries, self._is_euclidean),
+            ("whole vectors", self._whole, self._whole_queries, False),
         ):
-            true, true_held_out = nearest_to_rows(points, own, NEAREST), nearest(points, queries, NEAREST)
+            true = nearest_to_rows(points, own, NEAREST, is_euclidean=is_euclidean)
+            true_held_out = nearest(points, queries, NEAREST, is_euclidean=is_euclidean)
             for where, places, asked in (
                 ("1 % of the map", positions, projected),
                 ("1 % by codes", self.points, self.queries),
@@ -161,7 +180,7 @@ def show_edits(
     fitted_rows : (n,) ndarray of intp
         Images of the album that were fitted; `EDITED` of them are edited.
     points : (n, f) ndarray of float32
-        Their codes as unit rows.
+        Their codes, from `to_points`.
     positions : (n, d) ndarray of float32
         Their positions on the map.
     """
@@ -173,7 +192,9 @@ def show_edits(
         draw = np.random.default_rng(SEED)
         codes = codes_of_edits([edit(edited.album.image(int(fitted_rows[row])), draw) for row in asked], edited.space)
         on_map = holds(positions, edited.projector.project(codes, TIMEOUT_S), asked, width)
-        by_codes = (nearest(points, to_points(codes), width).ids == asked[:, np.newaxis]).any(axis=1)
+        is_euclidean = edited.space.is_euclidean
+        near = nearest(points, to_points(codes, is_euclidean=is_euclidean), width, is_euclidean=is_euclidean)
+        by_codes = (near.ids == asked[:, np.newaxis]).any(axis=1)
         totals.append(np.stack([on_map, by_codes]))
         say_shares(name, on_map, by_codes)
     on_map, by_codes = np.concatenate(totals, axis=1)
