@@ -24,8 +24,9 @@ PACKAGE = Path(cbir_daemon.__file__).parent
 NAMED_IN = {
     "kinds.py": "the enum, and the table of what holds of each",
     "store/records.py": "what a pair is when nothing else is said",
-    "search/search.py": "copies by their vectors, similar by their positions",
+    "search/search.py": "copies by their vectors, similar by looks and positions",
     "serving/handlers/queries.py": "exact by the digest of a query",
+    "serving/handlers/likeness.py": "similar by what a network says",
     "duplicates/exposures.py": "copies and shots by a look at the files",
     "duplicates/parts.py": "copies that a new file shows in a part of itself",
     "duplicates/places.py": "copies and shots by local features and a look at the files",
