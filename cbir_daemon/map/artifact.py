@@ -20,7 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError, StorageError
 from cbir_daemon.system import files
@@ -131,6 +134,32 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """
     with _saying_what_refused(path), files.new_file(path) as file:
         yield file
+
+
+class _WriteOnly:
+    """A file that numpy takes for no file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
+
+
+def save_array(file: BinaryIO, array: NDArray[Any]) -> None:
+    """Write an array as `numpy.save` does.
+
+    Into a file numpy writes by a function of C that says of a full disk how many bytes it has written, and not why.
+
+    Parameters
+    ----------
+    file : BinaryIO
+    array : ndarray
+        Of numbers.
+
+    Raises
+    ------
+    OSError
+        When the disk refuses.
+    """
+    np.save(_WriteOnly(file), array, allow_pickle=False)
 
 
 @contextmanager

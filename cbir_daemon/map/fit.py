@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
-from cbir_daemon.map.artifact import CODES_FILE, new_file, start_folder
+from cbir_daemon.map.artifact import CODES_FILE, new_file, save_array, start_folder
 from cbir_daemon.map.environment import child_environment
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Candidate, FitReport
@@ -201,7 +201,7 @@ class Fit:
         folder = start_folder(models_dir)
         try:
             with new_file(folder / CODES_FILE) as file:
-                np.save(file, np.ascontiguousarray(codes, dtype=np.float32))
+                save_array(file, np.ascontiguousarray(codes, dtype=np.float32))
             with new_file(folder / NAMES_FILE) as file:
                 np.savez(file, **_names(len(codes), ids, previous))  # type: ignore[arg-type]  # arrays by name, none of them `allow_pickle`
             child = Child("cbir_daemon.map.fit_child", env=child_environment(models_dir, settings.threads))

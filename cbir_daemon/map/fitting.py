@@ -253,9 +253,9 @@ class Fitting:
     def _save(self, points: NDArray[np.float32], model: umap.UMAP, flat: NDArray[np.float32]) -> tuple[str, bytes]:
         self._tell("save", 0, 1, "saving the map")
         with artifact.new_file(self._folder / artifact.CODES_FILE) as file:
-            np.save(file, points)
+            artifact.save_array(file, points)
         with artifact.new_file(self._folder / artifact.FLAT_FILE) as file:
-            np.save(file, flat)
+            artifact.save_array(file, flat)
         with artifact.new_file(self._folder / artifact.MODEL_FILE) as file:
             joblib.dump(only_for_projecting(model), file)
         parameters = {

@@ -58,7 +58,7 @@ def test_an_unchanged_image_is_exact_and_first(indexed: Daemon) -> None:
 def test_a_small_bad_jpeg_is_a_copy_and_first(indexed: Daemon) -> None:
     """A JPEG of quality 30 at half size is a `copy`, ahead of everything else, and the only one."""
     query = pictures.resaved(real(indexed), indexed.home / "query.jpg", scale=0.5, quality=30)
-    first, *others = indexed.matches(query)
+    first, *others = indexed.matches(query, "--by", "grey")
     assert (first["path"], first["kind"]) == (str(real(indexed)), "copy")
     assert 0.5 < first["score"] <= 1
     assert {match["kind"] for match in others} == {"similar"}
@@ -75,10 +75,10 @@ def test_a_stranger_is_only_similar(indexed: Daemon) -> None:
 
 def test_query_options(indexed: Daemon) -> None:
     """`-n`, `--kind`, `--min-score`, `--paths0` and standard input do what their help says."""
-    assert len(indexed.matches(real(indexed), "-n", "3")) == 3
+    assert len(indexed.matches(real(indexed), "-n", "3", "--by", "grey")) == 3
     assert [match["kind"] for match in indexed.matches(real(indexed), "--kind", "exact")] == ["exact"]
     assert all(match["score"] >= 0.9 for match in indexed.matches(real(indexed), "--min-score", "0.9"))
-    paths = indexed.run("query", real(indexed), "-n", "2", "--paths0").stdout.split(b"\0")
+    paths = indexed.run("query", real(indexed), "-n", "2", "--by", "grey", "--paths0").stdout.split(b"\0")
     assert paths[0] == os.fsencode(real(indexed))
     assert (len(paths), paths[-1]) == (3, b"")
     piped = indexed.run("query", "-", "--json", stdin=real(indexed).read_bytes())
@@ -91,7 +91,7 @@ def test_a_query_explains_each_match(indexed: Daemon) -> None:
         width, height = image.size
         query = indexed.home / "query.png"
         ImageOps.mirror(image.crop((0, 0, round(0.8 * width), round(0.9 * height)))).save(query)
-    copy, *others = (match["explanation"] for match in indexed.matches(query, "--explain"))
+    copy, *others = (match["explanation"] for match in indexed.matches(query, "--by", "grey", "--explain"))
     assert copy["outcome"] == "copy"
     assert copy["guess"]["flip"]
     assert (copy["scale_x"], copy["scale_y"]) == pytest.approx((0.8, 0.9), abs=0.02)
@@ -113,7 +113,7 @@ def test_nothing_found_is_status_1(indexed: Daemon) -> None:
 def test_sheet_is_a_picture_of_query_and_matches(indexed: Daemon) -> None:
     """`--sheet` writes a PNG that a person can look at, besides the usual output."""
     sheet = indexed.home / "sheet.png"
-    done = indexed.run("query", real(indexed), "-n", "4", "--sheet", sheet)
+    done = indexed.run("query", real(indexed), "-n", "4", "--by", "grey", "--sheet", sheet)
     assert done.returncode == 0, done.stderr.decode()
     assert len(done.stdout.splitlines()) == 4
     with Image.open(sheet) as picture:
