@@ -53,6 +53,8 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
     request : Request
         Has no parameters.
     """
+    # Before the problems: an album that is well again has none left.
+    albums = albums_to_json(rooms)
     counts, coverage, run = rooms.store.files.counts(), rooms.store.positions.coverage(), rooms.store.runs.active()
     return Reply(
         {
@@ -61,7 +63,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "state": _state(rooms),
             "started_at": when(STARTED_AT),
             "problems": [{"what": problem.what, "do": problem.do} for problem in problems(rooms)],
-            "albums": albums_to_json(rooms),
+            "albums": albums,
             "images": counts.images,
             "errors": counts.errors,
             "contents": counts.contents,
