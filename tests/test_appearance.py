@@ -219,16 +219,16 @@ def test_what_looks_alike_is_similar_and_strangers_are_not(world: World, tmp_pat
     """Red pictures resemble a red one by colour, best first; green ones come after them or not at all."""
     assert LOOKS is not None
     reds = {put(world, f"r{seed}.png", read(tinted(seed, RED), tmp_path, f"r{seed}.png")) for seed in range(4)}
-    greens = {put(world, f"g{seed}.png", read(tinted(seed, GREEN), tmp_path, f"g{seed}.png")) for seed in range(10, 14)}
+    greens = {put(world, f"g{seed}.png", read(tinted(seed, GREEN), tmp_path, f"g{seed}.png")) for seed in range(30, 42)}
     query = read(tinted(20, RED), tmp_path)
     assert query.vector is not None
-    found = world.searcher.search(query.vector, None, 8, look=descriptors_of(LOOKS, [query])[0])
+    found = world.searcher.search(query.vector, None, 16, look=descriptors_of(LOOKS, [query])[0])
     assert [match.kind for match in found] == [Kind.SIMILAR] * len(found)
     assert {match.content_id for match in found[:4]} == reds
     assert all(match.score >= LEAST_SIMILAR for match in found)
     assert [match.score for match in found] == sorted((match.score for match in found), reverse=True)
     assert found[0].why is Reason.COLOUR
-    by_grey = world.searcher.search(query.vector, None, 8)
+    by_grey = world.searcher.search(query.vector, None, 16)
     assert {match.content_id for match in by_grey} == reds | greens
     assert {match.why for match in by_grey} == {Reason.GREY}
 
