@@ -40,7 +40,6 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "files.put_devices": lambda store, album: store.files.put_devices(album, {b"a.jpg": 7}),
     "files.apply": lambda store, album: store.files.apply([indexed(album, b"c.jpg", 3)]),
     "descriptors.put": lambda store, _: store.descriptors.put(DescriptorKind("look", "1"), {1: b"numbers"}),
-    "features.put": lambda store, _: store.features.put(1, {1: b"features"}),
     "pairs.start_pass": lambda store, _: store.pairs.start_pass(2),
     "pairs.put_matched": lambda store, _: store.pairs.put_matched([1, 2], [Pair(1, 2, 0.95)]),
     "pairs.forget_looks": lambda store, _: store.pairs.forget_looks(2),

@@ -20,7 +20,7 @@ from cbir_daemon.cli.drawing.curve_data import curve_of
 from cbir_daemon.cli.map import drawn
 from cbir_daemon.config import places
 from cbir_daemon.config.settings import SECTIONS
-from cbir_daemon.local_features import FEATURES_VERSION
+from cbir_daemon.local_features import LOCAL
 from cbir_daemon.map import MODEL_VERSION
 from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.matching import CODE_VERSION
@@ -426,7 +426,7 @@ def test_versions() -> None:
         "codes": CODE_VERSION,
         "coarse codes": str(code_table.LAYOUT),
         "looks": LOOK.version,
-        "local features": str(FEATURES_VERSION),
+        "local features": LOCAL.version,
         "meaning": str(MEANING_VERSION),
         "artifact": MODEL_VERSION,
     }

@@ -18,7 +18,7 @@ from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.local_features import (
     ASKED_SIDE_PX,
-    FEATURES_VERSION,
+    LOCAL,
     STORED_SIDE_PX,
     AskedFeatures,
     StoredFeatures,
@@ -314,13 +314,15 @@ def test_a_file_that_is_gone_is_not_waited_for(album: Album, pool: DecodePool) -
 def test_damaged_features_are_left_out(album: Album, pool: DecodePool) -> None:
     """A row that nothing wrote so harms neither the start nor a query."""
     filler_of(album, pool).step()
-    album.store.features.put(FEATURES_VERSION, {1: b"damaged"})
+    album.store.descriptors.put(LOCAL, {1: b"damaged"})
     assert len(filler_of(album, pool).index) == 1
 
 
 def test_features_of_an_earlier_version_are_taken_again(album: Album, pool: DecodePool) -> None:
     """They are not asked meanwhile."""
-    album.store.features.put(FEATURES_VERSION - 1, {1: stored(CHINA).to_bytes(), 2: stored(FLOWER).to_bytes()})
+    album.store.descriptors.put(
+        replace(LOCAL, version="0"), {1: stored(CHINA).to_bytes(), 2: stored(FLOWER).to_bytes()}
+    )
     filler = filler_of(album, pool)
     assert (filler.pending, len(filler.index)) == (2, 0)
     filler.step()

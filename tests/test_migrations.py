@@ -15,6 +15,8 @@ import pytest
 from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.errors import SchemaTooNewError, StorageError
 from cbir_daemon.kinds import AlertKind, kinds_that
+from cbir_daemon.local_features import LOCAL
+from cbir_daemon.matching.appearance import LOOK
 from cbir_daemon.records import AlbumState, FileState, FitKind, FitOutcome, Origin, TaskAction, TaskState
 from cbir_daemon.store import (
     SCHEMA_VERSION,
@@ -38,7 +40,6 @@ TABLES = [
     "content",
     "decision",
     "descriptor",
-    "feature",
     "file",
     "model_run",
     "pair",
@@ -105,7 +106,7 @@ def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path]
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 11
+    assert version(index) == SCHEMA_VERSION == 12
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -137,7 +138,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 11: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 12: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
@@ -368,6 +369,28 @@ def test_old_files_are_not_looked_into(tmp_path: Path) -> None:
         store.alerts.put([2], [], 1.5, parts_due=[2])
         counts = store.files.counts()
         assert (counts.alerts_due, counts.parts_due) == (0, 1)
+
+
+def test_local_features_become_descriptors(tmp_path: Path) -> None:
+    """They keep their version, so no file is read again for them; other descriptors of the content stay."""
+    index = tmp_path / "index.sqlite"
+    with older(index, 11) as connection:
+        connection.executemany(
+            "INSERT INTO content"
+            " (id, digest, extractor, vector, size_bytes, width_px, height_px, format, matched, checksum)"
+            " VALUES (?1, ?2, ?3, ?4, 1, 1, 1, 'PNG', 1, crc32(?4))",
+            [(number, digest(number), EXTRACTOR, vector(number)) for number in (1, 2, 3)],
+        )
+        connection.executemany(
+            "INSERT INTO feature (content_id, version, features) VALUES (?, ?, ?)",
+            [(3, 1, b"of 3"), (1, 1, b"of 1"), (2, 0, b"earlier")],
+        )
+        connection.execute("INSERT INTO descriptor VALUES (1, 'look', '1', ?)", (b"look of 1",))
+    with opened(index) as store:
+        assert store.descriptors.after(LOCAL, 0) == [(1, b"of 1"), (3, b"of 3")]
+        assert store.descriptors.of(replace(LOCAL, version="0"), [1, 2, 3]) == {2: b"earlier"}
+        assert store.descriptors.of(LOOK, [1, 2, 3]) == {1: b"look of 1"}
+    assert execute(index, "SELECT name FROM sqlite_schema WHERE name LIKE 'feature%'") == []
 
 
 def select_all(index: Path, table: str) -> str:

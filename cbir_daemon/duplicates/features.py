@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates.looks import Files
-from cbir_daemon.local_features import EXTRA, FEATURES_VERSION, StoredFeatures, is_installed
-from cbir_daemon.records import Problem
+from cbir_daemon.local_features import EXTRA, LOCAL, StoredFeatures, is_installed
+from cbir_daemon.records import DescriptorKind, Problem
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.search.filling import Filler
 from cbir_daemon.store import Store
@@ -59,16 +59,14 @@ class FeatureFiller(Filler[StoredFeatures]):
     def load(self) -> None:
         """Take up the features that the store has; those that are damaged are left out."""
         newest_id = 0
-        while rows := self._store.features.after(FEATURES_VERSION, newest_id):
+        while rows := self._store.descriptors.after(LOCAL, newest_id):
             heartbeat.beat()
             newest_id = rows[-1][0]
             self.index.add(list(_sound(rows)))
 
-    def _missing(self, after_id: int, limit: int) -> list[int]:
-        return self._store.features.missing(FEATURES_VERSION, after_id, limit)
-
-    def _present(self) -> int:
-        return self._store.features.count(FEATURES_VERSION)
+    @property
+    def _kind(self) -> DescriptorKind:
+        return LOCAL
 
     def _make(self, content_id: int) -> StoredFeatures | None:
         return self._files.features(content_id)
@@ -76,9 +74,7 @@ class FeatureFiller(Filler[StoredFeatures]):
     def _keep(self, made: Mapping[int, StoredFeatures]) -> None:
         # First: the commit wakes who waits for them.
         self.index.add(list(made.items()))
-        self._store.features.put(
-            FEATURES_VERSION, {content_id: features.to_bytes() for content_id, features in made.items()}
-        )
+        self._store.descriptors.put(LOCAL, {content_id: features.to_bytes() for content_id, features in made.items()})
 
 
 def _sound(rows: Sequence[tuple[int, bytes]]) -> Iterator[tuple[int, StoredFeatures]]:

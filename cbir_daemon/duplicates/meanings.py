@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cbir_daemon.decode import Colour, DecodePool
 from cbir_daemon.duplicates.looks import Files
 from cbir_daemon.meaning import NUMBERS, Meaning
+from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.filling import Filler
 from cbir_daemon.search.meaning_table import MeaningTable
 from cbir_daemon.store import Store
@@ -55,11 +56,9 @@ class MeaningFiller(Filler[bytes]):
             newest_id = rows[-1][0]
             self.table.add(rows)
 
-    def _missing(self, after_id: int, limit: int) -> list[int]:
-        return self._store.descriptors.missing(self._meaning.kind, after_id, limit)
-
-    def _present(self) -> int:
-        return self._store.descriptors.count(self._meaning.kind)
+    @property
+    def _kind(self) -> DescriptorKind:
+        return self._meaning.kind
 
     def _make(self, content_id: int) -> bytes | None:
         """Return the descriptor of a content; None when its files cannot be read, or the network fails."""

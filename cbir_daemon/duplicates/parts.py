@@ -125,7 +125,7 @@ class Parts:
         self, index: FeatureIndex, image: Image, asked: AskedFeatures, picture: Picture, dismissed: Container[bytes]
     ) -> list[Found]:
         heartbeat.beat()
-        placed = placed_contents(index, self._store.features, asked, {image.content.id})
+        placed = placed_contents(index, self._store.descriptors, asked, {image.content.id})
         digests = self._store.contents.digests([candidate.content_id for candidate in placed])
         placed = [candidate for candidate in placed if digests.get(candidate.content_id) not in dismissed]
         return self._copies_in_place(placed, picture, self._files.picture)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from cbir_daemon.comparison import Around, LookedAt, Overlap, Transform, Window
 from cbir_daemon.duplicates.exposures import Picture
 from cbir_daemon.kinds import Kind
-from cbir_daemon.local_features import FEATURES_VERSION, Alignment, AskedFeatures, StoredFeatures, aligned
+from cbir_daemon.local_features import LOCAL, Alignment, AskedFeatures, StoredFeatures, aligned
 from cbir_daemon.medium import PictureParts, SecondLook, Seen
+from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.search.parts import area_of
 from cbir_daemon.search.search import Found
@@ -70,14 +71,14 @@ class Placed:
 
 
 class FeatureReader(Protocol):
-    """Reads the local features of contents, as `store.features` does."""
+    """Reads the local features of contents, as `store.descriptors` does."""
 
-    def of(self, version: int, content_ids: Sequence[int], /) -> dict[int, bytes]:
-        """Return content id -> features of a version, of those contents that have them.
+    def of(self, kind: DescriptorKind, content_ids: Sequence[int], /) -> dict[int, bytes]:
+        """Return content id -> features of a kind, of those contents that have them.
 
         Parameters
         ----------
-        version : int
+        kind : DescriptorKind
         content_ids : sequence of int
         """
         ...
@@ -101,7 +102,7 @@ def placed_contents(
     candidates = [
         candidate for candidate in index.candidates(asked, MOST_ALIGNED) if candidate.content_id not in without
     ]
-    rows = kept.of(FEATURES_VERSION, [candidate.content_id for candidate in candidates])
+    rows = kept.of(LOCAL, [candidate.content_id for candidate in candidates])
     found: list[Placed] = []
     enough = 0.0
     for candidate in candidates:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cbir_daemon.local_features import StoredFeatures
+from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.store import Work
 from cbir_daemon.system import heartbeat
@@ -55,12 +56,12 @@ class WorkFeatures:
             if features is not None:
                 self.index.add([(work.id, features)])
 
-    def of(self, _: int, work_ids: Sequence[int], /) -> dict[int, bytes]:
+    def of(self, _: DescriptorKind, work_ids: Sequence[int], /) -> dict[int, bytes]:
         """Return work id -> features, of those works that have them.
 
         Parameters
         ----------
-        _ : int
+        _ : DescriptorKind
             Not looked at: all are of the present version.
         work_ids : sequence of int
         """

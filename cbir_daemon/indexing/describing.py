@@ -15,7 +15,7 @@ from pathlib import Path
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.errors import NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.medium import Appearance, Medium
-from cbir_daemon.records import Facts
+from cbir_daemon.records import DescriptorKind, Facts
 from cbir_daemon.search.descriptors import can_describe, descriptors_of
 from cbir_daemon.search.filling import Filler
 from cbir_daemon.search.searcher import Searcher
@@ -76,11 +76,9 @@ class Describer(Filler[Facts]):
     def load(self) -> None:
         """Do nothing: the searcher has what the store has."""
 
-    def _missing(self, after_id: int, limit: int) -> list[int]:
-        return self._store.descriptors.missing(self._appearance.kind, after_id, limit)
-
-    def _present(self) -> int:
-        return self._store.descriptors.count(self._appearance.kind)
+    @property
+    def _kind(self) -> DescriptorKind:
+        return self._appearance.kind
 
     def _make(self, content_id: int) -> Facts | None:
         """Return what the first file of a content tells that can be read and still holds it."""

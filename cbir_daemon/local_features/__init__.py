@@ -10,7 +10,7 @@ from cbir_daemon.local_features.geometry import Alignment, aligned
 from cbir_daemon.local_features.layout import (
     ASKED_SIDE_PX,
     EXTRA,
-    FEATURES_VERSION,
+    LOCAL,
     STORED_SIDE_PX,
     WORDS,
     AskedFeatures,
@@ -23,7 +23,7 @@ from cbir_daemon.local_features.layout import (
 __all__ = [
     "ASKED_SIDE_PX",
     "EXTRA",
-    "FEATURES_VERSION",
+    "LOCAL",
     "STORED_SIDE_PX",
     "WORDS",
     "Alignment",

@@ -13,8 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES_VERSION = 1
-"""Of how a picture becomes features; recorded with each content, which is read again when this rises."""
+from cbir_daemon.records import DescriptorKind
+
+LOCAL = DescriptorKind("local", "1")
+"""How a picture becomes features; a content with features of another version is read again."""
 
 STORED_FEATURES = 170
 """Features kept of a content, at most: 2.4 KB."""

@@ -1,6 +1,6 @@
-"""Makes in the background what contents lack: the loop that descriptors, local features and meaning share.
+"""Makes in the background the descriptors that contents lack: looks, local features and meaning share this loop.
 
-In: contents without it.  Out: what was made, kept by a subclass.  Never here: what is made.
+In: contents without one.  Out: descriptors, kept by a subclass.  Never here: how one is made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
+from cbir_daemon.records import DescriptorKind
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
 from cbir_daemon.system.priority import be_nice
@@ -53,13 +54,10 @@ class Filler(ABC, Generic[Made]):
     def load(self) -> None:
         """Take up what the store has."""
 
+    @property
     @abstractmethod
-    def _missing(self, after_id: int, limit: int) -> list[int]:
-        """Return ids of contents that lack it, ascending, from beyond an id."""
-
-    @abstractmethod
-    def _present(self) -> int:
-        """Return how many contents have it."""
+    def _kind(self) -> DescriptorKind:
+        """What is made."""
 
     @abstractmethod
     def _make(self, content_id: int) -> Made | None:
@@ -76,12 +74,12 @@ class Filler(ABC, Generic[Made]):
         """Contents that lack it, without those it could not be made of."""
         if not self.enabled:
             return 0
-        return max(0, self._store.files.counts().contents - self._present() - self._failed)
+        return max(0, self._store.files.counts().contents - self._store.descriptors.count(self._kind) - self._failed)
 
     @property
     def idle(self) -> bool:
         """Whether all contents were tried."""
-        return not self.enabled or (self._loaded and not self._missing(self._tried_id, 1))
+        return not self.enabled or (self._loaded and not self._store.descriptors.missing(self._kind, self._tried_id, 1))
 
     def stop(self) -> None:
         """Ask the thread to end after the content it is at."""
@@ -110,7 +108,7 @@ class Filler(ABC, Generic[Made]):
         """Make it for the next contents; False when there were none that lack it."""
         if not self.enabled:
             return False
-        content_ids = self._missing(self._tried_id, self._batch_contents)
+        content_ids = self._store.descriptors.missing(self._kind, self._tried_id, self._batch_contents)
         made: dict[int, Made] = {}
         failed, tried_id = 0, self._tried_id
         for content_id in content_ids:

@@ -24,7 +24,7 @@ SUFFIX = ".before-reindex"
 KEPT = ("clock", "album", "decision", "alert", "sink", "work", "sighting", "resolve_run", "resolve_task")
 """Tables of which as much as can be read is kept: what people decided, watch for, were told and did."""
 
-REBUILT = ("content", "descriptor", "feature", "file", "pair", "pass", "model_run", "position")
+REBUILT = ("content", "descriptor", "file", "pair", "pass", "model_run", "position")
 """Tables that are made from the albums; a fit that is no more has no history."""
 
 _ALBUM_COLUMNS = ("path",)

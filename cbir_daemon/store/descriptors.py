@@ -13,7 +13,7 @@ from cbir_daemon.store.rows import column, mapping, scalar, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
 
 LOAD_CHUNK = 5_000
-"""Contents whose descriptors are read at once: 2.5 MB at 512 bytes each."""
+"""Contents whose descriptors are read at once: 2.5 MB at 512 bytes each, 12 MB of local features."""
 
 
 class Descriptors(Table):

@@ -421,6 +421,13 @@ CREATE TABLE descriptor (
 CREATE INDEX descriptor_kind ON descriptor (name, version, content_id);
 """
 
+_LOCAL = """
+-- Local features are descriptors of the name "local".
+INSERT INTO descriptor (content_id, name, version, numbers)
+    SELECT content_id, 'local', CAST(version AS TEXT), features FROM feature ORDER BY content_id;
+DROP TABLE feature;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _DISKS,
@@ -433,6 +440,7 @@ MIGRATIONS: tuple[str, ...] = (
     _PARTS,
     _TRACES,
     _DESCRIPTORS,
+    _LOCAL,
 )
 """Script number i leads from version i to version i + 1."""
 

@@ -18,7 +18,6 @@ from cbir_daemon.store.contents import Contents
 from cbir_daemon.store.database import Database
 from cbir_daemon.store.decisions import Decisions
 from cbir_daemon.store.descriptors import Descriptors
-from cbir_daemon.store.features import Features
 from cbir_daemon.store.files import Files
 from cbir_daemon.store.journal import Journal
 from cbir_daemon.store.pairs import Pairs
@@ -75,7 +74,6 @@ class Store:
         self.files = Files(*tables)
         self.contents = Contents(*tables)
         self.descriptors = Descriptors(*tables)
-        self.features = Features(*tables)
         self.pairs = Pairs(*tables)
         self.decisions = Decisions(*tables)
         self.alerts = Alerts(*tables)

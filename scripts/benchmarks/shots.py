@@ -20,6 +20,7 @@ from cbir_daemon.duplicates.places import READ_SIDE_PX, looked_in_place, placed_
 from cbir_daemon.local_features import ASKED_SIDE_PX, STORED_SIDE_PX
 from cbir_daemon.local_features.extraction import asked_features, load, stored_features
 from cbir_daemon.matching.grey64 import GREY64
+from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.feature_lists import FeatureIndex
 
 
@@ -34,8 +35,8 @@ class Shots:
         self.without = -1
         """Row of the photograph that is asked for, which the album does not have."""
 
-    def of(self, _: int, rows: Sequence[int], /) -> dict[int, bytes]:
-        """Return the features of photographs, as `store.features` does."""
+    def of(self, _: DescriptorKind, rows: Sequence[int], /) -> dict[int, bytes]:
+        """Return the features of photographs, as `store.descriptors` does."""
         return {row: self._features[row].to_bytes() for row in rows if row != self.without}
 
     def picture(self, row: int, side_px: int, /) -> NDArray[np.uint8]:

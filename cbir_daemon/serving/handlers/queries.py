@@ -266,7 +266,7 @@ def _by_features(rooms: Rooms, looks: QueryLooks, source: Path | bytes) -> list[
     data, picture = rooms.pool.read_features(source, ASKED_SIDE_PX, asked=True), looks.picture(READ_SIDE_PX)
     if data is None or picture is None:
         return []
-    placed = placed_contents(rooms.features.index, rooms.store.features, trusted(AskedFeatures.from_bytes, data))
+    placed = placed_contents(rooms.features.index, rooms.store.descriptors, trusted(AskedFeatures.from_bytes, data))
     found = looked_in_place(placed, picture, looks.files.picture, medium.second_look, medium.picture_parts)
     least = rooms.config.match.copy_threshold or 0.0
     return [match for match in found if match.score >= least or not facts_of(match.kind).shows_same_exposure]
