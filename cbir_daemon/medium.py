@@ -429,11 +429,13 @@ class MapSpace:
     size : int
         Numbers of a code.
     codes : callable
-        Takes (n, 4096) vectors, and descriptors of how contents look: (n, `Appearance.size`), rows of zeros where there
-        are none.  Returns (n, size) codes of float32, of L2 norm 1, and zeros for what has no structure; of any norm up
-        to 1 when `is_euclidean`.
-    sees_looks : bool
-        Whether it asks for descriptors.
+        Takes (n, 4096) vectors, and (n, descriptor_bytes) descriptors, rows of zeros where there are none.  Returns
+        (n, size) codes of float32, of L2 norm 1, and zeros for what has no structure; of any norm up to 1 when
+        `is_euclidean`.
+    descriptor : DescriptorKind or None
+        Which descriptors it takes.
+    descriptor_bytes : int
+        Of each.
     is_euclidean : bool
         Whether codes are as far apart as they lie, and of any norm up to 1; by angle else.
     """
@@ -441,32 +443,32 @@ class MapSpace:
     version: str
     size: int
     codes: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Floats]
-    sees_looks: bool = False
+    descriptor: DescriptorKind | None = None
+    descriptor_bytes: int = 0
     is_euclidean: bool = False
 
 
-def space_for(medium: Medium, features: str) -> MapSpace:
-    """Return the space that a setting asks for; the default of the medium where it has none of that name.
+def space_for(spaces: Mapping[str, MapSpace], features: str) -> MapSpace:
+    """Return the space that a setting asks for; the first where there is none of that name.
 
     Parameters
     ----------
-    medium : Medium
+    spaces : mapping of str to MapSpace
     features : str
         Of `model.features`.
     """
-    spaces = medium.spaces
     return spaces.get(features) or next(iter(spaces.values()))
 
 
-def space_of(medium: Medium, version: str) -> MapSpace | None:
+def space_of(spaces: Mapping[str, MapSpace], version: str) -> MapSpace | None:
     """Return the space whose codes are made so; None when no space makes them any more.
 
     Parameters
     ----------
-    medium : Medium
+    spaces : mapping of str to MapSpace
     version : str
     """
-    return next((space for space in medium.spaces.values() if space.version == version), None)
+    return next((space for space in spaces.values() if space.version == version), None)
 
 
 class Medium(Protocol):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.errors import CbirError
 from cbir_daemon.map import Fit, FitProgress, FitResult, FitSettings, Placement, Previous, Projector
-from cbir_daemon.records import Candidate, FitReport
+from cbir_daemon.records import Candidate, DescriptorKind, FitReport
 
 N_COMPONENTS = 2
 ARTIFACT = "map-{}"
@@ -33,6 +33,11 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now_s += seconds
+
+
+def no_descriptor(_: DescriptorKind) -> bytes | None:
+    """Return nothing: a query that was not described."""
+    return None
 
 
 def positions_of(codes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -291,7 +291,7 @@ def test_a_code_of_looks_joins_both_distances(tmp_path: Path) -> None:
 
 def test_a_space_is_found_by_its_setting_and_by_its_codes() -> None:
     """An unknown setting means the default, codes that nothing makes any more mean none."""
-    assert space_for(GREY64, "grey") is SPACES["grey"]
-    assert space_for(GREY64, "words") is SPACES["look"]
-    assert all(space_of(GREY64, space.version) is space for space in SPACES.values())
-    assert space_of(GREY64, "words/1") is None
+    assert space_for(SPACES, "grey") is SPACES["grey"]
+    assert space_for(SPACES, "words") is SPACES["look"]
+    assert all(space_of(SPACES, space.version) is space for space in SPACES.values())
+    assert space_of(SPACES, "words/1") is None

@@ -238,6 +238,10 @@ def test_values_that_mean_work_it_out(tmp_path: Path, environ: dict[str, str]) -
             "[model]\nmin_images = 50\nmax_fit_images = 40",
             "[model] max_fit_images = 40 is less than min_images = 50",
         ),
+        (
+            "[model]\nfeatures = 'meaning'",
+            '[model] features = "meaning" needs a network: name one: model = "efficientnet-lite0" of [meaning]',
+        ),
     ],
 )
 def test_each_fault_is_one_clear_line(tmp_path: Path, environ: dict[str, str], text: str, fault: str) -> None:

@@ -22,7 +22,7 @@ from cbir_daemon.map.refit import HUNG_S, Refit
 from cbir_daemon.map.refit_policy import FitDecision
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.store import Coverage, Gone
-from tests.fakes import FakeClock, FakeFits, FakeProjector, positions_of
+from tests.fakes import FakeClock, FakeFits, FakeProjector, no_descriptor, positions_of
 from tests.rows import indexed, photographed, vector
 from tests.worlds import World
 
@@ -508,13 +508,13 @@ def test_a_query_has_a_place_on_the_map_in_use(placed: Loft) -> None:
     query = photographed(3)
     run = placed.store.runs.active()
     assert run is not None
-    found = placed.projection.position(query, None, run.id)
+    found = placed.projection.position(query, no_descriptor, run.id)
     assert found is not None
     np.testing.assert_allclose(found, positions_of(matching.codes(as_vectors([query])))[0], rtol=1e-5)
-    assert placed.projection.position(query, None, run.id + 1) is None
+    assert placed.projection.position(query, no_descriptor, run.id + 1) is None
     for error in (ModelError("bad codes"), ChildError("killed"), TimedOutError("hangs")):
         placed.projectors[0].error = error
-        assert placed.projection.position(query, None, run.id) is None
+        assert placed.projection.position(query, no_descriptor, run.id) is None
     assert placed.store.runs.active() == run
 
 
@@ -554,7 +554,7 @@ def test_a_map_that_may_not_be_loaded_is_set_aside(placed: Loft) -> None:
     placed.projectors[0].error = ArtifactRefusedError("of another version")
     assert not placed.projection.step()
     assert placed.map_ids() is None
-    assert placed.projection.position(vector(1), None, run.id) is None
+    assert placed.projection.position(vector(1), no_descriptor, run.id) is None
     assert placed.store.runs.listed()[0].outcome == "set-aside"
     assert placed.refit.decision().reason == "there is no map"
     assert placed.fit() == "active"
@@ -567,7 +567,7 @@ def test_a_replaced_map_is_not_set_aside(placed: Loft) -> None:
     assert before is not None
     placed.projectors[0].meanwhile = placed.fit
     placed.projectors[0].error = ArtifactRefusedError("gone")
-    assert placed.projection.position(vector(1), None, before.id) is None
+    assert placed.projection.position(vector(1), no_descriptor, before.id) is None
     placed.placed_truly()
     assert [run.outcome for run in placed.store.runs.listed()] == ["active", "replaced"]
 

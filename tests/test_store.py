@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import BadRequestError, StorageError
-from cbir_daemon.records import REASONS, SIZE_UNKNOWN, FileState, FitOutcome, Heals
+from cbir_daemon.records import REASONS, SIZE_UNKNOWN, DescriptorKind, FileState, FitOutcome, Heals
 from cbir_daemon.store import (
     AlbumDrift,
     AlertMatch,
@@ -489,6 +489,13 @@ def test_one_run_is_active(store: Store, album: int) -> None:
     assert store.positions.listed(old) == []
     assert store.positions.listed(new) == [(first, position(1, 2)), (second, position(3, 4))]
     assert store.positions.unplaced(new, 10) == [(third, vector(2))]
+    kind = DescriptorKind("meaning", "1")
+    assert store.positions.unplaced(new, 10, kind, third - 1) == []
+    assert store.positions.unplaced(new, 10, kind, third) == [(third, vector(2))]
+    store.descriptors.put(DescriptorKind("meaning", "0"), {third: b"of another network"})
+    assert store.positions.unplaced(new, 10, kind, 0) == []
+    store.descriptors.put(kind, {third: b"numbers"})
+    assert store.positions.unplaced(new, 10, kind, 0) == [(third, vector(2))]
     store.positions.put(new, [Placed(third, "added", position(5, 6)), Placed(99, "added", position(7, 8))])
     assert store.positions.unplaced(new, 10) == []
 

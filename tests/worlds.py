@@ -7,6 +7,7 @@ Tests that need words of their own for what happens in a world make a class of i
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,8 @@ from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map import Projector, projection
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
-from cbir_daemon.medium import Medium
+from cbir_daemon.medium import MapSpace, Medium
+from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.searcher import PROBED_CONTENTS, Searcher
 from cbir_daemon.store import AlertMatch, Applied, Change, Image, NewAlert, Sighted, Store
 from cbir_daemon.watching.mailbox import Mailbox
@@ -149,6 +151,8 @@ class World:
         settings: ModelConfig = MODEL,
         *,
         batch_contents: int = projection.BATCH_CONTENTS,
+        spaces: Mapping[str, MapSpace] | None = None,
+        tried_id: Callable[[DescriptorKind], int] = lambda _: sys.maxsize,
         make_projector: Callable[..., Projector] = Projector,
         clock: Callable[[], float] = time.monotonic,
     ) -> Projection:
@@ -156,7 +160,7 @@ class World:
 
         Parameters
         ----------
-        settings, batch_contents, make_projector, clock
+        settings, batch_contents, spaces, tried_id, make_projector, clock
             See `Projection`.
         """
         return Projection(
@@ -165,6 +169,8 @@ class World:
             self.models_dir,
             settings,
             batch_contents=batch_contents,
+            spaces=spaces,
+            tried_id=tried_id,
             make_projector=make_projector,
             clock=clock,
         )

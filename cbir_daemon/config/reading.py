@@ -31,6 +31,7 @@ from cbir_daemon.config.settings import (
     EFFICIENTNET_LITE0,
     LISTS,
     LOG_SINK,
+    MEANING,
     PLACES,
     SECTIONS,
     About,
@@ -172,6 +173,11 @@ class _Reader:
             self._fault(
                 f"{self.file}: [model] max_fit_images = {model.max_fit_images} is less than "
                 f"min_images = {model.min_images}"
+            )
+        if model.features == MEANING and not sections["meaning"].model:
+            self._fault(
+                f'{self.file}: [model] features = "{MEANING}" needs a network',
+                f'name one: model = "{EFFICIENTNET_LITE0}" of [meaning]',
             )
         length = len(os.fsencode(socket.path))
         if length > MAX_SOCKET_PATH_BYTES:

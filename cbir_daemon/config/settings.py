@@ -19,7 +19,10 @@ from cbir_daemon.records import SinkType
 
 ABOUT = "about"
 MIB = 1024 * 1024
-MAP_FEATURES = ("look", "grey", "raw")
+MEANING = "meaning"
+"""The space of the map that needs a network."""
+
+MAP_FEATURES = ("look", "grey", "raw", MEANING)
 """The spaces of the map that `model.features` may name, the default first."""
 
 DAY_S = 86_400.0
@@ -215,8 +218,8 @@ class ModelConfig:
         default="look",
         metadata=_about(
             checks.one_of(MAP_FEATURES),
-            "By what images are near each other on the map: `look` (colours, edges, texture), `grey`, or `raw`: the"
-            " 4096 grey numbers as they are.",
+            "By what images are near each other on the map: `look` (colours, edges, texture), `grey`, `raw` (the 4096"
+            " grey numbers as they are), or `meaning` (what they show; needs `[meaning] model`).",
         ),
     )
     n_components: int | None = field(

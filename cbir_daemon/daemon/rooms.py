@@ -15,6 +15,7 @@ from typing import Protocol
 
 from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
+from cbir_daemon.config.settings import MEANING
 from cbir_daemon.daemon.backups import DAY_S, Backups
 from cbir_daemon.decode import DecodeLimits, DecodePool, Reader
 from cbir_daemon.duplicates import Groups, Looks, Pairing, Parts
@@ -28,9 +29,10 @@ from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.matching import GREY64
-from cbir_daemon.meaning import Meaning
+from cbir_daemon.meaning import Meaning, meaning_space
 from cbir_daemon.medium import Medium
 from cbir_daemon.pictures import PICTURES
+from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving import handlers
 from cbir_daemon.store import Store
@@ -128,14 +130,22 @@ def open_rooms(
     models_dir = config.state_dir / MODELS_FOLDER
     store = _open_store(config, closing)
     searcher, albums = _open_search(config, store, medium, closing)
-    projection = Projection(store, searcher, models_dir, config.model)
-    projection.open()
     pool = _open_pool(config, reader, closing)
     meaning = _open_meaning(config, closing)
     watchlist = WatchList(store, searcher, config.match.copy_threshold)
     watchlist.load()
     ingest = Ingest(config, store, searcher, pool, Mailbox(), reader.suffixes, albums)
     describer = Describer(store, searcher, pool, lambda: _is_quiet(ingest))
+    meanings = MeaningFiller(store, pool, meaning, lambda: _is_quiet(ingest))
+    spaces = {**medium.spaces, MEANING: meaning_space(meaning.kind)} if meaning.enabled else medium.spaces
+
+    def filler_of(kind: DescriptorKind) -> Describer | MeaningFiller:
+        return meanings if kind == meaning.kind else describer
+
+    projection = Projection(
+        store, searcher, models_dir, config.model, spaces=spaces, tried_id=lambda kind: filler_of(kind).tried_id
+    )
+    projection.open()
     policy = Policy(config.alerts, config.albums)
     features = FeatureFiller(store, pool, lambda: _is_quiet(ingest), asked=config.match.local)
     looks = Looks(store, pool, medium.second_look) if config.match.look and medium.second_look else None
@@ -155,7 +165,7 @@ def open_rooms(
         features=features,
         describer=describer,
         meaning=meaning,
-        meanings=MeaningFiller(store, pool, meaning, lambda: _is_quiet(ingest)),
+        meanings=meanings,
         outbox=_open_outbox(config, store),
         projection=projection,
         refit=Refit(
@@ -165,7 +175,8 @@ def open_rooms(
             models_dir,
             config.model,
             lambda: _is_quiet(ingest),
-            lambda: describer.pending,
+            lambda kind: filler_of(kind).pending,
+            spaces=spaces,
         ),
         albums=albums,
         stopping=stopping,

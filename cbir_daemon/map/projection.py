@@ -8,9 +8,10 @@ One thread runs `Projection.run`; `position` is asked by any.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_artifact
 from cbir_daemon.map.codes import code_of, codes_of
 from cbir_daemon.medium import MapSpace, space_of
-from cbir_daemon.records import FitOutcome, Origin
+from cbir_daemon.records import DescriptorKind, FitOutcome, Origin
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
@@ -61,6 +62,10 @@ class Projection:
     settings : ModelConfig
     batch_contents : int
         Contents placed and committed together.
+    spaces : mapping of str to MapSpace, optional
+        By what contents may be near each other; those of the medium by default.
+    tried_id : callable, optional
+        Takes a kind of descriptors, returns up to which id contents do not wait for theirs any more.
     make_projector : callable, optional
         Makes a projector onto an artifact; takes what `Projector` takes.
     clock : callable, optional
@@ -80,6 +85,8 @@ class Projection:
         settings: ModelConfig,
         *,
         batch_contents: int = BATCH_CONTENTS,
+        spaces: Mapping[str, MapSpace] | None = None,
+        tried_id: Callable[[DescriptorKind], int] = lambda _: sys.maxsize,
         make_projector: Callable[..., Projector] = Projector,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,6 +95,8 @@ class Projection:
         self._models_dir = models_dir
         self._settings = settings
         self._batch_contents = batch_contents
+        self._spaces = searcher.medium.spaces if spaces is None else spaces
+        self._tried_id = tried_id
         self._make_projector = make_projector
         self._clock = clock
         self._lock = threading.Lock()
@@ -112,7 +121,7 @@ class Projection:
         if run is None or run.artifact is None or run.sha256 is None:
             return
         try:
-            space = space_of(self._searcher.medium, run.code_version)
+            space = space_of(self._spaces, run.code_version)
             # Codes that nothing makes any more are no codes of the artifact.
             version = "" if space is None else space.version
             check_artifact(self._models_dir, run.artifact, run.sha256, code_version=version)
@@ -154,7 +163,7 @@ class Projection:
         """
         assert run.artifact is not None
         assert run.sha256 is not None
-        space = space_of(self._searcher.medium, run.code_version)
+        space = space_of(self._spaces, run.code_version)
         assert space is not None
         projector = projector or self.projector(run.artifact, run.sha256, run.code_version)
         with self._lock:
@@ -179,15 +188,19 @@ class Projection:
         current = self._current
         return current is not None and current.projector.running
 
-    def position(self, vector: bytes, look: bytes | None, run_id: int) -> NDArray[np.float32] | None:
-        """Return where a query lies on a map; None when the map is not in use, or its worker fails.
+    def position(
+        self, vector: bytes, descriptor: Callable[[DescriptorKind], bytes | None], run_id: int
+    ) -> NDArray[np.float32] | None:
+        """Return where a query lies on a map.
+
+        None when the map is not in use, when its worker fails, or when the query has nothing that the map goes by.
 
         Parameters
         ----------
         vector : bytes
             4096 grey levels.
-        look : bytes or None
-            Descriptor of how it looks.
+        descriptor : callable
+            Takes a kind of descriptors, returns the query's, or None.
         run_id : int
             Of the map; another one than the map in use gives None.
 
@@ -202,7 +215,10 @@ class Projection:
         current = self._current
         if current is None or current.run_id != run_id:
             return None
-        codes = code_of(self._searcher.medium, current.space, vector, look)
+        kind = current.space.descriptor
+        codes = code_of(current.space, vector, None if kind is None else descriptor(kind))
+        if not codes.any():
+            return None
         try:
             return np.asarray(current.projector.project(codes, QUERY_TIMEOUT_S)[0], dtype=np.float32)
         except ArtifactRefusedError as error:
@@ -269,12 +285,14 @@ class Projection:
     def _place(self, current: _InUse) -> bool:
         """Place the next contents; False when all have a position."""
         run_id = current.run_id
-        contents = self._store.positions.unplaced(run_id, self._batch_contents)
+        kind = current.space.descriptor
+        tried_id = sys.maxsize if kind is None else self._tried_id(kind)
+        contents = self._store.positions.unplaced(run_id, self._batch_contents, kind, tried_id)
         if not contents:
             return False
         heartbeat.beat(BATCH_TIMEOUT_S + heartbeat.STALLED_S)
         try:
-            codes = codes_of(self._store, self._searcher.medium, current.space, contents)
+            codes = codes_of(self._store, current.space, contents)
             placement = current.projector.place(codes, BATCH_TIMEOUT_S, measured=True)
         except ArtifactRefusedError as error:
             self._set_aside(run_id, error)

@@ -38,7 +38,7 @@ from cbir_daemon.map.codes import codes_of
 from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
 from cbir_daemon.map.refit_policy import Features, FitDecision
 from cbir_daemon.medium import MapSpace, space_for
-from cbir_daemon.records import FitKind, FitOutcome, FitReport, Origin
+from cbir_daemon.records import DescriptorKind, FitKind, FitOutcome, FitReport, Origin
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
@@ -89,7 +89,9 @@ class Refit:
     quiet : callable
         Whether nothing is being indexed: a fit waits for the end of a large copy.
     undescribed : callable, optional
-        Returns how many contents wait for a descriptor of how they look.
+        Takes a kind of descriptors, returns how many contents wait for theirs.
+    spaces : mapping of str to MapSpace, optional
+        By what contents may be near each other; those of the medium by default.
     start_fit : callable, optional
         Begins a fit; takes what `Fit.start` takes.
     batch_contents : int
@@ -106,8 +108,9 @@ class Refit:
         models_dir: Path,
         settings: ModelConfig,
         quiet: Callable[[], bool],
-        undescribed: Callable[[], int] = lambda: 0,
+        undescribed: Callable[[DescriptorKind], int] = lambda _: 0,
         *,
+        spaces: Mapping[str, MapSpace] | None = None,
         start_fit: Callable[..., Fit] = Fit.start,
         batch_contents: int = BATCH_CONTENTS,
         hung_s: float = HUNG_S,
@@ -118,6 +121,7 @@ class Refit:
         self._models_dir = models_dir
         self._quiet = quiet
         self._undescribed_contents = undescribed
+        self._spaces = searcher.medium.spaces if spaces is None else spaces
         self._start_fit = start_fit
         self._batch_contents = batch_contents
         self._hung_s = hung_s
@@ -149,7 +153,8 @@ class Refit:
 
     def _undescribed(self) -> int:
         """Return how many contents the space of the settings waits for."""
-        return self._undescribed_contents() if self._space().sees_looks else 0
+        kind = self._space().descriptor
+        return 0 if kind is None else self._undescribed_contents(kind)
 
     @property
     def idle(self) -> bool:
@@ -291,7 +296,7 @@ class Refit:
 
     def _space(self) -> MapSpace:
         """Return the space that the settings ask for."""
-        return space_for(self._searcher.medium, self.settings.features)
+        return space_for(self._spaces, self.settings.features)
 
     def _fit_settings(self, space: MapSpace) -> FitSettings:
         return FitSettings(
@@ -448,7 +453,7 @@ class Refit:
         for contents in self._store.contents.all_vectors():
             heartbeat.beat()
             ids += [content_id for content_id, _ in contents]
-            parts.append(codes_of(self._store, self._searcher.medium, space, contents))
+            parts.append(codes_of(self._store, space, contents))
         return np.array(ids, dtype=np.int64), np.concatenate(parts)
 
 

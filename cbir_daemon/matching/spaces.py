@@ -78,7 +78,11 @@ def raw_codes(vectors: NDArray[np.uint8], _: NDArray[np.uint8]) -> Floats:
 SPACES: Final[Mapping[str, MapSpace]] = MappingProxyType(
     {
         "look": MapSpace(
-            f"mean16+{LOOK.name}{LOOK.version}/1", CODE_SIZE + descriptor_size(), look_codes, sees_looks=True
+            f"mean16+{LOOK.name}{LOOK.version}/1",
+            CODE_SIZE + descriptor_size(),
+            look_codes,
+            descriptor=LOOK,
+            descriptor_bytes=descriptor_size(),
         ),
         "grey": MapSpace(CODE_VERSION, CODE_SIZE, grey_codes),
         "raw": MapSpace("raw64/1", VECTOR_BYTES, raw_codes, is_euclidean=True),

@@ -9,5 +9,6 @@ process `worker` imports these two.
 
 from cbir_daemon.meaning.descriptors import NUMBERS, units
 from cbir_daemon.meaning.meaning import EXTRA, NAME, Meaning, is_installed
+from cbir_daemon.meaning.space import meaning_space
 
-__all__ = ["EXTRA", "NAME", "NUMBERS", "Meaning", "is_installed", "units"]
+__all__ = ["EXTRA", "NAME", "NUMBERS", "Meaning", "is_installed", "meaning_space", "units"]

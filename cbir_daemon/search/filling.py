@@ -5,6 +5,7 @@ In: contents without one.  Out: descriptors, kept by a subclass.  Never here: ho
 
 from __future__ import annotations
 
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -80,6 +81,11 @@ class Filler(ABC, Generic[Made]):
     def idle(self) -> bool:
         """Whether all contents were tried."""
         return not self.enabled or (self._loaded and not self._store.descriptors.missing(self._kind, self._tried_id, 1))
+
+    @property
+    def tried_id(self) -> int:
+        """Contents up to this id were tried, or will not be."""
+        return self._tried_id if self.enabled else sys.maxsize
 
     def stop(self) -> None:
         """Ask the thread to end after the content it is at."""

@@ -7,9 +7,10 @@ projecting, and when a fit is due.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.records import FitOutcome, Origin
+from cbir_daemon.records import DescriptorKind, FitOutcome, Origin
 from cbir_daemon.store.records import AlbumDrift, Coverage, Drift, Placed
 from cbir_daemon.store.rows import Columns, mapping, scalar, tuples
 from cbir_daemon.store.table import Table, reads, writes
@@ -89,7 +90,14 @@ class Positions(Table):
         )
 
     @reads
-    def unplaced(self, connection: sqlite3.Connection, run_id: int, limit: int) -> list[tuple[int, bytes]]:
+    def unplaced(
+        self,
+        connection: sqlite3.Connection,
+        run_id: int,
+        limit: int,
+        kind: DescriptorKind | None = None,
+        tried_id: int = sys.maxsize,
+    ) -> list[tuple[int, bytes]]:
         """Return contents that have no position on the active map, in order of id.
 
         Parameters
@@ -98,6 +106,10 @@ class Positions(Table):
             The active run.  For a run that is not active, or no longer, nothing comes back.
         limit : int
             Most contents to return.
+        kind : DescriptorKind, optional
+            Without those that wait for a descriptor of this kind.
+        tried_id : int, optional
+            Those up to this id do not wait.
 
         Returns
         -------
@@ -105,9 +117,19 @@ class Positions(Table):
             A vector has 4096 bytes.
         """
         rows = connection.execute(
-            "SELECT id, vector FROM content WHERE id NOT IN (SELECT content_id FROM position WHERE run_id = ?1)"
-            " AND EXISTS (SELECT 1 FROM model_run WHERE id = ?1 AND outcome = ?3) ORDER BY id LIMIT ?2",
-            (run_id, limit, FitOutcome.ACTIVE),
+            "SELECT id, vector FROM content WHERE id NOT IN (SELECT content_id FROM position WHERE run_id = :run_id)"
+            " AND EXISTS (SELECT 1 FROM model_run WHERE id = :run_id AND outcome = :active)"
+            " AND (:name IS NULL OR id <= :tried_id OR EXISTS"
+            " (SELECT 1 FROM descriptor WHERE content_id = content.id AND name = :name AND version = :version))"
+            " ORDER BY id LIMIT :limit",
+            {
+                "run_id": run_id,
+                "limit": limit,
+                "active": FitOutcome.ACTIVE,
+                "tried_id": tried_id,
+                "name": None if kind is None else kind.name,
+                "version": None if kind is None else kind.version,
+            },
         )
         return tuples(rows, "id", "vector")
 

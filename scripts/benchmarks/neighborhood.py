@@ -26,15 +26,20 @@ from _maps import SEED, TIMEOUT_S, fit, random_crops
 from numpy.typing import NDArray
 from PIL import Image
 
-from cbir_daemon.config.settings import MAP_FEATURES
+from cbir_daemon.config.settings import EFFICIENTNET_LITE0, MAP_FEATURES, MEANING
 from cbir_daemon.map import Projector
 from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
 from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_to_rows, to_points
 from cbir_daemon.map.quality import recall
 from cbir_daemon.matching import GREY64
 from cbir_daemon.matching.appearance import describe
+from cbir_daemon.meaning import meaning_space
+from cbir_daemon.meaning.descriptors import descriptor_of, tables
+from cbir_daemon.meaning.kept import make_network
+from cbir_daemon.meaning.running import SIDE_PX, Network
 from cbir_daemon.medium import MapSpace
-from cbir_daemon.pictures.pixels import read_picture
+from cbir_daemon.pictures.pixels import read_colour, read_picture
+from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.neighborhood import neighborhood_width
 
 HELD_OUT_SHARE = 10
@@ -58,15 +63,16 @@ def neighborhood(
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     album = Album.open(folders)
     are_photographs = size <= len(album)
-    if are_photographs:
-        vectors, looks = described(album.files[:size])
-    else:
-        vectors = random_crops(shrunk(album), size)
-        looks = np.zeros((size, 0), np.uint8)
-    space = GREY64.spaces[features if are_photographs else "grey"]
-    codes = space.codes(vectors, looks)
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
+        network = open_network(models) if features == MEANING else None
+        if are_photographs:
+            vectors, descriptors = described(album.files[:size], network)
+        else:
+            vectors = random_crops(shrunk(album), size)
+            descriptors = np.zeros((size, 0), np.uint8)
+        space = space_of(features if are_photographs else "grey")
+        codes = space.codes(vectors, descriptors)
         os.environ.setdefault("NUMBA_CACHE_DIR", str(models / CACHE_FOLDER))
         order = np.random.default_rng(SEED).permutation(len(vectors))
         held_out = min(MOST_HELD_OUT, len(vectors) // HELD_OUT_SHARE)
@@ -99,7 +105,7 @@ def neighborhood(
             views.show(result.positions, projected.positions)
             click.echo(f"(as the worker measured it: {projected.recalls.mean():.3f})")
             if edits and are_photographs:
-                show_edits(Edited(album, space, projector), fitted_rows, views.points, result.positions)
+                show_edits(Edited(album, space, projector, network), fitted_rows, views.points, result.positions)
         finally:
             projector.close()
 
@@ -167,6 +173,7 @@ class Edited:
     album: Album
     space: MapSpace
     projector: Projector
+    network: Network | None
 
 
 def show_edits(
@@ -190,7 +197,7 @@ def show_edits(
     totals: list[NDArray[np.bool_]] = []
     for name, edit in EDITS.items():
         draw = np.random.default_rng(SEED)
-        codes = codes_of_edits([edit(edited.album.image(int(fitted_rows[row])), draw) for row in asked], edited.space)
+        codes = codes_of_edits([edit(edited.album.image(int(fitted_rows[row])), draw) for row in asked], edited)
         on_map = holds(positions, edited.projector.project(codes, TIMEOUT_S), asked, width)
         is_euclidean = edited.space.is_euclidean
         near = nearest(points, to_points(codes, is_euclidean=is_euclidean), width, is_euclidean=is_euclidean)
@@ -272,21 +279,45 @@ def shrunk(album: Album) -> list[Image.Image]:
     return images
 
 
-def described(files: Sequence[Path | bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the (n, 4096) vectors and the (n, d) descriptors of image files, or of the bytes of some."""
-    readings = [read_picture(file if isinstance(file, bytes) else file.read_bytes(), MAX_PIXELS) for file in files]
+def space_of(features: str) -> MapSpace:
+    """Return the space that a setting names."""
+    if features == MEANING:
+        return meaning_space(DescriptorKind(MEANING, EFFICIENTNET_LITE0))
+    return GREY64.spaces[features]
+
+
+def open_network(folder: Path) -> Network:
+    """Return the network that tells what pictures show; its file is made in a folder."""
+    return Network(make_network(folder).path.read_bytes(), keeps_shape=True)
+
+
+def described(files: Sequence[Path | bytes], network: Network | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the (n, 4096) vectors and the (n, d) descriptors of image files, or of the bytes of some.
+
+    Parameters
+    ----------
+    files : sequence of Path or bytes
+    network : Network or None
+        Describes what they show; without one, descriptors say how they look.
+    """
+    contents = [file if isinstance(file, bytes) else file.read_bytes() for file in files]
+    readings = [read_picture(content, MAX_PIXELS) for content in contents]
     vectors, chroma = (
         np.frombuffer(b"".join(planes), np.uint8).reshape(len(readings), -1)
         for planes in ([reading.vector for reading in readings], [reading.chroma for reading in readings])
     )
-    return vectors, describe(vectors, chroma)
+    if network is None:
+        return vectors, describe(vectors, chroma)
+    pictures = (np.asarray(read_colour(content, MAX_PIXELS, SIDE_PX)) for content in contents)
+    rows = np.stack([descriptor_of(network.features(picture), tables()) for picture in pictures])
+    return vectors, rows.view(np.uint8)
 
 
-def codes_of_edits(images: Sequence[Image.Image], space: MapSpace) -> NDArray[np.float32]:
+def codes_of_edits(images: Sequence[Image.Image], edited: Edited) -> NDArray[np.float32]:
     """Return the codes of images that are in no file."""
     files = []
     for image in images:
         with io.BytesIO() as file:
             image.save(file, "PNG", compress_level=0)
             files.append(file.getvalue())
-    return space.codes(*described(files))
+    return edited.space.codes(*described(files, edited.network))

@@ -9,7 +9,10 @@ import pytest
 
 from cbir_daemon.meaning.weights import weights_path
 from tests import pictures
+from tests.answers import script
+from tests.answers.recording import Recorder
 from tests.process.daemon import living
+from tests.states.make import A_MAP
 
 pytestmark = pytest.mark.process
 pytest.importorskip("onnxruntime")
@@ -62,3 +65,27 @@ def test_similar_by_meaning_is_told_by_the_network() -> None:
         by_look = [match for match in daemon.matches(query, "-n", "20", "--by", "look") if match["kind"] == "similar"]
         assert "meaning" not in {match["why"] for match in by_look}
         daemon.stop()
+
+
+@pytest.mark.slow
+def test_a_map_of_what_images_show() -> None:
+    """It is fitted once all contents are described; new files and queries have a place; without the network it goes."""
+    with living() as daemon:
+        pictures.write_album(daemon.album, IMAGES)
+        network = '\n[meaning]\nmodel = "efficientnet-lite0"'
+        script.configure(Recorder(daemon), f'{A_MAP}\nfeatures = "meaning"{network}')
+        daemon.start()
+        status = daemon.settle()
+        assert (status["model"]["fitted_images"], status["problems"]) == (status["contents"], [])
+        pictures.save(pictures.photograph(IMAGES), daemon.album / "new.png")
+        assert daemon.settle()["model"]["projected_images"] == 1
+        query = pictures.save(pictures.photograph(IMAGES + 1), daemon.home / "query.png")
+        found = daemon.matches(query)
+        assert found
+        assert all(match["map_distance"] is not None for match in found)
+        assert daemon.stop() == 0
+        script.configure(Recorder(daemon), f"{A_MAP.replace('min_images = 5', 'min_images = 1000')}")
+        daemon.start()
+        (run,) = daemon.json("model", "history")["runs"]
+        assert (run["outcome"], run["kind"]) == ("set-aside", "tuned")
+        assert daemon.stop() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from cbir_daemon.comparison import Likeness, Reason
 from cbir_daemon.duplicates.meanings import pixels_of
 from cbir_daemon.errors import BadRequestError
 from cbir_daemon.kinds import Kind
+from cbir_daemon.meaning import NAME
 from cbir_daemon.protocol.messages import Params
+from cbir_daemon.records import DescriptorKind, Facts
+from cbir_daemon.search.descriptors import can_describe, descriptors_of
 from cbir_daemon.search.search import LEAST_SIMILAR, Found
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.serving.handlers.rooms import Rooms
@@ -39,20 +43,65 @@ def asked_likeness(rooms: Rooms, params: Params) -> Likeness:
     return Likeness(by)
 
 
-def alike_in_meaning(
-    rooms: Rooms,
-    source: Path | bytes,
-    limit: int,
-    without: Collection[int],
-    place: tuple[Map, NDArray[np.float32]] | None,
-) -> list[Found] | None:
-    """Return the contents that show the same kind of thing, likest first; None when the query cannot be described.
+class QueryDescriptors:
+    """The descriptors of a query, each made when it is first asked for.
 
     Parameters
     ----------
     rooms : Rooms
     source : Path or bytes
         Of the query.
+    facts : Facts
+        What was read of it.
+    """
+
+    def __init__(self, rooms: Rooms, source: Path | bytes, facts: Facts) -> None:
+        self._rooms = rooms
+        self._source = source
+        self._facts = facts
+
+    @functools.cached_property
+    def look(self) -> bytes | None:
+        """How the query looks; None for what cannot be looked at."""
+        appearance = self._rooms.searcher.medium.appearance
+        if appearance is None or not can_describe(self._facts):
+            return None
+        return descriptors_of(appearance, [self._facts])[0]
+
+    @functools.cached_property
+    def meaning(self) -> bytes | None:
+        """What the query shows; None when no network can say so."""
+        network = self._rooms.meaning
+        side_px = network.side_px()
+        colour = self._rooms.pool.read_colour(self._source, side_px) if side_px else None
+        numbers = None if colour is None else network.describe(pixels_of(colour))
+        return None if numbers is None else numbers.tobytes()
+
+    def of(self, kind: DescriptorKind) -> bytes | None:
+        """Return the descriptor of a kind; None when there is none.
+
+        Parameters
+        ----------
+        kind : DescriptorKind
+            Of the look or of the network in use.
+        """
+        return self.meaning if kind.name == NAME else self.look
+
+
+def alike_in_meaning(
+    rooms: Rooms,
+    descriptor: bytes,
+    limit: int,
+    without: Collection[int],
+    place: tuple[Map, NDArray[np.float32]] | None,
+) -> list[Found]:
+    """Return the contents that show the same kind of thing as a query, likest first.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    descriptor : bytes
+        What the query shows.
     limit : int
         At most so many.
     without : collection of int
@@ -60,13 +109,8 @@ def alike_in_meaning(
     place : tuple of Map and ndarray, or None
         The map, and the (n_components,) position of the query on it, for distances.
     """
-    side_px = rooms.meaning.side_px()
-    colour = rooms.pool.read_colour(source, side_px) if side_px else None
-    query = None if colour is None else rooms.meaning.describe(pixels_of(colour))
-    if query is None:
-        return None
     table = rooms.meanings.table.rows()
-    scores = rooms.meaning.alike(query, table.numbers)
+    scores = rooms.meaning.alike(np.frombuffer(descriptor, np.int8), table.numbers)
     found: list[Found] = []
     for row in np.lexsort((table.content_ids, -scores)):
         content_id, score = int(table.content_ids[row]), float(scores[row])

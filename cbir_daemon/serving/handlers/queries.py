@@ -22,11 +22,10 @@ from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.records import Facts
-from cbir_daemon.search.descriptors import can_describe, descriptors_of
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts, copies_in_turned_parts
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
-from cbir_daemon.serving.handlers.likeness import alike_in_meaning, asked_likeness
+from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 from cbir_daemon.store import Content, Image
 
@@ -201,26 +200,31 @@ def _search(rooms: Rooms, request: Request, facts: Facts, kind: str | None, limi
         return _exact(same, 0.0)
     snapshot = rooms.searcher.snapshot
     similar = kind is None or facts_of(kind).is_by_position
-    look = _look(rooms, facts) if similar else None
-    position = _position(rooms, snapshot.map, facts, look, same) if similar else None
-    ranked_by = None if by is Likeness.GREY else look
+    descriptors = QueryDescriptors(rooms, _source(request), facts)
+    position = _position(rooms, snapshot.map, facts, descriptors, same) if similar else None
+    ranked_by = descriptors.look if similar and by is not Likeness.GREY else None
     found = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot, ranked_by)
     if similar and by is Likeness.MEANING:
-        found = _by_meaning(rooms, _source(request), limit, found, (snapshot.map, position))
+        found = _by_meaning(rooms, descriptors, limit, found, (snapshot.map, position))
     exact = _exact(same, None if position is None else 0.0)
     return exact + [match for match in found if same is None or match.content_id != same.id]
 
 
 def _by_meaning(
-    rooms: Rooms, source: Path | bytes, limit: int, found: list[Found], place: tuple[Map | None, Position | None]
+    rooms: Rooms,
+    descriptors: QueryDescriptors,
+    limit: int,
+    found: list[Found],
+    place: tuple[Map | None, Position | None],
 ) -> list[Found]:
     """Return the copies that were found, and what shows the same; where no network can say so, what was found."""
+    if descriptors.meaning is None:
+        return found
     current, position = place
     copies = [match for match in found if not facts_of(match.kind).is_by_position]
     known = {match.content_id for match in copies}
     on_map = None if current is None or position is None else (current, position)
-    alike = alike_in_meaning(rooms, source, limit, known, on_map)
-    return found if alike is None else copies + alike
+    return copies + alike_in_meaning(rooms, descriptors.meaning, limit, known, on_map)
 
 
 def _exact(same: Content | None, map_distance: float | None) -> list[Found]:
@@ -290,19 +294,13 @@ def _joined(more: Sequence[Found], found: Sequence[Found]) -> list[Found]:
     return [*more, *(match for match in found if match.content_id not in ids)]
 
 
-def _look(rooms: Rooms, facts: Facts) -> bytes | None:
-    """Return the descriptor of how a query looks; None for what cannot be looked at."""
-    appearance = rooms.searcher.medium.appearance
-    return None if appearance is None or not can_describe(facts) else descriptors_of(appearance, [facts])[0]
-
-
 def _position(
-    rooms: Rooms, current: Map | None, facts: Facts, look: bytes | None, same: Content | None
+    rooms: Rooms, current: Map | None, facts: Facts, descriptors: QueryDescriptors, same: Content | None
 ) -> NDArray[np.float32] | None:
     if current is None or facts.vector is None:
         return None
     stored = None if same is None else current.position_of(same.id)
-    return stored if stored is not None else rooms.projection.position(facts.vector, look, current.run_id)
+    return stored if stored is not None else rooms.projection.position(facts.vector, descriptors.of, current.run_id)
 
 
 def _match_to_json(match: _Match) -> answers.Match:
