@@ -350,7 +350,7 @@ class PictureParts(Protocol):
 
 
 class Appearance(Protocol):
-    """Describes how contents look, beside their vectors; by it `similar` contents are ranked."""
+    """Compares how contents look, beside their vectors, by what the reader tells; it ranks `similar` contents."""
 
     @property
     def kind(self) -> DescriptorKind:
@@ -360,21 +360,6 @@ class Appearance(Protocol):
     @property
     def size(self) -> int:
         """Bytes of a descriptor."""
-        ...
-
-    def describe(self, vectors: NDArray[np.uint8], chroma: NDArray[np.uint8], /) -> NDArray[np.uint8]:
-        """Return how contents look.
-
-        Parameters
-        ----------
-        vectors : (n, 4096) ndarray of uint8
-        chroma : (n, 2048) ndarray of uint8
-            As `records.Facts` has it.
-
-        Returns
-        -------
-        (n, size) ndarray of uint8
-        """
         ...
 
     def norms(self, descriptors: NDArray[np.uint8], /) -> Floats:

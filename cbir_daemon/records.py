@@ -13,9 +13,6 @@ from pathlib import Path
 
 VECTOR_SIDE_PX = 64
 VECTOR_BYTES = VECTOR_SIDE_PX * VECTOR_SIDE_PX
-CHROMA_SIDE_PX = VECTOR_SIDE_PX // 2
-CHROMA_BYTES = 2 * CHROMA_SIDE_PX * CHROMA_SIDE_PX
-"""Cb, then Cr, of every second row and column of the picture that a vector holds."""
 
 DIGEST_BYTES = 32
 
@@ -113,8 +110,9 @@ class Facts:
         "2019-07-14T12:45:01.250000", local time; empty when that says nothing, or the digest was known.
     extractor : str
         Name and version of how the vector was made; see `decode.reader`.
-    chroma : bytes
-        `CHROMA_BYTES` of the colours that go with the vector; empty when there are none, or the digest was known.
+    descriptor : bytes
+        How the image looks, as `decode.reader.Reader` names it; empty where the reader tells nothing of that, or when
+        the digest was known.
     """
 
     digest: bytes
@@ -125,7 +123,7 @@ class Facts:
     state: FileState | None = None
     taken: str = ""
     extractor: str = field(kw_only=True)
-    chroma: bytes = b""
+    descriptor: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +140,12 @@ class DescriptorKind:
 
     name: str
     version: str
+
+
+LOOK = DescriptorKind("look", "1")
+LOOK_PARTS = (378, 72, 30)
+"""Bytes that tell how a picture looks: its colours, its edges, its texture."""
+LOOK_BYTES = sum(LOOK_PARTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,8 @@ DOORS = {
     "faiss": {"map", "search"},
     "joblib": {"map"},
     "matplotlib": {"cli"},
-    # `matching`, `map` and `search` calculate; the others only hand arrays on.
-    "numpy": {"duplicates", "local_features", "map", "matching", "meaning", "medium", "search", "serving"},
+    # `matching`, `map`, `pictures` and `search` calculate; the others only hand arrays on.
+    "numpy": {"duplicates", "local_features", "map", "matching", "meaning", "medium", "pictures", "search", "serving"},
     # Writes a graph once, and runs it.
     "onnx": {"meaning"},
     "onnxruntime": {"meaning"},

@@ -26,7 +26,7 @@ from cbir_daemon.errors import ChildError, NoAccessError, NotFoundError, Unavail
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.pictures.pixels import read_picture
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.records import Facts, FileState, Unreadable
+from cbir_daemon.records import VECTOR_BYTES, Facts, FileState, Unreadable
 from tests.deadly_worker import DEADLY
 from tests.pictures import photograph, save, write_album
 
@@ -495,15 +495,17 @@ def test_a_sheet_without_matches_shows_the_query(make_pool: MakePool) -> None:
 def test_nonsense_from_a_worker_is_the_end_of_that_worker(message: dict[str, object]) -> None:
     """A process that hostile bytes have taken over is not believed."""
     with pytest.raises(ChildError):
-        result_from(Frame(message), PICTURES.extractor)
+        result_from(Frame(message), PICTURES)
 
 
 def test_a_vector_of_another_length_is_nonsense() -> None:
-    """4096 bytes or none."""
+    """4096 bytes and a descriptor, or none."""
     message = {"state": None, "digest": "00" * 32, "width_px": 1, "height_px": 1, "format": "PNG"}
-    assert isinstance(result_from(Frame(message, bytes(4096)), PICTURES.extractor), Facts)
-    with pytest.raises(ChildError):
-        result_from(Frame(message, bytes(4095)), PICTURES.extractor)
+    whole = VECTOR_BYTES + PICTURES.descriptor_bytes
+    assert isinstance(result_from(Frame(message, bytes(whole)), PICTURES), Facts)
+    for size in (VECTOR_BYTES, whole - 1, whole + 1):
+        with pytest.raises(ChildError):
+            result_from(Frame(message, bytes(size)), PICTURES)
 
 
 def test_warm_workers_are_those_that_read(tmp_path: Path) -> None:

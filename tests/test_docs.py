@@ -24,10 +24,10 @@ from cbir_daemon.local_features import LOCAL
 from cbir_daemon.map import MODEL_VERSION
 from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.matching import CODE_VERSION
-from cbir_daemon.matching.appearance import LOOK
 from cbir_daemon.meaning.meaning import MEANING_VERSION
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.protocol import framing, messages
+from cbir_daemon.records import LOOK
 from cbir_daemon.search import code_table
 from cbir_daemon.search.neighborhood import NEIGHBORHOOD_SHARE
 from cbir_daemon.search.search import MAX_NEAR, MIN_NEAR

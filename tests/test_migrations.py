@@ -16,8 +16,7 @@ from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.errors import SchemaTooNewError, StorageError
 from cbir_daemon.kinds import AlertKind, kinds_that
 from cbir_daemon.local_features import LOCAL
-from cbir_daemon.matching.appearance import LOOK
-from cbir_daemon.records import AlbumState, FileState, FitKind, FitOutcome, Origin, TaskAction, TaskState
+from cbir_daemon.records import LOOK, AlbumState, FileState, FitKind, FitOutcome, Origin, TaskAction, TaskState
 from cbir_daemon.store import (
     SCHEMA_VERSION,
     AlertMatch,

@@ -118,7 +118,7 @@ def open_rooms(
     Raises
     ------
     ValueError
-        When the reader makes other vectors than the medium compares.
+        When the reader makes other vectors, or other descriptors, than the medium compares.
     BadRequestError
         When there is no album.
     CbirError
@@ -126,6 +126,8 @@ def open_rooms(
     """
     if reader.extractor != medium.extractor:
         raise ValueError(f"{reader.extractor} makes no vectors for a medium of {medium.extractor}")
+    if medium.appearance is not None and reader.descriptor != medium.appearance.kind:
+        raise ValueError(f"{reader.extractor} makes no descriptors of {medium.appearance.kind}")
     config = settings()
     models_dir = config.state_dir / MODELS_FOLDER
     store = _open_store(config, closing)

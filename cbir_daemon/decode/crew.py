@@ -260,7 +260,7 @@ class Crew:
                     self._loaded.add(name)
                     self._replace(worker, waiting)
                 elif worker.ready:
-                    result = result_from(frame, self._reader.extractor)
+                    result = result_from(frame, self._reader)
                     self.decoded += isinstance(result, Facts) and result.vector is not None
                     yield worker.tasks.popleft()[0], result
                 worker.ready = True

@@ -12,10 +12,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cbir_daemon.decode.reader import Reading
+from cbir_daemon.decode.reader import Reader, Reading
 from cbir_daemon.errors import ChildError
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.records import CHROMA_BYTES, DIGEST_BYTES, REASONS, VECTOR_BYTES, Facts, FileState, Unreadable
+from cbir_daemon.records import DIGEST_BYTES, REASONS, VECTOR_BYTES, Facts, FileState, Unreadable
 
 MEBIBYTE = 1024 * 1024
 
@@ -114,11 +114,11 @@ def reading_message(digest: bytes, reading: Reading, state: FileState | None) ->
     -------
     message : dict
     blob : bytes
-        The vector, then the chroma; empty when the file was not decoded.
+        The vector, then the descriptor; empty when the file was not decoded.
     """
     facts = asdict(reading)
-    vector, chroma = facts.pop("vector"), facts.pop("chroma")
-    return {"state": _state_fields(state), "digest": digest.hex(), **facts}, vector + chroma
+    vector, descriptor = facts.pop("vector"), facts.pop("descriptor")
+    return {"state": _state_fields(state), "digest": digest.hex(), **facts}, vector + descriptor
 
 
 def unreadable_message(unreadable: Unreadable) -> tuple[dict[str, Any], bytes]:
@@ -131,14 +131,14 @@ def _state_fields(state: FileState | None) -> list[int] | None:
     return [state.size_bytes, state.mtime_ns, state.inode] if state else None
 
 
-def result_from(frame: Frame, extractor: str) -> Facts | Unreadable:
+def result_from(frame: Frame, reader: Reader) -> Facts | Unreadable:
     """Return what a worker answered.
 
     Parameters
     ----------
     frame : Frame
-    extractor : str
-        Of the reader that the worker was started with.
+    reader : Reader
+        That the worker was started with.
 
     Raises
     ------
@@ -146,24 +146,24 @@ def result_from(frame: Frame, extractor: str) -> Facts | Unreadable:
         When the answer is none: a worker handles hostile bytes, so nothing that it says is taken on trust.
     """
     try:
-        return _parsed(frame.message, frame.blob, extractor)
+        return _parsed(frame.message, frame.blob, reader)
     except (KeyError, TypeError, ValueError) as error:
         raise ChildError("a decode worker sent a broken answer") from error
 
 
-def _parsed(message: Mapping[str, Any], blob: bytes, extractor: str) -> Facts | Unreadable:
+def _parsed(message: Mapping[str, Any], blob: bytes, reader: Reader) -> Facts | Unreadable:
     state = FileState(*map(int, message["state"])) if message["state"] else None
     if "code" in message:
         code = str(message["code"])
         return Unreadable(code if code in REASONS else "damaged", str(message["message"]), state)
     digest = bytes.fromhex(message["digest"])
-    if len(digest) != DIGEST_BYTES or len(blob) not in (0, VECTOR_BYTES, VECTOR_BYTES + CHROMA_BYTES):
+    if len(digest) != DIGEST_BYTES or len(blob) not in (0, VECTOR_BYTES + reader.descriptor_bytes):
         raise ValueError
     return Facts(
         digest=digest,
         vector=blob[:VECTOR_BYTES] or None,
-        chroma=blob[VECTOR_BYTES:],
-        extractor=extractor,
+        descriptor=blob[VECTOR_BYTES:],
+        extractor=reader.extractor,
         width_px=int(message["width_px"]),
         height_px=int(message["height_px"]),
         format=str(message["format"]),

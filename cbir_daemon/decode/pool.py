@@ -350,7 +350,7 @@ class DecodePool:
             opened.close()
 
     def _result(self, answer: Frame) -> Facts | Unreadable:
-        return result_from(answer, self.reader.extractor)
+        return result_from(answer, self.reader)
 
     def _panel(self, source: Path | bytes, caption: tuple[str, ...], side_px: int) -> tuple[dict[str, Any], bytes]:
         """Return the description of one picture of a sheet, and the picture's RGB bytes."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
+from cbir_daemon.records import DescriptorKind
+
 
 @dataclass(frozen=True, slots=True)
 class Extra:
@@ -63,12 +65,19 @@ class Reader:
         Dotted name of the module whose `FILE_READER` reads in the workers.
     extras : tuple of Extra
         What it needs for some formats.
+    descriptor : DescriptorKind or None
+        Under which name and version what is read is described beside its vector; None when it is not.  A medium names
+        the kind that it compares.
+    descriptor_bytes : int
+        Of a descriptor.
     """
 
     extractor: str
     suffixes: frozenset[str]
     module: str
     extras: tuple[Extra, ...] = ()
+    descriptor: DescriptorKind | None = None
+    descriptor_bytes: int = 0
 
     def missing_extras(self) -> tuple[str, ...]:
         """Return the names of the extras that are not installed here; nothing is imported to find out."""
@@ -100,8 +109,8 @@ class Reading:
         Name of the file format in capitals.
     taken : str
         When a camera took it, as ISO 8601 in local time; empty when it does not say so.
-    chroma : bytes
-        32x32 numbers of Cb, then of Cr, of every second row and column of the picture; empty of what is no image.
+    descriptor : bytes
+        How it looks: `Reader.descriptor_bytes` numbers; empty where the reader tells nothing of that.
     """
 
     vector: bytes
@@ -109,7 +118,7 @@ class Reading:
     height_px: int
     format: str
     taken: str = ""
-    chroma: bytes = b""
+    descriptor: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

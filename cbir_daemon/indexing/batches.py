@@ -215,7 +215,7 @@ class Batches:
             logger.debug("unreadable path=%s code=%s", os.fsdecode(target.absolute), result.code)
             yield Failed(target.album.id, target.path, state, result)
         else:
-            yield Indexed(target.album.id, target.path, state, result)
+            yield Indexed(target.album.id, target.path, state, result, described(self._pool.reader, result))
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write changes in one commit, and let searches see them.
@@ -229,7 +229,7 @@ class Batches:
         StorageError
             When the disk refuses; nothing is written then.
         """
-        applied = self._store.files.apply(described(self._searcher.medium, changes))
+        applied = self._store.files.apply(changes)
         self._publish(applied)
         logger.debug("commit changes=%d clock=%d", len(changes), applied.clock)
 

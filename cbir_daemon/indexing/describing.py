@@ -1,25 +1,23 @@
-"""How new contents look: their descriptors, made of what was read.
+"""How contents look: their descriptors, as workers made them of what they read.
 
-In: changes of files.  Out: the same with descriptors, which are committed with their contents; descriptors of contents
-that an older release indexed, from their files.  Never here: how a descriptor is made (`Appearance`).
+In: facts.  Out: descriptors that are committed with a new content; those of contents that an older release indexed,
+from their files.  Never here: how a descriptor is made (`decode.reader.Reader`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cbir_daemon.decode import DecodePool
+from cbir_daemon.decode import DecodePool, Reader
 from cbir_daemon.errors import NoAccessError, NotFoundError, UnreadableImageError
-from cbir_daemon.medium import Appearance, Medium
+from cbir_daemon.medium import Appearance
 from cbir_daemon.records import DescriptorKind, Facts
-from cbir_daemon.search.descriptors import can_describe, descriptors_of
 from cbir_daemon.search.filling import Filler
 from cbir_daemon.search.searcher import Searcher
-from cbir_daemon.store import Change, Image, Indexed, Store
+from cbir_daemon.store import Image, Store
 
 logger = logging.getLogger(__name__)
 
@@ -27,29 +25,19 @@ BATCH_CONTENTS = 256
 """Contents described before they are committed: a second or two."""
 
 
-def described(medium: Medium, changes: Sequence[Change]) -> list[Change]:
-    """Return changes in which each file that was decoded has its descriptor.
+def described(reader: Reader, facts: Facts) -> tuple[tuple[DescriptorKind, bytes], ...]:
+    """Return the descriptors that are written with a content; none of a file whose digest was known.
 
     Parameters
     ----------
-    medium : Medium
-    changes : sequence of Change
+    reader : Reader
+        By which it was read.
+    facts : Facts
     """
-    appearance = medium.appearance
-    seen = [change for change in changes if isinstance(change, Indexed) and can_describe(change.facts)]
-    if appearance is None or not seen:
-        return list(changes)
-    rows = descriptors_of(appearance, [change.facts for change in seen])
-    by_path = {(change.album_id, change.path): row for change, row in zip(seen, rows, strict=True)}
-    return [
-        replace(change, descriptors=((appearance.kind, by_path[change.album_id, change.path]),))
-        if isinstance(change, Indexed) and can_describe(change.facts)
-        else change
-        for change in changes
-    ]
+    return ((reader.descriptor, facts.descriptor),) if reader.descriptor is not None and facts.descriptor else ()
 
 
-class Describer(Filler[Facts]):
+class Describer(Filler[bytes]):
     """Describes the contents that an older release indexed, from their files.
 
     Parameters
@@ -80,17 +68,16 @@ class Describer(Filler[Facts]):
     def _kind(self) -> DescriptorKind:
         return self._appearance.kind
 
-    def _make(self, content_id: int) -> Facts | None:
-        """Return what the first file of a content tells that can be read and still holds it."""
+    def _make(self, content_id: int) -> bytes | None:
+        """Return the descriptor by the first file of a content that can be read and still holds it."""
         for image in self._store.files.images([content_id]):
             facts = None if image.missing else self._read(image)
-            if facts is not None and facts.digest == image.content.digest and can_describe(facts):
-                return facts
+            if facts is not None and facts.digest == image.content.digest and facts.descriptor:
+                return facts.descriptor
         return None
 
-    def _keep(self, made: Mapping[int, Facts]) -> None:
-        rows = descriptors_of(self._appearance, list(made.values()))
-        self._store.descriptors.put(self._appearance.kind, dict(zip(made, rows, strict=True)))
+    def _keep(self, made: Mapping[int, bytes]) -> None:
+        self._store.descriptors.put(self._appearance.kind, made)
         self._searcher.describe(list(made))
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Quadrilateral, Window
-from cbir_daemon.matching.appearance import LOOK, alike, describe, descriptor_size, norms, reasons
+from cbir_daemon.matching.appearance import alike, norms, reasons
 from cbir_daemon.matching.blocks import sharpness
 from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
@@ -29,6 +29,7 @@ from cbir_daemon.matching.turned import placement, turned_parts, turned_picture,
 from cbir_daemon.matching.verdict import affine_between, judge
 from cbir_daemon.matching.views import TERMS
 from cbir_daemon.medium import Appearance, Medium, PictureParts, SecondLook, Seen, Sight
+from cbir_daemon.records import LOOK, LOOK_BYTES
 
 
 class Parallax:
@@ -140,8 +141,7 @@ class Looks:
     """How pictures look: colours, edges, texture; see `appearance`."""
 
     kind = LOOK
-    size = descriptor_size()
-    describe = staticmethod(describe)
+    size = LOOK_BYTES
     norms = staticmethod(norms)
     alike = staticmethod(alike)
     reasons = staticmethod(reasons)

@@ -16,10 +16,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching.appearance import LOOK, appearance_rows, descriptor_size
+from cbir_daemon.matching.appearance import appearance_rows
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes
 from cbir_daemon.medium import MapSpace
-from cbir_daemon.records import VECTOR_BYTES
+from cbir_daemon.records import LOOK, LOOK_BYTES, VECTOR_BYTES
 
 Floats = NDArray[np.float32]
 
@@ -45,12 +45,12 @@ def look_codes(vectors: NDArray[np.uint8], descriptors: NDArray[np.uint8]) -> Fl
     Parameters
     ----------
     vectors : (n, 4096) ndarray of uint8
-    descriptors : (n, descriptor_size()) ndarray of uint8
+    descriptors : (n, LOOK_BYTES) ndarray of uint8
         Rows of zeros where there are none: greys alone count then.
 
     Returns
     -------
-    (n, 256 + descriptor_size()) ndarray of float32
+    (n, 256 + LOOK_BYTES) ndarray of float32
         Of L2 norm 1; zeros where there is neither.
     """
     grey, look = codes(vectors), appearance_rows(descriptors)
@@ -79,10 +79,10 @@ SPACES: Final[Mapping[str, MapSpace]] = MappingProxyType(
     {
         "look": MapSpace(
             f"mean16+{LOOK.name}{LOOK.version}/1",
-            CODE_SIZE + descriptor_size(),
+            CODE_SIZE + LOOK_BYTES,
             look_codes,
             descriptor=LOOK,
-            descriptor_bytes=descriptor_size(),
+            descriptor_bytes=LOOK_BYTES,
         ),
         "grey": MapSpace(CODE_VERSION, CODE_SIZE, grey_codes),
         "raw": MapSpace("raw64/1", VECTOR_BYTES, raw_codes, is_euclidean=True),

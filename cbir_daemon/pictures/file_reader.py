@@ -18,9 +18,11 @@ from typing import Final
 from PIL import Image
 
 from cbir_daemon.decode.reader import FileReader, Pictures, Pixels, Reading
+from cbir_daemon.pictures.appearance import describe
 from cbir_daemon.pictures.extras import load_extra
 from cbir_daemon.pictures.formats import EXTRAS, format_of
-from cbir_daemon.pictures.pixels import read_colour, read_crop, read_grey, read_picture
+from cbir_daemon.pictures.pixels import NO_CHROMA, read_colour, read_crop, read_grey, read_picture
+from cbir_daemon.records import VECTOR_BYTES
 
 # In which metadata may be written.
 _CODECS: Final = (
@@ -78,6 +80,8 @@ class PictureReader:
         extras : set of str
         """
         Image.init()
+        # Its tables are made, and what numpy loads late is loaded.
+        describe(bytes(VECTOR_BYTES), NO_CHROMA)
         for codec in _CODECS:
             codecs.lookup(codec)
         installed = {extra for extra in EXTRAS.values() if extra.is_installed}
@@ -115,7 +119,15 @@ class PictureReader:
         data : bytes
         max_pixels : int
         """
-        return read_picture(data, max_pixels)
+        picture = read_picture(data, max_pixels)
+        return Reading(
+            picture.vector,
+            picture.width_px,
+            picture.height_px,
+            picture.format,
+            picture.taken,
+            describe(picture.vector, picture.chroma),
+        )
 
 
 def _pixels(image: Image.Image) -> Pixels:

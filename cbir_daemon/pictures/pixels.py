@@ -17,17 +17,18 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from cbir_daemon.decode.reader import Reading
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError
+from cbir_daemon.pictures.appearance import CHROMA_BYTES, CHROMA_SIDE_PX
 from cbir_daemon.pictures.extras import Opened, open_extra
 from cbir_daemon.pictures.formats import EXTRAS, PILLOW_FORMATS, format_of
-from cbir_daemon.records import CHROMA_BYTES, CHROMA_SIDE_PX, VECTOR_SIDE_PX
+from cbir_daemon.records import VECTOR_SIDE_PX
 
 VECTOR_SIZE: Final = (VECTOR_SIDE_PX, VECTOR_SIDE_PX)
 
@@ -82,8 +83,34 @@ _LIGHT_MODES: Final = {"RGB", "RGBA", "RGBX", "P", "PA"}
 _SRGB: Final = ImageCms.createProfile("sRGB")
 
 
-def read_picture(data: bytes, max_pixels: int) -> Reading:
-    """Return the vector and the facts of an image.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as numbers.
+
+    Parameters
+    ----------
+    vector : bytes
+        64x64 grey numbers.
+    chroma : bytes
+        `CHROMA_BYTES`.
+    width_px, height_px : int
+        Size of the upright image.
+    format : str
+        Name of the file format in capitals.
+    taken : str
+        As `decode.reader.Reading` has it.
+    """
+
+    vector: bytes
+    chroma: bytes
+    width_px: int
+    height_px: int
+    format: str
+    taken: str
+
+
+def read_picture(data: bytes, max_pixels: int) -> Picture:
+    """Return an image as numbers.
 
     Parameters
     ----------
@@ -109,7 +136,7 @@ def read_picture(data: bytes, max_pixels: int) -> Reading:
         width_px, height_px = height_px, width_px
     vector = _upright(grey, orientation).tobytes()
     chroma = b"".join(_sampled(_upright(plane, orientation)) for plane in planes)
-    return Reading(vector, width_px, height_px, opened.format, taken, chroma or NO_CHROMA)
+    return Picture(vector, chroma or NO_CHROMA, width_px, height_px, opened.format, taken)
 
 
 def _drafted(data: bytes, max_pixels: int) -> tuple[Opened, tuple[int, int] | None]:
@@ -294,13 +321,13 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _first_frame_that_shows(image: Image.Image) -> tuple[Image.Image, Sequence[Image.Image]]:
     """Return the 64x64 pictures of the greys and of the chroma of a frame, as it is stored, not yet upright."""
-    first = _grey(image), _chroma(image)
+    first = _planes(image)
     if image.format not in _ANIMATED_FORMATS or not _is_blank(first[0]):
         return first
     for frame in range(1, MAX_FRAMES):
         try:
             image.seek(frame)
-            later = _grey(image), _chroma(image)
+            later = _planes(image)
         # What is wrong with a later frame, or that there is none, does no harm to the first.
         except Exception:  # noqa: BLE001 -- plugins raise whatever hostile bytes reach
             break
@@ -322,36 +349,46 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
     return lowest, highest
 
 
+def _planes(image: Image.Image) -> tuple[Image.Image, Sequence[Image.Image]]:
+    """Return the 64x64 pictures of the greys, and of Cb and Cr, of a loaded image, as it is stored, not yet upright.
+
+    What is grey has neither Cb nor Cr.
+    """
+    if image.mode == "YCbCr":
+        # Together: the weights of its neighbours are worked out and fetched once for the three numbers of a pixel.
+        luma, *chroma = _scaled(image).split()
+        return luma, chroma
+    if image.mode in _GREY_MODES:
+        return _grey(image), ()
+    colours = _small_colours(image)
+    # Through a profile, or from inks, greys come from colours; else they are those of the large picture.
+    has_greys_of_colours = bool(_profile(image)) or image.mode in _INDIRECT_MODES
+    grey = colours.convert("L") if has_greys_of_colours else _grey(image)
+    return grey, colours.convert("YCbCr").split()[1:]
+
+
 def _grey(image: Image.Image) -> Image.Image:
-    """Return the 64x64 grey picture of a loaded image, as it is stored, not yet upright."""
-    profile = _profile(image)
+    """Return the 64x64 grey picture of a loaded image whose colours need no profile."""
     if image.has_transparency_data:
         # Pillow weights colours by alpha when it scales, so that hidden colours do not bleed in.
-        small = _over_white(_scaled(image.convert("RGBA" if profile else "LA")))
-        return _in_srgb(small, profile).convert("L")
+        return _over_white(_scaled(image.convert("LA")))
     if image.mode in _WIDE_MODES:
         return _narrowed(_scaled(image.convert("F")), image)
-    if image.mode in _INDIRECT_MODES:
-        return _in_srgb(_scaled(image), profile).convert("L")
-    if profile:
-        return _in_srgb(_scaled(image.convert("RGB")), profile).convert("L")
-    # Converting what is grey already would copy it.
-    return _scaled(image if image.mode == "L" else image.convert("L"))
+    return _scaled(_in_mode("L", image))
 
 
-def _chroma(image: Image.Image) -> Sequence[Image.Image]:
-    """Return the 64x64 pictures of Cb and Cr of a loaded image, as it is stored, not yet upright; none of grey."""
-    if image.mode == "YCbCr":
-        return [_scaled(plane) for plane in image.split()[1:]]
-    if image.mode in _GREY_MODES:
-        return ()
+def _small_colours(image: Image.Image) -> Image.Image:
+    """Return the 64x64 picture of a loaded image in sRGB."""
     if image.has_transparency_data:
-        small = _over_white(_scaled(image.convert("RGBA")))
-    elif image.mode in _INDIRECT_MODES:
-        small = _scaled(image)
+        small = _over_white(_scaled(_in_mode("RGBA", image)))
     else:
-        small = _scaled(image.convert("RGB"))
-    return _in_srgb(small, _profile(image)).convert("YCbCr").split()[1:]
+        small = _scaled(image if image.mode in _INDIRECT_MODES else _in_mode("RGB", image))
+    return _in_srgb(small, _profile(image))
+
+
+def _in_mode(mode: str, image: Image.Image) -> Image.Image:
+    """Return an image in a mode; converting what is in it already would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _sampled(plane: Image.Image) -> bytes:

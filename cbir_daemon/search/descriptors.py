@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Reason
 from cbir_daemon.medium import Appearance
-from cbir_daemon.records import CHROMA_BYTES, VECTOR_BYTES, Facts
 
 SAMPLED = 500
 """Contents, about, by which it is told what is usual."""
@@ -137,27 +136,3 @@ class DescriptorTable:
             return {}
         sample = self.rows[:: max(1, len(self) // SAMPLED)]
         return dict(zip(self.ids[rows].tolist(), appearance.reasons(descriptor, self.rows[rows], sample), strict=True))
-
-
-def can_describe(facts: Facts) -> bool:
-    """Return whether a file was decoded, and has colours.
-
-    Parameters
-    ----------
-    facts : Facts
-    """
-    return facts.vector is not None and len(facts.chroma) == CHROMA_BYTES
-
-
-def descriptors_of(appearance: Appearance, facts: Sequence[Facts]) -> list[bytes]:
-    """Return the descriptors of images that were read.
-
-    Parameters
-    ----------
-    appearance : Appearance
-    facts : sequence of Facts
-        Each as `can_describe` demands.
-    """
-    vectors = np.frombuffer(b"".join(read.vector or b"" for read in facts), np.uint8).reshape(len(facts), VECTOR_BYTES)
-    chroma = np.frombuffer(b"".join(read.chroma for read in facts), np.uint8).reshape(len(facts), CHROMA_BYTES)
-    return [row.tobytes() for row in appearance.describe(vectors, chroma)]

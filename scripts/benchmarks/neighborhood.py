@@ -32,13 +32,13 @@ from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
 from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_to_rows, to_points
 from cbir_daemon.map.quality import recall
 from cbir_daemon.matching import GREY64
-from cbir_daemon.matching.appearance import describe
 from cbir_daemon.meaning import meaning_space
 from cbir_daemon.meaning.descriptors import descriptor_of, tables
 from cbir_daemon.meaning.kept import make_network
 from cbir_daemon.meaning.running import SIDE_PX, Network
 from cbir_daemon.medium import MapSpace
-from cbir_daemon.pictures.pixels import read_colour, read_picture
+from cbir_daemon.pictures.file_reader import FILE_READER
+from cbir_daemon.pictures.pixels import read_colour
 from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.neighborhood import neighborhood_width
 
@@ -301,13 +301,13 @@ def described(files: Sequence[Path | bytes], network: Network | None) -> tuple[N
         Describes what they show; without one, descriptors say how they look.
     """
     contents = [file if isinstance(file, bytes) else file.read_bytes() for file in files]
-    readings = [read_picture(content, MAX_PIXELS) for content in contents]
-    vectors, chroma = (
-        np.frombuffer(b"".join(planes), np.uint8).reshape(len(readings), -1)
-        for planes in ([reading.vector for reading in readings], [reading.chroma for reading in readings])
+    readings = [FILE_READER.read(content, MAX_PIXELS) for content in contents]
+    vectors, looks = (
+        np.frombuffer(b"".join(rows), np.uint8).reshape(len(readings), -1)
+        for rows in ([reading.vector for reading in readings], [reading.descriptor for reading in readings])
     )
     if network is None:
-        return vectors, describe(vectors, chroma)
+        return vectors, looks
     pictures = (np.asarray(read_colour(content, MAX_PIXELS, SIDE_PX)) for content in contents)
     rows = np.stack([descriptor_of(network.features(picture), tables()) for picture in pictures])
     return vectors, rows.view(np.uint8)

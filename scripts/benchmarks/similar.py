@@ -30,8 +30,9 @@ from cbir_daemon.client import Client
 from cbir_daemon.comparison import Likeness
 from cbir_daemon.matching import appearance
 from cbir_daemon.matching.codes import codes
+from cbir_daemon.pictures.appearance import CHROMA_BYTES, describe
 from cbir_daemon.pictures.pixels import read_picture
-from cbir_daemon.records import CHROMA_BYTES, VECTOR_BYTES
+from cbir_daemon.records import LOOK_PARTS, VECTOR_BYTES
 
 MATCHES = 10
 MAX_PIXELS = 100_000_000
@@ -185,7 +186,8 @@ def read(paths: tuple[Path, ...]) -> tuple[Bytes, Bytes]:
 
 def described(vectors: Bytes, chroma: Bytes) -> Bytes:
     """Return the descriptors."""
-    return appearance.describe(vectors, chroma)
+    rows = [describe(luma.tobytes(), colours.tobytes()) for luma, colours in zip(vectors, chroma, strict=True)]
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
 
 
 def part(first: int, last: int | None) -> Rows:
@@ -214,7 +216,7 @@ def hsv(pictures: tuple[Bytes, Bytes]) -> Floats:
     return unit(np.sqrt(np.array(rows, dtype=np.float32)))
 
 
-COLOUR, EDGES = 378, 378 + 72
+COLOUR, EDGES = LOOK_PARTS[0], sum(LOOK_PARTS[:2])
 PARTS = ("colour", "edges", "texture")
 SINGLE: Mapping[str, Rows] = {
     "grey, 16x16 block means": lambda pictures: codes(pictures[0]),

@@ -16,7 +16,6 @@ from cbir_daemon.kinds import Kind
 from cbir_daemon.meaning import NAME
 from cbir_daemon.protocol.messages import Params
 from cbir_daemon.records import DescriptorKind, Facts
-from cbir_daemon.search.descriptors import can_describe, descriptors_of
 from cbir_daemon.search.search import LEAST_SIMILAR, Found
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.serving.handlers.rooms import Rooms
@@ -63,10 +62,7 @@ class QueryDescriptors:
     @functools.cached_property
     def look(self) -> bytes | None:
         """How the query looks; None for what cannot be looked at."""
-        appearance = self._rooms.searcher.medium.appearance
-        if appearance is None or not can_describe(self._facts):
-            return None
-        return descriptors_of(appearance, [self._facts])[0]
+        return self._facts.descriptor or None if self._rooms.searcher.medium.appearance is not None else None
 
     @functools.cached_property
     def meaning(self) -> bytes | None:
