@@ -20,7 +20,7 @@ from cbir_daemon.matching import GREY64, appearance
 from cbir_daemon.matching.spaces import SPACES
 from cbir_daemon.medium import space_for, space_of
 from cbir_daemon.pictures import PICTURES
-from cbir_daemon.pictures.appearance import CHROMA_BYTES, bins_in_gamut, colour_histogram, describe
+from cbir_daemon.pictures.appearance import CHROMA_BYTES, bins_in_gamut, colour_histogram, describe, palette
 from cbir_daemon.pictures.file_reader import FILE_READER
 from cbir_daemon.pictures.pixels import NO_CHROMA, read_picture
 from cbir_daemon.records import LOOK_BYTES, VECTOR_BYTES, Facts, FileState
@@ -296,6 +296,22 @@ def test_descriptors_are_made_while_nothing_is_indexed(world: World, pool: Decod
     describer.open()
     describer.step()
     assert (describer.pending, describer.idle) == (1, False)
+
+
+# -- colours of small pictures -----------------------------------------------------------------------------------------
+
+
+def test_a_palette_has_the_colours_of_the_picture(tmp_path: Path) -> None:
+    """A picture whose dark half is red and whose light half is blue is shown so; without a descriptor it is grey."""
+    dark, light = (120, 40, 40), (150, 150, 240)
+    pixels = np.zeros((128, 128, 3), np.uint8)
+    pixels[:64], pixels[64:] = dark, light
+    for unknown in (b"", bytes(LOOK_BYTES)):
+        assert palette(unknown) == bytes(grey for grey in range(256) for _ in range(3))
+    seen = np.frombuffer(palette(look(Image.fromarray(pixels), tmp_path).tobytes()), np.uint8).reshape(256, 3)
+    for colour in (dark, light):
+        luma = round(0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2])
+        assert np.abs(seen[luma].astype(int) - colour).max() <= 12
 
 
 # -- the spaces of the map ---------------------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ def test_squares_are_no_larger_than_needed(cell: int, side: int) -> None:
 
 def test_an_atlas_is_packed_row_by_row() -> None:
     """Squares stand side by side, and the canvas has room for all."""
-    drawing = atlas(np.zeros((7, 16, 16), np.uint8))
+    drawing = atlas(np.zeros((7, 16, 16), np.uint8), np.zeros((7, 480), np.uint8))
     assert (drawing.canvas.width_px, drawing.canvas.height_px) == (48, 48)
     assert [row[:4] for row in TILE.iter_unpack(drawing.tiles)][:4] == [
         (0, 0, 16, 16),
@@ -152,7 +152,7 @@ def test_pictures_stay_inside_their_cells(size_px: int, shape: tuple[int, int]) 
     """A tile with its frame is inside its cell, and has the shape of its image."""
     grid = Grid(3, 2, np.array([[0, 0], [2, 1]], dtype=np.int32))
     shown = [Shown(*shape), Shown(*shape, frame=(1, 2, 3))]
-    drawing = picture(grid, np.zeros((2, 16, 16), np.uint8), shown, size_px)
+    drawing = picture(grid, np.zeros((2, 16, 16), np.uint8), np.zeros((2, 480), np.uint8), shown, size_px)
     cell = cell_side(grid, size_px)
     assert drawing.canvas.background == BACKGROUND
     assert max(drawing.canvas.width_px, drawing.canvas.height_px) <= size_px

@@ -12,6 +12,8 @@ from PIL import Image
 from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.decode.canvas import TILE, Canvas
 from cbir_daemon.pictures import PICTURES
+from cbir_daemon.pictures.appearance import CHROMA_BYTES, describe
+from cbir_daemon.records import VECTOR_BYTES
 
 WHITE = (255, 255, 255)
 RED = (220, 20, 60)
@@ -25,17 +27,20 @@ def pool() -> Iterator[DecodePool]:
     pool.close()
 
 
-def drawn(pool: DecodePool, canvas: Canvas, rows: Sequence[tuple[int, ...]], greys: list[int]) -> Image.Image:
+def drawn(
+    pool: DecodePool, canvas: Canvas, rows: Sequence[tuple[int, ...]], greys: list[int], descriptor: bytes = b""
+) -> Image.Image:
     """Return the picture of plain squares."""
     squares = b"".join(bytes([grey]) * canvas.side_px**2 for grey in greys)
-    return Image.open(io.BytesIO(pool.draw_mosaic(canvas, b"".join(TILE.pack(*row) for row in rows), squares)))
+    table = b"".join(TILE.pack(*row) for row in rows)
+    return Image.open(io.BytesIO(pool.draw_mosaic(canvas, table, descriptor * len(greys), squares)))
 
 
 @pytest.mark.process
 def test_each_tile_lies_where_its_row_says(pool: DecodePool) -> None:
     """A tile is scaled into its place, and what lies between tiles is background."""
     rows = [(0, 0, 20, 10, 0, 0, 0, 0), (30, 20, 10, 20, 0, 0, 0, 0)]
-    picture = drawn(pool, Canvas(50, 40, 16, "PNG", WHITE), rows, [10, 200])
+    picture = drawn(pool, Canvas(50, 40, 16, "PNG", 0, WHITE), rows, [10, 200])
     assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (50, 40))
     expected = np.full((40, 50, 3), 255, np.uint8)
     expected[0:10, 0:20], expected[20:40, 30:40] = 10, 200
@@ -45,7 +50,7 @@ def test_each_tile_lies_where_its_row_says(pool: DecodePool) -> None:
 @pytest.mark.process
 def test_a_frame_lies_around_its_tile(pool: DecodePool) -> None:
     """The frame is as wide as the row says, in its colour, and covers nothing of the tile."""
-    picture = np.asarray(drawn(pool, Canvas(30, 30, 8, "PNG", WHITE), [(10, 10, 8, 8, *RED, 2)], [0]))
+    picture = np.asarray(drawn(pool, Canvas(30, 30, 8, "PNG", 0, WHITE), [(10, 10, 8, 8, *RED, 2)], [0]))
     assert (picture[8:10, 8:20] == RED).all()
     assert (picture[18:20, 8:20] == RED).all()
     assert (picture[10:18, 10:18] == 0).all()
@@ -53,7 +58,7 @@ def test_a_frame_lies_around_its_tile(pool: DecodePool) -> None:
 
 
 @pytest.mark.process
-def test_without_a_background_the_picture_is_grey(pool: DecodePool) -> None:
+def test_an_atlas_holds_the_squares(pool: DecodePool) -> None:
     """An atlas is a WebP whose tiles are those that were sent, up to its losses."""
     picture = drawn(
         pool, Canvas(32, 16, 16, "WEBP"), [(0, 0, 16, 16) + (0,) * 4, (16, 0, 16, 16) + (0,) * 4], [40, 210]
@@ -65,6 +70,17 @@ def test_without_a_background_the_picture_is_grey(pool: DecodePool) -> None:
 
 
 @pytest.mark.process
+def test_a_tile_has_the_colours_that_its_descriptor_tells(pool: DecodePool) -> None:
+    """A red picture is red again."""
+    descriptor = describe(
+        bytes([76]) * VECTOR_BYTES, bytes([85]) * (CHROMA_BYTES // 2) + bytes([200]) * (CHROMA_BYTES // 2)
+    )
+    canvas = Canvas(8, 8, 8, "PNG", len(descriptor))
+    colours = np.asarray(drawn(pool, canvas, [(0, 0, 8, 8) + (0,) * 4], [76], descriptor)).astype(int)
+    assert np.abs(colours - (177, 39, 0)).max() <= 4
+
+
+@pytest.mark.process
 def test_no_tiles_are_an_empty_picture(pool: DecodePool) -> None:
     """A canvas without tiles is background."""
-    assert (np.asarray(drawn(pool, Canvas(5, 4, 16, "PNG", WHITE), [], [])) == 255).all()
+    assert (np.asarray(drawn(pool, Canvas(5, 4, 16, "PNG", 0, WHITE), [], [])) == 255).all()

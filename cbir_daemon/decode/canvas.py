@@ -25,29 +25,32 @@ class Canvas:
         Of each square of grey numbers; it is scaled to the place that its row of the table gives it.
     form : str
         "PNG" or "WEBP".
+    descriptor_bytes : int
+        Of the descriptor that says in which colours a square is shown; 0 for greys.
     background : tuple of int, optional
-        Red, green and blue, 0 to 255.  None makes the picture grey: there are no frames then.
+        Red, green and blue, 0 to 255.
     """
 
     width_px: int
     height_px: int
     side_px: int
     form: str
-    background: tuple[int, int, int] | None = None
+    descriptor_bytes: int = 0
+    background: tuple[int, int, int] = (0, 0, 0)
 
 
 def mosaic_message(canvas: Canvas) -> dict[str, Any]:
-    """Return the message that asks for a picture; its blob is a table of `TILE`, then their squares."""
+    """Return the message that asks for a picture; its blob is a table of `TILE`, their descriptors, then squares."""
     return {"do": "mosaic", **asdict(canvas)}
 
 
 def canvas_from(message: Mapping[str, Any]) -> Canvas:
     """Return the canvas in a message."""
-    background = message["background"]
     return Canvas(
         message["width_px"],
         message["height_px"],
         message["side_px"],
         message["form"],
-        None if background is None else tuple(background),
+        message["descriptor_bytes"],
+        tuple(message["background"]),
     )

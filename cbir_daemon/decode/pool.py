@@ -297,14 +297,16 @@ class DecodePool:
             raise ChildError(f"no sheet was drawn: {answer.message}")
         return answer.blob
 
-    def draw_mosaic(self, canvas: Canvas, tiles: bytes, squares: bytes) -> bytes:
-        """Return many small grey pictures as one, encoded.
+    def draw_mosaic(self, canvas: Canvas, tiles: bytes, descriptors: bytes, squares: bytes) -> bytes:
+        """Return many small pictures as one, encoded.
 
         Parameters
         ----------
         canvas : Canvas
         tiles : bytes
             A row of `TILE` for each.
+        descriptors : bytes
+            `canvas.descriptor_bytes` for each: in which colours it is shown.
         squares : bytes
             `side_px` x `side_px` grey numbers for each.
 
@@ -315,7 +317,7 @@ class DecodePool:
         UnavailableError
             When the pool is closed.
         """
-        answer = self._desk.ask(mosaic_message(canvas), tiles + squares)
+        answer = self._desk.ask(mosaic_message(canvas), tiles + descriptors + squares)
         if isinstance(answer, Unreadable):
             raise ChildError(f"no map was drawn: {answer.message}")
         return answer.blob

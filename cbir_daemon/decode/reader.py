@@ -170,6 +170,16 @@ class Pictures(Protocol):
         """
         ...
 
+    def palette(self, descriptor: bytes, /) -> bytes:
+        """Return the colours that the greys of a vector stand for: red, green and blue of each, 768 bytes.
+
+        Parameters
+        ----------
+        descriptor : bytes
+            `Reader.descriptor_bytes` numbers; all 0 when the image was not described, or none at all.
+        """
+        ...
+
 
 class FileReader(Protocol):
     """The code that reads one kind of file: `FILE_READER` of the module that a `Reader` names.

@@ -25,7 +25,7 @@ from cbir_daemon.decode.messages import (
     reading_message,
     unreadable_message,
 )
-from cbir_daemon.decode.mosaic import draw_mosaic
+from cbir_daemon.decode.mosaic import draw_mosaic, greys
 from cbir_daemon.decode.reader import FileReader, Pictures, Pixels
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
 from cbir_daemon.decode.sandbox import allow_cpu_time, confine, silence_libraries
@@ -195,7 +195,8 @@ class Worker:
 
     def _mosaic(self, frame: Frame, _: int | None) -> Answer:
         allow_cpu_time(self._limits.timeout_s)
-        return {}, draw_mosaic(frame)
+        pictures = self._reader.pictures
+        return {}, draw_mosaic(frame, greys if pictures is None else pictures.palette)
 
     def _bytes_of(self, frame: Frame, descriptor: int | None) -> tuple[bytes, FileState | None]:
         """Return the bytes of the file that came with the frame, or else those in the frame."""

@@ -1,6 +1,7 @@
 """How a picture looks: its colours, where its edges run, its texture, in a descriptor of 480 bytes.
 
-In: a vector, its chroma.  Out: the descriptor.  Never here: files, how alike two pictures look (`matching.appearance`).
+In: a vector, its chroma.  Out: the descriptor, and the colours that it tells.  Never here: files, how alike two
+pictures look (`matching.appearance`).
 
 A descriptor has three parts.  Each is a histogram in square roots, of L2 norm 1: the product of two such parts is the
 Bhattacharyya coefficient of the histograms.
@@ -48,6 +49,12 @@ _LUMA_RANGE: Final = (0.0, 256.0)
 _CHROMA_RANGE: Final = (48.0, 208.0)
 """Stronger chroma, which photographs hardly have, counts in the outermost bins."""
 
+_NEUTRAL: Final = 128.0
+"""Cb and Cr of greys."""
+
+_FEW: Final = 0.01
+"""Share of the pixels of a picture that is too small to tell the colour of a level of luma."""
+
 _MIDDLE: Final = 0.5
 """Deviation of the weight of a pixel around the middle; 1 is at the edge."""
 
@@ -87,6 +94,26 @@ def describe(vector: bytes, chroma: bytes) -> bytes:
     seen = luma.astype(np.float32)
     parts = (_colour(luma[1::2, 1::2].ravel(), planes), _edges(seen), _texture(seen))
     return bytes(np.rint(_LEVELS * np.concatenate(parts)).astype(np.uint8))
+
+
+def palette(descriptor: bytes) -> bytes:
+    """Return the colour that each grey of a picture has on average.
+
+    Parameters
+    ----------
+    descriptor : bytes
+        `LOOK_BYTES` numbers; all 0, or none at all, for a picture that was not described.
+
+    Returns
+    -------
+    bytes
+        Red, green and blue of each of 256 greys.
+    """
+    luma = np.arange(256, dtype=np.float32)
+    blue, red = _chroma_of(descriptor) if any(descriptor) else np.zeros((2, 256), np.float32)
+    # ITU-R BT.601 as in JFIF 1.02.
+    colours = np.stack([luma + 1.402 * red, luma - 0.344 * blue - 0.714 * red, luma + 1.772 * blue], axis=1)
+    return bytes(np.clip(np.rint(colours), 0, 255).astype(np.uint8))
 
 
 def _roots(histogram: NDArray[np.float64]) -> Floats:
@@ -183,6 +210,22 @@ def bins_in_gamut() -> Places:
     inside[0, 0] = inside[0, 1, 0] = False
     inside[-1, -1] = inside[-1, :, -1] = False
     return np.flatnonzero(inside)
+
+
+def _chroma_of(descriptor: bytes) -> Floats:
+    """Return the (2, 256) mean Cb and Cr of each grey of a picture, less those of greys."""
+    counted = np.zeros(_BINS, dtype=np.float32)
+    inside = bins_in_gamut()
+    counted[inside] = np.square(np.frombuffer(descriptor, np.uint8)[: len(inside)], dtype=np.float32)
+    counted = counted.reshape(COLOUR_BINS)
+    lowest, highest = _CHROMA_RANGE
+    middles = lowest + (np.arange(COLOUR_BINS[1]) + 0.5) * (highest - lowest) / COLOUR_BINS[1] - _NEUTRAL
+    sums = np.stack([counted.sum(axis=2) @ middles, counted.sum(axis=1) @ middles])
+    pixels = counted.sum(axis=(1, 2))
+    # Where a picture has hardly any pixel of a level, the level has the mean of the picture.
+    chroma = (sums + _FEW * sums.sum(axis=1, keepdims=True)) / (pixels + _FEW * pixels.sum())
+    bins, shares = _shared_bins()[0].places // math.prod(COLOUR_BINS[1:]) % COLOUR_BINS[0], _shared_bins()[0].shares
+    return np.asarray((chroma[:, bins] * shares).sum(axis=1), dtype=np.float32)
 
 
 # -- edges and texture -------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Final
 from PIL import Image
 
 from cbir_daemon.decode.reader import FileReader, Pictures, Pixels, Reading
-from cbir_daemon.pictures.appearance import describe
+from cbir_daemon.pictures.appearance import describe, palette
 from cbir_daemon.pictures.extras import load_extra
 from cbir_daemon.pictures.formats import EXTRAS, format_of
 from cbir_daemon.pictures.pixels import NO_CHROMA, read_colour, read_crop, read_grey, read_picture
@@ -65,6 +65,15 @@ class SmallPictures:
         box : tuple of int
         """
         return _pixels(read_crop(data, max_pixels, box))
+
+    def palette(self, descriptor: bytes, /) -> bytes:
+        """Return the colours that the greys of a vector stand for.
+
+        Parameters
+        ----------
+        descriptor : bytes
+        """
+        return palette(descriptor)
 
 
 class PictureReader:

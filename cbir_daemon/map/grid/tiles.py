@@ -1,7 +1,7 @@
 """Pack the small pictures of images: an atlas for a page, or one large picture of the map.
 
-In: vectors, cells, shapes, frames.  Out: a canvas, a table of tiles and squares of grey, as a decode worker draws them.
-Never here: what a frame means.
+In: vectors, cells, shapes, frames, descriptors.  Out: a canvas, a table of tiles and their squares, as a decode worker
+draws them.  Never here: what a frame means.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Drawing:
 
     canvas: Canvas
     tiles: bytes
+    descriptors: bytes
     squares: bytes
 
 
@@ -74,20 +75,22 @@ def shrunk(vectors: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return squares
 
 
-def atlas(squares: NDArray[np.uint8]) -> Drawing:
-    """Return a grey picture of squares, row by row, as many in a row as `atlas_columns` says.
+def atlas(squares: NDArray[np.uint8], descriptors: NDArray[np.uint8]) -> Drawing:
+    """Return a picture of squares, row by row, as many in a row as `atlas_columns` says.
 
     Parameters
     ----------
     squares : (n, side, side) ndarray of uint8
+    descriptors : (n, b) ndarray of uint8
+        In which colours they are shown; b is 0 for greys.
     """
     count, side = squares.shape[:2]
     columns = atlas_columns(count)
     row, column = np.divmod(np.arange(count), columns)
     table = np.zeros(count, dtype=ROW)
     table["box"] = np.stack([column * side, row * side, np.full(count, side), np.full(count, side)], axis=1)
-    canvas = Canvas(columns * side, math.ceil(count / columns) * side, side, "WEBP")
-    return Drawing(canvas, table.tobytes(), squares.tobytes())
+    canvas = Canvas(columns * side, math.ceil(count / columns) * side, side, "WEBP", descriptors.shape[1])
+    return Drawing(canvas, table.tobytes(), descriptors.tobytes(), squares.tobytes())
 
 
 def atlas_columns(count: int) -> int:
@@ -100,13 +103,17 @@ def square_side(cell_px: int) -> int:
     return next((side for side in (16, 32) if cell_px <= ENOUGH * side), VECTOR_SIDE)
 
 
-def picture(grid: Grid, squares: NDArray[np.uint8], shown: Sequence[Shown], size_px: int) -> Drawing:
+def picture(
+    grid: Grid, squares: NDArray[np.uint8], descriptors: NDArray[np.uint8], shown: Sequence[Shown], size_px: int
+) -> Drawing:
     """Return the map as one picture.
 
     Parameters
     ----------
     grid : Grid
     squares : (n, side, side) ndarray of uint8
+    descriptors : (n, b) ndarray of uint8
+        In which colours they are shown; b is 0 for greys.
     shown : sequence of Shown
         One for each image.
     size_px : int
@@ -121,8 +128,8 @@ def picture(grid: Grid, squares: NDArray[np.uint8], shown: Sequence[Shown], size
         row["box"] = (edge_px + column * cell_px + left, edge_px + line * cell_px + top, width, height)
         row["colour"], row["border"] = image.frame or (0, 0, 0), border
     across, down = (2 * edge_px + cells * cell_px for cells in (grid.columns, grid.rows))
-    canvas = Canvas(across, down, squares.shape[1], "PNG", BACKGROUND)
-    return Drawing(canvas, table.tobytes(), squares.tobytes())
+    canvas = Canvas(across, down, squares.shape[1], "PNG", descriptors.shape[1], BACKGROUND)
+    return Drawing(canvas, table.tobytes(), descriptors.tobytes(), squares.tobytes())
 
 
 def cell_side(grid: Grid, size_px: int) -> int:

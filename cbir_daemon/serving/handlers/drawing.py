@@ -199,13 +199,14 @@ def _place_to_json(place: _Place, cell: Sequence[int]) -> answers.Place:
 
 def _picture(rooms: Rooms, shown: _Map, size_px: int) -> Drawing:
     side = square_side(cell_side(shown.grid, size_px))
-    pieces = [shrunk(vectors, side) for vectors in _vectors(rooms, shown.places)]
+    pieces = [(shrunk(vectors, side), descriptors) for vectors, descriptors in _seen(rooms, shown.places)]
+    squares, descriptors = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
     tiles = [
         Shown(content.width_px, content.height_px, None if place.group is None else _colour(place.group))
         for place in shown.places
         for content in (place.images[0].content,)
     ]
-    return picture(shown.grid, np.concatenate(pieces), tiles, size_px)
+    return picture(shown.grid, squares, descriptors, tiles, size_px)
 
 
 def _colour(group: int) -> Colour:
@@ -215,14 +216,14 @@ def _colour(group: int) -> Colour:
 
 def _atlases(rooms: Rooms, shown: _Map, counts: answers.MapPart, tiles: int) -> Iterator[Reply[answers.MapPart]]:
     """Yield an atlas of 64 pixels a square for each so many places, and last a small one of all."""
-    small: list[NDArray[np.uint8]] = []
-    for number, vectors in enumerate(_vectors(rooms, shown.places, tiles)):
-        small.append(shrunk(vectors, SMALL_SIDE_PX))
+    small: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+    for number, (vectors, descriptors) in enumerate(_seen(rooms, shown.places, tiles)):
+        small.append((shrunk(vectors, SMALL_SIDE_PX), descriptors))
         squares = shrunk(vectors, VECTOR_SIDE)
         described = _atlas_to_json(number * tiles, squares)
-        yield Reply({**counts, "atlas": described}, _drawn(rooms, atlas(squares)), more=True)
-    squares = np.concatenate(small)
-    yield Reply({**counts, "atlas": _atlas_to_json(0, squares)}, _drawn(rooms, atlas(squares)))
+        yield Reply({**counts, "atlas": described}, _drawn(rooms, atlas(squares, descriptors)), more=True)
+    squares, descriptors = (np.concatenate(arrays) for arrays in zip(*small, strict=True))
+    yield Reply({**counts, "atlas": _atlas_to_json(0, squares)}, _drawn(rooms, atlas(squares, descriptors)))
 
 
 def _atlas_to_json(first: int, squares: NDArray[np.uint8]) -> answers.Atlas:
@@ -231,14 +232,29 @@ def _atlas_to_json(first: int, squares: NDArray[np.uint8]) -> answers.Atlas:
     return {"first": first, "count": count, "side_px": side, "columns": columns}
 
 
-def _vectors(rooms: Rooms, places: Sequence[_Place], tiles: int = ATLAS_TILES) -> Iterator[NDArray[np.uint8]]:
-    """Yield (n, 4096) vectors of the places, so many at a time that one atlas holds them; grey when one has gone."""
+def _seen(
+    rooms: Rooms, places: Sequence[_Place], tiles: int = ATLAS_TILES
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Yield (n, 4096) vectors of the places and their descriptors, so many at a time that an atlas holds them.
+
+    What has gone is one grey.
+    """
+    gone = bytes([128]) * VECTOR_SIDE**2
     for start in range(0, len(places), tiles):
         ids = [place.images[0].content.id for place in places[start : start + tiles]]
         found = rooms.store.contents.vectors(ids)
-        gone = bytes([128]) * VECTOR_SIDE**2
-        yield as_vectors([found.get(content_id, gone) for content_id in ids])
+        yield as_vectors([found.get(content_id, gone) for content_id in ids]), _descriptors(rooms, ids)
+
+
+def _descriptors(rooms: Rooms, content_ids: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the (n, b) descriptors of contents, rows of zeros where there are none; b is 0 where none are made."""
+    appearance = rooms.searcher.medium.appearance
+    if appearance is None:
+        return np.zeros((len(content_ids), 0), np.uint8)
+    found = rooms.store.descriptors.of(appearance.kind, content_ids)
+    rows = b"".join(found.get(content_id, bytes(appearance.size)) for content_id in content_ids)
+    return np.frombuffer(rows, np.uint8).reshape(len(content_ids), appearance.size)
 
 
 def _drawn(rooms: Rooms, drawing: Drawing) -> bytes:
-    return rooms.pool.draw_mosaic(drawing.canvas, drawing.tiles, drawing.squares)
+    return rooms.pool.draw_mosaic(drawing.canvas, drawing.tiles, drawing.descriptors, drawing.squares)
