@@ -9,19 +9,30 @@ A client speaks to one daemon over one connection and is used by one thread.  An
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, cast
 
 from cbir_daemon.errors import ForbiddenError, ProtocolError, TimedOutError, UnavailableError
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
-from cbir_daemon.protocol.messages import VERSION, Json, Request, error_from, path_to_json
+from cbir_daemon.protocol.messages import VERSION, Request, error_from, path_to_json
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import cast
+
     from cbir_daemon.protocol import answers
+    from cbir_daemon.protocol.messages import Json
+else:
+
+    def cast(_kind: str, value: object) -> object:
+        """Return a value as it is: to load `typing` for this would be a twentieth of the start of `cbir`."""
+        return value
+
+
+AnyPath = str | os.PathLike[str]
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BLOB_BYTES = 256 * 1024 * 1024
@@ -33,7 +44,7 @@ class Client:
 
     Parameters
     ----------
-    sockets : sequence of Path
+    sockets : sequence of path
         Where the daemon may listen, tried in order.
     timeout_s : float, optional
         Longest wait for an answer to begin; None waits without end.
@@ -46,7 +57,7 @@ class Client:
         When none answers and one of the sockets is not for this user.
     """
 
-    def __init__(self, sockets: Sequence[Path], *, timeout_s: float | None = None) -> None:
+    def __init__(self, sockets: Sequence[AnyPath], *, timeout_s: float | None = None) -> None:
         self._connection = _connect(sockets)
         self._connection.settimeout(timeout_s)
         self._reader = FrameReader(MAX_ANSWER_BLOB_BYTES)
@@ -73,7 +84,7 @@ class Client:
 
     def query(
         self,
-        image: Path | bytes,
+        image: AnyPath | bytes,
         *,
         limit: int = 10,
         kind: str | None = None,
@@ -85,7 +96,7 @@ class Client:
 
         Parameters
         ----------
-        image : Path or bytes
+        image : path or bytes
             A file that the daemon can read, absolute; or the bytes of one.
         limit : int
             Matches at most.
@@ -103,7 +114,7 @@ class Client:
 
     def sheet(
         self,
-        image: Path | bytes,
+        image: AnyPath | bytes,
         *,
         limit: int = 10,
         kind: str | None = None,
@@ -114,7 +125,7 @@ class Client:
 
         Parameters
         ----------
-        image : Path or bytes
+        image : path or bytes
             A file that the daemon can read, absolute; or the bytes of one.
         limit : int
             Matches at most.
@@ -136,23 +147,23 @@ class Client:
         """Wait until all that was on disk is indexed, alerts are written, and no fit is due or running."""
         return cast("answers.Settled", self.ask("settle", {"timeout_s": timeout_s}))
 
-    def scan(self, path: Path | None = None, *, accept_losses: bool = False) -> answers.Scan:
+    def scan(self, path: AnyPath | None = None, *, accept_losses: bool = False) -> answers.Scan:
         """Compare files with the index now.
 
         Parameters
         ----------
-        path : Path, optional
+        path : path, optional
             A file or folder to look at, with all that is below it; without it, all albums.
         accept_losses : bool
             Whether to forget the files of an album that is missing or nearly empty.
         """
         return cast("answers.Scan", self.ask("scan", {"path": _path(path), "accept_losses": accept_losses}))
 
-    def album_add(self, path: Path) -> answers.AlbumAdded:
+    def album_add(self, path: AnyPath) -> answers.AlbumAdded:
         """Watch a folder from now on."""
         return cast("answers.AlbumAdded", self.ask("album_add", {"path": _path(path)}))
 
-    def album_remove(self, path: Path) -> answers.AlbumRemoved:
+    def album_remove(self, path: AnyPath) -> answers.AlbumRemoved:
         """Forget a folder; its files stay where they are."""
         return cast("answers.AlbumRemoved", self.ask("album_remove", {"path": _path(path)}))
 
@@ -161,7 +172,7 @@ class Client:
         return cast("answers.AlbumList", self.ask("album_list"))
 
     def duplicates(
-        self, *, kind: str | None = None, album: Path | None = None, across: bool = False, unlooked: bool = False
+        self, *, kind: str | None = None, album: AnyPath | None = None, across: bool = False, unlooked: bool = False
     ) -> answers.Duplicates:
         """Return groups of images that show the same, each with the one to keep.
 
@@ -169,7 +180,7 @@ class Client:
         ----------
         kind : str, optional
             "exact", "copy" or "shot": only these; without it groups of "exact" and "copy".
-        album : Path, optional
+        album : path, optional
             Only groups with an image below this folder.
         across : bool
             Only groups with images of more than one album.
@@ -179,22 +190,22 @@ class Client:
         params = {"kind": kind, "album": _path(album), "across": across, "unlooked": unlooked}
         return cast("answers.Duplicates", self._pages("groups", "duplicates", params))
 
-    def dismiss(self, first: Path, second: Path) -> answers.Changed:
+    def dismiss(self, first: AnyPath, second: AnyPath) -> answers.Changed:
         """Remember for ever that two images are no duplicates.
 
         Parameters
         ----------
-        first, second : Path
+        first, second : path
             Absolute, of indexed images; their order means nothing.
         """
         return cast("answers.Changed", self.ask("dismiss", {"first": _path(first), "other": _path(second)}))
 
-    def undismiss(self, first: Path, second: Path) -> answers.Changed:
+    def undismiss(self, first: AnyPath, second: AnyPath) -> answers.Changed:
         """Forget that two images are no duplicates.
 
         Parameters
         ----------
-        first, second : Path
+        first, second : path
             Absolute, as for `dismiss`; their order means nothing.
         """
         return cast("answers.Changed", self.ask("undismiss", {"first": _path(first), "other": _path(second)}))
@@ -266,12 +277,12 @@ class Client:
         """Send a test message through one place that alerts can go to."""
         return cast("answers.AlertsTested", self.ask("alerts_test", {"sink": sink}))
 
-    def watch_add(self, image: Path | bytes, *, name: str = "") -> answers.WatchAdded:
+    def watch_add(self, image: AnyPath | bytes, *, name: str = "") -> answers.WatchAdded:
         """Put a picture on the watch list, and return in which files of the albums it is now.
 
         Parameters
         ----------
-        image : Path or bytes
+        image : path or bytes
             A file that the daemon can read, absolute; or the bytes of one.
         name : str
             What alerts call it; the file's own name when empty.
@@ -321,7 +332,7 @@ class Client:
         """Return the files that could not be read, and why."""
         return cast("answers.Errors", self._pages("errors", "errors", {}))
 
-    def backup(self, target: Path) -> answers.Backup:
+    def backup(self, target: AnyPath) -> answers.Backup:
         """Write a consistent copy of the index to a new file."""
         return cast("answers.Backup", self.ask("backup", {"path": _path(target)}))
 
@@ -417,14 +428,14 @@ class Client:
         return self._frames.pop(0)
 
 
-def _connect(sockets: Sequence[Path]) -> socket.socket:
+def _connect(sockets: Sequence[AnyPath]) -> socket.socket:
     tried: list[str] = []
-    closed: list[Path] = []
-    for path in sockets:
+    closed: list[str] = []
+    for path in [os.fspath(path) for path in sockets]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(CONNECT_TIMEOUT_S)
         try:
-            connect_patiently(connection, str(path))
+            connect_patiently(connection, path)
         except OSError as error:
             connection.close()
             tried.append(f"{path} ({error.strerror or error})")
@@ -468,9 +479,9 @@ def connect_patiently(connection: socket.socket, path: str) -> None:
             time.sleep(0.01)
 
 
-def _path(path: Path | None) -> answers.WirePath | None:
-    return None if path is None else path_to_json(bytes(path))
+def _path(path: AnyPath | None) -> answers.WirePath | None:
+    return None if path is None else path_to_json(os.fsencode(path))
 
 
-def _image(params: Json, image: Path | bytes) -> tuple[Json, bytes]:
+def _image(params: Json, image: AnyPath | bytes) -> tuple[Json, bytes]:
     return (params, image) if isinstance(image, bytes) else ({**params, "path": _path(image)}, b"")

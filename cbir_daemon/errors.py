@@ -9,7 +9,9 @@ Foreign exceptions are translated at the door of the room that owns the library,
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class CbirError(Exception):

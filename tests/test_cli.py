@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from cbir_daemon import __version__, config
 from cbir_daemon.cli import client as client_commands
 from cbir_daemon.cli import daemon as daemon_commands
-from cbir_daemon.cli.running import INTERRUPTED, status_of
+from cbir_daemon.cli.ending import INTERRUPTED
+from cbir_daemon.cli.running import status_of
 from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.daemon.service import locked_state
 from cbir_daemon.errors import CbirError

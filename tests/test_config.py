@@ -14,7 +14,7 @@ import pytest
 
 import cbir_daemon.config
 from cbir_daemon.config import AlbumConfig, Config, SinkConfig, client_socket_paths, load, sample, show, tables
-from cbir_daemon.config.places import SYSTEM_SOCKET
+from cbir_daemon.config.places import SYSTEM_SOCKET, check_file
 from cbir_daemon.config.settings import LISTS, SECTIONS, usable_processors
 from cbir_daemon.errors import ConfigError
 from tests.places import CHECKOUT
@@ -395,8 +395,8 @@ def test_client_looks_only_where_it_was_told(tmp_path: Path, environ: dict[str, 
     """A flag or CBIR_SOCKET is the only place a client tries, the flag before the variable."""
     (tmp_path / ".cbir").mkdir()
     variables = environ | {"CBIR_SOCKET": "named"}
-    assert client_socket_paths(None, variables, tmp_path) == [tmp_path / "named"]
-    assert client_socket_paths(Path("/flag"), variables, tmp_path) == [Path("/flag")]
+    assert client_socket_paths(None, variables, tmp_path) == [str(tmp_path / "named")]
+    assert client_socket_paths(Path("/flag"), variables, tmp_path) == ["/flag"]
 
 
 def test_client_looks_first_where_the_daemon_would_listen(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -405,9 +405,9 @@ def test_client_looks_first_where_the_daemon_would_listen(tmp_path: Path, enviro
     for variables in (environ, environ | {"CBIR_STATE": str(state)}, {"HOME": str(tmp_path)}):
         config = load(environ=variables)
         paths = client_socket_paths(None, variables, Path("/"))
-        assert paths == list(dict.fromkeys((config.socket_path, config.state_dir / "socket", SYSTEM_SOCKET)))
+        assert paths == list(dict.fromkeys((str(config.socket_path), str(config.state_dir / "socket"), SYSTEM_SOCKET)))
     named = environ | {"CBIR_CONFIG": str(write(tmp_path, "socket = 'beside'\nstate = 'there'\nbad = 1\n"))}
-    there = [tmp_path / "beside", tmp_path / "there" / "socket", SYSTEM_SOCKET]
+    there = [str(tmp_path / "beside"), str(tmp_path / "there" / "socket"), SYSTEM_SOCKET]
     assert client_socket_paths(None, named, Path("/")) == there
 
 
@@ -418,7 +418,7 @@ def test_client_looks_in_the_folders_above(tmp_path: Path, environ: dict[str, st
     for folder in (inner, tmp_path):
         (folder / ".cbir").mkdir()
     paths = client_socket_paths(None, environ, inner)
-    assert paths[2:4] == [inner / ".cbir" / "socket", tmp_path / ".cbir" / "socket"]
+    assert paths[2:4] == [str(folder / ".cbir" / "socket") for folder in (inner, tmp_path)]
     assert paths[-1] == SYSTEM_SOCKET
     units = CHECKOUT / "systemd" / "system"
     assert f"ListenStream={SYSTEM_SOCKET}\n" in (units / "cbir-daemon.socket").read_text()
@@ -429,14 +429,34 @@ def test_client_passes_a_stranger_by(tmp_path: Path, environ: dict[str, str]) ->
     """A `.cbir` folder of another user is not tried: the images asked about are none of their business."""
     (tmp_path / ".cbir").mkdir()
     os.chown(tmp_path / ".cbir", 65_534, 65_534)
-    assert tmp_path / ".cbir" / "socket" not in client_socket_paths(None, environ, tmp_path)
+    assert str(tmp_path / ".cbir" / "socket") not in client_socket_paths(None, environ, tmp_path)
 
 
-def test_broken_file_stops_the_client_with_its_name(tmp_path: Path, environ: dict[str, str]) -> None:
-    """A client that cannot read the file says so and does not guess."""
-    path = write(tmp_path, "[[[")
+@pytest.mark.parametrize("line", ["socket = ", "state = '/a'\n[[[", '"sock\\u0065t" = 1 1'])
+def test_broken_file_stops_the_client_with_its_name(tmp_path: Path, environ: dict[str, str], line: str) -> None:
+    """A client that cannot read where the socket is says so and does not guess."""
+    path = write(tmp_path, line)
     with pytest.raises(ConfigError, match="is not TOML"):
         client_socket_paths(None, environ | {"CBIR_CONFIG": str(path)}, tmp_path)
+
+
+def test_a_fault_that_hides_no_socket_is_not_the_client_s(tmp_path: Path, environ: dict[str, str]) -> None:
+    """It asks the daemon that runs; when none answers, the whole file is read for the fault."""
+    named = environ | {"CBIR_CONFIG": str(write(tmp_path, "# socket\n[[["))}
+    assert client_socket_paths(None, named, tmp_path) == client_socket_paths(None, environ, tmp_path)
+    with pytest.raises(ConfigError, match="is not TOML"):
+        check_file(named, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["socket", '"socket"', "'socket'", "  socket", '"\\u0073ocket"', "\tsocket \t"])
+@pytest.mark.parametrize("before", ["", "# a comment\r\n", "[[album]]\npath = '/a'\n[x]\n"])
+def test_the_client_finds_a_key_however_it_is_written(
+    tmp_path: Path, environ: dict[str, str], key: str, before: str
+) -> None:
+    """Whatever TOML allows; below a section it is another key, which says nothing."""
+    named = environ | {"CBIR_CONFIG": str(write(tmp_path, f"{before}{key} = '/there'\n"))}
+    is_named = client_socket_paths(None, named, tmp_path)[0] == "/there"
+    assert is_named == ("[x]" not in before)
 
 
 def test_every_public_name_is_there() -> None:
@@ -452,4 +472,4 @@ def test_finding_the_socket_loads_little() -> None:
     command = [sys.executable, "-c", code]
     loaded = subprocess.check_output(command, text=True).split()  # noqa: S603 -- our own interpreter and code
     assert "cbir_daemon.config.places" in loaded
-    assert not {"cbir_daemon.config.settings", "numpy", "PIL", "click", "difflib"} & set(loaded)
+    assert not {"cbir_daemon.config.settings", "numpy", "PIL", "click", "difflib", "tomllib", "pathlib"} & set(loaded)

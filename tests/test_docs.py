@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import cbir_daemon
-from cbir_daemon.cli import text
+from cbir_daemon.cli import matches, overview, text
 from cbir_daemon.cli.dots import dots
 from cbir_daemon.cli.drawing.curve_data import curve_of
 from cbir_daemon.cli.map import drawn
@@ -53,8 +53,8 @@ FILES = {"model.joblib"}
 Lines = Callable[[Any], Iterable[str]]
 
 AS_TEXT: dict[str, Lines] = {
-    "cbir query": text.matches,
-    "cbir status": text.status,
+    "cbir query": matches.matches,
+    "cbir status": overview.overview,
     "cbir album list": lambda answer: text.albums(answer["albums"]),
     "cbir errors": text.errors,
     "cbir duplicates": text.groups,

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import cbir_daemon
-from cbir_daemon import wording
 from cbir_daemon.config import load
 from cbir_daemon.duplicates import Groups
 from cbir_daemon.kinds import KINDS, AlertKind, Kind, KindFacts, facts_of, kinds_that, rank
 from cbir_daemon.store import Store
 from cbir_daemon.store.rows import scalar
 from cbir_daemon.store.table import rank_sql
+from cbir_daemon.wording import origins
 
 PACKAGE = Path(cbir_daemon.__file__).parent
 
@@ -99,7 +99,7 @@ def test_kinds_are_in_order_of_strength() -> None:
 def test_nothing_holds_of_a_kind_that_is_not_known() -> None:
     """A client of this release shows the path of such a match, and proposes nothing."""
     assert facts_of("sketch") == KindFacts()
-    assert wording.origin(wording.Edit("sketch"), "/album/a.jpg") == "/album/a.jpg"
+    assert origins.origin(origins.Edit("sketch"), "/album/a.jpg") == "/album/a.jpg"
 
 
 @pytest.mark.parametrize("kind", kinds_that(lambda facts: facts.is_grouped))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir_daemon.cli import text
+from cbir_daemon.cli import lines, matches, overview, text
 from cbir_daemon.cli.documents import ResolvedFile
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import path_to_json
@@ -56,13 +56,13 @@ def query(*matches: answers.Match) -> answers.Query:
 )
 def test_a_path_cannot_upset_a_terminal(name: bytes, shown: str) -> None:
     """What would be obeyed, and what is no text, is escaped."""
-    assert text.path(path_to_json(name)) == shown
+    assert lines.path(path_to_json(name)) == shown
 
 
 @given(st.binary().map(lambda name: name.replace(b"\0", b"x")))
 def test_any_path_can_be_shown(name: bytes) -> None:
     """On one line, as text that any terminal can print."""
-    shown = text.path(path_to_json(name))
+    shown = lines.path(path_to_json(name))
     assert shown.isprintable()
     shown.encode()
 
@@ -83,17 +83,17 @@ def test_any_path_can_be_shown(name: bytes) -> None:
 )
 def test_sizes_are_short(value: int, shown: str) -> None:
     """With the unit that keeps them below 1024."""
-    assert text.size(value) == shown
+    assert lines.size(value) == shown
 
 
 def test_columns_are_aligned() -> None:
     """The last one is as long as it is, and nothing ends in blanks."""
-    assert list(text.table([["a", "bb", "c"], ["aaa", "b", ""], ["", "", "longer"]])) == [
+    assert list(lines.table([["a", "bb", "c"], ["aaa", "b", ""], ["", "", "longer"]])) == [
         "a    bb  c",
         "aaa  b",
         "         longer",
     ]
-    assert list(text.table([])) == []
+    assert list(lines.table([])) == []
 
 
 # Matches.
@@ -101,54 +101,25 @@ def test_columns_are_aligned() -> None:
 
 def test_a_match_is_a_line() -> None:
     """Kind, score, distance on the map, size, path."""
+    copy = match(origin="smaller copy (50 %) of {path}")
     near = match(kind="similar", score=0.5, map_distance=1.234, width=64, height=48)
-    assert list(text.matches(query(match(), near))) == [
-        "copy     0.951  map -     640x480  copy of /album/a.jpg",
+    assert list(matches.matches(query(copy, near))) == [
+        "copy     0.951  map -     640x480  smaller copy (50 %) of /album/a.jpg",
         "similar  0.500  map 1.23  64x48    /album/a.jpg",
     ]
-    assert list(text.matches(query())) == []
+    assert list(matches.matches(query())) == []
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({}, "copy of /album/a.jpg"),
-        ({"kind": "exact", "missing": True}, "same bytes as /album/a.jpg; its album is missing"),
-        (
-            {"transform": {**UNCHANGED, "flip": True, "turn": 270}},
-            "copy of /album/a.jpg, mirrored, turned 90 degrees right",
-        ),
-        ({"width": 320, "height": 240}, "larger copy (200 %) of /album/a.jpg"),
-        ({"width": 0}, "copy of /album/a.jpg"),
-        (
-            {"overlap": {"query": 1.0, "match": 0.5}, "tone": {"gain": 1.2, "offset": 0.0, "shift": 20.0}},
-            "crop (50 %) of /album/a.jpg, brighter",
-        ),
-        (
-            {"overlap": {"query": 0.5, "match": 1.0}, "around": "plain"},
-            "copy of /album/a.jpg, with a border or caption (50 % is picture)",
-        ),
-        (
-            {"overlap": {"query": 1.0, "match": 0.2}, "match_around": "screen", "later_s": 5.0},
-            "crop (20 %) of /album/a.jpg, a screenshot or page that holds it",
-        ),
-        (
-            {"overlap": {"query": 1.0, "match": 0.7}, "match_around": "plain"},
-            "crop (70 %) of /album/a.jpg, which has a border or caption around it",
-        ),
-        ({"kind": "shot", "later_s": -2.0}, "another shot of the scene of /album/a.jpg, 2 s earlier by EXIF"),
-        ({"kind": "shot", "later_s": None}, "another shot of the scene of /album/a.jpg"),
-    ],
-)
-def test_a_match_says_where_the_query_is_from(fields: dict[str, Any], said: str) -> None:
-    """In one line that a person understands."""
-    assert text.origin(QUERY, match(**fields)) == said
+def test_the_path_stands_where_the_daemon_says() -> None:
+    """What cannot be shown is escaped, whatever the words around it."""
+    crop = match(path={"b64": "L2EveO+/vQ=="}, origin="crop (50 %) of {path}, brighter")
+    assert matches.origin(crop) == "crop (50 %) of /a/x\ufffd, brighter"
+    assert matches.origin(match(path="/a/{path}\n", origin="copy of {path}")) == "copy of /a/{path}\\n"
 
 
-def test_a_daemon_of_another_release_may_say_more_or_less() -> None:
-    """What is not known is not said, and nothing fails."""
-    newer = match(overlap={"query": 0.5, "match": 1.0}, tone={"gain": 1.0, "warmth": 2}, around="water")
-    assert text.origin(QUERY, newer) == "copy of /album/a.jpg, inside a larger picture (50 % of it)"
+def test_a_daemon_of_an_earlier_release_says_only_the_path() -> None:
+    """It has no words of its own for it."""
+    assert matches.origin(match()) == "/album/a.jpg"
 
 
 # Status.
@@ -187,7 +158,7 @@ def status(**fields: Any) -> list[str]:  # noqa: ANN401 -- JSON
         "model_reason": "no map was fitted yet",
         "refit": NO_FIT,
     }
-    return list(text.status(cast(answers.Status, answer | fields)))
+    return list(overview.overview(cast(answers.Status, answer | fields)))
 
 
 def test_a_quiet_daemon_says_little() -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from cbir_daemon import matching
 from cbir_daemon.comparison import Around, Overlap, Tone, Transform
 from cbir_daemon.kinds import Kind
-from cbir_daemon.wording import Edit, moment, origin
+from cbir_daemon.wording.origins import Edit, moment, origin
 from tests.pictures import photograph, real_photographs
 
 TEMPLE, FLOWER = (Image.fromarray(picture) for picture in real_photographs())

@@ -12,18 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cbir_daemon.cli import text
-from cbir_daemon.cli.common import (
-    A_PATH,
-    AS_JSON,
-    FOUND,
-    NOTHING_FOUND,
-    absolute,
-    bytes_of,
-    connected,
-    print_answer,
-    print_json,
-)
+from cbir_daemon.cli import lines, text
+from cbir_daemon.cli.asking import FOUND, NOTHING_FOUND, bytes_of
+from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected
+from cbir_daemon.cli.printing import print_answer, print_json
 from cbir_daemon.client import Client
 from cbir_daemon.errors import NoAccessError, NotFoundError
 
@@ -97,7 +89,7 @@ def _added(client: Client, image: Path, name: str) -> answers.WatchAdded:
         return client.watch_add(image, name=name)
     except (NoAccessError, NotFoundError):
         # The daemon may not read the file, or has another view of the file system; we may read it.
-        return client.watch_add(bytes_of(image), name=name or text.printable(image.name))
+        return client.watch_add(bytes_of(image), name=name or lines.printable(image.name))
 
 
 @watch.command("remove")
@@ -107,7 +99,7 @@ def watch_remove(name: str, as_json: bool) -> None:
     """Take the work called NAME off the watch list."""
     with connected() as client:
         answer = client.watch_remove(name)
-    print_answer(answer, lambda reply: [f"removed {text.printable(reply['work']['name'])}"], as_json=as_json)
+    print_answer(answer, lambda reply: [f"removed {lines.printable(reply['work']['name'])}"], as_json=as_json)
 
 
 @watch.command("list")

@@ -1,39 +1,24 @@
-"""`cbir`: the group of its commands, and those that need nothing heavy.
+"""`cbir`: the group of its commands as click's, and those that need nothing heavy.
 
-In: arguments.  Out: one call of the daemon, its answer printed.  Never here: how an answer looks (`text`), and what it
-means.
+In: arguments.  Out: one call of the daemon, its answer printed.  Never here: `query` and `status` (`asking`), how an
+answer looks (`text`), and what it means.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 from pathlib import Path
-from typing import TypedDict
 
 import click
 
 from cbir_daemon import __version__
-from cbir_daemon.cli import metrics, text
-from cbir_daemon.cli.common import (
-    A_PATH,
-    AS_JSON,
-    FOUND,
-    NOTHING_FOUND,
-    Number,
-    absolute,
-    bytes_of,
-    connected,
-    print_answer,
-    print_lines,
-    print_paths0,
-    write_file,
-)
+from cbir_daemon.cli import lines, text
+from cbir_daemon.cli.asking import COMMANDS, FOUND, NOTHING_FOUND
+from cbir_daemon.cli.common import A_PATH, AS_JSON, Number, absolute, connected
+from cbir_daemon.cli.declared import as_command, as_parameter
 from cbir_daemon.cli.lazy import LazyCommands
+from cbir_daemon.cli.options import SOCKET
+from cbir_daemon.cli.printing import print_answer
 from cbir_daemon.cli.running import run
-from cbir_daemon.comparison import Likeness
-from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError, UnavailableError
-from cbir_daemon.kinds import Kind
 
 MAX_TIMEOUT_S = 7 * 86_400
 
@@ -49,101 +34,26 @@ ELSEWHERE = {
     "undismiss": "cbir_daemon.cli.duplicates:undismiss",
     "watch": "cbir_daemon.cli.alerts:watch",
 }
-"""Commands that are not in this module: importing them all takes a third of the start of `cbir query`."""
+"""Commands that are not in this module, and are imported when they are called."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, commands=LazyCommands(ELSEWHERE))
-@click.option("--socket", type=A_PATH, help="Socket of the daemon.  [default: CBIR_SOCKET, or where a daemon listens]")
+@click.group(
+    params=[as_parameter(SOCKET)],
+    context_settings={"help_option_names": ["-h", "--help"]},
+    commands=LazyCommands(ELSEWHERE),
+)
 @click.version_option(__version__, prog_name="cbir")
 @click.pass_context
-def cbir(context: click.Context, socket: Path | None) -> None:
+def cbir(context: click.Context, socket: str | None) -> None:
     """Ask the daemon about your albums: where is this picture from, what copies of it are there, what resembles it."""
     context.obj = socket
 
 
-class Filters(TypedDict):
-    """The options that limit the matches of a query and of its sheet."""
-
-    limit: int
-    kind: str | None
-    min_score: float
-    by: str | None
-
-
-# -- queries -----------------------------------------------------------------------------------------------------
-
-
-@cbir.command()
-@click.argument("image", type=A_PATH)
-@click.option("-n", "limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Matches at most.")
-@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only matches of this kind.")
-@click.option("--min-score", type=Number(0, 1), default=0.0, show_default=True, help="Lowest score, 1 = same.")
-@click.option(
-    "--by",
-    type=click.Choice([likeness.value for likeness in Likeness]),
-    help="By what images are similar.  [default: the best there is]",
-)
-@click.option("--paths0", is_flag=True, help="Print only paths, each ended by a zero byte, for `xargs -0`.")
-@click.option("--sheet", type=A_PATH, metavar="OUT.png", help="Also write a picture of the query and its matches.")
-@click.option("--explain", is_flag=True, help="Also say how each match was verified.")
-@AS_JSON
-def query(
-    image: Path,
-    limit: int,
-    kind: str | None,
-    min_score: float,
-    by: str | None,
-    paths0: bool,
-    sheet: Path | None,
-    explain: bool,
-    as_json: bool,
-) -> int:
-    """Find IMAGE in the albums: the same file, its copies, other shots, what looks like it.
-
-    `-` reads the image from standard input.  Exit status 1 when nothing is found.
-    """
-    source: Path | bytes = sys.stdin.buffer.read() if str(image) == "-" else absolute(image)
-    with connected() as client:
-        filters: Filters = {"limit": limit, "kind": kind, "min_score": min_score, "by": by}
-        try:
-            answer = client.query(source, **filters, explain=explain)
-        except (NoAccessError, NotFoundError):
-            # The daemon may not read the file, or has another view of the file system; we may read it.
-            source = bytes_of(absolute(image))
-            answer = client.query(source, **filters, explain=explain)
-        if sheet is not None:
-            write_file(sheet, client.sheet(source, **filters))
-    if paths0:
-        print_paths0(match["path"] for match in answer["matches"])
-    else:
-        print_answer(answer, functools.partial(text.matches, explain=explain), as_json=as_json)
-    if not answer["matches"]:
-        click.echo("nothing found", err=True)
-    return FOUND if answer["matches"] else NOTHING_FOUND
+for _name, _command in COMMANDS.items():
+    cbir.add_command(as_command(_name, _command))
 
 
 # -- keeping up --------------------------------------------------------------------------------------------------
-
-
-@cbir.command()
-@click.option("--prometheus", is_flag=True, help="Print metrics in the text format of Prometheus.")
-@AS_JSON
-def status(prometheus: bool, as_json: bool) -> None:
-    """Show what there is, what is wrong and what is pending.
-
-    Problems and what to do, albums, counts, progress, the map, and how near the next fit is.
-    """
-    if prometheus and as_json:
-        raise BadRequestError("--prometheus and --json exclude each other", hint="give one of them")
-    try:
-        with connected() as client:
-            answer = client.status()
-    except UnavailableError:
-        if prometheus:
-            # A collector should see that the daemon is down, and not the numbers of yesterday.
-            print_lines(metrics.up(is_up=False))
-        raise
-    print_answer(answer, metrics.metrics if prometheus else text.status, as_json=as_json)
 
 
 @cbir.command()
@@ -194,7 +104,7 @@ def album_add(folder: Path, as_json: bool) -> None:
     with connected() as client:
         answer = client.album_add(absolute(folder))
     words = {True: "added", False: "is an album already:"}
-    print_answer(answer, lambda reply: [f"{words[reply['added']]} {text.path(reply['path'])}"], as_json=as_json)
+    print_answer(answer, lambda reply: [f"{words[reply['added']]} {lines.path(reply['path'])}"], as_json=as_json)
 
 
 @album.command("remove")
@@ -204,7 +114,7 @@ def album_remove(folder: Path, as_json: bool) -> None:
     """Forget FOLDER; its files stay as they are."""
     with connected() as client:
         answer = client.album_remove(absolute(folder))
-    print_answer(answer, lambda reply: [f"removed {text.path(reply['path'])}"], as_json=as_json)
+    print_answer(answer, lambda reply: [f"removed {lines.path(reply['path'])}"], as_json=as_json)
 
 
 @album.command("list")

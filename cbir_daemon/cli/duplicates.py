@@ -13,20 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cbir_daemon.cli import text
-from cbir_daemon.cli.common import (
-    A_PATH,
-    AS_JSON,
-    FOUND,
-    NOTHING_FOUND,
-    absolute,
-    connected,
-    maybe_absolute,
-    print_answer,
-    print_json,
-    print_lines,
-    print_paths0,
-)
+from cbir_daemon.cli import lines, text
+from cbir_daemon.cli.asking import FOUND, NOTHING_FOUND
+from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, maybe_absolute
+from cbir_daemon.cli.printing import print_answer, print_json, print_lines, print_paths0
 from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.kinds import kinds_that
 
@@ -93,7 +83,7 @@ def _csv(answer: answers.Duplicates) -> str:
     rows.writeheader()
     for number, group in enumerate(answer["groups"], 1):
         for image in group["images"]:
-            row = {**image, "group": number, "kind": group["kind"], "path": text.raw_path(image["path"])}
+            row = {**image, "group": number, "kind": group["kind"], "path": lines.raw_path(image["path"])}
             rows.writerow({**row, "keep": "yes" if image["keep"] else "no"})
     return table.getvalue()
 

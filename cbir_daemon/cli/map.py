@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cbir_daemon.cli import text
-from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, form_of, print_answer, write_file
+from cbir_daemon.cli import lines
+from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, form_of
 from cbir_daemon.cli.drawing.page import page_of
+from cbir_daemon.cli.printing import print_answer, write_file
 from cbir_daemon.protocol.messages import path_to_json
-from cbir_daemon.wording import counted
+from cbir_daemon.wording.counting import counted
 
 if TYPE_CHECKING:
     from cbir_daemon.cli.documents import MapWritten
@@ -73,6 +74,6 @@ def _tell(answer: MapPart) -> None:
 def drawn(answer: MapWritten) -> Iterator[str]:
     """Yield what was drawn, and of how many images when these are not all."""
     of_all = "" if answer["shown"] == answer["images"] else f" of {answer['images']}, evenly chosen"
-    size = text.size(answer["size"])
+    size = lines.size(answer["size"])
     images, groups = counted(answer["shown"], "image"), counted(answer["groups"], "group")
     yield f"{images}{of_all}, {groups} of duplicates, {size}"

@@ -14,7 +14,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from cbir_daemon.cli.text import path
+from cbir_daemon.cli.lines import path
 from cbir_daemon.records import AlbumState
 
 if TYPE_CHECKING:

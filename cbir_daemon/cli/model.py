@@ -15,18 +15,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cbir_daemon.cli import text
-from cbir_daemon.cli.common import (
-    A_PATH,
-    AS_JSON,
-    FOUND,
-    NOTHING_FOUND,
-    connected,
-    form_of,
-    print_answer,
-    write_file,
-)
+from cbir_daemon.cli.asking import FOUND, NOTHING_FOUND
+from cbir_daemon.cli.common import A_PATH, AS_JSON, connected, form_of
 from cbir_daemon.cli.dots import dots
 from cbir_daemon.cli.drawing.curve_data import Curve, curve_of
+from cbir_daemon.cli.printing import print_answer, write_file
 from cbir_daemon.errors import UnavailableError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from cbir_daemon.serving.handlers import Rooms
-from cbir_daemon.wording import counted
+from cbir_daemon.wording.counting import counted
 
 logger = logging.getLogger(__name__)
 

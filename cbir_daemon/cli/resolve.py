@@ -18,17 +18,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cbir_daemon.cli import text
-from cbir_daemon.cli.common import (
-    A_PATH,
-    AS_JSON,
-    FOUND,
-    NOTHING_FOUND,
-    connected,
-    maybe_absolute,
-    print_answer,
-    print_json,
-)
+from cbir_daemon.cli.asking import FOUND, NOTHING_FOUND
+from cbir_daemon.cli.common import A_PATH, AS_JSON, connected, maybe_absolute
 from cbir_daemon.cli.duplicates import ACROSS, ALBUM, KIND, read_file
+from cbir_daemon.cli.printing import print_answer, print_json
 from cbir_daemon.client import Client
 from cbir_daemon.comparison import LookedAt
 from cbir_daemon.errors import BadRequestError, StorageError

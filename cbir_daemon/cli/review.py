@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cbir_daemon.cli import text
-from cbir_daemon.cli.common import A_PATH, AS_JSON, FOUND, NOTHING_FOUND, connected, print_json
+from cbir_daemon.cli import lines, text
+from cbir_daemon.cli.asking import FOUND, NOTHING_FOUND
+from cbir_daemon.cli.common import A_PATH, AS_JSON, connected
+from cbir_daemon.cli.printing import print_json
 from cbir_daemon.cli.resolve import Choice, choosing, distinct, lines_of, write_plan
 from cbir_daemon.client import Client
 from cbir_daemon.errors import BadRequestError
@@ -67,7 +69,7 @@ def review(plan: Path, choice: Choice, as_json: bool) -> int:
     with connected() as client:
         groups = distinct(choice.asked(client)["groups"])
         for number, group in enumerate(groups, 1):
-            click.echo(f"\n{number} of {len(groups)}: {group['kind']}, frees {text.size(group['saves'])}", err=True)
+            click.echo(f"\n{number} of {len(groups)}: {group['kind']}, frees {lines.size(group['saves'])}", err=True)
             answer = _ask(group["images"])
             if answer == "q":
                 break
@@ -102,12 +104,12 @@ def _numbered(images: Sequence[GroupImage]) -> Iterator[str]:
         (
             f"{'*' if image['keep'] else ' '}{number:3d}",
             f"{image['width']}x{image['height']}",
-            text.size(image["size"]),
-            f"{text.path(image['path'])}  ({image['why']})",
+            lines.size(image["size"]),
+            f"{lines.path(image['path'])}  ({image['why']})",
         )
         for number, image in enumerate(images, 1)
     ]
-    yield from text.table(rows)
+    yield from lines.table(rows)
 
 
 def _take(

@@ -1,19 +1,15 @@
-"""How both commands end: each error as one line, and the exit status that belongs to it (sysexits.h).
+"""How click's commands end: what click finds wrong with a command line is an error like any other.
 
 In: a click command.  Out: an exit status.  Never here: what the command does.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-
 import click
 
-from cbir_daemon.errors import BadRequestError, CbirError
-
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
+from cbir_daemon.cli.ending import INTERRUPTED, exit_with, status_after
+from cbir_daemon.cli.printing import say
+from cbir_daemon.errors import BadRequestError
 
 
 def run(command: click.Command, name: str) -> None:
@@ -26,10 +22,7 @@ def run(command: click.Command, name: str) -> None:
     name : str
         Name of the program, in help and messages.
     """
-    # A file name need not be UTF-8 and must come out as it went in, whatever the locale.
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]  # no TextIO has it
-    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # no TextIO has it
-    sys.exit(status_of(command, name))
+    exit_with(lambda: _called(command, name), name)
 
 
 def status_of(command: click.Command, name: str) -> int:
@@ -42,30 +35,20 @@ def status_of(command: click.Command, name: str) -> int:
     name : str
         Name of the program, in help and messages.
     """
+    return status_after(lambda: _called(command, name), name)
+
+
+def _called(command: click.Command, name: str) -> int:
     try:
         result = command.main(prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
-    except CbirError as error:
-        return _say(name, error)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        say(error.format_message())
         return BadRequestError.exit_status
     except click.UsageError as error:
         context = f"`{error.ctx.command_path} --help` shows what it takes" if error.ctx else ""
-        return _say(name, BadRequestError(error.format_message().rstrip("."), hint=context))
+        raise BadRequestError(error.format_message().rstrip("."), hint=context) from error
     except click.ClickException as error:
-        return _say(name, BadRequestError(error.format_message()))
-    except (click.Abort, KeyboardInterrupt):
+        raise BadRequestError(error.format_message()) from error
+    except click.Abort:
         return INTERRUPTED
-    except (BrokenPipeError, SystemExit):
-        # Whoever read our output has had enough (click makes a SystemExit of that); the interpreter must not complain
-        # about it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return result if isinstance(result, int) else 0
-
-
-def _say(name: str, error: CbirError) -> int:
-    for line in str(error).splitlines():
-        click.echo(f"{name}: {line}", err=True)
-    return error.exit_status

@@ -1,213 +1,24 @@
-"""Answers as text for people.
+"""Answers as text for people, but for those of `status` and `query` (`overview`, `matches`).
 
-In: answers.  Out: lines, with units and aligned columns; paths in them cannot upset a terminal.  Never here: asking the
-daemon, printing.
+In: answers.  Out: lines.  Never here: asking the daemon, printing.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cbir_daemon import wording
-from cbir_daemon.comparison import Around, LookedAt, Overlap, Tone, Transform
+from cbir_daemon.cli.lines import path, printable, size, table
+from cbir_daemon.cli.overview import album_lines
+from cbir_daemon.comparison import LookedAt
 from cbir_daemon.kinds import facts_of
-from cbir_daemon.protocol.messages import path_from_json
 from cbir_daemon.protocol.plan import MOVE, TRASH
 from cbir_daemon.records import AlbumState, TaskState
-from cbir_daemon.wording import counted
+from cbir_daemon.wording.counting import counted
 
 if TYPE_CHECKING:
     from cbir_daemon.cli import documents
     from cbir_daemon.protocol import answers
-
-KIB = 1024
-
-
-def raw_path(value: object) -> str:
-    """Return a path from an answer, as it is on disk: stdout writes bytes that are no text as they were."""
-    return os.fsdecode(path_from_json(value))
-
-
-def path(value: object) -> str:
-    """Return a path from an answer for a terminal: what is not printable is escaped, as are bytes that are no text."""
-    return printable(raw_path(value))
-
-
-def printable(text: str) -> str:
-    """Return `text` for a terminal: what is not printable is escaped, as are bytes that are no text."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
-
-
-def size(value: int) -> str:
-    """Return a number of bytes with its unit."""
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB"):
-        # As it is shown: 1023.6 would be 1024.
-        if round(amount) < KIB:
-            return f"{amount:.0f} {unit}"
-        amount /= KIB
-    return f"{amount:.1f} GiB"
-
-
-def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield rows as lines with aligned columns; the last column is not padded."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        yield "  ".join([*cells, row[-1]]).rstrip()
-
-
-def matches(answer: answers.Query, *, explain: bool = False) -> Iterator[str]:
-    """Yield a line for each match: kind, score, distance on the map, size in pixels, where the query is from.
-
-    Below a match that has an explanation, the lines of `explanation` follow; with `explain`, also below what local
-    features found.
-
-    Parameters
-    ----------
-    answer : dict
-        Of `query`.
-    explain : bool
-        Whether the user asked how each match was verified.
-    """
-    rows = [
-        (
-            f"{match['kind']} by {match['why']}" if match.get("why") else match["kind"],
-            f"{match['score']:.3f}",
-            "map -" if match["map_distance"] is None else f"map {match['map_distance']:.2f}",
-            f"{match['width']}x{match['height']}",
-            origin(answer["query"], match),
-        )
-        for match in answer["matches"]
-    ]
-    for match, line in zip(answer["matches"], table(rows), strict=True) if rows else ():
-        yield line
-        if "explanation" in match:
-            yield from explanation(match["explanation"])
-        elif explain and match.get("features"):
-            found_by = f"{match['features']} local features lie as in the image"
-            yield f"    {found_by}; the files agree there by {match['score']:.3f}"
-
-
-_OUTCOMES = {
-    "copy": "a copy: {score:.3f} reaches {threshold:.3f}",
-    "below": "no copy: {score:.3f} is below {threshold:.3f}",
-    "given-up": "no copy: given up at a correlation of {correlation:.3f}; a copy needs {threshold:.3f}",
-    "plain": "no copy: the query is too plain to be a copy of anything but the same bytes",
-}
-
-_FAMILIES = {
-    "whole": "the whole image",
-    "crop": "a part of it",
-    "content": "the picture inside the query's bars",
-    "border": "it inside a border",
-    "caption": "it with a bar on one side",
-    "bars": "it between two bars",
-    "part": "a picture that it is a part of",
-    "tilt": "it at a small angle, cropped",
-    "grown": "it at a small angle, in a larger frame",
-}
-
-
-def explanation(explained: answers.Explanation) -> Iterator[str]:
-    """Yield how a match was verified: the outcome, the view it began from, the scales, and what made the score."""
-    guess = explained["guess"]
-    yield "    " + _OUTCOMES[explained["outcome"]].format(**explained)
-    negative = ["negative"] if guess["invert"] else []
-    view = [_FAMILIES[guess["family"]], *wording.turns(_transform(guess)), *negative]
-    parts = ((guess["query_window"], "of the query"), (guess["stored_window"], "of the image"))
-    seen = " like ".join(f"{_window(window)} {whose}" for window, whose in parts)
-    yield f"    view: {', '.join(view)}; {seen}"
-    yield f"    scales: {explained['scale_x']:.3f} x {explained['scale_y']:.3f} stored pixels a query pixel"
-    measures = [
-        f"correlation: {explained['correlation']:.4f}",
-        f"area ratio {explained['area_ratio']:.2f}",
-        f"cost {explained['cost']:.2f}",
-    ]
-    if explained["evidence_px"] is not None:
-        measures.append(f"evidence {explained['evidence_px']:.0f} px ({explained['evidence_needed_px']:.0f} needed)")
-    yield f"    {', '.join(measures)}"
-
-
-def _window(window: answers.Window) -> str:
-    if (window["left"], window["top"], window["right"], window["bottom"]) == (0, 0, 1, 1):
-        return "all"
-    return "{left:.0%}-{right:.0%} across, {top:.0%}-{bottom:.0%} down".format(**window)
-
-
-def origin(query: answers.QueryImage, match: answers.Match) -> str:
-    """Return where a query is from, by one of its matches.
-
-    Parameters
-    ----------
-    query : QueryImage
-        What the answer says of the query itself.
-    match : Match
-        A match of the same answer.
-    """
-    said = wording.origin(_edit(query, match), path(match["path"]))
-    # A daemon of an earlier release does not say by what it tells.
-    if facts_of(match["kind"]).is_paired and match.get("look") == LookedAt.VECTORS:
-        said += "; by the vectors alone"
-    return f"{said}; its album is missing" if match.get("missing") else said
-
-
-def _edit(query: answers.QueryImage, match: answers.Match) -> wording.Edit:
-    """Return what was done to a match's image to get the query; a daemon of another release may say less or more."""
-    areas = [image["width"] * image["height"] for image in (query, match)]
-    return wording.Edit(
-        kind=match["kind"],
-        transform=_transform(match["transform"]),
-        overlap=Overlap(match["overlap"]["query"], match["overlap"]["match"]),
-        tone=_tone(match),
-        around=_around(match.get("around", Around.NOTHING)),
-        scale=(areas[0] / areas[1]) ** 0.5 if all(areas) else 0.0,
-        match_around=_around(match.get("match_around", Around.NOTHING)),
-        later_s=match.get("later_s"),
-    )
-
-
-def _around(said: str) -> Around:
-    return Around(said) if said in tuple(Around) else Around.PICTURE
-
-
-def _tone(match: answers.Match) -> Tone:
-    """Return how the greys follow; a daemon of an earlier release says nothing of them, and they count as unchanged."""
-    same, described = Tone(), match.get("tone", {})
-    return Tone(
-        described.get("gain", same.gain), described.get("offset", same.offset), described.get("shift", same.shift)
-    )
-
-
-def _transform(done: answers.Transform) -> Transform:
-    return Transform(done["flip"], done["turn"], done["angle"], done["invert"])
-
-
-def status(answer: answers.Status) -> Iterator[str]:
-    """Yield the state of the daemon on one screen."""
-    images, errors = counted(answer["images"], "image"), counted(answer["errors"], "error")
-    yield f"{answer['state']}: {images}, {errors}, {answer['pending']} pending"
-    yield from problems(answer.get("problems", ()))
-    progress = answer.get("progress")
-    if progress and progress["found"]:
-        remaining = "" if progress["remaining_s"] is None else f", {progress['remaining_s']:.0f} s left"
-        yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{remaining}"
-    if answer.get("duplicates_pending"):
-        yield f"looking for copies: {answer['duplicates_pending']} to go, contents and new files"
-    if answer.get("looks_pending"):
-        yield f"describing how older images look: {counted(answer['looks_pending'], 'content')} to go"
-    if answer.get("features_pending"):
-        yield f"taking local features: {counted(answer['features_pending'], 'content')} to go"
-    if answer.get("meaning_pending"):
-        yield f"describing by meaning: {counted(answer['meaning_pending'], 'content')} to go"
-    yield from _albums(answer["albums"])
-    yield from _model(answer)
-    yield from _refit(answer["refit"])
 
 
 def settled(answer: answers.Settled) -> Iterator[str]:
@@ -215,54 +26,17 @@ def settled(answer: answers.Settled) -> Iterator[str]:
     yield f"settled: {counted(answer['images'], 'image')}, {counted(answer['errors'], 'error')}"
 
 
-def problems(listed: Sequence[answers.Problem]) -> Iterator[str]:
-    """Yield a line for each problem, and below it what to do."""
-    for problem in listed:
-        yield f"! {printable(problem['what'])}"
-        yield f"  -> {printable(problem['do'])}"
-
-
 def albums(listed: Sequence[answers.Album]) -> Iterator[str]:
     """Yield a line for each album, and what to do when one is missing."""
-    yield from _albums(listed)
+    yield from album_lines(listed)
     if any(album["state"] == AlbumState.MISSING for album in listed):
         yield "missing: nothing is forgotten; mount the disk, or accept the loss: `cbir scan --accept-losses`"
 
 
-def _albums(listed: Sequence[answers.Album]) -> Iterator[str]:
-    rows = [
-        (
-            "album",
-            album["state"],
-            counted(album["images"], "image"),
-            counted(album["errors"], "error"),
-            path(album["path"]),
-        )
-        for album in listed
-    ]
+def errors(answer: answers.Errors) -> Iterator[str]:
+    """Yield a line for each file that could not be read."""
+    rows = [(error["code"], f"{path(error['path'])}: {error['message']}") for error in answer["errors"]]
     yield from table(rows) if rows else ()
-
-
-def _model(answer: answers.Status) -> Iterator[str]:
-    model = answer["model"]
-    if model is None:
-        yield f"model: none; {answer.get('model_reason', '')}"
-        return
-    yield (
-        f"model: n_neighbors {model['n_neighbors']}, n_components {model['n_components']},"
-        f" trustworthiness {model['trustworthiness']:.4f}; {counted(model['fitted_images'], 'image')} fitted,"
-        f" {model['projected_images']} projected, {model['fitted_at']}"
-    )
-
-
-def _refit(refit: answers.Refit) -> Iterator[str]:
-    progress = refit["progress"]
-    if progress is not None:
-        yield f"fit: running, {progress['fraction']:.0%}, {progress['stage']}: {progress['message']}"
-    elif refit["changed_fraction"] is not None:
-        yield f"fit: {refit['changed_fraction']:.1%} changed since; due above {refit['threshold']:.0%}"
-    if refit.get("reason") and refit.get("waits_for"):
-        yield f"fit: due, {printable(refit['reason'])}; waits for {refit['waits_for']}"
 
 
 def groups(answer: answers.Duplicates) -> Iterator[str]:
@@ -383,12 +157,6 @@ def works(answer: answers.WatchList) -> Iterator[str]:
         )
         for work in answer["works"]
     ]
-    yield from table(rows) if rows else ()
-
-
-def errors(answer: answers.Errors) -> Iterator[str]:
-    """Yield a line for each file that could not be read."""
-    rows = [(error["code"], f"{path(error['path'])}: {error['message']}") for error in answer["errors"]]
     yield from table(rows) if rows else ()
 
 

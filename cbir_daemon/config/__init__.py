@@ -6,9 +6,7 @@ them together, `text` writes them down.  Never here: who uses a value, and anyth
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cbir_daemon.config.checks import is_within
     from cbir_daemon.config.places import client_socket_paths
@@ -61,6 +59,8 @@ _HOMES = {
 if not TYPE_CHECKING:  # So that mypy still refuses a name that is not there.
 
     def __getattr__(name: str) -> object:
+        import importlib  # noqa: PLC0415 -- as below
+
         # The client asks only where the socket is, and its whole start is part of every query: the rest is loaded
         # when it is asked for (PEP 562).
         if name not in __all__:

@@ -76,11 +76,11 @@ def load(
     cwd = Path.cwd()
     file = config_place(config, environ, cwd)
     table = read_table(file)
-    reader = _Reader(file.path, environ)
+    reader = _Reader(Path(file.path), environ)
     reader.check_top(table)
     sections: dict[str, Any] = {name: reader.section(name, table.get(name, {})) for name in SECTIONS}
     sections["meaning"] = reader.with_whole_path(sections["meaning"])
-    found = reader.albums(table.get(ALBUM, []), [absolute(album, cwd) for album in albums])
+    found = reader.albums(table.get(ALBUM, []), [Path(absolute(album, cwd)) for album in albums])
     places = _places(state, socket, environ, cwd, file, table)
     sinks = reader.sinks(table.get(SINK, []))
     reader.check_together(sections, found, places["socket"])
@@ -90,9 +90,9 @@ def load(
     return Config(
         albums=tuple(found),
         sinks=tuple(sinks),
-        state_dir=places["state"].path,
-        socket_path=places["socket"].path,
-        config_path=file.path if file.path.exists() else None,
+        state_dir=Path(places["state"].path),
+        socket_path=Path(places["socket"].path),
+        config_path=reader.file if reader.file.exists() else None,
         origins=MappingProxyType(reader.origins),
         **sections,
     )
@@ -143,7 +143,7 @@ class _Reader:
         """Return the section with the whole path of the network, where it is a file."""
         if meaning.model in ("", EFFICIENTNET_LITE0):
             return meaning
-        return MeaningConfig(str(path_in_file(meaning.model, self.file, self.environ)))
+        return MeaningConfig(path_in_file(meaning.model, self.file, self.environ))
 
     def albums(self, tables: object, from_flags: Iterable[Path]) -> list[AlbumConfig]:
         """Return the file's albums, then those of the command line that the file does not have."""
@@ -202,7 +202,7 @@ class _Reader:
             if isinstance(table, dict) and "path" not in table:
                 self._fault(f"{self.file}: [[{ALBUM}]] number {number + 1} has no path")
             return None
-        path = path_in_file(values.pop("path"), self.file, self.environ)
+        path = Path(path_in_file(values.pop("path"), self.file, self.environ))
         return AlbumConfig(path, **values)
 
     def _sink(self, number: int, table: object) -> SinkConfig | None:
@@ -214,7 +214,7 @@ class _Reader:
             return None
         for key in ("url_file", "secret_file"):
             if values.get(key):
-                values[key] = path_in_file(values[key], self.file, self.environ)
+                values[key] = Path(path_in_file(values[key], self.file, self.environ))
         return SinkConfig(**values)
 
     def check_sinks(self, named: Sequence[str], sinks: Sequence[SinkConfig]) -> None:

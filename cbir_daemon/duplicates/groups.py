@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cbir_daemon import wording
 from cbir_daemon.comparison import LookedAt, Trace
 from cbir_daemon.config import Config
 from cbir_daemon.duplicates.exposures import seconds_between
@@ -21,6 +20,7 @@ from cbir_daemon.duplicates.keeping import HAS_NOT, NO_FOLDERS, Folders, Keeping
 from cbir_daemon.kinds import Kind, kinds_that, rank
 from cbir_daemon.records import FileState
 from cbir_daemon.store import Image, Pair, Store
+from cbir_daemon.wording.origins import moment
 
 PROTECTED = "lies in a protected folder, so it stays"
 
@@ -260,7 +260,7 @@ def _burst(
         ]
         score = max(partner.score for partner in standing.partners(shot.content.id).values())
         later_s = None if shot is shots[0] else seconds_between(shots[0].content.taken, shot.content.taken)
-        when = [] if later_s is None else [wording.moment(later_s)]
+        when = [] if later_s is None else [moment(later_s)]
         members.append(Member(shot, keep=True, why=", ".join([*(marks or [ANOTHER_SHOT]), *when]), score=score))
     return Group(Kind.SHOT, tuple(members), LookedAt.FILES)
 

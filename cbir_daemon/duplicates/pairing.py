@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from cbir_daemon import wording
 from cbir_daemon.comparison import Around, LookedAt, Overlap, Transform
 from cbir_daemon.duplicates.looks import Looks
 from cbir_daemon.duplicates.parts import Parts
@@ -28,6 +27,7 @@ from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighti
 from cbir_daemon.system import heartbeat
 from cbir_daemon.system.priority import be_nice
 from cbir_daemon.watching.walk import state_at
+from cbir_daemon.wording import origins
 
 logger = logging.getLogger(__name__)
 
@@ -350,8 +350,8 @@ def _done(pair: Pair, image: Image, source: Image) -> str:
     if image.content.id == pair.content_id:
         done, shares = done.reversed(), (pair.overlap, pair.other_overlap)
     areas = [shown.content.width_px * shown.content.height_px for shown in (image, source)]
-    return wording.edits(
-        wording.Edit(
+    return origins.edits(
+        origins.Edit(
             pair.kind,
             done,
             # What an older release has found has no shares.
@@ -363,7 +363,7 @@ def _done(pair: Pair, image: Image, source: Image) -> str:
 
 def _done_inside(copy: Found) -> str:
     """Return in words what was done to a content that a part of an image shows."""
-    return wording.edits(wording.Edit(copy.kind, copy.transform, copy.overlap, copy.tone, Around.PICTURE))
+    return origins.edits(origins.Edit(copy.kind, copy.transform, copy.overlap, copy.tone, Around.PICTURE))
 
 
 def _is_older(image: Image, newer: Image) -> bool:

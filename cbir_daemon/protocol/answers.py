@@ -124,6 +124,7 @@ class Match(TypedDict):
     around: Annotated[str, tuple(Around)]
     match_around: Annotated[str, tuple(Around)]
     later_s: float | None
+    origin: str
     width: int
     height: int
     size: int

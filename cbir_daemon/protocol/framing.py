@@ -4,16 +4,21 @@ In: bytes as they arrive, cut anywhere.  Out: frames, whole.  Never here: socket
 
 The same framing serves the daemon's socket and the pipes to its own child processes, so that nothing in this program
 ever unpickles what another process wrote.
+
+Every start of `cbir` pays for this module, so neither `dataclasses` nor `typing` is loaded for it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 from cbir_daemon.errors import ProtocolError
+from cbir_daemon.protocol.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_LINE_BYTES = 1024 * 1024
 """Longest JSON line, newline included (1 MiB)."""
@@ -22,12 +27,21 @@ BLOB_FIELD = "bytes"
 """Top-level field of a message that says how many raw bytes follow its newline."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A message and the raw bytes that came with it (empty when it announced none)."""
+class Frame(Value):
+    """A message and the raw bytes that came with it.
 
-    message: dict[str, Any]
-    blob: bytes = b""
+    Parameters
+    ----------
+    message : dict
+    blob : bytes
+        Empty when the message announced none.
+    """
+
+    __slots__ = ("message", "blob")  # noqa: RUF023 -- in the order of the parameters
+
+    def __init__(self, message: dict[str, Any], blob: bytes = b"") -> None:
+        self.message = message
+        self.blob = blob
 
 
 def encode(message: Mapping[str, Any], blob: bytes = b"") -> bytes:
@@ -57,7 +71,6 @@ def encode(message: Mapping[str, Any], blob: bytes = b"") -> bytes:
     return line + blob
 
 
-@dataclass(slots=True)
 class FrameReader:
     """Turn bytes into frames; feed it with `receive`, empty it with `frames`.
 
@@ -67,11 +80,14 @@ class FrameReader:
         Largest announced length that is accepted.
     """
 
-    max_blob_bytes: int
-    _buffer: bytearray = field(default_factory=bytearray)
-    _scanned: int = 0
-    _message: dict[str, Any] | None = None
-    _blob_bytes: int = 0
+    __slots__ = ("_blob_bytes", "_buffer", "_max_blob_bytes", "_message", "_scanned")
+
+    def __init__(self, max_blob_bytes: int) -> None:
+        self._max_blob_bytes = max_blob_bytes
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._message: dict[str, Any] | None = None
+        self._blob_bytes = 0
 
     @property
     def mid_frame(self) -> bool:
@@ -100,7 +116,7 @@ class FrameReader:
             if line is None:
                 return None
             message = _parse(line)
-            self._blob_bytes = _announced(message, self.max_blob_bytes)
+            self._blob_bytes = _announced(message, self._max_blob_bytes)
             self._message = message
         if len(self._buffer) < self._blob_bytes:
             return None

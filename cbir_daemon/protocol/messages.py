@@ -5,32 +5,36 @@ In: JSON objects.  Out: frozen requests and answers, and back.  Never here: sock
 `{"v":1,"id":7,"method":"query","params":{...}}` is answered by `{"v":1,"id":7,"ok":{...},"clock":812}` or
 `{"v":1,"id":7,"error":{"code","message","hint","retryable"},"clock":812}`; all but the last answer of a stream say
 `"more":true`.  Unknown fields are ignored.
+
+Every start of `cbir` pays for this module, so neither `dataclasses` nor `typing` is loaded for it.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
 import os
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, overload
 
 from cbir_daemon import errors
 from cbir_daemon.errors import BadRequestError, CbirError, ProtocolError
+from cbir_daemon.protocol.values import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, overload
+
     from cbir_daemon.protocol.answers import WirePath
+
+    Json = dict[str, Any]
+else:
+    Json = dict
 
 VERSION = 1
 """Of the protocol; another one is refused."""
 
-Json = dict[str, Any]
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Value):
     """What a client asks.
 
     Parameters
@@ -43,10 +47,13 @@ class Request:
         Raw bytes that came with the message.
     """
 
-    id: int | str
-    method: str
-    params: Json = field(default_factory=dict)
-    blob: bytes = b""
+    __slots__ = ("id", "method", "params", "blob")  # noqa: RUF023 -- in the order of the parameters
+
+    def __init__(self, id: int | str, method: str, params: Json | None = None, blob: bytes = b"") -> None:
+        self.id = id
+        self.method = method
+        self.params = {} if params is None else params
+        self.blob = blob
 
     def to_message(self) -> Json:
         """Return the message, without the blob."""
@@ -98,7 +105,6 @@ def _sayable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-@dataclass(frozen=True, slots=True)
 class Params:
     """The parameters of a request, read by name and type.
 
@@ -107,7 +113,10 @@ class Params:
     values : dict
     """
 
-    values: Json
+    __slots__ = ("values",)
+
+    def __init__(self, values: Json) -> None:
+        self.values = values
 
     def integer(self, name: str, default: int, *, least: int = 0, most: int = 2**53) -> int:
         """Return a whole number within its bounds.
@@ -211,7 +220,7 @@ def path_to_json(path: bytes) -> WirePath:
     try:
         return path.decode()
     except UnicodeDecodeError:
-        return {"b64": base64.b64encode(path).decode()}
+        return {"b64": binascii.b2a_base64(path, newline=False).decode()}
 
 
 def path_from_json(value: object, name: str = "path") -> bytes:
@@ -231,7 +240,7 @@ def path_from_json(value: object, name: str = "path") -> bytes:
     """
     try:
         if isinstance(value, dict):
-            path = base64.b64decode(value["b64"], validate=True)
+            path = binascii.a2b_base64(value["b64"], strict_mode=True)
         elif isinstance(value, str):
             path = value.encode()
         else:
@@ -243,13 +252,21 @@ def path_from_json(value: object, name: str = "path") -> bytes:
     return path
 
 
-@overload
-def when(seconds: float) -> str: ...
-@overload
-def when(seconds: float | None) -> str | None: ...
+if TYPE_CHECKING:
+
+    @overload
+    def when(seconds: float) -> str: ...
+    @overload
+    def when(seconds: float | None) -> str | None: ...
+
+
 def when(seconds: float | None) -> str | None:
-    """Return seconds since the epoch as ISO 8601 in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    """Return seconds since the epoch as ISO 8601 in UTC, to the millisecond before."""
+    if seconds is None:
+        return None
+    # What cannot be said in binary is nearest to its microsecond: 1.001 is a little less.
+    ms = round(seconds * 1e6) // 1000
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(ms // 1000))}.{ms % 1000:03d}+00:00"
 
 
 def answer(request_id: int | str, ok: Mapping[str, Any], clock: int, *, more: bool = False) -> Json:

@@ -34,7 +34,7 @@ class Daemon:
         self._album = album
         config = home / "config.toml"
         config.write_text(f"[model]\n{model}\n")
-        self._environ = {
+        self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CBIR_"))},
             "CBIR_STATE": str(home / "state"),
             "CBIR_CONFIG": str(config),
@@ -50,7 +50,7 @@ class Daemon:
             manager.settimeout(START_TIMEOUT_S)
             with (self._home / "log").open("ab") as log:
                 command: list[str | Path] = [COMMANDS / "cbir-daemon", "run", "--quiet", self._album]
-                self._process = subprocess.Popen(command, env=self._environ, stderr=log)  # noqa: S603 -- ours
+                self._process = subprocess.Popen(command, env=self.environ, stderr=log)  # noqa: S603 -- ours
             self._wait_ready(manager)
         return time.perf_counter() - before
 
@@ -79,7 +79,7 @@ class Daemon:
     def ask(self, *argv: str | Path) -> Any:  # noqa: ANN401 -- JSON
         """Run `cbir` and return its document."""
         done = subprocess.run(  # noqa: S603 -- ours
-            [COMMANDS / "cbir", *argv, "--json"], env=self._environ, capture_output=True, check=False
+            [COMMANDS / "cbir", *argv, "--json"], env=self.environ, capture_output=True, check=False
         )
         if done.returncode > 1:
             raise click.ClickException(done.stderr.decode())

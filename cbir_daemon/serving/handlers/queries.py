@@ -26,6 +26,7 @@ from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts, copies_in_t
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
+from cbir_daemon.serving.handlers.origins import origin_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 from cbir_daemon.store import Content, Image
 
@@ -38,11 +39,10 @@ MAX_SHEET_MATCHES = 60
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """An image in an answer; when the query was taken; how it was verified is there when that was asked."""
+    """An image in an answer; how it was verified is there when that was asked."""
 
     image: Image
     found: Found
-    taken: str
     judgement: Judgement | None = None
 
 
@@ -94,7 +94,7 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
                 "width": answer.facts.width_px,
                 "height": answer.facts.height_px,
             },
-            "matches": [_match_to_json(match) for match in answer.matches],
+            "matches": [_match_to_json(answer.facts, match) for match in answer.matches],
         }
     )
 
@@ -135,7 +135,7 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
     matches = [
-        _Match(image, match, facts.taken)
+        _Match(image, match)
         for match in found
         if match.score >= min_score and kind in (None, match.kind)
         for image in by_content.get(match.content_id, ())
@@ -303,8 +303,9 @@ def _position(
     return stored if stored is not None else rooms.projection.position(facts.vector, descriptors.of, current.run_id)
 
 
-def _match_to_json(match: _Match) -> answers.Match:
+def _match_to_json(query: Facts, match: _Match) -> answers.Match:
     image, found = match.image, match.found
+    later_s = seconds_between(image.content.taken, query.taken)
     described: answers.Match = {
         "path": path_to_json(image.path),
         "kind": found.kind.value,
@@ -319,7 +320,8 @@ def _match_to_json(match: _Match) -> answers.Match:
         "tone": {"gain": found.tone.gain, "offset": found.tone.offset, "shift": found.tone.shift},
         "around": found.around.value,
         "match_around": found.match_around.value,
-        "later_s": seconds_between(image.content.taken, match.taken),
+        "later_s": later_s,
+        "origin": origin_of(query, image, found, later_s),
         "width": image.content.width_px,
         "height": image.content.height_px,
         "size": image.content.size_bytes,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cbir_daemon.indexing.batches import Progress
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Rooms
-from cbir_daemon.wording import counted
+from cbir_daemon.wording.counting import counted
 
 
 def is_busy(rooms: Rooms) -> bool:

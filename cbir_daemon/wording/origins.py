@@ -1,7 +1,7 @@
-"""What was done to a picture, in words: "crop (38 %) of /albums/2019/IMG_1.jpg, mirrored, brighter"; and counts.
+"""What was done to a picture, in words: "crop (38 %) of /albums/2019/IMG_1.jpg, mirrored, brighter".
 
-In: how one image follows from another, as values; numbers of things.  Out: a line for people.  Never here: how that was
-found, what a terminal can show.
+In: how one image follows from another, as values.  Out: a line for people.  Never here: how that was found, what a
+terminal can show.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from cbir_daemon.comparison import Around, Overlap, Tone, Transform
 from cbir_daemon.kinds import facts_of
+from cbir_daemon.wording.counting import counted
 
 WHOLE = 0.97
 """Share of an area from which it counts as all of it: an alignment is good to about a pixel of 64."""
@@ -167,18 +168,6 @@ def turns(done: Transform) -> Iterator[str]:
 def _degrees(angle: float) -> str:
     rounded = round(angle)
     return counted(rounded, "degree")
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number of things: "1 error", "2 errors".
-
-    Parameters
-    ----------
-    count : int
-    noun : str
-        In the singular; its plural ends in s.
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _tones(edit: Edit) -> Iterator[str]:

@@ -1,0 +1,241 @@
+"""The commands that are asked again and again, `query` and `status`, without click.
+
+In: the values of their options.  Out: one call of the daemon, its answer printed.  Never here: how an answer looks
+(`matches`, `overview`), command lines (`options`, `declared`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cbir_daemon.cli.options import AS_JSON, Option, Share, Text, Whole, Words
+from cbir_daemon.cli.printing import print_json, print_lines, print_paths0, say, write_file
+from cbir_daemon.client import Client
+from cbir_daemon.config.places import check_file, client_socket_paths
+from cbir_daemon.errors import BadRequestError, NoAccessError, NotFoundError, UnavailableError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypedDict
+
+    Connect = Callable[[], Client]
+
+    class Filters(TypedDict):
+        """The options that limit the matches of a query and of its sheet."""
+
+        limit: int
+        kind: str | None
+        min_score: float
+        by: str | None
+
+
+FOUND = 0
+NOTHING_FOUND = 1
+
+
+def connected(socket: str | os.PathLike[str] | None) -> Client:
+    """Return a client of the daemon that the command line, the environment or the configuration names.
+
+    Parameters
+    ----------
+    socket : path or None
+        From the command line.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration says where the daemon is and cannot be read; when none answers, also for any other fault
+        of its syntax.
+    UnavailableError, ForbiddenError
+        When no daemon answers, or none that is for this user.
+    """
+    try:
+        return Client(client_socket_paths(socket, os.environ, folder()))
+    except UnavailableError:
+        check_file(os.environ, folder())
+        raise
+
+
+def folder() -> str:
+    """Return the current folder; the root, when it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
+def bytes_of(path: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of a file that the daemon cannot read, or sees under another path.
+
+    Raises
+    ------
+    NotFoundError
+        When this process cannot read it either.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise NotFoundError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
+
+
+def query(
+    connect: Connect,
+    *,
+    image: str,
+    limit: int,
+    kind: str | None,
+    min_score: float,
+    by: str | None,
+    paths0: bool,
+    sheet: str | None,
+    explain: bool,
+    as_json: bool,
+) -> int:
+    """Ask where an image is from, print what was found, and return the exit status.
+
+    Parameters
+    ----------
+    connect : callable
+        Returns a client of the daemon.
+    image : str
+        Path of the image; "-" for standard input.
+    limit, kind, min_score, by
+        As for `Client.query`.
+    paths0 : bool
+        Whether to print only paths, each followed by a zero byte.
+    sheet : str or None
+        Path of the picture of query and matches to write.
+    explain : bool
+        Whether to say how each match was verified.
+    as_json : bool
+        Whether to print JSON.
+    """
+    path = os.path.join(folder(), image)
+    source: str | bytes = sys.stdin.buffer.read() if image == "-" else path
+    with connect() as client:
+        filters: Filters = {"limit": limit, "kind": kind, "min_score": min_score, "by": by}
+        try:
+            answer = client.query(source, **filters, explain=explain)
+        except (NoAccessError, NotFoundError):
+            # The daemon may not read the file, or has another view of the file system; we may read it.
+            source = bytes_of(path)
+            answer = client.query(source, **filters, explain=explain)
+        if sheet is not None:
+            write_file(sheet, client.sheet(source, **filters))
+    if paths0:
+        print_paths0(match["path"] for match in answer["matches"])
+    elif as_json:
+        print_json(answer)
+    else:
+        from cbir_daemon.cli.matches import matches  # noqa: PLC0415 -- each command pays for its own lines
+
+        print_lines(matches(answer, explain=explain))
+    if not answer["matches"]:
+        say("nothing found")
+    return FOUND if answer["matches"] else NOTHING_FOUND
+
+
+def status(connect: Connect, *, prometheus: bool, as_json: bool) -> int:
+    """Print the state of the daemon, and return the exit status.
+
+    Parameters
+    ----------
+    connect : callable
+        Returns a client of the daemon.
+    prometheus : bool
+        Whether to print metrics.
+    as_json : bool
+        Whether to print JSON.
+    """
+    if prometheus and as_json:
+        raise BadRequestError("--prometheus and --json exclude each other", hint="give one of them")
+    if prometheus:
+        return _measured(connect)
+    with connect() as client:
+        answer = client.status()
+    if as_json:
+        print_json(answer)
+    else:
+        from cbir_daemon.cli.overview import overview  # noqa: PLC0415 -- each command pays for its own lines
+
+        print_lines(overview(answer))
+    return FOUND
+
+
+def _measured(connect: Connect) -> int:
+    from cbir_daemon.cli import metrics  # noqa: PLC0415 -- as above
+
+    try:
+        with connect() as client:
+            answer = client.status()
+    except UnavailableError:
+        # A collector should see that the daemon is down, and not the numbers of yesterday.
+        print_lines(metrics.up(is_up=False))
+        raise
+    print_lines(metrics.metrics(answer))
+    return FOUND
+
+
+def _kinds() -> list[str]:
+    from cbir_daemon.kinds import Kind  # noqa: PLC0415 -- only --kind needs it
+
+    return [kind.value for kind in Kind]
+
+
+def _likenesses() -> list[str]:
+    from cbir_daemon.comparison import Likeness  # noqa: PLC0415 -- only --by needs it
+
+    return [likeness.value for likeness in Likeness]
+
+
+class Command:
+    """A command that runs without click.
+
+    Parameters
+    ----------
+    run : callable
+        Takes what connects to the daemon, then the values of the options by name; returns the exit status.
+    about : str
+        The help text.
+    options : tuple of Option
+    """
+
+    def __init__(self, run: Callable[..., int], about: str, *options: Option) -> None:
+        self.run = run
+        self.about = about
+        self.options = options
+
+
+COMMANDS = {
+    "query": Command(
+        query,
+        """Find IMAGE in the albums: the same file, its copies, other shots, what looks like it.
+
+        `-` reads the image from standard input.  Exit status 1 when nothing is found.
+        """,
+        Option("image", check=Text()),
+        Option("limit", "-n", Whole(1, 1000), default=10, about="Matches at most."),
+        Option("kind", "--kind", Words(_kinds), about="Only matches of this kind."),
+        Option("min_score", "--min-score", Share(), default=0.0, about="Lowest score, 1 = same."),
+        Option("by", "--by", Words(_likenesses), about="By what images are similar.  [default: the best there is]"),
+        Option("paths0", "--paths0", about="Print only paths, each ended by a zero byte, for `xargs -0`."),
+        Option(
+            "sheet", "--sheet", Text(), metavar="OUT.png", about="Also write a picture of the query and its matches."
+        ),
+        Option("explain", "--explain", about="Also say how each match was verified."),
+        AS_JSON,
+    ),
+    "status": Command(
+        status,
+        """Show what there is, what is wrong and what is pending.
+
+        Problems and what to do, albums, counts, progress, the map, and how near the next fit is.
+        """,
+        Option("prometheus", "--prometheus", about="Print metrics in the text format of Prometheus."),
+        AS_JSON,
+    ),
+}
+"""By name."""
