@@ -328,6 +328,37 @@ class Client:
         for frame in self.frames("map", {"form": form, "size_px": size_px}):
             yield cast("answers.MapPart", frame.message["ok"]), frame.blob
 
+    def images(self, *, paths: Sequence[Path] = (), digests: Sequence[str] = ()) -> answers.Images:
+        """Return the indexed files at paths, or those of contents; of both the paths are taken.
+
+        Parameters
+        ----------
+        paths : sequence of Path
+            Absolute, at most 1000.
+        digests : sequence of str
+            SHA-256 in hexadecimal digits, at most 1000.
+        """
+        asked: Json = {"paths": [_path(path) for path in paths]} if paths else {"digests": list(digests)}
+        return cast("answers.Images", self._pages("images", "images", asked))
+
+    def preview(self, digest: str, *, side_px: int = 1024, form: str = "jpeg") -> bytes:
+        """Return an upright picture of a content, as a file without metadata.
+
+        Parameters
+        ----------
+        digest : str
+            SHA-256 of the content in hexadecimal digits.
+        side_px : int
+            Width and height at most, 256 to 2048.
+        form : str
+            "jpeg" or "webp".
+        """
+        return self._exchange("preview", {"digest": digest, "side_px": side_px, "form": form}).blob
+
+    def thumbnail(self, digest: str) -> bytes:
+        """Return the 64x64 grey numbers of a content as a WebP."""
+        return self._exchange("thumbnail", {"digest": digest}).blob
+
     def errors(self) -> answers.Errors:
         """Return the files that could not be read, and why."""
         return cast("answers.Errors", self._pages("errors", "errors", {}))

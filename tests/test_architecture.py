@@ -25,7 +25,7 @@ FLOORS = (
     ("serving",),
     ("duplicates", "indexing", "map"),
     ("alerts", "meaning", "pictures", "search"),
-    ("decode", "store", "watching"),
+    ("decode", "page", "store", "watching"),
     ("client", "resolving"),
     ("system",),
     ("config", "local_features", "matching", "protocol", "wording"),
@@ -49,18 +49,35 @@ DOORS = {
     # `matching`, `map`, `pictures` and `search` calculate; the others only hand arrays on.
     "numpy": {"duplicates", "local_features", "map", "matching", "meaning", "medium", "pictures", "search", "serving"},
     # Writes a graph once, and runs it.
+    # The page's HTTP: parsed, served, routed.
+    "h11": {"page"},
     "onnx": {"meaning"},
     "onnxruntime": {"meaning"},
     "rich": {"cli"},
     "scipy": {"map"},
     "sqlite3": {"store"},
+    "starlette": {"page"},
     "umap": {"map"},
+    "uvicorn": {"page"},
     "watchdog": {"watching"},
 }
 """Which rooms may import a library that is not ours.  sqlite3 is in the list because SQL is a language of its own."""
 
 CLIENT_SEES = {
-    *("cli", "client", "resolving", "protocol", "config", "wording", "comparison", "errors", "kinds", "records", NAME),
+    *(
+        "cli",
+        "client",
+        "page",
+        "resolving",
+        "protocol",
+        "config",
+        "wording",
+        "comparison",
+        "errors",
+        "kinds",
+        "records",
+        NAME,
+    ),
 }
 DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""

@@ -94,7 +94,7 @@ PARAMETERS = [
 
 def test_every_parameter_that_is_read_is_documented() -> None:
     """What the handlers read from a request stands in docs/protocol.md."""
-    readers = {"integer", "number", "choice", "flag", "text", "path", "maybe_path"}
+    readers = {"integer", "number", "choice", "flag", "text", "path", "maybe_path", "digest", "items"}
     read = {
         node.args[0].value
         for file in Path(handlers.__file__).parent.glob("*.py")
@@ -484,13 +484,28 @@ class Scene:
         """Ask what no command prints as it comes."""
         with Client([self.daemon.state / "socket"]) as client:
             self.answers["hello"].append(client.hello())
+            self.answers["cbir page"].append(self.shown())
             self.answers["backup"].append(client.backup(self.daemon.home / "copy"))
             self.answers["sheet"].append(client.ask("sheet", {"path": str(self.first)}))
             for form in ("png", "page"):
                 self.answers["map"] += [ok for ok, _ in client.map(form=form)]
+            self.answers["images"].append(client.images(paths=[self.first, self.second]))
+            digest = client.images(paths=[self.first])["images"][0]["digest"]
+            self.answers["images"].append(client.images(digests=[digest]))
+            self.answers["preview"].append(client.ask("preview", {"digest": digest}))
+            self.answers["thumbnail"].append(client.ask("thumbnail", {"digest": digest}))
             self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
             self.answers["cbir model cancel"].append(client.model_cancel())
             assert self.answers["cbir model history"][-1] == client.model_history()
+
+    def shown(self) -> Any:  # noqa: ANN401 -- JSON
+        """Run the page until it has said where it is."""
+        page = self.daemon.popen("page", "--port", "0", "--json")
+        with page, page.stdout as output:  # type: ignore[union-attr]  # `popen` gives it a pipe
+            answer = json.loads(output.readline())
+            page.terminate()
+            assert page.wait() == 0
+        return answer
 
     def in_between(self) -> None:
         """Ask the same handlers while files are read and a map is fitted."""

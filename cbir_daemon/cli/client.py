@@ -29,6 +29,7 @@ ELSEWHERE = {
     "duplicates": "cbir_daemon.cli.duplicates:duplicates",
     "map": "cbir_daemon.cli.map:map_",
     "model": "cbir_daemon.cli.model:model",
+    "page": "cbir_daemon.cli.page:page",
     "resolve": "cbir_daemon.cli.resolve:resolve",
     "review": "cbir_daemon.cli.review:review",
     "undismiss": "cbir_daemon.cli.duplicates:undismiss",

@@ -7,6 +7,7 @@ text.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import click
 from cbir_daemon.cli import asking
 from cbir_daemon.cli.asking import folder
 from cbir_daemon.client import Client
+from cbir_daemon.config.places import client_socket_paths
 from cbir_daemon.errors import BadRequestError
 
 A_PATH = click.Path(path_type=Path)
@@ -47,6 +49,12 @@ class Number(click.FloatRange):
 def connected() -> Client:
     """Return a client of the daemon that the command line, the environment or the configuration names."""
     return asking.connected(click.get_current_context().find_root().obj)
+
+
+def daemon_sockets() -> list[Path]:
+    """Return where the daemon may listen that the command line, the environment or the configuration names."""
+    socket: Path | None = click.get_current_context().find_root().obj
+    return [Path(path) for path in client_socket_paths(socket, os.environ, folder())]
 
 
 def absolute(path: Path) -> Path:

@@ -62,6 +62,12 @@ class MapWritten(TypedDict):
     size: int
 
 
+class PageShown(TypedDict):
+    """Where the page of `cbir page` is."""
+
+    address: str
+
+
 class Tried(Candidate):
     """What `cbir model plot` prints: the hyper-parameters that were chosen, and all that were tried."""
 
@@ -79,6 +85,7 @@ DOCUMENTS: Mapping[str, type] = {
     "cbir resolve": Resolve,
     "cbir review": Reviewed,
     "cbir map": MapWritten,
+    "cbir page": PageShown,
     "cbir model plot": Tried,
     "cbir-daemon doctor": Checked,
 }

@@ -15,6 +15,7 @@ from typing import Any
 AUTO = "auto"
 HOURS = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)")
 NAME = re.compile(r"[a-z0-9_-]+")
+HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?")
 
 
@@ -149,6 +150,21 @@ def name() -> Check:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def hosts() -> Check:
+    """Accept a list of hosts as they stand in a browser's address, each at most once; it may be empty."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(_is_host(host) and value.count(host) == 1 for host in value):
+            raise ValueError
+        return tuple(value)
+
+    return Check('a list of hosts in small letters, such as "photos.example.org" or "nas.lan:8443"', read)
+
+
+def _is_host(value: object) -> bool:
+    return isinstance(value, str) and HOST.fullmatch(value) is not None
 
 
 def command() -> Check:

@@ -415,6 +415,19 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PageConfig:
+    """The page in a browser."""
+
+    hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            checks.hosts(),
+            "By which browsers reach a proxy in front of `cbir page --unix`; none without a proxy.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class BackupConfig:
     """The copy of the index that the daemon keeps beside it."""
 
@@ -449,7 +462,7 @@ class Config:
         Folders from the file and the command line, no folder twice, none inside another.
     sinks : tuple of SinkConfig
         Places to which alerts can go, no name twice.
-    watch, decode, model, match, meaning, duplicates, alerts, server, backup, log
+    watch, decode, model, match, meaning, duplicates, alerts, server, page, backup, log
         The sections of the file.
     state_dir, socket_path : Path
         Absolute; neither needs to exist.
@@ -470,6 +483,7 @@ class Config:
     duplicates: DuplicatesConfig
     alerts: AlertsConfig
     server: ServerConfig
+    page: PageConfig
     backup: BackupConfig
     log: LogConfig
     state_dir: Path
@@ -490,6 +504,7 @@ SECTIONS = {
     "duplicates": DuplicatesConfig,
     "alerts": AlertsConfig,
     "server": ServerConfig,
+    "page": PageConfig,
     "backup": BackupConfig,
     "log": LogConfig,
 }

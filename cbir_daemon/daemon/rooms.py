@@ -35,6 +35,7 @@ from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving import handlers
+from cbir_daemon.serving.previews import Previews
 from cbir_daemon.store import Store
 from cbir_daemon.system import sdnotify
 from cbir_daemon.watching.mailbox import Mailbox
@@ -158,6 +159,7 @@ def open_rooms(
         store=store,
         searcher=searcher,
         pool=pool,
+        previews=Previews(store, pool),
         ingest=ingest,
         pairing=Pairing(
             store, searcher, watchlist, policy.alert_for, lambda: ingest.pending > CROWDED_FILES, looks, parts

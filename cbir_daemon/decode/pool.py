@@ -246,6 +246,36 @@ class DecodePool:
         is_whole = 0 < width_px <= side_px and 0 < height_px <= side_px and len(answer.blob) == expected_bytes
         return kind(width_px, height_px, answer.blob) if is_whole else None
 
+    def draw_preview(self, source: Path | bytes, digest: bytes, side_px: int, form: str) -> bytes | None:
+        """Return an upright colour picture of an image as a file of its own, without its metadata.
+
+        Parameters
+        ----------
+        source : Path or bytes
+            A file, links followed, or the bytes of one.
+        digest : bytes
+            SHA-256 that the image must have.
+        side_px : int
+            Width and height at most; a smaller image keeps its size.
+        form : str
+            "jpeg" or "webp".
+
+        Returns
+        -------
+        bytes or None
+            None when the image cannot be read, or has another digest.
+
+        Raises
+        ------
+        ChildError
+            When no worker can be started.
+        UnavailableError
+            When the pool is closed.
+        """
+        answer = self._ask({"do": "preview", "side_px": side_px, "form": form}, source)
+        is_it = isinstance(answer, Frame) and answer.message.get("digest") == digest.hex()
+        return answer.blob if is_it and isinstance(answer, Frame) else None
+
     def read_features(self, source: Path | bytes, side_px: int, *, asked: bool) -> bytes | None:
         """Return the local features of an image as the bytes that `local_features` reads; None when there are none.
 

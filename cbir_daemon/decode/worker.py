@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,15 +28,19 @@ from cbir_daemon.decode.messages import (
     unreadable_message,
 )
 from cbir_daemon.decode.mosaic import draw_mosaic, greys
+from cbir_daemon.decode.preview import encoded_preview
 from cbir_daemon.decode.reader import FileReader, Pictures, Pixels
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whole
-from cbir_daemon.decode.sandbox import allow_cpu_time, confine, silence_libraries
 from cbir_daemon.decode.sheet import draw_sheet, panels_from
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import FileState, Unreadable
 from cbir_daemon.system.child import Channel, serve
+from cbir_daemon.system.sandbox import allow_cpu_time, confine
 
 Answer = tuple[Mapping[str, Any], bytes]
+
+_STDOUT = 1
+_STDERR = 2
 
 
 # Until the daemon has said what may be read, nothing may.
@@ -70,6 +76,7 @@ class Worker:
             "crop": self._crop,
             "sheet": self._sheet,
             "mosaic": self._mosaic,
+            "preview": self._preview,
         }
 
     def answer(self, frame: Frame, channel: Channel) -> None:
@@ -94,7 +101,7 @@ class Worker:
 
     def _set_up(self, frame: Frame, _: int | None) -> Answer:
         self._limits = limits_from(frame.message)
-        silence_libraries()
+        _silence_libraries()
         names = frozenset(frame.message["load"])
         self._has_fonts = FONTS in names
         self._finds_features = LOCAL_FEATURES in names
@@ -187,6 +194,21 @@ class Worker:
             return unreadable_message(Unreadable("out-of-memory", OUT_OF_MEMORY))
         return {"width_px": pixels.width_px, "height_px": pixels.height_px}, pixels.data
 
+    def _preview(self, frame: Frame, descriptor: int | None) -> Answer:
+        """Return a picture of an image as a file that a browser shows, and the digest of what it shows."""
+        allow_cpu_time(self._limits.timeout_s)
+        side_px = frame.message["side_px"]
+        try:
+            data, _ = self._bytes_of(frame, descriptor)
+            self._check_loaded(data)
+            pixels = self._pictures.colour(data, self._limits.max_pixels, side_px)
+            picture = encoded_preview(pixels, frame.message["form"])
+        except UnreadableError as error:
+            return unreadable_message(error.unreadable)
+        except MemoryError:
+            return unreadable_message(Unreadable("out-of-memory", OUT_OF_MEMORY))
+        return {"digest": hashlib.sha256(data).hexdigest()}, picture
+
     def _sheet(self, frame: Frame, _: int | None) -> Answer:
         if not self._has_fonts:
             raise _NotLoadedError(FONTS)
@@ -205,6 +227,16 @@ class Worker:
         if not frame.blob:
             raise UnreadableError("empty", "no bytes at all")
         return frame.blob, None
+
+
+def _silence_libraries() -> None:
+    """Send what libraries say about damaged files nowhere; a traceback still reaches standard error."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    sys.stderr = os.fdopen(os.dup(_STDERR), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDOUT)
+    os.dup2(nowhere, _STDERR)
+    os.close(nowhere)
 
 
 def _with_state(unreadable: Unreadable, state: FileState | None) -> Unreadable:

@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from cbir_daemon.decode.sandbox import allow_cpu_time, confine
 from cbir_daemon.errors import ModelError
 from cbir_daemon.meaning.descriptors import Tables, descriptor_of, tables
 from cbir_daemon.meaning.running import CHANNELS, Floats, Network, check_picture
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import Channel, serve
+from cbir_daemon.system.sandbox import allow_cpu_time, confine
 
 Answer = tuple[Mapping[str, Any], bytes]
 

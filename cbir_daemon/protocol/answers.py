@@ -544,6 +544,42 @@ class WatchList(TypedDict):
     works: list[Work]
 
 
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+class IndexedImage(TypedDict):
+    """A file of an album with the facts of its content."""
+
+    path: WirePath
+    digest: str
+    width: int
+    height: int
+    size: int
+    format: str
+    taken: str | None
+    mtime_ns: int
+    missing: bool
+
+
+class Images(TypedDict):
+    """Each answer of `images`."""
+
+    images: list[IndexedImage]
+
+
+class Preview(TypedDict):
+    """Answer of `preview`, whose blob is the picture."""
+
+    digest: str
+    form: Annotated[str, ("jpeg", "webp")]
+
+
+class Thumbnail(TypedDict):
+    """Answer of `thumbnail`, whose blob is the picture."""
+
+    digest: str
+
+
 # -- the map -----------------------------------------------------------------------------------------------------------
 
 
@@ -704,5 +740,8 @@ ANSWERS: Mapping[str, type] = {
     "model_cancel": ModelCancelled,
     "model_history": ModelHistory,
     "map": MapPart,
+    "images": Images,
+    "preview": Preview,
+    "thumbnail": Thumbnail,
 }
 """Method -> type of what stands in `ok`; of a stream, in each of its answers."""

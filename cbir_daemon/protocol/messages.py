@@ -33,6 +33,9 @@ else:
 VERSION = 1
 """Of the protocol; another one is refused."""
 
+DIGEST_BYTES = 32
+"""As `records.DIGEST_BYTES`, which the client does not load."""
+
 
 class Request(Value):
     """What a client asks.
@@ -196,6 +199,38 @@ class Params:
             raise BadRequestError(f"parameter {name!r} must be true or false")
         return value
 
+    def digest(self, name: str) -> bytes:
+        """Return a SHA-256 that must be there.
+
+        Raises
+        ------
+        BadRequestError
+            When it is missing, or is not one in hexadecimal digits.
+        """
+        if name not in self.values:
+            raise BadRequestError(f"parameter {name!r} is missing")
+        return digest_from_json(self.values[name], name)
+
+    def items(self, name: str, most: int) -> list[Any]:
+        """Return a list, empty when it is absent.
+
+        Parameters
+        ----------
+        name : str
+            Of the parameter.
+        most : int
+            Entries at most.
+
+        Raises
+        ------
+        BadRequestError
+            When it is no list, or too long.
+        """
+        value = self.values.get(name, [])
+        if not isinstance(value, list) or len(value) > most:
+            raise BadRequestError(f"parameter {name!r} must be a list of at most {most} entries")
+        return value
+
     def path(self, name: str) -> bytes:
         """Return an absolute path, without a trailing slash."""
         path = self.maybe_path(name)
@@ -213,6 +248,30 @@ class Params:
             raise BadRequestError(f"parameter {name!r} must be an absolute path")
         # normpath keeps a second slash at the front, as POSIX allows it a meaning; on Linux it has none.
         return os.path.normpath(b"/" + path.lstrip(b"/"))
+
+
+def digest_from_json(value: object, name: str = "digest") -> bytes:
+    """Return the SHA-256 that a value means.
+
+    Parameters
+    ----------
+    value : object
+        64 hexadecimal digits.
+    name : str
+        Of the parameter, for the message of the error.
+
+    Raises
+    ------
+    BadRequestError
+        When it is none.
+    """
+    try:
+        digest = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        raise BadRequestError(f"parameter {name!r} must be a SHA-256 of {2 * DIGEST_BYTES} hexadecimal digits")
+    return digest
 
 
 def path_to_json(path: bytes) -> WirePath:

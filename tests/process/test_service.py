@@ -260,7 +260,7 @@ def filtered(unit: Path, *command: str | Path) -> list[str | Path]:
     return [sys.executable, "-m", "tests.process.under_filter", unit, *command]
 
 
-CONFINE = "from cbir_daemon.decode.sandbox import confine; print(confine(2**32))"
+CONFINE = "from cbir_daemon.system.sandbox import confine; print(confine(2**32))"
 
 
 @needs_systemd

@@ -15,7 +15,17 @@ from typing import Any
 from cbir_daemon.errors import UnknownMethodError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.serving.handlers import alerts, drawing, duplicates, model, overview, queries, resolving, upkeep
+from cbir_daemon.serving.handlers import (
+    alerts,
+    drawing,
+    duplicates,
+    model,
+    overview,
+    pictures,
+    queries,
+    resolving,
+    upkeep,
+)
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 
 __all__ = ["METHODS", "Reply", "Rooms", "handle"]
@@ -66,6 +76,9 @@ METHODS: Mapping[str, Handler] = {
     "model_fit": model.model_fit,
     "model_history": model.model_history,
     "map": drawing.draw_map,
+    "images": pictures.images,
+    "preview": pictures.preview,
+    "thumbnail": pictures.thumbnail,
     "hello": hello,
 }
 

@@ -22,6 +22,7 @@ from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.meaning import Meaning
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.serving.previews import Previews
 from cbir_daemon.store import Store
 
 
@@ -41,6 +42,7 @@ class Rooms:
     store: Store
     searcher: Searcher
     pool: DecodePool
+    previews: Previews
     ingest: Ingest
     pairing: Pairing
     groups: Groups

@@ -13,8 +13,8 @@ import pytest
 # Tries everything after it was confined, and prints what became of it.
 PROGRAM = """
 import json, os, resource, socket, sys, threading, time
-from cbir_daemon.decode import sandbox
-from cbir_daemon.decode.sandbox import allow_cpu_time, confine
+from cbir_daemon.system import sandbox
+from cbir_daemon.system.sandbox import allow_cpu_time, confine
 folder, fonts = sys.argv[1:3]
 status = open("/proc/self/status")
 given = os.open(folder + "/a", os.O_RDONLY)

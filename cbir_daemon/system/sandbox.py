@@ -1,7 +1,7 @@
-"""Take away from a worker what it does not need, for good.
+"""Take away from a process what it does not need, for good.
 
 In: limits.  Out: a process that cannot grow, gain privileges, open or change a file, connect or run another program.
-Never here: images.
+Never here: images, what the process does.
 
 A worker that hostile bytes have taken over can still read the files that it is given open, say something false about
 them, and learn which names there are; it cannot read any other file, change one, send anything anywhere or start
@@ -15,20 +15,15 @@ landlock(7); seccomp(2); <linux/landlock.h>, <linux/seccomp.h>, <linux/audit.h>.
 from __future__ import annotations
 
 import ctypes
-import logging
 import math
 import os
 import platform
 import resource
 import struct
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-_STDOUT: Final = 1
-_STDERR: Final = 2
 
 # The daemon's own clock ends a file first; this ends a worker that nobody watches any more.
 _CPU_GRACE_S: Final = 5.0
@@ -74,12 +69,14 @@ class _Machine:
 
     audit: int
     seccomp: int
+    sockets: tuple[int, ...]
     refused: tuple[int, ...]
     opening: tuple[int, ...]
     limits: int
 
 
-# socket connect accept accept4 bind listen, execve execveat, ptrace process_vm_readv process_vm_writev kill,
+# Sockets: socket connect accept accept4 listen.
+# Refused: bind, execve execveat, ptrace process_vm_readv process_vm_writev kill,
 # tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal,
 # mount unshare setns, add_key request_key keyctl, bpf perf_event_open userfaultfd io_uring_setup,
 # open_by_handle_at pidfd_open pidfd_getfd,
@@ -93,8 +90,9 @@ _MACHINES: Final[Mapping[str, _Machine]] = {
     "x86_64": _Machine(
         audit=0xC000003E,
         seccomp=317,
+        sockets=(41, 42, 43, 288, 50),
         refused=(
-            *(41, 42, 43, 288, 49, 50, 59, 322, 101, 310, 311, 62),
+            *(49, 59, 322, 101, 310, 311, 62),
             *(200, 234, 129, 297, 424),
             *(165, 272, 308, 248, 249, 250, 321, 298, 323, 425, 304, 434, 438),
             *(91, 268, 452, 93, 260, 280, 188, 189, 190, 197, 198, 199),
@@ -107,8 +105,9 @@ _MACHINES: Final[Mapping[str, _Machine]] = {
     "aarch64": _Machine(
         audit=0xC00000B7,
         seccomp=277,
+        sockets=(198, 203, 202, 242, 201),
         refused=(
-            *(198, 203, 202, 242, 200, 201, 221, 281, 117, 270, 271, 129),
+            *(200, 221, 281, 117, 270, 271, 129),
             *(130, 131, 138, 240, 424),
             *(40, 97, 268, 217, 218, 219, 280, 241, 282, 425, 265, 434, 438),
             *(52, 53, 452, 55, 54, 88, 5, 6, 7, 14, 15, 16),
@@ -122,7 +121,7 @@ _MACHINES: Final[Mapping[str, _Machine]] = {
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def confine(max_memory_bytes: int, readable: Sequence[str] = ()) -> list[str]:
+def confine(max_memory_bytes: int, readable: Sequence[str] = (), *, serves: bool = False) -> list[str]:
     """Limit the address space; forbid core files, new privileges, files, connecting and running programs.
 
     Parameters
@@ -131,6 +130,9 @@ def confine(max_memory_bytes: int, readable: Sequence[str] = ()) -> list[str]:
         Address space of this process; what asks for more gets `MemoryError`.
     readable : sequence of str
         Folders in which files may still be opened for reading; `~` is this user's home.
+    serves : bool
+        Whether the process goes on answering on sockets that are bound already, and may connect to Unix sockets.  TCP
+        connections of its own are forbidden nevertheless, where the kernel has Landlock 4.
 
     Returns
     -------
@@ -143,7 +145,7 @@ def confine(max_memory_bytes: int, readable: Sequence[str] = ()) -> list[str]:
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     has_landlock = _forbid_files(readable)
     # Only Landlock can tell one folder from another: without it none is readable.
-    has_seccomp = _forbid_calls(opening_too=not (readable and has_landlock))
+    has_seccomp = _forbid_calls(opening_too=not (readable and has_landlock), sockets_too=not serves)
     return ["landlock"] * has_landlock + ["seccomp"] * has_seccomp
 
 
@@ -153,16 +155,6 @@ def allow_cpu_time(seconds: float) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     soft = math.ceil(used + seconds + _CPU_GRACE_S)
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
-
-
-def silence_libraries() -> None:
-    """Send what libraries say about damaged files nowhere; a traceback still reaches standard error."""
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
-    sys.stderr = os.fdopen(os.dup(_STDERR), "w", buffering=1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, _STDOUT)
-    os.dup2(nowhere, _STDERR)
-    os.close(nowhere)
 
 
 def _lower(kind: int, limit: int) -> None:
@@ -215,12 +207,13 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _forbid_calls(*, opening_too: bool) -> bool:
-    """Refuse, in all threads, system calls that no decoder makes; say whether the kernel did it."""
+def _forbid_calls(*, opening_too: bool, sockets_too: bool) -> bool:
+    """Refuse, in all threads, system calls that the process has no use for; say whether the kernel did it."""
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         return False
-    refused = (*machine.refused, *(machine.opening if opening_too else ()))
+    opening, sockets = (machine.opening if opening_too else ()), (machine.sockets if sockets_too else ())
+    refused = (*machine.refused, *opening, *sockets)
     instructions = _filter(machine.audit, refused, machine.limits)
     program = _Program(len(instructions) // 8, instructions)
     return bool(

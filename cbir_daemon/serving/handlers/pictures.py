@@ -1,0 +1,148 @@
+"""Methods that show contents, which are named by their digests: `preview`, `thumbnail`, `images`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from cbir_daemon.decode.canvas import TILE, Canvas
+from cbir_daemon.errors import BadRequestError, NotFoundError
+from cbir_daemon.protocol import answers
+from cbir_daemon.protocol.messages import Params, Request, digest_from_json, path_from_json, path_to_json
+from cbir_daemon.records import VECTOR_SIDE_PX
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.store import Content, Image
+
+FORMS = ("jpeg", "webp")
+MIN_SIDE_PX, DEFAULT_SIDE_PX, MAX_SIDE_PX = 256, 1024, 2048
+
+MAX_ASKED = 1_000
+"""Paths or digests in a request: some 100 KB of it."""
+
+GREY_SQUARE = Canvas(VECTOR_SIDE_PX, VECTOR_SIDE_PX, VECTOR_SIDE_PX, "WEBP")
+"""Of one vector, as it is."""
+
+
+def preview(rooms: Rooms, request: Request) -> Reply[answers.Preview]:
+    """Draw an image, upright, without metadata; the blob of the reply is a JPEG or WebP.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `digest` (text): of the content.  `side_px` (256 to 2048, 1024): width and height at most; a smaller image keeps
+        its size.  `form` ("jpeg" or "webp").
+
+    Raises
+    ------
+    NotFoundError
+        When no content has this digest, or none of its files can be read now.
+    ChildError, UnavailableError
+        When no worker can be started, or the daemon stops.
+    """
+    params = Params(request.params)
+    side_px = params.integer("side_px", DEFAULT_SIDE_PX, least=MIN_SIDE_PX, most=MAX_SIDE_PX)
+    form = params.choice("form", FORMS) or FORMS[0]
+    digest = params.digest("digest")
+    drawn = rooms.previews.of(digest, side_px, form)
+    if drawn is None:
+        content_of(rooms, digest)
+        raise NotFoundError(f"{digest.hex()}: no file of this content can be read now", hint="is its disk away?")
+    return Reply({"digest": digest.hex(), "form": form}, drawn)
+
+
+def thumbnail(rooms: Rooms, request: Request) -> Reply[answers.Thumbnail]:
+    """Draw the 64x64 grey numbers of a content, which are there when its disk is away, too; the blob is a WebP.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `digest` (text): of the content.
+
+    Raises
+    ------
+    NotFoundError
+        When no content has this digest.
+    ChildError, UnavailableError
+        When no worker can be started, or the daemon stops.
+    """
+    content = content_of(rooms, Params(request.params).digest("digest"))
+    vector = rooms.store.contents.vectors([content.id]).get(content.id)
+    if vector is None:
+        raise _unknown(content.digest)
+    whole = TILE.pack(0, 0, VECTOR_SIDE_PX, VECTOR_SIDE_PX, 0, 0, 0, 0)
+    return Reply({"digest": content.digest.hex()}, rooms.pool.draw_mosaic(GREY_SQUARE, whole, vector))
+
+
+def images(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Images]]:
+    """Return the files at paths, or those of contents, in pages; what is not indexed is left out.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `paths` (list of paths) or `digests` (list of texts): at most 1000; the files come in this order, those of one
+        content in order of path.
+    """
+    params = Params(request.params)
+    paths, digests = params.items("paths", MAX_ASKED), params.items("digests", MAX_ASKED)
+    if paths and digests:
+        raise BadRequestError("both 'paths' and 'digests' are given", hint="give one of them")
+    found = _at_paths(rooms, paths) if paths else _of_contents(rooms, digests)
+    return paged(map(image_to_json, found), lambda page: {"images": page})
+
+
+def _at_paths(rooms: Rooms, asked: Sequence[object]) -> Iterator[Image]:
+    paths = [path_from_json(path, "paths") for path in asked]
+    found = rooms.store.files.images_at(paths)
+    for path in paths:
+        image = found.get(path) or rooms.store.files.images_at([os.path.realpath(path)]).get(os.path.realpath(path))
+        if image is not None:
+            yield image
+
+
+def _of_contents(rooms: Rooms, asked: Sequence[object]) -> Iterator[Image]:
+    for digest in [digest_from_json(value, "digests") for value in asked]:
+        content = rooms.store.contents.by_digest(digest)
+        yield from () if content is None else rooms.store.files.images([content.id])
+
+
+def image_to_json(image: Image) -> answers.IndexedImage:
+    """Return a file with the facts of its content."""
+    content = image.content
+    return {
+        "path": path_to_json(image.path),
+        "digest": content.digest.hex(),
+        "width": content.width_px,
+        "height": content.height_px,
+        "size": content.size_bytes,
+        "format": content.format,
+        "taken": content.taken or None,
+        "mtime_ns": image.state.mtime_ns,
+        "missing": image.missing,
+    }
+
+
+def content_of(rooms: Rooms, digest: bytes) -> Content:
+    """Return the content that has a digest.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    digest : bytes
+        SHA-256.
+
+    Raises
+    ------
+    NotFoundError
+        When none has it.
+    """
+    content = rooms.store.contents.by_digest(digest)
+    if content is None:
+        raise _unknown(digest)
+    return content
+
+
+def _unknown(digest: bytes) -> NotFoundError:
+    return NotFoundError(f"{digest.hex()}: no indexed file has this digest", hint="`cbir scan` looks again")
