@@ -90,4 +90,8 @@ def wait(browser: Chrome) -> WebDriverWait[Chrome]:
 
 def complaints(browser: Chrome) -> list[str]:
     """Return what the page has written into the browser's console, warnings and errors, since the last time."""
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    return [
+        entry["message"]
+        for entry in browser.get_log("browser")  # type: ignore[no-untyped-call]  # so in Selenium
+        if entry["level"] in ("SEVERE", "WARNING")
+    ]

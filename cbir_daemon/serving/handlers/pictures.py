@@ -72,7 +72,7 @@ def thumbnail(rooms: Rooms, request: Request) -> Reply[answers.Thumbnail]:
     if vector is None:
         raise _unknown(content.digest)
     whole = TILE.pack(0, 0, VECTOR_SIDE_PX, VECTOR_SIDE_PX, 0, 0, 0, 0)
-    return Reply({"digest": content.digest.hex()}, rooms.pool.draw_mosaic(GREY_SQUARE, whole, vector))
+    return Reply({"digest": content.digest.hex()}, rooms.pool.draw_mosaic(GREY_SQUARE, whole, b"", vector))
 
 
 def images(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Images]]:
