@@ -328,12 +328,12 @@ class Client:
         for frame in self.frames("map", {"form": form, "size_px": size_px}):
             yield cast("answers.MapPart", frame.message["ok"]), frame.blob
 
-    def images(self, *, paths: Sequence[Path] = (), digests: Sequence[str] = ()) -> answers.Images:
+    def images(self, *, paths: Sequence[AnyPath] = (), digests: Sequence[str] = ()) -> answers.Images:
         """Return the indexed files at paths, or those of contents; of both the paths are taken.
 
         Parameters
         ----------
-        paths : sequence of Path
+        paths : sequence of path
             Absolute, at most 1000.
         digests : sequence of str
             SHA-256 in hexadecimal digits, at most 1000.
