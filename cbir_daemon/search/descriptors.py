@@ -100,6 +100,25 @@ class DescriptorTable:
         scores = appearance.alike(descriptor, self.rows[rows], self.norms[rows])
         return dict(zip(self.ids[rows].tolist(), scores.tolist(), strict=True))
 
+    def scores_of(
+        self, appearance: Appearance, descriptor: NDArray[np.uint8], content_ids: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return how alike contents look, (n,) in [0, 1]; NaN for those that have no descriptor.
+
+        Parameters
+        ----------
+        appearance : Appearance
+        descriptor : (size,) ndarray of uint8
+            Of the query.
+        content_ids : (n,) ndarray of int64
+        """
+        found = np.full(len(content_ids), np.nan, dtype=np.float32)
+        if len(self):
+            rows = np.minimum(np.searchsorted(self.ids, content_ids), len(self) - 1)
+            known = self.ids[rows] == content_ids
+            found[known] = appearance.alike(descriptor, self.rows, self.norms)[rows[known]]
+        return found
+
     def nearest(self, appearance: Appearance, descriptor: NDArray[np.uint8], count: int) -> list[int]:
         """Return the ids of the contents that look most alike, likest first; equal ones in order of id.
 

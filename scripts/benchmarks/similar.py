@@ -124,14 +124,15 @@ def show_answers(named: Named, *, meaning: bool) -> None:
         daemon.start()
         try:
             daemon.ask("settle", "--timeout", "600")
-            for by in [by for by in Likeness if meaning or by is not Likeness.MEANING]:
+            asked = [by for by in Likeness if meaning or by is not Likeness.MEANING]
+            for by in (*asked, None):
                 show_answer(named, daemon, by)
         finally:
             daemon.stop()
 
 
-def show_answer(named: Named, daemon: Daemon, by: Likeness) -> None:
-    """Print one line: the precision by one descriptor."""
+def show_answer(named: Named, daemon: Daemon, by: Likeness | None) -> None:
+    """Print one line: the precision by one descriptor, or by the best there is."""
     right, answered, took_ms = 0, 0, []
     with Client([daemon.socket_path]) as client:
         for path in named.queries:
@@ -142,8 +143,8 @@ def show_answer(named: Named, daemon: Daemon, by: Likeness) -> None:
             answered += len(found)
     precision = right / MATCHES / len(named.queries)
     click.echo(
-        f"by {by:<8} precision@10 {precision:.3f} ({precision / named.chance:.1f} x chance), of what was answered"
-        f" {right / max(1, answered):.3f}, matches a query {answered / len(named.queries):.1f}, median"
+        f"by {by or 'default':<8} precision@10 {precision:.3f} ({precision / named.chance:.1f} x chance), of what was"
+        f" answered {right / max(1, answered):.3f}, matches a query {answered / len(named.queries):.1f}, median"
         f" {np.median(took_ms):.0f} ms"
     )
 

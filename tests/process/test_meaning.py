@@ -46,7 +46,7 @@ def test_an_older_index_is_described() -> None:
 
 
 def test_similar_by_meaning_is_told_by_the_network() -> None:
-    """It is the default where there is a network, and says so; without one the word is refused."""
+    """By default the look has a say, too; `why` says which counts more; without a network the word is refused."""
     with living() as daemon:
         pictures.write_album(daemon.album, IMAGES)
         query = sorted(daemon.album.iterdir())[0]
@@ -59,11 +59,17 @@ def test_similar_by_meaning_is_told_by_the_network() -> None:
         daemon.start()
         daemon.settle()
         found = [match for match in daemon.matches(query, "-n", "20") if match["kind"] == "similar"]
-        assert {match["why"] for match in found} <= {"meaning"}
+        assert {match["why"] for match in found} <= {"meaning", "colour", "layout", "texture"}
         asked = [match for match in daemon.matches(query, "-n", "20", "--by", "meaning") if match["kind"] == "similar"]
-        assert [match["path"] for match in asked] == [match["path"] for match in found]
+        assert {match["why"] for match in asked} == {"meaning"}
         by_look = [match for match in daemon.matches(query, "-n", "20", "--by", "look") if match["kind"] == "similar"]
         assert "meaning" not in {match["why"] for match in by_look}
+        scores = [{match["path"]: match["score"] for match in matches} for matches in (found, asked, by_look)]
+        both = set(scores[0]) & set(scores[1]) & set(scores[2])
+        assert both
+        for path in both:
+            together, meaning, look = (score[path] for score in scores)
+            assert together == pytest.approx(0.75 * meaning + 0.25 * look, abs=2e-4)
         daemon.stop()
 
 

@@ -185,7 +185,9 @@ def _source(request: Request) -> Path | bytes:
     return Path(os.fsdecode(Params(request.params).path("path")))
 
 
-def _search(rooms: Rooms, request: Request, facts: Facts, kind: str | None, limit: int, by: Likeness) -> list[Found]:
+def _search(
+    rooms: Rooms, request: Request, facts: Facts, kind: str | None, limit: int, by: Likeness | None
+) -> list[Found]:
     """Return exact, then copies, then what resembles, each content once."""
     assert facts.vector is not None
     same = rooms.store.contents.by_digest(facts.digest)
@@ -202,29 +204,15 @@ def _search(rooms: Rooms, request: Request, facts: Facts, kind: str | None, limi
     similar = kind is None or facts_of(kind).is_by_position
     descriptors = QueryDescriptors(rooms, _source(request), facts)
     position = _position(rooms, snapshot.map, facts, descriptors, same) if similar else None
-    ranked_by = descriptors.look if similar and by is not Likeness.GREY else None
-    found = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot, ranked_by)
-    if similar and by is Likeness.MEANING:
-        found = _by_meaning(rooms, descriptors, limit, found, (snapshot.map, position))
+    if similar and by in (None, Likeness.MEANING) and descriptors.meaning is not None:
+        found = rooms.searcher.search(facts.vector, position, 0, snapshot)
+        known = {match.content_id for match in found}
+        found += alike_in_meaning(rooms, snapshot, descriptors, by, limit, known, position)
+    else:
+        look = descriptors.look if similar and by is not Likeness.GREY else None
+        found = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot, look)
     exact = _exact(same, None if position is None else 0.0)
     return exact + [match for match in found if same is None or match.content_id != same.id]
-
-
-def _by_meaning(
-    rooms: Rooms,
-    descriptors: QueryDescriptors,
-    limit: int,
-    found: list[Found],
-    place: tuple[Map | None, Position | None],
-) -> list[Found]:
-    """Return the copies that were found, and what shows the same; where no network can say so, what was found."""
-    if descriptors.meaning is None:
-        return found
-    current, position = place
-    copies = [match for match in found if not facts_of(match.kind).is_by_position]
-    known = {match.content_id for match in copies}
-    on_map = None if current is None or position is None else (current, position)
-    return copies + alike_in_meaning(rooms, descriptors.meaning, limit, known, on_map)
 
 
 def _exact(same: Content | None, map_distance: float | None) -> list[Found]:
