@@ -287,10 +287,11 @@ def test_polish_ends_on_the_pixel(album: NDArray[np.uint8]) -> None:
     beside = exact + np.array([[[0.01, 0, 0.03], [0, -0.01, -0.03]]], np.float32)
     query, stored = (vector.reshape(-1, 64, 64).astype(np.float32) for vector in (vector_of(crop), album[7]))
     everywhere, sign = np.ones((64, 64), np.float32), np.ones(1, np.float32)
-    found = polish(query[0], everywhere, stored, beside, sign, 8)
+    start = overlaps(query[0], everywhere, stored, beside, sign)
+    found, reached = polish(query[0], everywhere, stored, beside, sign, start, 8)
     np.testing.assert_allclose(found, exact, atol=0.2 / 64)
-    before, after = (overlaps(query[0], everywhere, stored, affine, sign).correlations[0] for affine in (beside, found))
-    assert before < 0.97 < after
+    assert reached.correlations[0] == overlaps(query[0], everywhere, stored, found, sign).correlations[0]
+    assert start.correlations[0] < 0.97 < reached.correlations[0]
 
 
 def test_no_copy_among_unrelated(album: NDArray[np.uint8]) -> None:

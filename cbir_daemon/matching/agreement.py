@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.matching.align import COARSE_PX, EDGE_PX, FINE_PX, NOISE_LEVELS, blur, blurs, newton_step
-from cbir_daemon.matching.geometry import Floats, inside, pixel_grid, sample
+from cbir_daemon.matching.geometry import Floats, inside_at, landings, pixel_grid, sample_at
 from cbir_daemon.records import VECTOR_BYTES, VECTOR_SIDE_PX
 
 # Lines of a strip that may be left out: large letters across a picture are 6 to 8 pixels high.
@@ -52,6 +52,27 @@ class Overlaps:
     spared: Floats
     spared_px: Floats
 
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Overlaps:
+        """Return what some of the n images show.
+
+        Parameters
+        ----------
+        rows : (n,) ndarray of bool, or (k,) ndarray of int64
+        """
+        return Overlaps(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def put(self, rows: NDArray[np.int64], found: Overlaps) -> None:
+        """Replace what some of the n images show.
+
+        Parameters
+        ----------
+        rows : (k,) ndarray of int64
+        found : Overlaps
+            Of k images.
+        """
+        for column in fields(self):
+            getattr(self, column.name)[rows] = getattr(found, column.name)
+
 
 def overlaps(image: Floats, shown: Floats, others: Floats, affines: Floats, signs: Floats) -> Overlaps:
     """Return what a query and other images show of each other under affines.
@@ -74,15 +95,16 @@ def overlaps(image: Floats, shown: Floats, others: Floats, affines: Floats, sign
     Both images are brought to the coarser of their two resolutions first, along each axis: a crop to a quarter knows
     details that the stored vector cannot.
     """
-    everything = inside(affines, VECTOR_SIDE_PX, EDGE_PX).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    points = landings(affines, VECTOR_SIDE_PX)
+    everything = inside_at(points, VECTOR_SIDE_PX, EDGE_PX).reshape(-1, VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     overlap = everything * shown
     # Stored pixels that one query pixel spans, along the stored image's axes and along the query's.
     spans, scales = np.linalg.norm(affines[:, :, :2], axis=2), np.linalg.norm(affines[:, :, :2], axis=1)
     finer_px = np.float32(0.5) * np.sqrt(np.maximum(spans**2 - 1, 0), dtype=np.float32)
     down, across = (blurs(VECTOR_SIDE_PX, finer_px[:, axis]) for axis in (1, 0))
-    seen = sample(down @ (others * signs[:, None, None]) @ across.transpose(0, 2, 1), affines, VECTOR_SIDE_PX)
+    seen = sample_at(down @ (others * signs[:, None, None]) @ across.transpose(0, 2, 1), points)
     coarser = np.maximum(1, 1 / np.maximum(scales, 1e-3))
-    own, stored = (_equalized_inside(picture, overlap, coarser) for picture in (image, seen))
+    own, stored = _equalized_inside(image, seen.reshape(others.shape), overlap, coarser)
     products = np.stack([own * stored, own * own, stored * stored])
     # One query pixel holds less than one of the coarser image's.
     pixels = 1 / np.prod(coarser, axis=1)
@@ -127,21 +149,28 @@ def _without_strip(lines: Floats, evidence: Floats) -> tuple[Floats, Floats]:
     return np.take_along_axis(correlations, best, 1)[:, 0], np.take_along_axis(evidence_px, best, 1)[:, 0]
 
 
-def _equalized_inside(images: Floats, overlap: Floats, coarser: Floats) -> Floats:
-    """Return equalised images as if there were nothing outside their overlaps, on bands `coarser` along x and y."""
-    masked = images * overlap
+def _equalized_inside(image: Floats, others: Floats, overlap: Floats, coarser: Floats) -> tuple[Floats, Floats]:
+    """Return a query and images equalised as if there were nothing outside their overlaps, each (n, 64, 64).
+
+    Their bands are `coarser` (n, 2) along x and y.
+    """
+    masked = np.stack([image * overlap, others * overlap, overlap])
     bands = []
     for sigma_px in (FINE_PX, COARSE_PX):
         across = blurs(VECTOR_SIDE_PX, sigma_px * coarser[:, 0]).transpose(0, 2, 1)
-        down = blurs(VECTOR_SIDE_PX, sigma_px * coarser[:, 1])
-        bands.append((down @ masked @ across) / np.maximum(down @ overlap @ across, 1e-3))
+        smooth = blurs(VECTOR_SIDE_PX, sigma_px * coarser[:, 1]) @ masked @ across
+        bands.append(smooth[:2] / np.maximum(smooth[2], 1e-3))
     detail = (bands[0] - bands[1]) * overlap
     around = blur(VECTOR_SIDE_PX, COARSE_PX)
-    variance = (around @ detail**2 @ around.T) / np.maximum(around @ overlap @ around.T, 1e-3)
-    return np.asarray(detail / np.sqrt(variance + NOISE_LEVELS**2), dtype=np.float32)
+    smooth = around @ np.concatenate([detail**2, overlap[None]]) @ around.T
+    variance = smooth[:2] / np.maximum(smooth[2], 1e-3)
+    own, stored = np.asarray(detail / np.sqrt(variance + NOISE_LEVELS**2), dtype=np.float32)
+    return own, stored
 
 
-def polish(image: Floats, shown: Floats, others: Floats, affines: Floats, signs: Floats, steps: int) -> Floats:
+def polish(
+    image: Floats, shown: Floats, others: Floats, affines: Floats, signs: Floats, found: Overlaps, steps: int
+) -> tuple[Floats, Overlaps]:
     """Return affines after a few more steps on the images that are correlated in the end.
 
     Parameters
@@ -156,13 +185,17 @@ def polish(image: Floats, shown: Floats, others: Floats, affines: Floats, signs:
         From points of the query to points of the image.
     signs : (n,) ndarray of float32
         -1 for a negative, else 1.
+    found : Overlaps
+        What they show of each other under these affines.
     steps : int
         At most; each costs as much as `overlaps` and a half.
 
     Returns
     -------
-    (n, 2, 3) ndarray of float32
+    affines : (n, 2, 3) ndarray of float32
         Those of the highest correlation on the way.
+    overlaps : Overlaps
+        What the query and the images show of each other under them.
 
     Notes
     -----
@@ -172,23 +205,19 @@ def polish(image: Floats, shown: Floats, others: Floats, affines: Floats, signs:
     """
     best, moved = affines.copy(), affines
     active = np.arange(len(affines))
-    found = overlaps(image, shown, others, affines, signs)
-    reached = found.correlations.copy()
+    reached = found.take(active)
     for _ in range(steps):
         moved = newton_step(moved, *_equations(found))
         found = overlaps(image, shown, others[active], moved, signs[active])
-        gains = found.correlations - reached[active]
-        best[active[gains > 0]] = moved[gains > 0]
-        reached[active] += np.maximum(gains, 0)
+        gains = found.correlations - reached.correlations[active]
+        is_better = gains > 0
+        best[active[is_better]] = moved[is_better]
+        reached.put(active[is_better], found.take(is_better))
         going = gains > _LEAST_GAIN
         if not going.any():
             break
-        active, moved, found = active[going], moved[going], _rows_of(found, going)
-    return best
-
-
-def _rows_of(found: Overlaps, rows: NDArray[np.bool_]) -> Overlaps:
-    return Overlaps(*(getattr(found, column.name)[rows] for column in fields(found)))
+        active, moved, found = active[going], moved[going], found.take(going)
+    return best, reached
 
 
 def _equations(found: Overlaps) -> tuple[Floats, Floats]:

@@ -7,10 +7,12 @@ from, or what a correlation means (`verdict`).
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cbir_daemon.matching.geometry import Floats, compose, inside, inverse, pixel_grid, sample
+from cbir_daemon.matching.geometry import Floats, compose, inside_at, inverse, landings, pixel_grid, sample_at
 
 # Standard deviations in pixels of the band that counts: finer is noise and JPEG, coarser is shading.
 FINE_PX = 0.7
@@ -33,6 +35,10 @@ _DAMPING = 0.01
 _LONGEST_STEP = 0.2
 
 _ROW, _COLUMN = np.triu_indices(6)
+
+# Of each element of a symmetric matrix where it is among those of its upper triangle.
+_SYMMETRIC = np.zeros((6, 6), dtype=np.int64)
+_SYMMETRIC[_ROW, _COLUMN] = _SYMMETRIC[_COLUMN, _ROW] = np.arange(len(_ROW))
 
 
 @functools.cache
@@ -67,12 +73,19 @@ def blurs(side: int, sigmas_px: Floats) -> Floats:
     -------
     (n, side, side) ndarray of float32
     """
-    squares = np.subtract.outer(np.arange(side), np.arange(side)).astype(np.float32) ** 2
+    distances_px = np.arange(side, dtype=np.float32)
     # Below a tenth of a pixel a Gaussian is the identity; dividing by less would overflow.
-    weights = np.exp(squares / (-2 * np.maximum(sigmas_px, np.float32(0.1)) ** 2)[:, None, None])
+    weights = np.exp(distances_px**2 / (-2 * np.maximum(sigmas_px, np.float32(0.1)) ** 2)[:, None])
     # They add nothing, and products with numbers too small for float32's own form take a hundred times as long.
     weights[weights < _LEAST_WEIGHT] = 0
-    return np.asarray(weights / weights.sum(axis=2, keepdims=True), dtype=np.float32)
+    spread = weights[:, _distances(side)]
+    return np.asarray(spread / spread.sum(axis=2, keepdims=True), dtype=np.float32)
+
+
+@functools.lru_cache(4)
+def _distances(side: int) -> NDArray[np.int64]:
+    """Return (side, side): how many pixels lie between each two along an axis."""
+    return np.abs(np.subtract.outer(np.arange(side), np.arange(side)))
 
 
 def detail(images: Floats) -> Floats:
@@ -121,30 +134,43 @@ class Template:
 
     def __init__(self, image: Floats) -> None:
         self.side = image.shape[-1]
-        self.values = image.ravel()
         gradient_y, gradient_x = np.gradient(image, 2 / self.side)
         grid = pixel_grid(self.side)
         steepest = np.concatenate([gradient_x.ravel() * grid, gradient_y.ravel() * grid])
-        self.steepest = np.ascontiguousarray(steepest.T, dtype=np.float32)
+        # One product with what is seen gives the slope there and the correlation.
+        self.lines = np.concatenate([steepest, image.reshape(1, -1)], dtype=np.float32).T
         # One product with the overlap gives the hessian, the slope at the query itself and the query's energy there.
-        squares = self.steepest[:, _ROW] * self.steepest[:, _COLUMN]
-        own = self.steepest * self.values[:, None]
-        self.products = np.concatenate([squares, own, self.values[:, None] ** 2], axis=1)
+        squares, own = steepest[_ROW] * steepest[_COLUMN], steepest * image.ravel()
+        self.products = np.concatenate([squares, own, image.reshape(1, -1) ** 2], dtype=np.float32).T
 
 
-def refine(template: Template, stored: Floats, affines: Floats, steps: int) -> tuple[Floats, Floats]:
-    """Return affines refined by Gauss-Newton on the enhanced correlation, all candidates at once.
+def refine(
+    template: Template,
+    images: Floats,
+    rows: NDArray[np.int64],
+    affines: Floats,
+    signs: Floats,
+    floors: Sequence[float],
+    least_change: float = 0.0,
+) -> tuple[Floats, Floats]:
+    """Return affines refined by Gauss-Newton on the enhanced correlation, all at once.
 
     Parameters
     ----------
     template : Template
         Of the query.
-    stored : (n, s, s) ndarray of float32
-        Equalised; negatives with their sign turned.
+    images : (m, s, s) ndarray of float32
+        Equalised.
+    rows : (n,) ndarray of int64
+        The image that each affine leads to.
     affines : (n, 2, 3) ndarray of float32
-        First guesses, from points of the query to points of the stored image.
-    steps : int
-        Near the solution each halves the error or better.
+        First guesses, from points of the query to points of the image.
+    signs : (n,) ndarray of float32
+        -1 for a negative, else 1.
+    floors : sequence of float
+        For each step the correlation before it below which an affine is given up: it stays as it is.
+    least_change : float
+        Change of the correlation below which an affine has arrived: it takes no further step.
 
     Returns
     -------
@@ -154,27 +180,42 @@ def refine(template: Template, stored: Floats, affines: Floats, steps: int) -> t
 
     Notes
     -----
-    The inverse compositional form: a step samples each stored image once and solves a 6x6 system; about 40 ns for each
-    pixel, candidate and step.
+    The inverse compositional form: a step samples each image once and solves a 6x6 system; about 15 ns for each pixel,
+    affine and step.
 
     References
     ----------
     Baker, Matthews: Lucas-Kanade 20 years on, IJCV 2004, section 3.2.  Evangelidis, Psarakis: Parametric image
     alignment using enhanced correlation coefficient maximization, PAMI 2008 (the gain is taken out).
     """
-    correlations = np.zeros(len(affines), dtype=np.float32)
-    curvature = np.zeros((len(affines), 6, 6), dtype=np.float32)
-    for _ in range(steps):
-        overlap = inside(affines, template.side, EDGE_PX)
-        seen = sample(stored, affines, template.side).reshape(len(affines), -1) * overlap
-        products = overlap @ template.products
-        energy = np.maximum(np.einsum("np,np->n", seen, seen), 1e-6)
-        own_energy = np.maximum(products[:, -1], 1e-6)
-        correlations = (seen @ template.values) / np.sqrt(energy * own_energy)
-        slope = np.sqrt(own_energy / energy)[:, None] * (seen @ template.steepest) - products[:, -7:-1]
-        curvature[:, _ROW, _COLUMN] = curvature[:, _COLUMN, _ROW] = products[:, :-7]
-        affines = newton_step(affines, curvature, slope)
+    affines, correlations = affines.copy(), np.full(len(affines), -np.inf, dtype=np.float32)
+    active = np.arange(len(affines))
+    for floor in floors:
+        reached, curvature, slope = _equations(template, images, rows[active], affines[active], signs[active])
+        goes_on = (reached >= floor) & (np.abs(reached - correlations[active]) > least_change)
+        correlations[active] = reached
+        active = active[goes_on]
+        if not len(active):
+            break
+        affines[active] = newton_step(affines[active], curvature[goes_on], slope[goes_on])
     return affines, correlations
+
+
+def _equations(
+    template: Template, images: Floats, rows: NDArray[np.int64], affines: Floats, signs: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return correlations (n,), and curvature (n, 6, 6) and slope (n, 6) of the disagreement, at affines."""
+    points = landings(affines, template.side)
+    overlap = inside_at(points, template.side, EDGE_PX)
+    seen = sample_at(images, points, rows)
+    seen *= overlap
+    products, along = overlap @ template.products, seen @ template.lines
+    along *= signs[:, None]
+    energy = np.maximum(np.einsum("np,np->n", seen, seen), 1e-6)
+    own_energy = np.maximum(products[:, -1], 1e-6)
+    correlations = along[:, -1] / np.sqrt(energy * own_energy)
+    slope = np.sqrt(own_energy / energy)[:, None] * along[:, :-1] - products[:, -7:-1]
+    return correlations, products[:, _SYMMETRIC], slope
 
 
 def newton_step(affines: Floats, curvature: Floats, slope: Floats) -> Floats:

@@ -10,6 +10,7 @@ affine is a (2, 3) matrix that takes a point of the query to the point of the st
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,6 +53,25 @@ def pixel_grid(side: int) -> Floats:
     return np.stack([x.ravel(), y.ravel(), np.ones(side * side, dtype=np.float32)])
 
 
+def landings(affines: Floats, side: int) -> Floats:
+    """Return where the pixels of an image land on other ones.
+
+    Parameters
+    ----------
+    affines : (n, 2, 3) ndarray of float32
+        From points of the image to points of the other ones.
+    side : int
+        Pixels along each side of the image.
+
+    Returns
+    -------
+    (2, n, side * side) ndarray of float32
+        x, then y, from -1 to 1 over the other image; row by row.
+    """
+    points: Floats = affines.transpose(1, 0, 2).reshape(-1, 3) @ pixel_grid(side)
+    return points.reshape(2, len(affines), side * side)
+
+
 def sample(images: Floats, affines: Floats, side: int) -> Floats:
     """Return images seen through affines, bilinear; outside an image its edge pixels go on.
 
@@ -67,20 +87,52 @@ def sample(images: Floats, affines: Floats, side: int) -> Floats:
     -------
     (n, side, side) ndarray of float32
     """
+    return sample_at(images, landings(affines, side)).reshape(-1, side, side)
+
+
+def sample_at(images: Floats, points: Floats, rows: NDArray[np.int64] | None = None) -> Floats:
+    """Return images at points, bilinear; outside an image its edge pixels go on.
+
+    Parameters
+    ----------
+    images : (m, s, s) ndarray of float32
+    points : (2, n, p) ndarray of float32
+        From `landings`.
+    rows : (n,) ndarray of int64, optional
+        Which image is sampled at each row of points; each at its own row when not given.
+
+    Returns
+    -------
+    (n, p) ndarray of float32
+    """
     size = images.shape[-1]
-    points = (affines @ pixel_grid(side) + np.float32(1)) * np.float32(size / 2) - np.float32(0.5)
-    np.clip(points, 0, size - 1, out=points)
-    corner = np.minimum(points.astype(np.int32), size - 2)
+    numbers = np.arange(len(images)) if rows is None else rows
+    fractions = points * np.float32(size / 2)
+    fractions += np.float32(size / 2 - 0.5)
+    # Just below the last pixel, so that there is always one to the right and one below.
+    np.clip(fractions, 0, np.nextafter(np.float32(size - 1), np.float32(0)), out=fractions)
+    corners = fractions.astype(np.int32)
     # A difference of float32 and int32 would be float64, at twice the time for all that follows.
-    fraction_x, fraction_y = np.moveaxis(points - corner.astype(np.float32), 1, 0)
-    index = corner[:, 1] * size + corner[:, 0] + (np.arange(len(images), dtype=np.int32) * size * size)[:, None]
-    flat = images.reshape(-1)
-    upper, upper_right = flat[index], flat[index + 1]
-    lower, lower_right = flat[index + size], flat[index + size + 1]
-    upper += fraction_x * (upper_right - upper)
-    lower += fraction_x * (lower_right - lower)
-    upper += fraction_y * (lower - upper)
-    return np.asarray(upper.reshape(-1, side, side), dtype=np.float32)
+    fractions -= corners.astype(np.float32)
+    across, down = fractions
+    index = corners[1]
+    index *= size
+    index += corners[0]
+    index += (numbers * size * size).astype(np.int32)[:, None]
+    # Indices of the machine's own size are read as they are; `wrap` spares the check of each, which none fails.
+    places, pixels = index.astype(np.intp), images.reshape(-1)
+    upper, upper_right, lower, lower_right = (
+        pixels[start:].take(places, mode="wrap") for start in (0, 1, size, size + 1)
+    )
+    return _between(_between(upper, upper_right, across), _between(lower, lower_right, across), down)
+
+
+def _between(first: Floats, second: Floats, share: Floats) -> Floats:
+    """Return what lies between two arrays, in the first one's place; the second one is used up."""
+    second -= first
+    second *= share
+    first += second
+    return first
 
 
 def inside(affines: Floats, side: int, edge_px: float) -> Floats:
@@ -100,8 +152,27 @@ def inside(affines: Floats, side: int, edge_px: float) -> Floats:
     (n, side * side) ndarray of float32
         1 where it does, else 0; row by row.
     """
-    points = np.abs(affines @ pixel_grid(side))
-    return np.asarray(points.max(axis=1) <= 1 - 2 * edge_px / side, dtype=np.float32)
+    return inside_at(landings(affines, side), side, edge_px)
+
+
+def inside_at(points: Floats, side: int, edge_px: float) -> Floats:
+    """Return which points of an image lie on another one.
+
+    Parameters
+    ----------
+    points : (2, n, side * side) ndarray of float32
+        From `landings`.
+    side : int
+    edge_px : float
+        As for `inside`.
+
+    Returns
+    -------
+    (n, side * side) ndarray of float32
+        1 where they do, else 0.
+    """
+    x, y = np.abs(points)
+    return np.asarray(np.maximum(x, y, out=x) <= 1 - 2 * edge_px / side, dtype=np.float32)
 
 
 def compose(outer: Floats, inner: Floats) -> Floats:
@@ -109,16 +180,16 @@ def compose(outer: Floats, inner: Floats) -> Floats:
 
     Parameters
     ----------
-    outer, inner : (n, 2, 3) ndarray of float32
-        Either may be one (2, 3) affine for all.
+    outer, inner : (..., 2, 3) ndarray of float32
+        Of shapes that broadcast.
 
     Returns
     -------
-    (n, 2, 3) ndarray of float32
+    (..., 2, 3) ndarray of float32
     """
-    linear = outer[..., :2] @ inner[..., :2]
-    shift = outer[..., :2] @ inner[..., 2:] + outer[..., 2:]
-    return np.concatenate(np.broadcast_arrays(linear, shift[..., [0, 0]]), axis=-1)[..., :3]
+    composed: Floats = outer[..., :2] @ inner
+    composed[..., 2] += outer[..., 2]
+    return composed
 
 
 def inverse(affines: Floats) -> Floats:
@@ -133,8 +204,10 @@ def inverse(affines: Floats) -> Floats:
     -------
     (..., 2, 3) ndarray of float32
     """
-    linear = np.linalg.inv(affines[..., :2])
-    return np.concatenate([linear, -linear @ affines[..., 2:]], axis=-1)
+    # By Cramer's rule: the library's inverse of so small a matrix takes ten times as long.
+    a, b, x, c, d, y = np.moveaxis(affines.reshape(*affines.shape[:-2], 6), -1, 0)
+    back = np.stack([d, -b, b * y - d * x, -c, a, c * x - a * y], axis=-1) / (a * d - b * c)[..., None]
+    return np.asarray(back.reshape(affines.shape), dtype=affines.dtype)
 
 
 def rotations(angles_deg: Sequence[float], zooms: Sequence[float] = (1.0,)) -> Floats:
@@ -172,22 +245,23 @@ def transform_of(matrix: Floats, *, invert: bool) -> Transform:
     Vectors are square whatever the image's shape, so a turn comes between two unequal scalings.  The products along the
     two diagonals of its matrix do not depend on those, and their ratio is the squared tangent of the angle.
     """
-    linear = matrix[:, :2].astype(np.float64)
-    flip = bool(np.linalg.det(linear) < 0)
+    # Plain numbers: on arrays of four the library takes ten times as long.
+    (a, b), (c, d) = matrix[:, :2].tolist()
+    flip = a * d < b * c
     if flip:
-        linear = _MIRROR @ linear
-    quarters = _quarters(linear)
-    rest = linear @ np.linalg.matrix_power(_QUARTER, (4 - quarters) % 4)
-    skew, straight = -rest[0, 1] * rest[1, 0], rest[0, 0] * rest[1, 1]
+        a, b = -a, -b
+    quarters = _quarters(a, b, c, d)
+    for _ in range((4 - quarters) % 4):
+        a, b, c, d = b, -a, d, -c
     # Two off-diagonal terms of one sign are a shear, left by noise in the fit: no turn.
-    angle = np.degrees(np.arctan2(np.sqrt(max(skew, 0.0)), np.sqrt(straight))) * np.sign(rest[1, 0])
-    return Transform(flip=flip, turn=90 * quarters, angle=round(float(angle), 1) + 0.0, invert=invert)
+    angle = math.degrees(math.atan2(math.sqrt(max(-b * c, 0.0)), math.sqrt(a * d)))
+    return Transform(flip=flip, turn=90 * quarters, angle=round(math.copysign(angle, c), 1) + 0.0, invert=invert)
 
 
-def _quarters(linear: NDArray[np.float64]) -> int:
-    if abs(linear[0, 0] * linear[1, 1]) >= abs(linear[0, 1] * linear[1, 0]):
-        return 0 if linear[0, 0] > 0 else 2
-    return 1 if linear[1, 0] > 0 else 3
+def _quarters(a: float, b: float, c: float, d: float) -> int:
+    if abs(a * d) >= abs(b * c):
+        return 0 if a > 0 else 2
+    return 1 if c > 0 else 3
 
 
 def overlaps_of(affines: Floats) -> list[Overlap]:

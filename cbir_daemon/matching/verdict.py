@@ -6,6 +6,7 @@ In: a query's vector and those of its candidates.  Out: `comparison.Judgement`. 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,7 +91,11 @@ def judge(
     # All at once: one at a time they would cost as much as aligning.
     shares = overlaps_of(aligned.lies.affines)
     plain = is_plain(query)
-    judged = [_judgement(aligned, row, share, box, least, plain=plain) for row, share in enumerate(shares)]
+    ratios = area_ratios(aligned.lies.affines).tolist()
+    judged = [
+        _judgement(aligned, row, (share, ratio), box, least, plain=plain)
+        for row, (share, ratio) in enumerate(zip(shares, ratios, strict=True))
+    ]
     if guesses is not None:
         return judged
     return [
@@ -157,11 +162,17 @@ def align(image: Floats, others: Floats, box: Windows, starts: Guesses | None = 
         strips=np.zeros(len(others), dtype=np.bool_),
     )
     near = lies.near
-    _score(found, near, overlaps(image, shown, others[near], affines[near], signs[near]))
-    near = near[(found.correlations[near] >= _PROMISING) & (found.scores[near] < _CERTAIN)]
+    if not len(near):
+        return found
+    reached = overlaps(image, shown, others[near], affines[near], signs[near])
+    _score(found, near, reached)
+    promising = (found.correlations[near] >= _PROMISING) & (found.scores[near] < _CERTAIN)
+    near = near[promising]
     if len(near):
-        affines[near] = polish(image, shown, others[near], affines[near], signs[near], _LAST_STEPS)
-        _score(found, near, overlaps(image, shown, others[near], affines[near], signs[near]))
+        affines[near], reached = polish(
+            image, shown, others[near], affines[near], signs[near], reached.take(promising), _LAST_STEPS
+        )
+        _score(found, near, reached)
     return found
 
 
@@ -252,14 +263,15 @@ def _are_upright_parts(affines: Floats) -> NDArray[np.bool_]:
 
 
 def _judgement(
-    found: Alignments, row: int, overlap: Overlap, box: Windows, threshold: float, *, plain: bool
+    found: Alignments, row: int, shown: tuple[Overlap, float], box: Windows, threshold: float, *, plain: bool
 ) -> Judgement:
+    overlap, area_ratio = shown
     matrix, invert, score = found.lies.affines[row], bool(found.lies.signs[row] < 0), float(found.scores[row])
     is_near = row in found.lies.near
     outcome = Outcome.COPY if score >= threshold else Outcome.BELOW if is_near else Outcome.GIVEN_UP
     if plain:
         outcome = Outcome.PLAIN
-    scale_x, scale_y = np.linalg.norm(matrix[:, :2], axis=0).tolist()
+    (across, skew), (slant, down) = matrix[:, :2].tolist()
     return Judgement(
         is_copy=outcome is Outcome.COPY,
         score=round(score, 4),
@@ -268,10 +280,10 @@ def _judgement(
         explanation=Explanation(
             outcome=outcome,
             guess=guess_of(int(found.lies.views[row]), int(found.lies.windows[row]), box, invert=invert),
-            scale_x=scale_x,
-            scale_y=scale_y,
+            scale_x=math.hypot(across, slant),
+            scale_y=math.hypot(skew, down),
             correlation=float(found.correlations[row]),
-            area_ratio=float(area_ratios(matrix[None])[0]),
+            area_ratio=area_ratio,
             cost=float(found.costs[row]),
             strip=bool(found.strips[row]),
             evidence_px=float(found.evidence_px[row]) if is_near else None,
