@@ -96,10 +96,20 @@ class Daemon:
                     return time.perf_counter() - before
                 time.sleep(POLL_S)
 
+    def groups(self) -> list[list[str]]:
+        """Return the paths of each group of duplicates; those that are no text are left out."""
+        with Client([self.socket_path]) as client:
+            found = client.duplicates()["groups"]
+        return [[image["path"] for image in group["images"] if isinstance(image["path"], str)] for group in found]
+
     def resident_mib(self) -> float:
         """Return the resident memory of the daemon itself, without its children."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+    def family_mib(self) -> float:
+        """Return the memory of the daemon and all that it started; what they share counts once."""
+        return sum(map(_proportional_kib, self._family())) / 1024
 
     def cpu_s(self) -> float:
         """Return the processor time that the daemon itself has used."""
@@ -107,16 +117,25 @@ class Daemon:
 
     def family_cpu_s(self) -> float:
         """Return the processor time that the daemon and all that it started have used, those that ended among them."""
+        return sum(sum(_ticks(pid)) for pid in self._family()) / os.sysconf("SC_CLK_TCK")
+
+    def _family(self) -> list[int]:
         family = [self.pid]
         for pid in family:
             family += children(pid)
-        return sum(sum(_ticks(pid)) for pid in family) / os.sysconf("SC_CLK_TCK")
+        return family
 
 
 def _ticks(pid: int) -> list[int]:
     """Return the time of a process in and for programs, and that of its children that ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return [int(field) for field in fields[11:15]]
+
+
+def _proportional_kib(pid: int) -> int:
+    """Return the proportional set size of a process: a page that several map is divided among them."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def children(pid: int) -> list[int]:
