@@ -467,6 +467,11 @@ class Medium(Protocol):
     # -- names and sizes ---------------------------------------------------------------------------------------------
 
     @property
+    def location(self) -> str:
+        """Where another process imports it from: `module:name`."""
+        ...
+
+    @property
     def extractor(self) -> str:
         """The extractor whose vectors it compares, as `decode.reader.Reader` names it; stands in the cache of codes."""
         ...

@@ -7,10 +7,9 @@ import gc
 import logging
 import os
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,16 @@ from cbir_daemon.matching.grey64 import GREY64, Grey64
 from cbir_daemon.matching.views import STORED_WINDOWS, WEIGHTS, Windows
 from cbir_daemon.medium import Codes, Medium
 from cbir_daemon.search import Collection
-from cbir_daemon.search.code_table import EXTENT_ROWS, HEADER, HEADER_BYTES, LAYOUT, Rows, record_of
+from cbir_daemon.search.code_table import (
+    EXTENT_ROWS,
+    HEADER,
+    HEADER_BYTES,
+    LAYOUT,
+    FollowedRows,
+    FrozenRows,
+    Rows,
+    record_of,
+)
 from tests.leftovers import open_files
 from tests.test_collection import FEWEST_ROWS, best_of, vectors_of
 
@@ -309,81 +317,68 @@ def test_rows_in_memory_have_no_file() -> None:
     assert not kept.in_file
 
 
-# -- read by another process -----------------------------------------------------------------------------------------
-
-READER = """
-import sys
-from pathlib import Path
-import numpy as np
-from cbir_daemon.matching import GREY64
-from cbir_daemon.search.candidates import ExactScan
-from cbir_daemon.search.code_table import Rows
-from cbir_daemon.search.collection import Snapshot
-
-for line in sys.stdin:
-    rows = Rows.open_read_only(Path(sys.argv[1]), GREY64)
-    query = np.frombuffer(bytes.fromhex(line), np.uint8)
-    found = [] if rows is None else Snapshot(GREY64, rows, ExactScan()).candidates(query, 1)
-    print(rows is not None, 0 if rows is None else int(rows.alive.sum()), *(found[:1] and found[0][:1]), flush=True)
-"""
+# -- followed by another process -------------------------------------------------------------------------------------
 
 
-def test_another_process_reads_while_the_writer_changes(path: Path) -> None:
-    """It sees all that was written so far, searches it, and changes neither the file nor what the writer does."""
+def followed(path: Path, writer: FrozenRows, extent_rows: int = EXTENT_ROWS) -> FrozenRows:
+    """Return the rows that a process sees whom the writer tells of its own."""
+    return FollowedRows(path, GREY64, writer.generation, extent_rows).frozen(writer.ids, writer.alive)
+
+
+def test_a_follower_has_the_rows_of_the_writer(path: Path) -> None:
+    """In a file of several extents, while some come and others go; none is written for it."""
+    collection = opened(path, extent_rows=FEWEST_ROWS)
+    follower: FollowedRows | None = None
+    for first in (1000, 2000):
+        collection.add(range(first, first + FEWEST_ROWS), np.tile(VECTORS, (FEWEST_ROWS // COUNT + 1, 1))[:FEWEST_ROWS])
+        collection.remove([first, first + 3])
+        writer = collection.snapshot().rows
+        before = path.read_bytes()
+        if follower is None:
+            follower = FollowedRows(path, GREY64, writer.generation, FEWEST_ROWS)
+        rows = follower.frozen(writer.ids, writer.alive)
+        assert path.read_bytes() == before
+        living = np.flatnonzero(writer.alive)
+        assert np.array_equal(rows.take(living), writer.take(living))
+        snapshot = collection.snapshot()
+        assert replace(snapshot, rows=rows).candidates(VECTORS[7], 5) == snapshot.candidates(VECTORS[7], 5)
+        assert rows.path == path
+
+
+def test_a_follower_keeps_what_it_has_when_the_codes_move(path: Path) -> None:
+    """Rows of a file that was replaced stay readable, and no new follower takes the new file for it."""
     collection = opened(path)
-    command = [sys.executable, "-c", READER, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:  # noqa: S603 -- our own interpreter
-        assert reader.stdin is not None
-        assert reader.stdout is not None
-
-        def asked(row: int) -> str:
-            before = path.read_bytes()
-            assert reader.stdin is not None
-            assert reader.stdout is not None
-            print(VECTORS[row].tobytes().hex(), file=reader.stdin, flush=True)
-            answer = reader.stdout.readline().strip()
-            assert path.read_bytes() == before
-            return answer
-
-        assert asked(7) == f"True {COUNT} 7"
-        collection.add([100], VECTORS[7:8])
-        collection.remove([7])
-        assert asked(7) == f"True {COUNT} 100"
-        collection.compact()
-        assert asked(8) == f"True {COUNT} 8"
-        collection.add([7], VECTORS[7:8])
-        collection.remove([100])
-        assert asked(7) == f"True {COUNT} 7"
-        reader.stdin.close()
-        assert reader.wait(timeout=60) == 0
-    assert ids_of(path) == list(range(COUNT))
+    before = collection.snapshot().rows
+    rows = followed(path, before)
+    collection.remove([3])
+    collection.compact()
+    assert np.array_equal(rows.take(np.arange(COUNT)), before.take(np.arange(COUNT)))
+    with pytest.raises(ValueError, match="has other codes by now"):
+        followed(path, before)
+    assert followed(path, collection.snapshot().rows).alive.sum() == COUNT - 1
 
 
-def test_a_reader_passes_over_rows_that_are_being_written(path: Path) -> None:
-    """A row that does not fit its checksum yet is not there; one that was written twice is there once, as it is now."""
-    records = np.fromfile(path, RECORD, count=COUNT, offset=HEADER_BYTES)
-    put(path, place(COUNT - 1) + 500, bytes([*[85] * 20]))
-    put(path, place(COUNT), records[4:5].tobytes())
-    rows = Rows.open_read_only(path, GREY64)
-    assert rows is not None
-    assert rows.ids[rows.alive].tolist() == [*(i for i in range(COUNT - 1) if i != 4), 4]
-    assert not rows.alive[4]
-
-
-def test_a_reader_makes_no_file(tmp_path: Path, path: Path) -> None:
-    """Without a file, or with one of another version, there are no rows, and the folder stays as it is."""
-    assert Rows.open_read_only(tmp_path / "none.rows", GREY64) is None
-    put(path, 0, b"another!")
-    before = path.read_bytes()
-    assert Rows.open_read_only(path, GREY64) is None
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["codes.rows"]
-
-
-def test_a_reader_keeps_to_whole_extents(path: Path) -> None:
-    """A file that was cut short has no rows for a reader, which may not map what is not there."""
+def test_a_follower_maps_nothing_that_is_not_there(tmp_path: Path, path: Path) -> None:
+    """A file that was cut short, or that is gone, is refused, and none is made."""
+    writer = opened(path).snapshot().rows
     os.truncate(path, place(COUNT))
-    rows = Rows.open_read_only(path, GREY64)
-    assert rows is not None
-    assert not len(rows.ids)
-    assert path.stat().st_size == place(COUNT)
+    with pytest.raises(ValueError, match="was cut short"):
+        followed(path, writer)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        followed(path, writer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_in_memory_alone_say_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is sent to a file for rows that a full disk kept out of it."""
+    collection = opened(path)
+    assert collection.snapshot().rows.path == path
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    collection.add([100], VECTORS[:1])
+    assert collection.snapshot().rows.path is None
+    assert Collection(GREY64).snapshot().rows.path is None

@@ -57,6 +57,7 @@ WINDOWS = (slice(0, 64), slice(0, 32), slice(32, 64))
 class Text:
     """Text files, compared by which words stand in which part of them."""
 
+    location = "tests.test_medium:TEXT"
     extractor = TEXT_FILES.extractor
     appearance = None
     windows = len(WINDOWS)

@@ -428,6 +428,7 @@ RESTARTS = {
     "meaning.model": "efficientnet-lite0",
     "server.group": "users",
     "server.max_connections": 5,
+    "server.search_processes": 7,
 }
 """Setting -> a value that waits for a restart."""
 

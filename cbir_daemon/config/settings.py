@@ -402,7 +402,7 @@ class AlertsConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Who may ask."""
+    """Who may ask, and by how many processes it is answered."""
 
     group: str = field(
         default="",
@@ -411,6 +411,13 @@ class ServerConfig:
     max_connections: int = field(
         default=64,
         metadata=_about(checks.count(1, 4096), "Clients served at the same time."),
+    )
+    search_processes: int = field(
+        default_factory=usable_processors,
+        metadata=_about(
+            checks.automatic(checks.count(0, 256), usable_processors),
+            "Search processes, started when searches wait; `auto` is one for each processor, 0: none.",
+        ),
     )
 
 

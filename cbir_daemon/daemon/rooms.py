@@ -15,7 +15,7 @@ from typing import Protocol
 
 from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
-from cbir_daemon.config.settings import MEANING
+from cbir_daemon.config.settings import MEANING, usable_processors
 from cbir_daemon.daemon.backups import DAY_S, Backups
 from cbir_daemon.decode import DecodeLimits, DecodePool, Reader
 from cbir_daemon.duplicates import Groups, Looks, Pairing, Parts
@@ -33,7 +33,9 @@ from cbir_daemon.meaning import Meaning, meaning_space
 from cbir_daemon.medium import Medium
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import DescriptorKind
+from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.previews import Previews
 from cbir_daemon.store import Store
@@ -132,7 +134,8 @@ def open_rooms(
     config = settings()
     models_dir = config.state_dir / MODELS_FOLDER
     store = _open_store(config, closing)
-    searcher, albums = _open_search(config, store, medium, closing)
+    processes = Processes(store.path, config.server.search_processes, usable_processors())
+    searcher, albums = _open_search(config, store, medium, processes, closing)
     pool = _open_pool(config, reader, closing)
     meaning = _open_meaning(config, closing)
     watchlist = WatchList(store, searcher, config.match.copy_threshold)
@@ -151,13 +154,15 @@ def open_rooms(
     projection.open()
     policy = Policy(config.alerts, config.albums)
     features = FeatureFiller(store, pool, lambda: _is_quiet(ingest), asked=config.match.local)
-    looks = Looks(store, pool, medium.second_look) if config.match.look and medium.second_look else None
+    second_look = searcher.second_look(Urgency.ALERT)
+    looks = Looks(store, pool, second_look) if config.match.look and second_look else None
     # Without a look at the files, what parts have in common is too little to tell of.
     parts = _parts(store, pool, searcher, watchlist, features) if looks is not None and medium.picture_parts else None
     handled = handlers.Rooms(
         settings=settings,
         store=store,
         searcher=searcher,
+        processes=processes,
         pool=pool,
         previews=Previews(store, pool),
         ingest=ingest,
@@ -198,10 +203,13 @@ def _open_store(config: Config, closing: ExitStack) -> Store:
     return store
 
 
-def _open_search(config: Config, store: Store, medium: Medium, closing: ExitStack) -> tuple[Searcher, Albums]:
+def _open_search(
+    config: Config, store: Store, medium: Medium, processes: Processes, closing: ExitStack
+) -> tuple[Searcher, Albums]:
     """Remember the albums, then load the codes: without an album there is nothing to load them for."""
-    searcher = Searcher(store, medium, config.match.copy_threshold, config.state_dir / CODES_FILE)
+    searcher = Searcher(store, medium, config.match.copy_threshold, config.state_dir / CODES_FILE, processes=processes)
     closing.callback(searcher.close)
+    closing.callback(processes.close)
     albums = Albums(store, searcher, config.albums)
     albums.remember(config.albums)
     if not store.albums.listed():

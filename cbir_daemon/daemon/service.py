@@ -208,6 +208,7 @@ class Service:
                 self.read_again(rooms)
             now = time.monotonic()
             handled.pool.close_idle(now)
+            handled.processes.close_idle(now)
             handled.projection.close_if_idle(now)
             handled.meaning.close_if_idle(now)
             if checks.is_due(now) | handled.albums.is_remounted():

@@ -35,7 +35,7 @@ from cbir_daemon.duplicates.places import around_query
 from cbir_daemon.errors import ChildError
 from cbir_daemon.kinds import facts_of
 from cbir_daemon.local_features import ASKED_SIDE_PX, STORED_SIDE_PX, AskedFeatures, StoredFeatures
-from cbir_daemon.medium import Fine, Medium, SecondLook, Seen, Sight
+from cbir_daemon.medium import Fine, PictureParts, SecondLook, Seen, Sight
 from cbir_daemon.records import Facts
 from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found
@@ -217,8 +217,10 @@ class QueryLooks:
         Knows the files, vectors and pairs of contents.
     pool : DecodePool
         Its workers read the files.
-    medium : Medium
-        Compares them, and knows the parts of the query.
+    second_look : SecondLook or None
+        Compares them.
+    parts : PictureParts or None
+        Knows the parts of the query.
     facts : Facts
         Of the query.
     read : callable
@@ -230,10 +232,17 @@ class QueryLooks:
     """
 
     def __init__(
-        self, store: Store, pool: DecodePool, medium: Medium, facts: Facts, read: Callable[[int], Grey | None]
+        self,
+        store: Store,
+        pool: DecodePool,
+        second_look: SecondLook | None,
+        parts: PictureParts | None,
+        facts: Facts,
+        read: Callable[[int], Grey | None],
     ) -> None:
         self._store = store
-        self._medium = medium
+        self._second_look = second_look
+        self._parts = parts
         self._files = Files(store, pool)
         self._facts = facts
         self._read = read
@@ -268,7 +277,7 @@ class QueryLooks:
         UnavailableError
             When the pool is closed.
         """
-        second_look = self._medium.second_look
+        second_look = self._second_look
         if second_look is None:
             return list(copies)
         same = self._store.contents.by_digest(self._facts.digest)
@@ -304,7 +313,7 @@ class QueryLooks:
         picture : (height, width) ndarray of uint8
             The longer side at most `SecondLook.side_px`.
         """
-        second_look = self._medium.second_look
+        second_look = self._second_look
         shown = None if second_look is None else self._shown(copy, second_look.side_px)
         if second_look is None or shown is None:
             return True
@@ -329,7 +338,7 @@ class QueryLooks:
 
     def _with_around(self, second_look: SecondLook, copy: Found) -> Found:
         """Return a copy with what was put around the query to get it, of one that holds the query."""
-        parts = self._medium.picture_parts
+        parts = self._parts
         if parts is None or copy.compared is not None or not is_held(copy) or not copy.affine:
             return copy
         picture = self._files.picture(copy.content_id, second_look.side_px)
@@ -343,7 +352,7 @@ class QueryLooks:
         if part is None:
             picture = self.picture(side_px)
             return None if picture is None or self._facts.vector is None else (self._facts.vector, picture)
-        picture, parts = self.picture(PARTS_SIDE_PX), self._medium.picture_parts
+        picture, parts = self.picture(PARTS_SIDE_PX), self._parts
         if picture is None or parts is None:
             return None
         return parts.part_vector(picture, part).tobytes(), parts.part_picture(picture, part, side_px)

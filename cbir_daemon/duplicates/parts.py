@@ -27,6 +27,7 @@ from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import Image, Sighting, Store, Work
 from cbir_daemon.system import heartbeat
 
@@ -70,6 +71,7 @@ class Parts:
         self._index = index
         self._is_filled = is_filled
         self._work_features = WorkFeatures(self._features_of_work)
+        self._second_look = searcher.second_look(Urgency.ALERT)
 
     def is_ready(self) -> bool:
         """Whether new files may be looked into: each is only once."""
@@ -101,7 +103,8 @@ class Parts:
         looks = QueryLooks(
             self._store,
             self._pool,
-            self._searcher.medium,
+            self._second_look,
+            self._searcher.medium.picture_parts,
             facts,
             lambda side_px: self._files.grey(content.id, side_px),
         )
@@ -144,21 +147,21 @@ class Parts:
         self, placed: list[Placed], picture: Picture, read: Callable[[int, int], Picture | None]
     ) -> list[Found]:
         """Return what of contents, or works, that features find is a copy: features find and never decide."""
-        medium = self._searcher.medium
-        if medium.second_look is None or medium.picture_parts is None:
+        second_look, parts = self._second_look, self._searcher.medium.picture_parts
+        if second_look is None or parts is None:
             return []
 
         def read_in_time(shown_id: int, side_px: int) -> Picture | None:
             heartbeat.beat()
             return read(shown_id, side_px)
 
-        found = looked_in_place(placed, picture, read_in_time, medium.second_look, medium.picture_parts)
+        found = looked_in_place(placed, picture, read_in_time, second_look, parts)
         least = self._searcher.at().copy_threshold or 0.0
         return [match for match in found if facts_of(match.kind).shows_same_exposure and match.score >= least]
 
     def _contents(self, image: Image, looks: QueryLooks, picture: Picture, dismissed: Container[bytes]) -> list[Found]:
         heartbeat.beat()
-        copies = copies_in_parts(self._searcher.at(), picture)
+        copies = self._searcher.searches(Urgency.ALERT).in_parts(picture)
         digests = self._store.contents.digests([copy.content_id for copy in copies])
         copies = [
             copy
@@ -187,7 +190,7 @@ class Parts:
     def _is_same_exposure(self, looks: QueryLooks, copy: Found, vector: bytes, work: Work) -> bool:
         """Whether a part is no other shot of the scene of a work; true where the work's file cannot be read."""
         heartbeat.beat()
-        second_look = self._searcher.medium.second_look
+        second_look = self._second_look
         picture = None if second_look is None else self._picture(work, second_look.side_px)
         return picture is None or looks.is_shown(copy, vector, picture)
 

@@ -20,6 +20,7 @@ from cbir_daemon.search import Collection, Snapshot
 from cbir_daemon.search.search import Search, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.snapshot import SearchSnapshot
+from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import NewWork, Sighting, Store, Work
 
 COMPARED = 12
@@ -169,7 +170,7 @@ class WatchList:
     def _in_contents(self, work: Work, vector: bytes) -> list[Sighting]:
         same = self._store.contents.by_digest(work.digest)
         found = [] if same is None else [Sighting(work.id, work.digest, Kind.EXACT, 1.0)]
-        copies = self._searcher.copies(vector, without=None if same is None else same.id)
+        copies = self._searcher.copies(vector, without=None if same is None else same.id, urgency=Urgency.QUESTION)
         scores = {copy.content_id: copy.score for copy in copies}
         scores |= self._in_parts(vector, {*scores, *([] if same is None else [same.id])})
         digests = {image.content.id: image.content.digest for image in self._store.files.images(list(scores))}

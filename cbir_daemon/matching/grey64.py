@@ -150,6 +150,7 @@ class Looks:
 class Grey64:
     """Pictures, by the greys of 64x64 numbers of each: the functions of this room as a `Medium`."""
 
+    location = "cbir_daemon.matching:GREY64"
     extractor = "grey64/1"
     spaces = SPACES
     appearance: Appearance | None = Looks()

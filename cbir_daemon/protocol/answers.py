@@ -265,6 +265,8 @@ class Status(TypedDict):
     model: ModelInUse | None
     model_reason: str
     model_worker_running: bool
+    search_processes: int
+    searches_waiting: int
     refit: Refit
 
 

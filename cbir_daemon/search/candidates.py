@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.medium import CoarseViews, JoinViews
+from cbir_daemon.medium import CoarseViews, JoinViews, Medium
 from cbir_daemon.search.code_table import FrozenRows, Rows
 from cbir_daemon.search.list_bounds import USUAL, ListBounds
 
@@ -156,12 +156,7 @@ class Proposals:
         (k,) ndarray of int64 or None
             Each row once, ascending.
         """
-        lists = self._lists
-        if lists is None:
-            return None
-        # Before asking: what is covered while it is asked is proposed twice, not never.
-        covered = lists.covered
-        return _with_uncovered(lists.propose(views, limit), covered, frozen)
+        return None if self._lists is None else _proposed(self._lists, views, limit, frozen)
 
     def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
         """Return, for each of several images, the rows that the lists propose and those they do not cover.
@@ -178,11 +173,7 @@ class Proposals:
         list of (k,) ndarray of int64, or None
             For each image, each living row once, ascending; None before there are lists.
         """
-        lists = self._lists
-        if lists is None:
-            return None
-        covered = lists.covered
-        return [_with_uncovered(proposed, covered, frozen) for proposed in lists.propose_joined(views)]
+        return None if self._lists is None else _proposed_joined(self._lists, views, frozen)
 
     @property
     def covered(self) -> int:
@@ -265,6 +256,75 @@ class Proposals:
             self._missing = True
             logger.info("large collection is searched exactly hint=install-%s", EXTRA)
         return not self._missing
+
+
+class SavedLists:
+    """The lists that the writer of the rows, in another process, has saved last.
+
+    Parameters
+    ----------
+    path : Path
+    medium : Medium
+    """
+
+    def __init__(self, path: Path, medium: Medium) -> None:
+        self._path = path
+        self._medium = medium
+        self._lists: Lists | None = None
+        self._taken: tuple[bytes, int, int] | None = None
+
+    def refresh(self, frozen: FrozenRows) -> None:
+        """Take up what was saved since the last time, for these rows and later ones of their generation.
+
+        Parameters
+        ----------
+        frozen : FrozenRows
+        """
+        try:
+            status = self._path.stat()
+            taken = (frozen.generation, status.st_ino, status.st_mtime_ns)
+            if taken == self._taken:
+                return
+            self._lists = _library().load(self._path, frozen.generation, self._medium.terms, mapped=True)
+        except FileNotFoundError:
+            self._lists = None
+        except (OSError, RuntimeError, ImportError) as error:
+            logger.warning("lists cannot be used path=%s reason=%s", self._path, error)
+            self._lists = None
+        else:
+            self._taken = taken
+
+    def rows(self, views: CoarseViews, limit: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
+        """Return what `Proposals.rows` does.
+
+        Parameters
+        ----------
+        views : CoarseViews
+        limit : int
+        frozen : FrozenRows
+        """
+        return None if self._lists is None else _proposed(self._lists, views, limit, frozen)
+
+    def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
+        """Return what `Proposals.joined_rows` does.
+
+        Parameters
+        ----------
+        views : sequence of JoinViews
+        frozen : FrozenRows
+        """
+        return None if self._lists is None else _proposed_joined(self._lists, views, frozen)
+
+
+def _proposed(lists: Lists, views: CoarseViews, limit: int, frozen: FrozenRows) -> NDArray[np.int64]:
+    # Before asking: what is covered while it is asked is proposed twice, not never.
+    covered = lists.covered
+    return _with_uncovered(lists.propose(views, limit), covered, frozen)
+
+
+def _proposed_joined(lists: Lists, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]]:
+    covered = lists.covered
+    return [_with_uncovered(proposed, covered, frozen) for proposed in lists.propose_joined(views)]
 
 
 def _with_uncovered(proposed: NDArray[np.int64], covered: int, frozen: FrozenRows) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ import logging
 import mmap
 import os
 import struct
+import weakref
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,10 @@ class FrozenRows:
         Windows and terms of the codes of a row.
     extent_rows : int
         Rows that were mapped at once.
+    path : Path or None
+        The file that has all of these rows; None when some are in memory alone.
+    generation : bytes
+        Which rows the numbers of rows mean.
     """
 
     ids: Ids
@@ -78,6 +83,8 @@ class FrozenRows:
     extent_rows: int
     _extents: tuple[NDArray[np.void], ...]
     _maps: tuple[mmap.mmap, ...]
+    path: Path | None = None
+    generation: bytes = b""
 
     def blocks(self, start: int = 0) -> list[Codes]:
         """Return the codes from row `start` on, dead rows included, in pieces that are views."""
@@ -195,49 +202,6 @@ class Rows:
         return rows
 
     @classmethod
-    def open_read_only(cls, path: Path, medium: Medium) -> FrozenRows | None:
-        """Return what the rows of a file are now, for a process that is not their writer.
-
-        Parameters
-        ----------
-        path : Path
-            May be held, and changed, by a writer in another process.
-        medium : Medium
-
-        Returns
-        -------
-        FrozenRows or None
-            The rows that are whole, each content once; None when there is no such file, or its codes are of another
-            version.  What the writer does later is not seen: open again for that.
-
-        Raises
-        ------
-        OSError
-            When the file cannot be read.
-
-        Notes
-        -----
-        Reads the file once, about a second for a gigabyte, and writes nothing.  The file itself says which rows are
-        valid: a row that the writer is at does not fit its checksum yet.  A file that the writer replaces meanwhile
-        stays readable.  A writer whose disk was full goes on in memory, and its later rows are not in the file.
-        """
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            generation = _generation_of(os.pread(descriptor, HEADER_BYTES, 0), medium)
-            if generation is None:
-                return None
-            rows = cls(medium, path, descriptor, generation)
-            # A row outside of a whole extent could not be mapped: a writer adds extents before it writes rows.
-            rows._read(rows._room(descriptor) // rows.extent_rows * rows.extent_rows)
-        finally:
-            os.close(descriptor)
-        rows._alive &= _is_last(rows._ids, rows._alive)
-        return rows.frozen()
-
-    @classmethod
     def make(cls, path: Path | None, medium: Medium, extent_rows: int = EXTENT_ROWS) -> Rows:
         """Return no rows, in a new file that takes the old one's place; in memory alone when the disk refuses.
 
@@ -290,7 +254,14 @@ class Rows:
         ids, alive = self._ids[:count], self._alive[:count]
         ids.flags.writeable = alive.flags.writeable = False
         return FrozenRows(
-            ids, alive, self._record["codes"].shape, self.extent_rows, tuple(self._extents), tuple(self._maps)
+            ids,
+            alive,
+            self._record["codes"].shape,
+            self.extent_rows,
+            tuple(self._extents),
+            tuple(self._maps),
+            self.path if self.in_file else None,
+            self.generation,
         )
 
     def find(self, content_ids: Ids) -> NDArray[np.int64]:
@@ -374,14 +345,12 @@ class Rows:
 
     def _map_next(self, descriptor: int) -> None:
         """Map one more extent of the file, which grows by a hole."""
-        first, end = (
-            self._offset(number * self.extent_rows) for number in (len(self._extents), len(self._extents) + 1)
-        )
+        end = self._offset((len(self._extents) + 1) * self.extent_rows)
         if os.fstat(descriptor).st_size < end:
             os.ftruncate(descriptor, end)
-        mapped = mmap.mmap(descriptor, end - first, mmap.MAP_SHARED, mmap.PROT_READ, offset=first)
+        mapped, extent = _map_extent(descriptor, len(self._extents), self.extent_rows, self._record)
         self._maps.append(mapped)
-        self._extents.append(np.frombuffer(mapped, dtype=self._record))
+        self._extents.append(extent)
 
     def _keep(self, records: NDArray[np.void]) -> None:
         """Write rows into extents that lie in memory."""
@@ -401,10 +370,10 @@ class Rows:
         first = self.count // self.extent_rows
         self._extents[first:] = [np.array(extent) for extent in self._extents[first:]]
 
-    def _read(self, most: int | None = None) -> int:
-        """Take up the rows of the file, `most` at most, and return how many of them are damaged."""
+    def _read(self) -> int:
+        """Take up the rows of the file, and return how many of them are damaged."""
         assert self._descriptor is not None
-        heads, whole = self._heads(self._descriptor, self._room(self._descriptor) if most is None else most)
+        heads, whole = self._heads(self._descriptor, self._room(self._descriptor))
         written = np.flatnonzero((heads["id"] != 0) | (heads["checksum"] != 0))
         count = int(written[-1]) + 1 if len(written) else 0
         self._reserve(count)
@@ -434,13 +403,78 @@ class Rows:
         return HEADER_BYTES + row * self._record.itemsize
 
 
-def _is_last(ids: Ids, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which rows are the last living ones of their content: a writer may replace a row between two reads."""
-    living = np.flatnonzero(alive)[::-1]
-    _, first = np.unique(ids[living], return_index=True)
-    last = np.zeros(len(ids), dtype=np.bool_)
-    last[living[first]] = True
-    return last
+class FollowedRows:
+    """The codes in the file of a writer in another process, which tells of which content each row is.
+
+    Parameters
+    ----------
+    path : Path
+        May be changed by the writer all along.
+    medium : Medium
+    generation : bytes
+        Of the rows that the writer tells of.
+    extent_rows : int
+        Rows that are mapped at once; a multiple of 512.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    ValueError
+        When it has other rows by now.
+    """
+
+    def __init__(self, path: Path, medium: Medium, generation: bytes, extent_rows: int = EXTENT_ROWS) -> None:
+        self.path = path
+        self.generation = generation
+        self._extent_rows = extent_rows
+        self._record = record_of(medium)
+        self._extents: list[NDArray[np.void]] = []
+        self._maps: list[mmap.mmap] = []
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        if _generation_of(os.pread(self._descriptor, HEADER_BYTES, 0), medium) != generation:
+            raise ValueError(f"{path}: has other codes by now")
+
+    def frozen(self, ids: Ids, alive: NDArray[np.bool_]) -> FrozenRows:
+        """Return the rows as the writer has frozen them.
+
+        Parameters
+        ----------
+        ids : (n,) ndarray of int64
+        alive : (n,) ndarray of bool
+
+        Raises
+        ------
+        ValueError
+            When the file does not reach that far, and would be mapped where it is not.
+        """
+        while len(ids) > len(self._extents) * self._extent_rows:
+            end = HEADER_BYTES + (len(self._extents) + 1) * self._extent_rows * self._record.itemsize
+            if os.fstat(self._descriptor).st_size < end:
+                raise ValueError(f"{self.path}: was cut short")
+            mapped, extent = _map_extent(self._descriptor, len(self._extents), self._extent_rows, self._record)
+            self._maps.append(mapped)
+            self._extents.append(extent)
+        return FrozenRows(
+            ids,
+            alive,
+            self._record["codes"].shape,
+            self._extent_rows,
+            tuple(self._extents),
+            tuple(self._maps),
+            self.path,
+            self.generation,
+        )
+
+
+def _map_extent(
+    descriptor: int, number: int, extent_rows: int, record: np.dtype[np.void]
+) -> tuple[mmap.mmap, NDArray[np.void]]:
+    """Map an extent of a file that reaches so far."""
+    size = extent_rows * record.itemsize
+    mapped = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ, offset=HEADER_BYTES + number * size)
+    return mapped, np.frombuffer(mapped, dtype=record)
 
 
 def _checksums(records: NDArray[np.void], seed: int) -> NDArray[np.uint32]:

@@ -171,6 +171,11 @@ def _best(ids: Ids, scores: Floats, limit: int, floor: float) -> list[tuple[int,
     return list(zip(ids[kept].tolist(), scores[kept].tolist(), strict=True))
 
 
+def lists_beside(path: Path) -> Path:
+    """Return where the lists of codes are saved."""
+    return path.with_suffix(".lists")
+
+
 class Collection:
     """The codes of all contents that are searched.
 
@@ -307,5 +312,5 @@ class Collection:
     def _take(self, rows: Rows) -> None:
         self._rows.close()
         self._rows = rows
-        beside = None if self._path is None else self._path.with_suffix(".lists")
+        beside = None if self._path is None else lists_beside(self._path)
         self._proposals = Proposals(rows, beside, self._listed_above, self._bounds)

@@ -256,7 +256,9 @@ class Lists:
         return crc
 
     @classmethod
-    def load(cls, path: Path, generation: bytes, terms: int, bounds: ListBounds = USUAL) -> Lists | None:
+    def load(
+        cls, path: Path, generation: bytes, terms: int, bounds: ListBounds = USUAL, *, mapped: bool = False
+    ) -> Lists | None:
         """Return the lists of a file; None when they are damaged or of other rows.
 
         Parameters
@@ -268,6 +270,8 @@ class Lists:
             Numbers of a window's code.
         bounds : ListBounds
             Those that are asked by; how large the lists are stands in the file.
+        mapped : bool
+            Leave the lists in the file, mapped into memory that all who do so share; nothing can be added to them.
 
         Raises
         ------
@@ -284,11 +288,27 @@ class Lists:
                 return None
             if (magic, layout, found) != (MAGIC, LAYOUT, generation):
                 return None
-            stream.seek(_HEADER.size + _CRC.size)
-            wholes, windows = (faiss.read_index(faiss.PyCallbackIOReader(stream.read)) for _ in range(2))
+            if mapped:
+                # By its descriptor: under its name there may be another file by now.
+                wholes, windows = _mapped_indexes(f"/proc/self/fd/{stream.fileno()}")
+            else:
+                stream.seek(_HEADER.size + _CRC.size)
+                wholes, windows = (faiss.read_index(faiss.PyCallbackIOReader(stream.read)) for _ in range(2))
         if (wholes.d, windows.d, windows.pq.M) != (_padded(terms), _padded(terms), _padded(terms) // _TERMS_A_BYTE):
             return None
         return cls(wholes, windows, covered, bounds)
+
+
+def _mapped_indexes(path: str) -> list[faiss.IndexIVF]:
+    """Return both indexes of a file, with their lists where they lie in it."""
+    reader = faiss.FileIOReader(path)
+    head = np.empty(_HEADER.size + _CRC.size, dtype=np.uint8)
+    reader(faiss.swig_ptr(head), 1, len(head))
+    indexes = [faiss.downcast_index(faiss.read_index(reader, faiss.IO_FLAG_MMAP)) for _ in range(2)]
+    for index in indexes:
+        # Threads that read ahead pay for a disk that seeks, and these lists are in the system's cache.
+        faiss.downcast_InvertedLists(index.invlists).prefetch_nthread = 0
+    return indexes
 
 
 def _train(index: faiss.IndexIVF, points: Floats, seed: int, rounds: int) -> None:

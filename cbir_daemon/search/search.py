@@ -3,8 +3,8 @@
 In: a snapshot, a reader of vectors, a query.  Out: contents with kind, score and distance.  Never here: files, threads,
 changes of the state, what a client asked for.
 
-Nothing here knows the writer of the snapshot, so a search may run in another process: over codes that
-`Rows.open_read_only` gives, and vectors that any reader of the index gives.
+Nothing here knows the writer of the snapshot, so a search may run in another process: over a
+snapshot that `published` brings there, and vectors that any reader of the index gives.
 """
 
 from __future__ import annotations

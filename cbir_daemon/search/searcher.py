@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Judgement
-from cbir_daemon.medium import Appearance, Medium
+from cbir_daemon.medium import Appearance, Medium, SecondLook
 from cbir_daemon.search import Collection
 from cbir_daemon.search.descriptors import DescriptorTable
+from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.search import Found, Search, as_vectors
+from cbir_daemon.search.searches import PlacedLook, Searches
 from cbir_daemon.search.snapshot import SearchSnapshot, extended, without
+from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
 from cbir_daemon.system.priority import be_nice
@@ -54,6 +57,8 @@ class Searcher:
         Cache file of the codes; without one they are made from the vectors at each start.
     probed_contents : int
         Cached codes that are made again at each start and compared, about.
+    processes : Processes, optional
+        Where searches may be done; without them each is done in the thread that asks.
 
     Notes
     -----
@@ -67,11 +72,13 @@ class Searcher:
         copy_threshold: float | None = None,
         codes_path: Path | None = None,
         probed_contents: int = PROBED_CONTENTS,
+        processes: Processes | None = None,
     ) -> None:
         self.medium = medium
         self._store = store
         self._copy_threshold = copy_threshold
         self._probed_contents = probed_contents
+        self._processes = processes
         self._collection = Collection(medium, codes_path)
         self._stopping = threading.Event()
         self._changed = threading.Event()
@@ -240,7 +247,31 @@ class Searcher:
         """Return the searches of a snapshot, by default of the present one."""
         return Search(snapshot or self.snapshot, self._store.contents, self._copy_threshold)
 
-    def copies(self, vector: bytes, *, without: int | None = None) -> list[Found]:
+    def searches(self, urgency: Urgency, snapshot: SearchSnapshot | None = None) -> Searches:
+        """Return the searches of a snapshot, by default of the present one, each done where there is a place for it.
+
+        Parameters
+        ----------
+        urgency : Urgency
+            Of those who ask.
+        snapshot : SearchSnapshot, optional
+        """
+        return Searches(self.at(snapshot), urgency, self._processes)
+
+    def second_look(self, urgency: Urgency) -> SecondLook | None:
+        """Return the second look of the medium, taken where there is a place for it; None where it has none.
+
+        Parameters
+        ----------
+        urgency : Urgency
+        """
+        second_look = self.medium.second_look
+        if second_look is None:
+            return None
+        # Of the snapshot of that moment: an old one would be kept as long as the look is.
+        return PlacedLook(second_look, lambda name, *arguments: self.searches(urgency).ask(name, *arguments))
+
+    def copies(self, vector: bytes, *, without: int | None = None, urgency: Urgency = Urgency.ALERT) -> list[Found]:
         """Return the verified copies of a vector inside the collection, best first.
 
         Parameters
@@ -249,20 +280,21 @@ class Searcher:
             4096 grey numbers.
         without : int, optional
             Content id to leave out: the one that the vector belongs to.
+        urgency : Urgency
         """
-        return self.at().copies(vector, without=without)
+        return self.searches(urgency).copies(vector, without=without)
 
-    def joined(self, contents: Sequence[tuple[int, bytes]], known: Sequence[Container[int]]) -> list[list[Found]]:
+    def joined(self, contents: Sequence[tuple[int, bytes]], known: Sequence[Iterable[int]]) -> list[list[Found]]:
         """Return the verified copies of each of several contents that are looked up among each other.
 
         Parameters
         ----------
         contents : sequence of (content id, vector)
             In the collection; a pair of which one side is not looked up may be missed.
-        known : sequence of container of int
+        known : sequence of iterable of int
             For each content the ids that need not be verified: they have found it before.
         """
-        return self.at().joined(contents, known)
+        return self.searches(Urgency.PASS).joined(contents, known)
 
     def search(
         self,
@@ -287,7 +319,7 @@ class Searcher:
         look : bytes, optional
             Descriptor of how the query looks; without one, vectors say what resembles it.
         """
-        return self.at(snapshot).search(vector, position, limit, look)
+        return self.searches(Urgency.QUESTION, snapshot).ranked(vector, position, limit, look)
 
     def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
         """Return what verification says of contents, copies or not; those that have gone are left out.
@@ -298,7 +330,7 @@ class Searcher:
             4096 grey numbers.
         content_ids : sequence of int
         """
-        return self.at().judgements(vector, content_ids)
+        return self.searches(Urgency.QUESTION).judgements(vector, content_ids)
 
 
 def _no_looks(medium: Medium) -> DescriptorTable | None:

@@ -38,6 +38,8 @@ VOLATILE: Final = frozenset(
         "rate",
         "remaining_s",
         "schema",
+        "search_processes",
+        "searches_waiting",
         "took_ms",
         "version",
     }

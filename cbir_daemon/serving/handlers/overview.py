@@ -79,6 +79,8 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "model": None if run is None else _model(run, coverage),
             "model_reason": "" if run is not None else why_no_model(rooms, coverage.contents),
             "model_worker_running": rooms.projection.worker_running,
+            "search_processes": rooms.processes.running,
+            "searches_waiting": rooms.processes.waiting,
             "refit": _refit(rooms, None if run is None else coverage.changed_fraction),
         }
     )

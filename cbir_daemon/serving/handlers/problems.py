@@ -36,6 +36,7 @@ def problems(rooms: Rooms, least_free_bytes: int = LEAST_FREE_BYTES) -> list[Pro
         *_threads(time.monotonic()),
         *_disk(rooms, least_free_bytes),
         *rooms.albums.problems(),
+        *rooms.processes.problems(),
         *rooms.outbox.problems(),
         *rooms.features.problems(),
         *rooms.meaning.problems(),

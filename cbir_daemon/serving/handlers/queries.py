@@ -22,9 +22,10 @@ from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.records import Facts
-from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts, copies_in_turned_parts
+from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
+from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
 from cbir_daemon.serving.handlers.origins import origin_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
@@ -227,7 +228,12 @@ def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found],
     """
     source = _source(request)
     looks = QueryLooks(
-        rooms.store, rooms.pool, rooms.searcher.medium, facts, lambda side_px: rooms.pool.read_grey(source, side_px)
+        rooms.store,
+        rooms.pool,
+        rooms.searcher.second_look(Urgency.QUESTION),
+        rooms.searcher.medium.picture_parts,
+        facts,
+        lambda side_px: rooms.pool.read_grey(source, side_px),
     )
     found = _after_looks(rooms, looks, found)
     if kind is None or facts_of(kind).is_paired:
@@ -252,14 +258,14 @@ def _after_looks(rooms: Rooms, looks: QueryLooks, found: list[Found]) -> list[Fo
 
 def _by_features(rooms: Rooms, looks: QueryLooks, source: Path | bytes) -> list[Found]:
     """Return the copies and shots that local features find."""
-    medium = rooms.searcher.medium
-    if not len(rooms.features.index) or medium.second_look is None or medium.picture_parts is None:
+    second_look, parts = rooms.searcher.second_look(Urgency.QUESTION), rooms.searcher.medium.picture_parts
+    if not len(rooms.features.index) or second_look is None or parts is None:
         return []
     data, picture = rooms.pool.read_features(source, ASKED_SIDE_PX, asked=True), looks.picture(READ_SIDE_PX)
     if data is None or picture is None:
         return []
     placed = placed_contents(rooms.features.index, rooms.store.descriptors, trusted(AskedFeatures.from_bytes, data))
-    found = looked_in_place(placed, picture, looks.files.picture, medium.second_look, medium.picture_parts)
+    found = looked_in_place(placed, picture, looks.files.picture, second_look, parts)
     least = rooms.config.match.copy_threshold or 0.0
     return [match for match in found if match.score >= least or not facts_of(match.kind).shows_same_exposure]
 
@@ -269,8 +275,8 @@ def _by_parts(rooms: Rooms, looks: QueryLooks, _: Path | bytes) -> list[Found]:
     picture = looks.picture(PARTS_SIDE_PX)
     if picture is None:
         return []
-    search = rooms.searcher.at()
-    copies = copies_in_parts(search, picture) or copies_in_turned_parts(search, picture)
+    searches = rooms.searcher.searches(Urgency.QUESTION)
+    copies = searches.in_parts(picture) or searches.in_turned_parts(picture)
     return _after_looks(rooms, looks, copies)
 
 

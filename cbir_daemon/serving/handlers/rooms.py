@@ -21,6 +21,7 @@ from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.meaning import Meaning
+from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving.previews import Previews
 from cbir_daemon.store import Store
@@ -41,6 +42,7 @@ class Rooms:
     settings: Callable[[], Config]
     store: Store
     searcher: Searcher
+    processes: Processes
     pool: DecodePool
     previews: Previews
     ingest: Ingest

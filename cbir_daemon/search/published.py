@@ -1,0 +1,160 @@
+"""A snapshot on its way to search processes: parts in shared memory, and what is put together from them.
+
+In: snapshots in the daemon, messages with descriptors in a search process.  Out: such messages, and the same snapshot.
+Never here: processes, searches.
+
+The codes stay in their file, which both map; which content each row is, positions and descriptors are copied once into
+memory that all processes map.  So every process searches the very state that the daemon does, and none keeps a copy.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.medium import Medium
+from cbir_daemon.protocol.framing import Frame
+from cbir_daemon.search.candidates import SavedLists
+from cbir_daemon.search.code_table import FollowedRows
+from cbir_daemon.search.collection import Collection, Snapshot, lists_beside
+from cbir_daemon.search.descriptors import DescriptorTable
+from cbir_daemon.search.shared_arrays import SharedArrays, mapped
+from cbir_daemon.search.snapshot import Map, SearchSnapshot
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a snapshot in shared memory.
+
+    Parameters
+    ----------
+    source : object
+        What it is a copy of.
+    message : dict
+        Tells a process of it.
+    shared : SharedArrays
+    """
+
+    source: object
+    message: dict[str, Any]
+    shared: SharedArrays
+
+
+@dataclass(slots=True)
+class Publisher:
+    """Copies the parts of snapshots into shared memory: each once, however many processes it goes to.
+
+    Notes
+    -----
+    Any thread.
+    """
+
+    _published: dict[str, Part] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def parts(self, snapshot: SearchSnapshot, names: frozenset[str]) -> dict[str, Part]:
+        """Return parts of a snapshot by name.
+
+        Parameters
+        ----------
+        snapshot : SearchSnapshot
+            Its codes are all in their file.
+        names : frozenset of str
+            Of "rows", "map" and "looks".
+
+        Raises
+        ------
+        OSError
+            When memory is out.
+        """
+        with self._lock:
+            return {name: self._part(name, snapshot) for name in sorted(names)}
+
+    def _part(self, name: str, snapshot: SearchSnapshot) -> Part:
+        source = {"rows": snapshot.collection.rows, "map": snapshot.map, "looks": snapshot.looks}[name]
+        last = self._published.get(name)
+        if last is None or last.source is not source:
+            details, arrays = _described(name, snapshot)
+            shared = SharedArrays(arrays)
+            last = Part(source, {"do": "take", "part": name, "arrays": shared.layout, **details}, shared)
+            self._published[name] = last
+        return last
+
+
+def _described(name: str, snapshot: SearchSnapshot) -> tuple[dict[str, Any], Sequence[NDArray[Any]]]:
+    rows, current, looks = snapshot.collection.rows, snapshot.map, snapshot.looks
+    if name == "rows":
+        details = {"path": str(rows.path), "generation": rows.generation.hex(), "extent_rows": rows.extent_rows}
+        return details, (rows.ids, rows.alive)
+    if name == "map":
+        return (
+            ({"run_id": None}, ())
+            if current is None
+            else ({"run_id": current.run_id}, (current.ids, current.positions))
+        )
+    return {}, () if looks is None else (looks.ids, looks.rows, looks.norms)
+
+
+class Follower:
+    """Holds, in a search process, the state that the daemon has told of.
+
+    Parameters
+    ----------
+    medium : Medium
+    """
+
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
+        self._followed: FollowedRows | None = None
+        self._lists: SavedLists | None = None
+        self._collection = Collection(medium).snapshot()
+        self._map: Map | None = None
+        self._looks: DescriptorTable | None = None
+
+    @property
+    def snapshot(self) -> SearchSnapshot:
+        """What the daemon searches; of codes that it has not told of, none."""
+        return SearchSnapshot(self._collection, self._map, self._looks)
+
+    def take(self, frame: Frame, descriptor: int) -> None:
+        """Take up a part.
+
+        Parameters
+        ----------
+        frame : Frame
+            Has the message of a `Part`.
+        descriptor : int
+            Of its memory; may be closed afterwards.
+
+        Raises
+        ------
+        OSError, ValueError
+            When the codes that the daemon means are in their file no more.
+        """
+        message = frame.message
+        arrays = mapped(descriptor, message["arrays"])
+        if message["part"] == "rows":
+            self._take_rows(message, *arrays)
+        elif message["part"] == "map":
+            self._map = Map(message["run_id"], *arrays) if arrays else None
+        else:
+            self._looks = DescriptorTable(*arrays) if arrays else None
+
+    def _take_rows(self, message: dict[str, Any], ids: NDArray[np.int64], alive: NDArray[np.bool_]) -> None:
+        path, generation = Path(message["path"]), bytes.fromhex(message["generation"])
+        if self._followed is None or self._followed.generation != generation:
+            self._followed = FollowedRows(path, self._medium, generation, message["extent_rows"])
+            self._lists = SavedLists(lists_beside(path), self._medium)
+        assert self._lists is not None
+        rows = self._followed.frozen(ids, alive)
+        self._lists.refresh(rows)
+        self._collection = Snapshot(self._medium, rows, self._lists)
