@@ -34,14 +34,35 @@ make_venv() {
     printf '%s\n' "$repo" >"$venv/home"
 }
 
+# uv fetches side by side: a quarter of pip's time.  It may be missing, or reach another index than pip, which then tries
+# what uv could not.
+install_by_uv() {
+    local extra=$1 uv index compile=(--compile-bytecode)
+    # Tests import half of the modules that there are, and may write where they lie.
+    [[ $extra != test ]] || compile=()
+    uv=$(command -v uv) || {
+        "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input \
+            --constraint "$constraints" uv && uv=$venv/bin/uv
+    } || return
+    index=${PIP_INDEX_URL:-$("$venv/bin/python" -m pip config get global.index-url || true)}
+    [[ ! $index ]] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
+    UV_HTTP_RETRIES=0 "$uv" pip install --quiet "${compile[@]}" --python "$venv/bin/python" --constraint "$constraints" \
+        --editable "$repo${extra:+[$extra]}"
+}
+
+install_by_pip() {
+    local extra=$1
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input \
+        --constraint "$constraints" --editable "$repo${extra:+[$extra]}"
+}
+
 install() {
     local extra=$1
-    printf '%s: installing into %s (once, a minute or two)\n' "${0##*/}" "$venv" >&2
+    printf '%s: installing into %s (once, a minute or less)\n' "${0##*/}" "$venv" >&2
     # Neither the environment of a checkout that was moved nor one left half made is of use.
     { [[ $(cat -- "$venv/home" 2>/dev/null) == "$repo" ]] && "$venv/bin/python" -m pip --version >/dev/null 2>&1; } ||
         make_venv
-    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check --no-input \
-        --constraint "$constraints" --editable "$repo${extra:+[$extra]}" || fail "pip could not install (see above)"
+    install_by_uv "$extra" 2>/dev/null || install_by_pip "$extra" || fail "pip could not install (see above)"
     # Last, so that an installation that was broken off is made again.
     fingerprint >"$venv/installed${extra:+-$extra}"
 }

@@ -24,9 +24,19 @@ busy machine.  The other tests have `timeout` of pyproject.toml."""
 LONG_FILES = {
     *("test_decode_pool.py", "test_collection_lists.py", "test_matching_direction.py", "test_decode.py"),
     *("test_matching_look.py", "test_new_files.py", "test_looks.py", "test_pairing.py", "test_decode_confined.py"),
-    *("test_local_features.py", "test_matching_turned.py", "test_matching.py"),
+    *("test_local_features.py", "test_matching_turned.py", "test_matching.py", "test_meaning.py"),
+    *("test_loop.py", "test_alerts.py", "test_faults_storage.py", "test_bad_input.py"),
 }
-"""Unit tests of which a file, which one process runs, takes five seconds of processor time and more."""
+"""Files, each of which one process runs, that take five seconds of processor time and more."""
+
+COMPILING_FILE = "test_umap.py"
+"""Begins first: what fits maps later uses what it has had numba compile.  At once, each would compile the same."""
+
+FITTING_FILES = {
+    *("test_answers.py", "test_whole_loop.py", "test_similar.py", "test_load.py", "test_map.py"),
+    "test_faults_processes.py",
+}
+"""Files, most of them long, that fit maps."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -35,9 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
-    # Begun last, they would end long after the others, in one process and with the other processors idle.
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.name not in LONG_FILES))
+    items.sort(key=_rank)
     _put_in_order(items)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Return when a test begins: what is long, begun last, would end long after the others, in one process."""
+    if item.path.name == COMPILING_FILE:
+        return 0
+    if item.path.name in LONG_FILES:
+        return 1
+    return 2 if item.path.name in FITTING_FILES else 3
 
 
 def pytest_collection_finish() -> None:

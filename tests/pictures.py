@@ -12,13 +12,14 @@ cells", J. Opt. Soc. Am. A 4(12): the 1/f spectrum.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
-from sklearn.datasets import load_sample_images
 
 Picture = NDArray[np.uint8]
 Field = NDArray[np.float32]
@@ -41,6 +42,12 @@ def photograph(seed: int, size: tuple[int, int] = SIZE_PX) -> Picture:
     -------
     (height, width, 3) ndarray of uint8
     """
+    return _photograph(seed, size).copy()
+
+
+# The same few are made over and over.
+@lru_cache(maxsize=64)
+def _photograph(seed: int, size: tuple[int, int]) -> Picture:
     generator = np.random.default_rng(seed)
     width, height = size
     light = _pink_noise(generator, width, height, generator.uniform(1.0, 1.3)) * generator.uniform(24, 42)
@@ -58,7 +65,12 @@ def photograph(seed: int, size: tuple[int, int] = SIZE_PX) -> Picture:
 
 def real_photographs() -> list[Picture]:
     """Return the two photographs that scikit-learn ships: a Chinese temple and a flower, 640 x 427 pixels."""
-    return [np.asarray(image, np.uint8) for image in load_sample_images().images]
+    # Found and not imported, which takes longer than many a test.
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.origin is not None
+    folder = Path(package.origin).parent / "datasets" / "images"
+    return [load(folder / name) for name in ("china.jpg", "flower.jpg")]
 
 
 def save(picture: Picture, path: Path, **options: Any) -> Path:  # noqa: ANN401 -- Pillow's own signature

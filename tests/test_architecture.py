@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -149,12 +150,21 @@ def named(node: ast.ImportFrom) -> Iterator[str]:
         yield f"{module}.{alias.name}" if is_module else module
 
 
-ALL_IMPORTS = [found for file in source_files() for found in imports_of(file)]
-OURS = [found for found in ALL_IMPORTS if found.top == NAME]
-# _typeshed is only there for type checkers.
-FOREIGN = [
-    found for found in ALL_IMPORTS if found.top not in sys.stdlib_module_names - {"sqlite3"} | {NAME, "_typeshed"}
-]
+@cache
+def all_imports() -> list[Import]:
+    """Return every import of the package."""
+    return [found for file in source_files() for found in imports_of(file)]
+
+
+def ours() -> list[Import]:
+    """Return the imports of our own modules."""
+    return [found for found in all_imports() if found.top == NAME]
+
+
+def foreign() -> list[Import]:
+    """Return the imports of libraries that are not ours; _typeshed is only there for type checkers."""
+    known = sys.stdlib_module_names - {"sqlite3"} | {NAME, "_typeshed"}
+    return [found for found in all_imports() if found.top not in known]
 
 
 def test_every_module_belongs_to_a_room() -> None:
@@ -173,7 +183,7 @@ def test_imports_go_downstairs() -> None:
     """A room imports itself and rooms on lower floors, nothing beside or above it."""
     upwards = [
         f"{found}: {room_of_module(found.module)} is not below {found.room}"
-        for found in OURS
+        for found in ours()
         if room_of_module(found.module) != found.room
         and HEIGHT.get(room_of_module(found.module), 0) >= HEIGHT.get(found.room, 0)
     ]
@@ -184,7 +194,7 @@ def test_each_library_has_its_door() -> None:
     """A foreign library is imported only in the rooms that own it."""
     wrong = [
         f"{found}: {', '.join(sorted(DOORS[found.top])) if found.top in DOORS else 'nobody, add it to DOORS,'} may"
-        for found in FOREIGN
+        for found in foreign()
         if found.room not in DOORS.get(found.top, ())
     ]
     assert not wrong, "\n".join(wrong)
@@ -192,7 +202,7 @@ def test_each_library_has_its_door() -> None:
 
 def test_every_door_is_used() -> None:
     """No room is listed as a door of a library that it does not import."""
-    used = {(found.top, found.room) for found in FOREIGN}
+    used = {(found.top, found.room) for found in foreign()}
     unused = [
         f"{library} in {room}" for library, rooms in DOORS.items() for room in rooms if (library, room) not in used
     ]
@@ -202,7 +212,7 @@ def test_every_door_is_used() -> None:
 def test_no_module_imports_itself_by_way_of_others() -> None:
     """The modules inside a room form no circle either."""
     modules = {module_of_file(file): file for file in source_files()}
-    below = {module: {found.module for found in OURS if found.file == file} for module, file in modules.items()}
+    below = {module: {found.module for found in ours() if found.file == file} for module, file in modules.items()}
     unsorted = dict(below)
     while ground := [module for module, imported in unsorted.items() if not imported & unsorted.keys() - {module}]:
         for module in ground:
@@ -215,7 +225,7 @@ def test_who_reads_and_compares_is_passed_how(room: str) -> None:
     """Nobody but the daemon, which passes it in, imports how files become vectors and how these are compared."""
     wrong = [
         str(found)
-        for found in OURS
+        for found in ours()
         if room_of_module(found.module) == room and found.room not in BY_NAME[room] | {room}
     ]
     assert not wrong, "\n".join(wrong)
@@ -225,7 +235,7 @@ def test_the_daemon_names_its_medium_and_reader_once() -> None:
     """In the module that opens the rooms: two places could differ."""
     naming = {
         module_of_file(found.file)
-        for found in OURS
+        for found in ours()
         if found.room == "daemon"
         if room_of_module(found.module) in BY_NAME
     }
@@ -237,7 +247,7 @@ def test_the_client_knows_only_the_wire() -> None:
     forbidden = {f"{NAME}.cli.{module}" for module in DAEMON_SIDE}
     wrong = [
         str(found)
-        for found in OURS
+        for found in ours()
         if found.room == "cli" and found.file.stem not in DAEMON_SIDE
         if room_of_module(found.module) not in CLIENT_SEES or found.module in forbidden
     ]
@@ -248,7 +258,7 @@ def test_the_code_that_moves_files_is_the_client_s() -> None:
     """Nothing of the daemon imports `resolving`, not even inside a function: only commands of `cbir` do."""
     wrong = [
         str(found)
-        for found in OURS
+        for found in ours()
         if room_of_module(found.module) == "resolving"
         if found.room not in ("cli", "resolving") or (found.room == "cli" and found.file.stem in DAEMON_SIDE)
     ]

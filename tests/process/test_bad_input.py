@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests import pictures
-from tests.process.daemon import Daemon
+from tests.process.daemon import Daemon, living
 
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture
-def running(daemon: Daemon) -> Daemon:
-    """Give a running daemon with three images."""
+def started(daemon: Daemon) -> Daemon:
+    """Have a daemon index three images, and return it."""
     pictures.write_album(daemon.album, 3)
     daemon.start()
     daemon.settle()
     return daemon
+
+
+@pytest.fixture
+def running(daemon: Daemon) -> Daemon:
+    """Give a running daemon with an index of a test's own."""
+    return started(daemon)
+
+
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Daemon]:
+    """Give a running daemon that tests only ask: nothing changes its album."""
+    with living() as daemon:
+        yield started(daemon)
 
 
 def refused(daemon: Daemon, status: int, words: str, *argv: str | Path, command: str = "cbir-daemon") -> None:
@@ -67,22 +80,22 @@ def test_a_missing_album_that_is_known_is_no_error(running: Daemon) -> None:
     away.rename(running.album)
 
 
-def test_queries_of_what_is_no_picture(running: Daemon) -> None:
+def test_queries_of_what_is_no_picture(asked: Daemon) -> None:
     """A text, an empty file, a folder, a single pixel, a plain picture and a missing file are refused by their kind."""
-    text = running.home / "text.jpg"
+    text = asked.home / "text.jpg"
     text.write_text("this is text")
-    empty = running.home / "empty.jpg"
+    empty = asked.home / "empty.jpg"
     empty.touch()
-    pixel = pictures.save(np.full((1, 1, 3), 90, np.uint8), running.home / "pixel.png")
-    plain = pictures.save(np.full((300, 400, 3), 255, np.uint8), running.home / "plain.png")
-    refused(running, 65, "no image", "query", text, command="cbir")
-    refused(running, 65, "empty", "query", empty, command="cbir")
-    refused(running, 65, "folder", "query", running.album, command="cbir")
-    refused(running, 65, "too plain to match", "query", pixel, command="cbir")
-    refused(running, 65, "too plain to match", "query", plain, command="cbir")
-    refused(running, 66, "no such file", "query", running.home / "nowhere.jpg", command="cbir")
-    assert running.run("query", "-", stdin=b"").returncode == 64
-    assert running.run("query", "-", stdin=b"text").returncode == 65
+    pixel = pictures.save(np.full((1, 1, 3), 90, np.uint8), asked.home / "pixel.png")
+    plain = pictures.save(np.full((300, 400, 3), 255, np.uint8), asked.home / "plain.png")
+    refused(asked, 65, "no image", "query", text, command="cbir")
+    refused(asked, 65, "empty", "query", empty, command="cbir")
+    refused(asked, 65, "folder", "query", asked.album, command="cbir")
+    refused(asked, 65, "too plain to match", "query", pixel, command="cbir")
+    refused(asked, 65, "too plain to match", "query", plain, command="cbir")
+    refused(asked, 66, "no such file", "query", asked.home / "nowhere.jpg", command="cbir")
+    assert asked.run("query", "-", stdin=b"").returncode == 64
+    assert asked.run("query", "-", stdin=b"text").returncode == 65
 
 
 def test_a_plain_picture_in_the_album_is_found_by_its_bytes(running: Daemon) -> None:
@@ -92,10 +105,10 @@ def test_a_plain_picture_in_the_album_is_found_by_its_bytes(running: Daemon) -> 
     assert [(match["path"], match["kind"]) for match in running.matches(plain)] == [(str(plain), "exact")]
 
 
-def test_numbers_that_are_none(running: Daemon) -> None:
+def test_numbers_that_are_none(asked: Daemon) -> None:
     """Not-a-number is refused as any other wrong argument is."""
-    refused(running, 64, "not a number", "query", "x.jpg", "--min-score", "nan", command="cbir")
-    refused(running, 64, "not in the range", "settle", "--timeout", "inf", command="cbir")
+    refused(asked, 64, "not a number", "query", "x.jpg", "--min-score", "nan", command="cbir")
+    refused(asked, 64, "not in the range", "settle", "--timeout", "inf", command="cbir")
 
 
 def test_nobody_listens(daemon: Daemon) -> None:
@@ -104,13 +117,13 @@ def test_nobody_listens(daemon: Daemon) -> None:
     refused(daemon, 69, "no daemon listens", "--socket", daemon.home / "none", "status", command="cbir")
 
 
-def test_a_second_daemon(running: Daemon) -> None:
+def test_a_second_daemon(asked: Daemon) -> None:
     """A second daemon on one state exits 73 and names the process; on another state it leaves the socket alone."""
-    assert running.process is not None
-    refused(running, 73, f"process {running.process.pid}", "run", "--quiet", running.album)
-    elsewhere = ("--state", running.home / "other", "--socket", running.state / "socket")
-    refused(running, 73, "another daemon listens", "run", "--quiet", *elsewhere, running.album)
-    assert running.json("status")["state"] == "ready"
+    assert asked.process is not None
+    refused(asked, 73, f"process {asked.process.pid}", "run", "--quiet", asked.album)
+    elsewhere = ("--state", asked.home / "other", "--socket", asked.state / "socket")
+    refused(asked, 73, "another daemon listens", "run", "--quiet", *elsewhere, asked.album)
+    assert asked.json("status")["state"] == "ready"
 
 
 def test_a_broken_configuration_names_every_fault(daemon: Daemon) -> None:
@@ -155,20 +168,20 @@ def talk(daemon: Daemon, data: bytes) -> list[dict[str, object]]:
         (b'{"v":1,"id":1,"method":"query","bytes":99999999999}\n', "protocol"),
     ],
 )
-def test_messages_that_are_none(running: Daemon, data: bytes, code: str) -> None:
+def test_messages_that_are_none(asked: Daemon, data: bytes, code: str) -> None:
     """A message that is too long, nonsense, of another version or with bad fields is answered by its code."""
-    answers = talk(running, data)
+    answers = talk(asked, data)
     assert [answer["error"]["code"] for answer in answers] == [code]  # type: ignore[index]
-    assert running.json("status")["images"] == 3
+    assert asked.json("status")["images"] == 3
 
 
-def test_half_a_message_stops_nobody(running: Daemon) -> None:
+def test_half_a_message_stops_nobody(asked: Daemon) -> None:
     """A client that stops in the middle of a message is dropped without an answer; others go on meanwhile."""
     with socket.socket(socket.AF_UNIX) as half:
-        half.connect(str(running.state / "socket"))
+        half.connect(str(asked.state / "socket"))
         half.sendall(b'{"v":1,"id":1,"meth')
-        assert running.json("status")["images"] == 3
-    assert talk(running, b'{"v":1,"id":1,"meth') == []
+        assert asked.json("status")["images"] == 3
+    assert talk(asked, b'{"v":1,"id":1,"meth') == []
 
 
 def test_the_state_belongs_to_its_user(running: Daemon) -> None:

@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from tests import pictures
-from tests.process.daemon import Daemon
+from tests.process.daemon import Daemon, living
 from tests.test_matching_look import stepped_aside
 
 pytestmark = pytest.mark.process
@@ -22,9 +23,8 @@ STRANGER = 900
 """Seed of a picture that is in no album."""
 
 
-@pytest.fixture
-def indexed(daemon: Daemon) -> Daemon:
-    """Give a running daemon that has indexed an album, scikit-learn's two photographs among it."""
+def started(daemon: Daemon) -> Daemon:
+    """Have a daemon index an album, scikit-learn's two photographs among it, and return it."""
     pictures.write_album(daemon.album, IMAGES - 2)
     for number, picture in enumerate(pictures.real_photographs()):
         pictures.save(picture, daemon.album / f"real-{number}.jpg", quality=90)
@@ -33,94 +33,107 @@ def indexed(daemon: Daemon) -> Daemon:
     return daemon
 
 
+@pytest.fixture
+def indexed(daemon: Daemon) -> Daemon:
+    """Give a running daemon with an index of a test's own."""
+    return started(daemon)
+
+
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Daemon]:
+    """Give a running daemon that tests only ask: nothing changes its album."""
+    with living() as daemon:
+        yield started(daemon)
+
+
 def real(daemon: Daemon) -> Path:
     """Return a real photograph of the album."""
     return daemon.album / "real-0.jpg"
 
 
-def test_status_counts_what_is_in_the_album(indexed: Daemon) -> None:
+def test_status_counts_what_is_in_the_album(asked: Daemon) -> None:
     """After `settle` the daemon is ready, has every image, and says why it has no map."""
-    status = indexed.settle()
+    status = asked.settle()
     assert (status["state"], status["images"], status["errors"], status["pending"]) == ("ready", IMAGES, 0, 0)
     (album,) = status["albums"]
-    expected = {"path": str(indexed.album), "state": "watching", "images": IMAGES, "errors": 0, "out_of_reach": 0}
+    expected = {"path": str(asked.album), "state": "watching", "images": IMAGES, "errors": 0, "out_of_reach": 0}
     assert album.items() >= expected.items()
     assert status["model"] is None
     assert "too few" in status["model_reason"]
 
 
-def test_an_unchanged_image_is_exact_and_first(indexed: Daemon) -> None:
+def test_an_unchanged_image_is_exact_and_first(asked: Daemon) -> None:
     """The file itself comes back first, as `exact`, with score 1."""
-    first = indexed.matches(real(indexed))[0]
-    assert (first["path"], first["kind"], first["score"]) == (str(real(indexed)), "exact", 1.0)
+    first = asked.matches(real(asked))[0]
+    assert (first["path"], first["kind"], first["score"]) == (str(real(asked)), "exact", 1.0)
 
 
-def test_a_small_bad_jpeg_is_a_copy_and_first(indexed: Daemon) -> None:
+def test_a_small_bad_jpeg_is_a_copy_and_first(asked: Daemon) -> None:
     """A JPEG of quality 30 at half size is a `copy`, ahead of everything else, and the only one."""
-    query = pictures.resaved(real(indexed), indexed.home / "query.jpg", scale=0.5, quality=30)
-    first, *others = indexed.matches(query, "--by", "grey")
-    assert (first["path"], first["kind"]) == (str(real(indexed)), "copy")
+    query = pictures.resaved(real(asked), asked.home / "query.jpg", scale=0.5, quality=30)
+    first, *others = asked.matches(query, "--by", "grey")
+    assert (first["path"], first["kind"]) == (str(real(asked)), "copy")
     assert 0.5 < first["score"] <= 1
     assert {match["kind"] for match in others} == {"similar"}
 
 
-def test_a_stranger_is_only_similar(indexed: Daemon) -> None:
+def test_a_stranger_is_only_similar(asked: Daemon) -> None:
     """A photograph that is in no album has neither `exact` nor `copy`; without a map there is no distance."""
-    query = pictures.save(pictures.photograph(STRANGER), indexed.home / "query.png")
-    matches = indexed.matches(query)
+    query = pictures.save(pictures.photograph(STRANGER), asked.home / "query.png")
+    matches = asked.matches(query)
     assert {match["kind"] for match in matches} == {"similar"}
     assert {match["map_distance"] for match in matches} == {None}
     assert [match["score"] for match in matches] == sorted((match["score"] for match in matches), reverse=True)
 
 
-def test_query_options(indexed: Daemon) -> None:
+def test_query_options(asked: Daemon) -> None:
     """`-n`, `--kind`, `--min-score`, `--paths0` and standard input do what their help says."""
-    assert len(indexed.matches(real(indexed), "-n", "3", "--by", "grey")) == 3
-    assert [match["kind"] for match in indexed.matches(real(indexed), "--kind", "exact")] == ["exact"]
-    assert all(match["score"] >= 0.9 for match in indexed.matches(real(indexed), "--min-score", "0.9"))
-    paths = indexed.run("query", real(indexed), "-n", "2", "--by", "grey", "--paths0").stdout.split(b"\0")
-    assert paths[0] == os.fsencode(real(indexed))
+    assert len(asked.matches(real(asked), "-n", "3", "--by", "grey")) == 3
+    assert [match["kind"] for match in asked.matches(real(asked), "--kind", "exact")] == ["exact"]
+    assert all(match["score"] >= 0.9 for match in asked.matches(real(asked), "--min-score", "0.9"))
+    paths = asked.run("query", real(asked), "-n", "2", "--by", "grey", "--paths0").stdout.split(b"\0")
+    assert paths[0] == os.fsencode(real(asked))
     assert (len(paths), paths[-1]) == (3, b"")
-    piped = indexed.run("query", "-", "--json", stdin=real(indexed).read_bytes())
+    piped = asked.run("query", "-", "--json", stdin=real(asked).read_bytes())
     assert json.loads(piped.stdout)["matches"][0]["kind"] == "exact"
 
 
-def test_a_query_explains_each_match(indexed: Daemon) -> None:
+def test_a_query_explains_each_match(asked: Daemon) -> None:
     """`--explain` tells the view, the scales, the correlation and the threshold, of copies and of what is none."""
-    with Image.open(real(indexed)) as image:
+    with Image.open(real(asked)) as image:
         width, height = image.size
-        query = indexed.home / "query.png"
+        query = asked.home / "query.png"
         ImageOps.mirror(image.crop((0, 0, round(0.8 * width), round(0.9 * height)))).save(query)
-    copy, *others = (match["explanation"] for match in indexed.matches(query, "--by", "grey", "--explain"))
+    copy, *others = (match["explanation"] for match in asked.matches(query, "--by", "grey", "--explain"))
     assert copy["outcome"] == "copy"
     assert copy["guess"]["flip"]
     assert (copy["scale_x"], copy["scale_y"]) == pytest.approx((0.8, 0.9), abs=0.02)
     assert 0.9 < copy["correlation"] <= 1
     assert copy["score"] >= copy["threshold"] == others[0]["threshold"]
     assert {match["outcome"] for match in others} <= {"below", "given-up"}
-    assert all("explanation" not in match for match in indexed.matches(query))
-    lines = indexed.run("query", query, "-n", "1", "--explain").stdout.decode().splitlines()
+    assert all("explanation" not in match for match in asked.matches(query))
+    lines = asked.run("query", query, "-n", "1", "--explain").stdout.decode().splitlines()
     assert [line.split()[0] for line in lines] == ["copy", "a", "view:", "scales:", "correlation:"]
 
 
-def test_nothing_found_is_status_1(indexed: Daemon) -> None:
+def test_nothing_found_is_status_1(asked: Daemon) -> None:
     """A query without a match prints no data and exits 1."""
-    query = pictures.save(pictures.photograph(STRANGER), indexed.home / "query.png")
-    done = indexed.run("query", query, "--kind", "exact")
+    query = pictures.save(pictures.photograph(STRANGER), asked.home / "query.png")
+    done = asked.run("query", query, "--kind", "exact")
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"nothing found\n")
 
 
-def test_sheet_is_a_picture_of_query_and_matches(indexed: Daemon) -> None:
+def test_sheet_is_a_picture_of_query_and_matches(asked: Daemon) -> None:
     """`--sheet` writes a PNG that a person can look at, besides the usual output."""
-    sheet = indexed.home / "sheet.png"
-    done = indexed.run("query", real(indexed), "-n", "4", "--by", "grey", "--sheet", sheet)
+    sheet = asked.home / "sheet.png"
+    done = asked.run("query", real(asked), "-n", "4", "--by", "grey", "--sheet", sheet)
     assert done.returncode == 0, done.stderr.decode()
     assert len(done.stdout.splitlines()) == 4
     with Image.open(sheet) as picture:
         assert picture.format == "PNG"
         assert picture.width > 800
     # More matches than a sheet has room for are no reason to refuse.
-    assert indexed.run("query", real(indexed), "-n", "100", "--sheet", sheet).returncode == 0
+    assert asked.run("query", real(asked), "-n", "100", "--sheet", sheet).returncode == 0
 
 
 def test_new_files_are_noticed_however_they_come(indexed: Daemon) -> None:
@@ -333,11 +346,11 @@ def test_a_burst_is_no_duplicate(indexed: Daemon) -> None:
     assert sorted(Path(image["path"]).name for image in burst["images"]) == ["real-0.jpg", "shot.jpg", "small.jpg"]
 
 
-def test_a_picture_is_found_inside_a_page(indexed: Daemon, tmp_path: Path) -> None:
+def test_a_picture_is_found_inside_a_page(asked: Daemon, tmp_path: Path) -> None:
     """The answer says in which part; the whole page is a copy of nothing."""
     photograph = pictures.resized(pictures.real_photographs()[0], 0.9)
-    asked = pictures.save(pictures.on_a_page(photograph), tmp_path / "page.jpg", quality=90)
-    (match,) = indexed.json("query", asked, "--kind", "copy", "--explain")["matches"]
+    query = pictures.save(pictures.on_a_page(photograph), tmp_path / "page.jpg", quality=90)
+    (match,) = asked.json("query", query, "--kind", "copy", "--explain")["matches"]
     assert (Path(match["path"]).name, match["look"]) == ("real-0.jpg", "files")
     # The explanation is of the part, not of the page.
     assert match["explanation"]["outcome"] == "copy"
@@ -347,17 +360,17 @@ def test_a_picture_is_found_inside_a_page(indexed: Daemon, tmp_path: Path) -> No
     assert match["overlap"]["query"] == pytest.approx(1 / 6, abs=0.02)
 
 
-def test_a_picture_is_found_that_was_turned_by_any_angle(indexed: Daemon, tmp_path: Path) -> None:
+def test_a_picture_is_found_that_was_turned_by_any_angle(asked: Daemon, tmp_path: Path) -> None:
     """The answer has the angle; the explanation is of what was cut out and turned back."""
     photograph = Image.fromarray(pictures.real_photographs()[0])
-    asked = tmp_path / "turned.jpg"
-    photograph.rotate(33, Image.Resampling.BICUBIC, expand=True, fillcolor=(255, 255, 255)).save(asked, quality=90)
-    (match,) = indexed.json("query", asked, "--kind", "copy", "--explain")["matches"]
+    query = tmp_path / "turned.jpg"
+    photograph.rotate(33, Image.Resampling.BICUBIC, expand=True, fillcolor=(255, 255, 255)).save(query, quality=90)
+    (match,) = asked.json("query", query, "--kind", "copy", "--explain")["matches"]
     assert (Path(match["path"]).name, match["look"], match["part"]) == ("real-0.jpg", "files", None)
     assert match["transform"] == {"flip": False, "turn": 0, "angle": pytest.approx(33, abs=1), "invert": False}
     assert match["overlap"] == {"query": pytest.approx(0.53, abs=0.03), "match": pytest.approx(1, abs=0.02)}
     assert (match["explanation"]["outcome"], match["explanation"]["score"]) == ("copy", match["score"])
-    line = indexed.run("query", asked, "--kind", "copy").stdout.decode().strip()
+    line = asked.run("query", query, "--kind", "copy").stdout.decode().strip()
     assert line.endswith(f"of {match['path']}, tilted 33 degrees left"), line
 
 
