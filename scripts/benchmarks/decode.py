@@ -23,6 +23,7 @@ import click
 import czkawka
 import imagehash
 import numpy as np
+from _large import OLD_S, enlarged
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
@@ -39,17 +40,13 @@ from cbir_daemon.watching.mailbox import Mailbox
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos" / "bsds"
 LIMITS = DecodeLimits(max_pixels=500_000_000, max_file_bytes=500_000_000, timeout_s=60.0)
-TWELVE_MEGAPIXELS = (4000, 3000)
 TINY = (64, 48)
-SENSOR_NOISE = 4.0
 ROUNDS = 5
 FOLDER_ROUNDS = 3
 # A folder has each photograph so often, each another file: an index of few is mostly the making of its tables.
 QUALITIES = (90, 87, 84, 81)
 CORES = 2
 MIB = 1024 * 1024
-# Long ago: what was just written is not read before it has been left alone for a while.
-OLD_S = 1_500_000_000
 
 OneCore = Callable[[Sequence[Path]], float]
 
@@ -183,13 +180,6 @@ def photographs(folder: Path | None, count: int) -> list[Image.Image]:
     real = [Image.fromarray(image) for image in load_sample_images().images]
     corners = generator.integers((0, 0), (160, 107), size=(count, 2))
     return [real[n % 2].crop((x, y, x + 480, y + 320)) for n, (x, y) in enumerate(corners.tolist())]
-
-
-def enlarged(photograph: Image.Image) -> Image.Image:
-    """Return a photograph of 12 megapixels with the noise of a sensor, without which it would pack too well."""
-    large = np.asarray(photograph.resize(TWELVE_MEGAPIXELS, Image.Resampling.LANCZOS), np.float32)
-    noise = np.random.default_rng(1).normal(0, SENSOR_NOISE, large.shape[:2]).astype(np.float32)
-    return Image.fromarray(np.clip(large + noise[..., None], 0, 255).astype(np.uint8))
 
 
 def written(
