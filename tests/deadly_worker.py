@@ -10,7 +10,6 @@ import os
 
 from cbir_daemon.decode.worker import Answer, Worker
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.system.child import serve
 
 DEADLY = b"deadly"
 """What a decoder passes over behind the end of a JPEG."""
@@ -27,5 +26,4 @@ class DeadlyWorker(Worker):
         return super().read(frame, descriptor)
 
 
-if __name__ == "__main__":
-    serve(DeadlyWorker().answer)
+WORKER = DeadlyWorker

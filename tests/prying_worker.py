@@ -13,7 +13,6 @@ from pathlib import Path
 
 from cbir_daemon.decode.worker import Answer, Worker
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.system.child import serve
 
 
 class PryingWorker(Worker):
@@ -42,5 +41,4 @@ def _outcome(action: Callable[[], object]) -> str:
     return "done"
 
 
-if __name__ == "__main__":
-    serve(PryingWorker().answer)
+WORKER = PryingWorker

@@ -508,6 +508,28 @@ def test_a_vector_of_another_length_is_nonsense() -> None:
             result_from(Frame(message, bytes(size)), PICTURES)
 
 
+def test_a_killed_fork_server_costs_nothing(make_pool: MakePool, album: list[Path]) -> None:
+    """The workers that it forked read on, and others are forked from a new one."""
+    pool = make_pool(2)
+    pool.open()
+    assert code_of(read(pool, album[0])[album[0].name]) == "read"
+    [worker] = pool.pids()
+    server = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(server, signal.SIGKILL)
+    assert [code_of(result) for _, result in pool.read_files(tasks_for(album))] == ["read"] * len(album)
+    assert pool.pids()[0] == worker
+    assert len(pool.pids()) == 2
+
+
+def test_a_pool_closes_while_its_fork_server_loads(make_pool: MakePool, album: list[Path]) -> None:
+    """Nobody waits for what will not be used."""
+    pool = make_pool()
+    pool.open()
+    pool.close()
+    with pytest.raises(UnavailableError):
+        pool.read_image(album[0])
+
+
 def test_warm_workers_are_those_that_read(tmp_path: Path) -> None:
     """Workers started beforehand read the batch: no others are started beside them."""
     paths = write_album(tmp_path, 3)

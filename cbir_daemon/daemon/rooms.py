@@ -225,6 +225,7 @@ def _open_pool(config: Config, reader: Reader, closing: ExitStack) -> DecodePool
     limits = DecodeLimits(config.decode.max_pixels, config.decode.max_file_bytes, config.decode.timeout_s)
     pool = DecodePool(config.decode.workers, limits, reader)
     closing.callback(pool.close)
+    pool.open()
     return pool
 
 

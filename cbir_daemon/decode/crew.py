@@ -25,8 +25,8 @@ from cbir_daemon.decode.processes import (
     CLOSED,
     CRASHED,
     START_TIMEOUT_S,
-    WORKER_MODULE,
     WorkerProcess,
+    Workers,
     peak_memory_of,
     timed_out,
 )
@@ -67,7 +67,7 @@ class _Worker:
         self.tasks.append((task, handle.state))
         # A dead worker is found out, and its tasks saved, where answers are collected.
         with contextlib.suppress(ChildError):
-            self.child.send({**read_message(task.known), "file": True}, descriptor=handle.descriptor)
+            self.child.send({**read_message(task.known), "file": True}, descriptors=[handle.descriptor])
 
 
 class Crew:
@@ -83,8 +83,8 @@ class Crew:
         What the processes read.
     idle_s : float
         After so many seconds without a batch all workers leave.
-    worker_module : str
-        What a worker runs.
+    starter : Workers
+        Starts them.
 
     Notes
     -----
@@ -97,13 +97,13 @@ class Crew:
         limits: DecodeLimits,
         reader: Reader,
         idle_s: float,
-        worker_module: str = WORKER_MODULE,
+        starter: Workers,
     ) -> None:
         self._size = workers
         self._limits = limits
         self._reader = reader
         self._idle_s = idle_s
-        self._worker_module = worker_module
+        self._starter = starter
         self.decoded = 0
         self.peak_bytes = 0
         # Held while workers are started, waited for or closed; not while the caller has a result in hand.
@@ -198,7 +198,7 @@ class Crew:
         self.peak_bytes = max(self.peak_bytes, *(peak_memory_of(worker.child.pid) for worker in workers), 0)
 
     def _started(self) -> _Worker:
-        return _Worker(WorkerProcess(self._limits, self._reader, self._loaded, self._worker_module))
+        return _Worker(self._starter.started(self._loaded))
 
     def _open_next(self, waiting: deque[ReadTask]) -> Iterator[Result]:
         """Open as many files as the workers have room for; yield the tasks whose files cannot be read."""

@@ -5,9 +5,6 @@ In: a message, and perhaps an open file.  Out: its answer.  Never here: batches,
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -17,12 +14,11 @@ from cbir_daemon.decode.processes import (
     CLOSED,
     CRASHED,
     START_TIMEOUT_S,
-    WORKER_MODULE,
     WorkerProcess,
+    Workers,
     peak_memory_of,
     timed_out,
 )
-from cbir_daemon.decode.reader import Reader
 from cbir_daemon.errors import CbirError, ChildError, TimedOutError, UnavailableError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Unreadable
@@ -37,12 +33,10 @@ class Desk:
         Requests answered at the same time; more wait for their turn.
     limits : DecodeLimits
         What one request may cost.
-    reader : Reader
-        What the processes read.
     idle_s : float
         After so many seconds without a request all workers leave.
-    worker_module : str
-        What a worker runs.
+    starter : Workers
+        Starts them.
 
     Notes
     -----
@@ -53,14 +47,12 @@ class Desk:
         self,
         workers: int,
         limits: DecodeLimits,
-        reader: Reader,
         idle_s: float,
-        worker_module: str = WORKER_MODULE,
+        starter: Workers,
     ) -> None:
         self._limits = limits
-        self._reader = reader
         self._idle_s = idle_s
-        self._worker_module = worker_module
+        self._starter = starter
         self._turns = threading.BoundedSemaphore(workers)
         # Guards everything below.
         self._lock = threading.Lock()
@@ -104,7 +96,7 @@ class Desk:
         """Return the answer of one worker; None when it had to go because it lacks something that others will have."""
         child = self._taken()
         try:
-            child.send(message, blob, descriptor)
+            child.send(message, blob, [] if descriptor is None else [descriptor])
             answer = child.receive(self._limits.timeout_s)
             name = child.asked_for(answer)
         except TimedOutError:
@@ -163,8 +155,7 @@ class Desk:
             leaving, self._free = self._free, []
             for child in self._busy:
                 # Not closed here: the thread that waits for it sees its end and does that, or has just done so.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)
+                child.kill()
         for child in leaving:
             child.close()
 
@@ -178,7 +169,7 @@ class Desk:
                     return child
                 self._close(child)
             loaded = self._loaded
-        child = WorkerProcess(self._limits, self._reader, loaded, self._worker_module)
+        child = self._starter.started(loaded)
         try:
             child.receive(START_TIMEOUT_S)
             with self._lock:

@@ -69,18 +69,29 @@ class ReadTask:
     known: frozenset[bytes] = frozenset()
 
 
-def set_up_message(limits: DecodeLimits, module: str, loaded: AbstractSet[str]) -> dict[str, Any]:
+def load_message(reader: Reader, worker_module: str, names: AbstractSet[str]) -> dict[str, Any]:
+    """Return the first message that the fork server gets.
+
+    Parameters
+    ----------
+    reader : Reader
+        Its module is loaded.
+    worker_module : str
+        Dotted name of the module whose `WORKER` it forks.
+    names : set of str
+        What it loads besides: names of extras, `FONTS` and `LOCAL_FEATURES`.
+    """
+    return {"reader": reader.module, "worker": worker_module, "load": sorted(names)}
+
+
+def set_up_message(limits: DecodeLimits) -> dict[str, Any]:
     """Return the first message that a worker gets.
 
     Parameters
     ----------
     limits : DecodeLimits
-    module : str
-        Dotted name of the reader's module.
-    loaded : set of str
-        What it loads before it confines itself: names of extras, `FONTS` and `LOCAL_FEATURES`.
     """
-    return {"do": "set-up", "limits": asdict(limits), "reader": module, "load": sorted(loaded)}
+    return {"do": "set-up", "limits": asdict(limits)}
 
 
 def limits_from(message: Mapping[str, Any]) -> DecodeLimits:

@@ -19,7 +19,7 @@ from cbir_daemon.decode.crew import Crew
 from cbir_daemon.decode.desk import Desk
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, result_from
 from cbir_daemon.decode.opening import open_file
-from cbir_daemon.decode.processes import WORKER_MODULE
+from cbir_daemon.decode.processes import WORKER_MODULE, Workers
 from cbir_daemon.decode.reader import Reader
 from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
@@ -82,7 +82,7 @@ class DecodePool:
     idle_s : float
         After so many seconds without work a worker leaves; see `close_idle`.
     worker_module : str
-        What a worker runs.
+        Dotted name of the module whose `WORKER` each worker is.
 
     Notes
     -----
@@ -100,8 +100,19 @@ class DecodePool:
     ) -> None:
         self.reader = reader
         self._limits = limits
-        self._crew = Crew(workers, limits, reader, idle_s, worker_module)
-        self._desk = Desk(workers, limits, reader, idle_s, worker_module)
+        self._starter = Workers(limits, reader, worker_module)
+        self._crew = Crew(workers, limits, reader, idle_s, self._starter)
+        self._desk = Desk(workers, limits, idle_s, self._starter)
+
+    def open(self) -> None:
+        """Start what workers are forked from, so that the first file or query need not wait for it.
+
+        Raises
+        ------
+        ChildError
+            When it cannot be started.
+        """
+        self._starter.open()
 
     @property
     def decoded(self) -> int:
@@ -365,8 +376,10 @@ class DecodePool:
 
     def close(self) -> None:
         """Kill all workers, busy or not; requests under way end with `UnavailableError`."""
+        self._starter.stop()
         self._crew.close()
         self._desk.close()
+        self._starter.close()
 
     def _ask(self, message: dict[str, Any], source: Path | bytes) -> Frame | Unreadable:
         """Return the answer to a request about a file or about bytes."""

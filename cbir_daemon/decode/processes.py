@@ -1,24 +1,27 @@
 """What the crew and the desk share: a worker, and what is said of one that was lost.
 
-In: limits.  Out: a child process.  Never here: which file it reads.
+In: limits.  Out: child processes, forked from one that has loaded what they need.  Never here: which file they read.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
-from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, set_up_message
+from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, load_message, set_up_message
 from cbir_daemon.decode.reader import Reader
-from cbir_daemon.errors import ChildError
+from cbir_daemon.errors import ChildError, UnavailableError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import SINGLE_THREADED, Child
 from cbir_daemon.system.files import memory_bytes
+from cbir_daemon.system.forking import ForkServer
 
 WORKER_MODULE: Final = "cbir_daemon.decode.worker"
+SERVER_MODULE: Final = "cbir_daemon.decode.fork_server"
 
 # Importing Pillow from a slow disk, on a machine that is starting everything else as well.
 START_TIMEOUT_S: Final = 60.0
@@ -32,8 +35,104 @@ CRASHED: Final = ("crashed", "the process that read it died; the file may be mad
 CLOSED: Final = "the daemon is stopping"
 
 
+class Workers:
+    """Starts workers: forks them from a process that has loaded what they read by.  Thread-safe.
+
+    Parameters
+    ----------
+    limits : DecodeLimits
+        What one file may cost.
+    reader : Reader
+        What they read.
+    module : str
+        Whose `WORKER` they are.
+    """
+
+    def __init__(self, limits: DecodeLimits, reader: Reader, module: str = WORKER_MODULE) -> None:
+        self._limits = limits
+        self._reader = reader
+        self._module = module
+        # Guards what follows.
+        self._lock = threading.Lock()
+        self._server: ForkServer | None = None
+        self._loaded: frozenset[str] = frozenset()
+        self._closed = False
+
+    def open(self) -> None:
+        """Start the process that workers are forked from, so that it loads meanwhile; nothing is waited for.
+
+        Raises
+        ------
+        ChildError
+            When it cannot be started.
+        """
+        self._server_with(frozenset())
+
+    def started(self, names: AbstractSet[str]) -> WorkerProcess:
+        """Return a new worker that has loaded what is named, and perhaps more.
+
+        Parameters
+        ----------
+        names : set of str
+            Of extras, `FONTS` and `LOCAL_FEATURES`.
+
+        Raises
+        ------
+        ChildError
+            When none can be started.
+        UnavailableError
+            When this is closed.
+        """
+        server, loaded = self._server_with(names)
+        try:
+            return WorkerProcess(self._limits, self._reader, loaded, server, self._module)
+        except ChildError:
+            # It may have been killed for want of memory, or by somebody.
+            self._forget(server)
+        server, loaded = self._server_with(names)
+        try:
+            return WorkerProcess(self._limits, self._reader, loaded, server, self._module)
+        except ChildError as error:
+            self._forget(server)
+            raise ChildError("decode workers die while they start", hint="see the log for what they print") from error
+
+    def _server_with(self, names: AbstractSet[str]) -> tuple[ForkServer, frozenset[str]]:
+        """Return a server that has loaded what is named, and all that it has loaded."""
+        with self._lock:
+            if self._closed:
+                raise UnavailableError(CLOSED)
+            if self._server is None or not names <= self._loaded:
+                loaded = self._loaded | names
+                server = ForkServer(SERVER_MODULE, _environment(), load_message(self._reader, self._module, loaded))
+                if self._server is not None:
+                    self._server.retire()
+                self._server, self._loaded = server, loaded
+            return self._server, self._loaded
+
+    def _forget(self, server: ForkServer) -> None:
+        with self._lock:
+            if server is self._server:
+                self._server = None
+        server.close()
+
+    def stop(self) -> None:
+        """Start none any more; who waits for a server that loads need wait no longer."""
+        with self._lock:
+            self._closed = True
+            if self._server is not None and not self._server.is_ready:
+                self._server.kill()
+
+    def close(self) -> None:
+        """Kill what workers are forked from, after those have gone."""
+        self.stop()
+        with self._lock:
+            if self._server is not None:
+                self._server.close()
+                self._server = None
+
+
 class WorkerProcess(Child):
-    """A decode worker that was told its limits and what it reads; its first answer says that it is ready.
+    """A decode worker that was told its limits; its first answer says that it is ready.
 
     Parameters
     ----------
@@ -41,10 +140,12 @@ class WorkerProcess(Child):
         What one file may cost.
     reader : Reader
         What it reads.
-    loaded : set of str
-        What it loads before it confines itself: names of extras, and `FONTS`.  Afterwards it can load nothing.
+    loaded : frozenset of str
+        What the server has loaded: names of extras, and `FONTS`.  A worker can load nothing else.
+    server : ForkServer
+        Forks it.
     module : str
-        What it runs.
+        Whose `WORKER` it is.
 
     Raises
     ------
@@ -53,13 +154,18 @@ class WorkerProcess(Child):
     """
 
     def __init__(
-        self, limits: DecodeLimits, reader: Reader, loaded: AbstractSet[str], module: str = WORKER_MODULE
+        self,
+        limits: DecodeLimits,
+        reader: Reader,
+        loaded: frozenset[str],
+        server: ForkServer,
+        module: str = WORKER_MODULE,
     ) -> None:
-        super().__init__(module, env={**SINGLE_THREADED, _TUNABLES: _tunables(os.environ)})
-        self.loaded = frozenset(loaded)
+        super().__init__(module, start=server.start)
+        self.loaded = loaded
         self._loadable = {FONTS, LOCAL_FEATURES, *(extra.name for extra in reader.extras)}
         try:
-            self.send(set_up_message(limits, reader.module, self.loaded))
+            self.send(set_up_message(limits))
         except ChildError:
             self.close()
             raise
@@ -86,6 +192,11 @@ class WorkerProcess(Child):
         if not isinstance(name, str) or (name and name not in self._loadable - self.loaded):
             raise ChildError("a decode worker asks for what it has, or for what there is not")
         return name
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables that the server, and so its workers, get on top of our own."""
+    return {**SINGLE_THREADED, _TUNABLES: _tunables(os.environ)}
 
 
 def _tunables(environ: Mapping[str, str]) -> str:

@@ -1,9 +1,10 @@
 """A decode worker: a process that turns files into facts until the daemon closes its channel.
 
 In: frames, with the descriptor of a file or its bytes.  Out: frames with its facts, or why not.  Never here: paths,
-what the facts are for, what the bytes of a file mean: the daemon's first message names the module that reads them.
+what the facts are for, what the bytes of a file mean: that the reader knows which the process was forked with.
 
-Run as `python -m cbir_daemon.decode.worker FD`.  One bad file must not end it, but may: the daemon starts another.
+Forked from `fork_server`, which has loaded what is imported here and what reads.  One bad file must not end it, but
+may: the daemon starts another.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from cbir_daemon.decode.loading import load
 from cbir_daemon.decode.messages import (
     FONTS,
     LOCAL_FEATURES,
@@ -34,7 +35,7 @@ from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError, read_whol
 from cbir_daemon.decode.sheet import draw_sheet, panels_from
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import FileState, Unreadable
-from cbir_daemon.system.child import Channel, serve
+from cbir_daemon.system.child import Channel
 from cbir_daemon.system.sandbox import allow_cpu_time, confine
 
 Answer = tuple[Mapping[str, Any], bytes]
@@ -51,22 +52,38 @@ class _NotLoadedError(Exception):
     """Carries the name of what must be loaded before a file can be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a worker has loaded.
+
+    Parameters
+    ----------
+    reader : FileReader
+    names : frozenset of str
+        Of extras, `FONTS` and `LOCAL_FEATURES`.
+    left_out : frozenset of str
+        Extras that a worker could have and has not loaded.
+    """
+
+    reader: FileReader
+    names: frozenset[str]
+    left_out: frozenset[str]
+
+
 class Worker:
     """Answers the daemon's messages.
 
     Parameters
     ----------
+    loaded : Loaded
     limits : DecodeLimits
         What one file may cost; the daemon's first message sets them.
     """
 
-    def __init__(self, limits: DecodeLimits = NO_LIMITS_YET) -> None:
+    def __init__(self, loaded: Loaded, limits: DecodeLimits = NO_LIMITS_YET) -> None:
+        self._reader = loaded.reader
+        self._loaded = loaded
         self._limits = limits
-        self._file_reader: FileReader | None = None
-        # Extras that a worker could have and has not loaded.
-        self._left_out: frozenset[str] = frozenset()
-        self._has_fonts = False
-        self._finds_features = False
         self._answers: Mapping[str, Callable[[Frame, int | None], Answer]] = {
             "set-up": self._set_up,
             "read": self.read,
@@ -102,18 +119,8 @@ class Worker:
     def _set_up(self, frame: Frame, _: int | None) -> Answer:
         self._limits = limits_from(frame.message)
         _silence_libraries()
-        names = frozenset(frame.message["load"])
-        self._has_fonts = FONTS in names
-        self._finds_features = LOCAL_FEATURES in names
-        reader: FileReader = importlib.import_module(frame.message["reader"]).FILE_READER
-        self._file_reader = reader
-        self._left_out = load(reader, names)
-        return {"ready": True, "granted": confine(self._limits.max_memory_bytes, reader.folders(names))}, b""
-
-    @property
-    def _reader(self) -> FileReader:
-        assert self._file_reader is not None, "the daemon's first message says what is read"
-        return self._file_reader
+        folders = self._reader.folders(self._loaded.names)
+        return {"ready": True, "granted": confine(self._limits.max_memory_bytes, folders)}, b""
 
     @property
     def _pictures(self) -> Pictures:
@@ -153,7 +160,7 @@ class Worker:
 
     def _check_loaded(self, data: bytes) -> None:
         extra = self._reader.extra_for(data)
-        if extra in self._left_out:
+        if extra in self._loaded.left_out:
             raise _NotLoadedError(extra)
 
     def _colour(self, frame: Frame, descriptor: int | None) -> Answer:
@@ -166,7 +173,7 @@ class Worker:
 
     def _features(self, frame: Frame, descriptor: int | None) -> Answer:
         """Return the local features of an image as bytes: of a content, or of a query when that is `asked`."""
-        if not self._finds_features:
+        if LOCAL_FEATURES not in self._loaded.names:
             raise _NotLoadedError(LOCAL_FEATURES)
         extraction = importlib.import_module("cbir_daemon.local_features.extraction")
         message, pixels = self._grey(frame, descriptor)
@@ -210,7 +217,7 @@ class Worker:
         return {"digest": hashlib.sha256(data).hexdigest()}, picture
 
     def _sheet(self, frame: Frame, _: int | None) -> Answer:
-        if not self._has_fonts:
+        if FONTS not in self._loaded.names:
             raise _NotLoadedError(FONTS)
         allow_cpu_time(self._limits.timeout_s)
         return {}, draw_sheet(*panels_from(frame))
@@ -245,5 +252,5 @@ def _with_state(unreadable: Unreadable, state: FileState | None) -> Unreadable:
     return Unreadable(unreadable.code, unreadable.message, state)
 
 
-if __name__ == "__main__":
-    serve(Worker().answer)
+WORKER: Final = Worker
+"""What `fork_server` makes."""

@@ -100,7 +100,7 @@ def _built() -> bytes:
     child = Child(WORKER_MODULE, env=SINGLE_THREADED)
     try:
         with path.open("rb") as weights:
-            child.send({"do": "build", "file": True}, descriptor=weights.fileno())
+            child.send({"do": "build", "file": True}, descriptors=[weights.fileno()])
         answer = child.receive(BUILD_TIMEOUT_S)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error

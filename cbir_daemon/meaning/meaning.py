@@ -283,7 +283,7 @@ class Meaning:
             try:
                 with network.path.open("rb") as file:
                     message = {"do": "open", "file": True, "sha256": network.sha256, "built": self._built}
-                    child.send(message, descriptor=file.fileno())
+                    child.send(message, descriptors=[file.fileno()])
             except OSError as error:
                 raise ModelError(f"{network.path}: {error.strerror}") from error
             answer = self._answer_to_open(child)

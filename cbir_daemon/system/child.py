@@ -2,10 +2,10 @@
 
 In: the name of a module to run.  Out: frames to and from it.  Never here: what the frames say.
 
-A child runs `python -P -m MODULE FD LIFELINE`; FD is its end of a socket pair that carries the frames of
-`protocol.framing`, LIFELINE the reading end of a pipe that nobody writes to.  When the daemon dies in whatever way, the
-kernel closes the other end of the pipe and sends the child SIGIO, which ends it, even in the middle of a long
-computation that lets no other thread run.
+A child runs `python -P -m MODULE FD LIFELINE`, or is forked from a child that does (`forking`); FD is its end of a
+socket pair that carries the frames of `protocol.framing`, LIFELINE the reading end of a pipe that nobody writes to.
+When the daemon dies in whatever way, the kernel closes the other end of the pipe and sends the child SIGIO, which ends
+it, even in the middle of a long computation that lets no other thread run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cbir_daemon.errors import ChildError, ProtocolError, TimedOutError
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
@@ -29,6 +29,8 @@ from cbir_daemon.protocol.framing import Frame, FrameReader, encode
 MAX_BLOB_BYTES = 2**31
 RECEIVE_BYTES = 64 * 1024
 """Below what the C library asks the kernel for each time (128 KiB)."""
+MAX_DESCRIPTORS = 32
+"""Open files that go with one frame."""
 KILL_WAIT_S = 10.0
 STDERR_FILENO = 2
 CLOSED = -1
@@ -62,11 +64,20 @@ class Channel:
         """Return the descriptor, for `select`."""
         return self._connection.fileno()
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether either end is closed; what the other end sent before may still be received."""
+        if self._connection.fileno() == CLOSED:
+            return True
+        poller = select.poll()
+        poller.register(self._connection, 0)
+        return bool(poller.poll(0))
+
     def close(self) -> None:
         """Close this end; the other end sees the end of the stream."""
         self._connection.close()
 
-    def send(self, message: Mapping[str, Any], blob: bytes = b"", descriptor: int | None = None) -> None:
+    def send(self, message: Mapping[str, Any], blob: bytes = b"", descriptors: Sequence[int] = ()) -> None:
         """Send one frame.
 
         Parameters
@@ -75,8 +86,9 @@ class Channel:
             What JSON can carry.
         blob : bytes
             Raw bytes that belong to it, at most `MAX_BLOB_BYTES`.
-        descriptor : int, optional
-            An open file of which the other end gets a copy; ours may be closed as soon as this returns.
+        descriptors : sequence of int
+            Open files of which the other end gets copies, at most `MAX_DESCRIPTORS`; ours may be closed as soon as this
+            returns.
 
         Raises
         ------
@@ -84,9 +96,9 @@ class Channel:
             When the other end is gone.
         """
         data = encode(message, blob)
-        if descriptor is not None:
-            # It travels with the first bytes; those that did not fit follow.
-            data = data[socket.send_fds(self._connection, [data], [descriptor]) :]
+        if descriptors:
+            # They travel with the first bytes; those that did not fit follow.
+            data = data[socket.send_fds(self._connection, [data], descriptors) :]
         self._connection.sendall(data)
 
     def take_descriptor(self) -> int:
@@ -128,8 +140,10 @@ class Channel:
     def _received(self, flags: int) -> bytes:
         if not self._takes_descriptors:
             return self._connection.recv(RECEIVE_BYTES, flags)
-        # One at a time: a read ends behind bytes that carry descriptors.
-        data, descriptors, _, _ = socket.recv_fds(self._connection, RECEIVE_BYTES, 1, socket.MSG_CMSG_CLOEXEC | flags)
+        # Those of one frame at a time: a read ends behind bytes that carry descriptors.
+        data, descriptors, _, _ = socket.recv_fds(
+            self._connection, RECEIVE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC | flags
+        )
         self._descriptors += descriptors
         return data
 
@@ -141,6 +155,28 @@ def _readable(connection: socket.socket, timeout_s: float) -> bool:
     return bool(poller.poll(max(0.0, timeout_s) * 1000))
 
 
+class Process(Protocol):
+    """What a child runs in: a `subprocess.Popen`, or a process that another one forked."""
+
+    returncode: int | None
+
+    @property
+    def pid(self) -> int:
+        """Process id; no other process has it until `wait` returned."""
+        ...
+
+    def kill(self) -> None:
+        """End it; raises `ProcessLookupError` when it is gone."""
+
+    def wait(self, timeout: float | None = None) -> object:
+        """Wait for its end and learn its `returncode`; raises `subprocess.TimeoutExpired`."""
+        ...
+
+
+Start = Callable[[int, int], Process]
+"""Starts the process of a child that is given its end of the channel and of the lifeline, and keeps neither here."""
+
+
 class Child:
     """A running child process and the channel to it.
 
@@ -150,6 +186,8 @@ class Child:
         Module to run, as after `python -m`.
     env : mapping of str to str, optional
         Environment variables on top of our own.
+    start : Start, optional
+        How its process is started; by default with a new interpreter.
 
     Raises
     ------
@@ -157,26 +195,17 @@ class Child:
         When the process cannot be started.
     """
 
-    def __init__(self, module: str, *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, module: str, *, env: Mapping[str, str] | None = None, start: Start | None = None) -> None:
         ours, theirs = socket.socketpair()
         watched, self._lifeline = os.pipe()
         with theirs:
             try:
-                self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
-                    # -P: else Python imports from the present folder first, and an album may hold a json.py.
-                    [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(watched)],
-                    pass_fds=[theirs.fileno(), watched],
-                    stdin=subprocess.DEVNULL,
-                    # What a library prints belongs to the log, never to a terminal's stdout.
-                    stdout=STDERR_FILENO,
-                    env={**os.environ, **(env or {})},
-                    # A Ctrl-C in the terminal is for the daemon, which stops its children in order.
-                    start_new_session=True,
-                )
-            except OSError as error:
+                begin = start or _interpreter(module, env or {})
+                self._process = begin(theirs.fileno(), watched)
+            except ChildError:
                 ours.close()
                 os.close(self._lifeline)
-                raise ChildError(f"cannot start {module}: {error.strerror}") from error
+                raise
             else:
                 _end_with(watched, self._process.pid)
             finally:
@@ -191,22 +220,22 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether the process still lives."""
-        return self._process.poll() is None
+        """Whether the process still lives: the kernel closes its end of the channel when it ends."""
+        return not self._channel.is_cut
 
     def fileno(self) -> int:
         """Return the channel's descriptor, for `select`."""
         return self._channel.fileno()
 
-    def send(self, message: Mapping[str, Any], blob: bytes = b"", descriptor: int | None = None) -> None:
+    def send(self, message: Mapping[str, Any], blob: bytes = b"", descriptors: Sequence[int] = ()) -> None:
         """Send one frame.
 
         Parameters
         ----------
         message : mapping
         blob : bytes
-        descriptor : int, optional
-            An open file of which the child gets a copy; ours may be closed as soon as this returns.
+        descriptors : sequence of int
+            Open files of which the child gets copies; ours may be closed as soon as this returns.
 
         Raises
         ------
@@ -214,7 +243,7 @@ class Child:
             When the child is gone.
         """
         try:
-            self._channel.send(message, blob, descriptor)
+            self._channel.send(message, blob, descriptors)
         except OSError as error:
             raise self._obituary() from error
 
@@ -243,12 +272,16 @@ class Child:
             raise self._obituary()
         return frame
 
+    def kill(self) -> None:
+        """Kill the process if it still runs; who waits for it learns of that, and closes it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     def close(self) -> None:
         """Kill the process if it still runs, and collect it."""
         self._channel.close()
         self._cut_lifeline()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self.kill()
         self._process.wait(KILL_WAIT_S)
 
     def _cut_lifeline(self) -> None:
@@ -278,6 +311,28 @@ class Child:
         return ChildError(f"{self.module} (pid {self.pid}) {how}", hint=hint)
 
 
+def _interpreter(module: str, env: Mapping[str, str]) -> Start:
+    """Return what starts a module in a new interpreter."""
+
+    def start(connection: int, lifeline: int) -> Process:
+        try:
+            return subprocess.Popen(  # noqa: S603 -- our own interpreter and module
+                # -P: else Python imports from the present folder first, and an album may hold a json.py.
+                [sys.executable, "-P", "-m", module, str(connection), str(lifeline)],
+                pass_fds=[connection, lifeline],
+                stdin=subprocess.DEVNULL,
+                # What a library prints belongs to the log, never to a terminal's stdout.
+                stdout=STDERR_FILENO,
+                env={**os.environ, **env},
+                # A Ctrl-C in the terminal is for the daemon, which stops its children in order.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ChildError(f"cannot start {module}: {error.strerror}") from error
+
+    return start
+
+
 def serve(answer: Callable[[Frame, Channel], None], *, nice: int = 0) -> None:
     """Run the child's side: call `answer` with each frame until the daemon closes the channel.
 
@@ -289,8 +344,26 @@ def serve(answer: Callable[[Frame, Channel], None], *, nice: int = 0) -> None:
         Added to the niceness of this process, 0 to 19.
     """
     os.nice(nice)
+    serve_on(*own_descriptors(), answer)
+
+
+def own_descriptors() -> tuple[int, int]:
+    """Return this process's end of the channel and of the lifeline, as its arguments name them."""
     connection, lifeline = (int(number) for number in sys.argv[1:])
-    _end_if_cut(lifeline)
+    return connection, lifeline
+
+
+def serve_on(connection: int, lifeline: int, answer: Callable[[Frame, Channel], None]) -> None:
+    """Call `answer` with each frame that comes, until the daemon closes the channel.
+
+    Parameters
+    ----------
+    connection, lifeline : int
+        Descriptors of this process.
+    answer : callable
+        Gets a frame and the channel to reply on.
+    """
+    end_if_cut(lifeline)
     channel = Channel(socket.socket(fileno=connection), takes_descriptors=True)
     # Where the daemon dies in the middle of a message, this may be seen before the signal comes.
     with contextlib.suppress(ConnectionError):
@@ -313,8 +386,14 @@ def _end_with(lifeline: int, process_id: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _end_if_cut(lifeline: int) -> None:
-    """End when the daemon died before it could say that the kernel is to do it."""
+def end_if_cut(lifeline: int) -> None:
+    """End when the daemon died before it could say that the kernel is to do it.
+
+    Parameters
+    ----------
+    lifeline : int
+        Descriptor of this process.
+    """
     poller = select.poll()
     poller.register(lifeline, 0)
     if poller.poll(0):

@@ -131,5 +131,6 @@ def show_steady(title: str, files: Sequence[Path], rounds: int, goal: float) -> 
     processor = statistics.median(peer.processor_ms / ours.processor_ms for peer, ours in pairs)
     click.echo(
         f"steady, {len(files)} {title}: phash {peer_ms:.2f} ms of processor time a file, cbir {ours_ms:.2f} ms"
-        f" ({daemon_ms:.2f} in the daemon): {processor:.2f} x by processor time, {clock:.2f} x by the clock (goal {goal})"
+        f" ({daemon_ms:.2f} in the daemon): {processor:.2f} x by processor time, {clock:.2f} x by the clock"
+        f" (goal {goal})"
     )
