@@ -25,7 +25,7 @@ SIZE_PX = (160, 112)
 IMAGES = 24
 WITH_MAPS = "min_images = 20\nn_components = 4\nrefit_min_interval_s = 0\n"
 FITTING = "cbir_daemon.map.fit_child"
-DECODING = "cbir_daemon.decode.worker"
+FORKING = "cbir_daemon.decode.fork_server"
 GONE_S = 60.0
 """How soon children are gone after their daemon; it takes milliseconds where nothing else runs."""
 
@@ -45,9 +45,18 @@ def fitting() -> Iterator[Daemon]:
 def children(daemon: Daemon, module: str) -> list[int]:
     """Return the ids of the daemon's children that run a module."""
     assert daemon.process is not None
-    listed = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
-    ids = [int(word) for path in listed for word in path.read_text().split()]
-    return [process_id for process_id in ids if module.encode() in command_line(process_id)]
+    return [child for child in children_of(daemon.process.pid) if module.encode() in command_line(child)]
+
+
+def workers(daemon: Daemon) -> list[int]:
+    """Return the ids of the decode workers: what the fork server forked."""
+    return [worker for server in children(daemon, FORKING) for worker in children_of(server)]
+
+
+def children_of(process_id: int) -> list[int]:
+    """Return the ids of the children of a process, those among them that ended and are not collected."""
+    listed = Path(f"/proc/{process_id}/task").glob("*/children")
+    return [int(word) for path in listed for word in path.read_text().split()]
 
 
 def command_line(process_id: int) -> list[bytes]:
@@ -79,8 +88,8 @@ def all_gone(process_ids: list[int], within_s: float) -> bool:
 def test_a_killed_daemon_takes_its_children_along(fitting: Daemon) -> None:
     """Those that decode and the one that fits; the next daemon records the fit as cut short."""
     fitting.matches(fitting.album / "0.jpg")
-    running = children(fitting, FITTING) + children(fitting, DECODING)
-    assert len(running) >= 2
+    running = children(fitting, FITTING) + children(fitting, FORKING) + workers(fitting)
+    assert len(running) >= 3
     fitting.kill()
     assert all_gone(running, GONE_S)
     fitting.start()
@@ -89,7 +98,7 @@ def test_a_killed_daemon_takes_its_children_along(fitting: Daemon) -> None:
 
 def test_a_daemon_stops_in_the_middle_of_a_fit(fitting: Daemon) -> None:
     """With all its children, and without a map: it does not wait for the fit, of which nothing is left."""
-    running = children(fitting, FITTING) + children(fitting, DECODING)
+    running = children(fitting, FITTING) + children(fitting, FORKING) + workers(fitting)
     assert fitting.stop() == 0
     assert all_gone(running, 0.0)
     assert [path.name for path in (fitting.state / "models").glob("*map*")] == []
@@ -122,12 +131,25 @@ def test_killed_decode_workers_cost_nothing(daemon: Daemon) -> None:
     killed: set[int] = set()
     with Client([daemon.state / "socket"]) as client:
         for _ in range(2):
-            while not (fresh := set(children(daemon, DECODING)) - killed):
+            while not (fresh := set(workers(daemon)) - killed):
                 assert client.status()["images"] < IMAGES
             os.kill(min(fresh), signal.SIGKILL)
             killed.add(min(fresh))
     status = daemon.settle()
     assert (status["images"], status["errors"]) == (IMAGES, 0)
+
+
+def test_a_killed_fork_server_is_started_anew(daemon: Daemon) -> None:
+    """What it had forked goes on; a file and a question that need new workers have them."""
+    daemon.start()
+    (server,) = children(daemon, FORKING)
+    os.kill(server, signal.SIGKILL)
+    pictures.save(pictures.photograph(1, SIZE_PX), daemon.album / "1.jpg")
+    assert daemon.settle()["errors"] == 0
+    assert daemon.matches(daemon.album / "1.jpg")[0]["kind"] == "exact"
+    (other,) = children(daemon, FORKING)
+    assert other != server
+    assert len(workers(daemon)) == 2
 
 
 def test_a_plug_pulled_in_a_first_index_costs_one_batch(daemon: Daemon) -> None:
