@@ -147,8 +147,8 @@ def test_a_killed_fork_server_is_started_anew(daemon: Daemon) -> None:
     pictures.save(pictures.photograph(1, SIZE_PX), daemon.album / "1.jpg")
     assert daemon.settle()["errors"] == 0
     assert daemon.matches(daemon.album / "1.jpg")[0]["kind"] == "exact"
-    (other,) = children(daemon, FORKING)
-    assert other != server
+    (successor,) = children(daemon, FORKING)
+    assert successor != server
     assert len(workers(daemon)) == 2
 
 
