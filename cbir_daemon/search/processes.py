@@ -86,7 +86,7 @@ class SearchProcess(Child):
         """Give it parts of a snapshot, those that it does not have."""
         for name, part in parts.items():
             if self._parts.get(name) is not part:
-                self.send(part.message, descriptor=part.shared.descriptor)
+                self.send(part.message, descriptors=[part.shared.descriptor])
                 self._parts[name] = part
 
 
