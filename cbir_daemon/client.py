@@ -210,6 +210,28 @@ class Client:
         """
         return cast("answers.Changed", self.ask("undismiss", {"first": _path(first), "other": _path(second)}))
 
+    def dismiss_all(self, pairs: Sequence[Sequence[str]], *, undo: bool = False) -> answers.ChangedAll:
+        """Remember of many pairs that they are no duplicates, or forget it.
+
+        Parameters
+        ----------
+        pairs : sequence of (str, str)
+            SHA-256 of the two contents in hexadecimal digits; the same twice to have all files with these bytes stay.
+        undo : bool
+            Whether to forget.
+        """
+        return cast("answers.ChangedAll", self.ask("dismiss_all", {"pairs": [*map(list, pairs)], "undo": undo}))
+
+    def align(self, keep: str, copy: str) -> answers.Aligned:
+        """Return how a copy lies on the image that it is a copy of.
+
+        Parameters
+        ----------
+        keep, copy : str
+            SHA-256 of the two contents in hexadecimal digits.
+        """
+        return cast("answers.Aligned", self.ask("align", {"keep": keep, "copy": copy}))
+
     def decisions(self) -> answers.Decisions:
         """Return what was dismissed, oldest first."""
         return cast("answers.Decisions", self._pages("decisions", "decisions", {}))

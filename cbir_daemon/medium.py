@@ -208,6 +208,29 @@ class SecondLook(Protocol):
         """
         ...
 
+    def homography(
+        self,
+        query: NDArray[np.uint8],
+        stored: NDArray[np.uint8],
+        query_picture: NDArray[np.uint8],
+        stored_picture: NDArray[np.uint8],
+    ) -> NDArray[np.float64] | None:
+        """Return how two pictures of one exposure lie on each other; None where that cannot be told.
+
+        Parameters
+        ----------
+        query, stored : (4096,) ndarray of uint8
+            Their vectors.
+        query_picture, stored_picture : (height, width) ndarray of uint8
+            Grey, upright; the longer side at most `side_px`.
+
+        Returns
+        -------
+        (3, 3) ndarray of float64 or None
+            From a point of the query to that of the stored picture, coordinates from -1 to 1 over each picture.
+        """
+        ...
+
     def sight(
         self,
         query: NDArray[np.uint8],

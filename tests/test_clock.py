@@ -44,6 +44,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "pairs.put_matched": lambda store, _: store.pairs.put_matched([1, 2], [Pair(1, 2, 0.95)]),
     "pairs.forget_looks": lambda store, _: store.pairs.forget_looks(2),
     "decisions.dismiss": lambda store, _: store.decisions.dismiss(digest(1), digest(2), NOW),
+    "decisions.remove": lambda store, _: store.decisions.remove([Decision(digest(1), digest(1), NOW)]),
     "decisions.undismiss": lambda store, _: store.decisions.undismiss(digest(1), digest(1)),
     "decisions.put": lambda store, _: store.decisions.put([Decision(digest(1), digest(2), NOW)]),
     "alerts.put": lambda store, _: store.alerts.put([1], [ALERT], NOW),

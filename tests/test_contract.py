@@ -492,6 +492,11 @@ class Scene:
             self.answers["images"].append(client.images(paths=[self.first, self.second]))
             digest = client.images(paths=[self.first])["images"][0]["digest"]
             self.answers["images"].append(client.images(digests=[digest]))
+            small = client.images(paths=[self.daemon.album / "photo-0001.jpg", self.daemon.album / "small.jpg"])
+            kept, copy = (image["digest"] for image in small["images"])
+            self.answers["align"] += [client.align(kept, copy), client.align(digest, copy)]
+            self.answers["dismiss_all"] += [client.dismiss_all([(kept, copy)], undo=undo) for undo in (False, True)]
+            self.answers["cbir duplicates"].append(client.ask("duplicates", {"limit": 1}))
             self.answers["preview"].append(client.ask("preview", {"digest": digest}))
             self.answers["thumbnail"].append(client.ask("thumbnail", {"digest": digest}))
             self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
@@ -648,6 +653,7 @@ def test_every_documented_parameter_is_read(scene: Scene, parameter: Parameter) 
     }
     # `dismiss` looks at the first file before it reads the second.
     others |= {"first": str(scene.first)} if "first" in others else {}
+    others |= {"keep": "0" * 64} if "keep" in others else {}
     with Client([scene.daemon.state / "socket"]) as client, pytest.raises(BadRequestError) as caught:
         client.ask(parameter.method, {**others, parameter.name: {"wrong": True}})
     assert f"parameter {parameter.name!r}" in caught.value.message

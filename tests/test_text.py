@@ -231,6 +231,9 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
         "mtime_ns": 0,
         "digest": "",
         "names": [],
+        "done": "",
+        "transform": None,
+        "overlap": None,
     }
     spare: answers.GroupImage = {
         **kept,
@@ -241,20 +244,26 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
         "keep": False,
         "why": "is smaller",
     }
-    group: answers.Group = {"kind": "copy", "look": "files", "saves": 10, "images": [kept, spare]}
-    assert list(text.groups({"clock": 1, "saves": 10, "groups": [group]})) == [
+    group: answers.Group = {"id": "", "kind": "copy", "look": "files", "saves": 10, "images": [kept, spare]}
+    assert list(text.groups({"clock": 1, "saves": 10, "total": 1, "files": 1, "groups": [group]})) == [
         "copy  2 images, frees 10 B",
         "  keep  640x480  2 KiB  /a  (has the most pixels)",
         "        64x48    10 B   /b  (is smaller)",
         "1 group, frees 10 B",
     ]
-    assert list(text.groups({"clock": 1, "saves": 0, "groups": []})) == []
+    assert list(text.groups({"clock": 1, "saves": 0, "total": 1, "files": 0, "groups": []})) == []
     unlooked: answers.Group = {**group, "look": "vectors"}
-    assert next(text.groups({"clock": 1, "saves": 10, "groups": [unlooked]})) == (
+    assert next(text.groups({"clock": 1, "saves": 10, "total": 1, "files": 1, "groups": [unlooked]})) == (
         "copy  2 images, frees 10 B, in part by the vectors alone"
     )
-    burst: answers.Group = {"kind": "shot", "look": "files", "saves": 0, "images": [kept, {**kept, "path": "/b"}]}
-    assert list(text.groups({"clock": 1, "saves": 0, "groups": [burst]})) == [
+    burst: answers.Group = {
+        "id": "",
+        "kind": "shot",
+        "look": "files",
+        "saves": 0,
+        "images": [kept, {**kept, "path": "/b"}],
+    }
+    assert list(text.groups({"clock": 1, "saves": 0, "total": 1, "files": 0, "groups": [burst]})) == [
         "shot  2 images",
         "  keep  640x480  2 KiB  /a  (has the most pixels)",
         "  keep  640x480  2 KiB  /b  (has the most pixels)",

@@ -38,6 +38,7 @@ from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.previews import Previews
+from cbir_daemon.serving.queue import Queue
 from cbir_daemon.store import Store
 from cbir_daemon.system import sdnotify
 from cbir_daemon.watching.mailbox import Mailbox
@@ -158,6 +159,7 @@ def open_rooms(
     looks = Looks(store, pool, second_look) if config.match.look and second_look else None
     # Without a look at the files, what parts have in common is too little to tell of.
     parts = _parts(store, pool, searcher, watchlist, features) if looks is not None and medium.picture_parts else None
+    groups = Groups(store, config)
     handled = handlers.Rooms(
         settings=settings,
         store=store,
@@ -169,7 +171,8 @@ def open_rooms(
         pairing=Pairing(
             store, searcher, watchlist, policy.alert_for, lambda: ingest.pending > CROWDED_FILES, looks, parts
         ),
-        groups=Groups(store, config),
+        groups=groups,
+        queue=Queue(store, groups),
         watchlist=watchlist,
         features=features,
         describer=describer,

@@ -16,7 +16,7 @@ from functools import partial
 from cbir_daemon.comparison import LookedAt, Trace
 from cbir_daemon.config import Config
 from cbir_daemon.duplicates.exposures import seconds_between
-from cbir_daemon.duplicates.keeping import HAS_NOT, NO_FOLDERS, Folders, Keeping, Standing, pixels, shows_more
+from cbir_daemon.duplicates.keeping import HAS_NOT, NO_FOLDERS, Folders, Keeping, Partner, Standing, pixels, shows_more
 from cbir_daemon.kinds import Kind, kinds_that, rank
 from cbir_daemon.records import FileState
 from cbir_daemon.store import Image, Pair, Store
@@ -48,6 +48,9 @@ class Member:
         How alike it is to the one that is kept, 0 to 1.
     names : tuple of bytes
         Further paths of the same file on disk.
+    copied : Partner or None
+        How it follows from the one that is kept; None for that one, for what has its bytes, and where the two were not
+        compared.
     """
 
     image: Image
@@ -55,6 +58,7 @@ class Member:
     why: str
     score: float = 1.0
     names: tuple[bytes, ...] = ()
+    copied: Partner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,12 @@ class Groups:
 
     def __init__(self, store: Store, config: Config) -> None:
         self._store = store
+        self.revision = 0
         self.configure(config)
 
     def configure(self, config: Config) -> None:
-        """Take up other settings."""
+        """Take up other settings; `revision` grows, for groups found before may be others now."""
+        self.revision += 1
         roots = [os.fsencode(os.path.realpath(album.path)) for album in config.albums if album.protected]
         protect, prefer = (
             [os.path.expanduser(glob) for glob in globs]  # noqa: PTH111 -- a pattern, no path
@@ -261,7 +267,9 @@ def _burst(
         score = max(partner.score for partner in standing.partners(shot.content.id).values())
         later_s = None if shot is shots[0] else seconds_between(shots[0].content.taken, shot.content.taken)
         when = [] if later_s is None else [moment(later_s)]
-        members.append(Member(shot, keep=True, why=", ".join([*(marks or [ANOTHER_SHOT]), *when]), score=score))
+        why = ", ".join([*(marks or [ANOTHER_SHOT]), *when])
+        copied = standing.partner(shots[0].content, shot.content)
+        members.append(Member(shot, keep=True, why=why, score=score, copied=copied))
     return Group(Kind.SHOT, tuple(members), LookedAt.FILES)
 
 
@@ -371,4 +379,4 @@ def _member(image: Image, names: tuple[bytes, ...], keeper: Image, keeping: Keep
         why, keep = NOTHING_ACROSS, True
     else:
         why, keep = keeping.why_not(image, keeper, standing), False
-    return Member(image, keep, why, score, names)
+    return Member(image, keep, why, score, names, standing.partner(keeper.content, image.content))

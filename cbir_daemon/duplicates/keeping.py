@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cbir_daemon.comparison import Trace
+from cbir_daemon.comparison import Trace, Transform
 from cbir_daemon.store import Content, Image, Pair
 
 FINER = 1.1
@@ -75,6 +75,8 @@ class Partner:
     own_share, share : float
         The same shares of what is picture, plain bars and borders left out.
     score : float
+    transform : Transform or None
+        What was done to the content to get the copy; None where an older release found the two.
     """
 
     content: Content
@@ -83,6 +85,7 @@ class Partner:
     score: float
     own_share: float
     share: float
+    transform: Transform | None = None
 
 
 class Folders:
@@ -153,14 +156,25 @@ class Standing:
         for pair in pairs:
             first, second = (images[content_id][0].content for content_id in (pair.content_id, pair.other_id))
             area, other_area = _or_all(pair.overlap), _or_all(pair.other_overlap)
-            self._put(first, second, area, other_area, pair.score)
-            self._put(second, first, other_area, area, pair.score)
+            back = None if pair.transform is None else pair.transform.reversed()
+            self._put(first, second, area, other_area, pair.score, pair.transform)
+            self._put(second, first, other_area, area, pair.score, back)
             self._traces.setdefault(first.id, set()).update(pair.traces)
             self._traces.setdefault(second.id, set()).update(pair.other_traces)
 
-    def _put(self, content: Content, copy: Content, own_area: float, area: float, score: float) -> None:
+    def _put(
+        self,
+        content: Content,
+        copy: Content,
+        own_area: float,
+        area: float,
+        score: float,
+        transform: Transform | None,
+    ) -> None:
         shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(copy.picture)))
-        self._partners.setdefault(content.id, {})[copy.id] = Partner(copy, own_area, area, score, *shares)
+        self._partners.setdefault(content.id, {})[copy.id] = Partner(
+            copy, own_area, area, score, *shares, transform=transform
+        )
 
     @property
     def contents(self) -> list[int]:

@@ -86,6 +86,32 @@ class Parallax:
         look = compared_in_place(query_picture, stored_picture, affine, rectangles(stored_picture))
         return look.seen, max(0.0, look.agreement)
 
+    def homography(
+        self,
+        query: NDArray[np.uint8],
+        stored: NDArray[np.uint8],
+        query_picture: NDArray[np.uint8],
+        stored_picture: NDArray[np.uint8],
+    ) -> NDArray[np.float64] | None:
+        """Return how two pictures lie on each other; None unless they agree.
+
+        Parameters
+        ----------
+        query, stored : (4096,) ndarray of uint8
+        query_picture, stored_picture : (height, width) ndarray of uint8
+
+        Returns
+        -------
+        (3, 3) ndarray of float64 or None
+            From the query to the stored picture, coordinates from -1 to 1 over each.
+        """
+        affine, invert = affine_between(query, stored)
+        look = compared(query_picture, stored_picture, affine, invert=invert)
+        if look.seen is Seen.UNCLEAR or look.aligned is None:
+            return None
+        warp = look.aligned.warp if look.aligned.is_query_fixed else np.linalg.inv(look.aligned.warp)
+        return np.asarray(warp / warp[2, 2], dtype=np.float64)
+
     def sight(
         self,
         query: NDArray[np.uint8],

@@ -111,6 +111,7 @@ class Match(TypedDict):
     """An image that is, copies or resembles the query."""
 
     path: WirePath
+    digest: str
     kind: MatchKind
     look: LookKind | None
     features: int | None
@@ -328,6 +329,13 @@ class Backup(TypedDict):
 # -- duplicates --------------------------------------------------------------------------------------------------------
 
 
+class GroupOverlap(TypedDict):
+    """The share of the area of the image that is kept and of its copy that the other one shows."""
+
+    kept: float
+    copy: float
+
+
 class GroupImage(TypedDict):
     """An image in a group of duplicates."""
 
@@ -343,15 +351,27 @@ class GroupImage(TypedDict):
     mtime_ns: int
     digest: str
     names: list[WirePath]
+    done: str
+    transform: Transform | None
+    overlap: GroupOverlap | None
 
 
 class Group(TypedDict):
     """Images that show the same, or shots of one scene."""
 
+    id: str
     kind: GroupKind
     look: LookKind | None
     saves: int
     images: list[GroupImage]
+
+
+class FolderPair(TypedDict):
+    """Two folders that have copies of each other."""
+
+    folders: list[WirePath]
+    groups: int
+    saves: int
 
 
 class Duplicates(TypedDict):
@@ -359,7 +379,27 @@ class Duplicates(TypedDict):
 
     clock: int
     saves: int
+    total: int
+    files: int
     groups: list[Group]
+    folder_pairs: NotRequired[list[FolderPair]]
+
+
+class Aligned(TypedDict):
+    """Answer of `align`."""
+
+    matrix: list[float] | None
+    look: LookKind
+    invert: bool
+    gain: float
+    offset: float
+    score: float
+
+
+class ChangedAll(TypedDict):
+    """Answer of `dismiss_all`."""
+
+    changed: int
 
 
 class Changed(TypedDict):
@@ -726,6 +766,8 @@ ANSWERS: Mapping[str, type] = {
     "duplicates": Duplicates,
     "dismiss": Changed,
     "undismiss": Changed,
+    "dismiss_all": ChangedAll,
+    "align": Aligned,
     "decisions": Decisions,
     "decisions_import": DecisionsImported,
     "resolve_start": ResolveStarted,

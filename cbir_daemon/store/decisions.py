@@ -51,6 +51,16 @@ class Decisions(Table):
         return cursor.rowcount
 
     @writes(ticks=True)
+    def remove(self, connection: sqlite3.Connection, decided: Iterable[Decision]) -> int:
+        """Delete decisions, whenever they were made; return how many were there."""
+        cursor = connection.executemany(
+            "DELETE FROM decision"
+            " WHERE digest = min(:digest, :other_digest) AND other_digest = max(:digest, :other_digest)",
+            [_DECISION.values(decision) for decision in decided],
+        )
+        return cursor.rowcount
+
+    @writes(ticks=True)
     def dismiss(self, connection: sqlite3.Connection, digest: bytes, other_digest: bytes, now: float) -> bool:
         """Write that two contents are no duplicates.
 

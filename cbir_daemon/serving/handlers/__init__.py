@@ -60,6 +60,8 @@ METHODS: Mapping[str, Handler] = {
     "duplicates": duplicates.duplicates,
     "dismiss": duplicates.dismiss,
     "undismiss": duplicates.undismiss,
+    "dismiss_all": duplicates.dismiss_all,
+    "align": duplicates.align,
     "decisions": duplicates.decisions,
     "decisions_import": duplicates.decisions_import,
     "resolve_start": resolving.resolve_start,

@@ -1,25 +1,41 @@
-"""Methods about copies inside the albums: `duplicates`, `dismiss`, `undismiss`, `decisions*`."""
+"""Methods about copies inside the albums: `duplicates`, `align`, `dismiss*`, `undismiss`, `decisions*`."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from cbir_daemon.comparison import Overlap, Transform
 from cbir_daemon.duplicates import Group, Member
+from cbir_daemon.duplicates.laying import laid
 from cbir_daemon.errors import BadRequestError, NotFoundError
-from cbir_daemon.kinds import Kind, kinds_that
+from cbir_daemon.kinds import Kind, facts_of, kinds_that
 from cbir_daemon.protocol import answers
-from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
+from cbir_daemon.protocol.messages import Params, Request, digest_from_json, path_from_json, path_to_json, when
 from cbir_daemon.records import DIGEST_BYTES
+from cbir_daemon.serving.handlers.pictures import content_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.serving.queue import ORDERS, FolderPair, Selection
 from cbir_daemon.store import Content, Decision
+from cbir_daemon.wording import origins
+
+MOST_GROUPS = 200
+"""In one answer: more than a screen shows, and less than a message may hold."""
+
+MOST_PAIRS = 5_000
+"""That are dismissed by one request: 700 KB of it."""
+
+FOLDERS_OF_A_PAIR = PAIR_LENGTH = 2
+ID_DIGITS = 16
+DAY = re.compile(r"(\d{4}(-\d\d(-\d\d)?)?)?")
 
 
 def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplicates]]:
-    """Return groups of images that show the same, each with the one to keep, in pages.
+    """Return groups of images that show the same, each with the one to keep: all of them in pages, or some of them.
 
     Parameters
     ----------
@@ -27,35 +43,72 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplica
     request : Request
         `kind` ("exact", "copy" or "shot"): only these groups; without it exact and copy.  `album` (path): only groups
         with an image below that folder.  `across` (flag): only groups with images of more than one album.  `unlooked`
-        (flag): copies may go, too, that the vectors alone call so.
+        (flag): copies may go, too, that the vectors alone call so.  `folders` (two paths): only groups with an image in
+        each.  `min_score`, `max_score` (0 to 1): of the least alike image.  `since`, `until` (dates).  `order`,
+        `reverse` (flag): as `Selection`.  `offset`, `limit`: with a limit one answer, of so many groups.  `at` (clock):
+        of the list that is gone through.
     """
     params = Params(request.params)
-    kind = params.choice("kind", kinds_that(lambda facts: facts.is_grouped))
-    below, across, unlooked = params.maybe_path("album"), params.flag("across"), params.flag("unlooked")
-    clock = rooms.store.clock
-    groups = rooms.groups.found(None if kind is None else Kind(kind), below, across=across, unlooked=unlooked)
-    # A file may be in a group of each kind, and wins its space once.
-    spare = {
-        member.image.path: member.image.content.size_bytes
-        for group in groups
-        for member in group.members
-        if not member.keep
+    offset, limit = params.integer("offset", 0), params.integer("limit", 0, most=MOST_GROUPS)
+    listed = rooms.queue.listed(_selection(params), params.integer("at", 0) or None)
+    spare = listed.spare()
+    whole: answers.Duplicates = {
+        "clock": listed.clock,
+        "saves": sum(spare.values()),
+        "total": len(listed.groups),
+        "files": len(spare),
+        "groups": [],
     }
-    saves = sum(spare.values())
-    return paged(map(_group_to_json, groups), lambda page: {"clock": clock, "saves": saves, "groups": page})
+    if not limit:
+        return paged(map(_group_to_json, listed.groups[offset:]), lambda page: {**whole, "groups": page})
+    if not offset:
+        whole["folder_pairs"] = list(map(_folder_pair_to_json, listed.folder_pairs()))
+    shown = [_group_to_json(group) for group in listed.groups[offset : offset + limit]]
+    return iter([Reply({**whole, "groups": shown})])
+
+
+def _selection(params: Params) -> Selection:
+    kind = params.choice("kind", kinds_that(lambda facts: facts.is_grouped))
+    folders = tuple(path_from_json(folder, "folders") for folder in params.items("folders", FOLDERS_OF_A_PAIR))
+    if len(folders) == 1:
+        raise BadRequestError("parameter 'folders' must be a list of two paths")
+    since, until = (params.text(name) for name in ("since", "until"))
+    for name, day in (("since", since), ("until", until)):
+        if not DAY.fullmatch(day):
+            raise BadRequestError(f"parameter {name!r} must be a date such as 2026-01-31, or its beginning")
+    return Selection(
+        kind=None if kind is None else Kind(kind),
+        below=params.maybe_path("album"),
+        across=params.flag("across"),
+        unlooked=params.flag("unlooked"),
+        folders=folders,
+        min_score=params.number("min_score", 0.0, least=0.0, most=1.0),
+        max_score=params.number("max_score", 1.0, least=0.0, most=1.0),
+        since=since,
+        until=until,
+        order=params.choice("order", tuple(ORDERS)) or next(iter(ORDERS)),
+        is_reversed=params.flag("reverse"),
+    )
+
+
+def _folder_pair_to_json(pair: FolderPair) -> answers.FolderPair:
+    return {"folders": list(map(path_to_json, pair.folders)), "groups": pair.groups, "saves": pair.saves_bytes}
 
 
 def _group_to_json(group: Group) -> answers.Group:
+    kept = group.members[0].image.content
     return {
+        "id": f"{group.kind}-{kept.digest.hex()[:ID_DIGITS]}",
         "kind": group.kind.value,
         "look": None if group.look is None else group.look.value,
         "saves": group.saves_bytes,
-        "images": [_member_to_json(member) for member in group.members],
+        "images": [_member_to_json(group, member) for member in group.members],
     }
 
 
-def _member_to_json(member: Member) -> answers.GroupImage:
-    image, content = member.image, member.image.content
+def _member_to_json(group: Group, member: Member) -> answers.GroupImage:
+    image, content, copied = member.image, member.image.content, member.copied
+    done = None if copied is None else copied.transform
     return {
         "path": path_to_json(image.path),
         "width": content.width_px,
@@ -69,7 +122,59 @@ def _member_to_json(member: Member) -> answers.GroupImage:
         "mtime_ns": image.state.mtime_ns,
         "digest": content.digest.hex(),
         "names": [path_to_json(path) for path in member.names],
+        "done": _edits(group, member),
+        "transform": None
+        if done is None
+        else {"flip": done.flip, "turn": done.turn, "angle": done.angle, "invert": done.invert},
+        "overlap": None if copied is None else {"kept": round(copied.own_area, 3), "copy": round(copied.area, 3)},
     }
+
+
+def _edits(group: Group, member: Member) -> str:
+    """Return in words what was done to the image that is kept to get a copy; empty where nothing is known of it."""
+    copied, kept = member.copied, group.members[0].image.content
+    if copied is None or not facts_of(group.kind).shows_same_exposure:
+        return ""
+    pixels = [content.width_px * content.height_px for content in (member.image.content, kept)]
+    edit = origins.Edit(
+        kind=group.kind,
+        transform=copied.transform or Transform(),
+        overlap=Overlap(query=copied.area, match=copied.own_area),
+        scale=(pixels[0] / pixels[1]) ** 0.5 if all(pixels) else 0.0,
+    )
+    return origins.edits(edit)
+
+
+def align(rooms: Rooms, request: Request) -> Reply[answers.Aligned]:
+    """Return how a copy lies on the image that it is a copy of.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `keep`, `copy` (digests) of two contents.
+
+    Raises
+    ------
+    NotFoundError
+        When no content has one of these digests.
+    ChildError, UnavailableError
+        When no worker can be started, or the daemon stops.
+    """
+    params = Params(request.params)
+    kept, copy = (content_of(rooms, digest) for digest in [params.digest(name) for name in ("keep", "copy")])
+    found = laid(rooms.store, rooms.pool, rooms.searcher, kept, copy)
+    numbers = None if found.homography is None else [round(float(number), 7) for number in found.homography.flat]
+    return Reply(
+        {
+            "matrix": numbers,
+            "look": found.look.value,
+            "invert": found.invert,
+            "gain": found.tone.gain,
+            "offset": found.tone.offset,
+            "score": round(found.score, 4),
+        }
+    )
 
 
 def dismiss(rooms: Rooms, request: Request) -> Reply[answers.Changed]:
@@ -110,6 +215,29 @@ def undismiss(rooms: Rooms, request: Request) -> Reply[answers.Changed]:
     """
     first, second = _two_contents(rooms, request)
     return Reply({"changed": rooms.store.decisions.undismiss(first.digest, second.digest)})
+
+
+def dismiss_all(rooms: Rooms, request: Request) -> Reply[answers.ChangedAll]:
+    """Write, or with `undo` delete, that pairs of contents are no duplicates; of one with itself, that its files stay.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `pairs` (list of two digests each).  `undo` (flag).
+    """
+    params = Params(request.params)
+    undo = params.flag("undo")
+    pairs = [_two_digests(pair) for pair in params.items("pairs", MOST_PAIRS)]
+    decided = [Decision(first, second, time.time()) for first, second in pairs]
+    change = rooms.store.decisions.remove if undo else rooms.store.decisions.put
+    return Reply({"changed": change(decided)})
+
+
+def _two_digests(pair: object) -> list[bytes]:
+    if not isinstance(pair, list) or len(pair) != PAIR_LENGTH:
+        raise BadRequestError("parameter 'pairs' must be a list of two digests each")
+    return sorted(digest_from_json(digest, "pairs") for digest in pair)
 
 
 def decisions(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Decisions]]:

@@ -16,7 +16,7 @@ from cbir_daemon.decode import SheetCell
 from cbir_daemon.duplicates.exposures import seconds_between
 from cbir_daemon.duplicates.looks import QueryLooks, as_picture, trusted
 from cbir_daemon.duplicates.places import READ_SIDE_PX, looked_in_place, placed_contents
-from cbir_daemon.errors import BadRequestError, TooPlainError
+from cbir_daemon.errors import BadRequestError, NotFoundError, TooPlainError
 from cbir_daemon.kinds import Kind, facts_of, rank
 from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
 from cbir_daemon.protocol import answers
@@ -28,6 +28,7 @@ from cbir_daemon.search.snapshot import Map
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
 from cbir_daemon.serving.handlers.origins import origin_of
+from cbir_daemon.serving.handlers.pictures import content_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 from cbir_daemon.store import Content, Image
 
@@ -62,10 +63,10 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
     ----------
     rooms : Rooms
     request : Request
-        `path` of an image file, or the bytes of one as the blob; of both the bytes are taken.  `limit` (1 to 1000, 10):
-        matches at most.  `kind`: only matches of this kind.  `min_score` (0 to 1, 0): only matches with at least this
-        score.  `by` ("look", "grey" or "meaning"): what ranks `similar` matches.  `explain` (flag): say how each was
-        verified.
+        `path` of an image file, `digest` of an indexed content, or the bytes of an image as the blob, which come
+        first.  `limit` (1 to 1000, 10): matches at most.  `kind`: only matches of this kind.  `min_score` (0 to 1, 0):
+        only matches with at least this score.  `by` ("look", "grey" or "meaning"): what ranks `similar` matches.
+        `explain` (flag): say how each was verified.
 
     Raises
     ------
@@ -82,6 +83,7 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
     """
     before = time.perf_counter()
     clock = rooms.store.clock
+    request = _by_path(rooms, request)
     explain = Params(request.params).flag("explain")
     answer = _find(rooms, request)
     if explain:
@@ -98,6 +100,17 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
             "matches": [_match_to_json(answer.facts, match) for match in answer.matches],
         }
     )
+
+
+def _by_path(rooms: Rooms, request: Request) -> Request:
+    """Return a request about a content as a request about the first of its files that is there."""
+    if request.blob or "digest" not in request.params:
+        return request
+    content = content_of(rooms, Params(request.params).digest("digest"))
+    paths = [image.path for image in rooms.store.files.images([content.id]) if not image.missing]
+    if not paths:
+        raise NotFoundError(f"{content.digest.hex()}: no file of this content is there", hint="is its disk away?")
+    return Request(request.id, request.method, {**request.params, "path": path_to_json(paths[0])})
 
 
 def sheet(rooms: Rooms, request: Request) -> Reply[answers.Sheet]:
@@ -302,6 +315,7 @@ def _match_to_json(query: Facts, match: _Match) -> answers.Match:
     later_s = seconds_between(image.content.taken, query.taken)
     described: answers.Match = {
         "path": path_to_json(image.path),
+        "digest": image.content.digest.hex(),
         "kind": found.kind.value,
         "look": None if found.look is None else found.look.value,
         "features": found.features or None,

@@ -24,6 +24,7 @@ from cbir_daemon.meaning import Meaning
 from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving.previews import Previews
+from cbir_daemon.serving.queue import Queue
 from cbir_daemon.store import Store
 
 
@@ -48,6 +49,7 @@ class Rooms:
     ingest: Ingest
     pairing: Pairing
     groups: Groups
+    queue: Queue
     watchlist: WatchList
     features: FeatureFiller
     describer: Describer
