@@ -15,6 +15,7 @@ from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates.looks import Files
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import Content, Store
 
 Homography = NDArray[np.float64]
@@ -86,7 +87,7 @@ def laid(store: Store, pool: DecodePool, searcher: Searcher, kept: Content, copy
 def _by_files(
     store: Store, pool: DecodePool, searcher: Searcher, kept: Content, copy: Content, vectors: dict[int, bytes]
 ) -> Homography | None:
-    second_look, files = searcher.medium.second_look, Files(store, pool)
+    second_look, files = searcher.second_look(Urgency.QUESTION), Files(store, pool)
     if second_look is None:
         return None
     pictures = [files.picture(content.id, second_look.side_px) for content in (copy, kept)]

@@ -82,6 +82,13 @@ def _sight(search: Search, query: Vector, stored: Vector, query_picture: Picture
     return _second_look_of(search).sight(query, stored, query_picture, stored_picture)
 
 
+def _homography(
+    search: Search, query: Vector, stored: Vector, query_picture: Picture, stored_picture: Picture
+) -> NDArray[np.float64] | None:
+    """Return what `SecondLook.homography` does."""
+    return _second_look_of(search).homography(query, stored, query_picture, stored_picture)
+
+
 def _busiest(search: Search, picture: Picture, width: float, height: float) -> Window:
     """Return what `SecondLook.busiest` does."""
     return _second_look_of(search).busiest(picture, width, height)
@@ -134,6 +141,7 @@ OPERATIONS: Mapping[str, Operation] = {
     for operation in (
         _operation(_ranked, "rows", "map", "looks"),
         *(_operation(do, "rows") for do in (_copies, _joined, _in_parts, _in_turned_parts)),
-        *(_operation(do) for do in (_judgements, _seen, _seen_in_place, _sight, _busiest, _detail_traces, _sharpness)),
+        *(_operation(do) for do in (_judgements, _seen, _seen_in_place, _sight, _homography)),
+        *(_operation(do) for do in (_busiest, _detail_traces, _sharpness)),
     )
 }

@@ -193,6 +193,22 @@ class PlacedLook:
         """
         return cast(Sight, self.ask("sight", query, stored, query_picture, stored_picture))
 
+    def homography(
+        self, query: Vector, stored: Vector, query_picture: Picture, stored_picture: Picture
+    ) -> NDArray[np.float64] | None:
+        """Return what `SecondLook.homography` does.
+
+        Parameters
+        ----------
+        query, stored : (4096,) ndarray of uint8
+        query_picture, stored_picture : (height, width) ndarray of uint8
+
+        Returns
+        -------
+        (3, 3) ndarray of float64 or None
+        """
+        return cast(NDArray[np.float64] | None, self.ask("homography", query, stored, query_picture, stored_picture))
+
     def busiest(self, picture: Picture, width: float, height: float, /) -> Window:
         """Return what `SecondLook.busiest` does.
 
