@@ -63,6 +63,9 @@ install() {
     { [[ $(cat -- "$venv/home" 2>/dev/null) == "$repo" ]] && "$venv/bin/python" -m pip --version >/dev/null 2>&1; } ||
         make_venv
     install_by_uv "$extra" 2>/dev/null || install_by_pip "$extra" || fail "pip could not install (see above)"
+    # As pip does for what it copies: where Python is told to write no bytecode, each start of `cbir` would compile again.
+    # Without it all works, and more slowly.
+    "$venv/bin/python" -m compileall -q "$repo/cbir_daemon" || true
     # Last, so that an installation that was broken off is made again.
     fingerprint >"$venv/installed${extra:+-$extra}"
 }

@@ -127,22 +127,26 @@ class Daemon:
 
 
 def _ticks(pid: int) -> list[int]:
-    """Return the time of a process in and for programs, and that of its children that ended."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return [int(field) for field in fields[11:15]]
+    """Return the time of a process in and for programs, and that of its children that ended; nothing once it ended."""
+    return [int(field) for field in _told(pid, "stat").rpartition(")")[2].split()[11:15]]
+
+
+def _told(pid: int, name: str) -> str:
+    """Return what the kernel tells of a process; nothing once it ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/{name}").read_text()
+    return ""
 
 
 def _proportional_kib(pid: int) -> int:
     """Return the proportional set size of a process: a page that several map is divided among them."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) for line in _told(pid, "smaps_rollup").splitlines() if line.startswith("Pss:"))
 
 
 def children(pid: int) -> list[int]:
     """Return the processes that a process has started and that still live."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        # A thread may end meanwhile.
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+    # A thread or the process may end meanwhile.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        tasks = [task.name for task in Path(f"/proc/{pid}/task").iterdir()]
+        return [int(child) for task in tasks for child in _told(pid, f"task/{task}/children").split()]
+    return []

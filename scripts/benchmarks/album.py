@@ -327,15 +327,17 @@ def print_line(cells: Sequence[str]) -> None:
     click.echo(f"| {' | '.join(cells)} |")
 
 
-def costs_of_peers(folder: Path) -> dict[str, Cost]:
-    """Return what each peer finds in a folder, and what it costs."""
-    finders: dict[str, Finder] = {
-        "czkawka, default": partial(by_czkawka, tolerance=None),
-        f"ImageHash's phash, tree, {PHASH_BITS} bits": by_phash,
-    }
-    if has_findimagedupes():
-        finders[f"findimagedupes, {FINDIMAGEDUPES_LIKENESS}"] = by_findimagedupes
-    return {name: measured(finder, folder) for name, finder in finders.items()}
+PEERS: dict[str, tuple[str, Finder]] = {
+    "czkawka": ("czkawka, default", partial(by_czkawka, tolerance=None)),
+    "phash": (f"ImageHash's phash, tree, {PHASH_BITS} bits", by_phash),
+    "findimagedupes": (f"findimagedupes, {FINDIMAGEDUPES_LIKENESS}", by_findimagedupes),
+}
+
+
+def costs_of_peers(folder: Path, names: Sequence[str]) -> dict[str, Cost]:
+    """Return what peers find in a folder, and what it costs; findimagedupes only where it is installed."""
+    there = [PEERS[name] for name in names if name != "findimagedupes" or has_findimagedupes()]
+    return {title: measured(finder, folder) for title, finder in there}
 
 
 def print_peers(planted: Planted, ours: Cost, costs: Mapping[str, Cost]) -> None:
@@ -356,7 +358,7 @@ def print_peers(planted: Planted, ours: Cost, costs: Mapping[str, Cost]) -> None
     for name, cost in costs.items():
         click.echo(f"- {name}: {'faster; ' if cost.cpu_s < ours.cpu_s else ''}{never_found(planted, cost)}")
     if not has_findimagedupes():
-        click.echo("- findimagedupes is not installed")
+        click.echo("- findimagedupes is not installed", err=True)
 
 
 def print_peer(name: str, planted: Planted, cost: Cost, ours: Cost) -> None:
@@ -380,8 +382,9 @@ def never_found(planted: Planted, cost: Cost) -> str:
 @click.command()
 @click.argument("sizes", nargs=-1, type=click.IntRange(100))
 @click.option("--photos", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--peers/--no-peers", default=True, help=f"Whether to measure the peers, up to {PEERS_UP_TO} files.")
-def album(sizes: Sequence[int], photos: Sequence[Path], *, peers: bool) -> None:
+@click.option("--peer", "peers", multiple=True, type=click.Choice([*PEERS]), default=[*PEERS], help="Only these peers.")
+@click.option("--no-peers", is_flag=True, help="None of them; above 10 000 files there is none anyway.")
+def album(sizes: Sequence[int], photos: Sequence[Path], peers: Sequence[str], *, no_peers: bool) -> None:
     """Measure albums of SIZES files (1000), smallest first.
 
     A hundred thousand take 3 GB and an hour or more.
@@ -401,7 +404,7 @@ def album(sizes: Sequence[int], photos: Sequence[Path], *, peers: bool) -> None:
             row, ours = measure(Path(scratch, str(size)), maker, planted)
             print_row(row, rows[-1] if rows else None)
             rows.append(row)
-            if peers and size <= PEERS_UP_TO:
-                beside = planted, ours, costs_of_peers(folder)
+            if not no_peers and size <= PEERS_UP_TO:
+                beside = planted, ours, costs_of_peers(folder, peers)
         if beside is not None:
             print_peers(*beside)

@@ -6,7 +6,6 @@ how much memory daemon and children took at most.  Never here: whether the answe
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from _daemon import MIB, Daemon
+from _daemon import Daemon
 from PIL import Image
 
 from cbir_daemon.client import Client
@@ -67,20 +66,6 @@ def _ask(customer: Customer, daemon: Daemon, queries: Sequence[Path], ended: thr
             turn += 1
 
 
-def _tree_mib(pid: int) -> float:
-    """Return the memory of a process and its children that no other process shares, roughly: resident, summed."""
-    pids = [pid]
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        pids += [int(word) for word in task.read_text().split()]
-    pages = 0
-    for process_id in pids:
-        try:
-            pages += int(Path(f"/proc/{process_id}/statm").read_text().split()[1])
-        except OSError:
-            continue
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
-
-
 def _during(daemon: Daemon, clients: int, queries: Sequence[Path], is_over: Callable[[Client], bool]) -> list[Customer]:
     """Let clients ask until it is over, and say how it went."""
     customers = [Customer() for _ in range(clients)]
@@ -95,7 +80,7 @@ def _during(daemon: Daemon, clients: int, queries: Sequence[Path], is_over: Call
         with Client([daemon.socket_path]) as client:
             while not is_over(client):
                 own_mib = max(own_mib, daemon.resident_mib())
-                tree_mib = max(tree_mib, _tree_mib(daemon.pid))
+                tree_mib = max(tree_mib, daemon.family_mib())
                 time.sleep(SAMPLE_S)
         ended.set()
         for running in asking:
