@@ -128,10 +128,10 @@ class Daemon:
 
 def _ticks(pid: int) -> list[int]:
     """Return the time of a process in and for programs, and that of its children that ended; nothing once it ended."""
-    return [int(field) for field in _told(pid, "stat").rpartition(")")[2].split()[11:15]]
+    return [int(field) for field in _of_process(pid, "stat").rpartition(")")[2].split()[11:15]]
 
 
-def _told(pid: int, name: str) -> str:
+def _of_process(pid: int, name: str) -> str:
     """Return what the kernel tells of a process; nothing once it ended."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/{name}").read_text()
@@ -140,7 +140,7 @@ def _told(pid: int, name: str) -> str:
 
 def _proportional_kib(pid: int) -> int:
     """Return the proportional set size of a process: a page that several map is divided among them."""
-    return sum(int(line.split()[1]) for line in _told(pid, "smaps_rollup").splitlines() if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) for line in _of_process(pid, "smaps_rollup").splitlines() if line.startswith("Pss:"))
 
 
 def children(pid: int) -> list[int]:
@@ -148,5 +148,5 @@ def children(pid: int) -> list[int]:
     # A thread or the process may end meanwhile.
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         tasks = [task.name for task in Path(f"/proc/{pid}/task").iterdir()]
-        return [int(child) for task in tasks for child in _told(pid, f"task/{task}/children").split()]
+        return [int(child) for task in tasks for child in _of_process(pid, f"task/{task}/children").split()]
     return []
