@@ -140,7 +140,9 @@ def _of_process(pid: int, name: str) -> str:
 
 def _proportional_kib(pid: int) -> int:
     """Return the proportional set size of a process: a page that several map is divided among them."""
-    return sum(int(line.split()[1]) for line in _of_process(pid, "smaps_rollup").splitlines() if line.startswith("Pss:"))
+    return sum(
+        int(line.split()[1]) for line in _of_process(pid, "smaps_rollup").splitlines() if line.startswith("Pss:")
+    )
 
 
 def children(pid: int) -> list[int]:
