@@ -128,72 +128,81 @@ def open_rooms(
     CbirError
         When the index, the codes or the map cannot be opened.
     """
+    _require_pair(reader, medium)
+    base = _open_base(settings(), medium, reader, closing)
+    watchlist = WatchList(base.store, base.searcher, base.config.match.copy_threshold)
+    watchlist.load()
+    policy = Policy(base.config.alerts, base.config.albums)
+    fillers = _fillers(base)
+    projection, refit = _open_map(base, fillers)
+    groups = Groups(base.store, base.config)
+    handled = handlers.Rooms(
+        settings=settings,
+        store=base.store,
+        searcher=base.searcher,
+        processes=base.processes,
+        pool=base.pool,
+        previews=Previews(base.store, base.pool),
+        ingest=base.ingest,
+        pairing=_pairing(base, watchlist, policy, fillers.features),
+        groups=groups,
+        queue=Queue(base.store, groups),
+        watchlist=watchlist,
+        features=fillers.features,
+        describer=fillers.describer,
+        meaning=base.meaning,
+        meanings=fillers.meanings,
+        outbox=_open_outbox(base),
+        projection=projection,
+        refit=refit,
+        albums=base.albums,
+        stopping=stopping,
+    )
+    backups = Backups(base.store, base.config.backup.every_days * DAY_S, base.is_quiet)
+    return OpenRooms(handled, policy, backups)
+
+
+def _require_pair(reader: Reader, medium: Medium) -> None:
     if reader.extractor != medium.extractor:
         raise ValueError(f"{reader.extractor} makes no vectors for a medium of {medium.extractor}")
     if medium.appearance is not None and reader.descriptor != medium.appearance.kind:
         raise ValueError(f"{reader.extractor} makes no descriptors of {medium.appearance.kind}")
-    config = settings()
-    models_dir = config.state_dir / MODELS_FOLDER
+
+
+# -- what the other rooms work with ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The rooms that the others work with, open."""
+
+    config: Config
+    medium: Medium
+    store: Store
+    processes: Processes
+    searcher: Searcher
+    albums: Albums
+    pool: DecodePool
+    meaning: Meaning
+    ingest: Ingest
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is being indexed."""
+        return self.ingest.started and self.ingest.idle
+
+    def is_crowded(self) -> bool:
+        """Whether so much is to be read that nothing is looked up meanwhile."""
+        return self.ingest.pending > CROWDED_FILES
+
+
+def _open_base(config: Config, medium: Medium, reader: Reader, closing: ExitStack) -> _Base:
     store = _open_store(config, closing)
     processes = Processes(store.path, config.server.search_processes, usable_processors())
     searcher, albums = _open_search(config, store, medium, processes, closing)
     pool = _open_pool(config, reader, closing)
     meaning = _open_meaning(config, closing)
-    watchlist = WatchList(store, searcher, config.match.copy_threshold)
-    watchlist.load()
     ingest = Ingest(config, store, searcher, pool, Mailbox(), reader.suffixes, albums)
-    describer = Describer(store, searcher, pool, lambda: _is_quiet(ingest))
-    meanings = MeaningFiller(store, pool, meaning, lambda: _is_quiet(ingest))
-    spaces = {**medium.spaces, MEANING: meaning_space(meaning.kind)} if meaning.enabled else medium.spaces
-
-    def filler_of(kind: DescriptorKind) -> Describer | MeaningFiller:
-        return meanings if kind == meaning.kind else describer
-
-    projection = Projection(
-        store, searcher, models_dir, config.model, spaces=spaces, tried_id=lambda kind: filler_of(kind).tried_id
-    )
-    projection.open()
-    policy = Policy(config.alerts, config.albums)
-    features = FeatureFiller(store, pool, lambda: _is_quiet(ingest), asked=config.match.local)
-    second_look = searcher.second_look(Urgency.ALERT)
-    looks = Looks(store, pool, second_look) if config.match.look and second_look else None
-    # Without a look at the files, what parts have in common is too little to tell of.
-    parts = _parts(store, pool, searcher, watchlist, features) if looks is not None and medium.picture_parts else None
-    groups = Groups(store, config)
-    handled = handlers.Rooms(
-        settings=settings,
-        store=store,
-        searcher=searcher,
-        processes=processes,
-        pool=pool,
-        previews=Previews(store, pool),
-        ingest=ingest,
-        pairing=Pairing(
-            store, searcher, watchlist, policy.alert_for, lambda: ingest.pending > CROWDED_FILES, looks, parts
-        ),
-        groups=groups,
-        queue=Queue(store, groups),
-        watchlist=watchlist,
-        features=features,
-        describer=describer,
-        meaning=meaning,
-        meanings=meanings,
-        outbox=_open_outbox(config, store),
-        projection=projection,
-        refit=Refit(
-            store,
-            searcher,
-            projection,
-            models_dir,
-            config.model,
-            lambda: _is_quiet(ingest),
-            lambda kind: filler_of(kind).pending,
-            spaces=spaces,
-        ),
-        albums=albums,
-        stopping=stopping,
-    )
-    return OpenRooms(handled, policy, Backups(store, config.backup.every_days * DAY_S, lambda: _is_quiet(ingest)))
+    return _Base(config, medium, store, processes, searcher, albums, pool, meaning, ingest)
 
 
 def _open_store(config: Config, closing: ExitStack) -> Store:
@@ -232,18 +241,6 @@ def _open_pool(config: Config, reader: Reader, closing: ExitStack) -> DecodePool
     return pool
 
 
-def _parts(store: Store, pool: DecodePool, searcher: Searcher, watchlist: WatchList, features: FeatureFiller) -> Parts:
-    return Parts(
-        store,
-        pool,
-        searcher,
-        watchlist,
-        features.index if features.enabled else None,
-        # An index that has none yet may take hours to get all of them.
-        lambda: features.idle or features.pending > CROWDED_FILES,
-    )
-
-
 def _open_meaning(config: Config, closing: ExitStack) -> Meaning:
     meaning = Meaning(config.meaning.model, config.state_dir / MODELS_FOLDER)
     meaning.open()
@@ -251,11 +248,80 @@ def _open_meaning(config: Config, closing: ExitStack) -> Meaning:
     return meaning
 
 
-def _open_outbox(config: Config, store: Store) -> Outbox:
-    outbox = Outbox(store)
-    outbox.configure(config)
+# -- what is made of it ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Fillers:
+    """What makes descriptors in the background."""
+
+    describer: Describer
+    meanings: MeaningFiller
+    features: FeatureFiller
+    meaning: DescriptorKind
+
+    def of(self, kind: DescriptorKind) -> Describer | MeaningFiller:
+        """Return what makes descriptors of a kind that maps may go by."""
+        return self.meanings if kind == self.meaning else self.describer
+
+
+def _fillers(base: _Base) -> _Fillers:
+    return _Fillers(
+        Describer(base.store, base.searcher, base.pool, base.is_quiet),
+        MeaningFiller(base.store, base.pool, base.meaning, base.is_quiet),
+        FeatureFiller(base.store, base.pool, base.is_quiet, asked=base.config.match.local),
+        base.meaning.kind,
+    )
+
+
+def _open_map(base: _Base, fillers: _Fillers) -> tuple[Projection, Refit]:
+    models_dir = base.config.state_dir / MODELS_FOLDER
+    spaces = base.medium.spaces
+    if base.meaning.enabled:
+        spaces = {**spaces, MEANING: meaning_space(base.meaning.kind)}
+    projection = Projection(
+        base.store,
+        base.searcher,
+        models_dir,
+        base.config.model,
+        spaces=spaces,
+        tried_id=lambda kind: fillers.of(kind).tried_id,
+    )
+    projection.open()
+    refit = Refit(
+        base.store,
+        base.searcher,
+        projection,
+        models_dir,
+        base.config.model,
+        base.is_quiet,
+        lambda kind: fillers.of(kind).pending,
+        spaces=spaces,
+    )
+    return projection, refit
+
+
+def _pairing(base: _Base, watchlist: WatchList, policy: Policy, features: FeatureFiller) -> Pairing:
+    second_look = base.searcher.second_look(Urgency.ALERT)
+    looks = Looks(base.store, base.pool, second_look) if base.config.match.look and second_look else None
+    # Without a look at the files, what parts have in common is too little to tell of.
+    parts = _parts(base, watchlist, features) if looks is not None and base.medium.picture_parts else None
+    return Pairing(base.store, base.searcher, watchlist, policy.alert_for, base.is_crowded, looks, parts)
+
+
+def _parts(base: _Base, watchlist: WatchList, features: FeatureFiller) -> Parts:
+    return Parts(
+        base.store,
+        base.pool,
+        base.searcher,
+        watchlist,
+        features.index if features.enabled else None,
+        # An index that has none yet may take hours to get all of them.
+        lambda: features.idle or features.pending > CROWDED_FILES,
+    )
+
+
+def _open_outbox(base: _Base) -> Outbox:
+    outbox = Outbox(base.store)
+    outbox.configure(base.config)
     return outbox
-
-
-def _is_quiet(ingest: Ingest) -> bool:
-    return ingest.started and ingest.idle
