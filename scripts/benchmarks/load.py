@@ -1,7 +1,8 @@
-"""Many ask at once while many files arrive and a map is fitted: errors, waiting, starving, memory.
+"""One asks and many ask, alone and beside all else that the daemon does: errors, waiting, starving, memory.
 
-In: numbers of clients and files.  Out: how long queries took before and meanwhile, how evenly the clients were served,
-how much memory daemon and children took at most.  Never here: whether the answers are right (`accuracy`).
+In: numbers of clients and files.  Out: how many queries a second were answered, how long they took, how evenly the
+clients were served, how much processor time and memory daemon and children took.  Never here: whether the answers are
+right (`accuracy`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from cbir_daemon.client import Client
 from cbir_daemon.errors import CbirError
 
 SIZE_PX = (320, 240)
+QUERIES = 200
 SETTLE_S = 7200.0
 SAMPLE_S = 0.2
 SETTINGS = "min_images = 100\nrefit_min_changes = 10000000\n"
@@ -66,15 +68,15 @@ def _ask(customer: Customer, daemon: Daemon, queries: Sequence[Path], ended: thr
             turn += 1
 
 
-def _during(daemon: Daemon, clients: int, queries: Sequence[Path], is_over: Callable[[Client], bool]) -> list[Customer]:
+def _during(daemon: Daemon, clients: int, queries: Sequence[Path], is_over: Callable[[Client], bool]) -> Round:
     """Let clients ask until it is over, and say how it went."""
     customers = [Customer() for _ in range(clients)]
     ended = threading.Event()
     own_mib = tree_mib = 0.0
-    began = time.perf_counter()
+    began, own_s, family_s = time.perf_counter(), daemon.cpu_s(), daemon.family_cpu_s()
     with ThreadPoolExecutor(clients) as pool:
         asking = [
-            pool.submit(_ask, customer, daemon, queries[number::clients] or queries, ended)
+            pool.submit(_ask, customer, daemon, [*queries[number:], *queries[:number]], ended)
             for number, customer in enumerate(customers)
         ]
         with Client([daemon.socket_path]) as client:
@@ -85,8 +87,27 @@ def _during(daemon: Daemon, clients: int, queries: Sequence[Path], is_over: Call
         ended.set()
         for running in asking:
             running.result()
-    _report(customers, time.perf_counter() - began, own_mib, tree_mib)
-    return customers
+    whole_s = time.perf_counter() - began
+    took = sorted(second for customer in customers for second in customer.took_s)
+    _report(customers, took, whole_s, own_mib, tree_mib)
+    own_ms, family_ms = (
+        (now - before) / len(took) * 1e3 for now, before in ((daemon.cpu_s(), own_s), (daemon.family_cpu_s(), family_s))
+    )
+    click.echo(f"  processor time a query: daemon {own_ms:.1f} ms, with children {family_ms:.1f} ms")
+    return Round(customers, len(took) / whole_s, _share(took, 0.99))
+
+
+@dataclass(frozen=True)
+class Round:
+    """How it went: the clients, queries a second, and the 99th percentile of what they took, in seconds."""
+
+    customers: list[Customer]
+    rate: float
+    p99_s: float
+
+
+def _share(took: Sequence[float], share: float) -> float:
+    return took[min(len(took) - 1, int(share * len(took)))]
 
 
 def _is_done(client: Client, files: int) -> bool:
@@ -95,13 +116,14 @@ def _is_done(client: Client, files: int) -> bool:
     return status["images"] + status["errors"] == files and not status["refit"]["running"]
 
 
-def _report(customers: Sequence[Customer], took_s: float, own_mib: float, tree_mib: float) -> None:
-    took = sorted(second for customer in customers for second in customer.took_s)
+def _report(
+    customers: Sequence[Customer], took: Sequence[float], took_s: float, own_mib: float, tree_mib: float
+) -> None:
     served = [len(customer.took_s) for customer in customers]
     errors = [error for customer in customers for error in customer.errors]
-    p50, p99 = (took[min(len(took) - 1, int(share * len(took)))] for share in (0.5, 0.99))
+    p50, p99 = _share(took, 0.5), _share(took, 0.99)
     click.echo(
-        f"  {took_s:.0f} s, {len(took)} queries ({len(took) / took_s:.0f}/s), errors {len(errors)}"
+        f"  {took_s:.0f} s, {len(took)} queries ({len(took) / took_s:.1f}/s), errors {len(errors)}"
         f"; median {p50 * 1e3:.0f} ms, p99 {p99 * 1e3:.0f} ms, slowest {took[-1] * 1e3:.0f} ms"
     )
     click.echo(
@@ -118,29 +140,59 @@ def _report(customers: Sequence[Customer], took_s: float, own_mib: float, tree_m
 @click.option("--before", default=2_000, show_default=True, help="Files that are indexed and mapped before.")
 @click.option("--quiet", "quiet_s", default=20.0, show_default=True, help="Seconds of queries alone, to compare.")
 def load(clients: int, files: int, before: int, quiet_s: float) -> None:
-    """Ask from many clients while many files arrive and a map is fitted."""
+    """Ask from one client and from many, alone, while many files arrive, and beside the pass and a fit."""
     with tempfile.TemporaryDirectory(prefix="cbir") as name:
         home = Path(name)
         album, arriving = home / "album", home / "arriving"
         click.echo(f"making {before + files} pictures")
         _write(album, before, 0)
         _write(arriving, files, before)
-        queries = sorted(album.iterdir())
+        queries = _edited(sorted(album.iterdir())[:QUERIES], home / "queries")
         daemon = Daemon(home, album, SETTINGS + f"[server]\nmax_connections = {clients + 8}")
         daemon.start()
         daemon.ask("settle", "--timeout", str(SETTLE_S))
-        click.echo(f"{clients} clients, nothing else to do:")
-        enough = time.perf_counter() + quiet_s
-        _during(daemon, clients, queries, lambda _: time.perf_counter() > enough)
+        rounds = []
+        for count in (1, clients, 1):
+            click.echo(f"{count} clients, nothing else to do:")
+            rounds.append(_during(daemon, count, queries, _after(quiet_s)))
+        alone = (rounds[0].rate + rounds[2].rate) / 2
+        click.echo(f"  {clients} clients are answered at {rounds[1].rate / alone:.2f} x the rate of one")
         click.echo(f"{clients} clients, {files} files arrive and a map is fitted:")
         shutil.move(arriving, album / "arrived")
         with Client([daemon.socket_path]) as fitting:
-            progress = fitting.model_fit()
-            next(progress)
-            customers = _during(daemon, clients, queries, lambda client: _is_done(client, before + files))
+            next(fitting.model_fit())
+            rounds.append(_during(daemon, clients, queries, lambda client: _is_done(client, before + files)))
+        with Client([daemon.socket_path]) as fitting:
+            next(fitting.model_fit())
+            click.echo("1 client beside the pass and a fit:")
+            rounds.append(_during(daemon, 1, queries, lambda client: not _passes_and_fits(client)))
+        late = rounds[4].p99_s / max(rounds[0].p99_s, rounds[2].p99_s)
+        click.echo(f"  its p99 is {late:.1f} x that of a client alone")
         daemon.ask("settle", "--timeout", str(SETTLE_S))
         status = daemon.ask("status")
         click.echo(f"then: {status['images']} images, {status['errors']} errors")
         daemon.stop()
-    if any(customer.errors for customer in customers) or status["images"] != before + files:
+    failed = any(customer.errors for ended in rounds for customer in ended.customers)
+    if failed or status["images"] != before + files:
         raise click.ClickException("not every query was answered, or not every file was taken in")
+
+
+def _edited(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """Write a crop of each picture, saved with greater loss: what is asked for is rarely the very file."""
+    folder.mkdir()
+    left, top = (side // 12 for side in SIZE_PX)
+    for path in paths:
+        with Image.open(path) as picture:
+            picture.crop((left, top, SIZE_PX[0] - left, SIZE_PX[1] - top)).save(folder / path.name, quality=60)
+    return sorted(folder.iterdir())
+
+
+def _after(seconds: float) -> Callable[[Client], bool]:
+    enough = time.perf_counter() + seconds
+    return lambda _: time.perf_counter() > enough
+
+
+def _passes_and_fits(client: Client) -> bool:
+    """Whether copies are being looked up and a map is being fitted."""
+    status = client.status()
+    return bool(status["duplicates_pending"] and status["refit"]["running"])

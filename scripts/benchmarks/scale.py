@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,10 @@ from cbir_daemon.matching import GREY64
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Candidate, Facts, FileState, FitReport
 from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.search.searches import Searches
+from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import FitBegun, Indexed, Placed, Store
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -44,6 +48,10 @@ EXACT_QUERIES = 12
 CANDIDATES = 24
 COMPONENTS = 16
 SIMILAR = 20
+PROCESSES = 2
+
+assert GREY64.appearance is not None
+LOOKS = GREY64.appearance
 
 OPENED = """
 import sys
@@ -233,6 +241,10 @@ def filled(store: Store, source: Source, count: int) -> None:
             )
             changes.append(Indexed(album_id, b"%d.jpg" % number, FileState(1000, number, number), facts))
         store.files.apply(changes)
+    random = np.random.default_rng(SEED)
+    for start in range(1, count + 1, CHUNK):
+        rows = random.integers(0, 256, (min(CHUNK, count + 1 - start), LOOKS.size), dtype=np.uint8)
+        store.descriptors.put(LOOKS.kind, {start + row: numbers.tobytes() for row, numbers in enumerate(rows)})
     plane = np.random.default_rng(SEED).normal(size=(SIDE_PX * SIDE_PX, COMPONENTS)).astype(np.float32)
     run = store.runs.start(FitBegun("benchmark", "code/1", count), time.time())
     placed = [
@@ -269,13 +281,46 @@ def decoded(pool: DecodePool, data: bytes, facts: list[Facts]) -> None:
     facts.append(pool.read_image(data))
 
 
+def process_mib(store: Store, searcher: Searcher, vectors: Sequence[bytes]) -> str:
+    """Return, as cells, the memory of each of two search processes that answer queries: resident, and its share.
+
+    Parameters
+    ----------
+    store : Store
+    searcher : Searcher
+    vectors : sequence of bytes
+        Of the queries.
+
+    Returns
+    -------
+    str
+        Resident memory, that of it which is its own, and its share (own memory, and half of what both have mapped).
+    """
+    position = np.zeros(COMPONENTS, dtype=np.float32)
+    (look,) = store.descriptors.of(LOOKS.kind, [1]).values()
+    with closing(Processes(store.path, PROCESSES, PROCESSES, small=0)) as processes:
+        searches = Searches(searcher.at(), Urgency.PASS, processes)
+        while processes.running < PROCESSES:
+            searches.judgements(vectors[0], [])
+        with ThreadPoolExecutor(PROCESSES) as pool:
+            list(pool.map(lambda vector: searches.ranked(vector, position, SIMILAR, look), vectors))
+        sizes = [_memory_of(process_id) for process_id in processes.pids()]
+    return " | ".join(f"{max(size[name] for size in sizes) / 1024:.0f}" for name in ("Rss", "Anonymous", "Pss"))
+
+
+def _memory_of(process_id: int) -> dict[str, int]:
+    """Return the sums over what a process has mapped, in KiB."""
+    lines = Path(f"/proc/{process_id}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(size.split()[0]) for name, size in (line.split(":") for line in lines)}
+
+
 def print_whole(source: Source, folder: Path, sizes: Sequence[int]) -> None:
     """Print what a whole query costs over a real index: decoding, candidates, map, verification."""
     click.echo(
         "\n| images | start without codes, s | start with them, s | decode, median ms | p95 | search, median ms |"
-        " p95 | processor, ms | copies only, median ms | p95 | processor, ms |"
+        " p95 | processor, ms | copies only, median ms | p95 | processor, ms | a search process, MiB | its own | its share |"
     )
-    click.echo("|---|---|---|---|---|---|---|---|---|---|---|")
+    click.echo("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     plane = np.random.default_rng(SEED).normal(size=(SIDE_PX * SIDE_PX, COMPONENTS)).astype(np.float32)
     for size in sizes:
         home = folder / str(size)
@@ -290,7 +335,7 @@ def print_whole(source: Source, folder: Path, sizes: Sequence[int]) -> None:
         searcher.close()
         searcher = Searcher(store, GREY64, codes_path=home / "codes.rows")
         warm_s = ms_of(searcher.load) / 1000
-        decode_ms, search_ms, copies_ms = [], [], []
+        decode_ms, search_ms, copies_ms, vectors = [], [], [], []
         with closing(DecodePool(1, DecodeLimits(10**8, 10**8, 30.0), PICTURES)) as pool:
             for piece in source.pieces(QUERIES):
                 stream = io.BytesIO()
@@ -299,11 +344,12 @@ def print_whole(source: Source, folder: Path, sizes: Sequence[int]) -> None:
                 decode_ms.append(ms_of(partial(decoded, pool, stream.getvalue(), facts)))
                 vector = facts[0].vector
                 assert vector is not None
+                vectors.append(vector)
                 search_ms.append(both_ms(partial(searcher.search, vector, place_of(vector, plane), SIMILAR)))
                 copies_ms.append(both_ms(partial(searcher.copies, vector)))
         click.echo(
             f"| {size} | {cold_s:.2f} | {warm_s:.2f} | {median_and_late(decode_ms)} |"
-            f" {three_cells(search_ms)} | {three_cells(copies_ms)} |"
+            f" {three_cells(search_ms)} | {three_cells(copies_ms)} | {process_mib(store, searcher, vectors)} |"
         )
         searcher.close()
         store.close()
