@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cbir_daemon.matching import GREY64, coarse_views
 from cbir_daemon.medium import Codes
 from cbir_daemon.search import Collection, Snapshot
-from cbir_daemon.search.candidates import Proposals
+from cbir_daemon.search.candidates import Proposals, SavedLists
 from cbir_daemon.search.code_table import Rows
 from cbir_daemon.search.list_bounds import ListBounds
 from tests.test_collection import best_of
@@ -274,6 +274,63 @@ def test_lists_outlive_a_restart(path: Path, trained: list[int]) -> None:
     assert again.listed == 500
     assert [best_of(again.snapshot(), VECTORS[number]) for number in (3, 499, 510)] == [3, 499, 510]
     assert path.with_suffix(".lists").stat().st_mode & 0o777 == 0o600
+
+
+def followed(collection: Collection, saved: SavedLists) -> Snapshot:
+    """Return the snapshot of a collection as a process searches it that maps the saved lists."""
+    snapshot = collection.snapshot()
+    saved.refresh(snapshot.rows)
+    return replace(snapshot, source=saved)
+
+
+def test_lists_are_mapped_by_who_did_not_make_them(path: Path) -> None:
+    """They propose what those in memory do, and every row that is not in them; what is saved later is taken up."""
+    collection, saved = opened(path, FEW_PATTERNS), SavedLists(path.with_suffix(".lists"), GREY64, FEW_PATTERNS)
+    views = [GREY64.join_views(vector) for vector in VECTORS[:5]]
+    for first in (500, 700):
+        snapshot = followed(collection, saved)
+        for vector in VECTORS[:QUERIES]:
+            assert snapshot.candidates(vector, 24) == collection.snapshot().candidates(vector, 24)
+        rows, own = (shown.source.joined_rows(views, shown.rows) for shown in (snapshot, collection.snapshot()))
+        assert rows is not None
+        assert own is not None
+        assert [proposed.tolist() for proposed in rows] == [proposed.tolist() for proposed in own]
+        # More than the lists may lag behind before they are saved again.
+        collection.add(range(first, first + 200), VECTORS[first : first + 200])
+        assert best_of(followed(collection, saved), VECTORS[first + 150]) == first + 150
+        collection.remove([first + 150])
+        assert best_of(followed(collection, saved), VECTORS[first + 150]) != first + 150
+        collection.close()
+        collection = opened(path, replace(FEW_PATTERNS, lag_rows=1))
+        settled(collection)
+    assert collection.listed == 900
+
+
+def test_lists_that_cannot_be_mapped_are_done_without(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Missing, damaged, of other rows, or of a library that is not there: all are compared."""
+    collection, file = opened(path, FEW_PATTERNS), path.with_suffix(".lists")
+    whole = file.read_bytes()
+
+    def asked() -> NDArray[np.int64] | None:
+        saved = SavedLists(file, GREY64)
+        snapshot = followed(collection, saved)
+        return saved.rows(coarse_views(VECTORS[3]), 24, snapshot.rows)
+
+    assert asked() is not None
+    for damaged in (b"", whole[:-1], bytes([whole[0] ^ 1]) + whole[1:]):
+        file.write_bytes(damaged)
+        assert asked() is None
+    file.unlink()
+    assert asked() is None
+    assert caplog.text == ""
+    file.write_bytes(whole)
+    file.chmod(0)
+    if os.geteuid():
+        assert asked() is None
+        assert "lists cannot be used" in caplog.text
+    file.chmod(0o600)
+    collection.compact()
+    assert asked() is None
 
 
 def test_lists_of_a_compacted_collection_are_made_anew(path: Path, trained: list[int]) -> None:

@@ -265,11 +265,14 @@ class SavedLists:
     ----------
     path : Path
     medium : Medium
+    bounds : ListBounds
+        How many rows they propose.
     """
 
-    def __init__(self, path: Path, medium: Medium) -> None:
+    def __init__(self, path: Path, medium: Medium, bounds: ListBounds = USUAL) -> None:
         self._path = path
         self._medium = medium
+        self._bounds = bounds
         self._lists: Lists | None = None
         self._taken: tuple[bytes, int, int] | None = None
 
@@ -285,7 +288,7 @@ class SavedLists:
             taken = (frozen.generation, status.st_ino, status.st_mtime_ns)
             if taken == self._taken:
                 return
-            self._lists = _library().load(self._path, frozen.generation, self._medium.terms, mapped=True)
+            self._lists = _library().load(self._path, frozen.generation, self._medium.terms, self._bounds, mapped=True)
         except FileNotFoundError:
             self._lists = None
         except (OSError, RuntimeError, ImportError) as error:

@@ -304,7 +304,7 @@ def _mapped_indexes(path: str) -> list[faiss.IndexIVF]:
     reader = faiss.FileIOReader(path)
     head = np.empty(_HEADER.size + _CRC.size, dtype=np.uint8)
     reader(faiss.swig_ptr(head), 1, len(head))
-    indexes = [faiss.downcast_index(faiss.read_index(reader, faiss.IO_FLAG_MMAP)) for _ in range(2)]
+    indexes = [faiss.read_index(reader, faiss.IO_FLAG_MMAP) for _ in range(2)]
     for index in indexes:
         # Threads that read ahead pay for a disk that seeks, and these lists are in the system's cache.
         faiss.downcast_InvertedLists(index.invlists).prefetch_nthread = 0

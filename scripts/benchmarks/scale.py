@@ -318,7 +318,8 @@ def print_whole(source: Source, folder: Path, sizes: Sequence[int]) -> None:
     """Print what a whole query costs over a real index: decoding, candidates, map, verification."""
     click.echo(
         "\n| images | start without codes, s | start with them, s | decode, median ms | p95 | search, median ms |"
-        " p95 | processor, ms | copies only, median ms | p95 | processor, ms | a search process, MiB | its own | its share |"
+        " p95 | processor, ms | copies only, median ms | p95 | processor, ms | a search process, MiB | its own |"
+        " its share |"
     )
     click.echo("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     plane = np.random.default_rng(SEED).normal(size=(SIDE_PX * SIDE_PX, COMPONENTS)).astype(np.float32)

@@ -67,8 +67,8 @@ def crowd(daemon: Daemon, queries: Sequence[Path], answers: list[tuple[Path, str
 
     def ask(number: int) -> None:
         with Client([daemon.state / "socket"], timeout_s=PATIENCE_S) as client:
-            for query in [*queries[number:], *queries[:number]] * ROUNDS:
-                answers.append((query, answer(client, query)))
+            own = [*queries[number:], *queries[:number]]
+            answers.extend((query, answer(client, query)) for query in own * ROUNDS)
             while not ended.is_set():
                 answers.append((queries[number], answer(client, queries[number])))
 
@@ -122,17 +122,20 @@ def test_killed_search_processes_cost_nobody_an_answer(daemon: Daemon) -> None:
     assert daemon.json("status")["problems"] == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_search_processes_go_with_the_daemon(daemon: Daemon, how: signal.Signals) -> None:
-    """However it ends, and in the middle of searches."""
-    queries = started(daemon)
-    answers: list[tuple[Path, str]] = []
-    # Those who ask are told, one way or the other.
-    with pytest.raises(UnavailableError), crowd(daemon, queries, answers):
+def end_while_many_ask(daemon: Daemon, how: signal.Signals) -> None:
+    """End the daemon in the middle of searches; its search processes must go, too."""
+    with crowd(daemon, started(daemon), []):
         running = wait_for_processes(daemon)
         daemon.signal(how)
         assert daemon.wait() == (0 if how is signal.SIGTERM else -how)
         assert all_gone(running, GONE_S)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_search_processes_go_with_the_daemon(daemon: Daemon, how: signal.Signals) -> None:
+    """However it ends; those who ask are told, one way or the other."""
+    with pytest.raises(UnavailableError):
+        end_while_many_ask(daemon, how)
 
 
 def test_files_come_and_go_while_many_ask(daemon: Daemon) -> None:
