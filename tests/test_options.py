@@ -9,15 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cbir_daemon.cli.asking import COMMANDS
+from cbir_daemon.cli.asking import COMMANDS, KINDS, LIKENESSES
 from cbir_daemon.cli.declared import as_command
 from cbir_daemon.cli.entry import maybe_run
 from cbir_daemon.cli.options import values_of
+from cbir_daemon.comparison import Likeness
+from cbir_daemon.kinds import Kind
 
 FLAGS = "- -- -n -n5 -n=5 --kind --kind=copy --min-score --min-score=.5 --by --by=look --paths0 --paths0=1 --sheet"
 MORE_FLAGS = "--sheet= --explain --json --prometheus --help -h --ki"
 VALUES = "copy look grey nothing a.jpg a=b 0 5 1000 1001 -5 +5 5_0 \u0665 .5 1. 1.5 1e-1 nan ."
 WORDS = [*FLAGS.split(), *MORE_FLAGS.split(), *VALUES.split(), "", " 5", "b c.jpg"]
+
+
+def test_words_are_those_of_the_rooms() -> None:
+    """The words of `--kind` and `--by` stand twice, for the sake of the start; they are the same."""
+    assert tuple(Kind) == KINDS
+    assert tuple(Likeness) == LIKENESSES
 
 
 def by_click(name: str, words: list[str]) -> dict[str, Any] | None:

@@ -56,7 +56,7 @@ def _type_of(check: options.Check | None) -> click.ParamType[Any] | None:
         case options.Share():
             return Number(0, 1)
         case options.Words():
-            return click.Choice(check.known())
+            return click.Choice(check.known)
         case options.Text():
             return click.Path()
         case _:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
 
@@ -63,16 +63,15 @@ class Words:
 
     Parameters
     ----------
-    known : callable
-        Returns them; it is called only when the option is given.
+    known : tuple of str
     """
 
-    def __init__(self, known: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, known: tuple[str, ...]) -> None:
         self.known = known
 
     def read(self, word: str) -> str:
         """Return the word."""
-        if word not in self.known():
+        if word not in self.known:
             raise UnusualError(word)
         return word
 

@@ -57,7 +57,13 @@ def ran(daemon: Daemon, code: str, *argv: str) -> tuple[str, set[str]]:
     return done.stdout, set(done.stderr.splitlines()[-1].split())
 
 
-LINES = [["status"], ["query", "album/0.jpg"], ["query", "album/0.jpg", "--json"], ["status", "--json"]]
+LINES = [
+    ["status"],
+    ["status", "--json"],
+    ["query", "album/0.jpg"],
+    ["query", "album/0.jpg", "--json"],
+    ["query", "album/0.jpg", "--kind", "exact", "--by", "grey"],
+]
 
 
 @pytest.mark.parametrize("argv", LINES, ids=" ".join)
