@@ -1,7 +1,7 @@
 """The whole daemon on albums of real size, from nothing: what each step costs, and how that grows from size to size.
 
-In: photographs (by default those beside the checkout).  Out: a Markdown table of sizes, and one of peers on the same
-files.  Never here: accuracy on whole photographs (`accuracy`, `duplicates`), the search alone (`scale`).
+In: photographs (by default those beside the checkout).  Out: a Markdown table of sizes, and another of peers on the
+same files.  Never here: accuracy on whole photographs (`accuracy`, `duplicates`), the search alone (`scale`).
 
 A picture is a quarter of a photograph, or, when these run out, a blend of two quarters; 2 in 100 files are edited
 copies of another.  A number makes the same file each time, so a smaller album is the beginning of a larger one.  Index
@@ -175,27 +175,27 @@ class Row:
     disk_mib: float
 
 
-HEADS = {
-    "images": "images",
+LINES = {
     "index_s": "index, s",
-    "index_cpu_s": "processor",
-    "pass_s": "pass, s",
-    "pass_cpu_s": "processor",
-    "pairs": "planted pairs found",
-    "map_s": "map, s",
-    "map_cpu_s": "processor",
-    "restart_s": "restart, s",
-    "first_query_ms": "first query, ms",
+    "index_cpu_s": "index, processor, s",
+    "pass_s": "pass for copies after it, s",
+    "pass_cpu_s": "pass, processor, s",
+    "pairs": "planted pairs found, share",
+    "map_s": "first map in use, s",
+    "map_cpu_s": "first map, processor, s",
+    "restart_s": "restart to READY, s",
+    "first_query_ms": "first query after it, ms",
     "query_p50_ms": "query, median ms",
-    "query_p95_ms": "p95",
-    "query_cpu_ms": "processor",
-    "found_first": "found first",
-    "daemon_mib": "daemon, MiB",
-    "all_mib": "with its children",
-    "disk_mib": "disk, MiB",
+    "query_p95_ms": "query, p95 ms",
+    "query_cpu_ms": "query, processor, ms",
+    "found_first": "original first and a copy, share",
+    "daemon_mib": "memory of the daemon, MiB",
+    "all_mib": "memory with its children, MiB",
+    "disk_mib": "state on disk, MiB",
 }
+"""What a line of the table says of each size; the growth of each stands beside it."""
 SHARES = {"pairs", "found_first"}
-"""Columns that do not grow."""
+"""Lines that do not grow."""
 
 
 class Span:
@@ -295,31 +295,30 @@ def answered(client: Client, name: str, data: bytes) -> tuple[float, bool]:
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def cells_of(row: Row) -> list[str]:
-    """Return the cells of a row."""
-    values = {name: float(getattr(row, name)) for name in HEADS}
-    return [f"{value:.3f}" if name in SHARES else figure(value) for name, value in values.items()]
-
-
 def figure(value: float) -> str:
     """Return a number with as many decimals as it deserves."""
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
-def growth_of(row: Row, before: Row) -> list[str]:
-    """Return by what each column grew from one row to the next."""
-    pairs = {name: (float(getattr(row, name)), float(getattr(before, name))) for name in HEADS}
-    return ["" if name in SHARES or not old else f"x {new / old:.1f}" for name, (new, old) in pairs.items()]
+def said(name: str, row: Row) -> str:
+    """Return a value of a row for the table."""
+    value = float(getattr(row, name))
+    return f"{value:.3f}" if name in SHARES else figure(value)
 
 
-def print_row(row: Row, before: Row | None) -> None:
-    """Print a row, with the heads of the table above the first and the growth below each other."""
-    if before is None:
-        print_line(list(HEADS.values()))
-        print_line(["---"] * len(HEADS))
-    print_line(cells_of(row))
-    if before is not None:
-        print_line(growth_of(row, before))
+def grown(name: str, row: Row, before: Row) -> str:
+    """Return by what a value grew from one size to the next."""
+    return "" if name in SHARES else f"x {float(getattr(row, name)) / max(float(getattr(before, name)), 1e-9):.1f}"
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Print a line for each measure: the sizes side by side, each with its growth from the one before."""
+    steps = list(zip(rows[1:], rows, strict=False))
+    print_line(["", f"{rows[0].images:.0f}", *(cell for row, _ in steps for cell in (f"{row.images:.0f}", "growth"))])
+    print_line(["---"] * (2 * len(rows)))
+    for name, title in LINES.items():
+        later = [cell for row, before in steps for cell in (said(name, row), grown(name, row, before))]
+        print_line([title, said(name, rows[0]), *later])
 
 
 def print_line(cells: Sequence[str]) -> None:
@@ -402,9 +401,11 @@ def album(sizes: Sequence[int], photos: Sequence[Path], peers: Sequence[str], *,
         for size in sorted(set(sizes or (1_000,))):
             planted = filled(folder, maker, size)
             row, ours = measure(Path(scratch, str(size)), maker, planted)
-            print_row(row, rows[-1] if rows else None)
+            # A table stands at the end, which may be hours away.
+            click.echo(f"{size}: {', '.join(f'{name} {said(name, row)}' for name in LINES)}", err=True)
             rows.append(row)
             if not no_peers and size <= PEERS_UP_TO:
                 beside = planted, ours, costs_of_peers(folder, peers)
+        print_table(rows)
         if beside is not None:
             print_peers(*beside)
