@@ -14,7 +14,19 @@ from tests.manual import CODE, section
 
 PROGRESS: answers.Progress = {"found": 10, "done": 5, "errors": 0, "rate": 2.5, "remaining_s": 2.0}
 ODD = 'a "quoted" \\ back\nslash é'
-UNITS = ("_seconds", "_ratio", "_total", "_files", "_images", "_info", "_per_second", "_lookups", "_contents")
+UNITS = (
+    "_seconds",
+    "_ratio",
+    "_total",
+    "_files",
+    "_images",
+    "_info",
+    "_per_second",
+    "_lookups",
+    "_contents",
+    "_processes",
+    "_searches",
+)
 """What a name ends in; those that count or name states have no unit."""
 
 UNITLESS = {"cbir_up", "cbir_state", "cbir_album_state", "cbir_problems", "cbir_index_clock", "cbir_fit_running"}

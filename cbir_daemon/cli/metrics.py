@@ -98,7 +98,7 @@ def _progress(progress: answers.Progress | None) -> Iterator[Metric]:
 
 
 def _model(status: answers.Status) -> Iterator[Metric]:
-    """Yield scores and counts of the map; those of the map itself have samples only when there is one."""
+    """Yield what searches: processes, and the map, whose own metrics have samples only when there is one."""
 
     def gauge(name: str, text: str, *values: float | None) -> Metric:
         return Metric(name, "gauge", text, [Sample(value) for value in values if value is not None])
@@ -113,6 +113,8 @@ def _model(status: answers.Status) -> Iterator[Metric]:
     yield gauge("cbir_model_fitted_images", "Contents the map was fitted on.", *fitted)
     yield gauge("cbir_model_projected_images", "Contents placed on the map without being fitted.", *projected)
     yield gauge("cbir_model_fitted_timestamp_seconds", "When the map was fitted.", *times)
+    yield gauge("cbir_search_processes", "Search processes that run.", status["search_processes"])
+    yield gauge("cbir_waiting_searches", "Searches whose turn has not come.", status["searches_waiting"])
     yield gauge("cbir_fit_running", "Whether a map is being fitted.", float(refit["running"]))
     yield gauge("cbir_fit_changed_ratio", "Share of contents changed since the fit.", refit["changed_fraction"])
     yield gauge("cbir_fit_threshold_ratio", "Share above which a new map is fitted.", refit["threshold"])

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from cbir_daemon.comparison import Around, LookedAt, Overlap, Transform
 from cbir_daemon.duplicates.looks import Looks
@@ -23,6 +24,7 @@ from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.kinds import Kind, facts_of, rank
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
 from cbir_daemon.system import heartbeat
 from cbir_daemon.system.priority import be_nice
@@ -45,7 +47,7 @@ JOINED_CONTENTS = 32
 """Contents that a thread looks up at once among each other."""
 
 THREADS = 2
-"""Of a pass over all contents: numpy and faiss let other threads run while they calculate."""
+"""Of a look-up of many contents: each waits for a search process, or numpy and faiss let others run meanwhile."""
 
 BATCH_ALERTS = 256
 POLL_S = 60.0
@@ -152,7 +154,7 @@ class Pairing:
         heartbeat.beat()
         size = self._joined_contents
         parts = [contents[start : start + size] for start in range(0, len(contents), size)]
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="joining", initializer=be_nice) as threads:
+        with _joining() as threads:
             for found in threads.map(self._joined_part, parts):
                 yield from found
 
@@ -166,11 +168,23 @@ class Pairing:
 
     def _one_by_one(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
         """Yield the copies of contents, until stopped."""
-        for content_id, vector in contents:
+        if len(contents) < self._batch_contents:
+            yield from self._until_stopped(map(partial(self._copies, Urgency.ALERT), contents))
+            return
+        # A whole batch is rarely the last: it is worth what searches it, and two threads that ask.
+        with _joining() as threads:
+            yield from self._until_stopped(threads.map(partial(self._copies, Urgency.PASS), contents))
+
+    def _copies(self, urgency: Urgency, content: tuple[int, bytes]) -> list[Found]:
+        content_id, vector = content
+        return self._searcher.copies(vector, without=content_id, urgency=urgency)
+
+    def _until_stopped(self, found: Iterator[list[Found]]) -> Iterator[list[Found]]:
+        for copies in found:
+            heartbeat.beat()
+            yield copies
             if self._stopping.is_set():
                 return
-            heartbeat.beat()
-            yield self._searcher.copies(vector, without=content_id)
 
     def _put(self, contents: Sequence[tuple[int, bytes]], copies: Iterable[Sequence[Found]]) -> bool:
         """Commit what was found of contents, and which works they contain; False when there were none."""
@@ -314,6 +328,11 @@ class Pairing:
             if _is_older(source, image) and _is_there(source)
         ]
         return sorted(matches, key=lambda match: (rank(match.kind), -match.score, match.path))
+
+
+def _joining() -> ThreadPoolExecutor:
+    """Return the threads that look up many contents."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="joining", initializer=be_nice)
 
 
 def _pair(content_id: int, found: Found) -> Pair:

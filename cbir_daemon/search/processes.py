@@ -219,9 +219,13 @@ class Processes:
             lambda process: now - process.used_s >= self._idle_s or not process.running
         ):
             process.close()
+        if not self.running + self.starting:
+            # What only processes read.
+            self._publisher.forget()
 
     def close(self) -> None:
         """Kill all processes, and refuse all who wait."""
+        self._publisher.forget()
         with self._lock:
             self._closed = True
             starting, self._starting = self._starting, []

@@ -79,6 +79,11 @@ class Publisher:
         with self._lock:
             return {name: self._part(name, snapshot) for name in sorted(names)}
 
+    def forget(self) -> None:
+        """Give back the memory; who has it mapped keeps it."""
+        with self._lock:
+            self._published.clear()
+
     def _part(self, name: str, snapshot: SearchSnapshot) -> Part:
         source = {"rows": snapshot.collection.rows, "map": snapshot.map, "looks": snapshot.looks}[name]
         last = self._published.get(name)
