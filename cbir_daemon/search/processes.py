@@ -218,6 +218,7 @@ class Processes:
         for process in self._turns.withdraw(
             lambda process: now - process.used_s >= self._idle_s or not process.running
         ):
+            logger.info("search process ends pid=%d", process.pid)
             process.close()
         if not self.running + self.starting:
             # What only processes read.
@@ -327,6 +328,7 @@ class Processes:
                 continue
             if is_ready:
                 self._starting.remove(process)
+                logger.info("search process ready pid=%d", process.pid)
                 self._turns.add(process)
                 self._trouble = ""
 

@@ -29,7 +29,7 @@ SIZE_PX = (320, 240)
 QUERIES = 200
 SETTLE_S = 7200.0
 SAMPLE_S = 0.2
-SETTINGS = "min_images = 100\nrefit_min_changes = 10000000\n"
+SETTINGS = "min_images = 100\nn_components = 8\nrefit_min_changes = 10000000\n"
 """The map is fitted when it is asked for, so that a fit and the arrival begin together."""
 
 
