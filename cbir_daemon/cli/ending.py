@@ -29,10 +29,19 @@ def exit_with(run: Callable[[], int | None], name: str) -> None:
     name : str
         Name of the program, in messages.
     """
+    _open_closed_streams()
     # A file name need not be UTF-8 and must come out as it went in, whatever the locale.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]  # no TextIO has it
     sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # no TextIO has it
     sys.exit(status_after(run, name))
+
+
+def _open_closed_streams() -> None:
+    """Open nothing in the place of a standard stream that whoever starts the process closed, as by `>&-`."""
+    # In this order each takes the descriptor that is free, and no socket is taken for standard output.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 -- until the process ends
 
 
 def status_after(run: Callable[[], int | None], name: str) -> int:

@@ -84,6 +84,15 @@ def test_nothing_is_listed_that_is_not_loaded(running: Daemon, argv: list[str]) 
     assert OURS | OWN[argv[0]] <= loaded
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_nothing(running: Daemon, closed: str) -> None:
+    """Who closes a standard stream wants nothing of it, and no answer is taken for it."""
+    shell = ["sh", "-c", f'exec "$0" "$@" {closed}', str(running.commands / "cbir"), "status"]
+    done = subprocess.run(shell, cwd=running.home, env=running.environ, check=False, capture_output=True)  # noqa: S603 -- ours
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert bool(done.stdout) == (" >" not in f" {closed}")
+
+
 SAID = [
     "query album/0.jpg",
     "query album/0.jpg --explain",
