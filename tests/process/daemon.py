@@ -16,11 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cbir_daemon.client import Client
+
 COMMANDS = Path(sys.executable).parent
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 COMMAND_TIMEOUT_S = 300.0
 SETTLE_S = 0.3
+SETTLE_TIMEOUT_S = 240.0
 SETTLES = 50
 """How often a test settles before it gives up waiting for a line in the log."""
 
@@ -127,9 +130,14 @@ class Daemon:
         return json.loads(done.stdout)
 
     def settle(self) -> Any:  # noqa: ANN401 -- JSON
-        """Wait until everything is done and return the status."""
-        self.json("settle", "--timeout", "240")
-        return self.json("status")
+        """Wait until everything is done and return the status, without the start of a command for each."""
+        with self.client() as client:
+            client.settle(SETTLE_TIMEOUT_S)
+            return client.status()
+
+    def client(self) -> Client:
+        """Return a client in this process."""
+        return Client([self.state / "socket"])
 
     def settled_until_log_says(self, words: str) -> Any:  # noqa: ANN401 -- JSON
         """Settle until the log holds `words`, and return the status; a signal is taken up when the kernel likes."""

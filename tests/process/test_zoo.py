@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -43,8 +42,9 @@ def watched(daemon: Daemon, *folders: Path) -> list[Path]:
 
 def same(daemon: Daemon, image: Path) -> dict[str, str]:
     """Return what shows the same as `image`, by path: `exact` or `copy`."""
-    matches: list[dict[str, Any]] = daemon.matches(image, "-n", "100")
-    return {match["path"]: match["kind"] for match in matches if match["kind"] != "similar"}
+    with daemon.client() as client:
+        matches = client.query(image, limit=100)["matches"]
+    return {str(match["path"]): match["kind"] for match in matches if match["kind"] != "similar"}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
