@@ -26,7 +26,7 @@ from _edits import EDITS, HARDER, SHOTS
 from _peers import Finder, Ours, SiftPeer, cheap_peers, missing_peers, use_one_thread
 from _suites import SUITES, ask_suites
 from PIL import Image
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+from threadpoolctl import threadpool_limits
 
 from cbir_daemon.matching import COPY_THRESHOLD
 

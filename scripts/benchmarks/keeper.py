@@ -37,7 +37,7 @@ from _edits import (
 )
 from look import grey_of
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+from threadpoolctl import threadpool_limits
 
 from cbir_daemon import matching
 from cbir_daemon.comparison import LookedAt, Trace, Window

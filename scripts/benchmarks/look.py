@@ -21,7 +21,7 @@ from _album import PHOTOS, SEED, Album, vector_of
 from _edits import EDITS, HARDER, Edit
 from numpy.typing import NDArray
 from PIL import Image
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+from threadpoolctl import threadpool_limits
 
 from cbir_daemon import matching
 from cbir_daemon.matching import GREY64, Look

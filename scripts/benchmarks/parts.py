@@ -30,7 +30,7 @@ from _hard import (
 )
 from numpy.typing import NDArray
 from PIL import Image
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+from threadpoolctl import threadpool_limits
 
 from cbir_daemon import matching
 from cbir_daemon.duplicates.exposures import seen_between

@@ -21,7 +21,7 @@ from _album import SEED, Album
 from _drawing import draw_distributions
 from _edits import EDITS, HARDER
 from _peers import Ours
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+from threadpoolctl import threadpool_limits
 
 from cbir_daemon.matching import COPY_THRESHOLD
 

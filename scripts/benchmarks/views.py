@@ -19,7 +19,7 @@ from _edits import EDITS, HARDER, Random
 from _peers import CANDIDATES
 from numpy.typing import NDArray
 from PIL import Image
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no stubs
+from threadpoolctl import threadpool_limits
 
 from cbir_daemon.comparison import Family, Window
 from cbir_daemon.matching.views import (
