@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.matching.align import blurs
-from cbir_daemon.matching.geometry import Floats, inverse, resized
+from cbir_daemon.matching.geometry import Floats, between, inverse, resized
 
 # Standard deviations in pixels of the band that is compared, and of the neighbourhood that evens out contrast.
 _FINE_PX, _COARSE_PX, _AROUND_PX = 1.0, 4.0, 6.0
@@ -51,11 +50,14 @@ _LEAST_ENERGY = 0.04
 # of a strip that is summed up at once.
 _REACH, _LEAST_STRIP = 5.0, 24
 
-# Matrices of Gaussians that are kept, 600 KB each: those of one look at two pictures of one size, at both its sizes.
-_GAUSSIANS = 16
+# Gaussians that are kept, 5 to 20 KB each.
+_GAUSSIANS = 32
 
 # Pixels by which a step moves a corner at least if another one is to follow: a fifth of what counts as moved.
 _STILL_PX = 0.02
+
+# Points that are sampled at once: their places stay in the processor's cache.
+_SAMPLED_PX = 12_000
 
 _CORNERS = np.array([[-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
 
@@ -216,8 +218,8 @@ class PicturePair:
         before, gain = level.agreement(seen, shown)
         shift_x, shift_y, structure = level.shifts(blocks.spread(gain) * seen, shown)
         after, _ = level.agreement(level.moved(seen, shift_x, shift_y), shown)
-        pixels, area, own_energy, seen_energy = blocks.sums(
-            np.stack([shown, np.ones_like(shown), level.fixed**2 * shown, seen**2 * shown])
+        pixels, area, own_energy, seen_energy = map(
+            blocks.sums, (shown, np.ones_like(shown), level.fixed**2 * shown, seen**2 * shown)
         )
         pixels_shown = np.maximum(pixels, 1)
         inside = pixels >= _SHOWN_SHARE * area
@@ -275,30 +277,49 @@ def _at_scale(image: Floats, fixed: Floats, affine: Floats) -> Floats:
 
 
 @functools.lru_cache(_GAUSSIANS)
-def _gaussian(side: int, sigma_px: float) -> Floats:
-    """Return (side, side): the Gaussian along one axis as a matrix, its rows summing to 1 at the edges too."""
-    return np.asarray(blurs(side, np.array([sigma_px], dtype=np.float32))[0], dtype=np.float32)
+def _taps(sigma_px: float) -> Floats:
+    """Return (strip, strip + 2 * reach): for each pixel of a strip a Gaussian over it and `reach` pixels beside it."""
+    reach = _reach(sigma_px)
+    strip = max(_LEAST_STRIP, reach)
+    distances_px = np.arange(-reach, strip + reach) - np.arange(strip)[:, None]
+    weights = np.exp(-(distances_px**2) / (2 * sigma_px**2)) * (np.abs(distances_px) <= reach)
+    return np.asarray(weights / weights[0].sum(), dtype=np.float32)
+
+
+def _reach(sigma_px: float) -> int:
+    return math.ceil(_REACH * sigma_px)
+
+
+@functools.lru_cache(_GAUSSIANS)
+def _shares(side: int, sigma_px: float) -> Floats:
+    """Return (side,): how much of the Gaussian around each pixel of an axis lies on the axis."""
+    shares = np.empty(side, dtype=np.float32)
+    for strip, _, weights in _strips(side, sigma_px):
+        shares[strip] = weights.sum(axis=1)
+    return shares
+
+
+def _strips(side: int, sigma_px: float) -> Iterator[tuple[slice, slice, Floats]]:
+    """Yield strips of an axis, each with what a Gaussian brings into it, and the weights of that."""
+    taps, reach = _taps(sigma_px), _reach(sigma_px)
+    # In strips: of the Gaussian of a whole side nearly all weights are 0.
+    for start in range(0, side, len(taps)):
+        end, first = min(side, start + len(taps)), max(0, start - reach)
+        last = min(side, end + reach)
+        yield slice(start, end), slice(first, last), taps[: end - start, first - start + reach : last - start + reach]
 
 
 def _smooth(image: Floats, sigma_px: float) -> Floats:
-    """Return an image blurred by a Gaussian, of which nothing is left out within `_REACH` standard deviations."""
+    """Return an image blurred by a Gaussian, whose weights sum to 1 at the edges too."""
     height, width = image.shape
-    down, across = _gaussian(height, sigma_px), _gaussian(width, sigma_px)
     by_line, smooth = np.empty_like(image), np.empty_like(image)
-    # In strips: of the Gaussian of a whole side nearly all weights are 0.
-    for strip, near in _strips(height, sigma_px):
-        np.matmul(down[strip, near], image[near], out=by_line[strip])
-    for strip, near in _strips(width, sigma_px):
-        np.matmul(by_line[:, near], across[strip, near].T, out=smooth[:, strip])
+    for strip, near, weights in _strips(height, sigma_px):
+        np.matmul(weights, image[near], out=by_line[strip])
+    by_line /= _shares(height, sigma_px)[:, None]
+    for strip, near, weights in _strips(width, sigma_px):
+        np.matmul(by_line[:, near], weights.T, out=smooth[:, strip])
+    smooth /= _shares(width, sigma_px)
     return smooth
-
-
-def _strips(side: int, sigma_px: float) -> Iterator[tuple[slice, slice]]:
-    """Yield strips of an axis, each with what a Gaussian brings into it."""
-    reach = math.ceil(_REACH * sigma_px)
-    for start in range(0, side, max(_LEAST_STRIP, reach)):
-        end = min(side, start + max(_LEAST_STRIP, reach))
-        yield slice(start, end), slice(max(0, start - reach), min(side, end + reach))
 
 
 def _detail(image: Floats) -> Floats:
@@ -343,19 +364,33 @@ def sampled(image: Floats, x: Floats, y: Floats) -> Floats:
     x, y : ndarray of float32
         -1 to 1 over the image.
     """
+    seen = np.empty(x.shape, dtype=np.float32)
+    lines = max(1, _SAMPLED_PX // x.shape[-1])
+    for start in range(0, len(x), lines):
+        seen[start : start + lines] = _sampled(image, x[start : start + lines], y[start : start + lines])
+    return seen
+
+
+def _sampled(image: Floats, x: Floats, y: Floats) -> Floats:
     height, width = image.shape
-    column = np.clip((x + 1) * np.float32(width / 2) - np.float32(0.5), 0, width - 1)
-    line = np.clip((y + 1) * np.float32(height / 2) - np.float32(0.5), 0, height - 1)
-    left = np.minimum(column.astype(np.int32), width - 2)
-    top = np.minimum(line.astype(np.int32), height - 2)
-    column -= left.astype(np.float32)
-    line -= top.astype(np.float32)
-    flat, corner = image.ravel(), top * width + left
-    upper = flat[corner]
-    upper += column * (flat[corner + 1] - upper)
-    lower = flat[corner + width]
-    lower += column * (flat[corner + width + 1] - lower)
-    return np.asarray(upper + line * (lower - upper), dtype=np.float32)
+    across, left = _places(x, width)
+    down, corner = _places(y, height)
+    corner *= width
+    # Indices of the machine's own size are read as they are; `wrap` spares the check of each, which none fails.
+    places, pixels = np.add(corner, left, dtype=np.intp), image.reshape(-1)
+    upper, right, lower, lower_right = (pixels[start:].take(places, mode="wrap") for start in (0, 1, width, width + 1))
+    return between(between(upper, right, across), between(lower, lower_right, across), down)
+
+
+def _places(points: Floats, side: int) -> tuple[Floats, NDArray[np.int32]]:
+    """Return where points lie between two pixels of an axis, 0 to 1, and the first of the two."""
+    shares = points * np.float32(side / 2)
+    shares += np.float32(side / 2 - 0.5)
+    # Just below the last pixel, so that there is always a next one.
+    np.clip(shares, 0, np.nextafter(np.float32(side - 1), np.float32(0)), out=shares)
+    pixels = shares.astype(np.int32)
+    shares -= pixels.astype(np.float32)
+    return shares, pixels
 
 
 def _alike_in_sharpness(fixed: Floats, moving: Floats, affine: Floats) -> tuple[Floats, Floats]:
@@ -379,8 +414,8 @@ def _sharpness(image: Floats, inside: NDArray[np.bool_]) -> float:
     What is finer than `_FINE_PX` is left out: rounding to whole grey levels is there whatever the blur.
     """
     middle = _smooth(image, _MIDDLE_PX)
-    fine = (_smooth(image, _FINE_PX) - middle)[inside]
-    coarse = (middle - _smooth(image, _COARSE_PX))[inside]
+    shown = inside.astype(np.float32)
+    fine, coarse = (_smooth(image, _FINE_PX) - middle) * shown, (middle - _smooth(image, _COARSE_PX)) * shown
     return float((np.vdot(fine, fine) / max(float(np.vdot(coarse, coarse)), 1e-6)) ** 0.5)
 
 
@@ -406,24 +441,33 @@ class _Blocks:
         Where blocks begin.
     rows, columns : (height,) and (width,) ndarray of int64
         In which of them each line and column is.
+    down : (number of tops, height) ndarray of float32
+    across : (width, number of lefts) ndarray of float32
+        1 for each line, and each column, that is in a block, else 0: products with them are sums.
     """
 
     tops: NDArray[np.int64]
     lefts: NDArray[np.int64]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
+    down: Floats
+    across: Floats
 
     @classmethod
     def of(cls, height: int, width: int) -> _Blocks:
         """Cut a picture of (height, width) pixels."""
         side = max(8, round(max(height, width) / _BLOCKS))
         tops, lefts = np.arange(0, height, side), np.arange(0, width, side)
-        return cls(tops, lefts, np.arange(height) // side, np.arange(width) // side)
+        rows, columns = np.arange(height) // side, np.arange(width) // side
+        down, across = (
+            (np.arange(len(starts))[:, None] == numbers).astype(np.float32)
+            for starts, numbers in ((tops, rows), (lefts, columns))
+        )
+        return cls(tops, lefts, rows, columns, down, across.T)
 
     def sums(self, values: Floats) -> Floats:
-        """Return (..., n) sums over the blocks of (..., height, width) values."""
-        by_line = np.add.reduceat(values, self.tops, axis=-2)
-        return np.asarray(np.add.reduceat(by_line, self.lefts, axis=-1).reshape(*values.shape[:-2], -1))
+        """Return (n,) sums over the blocks of (height, width) values."""
+        return np.asarray((self.down @ values @ self.across).ravel(), dtype=np.float32)
 
     def middles(self) -> tuple[Floats, Floats]:
         """Return x and y of the middle of each block, (n,), -1 to 1."""
@@ -440,6 +484,64 @@ class _Blocks:
 
 
 @dataclass(frozen=True, slots=True)
+class _Powers:
+    """Powers of the coordinates of a picture.
+
+    Parameters
+    ----------
+    x, y : (5, width) and (5, height) ndarray of float32
+        1, then each coordinate, up to its fourth power.
+    """
+
+    x: Floats
+    y: Floats
+
+    @classmethod
+    def of(cls, height: int, width: int) -> _Powers:
+        """Return the powers of a picture of (height, width) pixels."""
+        return cls(*(np.stack([axis**power for power in range(5)]) for axis in _grid(height, width)))
+
+    def moments(self, values: Floats, count: int) -> NDArray[np.float64]:
+        """Return (count, count): sums of (height, width) values times x to the row and y to the column."""
+        return (self.x[:count] @ (self.y[:count] @ values).T).astype(np.float64)
+
+
+def _steepest() -> NDArray[np.float64]:
+    """Return how a picture changes with each coefficient of a homography, as polynomials.
+
+    Returns
+    -------
+    (2, 8, 3, 3) ndarray of float64
+        Factors of x to the row and y to the column, of the gradient along x, then of that along y.
+    """
+    factors = np.zeros((2, 8, 3, 3))
+    for axis in (0, 1):
+        for coefficient, power in enumerate(((1, 0), (0, 1), (0, 0))):
+            factors[axis, 3 * axis + coefficient][power] = 1
+    factors[0, 6, 2, 0] = factors[0, 7, 1, 1] = factors[1, 6, 1, 1] = factors[1, 7, 0, 2] = -1
+    return factors
+
+
+def _curvatures() -> NDArray[np.float64]:
+    """Return the products of each two of `_STEEPEST`, as polynomials.
+
+    Returns
+    -------
+    (3, 8, 8, 5, 5) ndarray of float64
+        Of the products xx, xy and yy of the gradient.
+    """
+    factors = np.zeros((2, 2, 8, 8, 5, 5))
+    for row, column in np.ndindex(3, 3):
+        both = np.einsum("ak,blij->abklij", _STEEPEST[:, :, row, column], _STEEPEST)
+        factors[..., row : row + 3, column : column + 3] += both
+    return np.stack([factors[0, 0], factors[0, 1] + factors[1, 0], factors[1, 1]])
+
+
+_STEEPEST = _steepest()
+_CURVATURES = _curvatures()
+
+
+@dataclass(frozen=True, slots=True)
 class _Level:
     """A fixed picture at one size, made ready for the alignment of a moving one with it.
 
@@ -449,8 +551,11 @@ class _Level:
         Without local brightness and contrast; each of its own size.
     across, down : (height, width) ndarray of float32
         The gradient of the fixed picture, a pixel.
-    steepest : (8, height * width) ndarray of float32
-        How the fixed picture changes with each coefficient of a homography.
+    gradients, products : tuple of (height, width) ndarray of float32
+        Its gradient along x and y, from -1 to 1 over the picture; and xx, xy and yy of its products.
+    energy : (height, width) ndarray of float32
+        Squares of the fixed picture.
+    powers : _Powers
     framed : (height, width) ndarray of float32
         0 along the frame of the fixed picture, else 1.
     blocks : _Blocks
@@ -464,7 +569,10 @@ class _Level:
     moving: Floats
     across: Floats
     down: Floats
-    steepest: Floats
+    gradients: tuple[Floats, Floats]
+    products: tuple[Floats, Floats, Floats]
+    energy: Floats
+    powers: _Powers
     framed: Floats
     blocks: _Blocks
 
@@ -473,19 +581,19 @@ class _Level:
         """Make two pictures ready."""
         fixed, moving = _even(fixed), _even(moving)
         height, width = fixed.shape
-        x, column = _grid(height, width)
-        y = column[:, None]
+        x, y = _grid(height, width)
         down, across = (np.asarray(slope, dtype=np.float32) for slope in np.gradient(fixed))
         by_x, by_y = across * np.float32(width / 2), down * np.float32(height / 2)
-        along = by_x * x + by_y * y
-        steepest = [by_x * x, by_x * y, by_x, by_y * x, by_y * y, by_y, -along * x, -along * y]
-        framed = (np.abs(x) < 1 - 2 * _FRAME_PX / width) & (np.abs(y) < 1 - 2 * _FRAME_PX / height)
+        framed = (np.abs(x) < 1 - 2 * _FRAME_PX / width) & (np.abs(y) < 1 - 2 * _FRAME_PX / height)[:, None]
         return cls(
             fixed,
             moving,
             across,
             down,
-            np.stack(steepest).reshape(len(steepest), -1),
+            (by_x, by_y),
+            (by_x * by_x, by_x * by_y, by_y * by_y),
+            fixed * fixed,
+            _Powers.of(height, width),
             framed.astype(np.float32),
             _Blocks.of(height, width),
         )
@@ -508,9 +616,15 @@ class _Level:
         seen, shown = self.seen(warp)
         agreement, gain = self.agreement(seen, shown)
         weights = self.blocks.spread(np.maximum(agreement, 0) ** 2) * shown
-        weighted = self.steepest * weights.ravel()
-        hessian = (weighted @ self.steepest.T).astype(np.float64)
-        slope = weighted @ (self.blocks.spread(gain) * seen - self.fixed).ravel()
+        hessian = sum(
+            np.tensordot(_CURVATURES[number], self.powers.moments(weights * product, 5))
+            for number, product in enumerate(self.products)
+        )
+        off = (self.blocks.spread(gain) * seen - self.fixed) * weights
+        slope = sum(
+            np.tensordot(_STEEPEST[number], self.powers.moments(gradient * off, 3))
+            for number, gradient in enumerate(self.gradients)
+        )
         hessian += np.eye(8) * (1e-3 * np.trace(hessian) / 8 + 1e-6)
         change = np.linalg.solve(hessian, slope)
         change *= min(1.0, _LONGEST_STEP / max(float(np.abs(change).max()), 1e-12))
@@ -521,8 +635,8 @@ class _Level:
 
     def agreement(self, seen: Floats, shown: Floats) -> tuple[Floats, Floats]:
         """Return (n,) correlations of the blocks, and what the moving picture is multiplied by to match the fixed."""
-        own, moved = self.fixed * shown, seen * shown
-        products = self.blocks.sums(np.stack([own * moved, own * own, moved * moved]))
+        moved = seen * shown
+        products = [self.blocks.sums(both) for both in (self.fixed * moved, self.energy * shown, moved * moved)]
         energies = np.maximum(products[1], 1e-6), np.maximum(products[2], 1e-6)
         agreement = products[0] / np.sqrt(energies[0] * energies[1])
         return agreement, np.sqrt(energies[0] / energies[1])
@@ -537,11 +651,12 @@ class _Level:
         gradients = zip((self.down, self.across), np.gradient(seen), strict=True)
         down, across = ((own + moved) / 2 * shown for own, moved in gradients)
         off = (seen - self.fixed) * shown
-        products = np.stack([across * across, across * down, down * down, across * off, down * off])
-        xx, xy, yy, by_x, by_y = self.blocks.sums(products)
+        products = (across * across, across * down, down * down, across * off, down * off)
+        xx, xy, yy, by_x, by_y = map(self.blocks.sums, products)
         scale = np.maximum(xx * yy - xy * xy, np.float32(1e-9))
         structure = ((xx + yy) - np.hypot(xx - yy, 2 * xy)) / 2
-        return -(yy * by_x - xy * by_y) / scale, -(xx * by_y - xy * by_x) / scale, structure
+        shift_x, shift_y = -(yy * by_x - xy * by_y) / scale, -(xx * by_y - xy * by_x) / scale
+        return shift_x.astype(np.float32), shift_y.astype(np.float32), structure.astype(np.float32)
 
     def moved(self, seen: Floats, shift_x: Floats, shift_y: Floats) -> Floats:
         """Return a picture with each block taken from beside it, by its own shift in pixels, 2 at most."""

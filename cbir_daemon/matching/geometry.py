@@ -21,6 +21,9 @@ from cbir_daemon.records import VECTOR_SIDE_PX
 
 Floats = NDArray[np.float32]
 
+# Pixels of a resized picture that are made at once.
+_STRIP_PX = 32
+
 _MIRROR = np.array([[-1, 0], [0, 1]])
 _QUARTER = np.array([[0, -1], [1, 0]])
 
@@ -124,11 +127,18 @@ def sample_at(images: Floats, points: Floats, rows: NDArray[np.int64] | None = N
     upper, upper_right, lower, lower_right = (
         pixels[start:].take(places, mode="wrap") for start in (0, 1, size, size + 1)
     )
-    return _between(_between(upper, upper_right, across), _between(lower, lower_right, across), down)
+    return between(between(upper, upper_right, across), between(lower, lower_right, across), down)
 
 
-def _between(first: Floats, second: Floats, share: Floats) -> Floats:
-    """Return what lies between two arrays, in the first one's place; the second one is used up."""
+def between(first: Floats, second: Floats, share: Floats) -> Floats:
+    """Return what lies between two arrays, in the first one's place; the second one is used up.
+
+    Parameters
+    ----------
+    first, second : ndarray of float32
+    share : ndarray of float32
+        0 for the first, 1 for the second.
+    """
     second -= first
     second *= share
     first += second
@@ -292,13 +302,27 @@ def resized(image: Floats, height: int, width: int) -> Floats:
         Pixels of the result, as `width`.
     width : int
     """
-    return np.asarray(_lanczos(image.shape[0], height) @ image @ _lanczos(image.shape[1], width).T, dtype=np.float32)
+    if image.shape == (height, width):
+        return image
+    by_line, smaller = np.empty((height, image.shape[1]), np.float32), np.empty((height, width), np.float32)
+    for strip, near, weights in _lanczos(image.shape[0], height):
+        np.matmul(weights, image[near], out=by_line[strip])
+    for strip, near, weights in _lanczos(image.shape[1], width):
+        np.matmul(by_line[:, near], weights.T, out=smaller[:, strip])
+    return smaller
 
 
 @functools.lru_cache(64)
-def _lanczos(source: int, target: int) -> Floats:
+def _lanczos(source: int, target: int) -> list[tuple[slice, slice, Floats]]:
+    """Return strips of the result, each with what of the source comes into it, and by which weights."""
     scale = max(source / target, 1.0)
     middles = (np.arange(target) + 0.5) * source / target - 0.5
-    distances = (np.arange(source)[None] - middles[:, None]) / scale
-    weights = np.sinc(distances) * np.sinc(distances / 3) * (np.abs(distances) < 3)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+    strips = []
+    for start in range(0, target, _STRIP_PX):
+        middle = middles[start : start + _STRIP_PX, None]
+        near = np.arange(max(0, int(middle[0, 0] - 3 * scale)), min(source, int(middle[-1, 0] + 3 * scale) + 2))
+        distances = np.abs(near - middle) / scale
+        kernel = np.sinc(distances) * np.sinc(distances / 3) * (distances < 3)
+        weights = np.asarray(kernel / kernel.sum(axis=1, keepdims=True), dtype=np.float32)
+        strips.append((slice(start, start + len(middle)), slice(int(near[0]), int(near[-1]) + 1), weights))
+    return strips
