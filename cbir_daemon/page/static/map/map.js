@@ -1,0 +1,178 @@
+// The map: walk over the collection, look at an image, draw a line around many.
+import { ask, listed, stream } from "../api.js";
+import { html } from "../html.js";
+import { useKeys } from "../keys.js";
+import { fileOf, nameOfPath, Path, plain } from "../paths.js";
+import { Preview } from "../pictures.js";
+import { acceptWithin } from "../queue/plan.js";
+import { say, sayFault } from "../saying.js";
+import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { bytes, counted, moment, pixels } from "../words.js";
+import { Drawing } from "./drawing.js";
+import { Tiles } from "./tiles.js";
+
+const STEP = 1.5;
+const PAN_PX = 120;
+const CLICK_PX = 5;
+const SHOWN = 200;
+const WHEEL_PX = 400;
+
+function useGrid() {
+  const [grid, setGrid] = useState(null), [fault, setFault] = useState(null);
+  useEffect(() => {
+    const gone = new AbortController();
+    ask("map_grid", {}, gone.signal).then(setGrid, (error) => { if (!gone.signal.aborted) setFault(error); });
+    return () => gone.abort();
+  }, []);
+  return { grid, fault };
+}
+
+// The images in a polygon of cells.
+async function inside(grid, polygon, signal) {
+  return listed("map_inside", "images", { run: grid.run, polygon }, signal);
+}
+
+const cellAround = ([x, y]) => {
+  const column = Math.floor(x), row = Math.floor(y);
+  return [[column, row], [column + 1, row], [column + 1, row + 1], [column, row + 1]];
+};
+
+// Drag pans, or draws the lasso; wheel and pinch zoom; a click looks at an image.
+function useHands(drawing, isLasso, picked, drawn) {
+  const held = useRef(new Map()), travelled = useRef(0);
+  const middle = () => {
+    const points = [...held.current.values()], [one, two = one] = points;
+    return { x: (one.x + two.x) / 2, y: (one.y + two.y) / 2, spread: Math.hypot(one.x - two.x, one.y - two.y) };
+  };
+  const place = (event) => ({ x: event.offsetX, y: event.offsetY });
+  return {
+    onPointerDown(event) {
+      event.currentTarget.setPointerCapture(event.pointerId);
+      if (!held.current.size) travelled.current = 0;
+      held.current.set(event.pointerId, place(event));
+      if (isLasso) drawing.current.lasso = [drawing.current.at(event.offsetX, event.offsetY)];
+    },
+    onPointerMove(event) {
+      if (!held.current.has(event.pointerId)) return;
+      const before = middle();
+      held.current.set(event.pointerId, place(event));
+      const now = middle();
+      travelled.current += Math.abs(now.x - before.x) + Math.abs(now.y - before.y);
+      if (isLasso) {
+        drawing.current.lasso.push(drawing.current.at(event.offsetX, event.offsetY));
+        drawing.current.redraw();
+        return;
+      }
+      drawing.current.pan(now.x - before.x, now.y - before.y);
+      if (before.spread) drawing.current.zoom(now.spread / before.spread, now.x, now.y);
+    },
+    onPointerUp(event) {
+      if (!held.current.delete(event.pointerId) || held.current.size) return;
+      if (isLasso && drawing.current.lasso.length > 2) drawn(drawing.current.lasso);
+      else if (travelled.current < CLICK_PX) picked(drawing.current.at(event.offsetX, event.offsetY));
+    },
+    onPointerCancel(event) { held.current.delete(event.pointerId); },
+    onWheel(event) {
+      event.preventDefault();
+      drawing.current.zoom(Math.exp(-event.deltaY / WHEEL_PX), event.offsetX, event.offsetY);
+    },
+  };
+}
+
+function Picked({ image, close }) {
+  return html`<aside class="card" aria-label="The image"><button type="button" class="close" aria-label="Close" onClick=${close}>×</button>
+    <${Preview} digest=${image.digest} sizePx=${512} alt=${plain(fileOf(image.path))} />
+    <p class="where"><${Path} path=${image.path} /></p>
+    <p class="notes">${pixels(image)} · ${bytes(image.size)}${image.taken ? ` · taken ${moment(image.taken)}` : ""}${image.group === null ? "" : " · has duplicates"}</p>
+    <p class="tools"><a href=${`#/ask/${image.digest}`}>Like this</a></p></aside>`;
+}
+
+function Listed({ images, mark, close }) {
+  const doubled = images.filter((image) => image.group !== null).length;
+  return html`<aside class="card list" aria-label="Images in the line"><button type="button" class="close" aria-label="Close" onClick=${close}>×</button>
+    <h2>${counted(images.length, "image")}</h2>
+    <p class="notes">${counted(doubled, "image")} in groups of duplicates</p>
+    <p class="tools"><button type="button" disabled=${!doubled} onClick=${mark}>Mark their duplicates for the plan</button></p>
+    <ul>${images.slice(0, SHOWN).map((image) => html`<li key=${nameOfPath(image.path)}><a href=${`#/ask/${image.digest}`} aria-label=${`Like ${plain(fileOf(image.path))}`}><${Preview} digest=${image.digest} sizePx=${256} /></a>
+      <span><${Path} path=${image.path} /></span></li>`)}</ul>
+    ${images.length > SHOWN && html`<p class="notes">and ${counted(images.length - SHOWN, "more image")}</p>`}</aside>`;
+}
+
+async function* allGroups() {
+  for await (const page of stream("duplicates")) yield* page.groups;
+}
+
+function Walk({ grid, digest }) {
+  const canvas = useRef(null), drawing = useRef(null);
+  const [isLasso, setLasso] = useState(false), [image, setImage] = useState(null), [images, setImages] = useState(null);
+
+  useEffect(() => {
+    const tiles = new Tiles(grid, () => drawing.current?.redraw());
+    drawing.current = new Drawing(canvas.current, grid, tiles);
+    const observer = new ResizeObserver(() => drawing.current.resize());
+    observer.observe(canvas.current);
+    const still = (event) => event.preventDefault();
+    canvas.current.addEventListener("wheel", still, { passive: false });
+    const dark = matchMedia("(prefers-color-scheme: dark)"), turned = () => drawing.current.redraw();
+    dark.addEventListener("change", turned);
+    return () => { observer.disconnect(); tiles.leave(); dark.removeEventListener("change", turned); };
+  }, [grid]);
+
+  useEffect(() => {
+    if (!digest) return;
+    ask("map_place", { digest }).then(({ column, row }) => { drawing.current.show(column, row); pick([column + 0.5, row + 0.5]); }, sayFault);
+  }, [digest, grid]);
+
+  async function pick(point) {
+    const [found] = await inside(grid, cellAround(point));
+    setImages(null);
+    setImage(found ?? null);
+    drawing.current.lasso = [];
+    drawing.current.mark = found ? [found.column, found.row] : null;
+    drawing.current.redraw();
+  }
+
+  async function drawn(polygon) {
+    setLasso(false);
+    setImage(null);
+    setImages(await inside(grid, polygon));
+  }
+
+  async function mark() {
+    const count = await acceptWithin(allGroups(), new Set(images.map((held) => held.digest)));
+    say(count ? `${counted(count, "group")} marked: the queue has the plan.` : "No open group of these has anything for the trash.");
+  }
+
+  const hands = useHands(drawing, isLasso, (point) => pick(point).catch(sayFault), (polygon) => drawn(polygon).catch(sayFault));
+  const pan = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+  const close = () => {
+    setImage(null);
+    setImages(null);
+    Object.assign(drawing.current, { lasso: [], mark: null });
+    drawing.current.redraw();
+  };
+  useKeys("Map", [
+    { names: Object.keys(pan), shown: "← ↑ ↓ →", what: "move", act: (name) => drawing.current.pan(...pan[name].map((way) => way * PAN_PX)) },
+    { names: ["+", "="], shown: "+", what: "zoom in", act: () => drawing.current.zoom(STEP) },
+    { names: ["-"], shown: "−", what: "zoom out", act: () => drawing.current.zoom(1 / STEP) },
+    { names: ["0"], shown: "0", what: "all of it", act: () => drawing.current.showAll() },
+    { names: ["Enter"], shown: "Enter", what: "look at the image in the middle", act: () => pick([drawing.current.view.x, drawing.current.view.y]).catch(sayFault) },
+    { names: ["o"], shown: "O", what: "draw a line around images", act: () => setLasso(!isLasso) },
+    { names: ["Escape"], shown: "Esc", what: "close what is shown", refusal: () => (image || images ? "" : "Nothing is open."), act: close },
+  ]);
+  return html`<canvas ref=${canvas} class=${isLasso ? "lasso" : ""} tabindex="0" role="img"
+      aria-label=${`Map of ${counted(grid.images, "image")}: what looks alike lies together. Arrows move, + and - zoom, Enter looks at the image in the middle.`} ...${hands}></canvas>
+    <div class="controls" role="group" aria-label="Map"><button type="button" aria-pressed=${isLasso} onClick=${() => setLasso(!isLasso)}>Lasso</button>
+      <button type="button" aria-label="Zoom in" onClick=${() => drawing.current.zoom(STEP)}>+</button><button type="button" aria-label="Zoom out" onClick=${() => drawing.current.zoom(1 / STEP)}>−</button>
+      <button type="button" onClick=${() => drawing.current.showAll()}>All</button></div>
+    ${image && html`<${Picked} image=${image} close=${close} />`}
+    ${images && html`<${Listed} images=${images} mark=${() => mark().catch(sayFault)} close=${close} />`}`;
+}
+
+export function MapRoom({ rest }) {
+  const { grid, fault } = useGrid(), [digest] = rest;
+  return html`<main class="map" id="content"><h1 class="unseen">Map</h1>
+    ${fault && html`<p class="quiet">${fault.line ?? String(fault)}</p>`}
+    ${!grid && !fault && html`<p class="quiet" aria-busy="true">Asking for the map…</p>`}
+    ${grid && html`<${Walk} grid=${grid} digest=${digest} />`}</main>`;
+}

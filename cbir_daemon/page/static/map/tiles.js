@@ -1,0 +1,88 @@
+// Tiles of the map: fetched for what is in sight, the latest first, and kept up to a limit.
+import { tileAddress } from "../api.js";
+
+const KEPT = 220;        // Of 256 KiB each, once decoded.
+const AT_ONCE = 4;
+
+export class Tiles {
+  // grid: {run, columns, rows, levels, tile_px, cell_px}; `arrived` is called after each tile.
+  constructor(grid, arrived) {
+    this.grid = grid;
+    this.arrived = arrived;
+    this.held = new Map();     // name -> {picture | null, frame}; null where there is nothing.
+    this.running = new Set();
+    this.frame = 0;
+    this.wanted = [];
+    this.left = new AbortController();
+  }
+
+  // Pixels of a cell in tiles of a level.
+  cellPx(level) {
+    return this.grid.cell_px / 2 ** (this.grid.levels - 1 - level);
+  }
+
+  // The level whose squares are at least as fine as the screen.
+  levelFor(cellPx) {
+    for (let level = 0; level < this.grid.levels; level += 1) if (this.cellPx(level) >= cellPx * 0.8) return level;
+    return this.grid.levels - 1;
+  }
+
+  begin() {
+    this.frame += 1;
+    this.wanted = [];
+  }
+
+  // The picture of a tile, null where there is nothing, undefined until it is here.
+  get(level, column, row) {
+    const name = `${level}/${column}/${row}`, entry = this.held.get(name);
+    if (entry) {
+      entry.frame = this.frame;
+      return entry.picture;
+    }
+    this.wanted.push([name, level, column, row]);
+    return undefined;
+  }
+
+  // What is here of a tile already, without asking for it.
+  peek(level, column, row) {
+    return this.held.get(`${level}/${column}/${row}`)?.picture;
+  }
+
+  fetchWanted() {
+    for (const [name, ...place] of this.wanted) {
+      if (this.running.size >= AT_ONCE) return;
+      if (!this.running.has(name)) this.fetch(name, place);
+    }
+  }
+
+  async fetch(name, [level, column, row]) {
+    this.running.add(name);
+    try {
+      const response = await fetch(tileAddress(this.grid.run, level, column, row), { signal: this.left.signal });
+      const picture = response.ok ? await createImageBitmap(await response.blob()) : null;
+      if (response.ok || response.status === 404) this.held.set(name, { picture, frame: this.frame });
+      this.forget();
+    } catch (error) {
+      if (error.name !== "AbortError") throw error;
+    } finally {
+      this.running.delete(name);
+      if (!this.left.signal.aborted) this.arrived();
+    }
+  }
+
+  forget() {
+    if (this.held.size <= KEPT) return;
+    const oldest = [...this.held].sort(([, one], [, two]) => one.frame - two.frame);
+    for (const [name, { picture, frame }] of oldest.slice(0, this.held.size - KEPT)) {
+      if (frame === this.frame) return;
+      picture?.close();
+      this.held.delete(name);
+    }
+  }
+
+  leave() {
+    this.left.abort();
+    for (const { picture } of this.held.values()) picture?.close();
+    this.held.clear();
+  }
+}
