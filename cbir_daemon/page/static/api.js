@@ -79,7 +79,7 @@ async function* linesOf(response) {
     }
     if (rest) yield JSON.parse(rest);
   } finally {
-    reader.cancel().catch(() => {});   // A stream that broke is over already.
+    reader.cancel().catch(() => {}); // A stream that broke is over already.
   }
 }
 

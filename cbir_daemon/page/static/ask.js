@@ -10,16 +10,24 @@ import { bytes, counted, percent, pixels } from "./words.js";
 
 const LIMIT = 60;
 const KINDS = { exact: "same bytes", copy: "copy", shot: "another shot", similar: "similar" };
-const WHY = { colour: "by colour", layout: "by layout", texture: "by texture", grey: "by its greys", meaning: "by what it shows" };
+const WHY = {
+  colour: "by colour",
+  layout: "by layout",
+  texture: "by texture",
+  grey: "by its greys",
+  meaning: "by what it shows",
+};
 const TURNS = { 90: "turned 90° left", 180: "turned upside down", 270: "turned 90° right" };
 
 // What was done to the stored picture, in words, from the numbers of the answer.
 function done(match) {
   if (match.done) return match.done;
   if (match.kind === "similar") return WHY[match.why] ?? "";
-  const { transform, overlap, tone } = match, words = [];
+  const { transform, overlap, tone } = match;
+  const words = [];
   if (match.kind === "exact") return "";
-  if (overlap.match < 0.97) words.push(`${match.around === "nothing" ? "a crop" : "a part"} (${percent(overlap.match)} of it)`);
+  if (overlap.match < 0.97)
+    words.push(`${match.around === "nothing" ? "a crop" : "a part"} (${percent(overlap.match)} of it)`);
   if (overlap.query < 0.97 && match.around !== "nothing") words.push(`${percent(overlap.query)} of the query`);
   if (transform.flip) words.push("mirrored");
   if (transform.turn) words.push(TURNS[transform.turn]);
@@ -48,8 +56,11 @@ function Part({ part }) {
 
 function Asked({ asked, answer, shown }) {
   return html`<figure class="asked">
-    <div class="frame">${asked.address ? html`<img src=${asked.address} alt="the picture that was asked about" />`
-      : html`<${Preview} digest=${asked.digest} sizePx=${1024} alt="the picture that was asked about" />`}<${Part} part=${shown?.part} /></div>
+    <div class="frame">${
+      asked.address
+        ? html`<img src=${asked.address} alt="the picture that was asked about" />`
+        : html`<${Preview} digest=${asked.digest} sizePx=${1024} alt="the picture that was asked about" />`
+    }<${Part} part=${shown?.part} /></div>
     <figcaption>${answer && html`${pixels(answer.query)} · ${counted(answer.matches.length, "match", "matches")} in ${Math.round(answer.took_ms)} ms`}
       ${answer && html` · <a href=${`#/ask/${answer.query.digest}`}>link to this answer</a>`}</figcaption>
   </figure>`;
@@ -57,16 +68,23 @@ function Asked({ asked, answer, shown }) {
 
 function Wall({ matches, shown, show }) {
   if (!matches.length) return html`<p class="quiet">Nothing in the albums is, copies or resembles this picture.</p>`;
-  const found = matches.filter((match) => match.kind !== "similar"), similar = matches.filter((match) => match.kind === "similar");
-  const list = (of, name) => of.length > 0 && html`<ul class="matches ${name}" aria-label=${name}>
+  const found = matches.filter((match) => match.kind !== "similar");
+  const similar = matches.filter((match) => match.kind === "similar");
+  const list = (of, name) =>
+    of.length > 0 &&
+    html`<ul class="matches ${name}" aria-label=${name}>
     ${of.map((match) => html`<${Match} key=${textOf(match.path)} match=${match} isShown=${match === shown} show=${show} />`)}</ul>`;
   return html`${list(found, "found")}${similar.length > 0 && html`<h2>Looks alike</h2>`}${list(similar, "similar")}`;
 }
 
 export function Ask({ rest }) {
   const [digest] = rest;
-  const [asked, setAsked] = useState(null), [answer, setAnswer] = useState(null), [shown, show] = useState(null);
-  const [isOver, setOver] = useState(false), chooser = useRef(null), running = useRef(new AbortController());
+  const [asked, setAsked] = useState(null);
+  const [answer, setAnswer] = useState(null);
+  const [shown, show] = useState(null);
+  const [isOver, setOver] = useState(false);
+  const chooser = useRef(null);
+  const running = useRef(new AbortController());
 
   function begin(what) {
     running.current.abort();
@@ -109,8 +127,15 @@ export function Ask({ rest }) {
   useKeys("Ask", [{ names: ["/", "o"], shown: "O", what: "choose a picture", act: () => chooser.current.click() }]);
 
   return html`<main class="ask ${isOver ? "over" : ""}" id="content"
-      onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${() => setOver(false)}
-      onDrop=${(event) => { event.preventDefault(); setOver(false); takeImage(event.dataTransfer.files[0]); }}>
+      onDragOver=${(event) => {
+        event.preventDefault();
+        setOver(true);
+      }} onDragLeave=${() => setOver(false)}
+      onDrop=${(event) => {
+        event.preventDefault();
+        setOver(false);
+        takeImage(event.dataTransfer.files[0]);
+      }}>
     <h1 class="unseen">Ask about a picture</h1>
     <div class="drop"><p>Drop a picture here, paste one, or
       <label class="button">choose one<input type="file" accept="image/*" ref=${chooser} class="unseen" onChange=${(event) => takeImage(event.target.files[0])} /></label>

@@ -6,7 +6,8 @@ import { useEffect, useRef } from "./vendor/hooks.js";
 import { say } from "./saying.js";
 
 const rooms = [];
-const TYPED = "input:not([type=checkbox], [type=radio], [type=button], [type=range]), textarea, select, [contenteditable=true]";
+const TYPED =
+  "input:not([type=checkbox], [type=radio], [type=button], [type=range]), textarea, select, [contenteditable=true]";
 const PRESSED = "button, a[href], summary, input[type=checkbox], input[type=radio]";
 
 // Arrows move what has its own use for them.

@@ -4,9 +4,23 @@
 import { html } from "./html.js";
 
 const NAMED = {
-  "\u200b": "ZWSP", "\u200c": "ZWNJ", "\u200d": "ZWJ", "\u200e": "LRM", "\u200f": "RLM", "\u061c": "ALM",
-  "\u202a": "LRE", "\u202b": "RLE", "\u202c": "PDF", "\u202d": "LRO", "\u202e": "RLO",
-  "\u2066": "LRI", "\u2067": "RLI", "\u2068": "FSI", "\u2069": "PDI", "\ufeff": "BOM", "\u00ad": "SHY",
+  "\u200b": "ZWSP",
+  "\u200c": "ZWNJ",
+  "\u200d": "ZWJ",
+  "\u200e": "LRM",
+  "\u200f": "RLM",
+  "\u061c": "ALM",
+  "\u202a": "LRE",
+  "\u202b": "RLE",
+  "\u202c": "PDF",
+  "\u202d": "LRO",
+  "\u202e": "RLO",
+  "\u2066": "LRI",
+  "\u2067": "RLI",
+  "\u2068": "FSI",
+  "\u2069": "PDI",
+  "\ufeff": "BOM",
+  "\u00ad": "SHY",
 };
 // Controls, what has no width, and bytes that are no UTF-8 (as lone surrogates).
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
@@ -68,9 +82,11 @@ const broken = (text) => text.split(/(?<=\/)/).flatMap((part, at) => (at ? [html
 // Text with what is hidden in it shown.
 export function Shown({ text }) {
   const parts = text.match(PARTS) ?? [];
-  return parts.map((part) => (HIDDEN.test(part)
-    ? html`<span class="control" title="a character that hides or reorders others">${nameOf(part)}</span>`
-    : broken(part)));
+  return parts.map((part) =>
+    HIDDEN.test(part)
+      ? html`<span class="control" title="a character that hides or reorders others">${nameOf(part)}</span>`
+      : broken(part),
+  );
 }
 
 // Where texts begin to differ and where they end to: lengths of what all begin with, up to a slash, and end with.
@@ -78,7 +94,8 @@ export function commonEnds(texts) {
   if (texts.length < 2) return { before: 0, after: 0 };
   const least = Math.min(...texts.map((text) => text.length));
   const same = (at) => texts.every((text) => text.at(at) === texts[0].at(at));
-  let before = 0, after = 0;
+  let before = 0;
+  let after = 0;
   while (before < least && same(before)) before += 1;
   before = texts[0].lastIndexOf("/", before) + 1;
   while (after < least - before && same(-1 - after)) after += 1;
@@ -89,7 +106,8 @@ export function commonEnds(texts) {
 
 // The whole path; what differs from its neighbours stands out.
 export function Path({ path, ends = { before: 0, after: 0 } }) {
-  const text = textOf(path), until = text.length - ends.after;
+  const text = textOf(path);
+  const until = text.length - ends.after;
   if (!ends.before && !ends.after) return html`<bdi class="path" dir="ltr"><${Shown} text=${text} /></bdi>`;
   return html`<bdi class="path" dir="ltr"><span class="same"><${Shown} text=${text.slice(0, ends.before)} /></span><b><${Shown} text=${text.slice(ends.before, until)} /></b><span class="same"><${Shown} text=${text.slice(until)} /></span></bdi>`;
 }

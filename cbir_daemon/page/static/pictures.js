@@ -8,10 +8,11 @@ import { html } from "./html.js";
 const KEPT_BYTES = 96 * 2 ** 20;
 const AT_ONCE = 4;
 
-const kept = new Map();      // name -> {address, size}; the latest used last.
-const waiting = new Map();   // name -> {promise, start, drop}
+const kept = new Map(); // name -> {address, size}; the latest used last.
+const waiting = new Map(); // name -> {promise, start, drop}
 const asked = [];
-let keptBytes = 0, running = 0;
+let keptBytes = 0;
+let running = 0;
 
 const nameOf = (digest, sizePx) => `${digest}/${sizePx}`;
 
@@ -58,7 +59,8 @@ function next() {
 
 // The address of a preview, once it is here; `signal` gives up while it waits.
 export function preview(digest, sizePx, signal) {
-  const name = nameOf(digest, sizePx), there = used(name);
+  const name = nameOf(digest, sizePx);
+  const there = used(name);
   if (there) return Promise.resolve(there);
   if (waiting.has(name)) return waiting.get(name);
   const promise = new Promise((resolve, reject) => {
@@ -100,8 +102,12 @@ export function usePreview(digest, sizePx) {
     if (shown.current !== digest) setAddress(previewNow(digest, sizePx));
     shown.current = digest;
     preview(digest, sizePx, gone.signal).then(
-      (found) => { if (!gone.signal.aborted) setAddress(found); },
-      (error) => { if (error.name !== "AbortError" && !gone.signal.aborted) setAddress(""); },
+      (found) => {
+        if (!gone.signal.aborted) setAddress(found);
+      },
+      (error) => {
+        if (error.name !== "AbortError" && !gone.signal.aborted) setAddress("");
+      },
     );
     return () => gone.abort();
   }, [digest, sizePx]);
@@ -110,6 +116,7 @@ export function usePreview(digest, sizePx) {
 
 export function Preview({ digest, sizePx = 256, alt = "", className = "" }) {
   const address = usePreview(digest, sizePx);
-  if (address === "") return html`<span class="nothing ${className}" role="img" aria-label="no preview">no preview</span>`;
+  if (address === "")
+    return html`<span class="nothing ${className}" role="img" aria-label="no preview">no preview</span>`;
   return html`<img class=${className} src=${address ?? undefined} alt=${alt} draggable="false" decoding="async" />`;
 }

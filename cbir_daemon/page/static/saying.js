@@ -11,7 +11,10 @@ export function say(text, tone = "") {
   said.value = { text, tone, number: said.value.number + 1 };
   clearTimeout(timer);
   // What went wrong stays until something else is said.
-  if (tone !== "failed") timer = setTimeout(() => { said.value = { ...said.value, text: "" }; }, SHOWN_MS);
+  if (tone !== "failed")
+    timer = setTimeout(() => {
+      said.value = { ...said.value, text: "" };
+    }, SHOWN_MS);
 }
 
 // Say what went wrong; what was broken off on purpose is no fault.

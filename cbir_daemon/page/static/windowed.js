@@ -6,7 +6,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/hooks.js"
 import { html } from "./html.js";
 
 const MARGIN_PX = 900;
-const GAP_PX = 12;   // Below each item, as in the style.
+const GAP_PX = 12; // Below each item, as in the style.
 
 class Heights {
   constructor() {
@@ -38,7 +38,8 @@ class Heights {
   }
 
   at(px) {
-    let low = 0, high = 1;
+    let low = 0;
+    let high = 1;
     while (this.to(high) <= px) high *= 2;
     while (high - low > 1) {
       const middle = (low + high) >> 1;
@@ -52,12 +53,13 @@ class Heights {
 // count: items in all; item(index): its element; current: the index that must stay in the document; reveal: changes when
 // `current` is to come into sight; seen(first, last): what is in sight now.
 export function Windowed({ count, item, current, reveal, seen, label, version }) {
-  const scroller = useRef(null), heights = useRef(null);
+  const scroller = useRef(null);
+  const heights = useRef(null);
   const [range, setRange] = useState([0, 6]);
   heights.current ??= new Heights();
 
   function look() {
-    if (!scroller.current) return;   // An observer may speak once more after the list has gone.
+    if (!scroller.current) return; // An observer may speak once more after the list has gone.
     const { scrollTop, clientHeight } = scroller.current;
     const first = heights.current.at(Math.max(0, scrollTop - MARGIN_PX));
     const last = Math.min(count, heights.current.at(scrollTop + clientHeight + MARGIN_PX) + 1);
@@ -70,7 +72,8 @@ export function Windowed({ count, item, current, reveal, seen, label, version })
       let moved = false;
       for (const { target } of entries) {
         // What is being removed has no height any more.
-        if (target.isConnected) moved = heights.current.put(Number(target.dataset.index), target.offsetHeight + GAP_PX) || moved;
+        if (target.isConnected)
+          moved = heights.current.put(Number(target.dataset.index), target.offsetHeight + GAP_PX) || moved;
       }
       if (moved) look();
     });
@@ -84,7 +87,9 @@ export function Windowed({ count, item, current, reveal, seen, label, version })
     return () => observer.disconnect();
   }, [count]);
 
-  useLayoutEffect(() => { look(); }, [count]);
+  useLayoutEffect(() => {
+    look();
+  }, [count]);
 
   useLayoutEffect(() => {
     if (!count) return;
@@ -97,13 +102,15 @@ export function Windowed({ count, item, current, reveal, seen, label, version })
     }
     element.scrollIntoView({ block: "nearest" });
     element = box.querySelector(`:scope > [data-index="${current}"]`);
-    if (box.contains(document.activeElement) || document.activeElement === document.body) element.focus({ preventScroll: true });
+    if (box.contains(document.activeElement) || document.activeElement === document.body)
+      element.focus({ preventScroll: true });
   }, [reveal]);
 
   const [first, last] = [Math.min(range[0], Math.max(0, count - 1)), Math.min(range[1], count)];
   const items = [];
   for (let index = first; index < last; index += 1) items.push(item(index));
-  const above = heights.current.to(first), below = Math.max(0, heights.current.to(count) - heights.current.to(last));
+  const above = heights.current.to(first);
+  const below = Math.max(0, heights.current.to(count) - heights.current.to(last));
   return html`<div class="windowed" role="feed" aria-label=${label} tabindex="-1" ref=${scroller} onScroll=${look}>
     <div class="spacer" style=${{ height: `${above}px` }}></div>
     ${items}

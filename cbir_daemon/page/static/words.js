@@ -2,7 +2,8 @@
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 export function bytes(count) {
-  let value = count, unit = 0;
+  let value = count;
+  let unit = 0;
   while (value >= 1024 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
@@ -24,7 +25,8 @@ export const moment = (time) => time.replace("T", " ").replace(/(\.\d+)?\+00:00$
 
 // When the file changed, in the time of this machine.
 export function changed(mtimeNs) {
-  const at = new Date(mtimeNs / 1e6), two = (value) => String(value).padStart(2, "0");
+  const at = new Date(mtimeNs / 1e6);
+  const two = (value) => String(value).padStart(2, "0");
   const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }

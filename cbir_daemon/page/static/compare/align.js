@@ -5,8 +5,12 @@
 export const IDENTITY = [1, 0, 0, 0, 1, 0, 0, 0, 1];
 
 // Longer side of the pictures while the matrix is refined, and steps at most.
-const STAGES = [[72, 14], [192, 8], [448, 5]];
-const LEAST_OVERLAP = 0.08;  // Share of the kept picture; on less nothing is refined.
+const STAGES = [
+  [72, 14],
+  [192, 8],
+  [448, 5],
+];
+const LEAST_OVERLAP = 0.08; // Share of the kept picture; on less nothing is refined.
 
 export function product(a, b) {
   const made = [];
@@ -25,7 +29,17 @@ export function applied(m, x, y) {
 
 export function inverse(m) {
   const [a, b, c, d, e, f, g, h, i] = m;
-  const made = [e * i - f * h, c * h - b * i, b * f - c * e, f * g - d * i, a * i - c * g, c * d - a * f, d * h - e * g, b * g - a * h, a * e - b * d];
+  const made = [
+    e * i - f * h,
+    c * h - b * i,
+    b * f - c * e,
+    f * g - d * i,
+    a * i - c * g,
+    c * d - a * f,
+    d * h - e * g,
+    b * g - a * h,
+    a * e - b * d,
+  ];
   const determinant = a * made[0] + b * made[3] + c * made[6];
   return determinant ? made.map((value) => value / determinant) : null;
 }
@@ -39,12 +53,19 @@ export function inPixels(m, copy, kept) {
   return product(toPixels(kept.width, kept.height), product(m, fromPixels(copy.width, copy.height)));
 }
 
-export const css = (m) => `matrix3d(${[m[0], m[3], 0, m[6], m[1], m[4], 0, m[7], 0, 0, 1, 0, m[2], m[5], 0, m[8]].map((value) => value.toFixed(9)).join(",")})`;
+export const css = (m) =>
+  `matrix3d(${[m[0], m[3], 0, m[6], m[1], m[4], 0, m[7], 0, 0, 1, 0, m[2], m[5], 0, m[8]].map((value) => value.toFixed(9)).join(",")})`;
 
-export const CORNERS = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
+export const CORNERS = [
+  [-1, -1],
+  [1, -1],
+  [1, 1],
+  [-1, 1],
+];
 
 // Whether the copy shows all of the kept picture and nothing else, to a hundredth.
-export const covers = (m) => CORNERS.every(([x, y]) => applied(m, x, y).every((value) => Math.abs(Math.abs(value) - 1) < 0.01));
+export const covers = (m) =>
+  CORNERS.every(([x, y]) => applied(m, x, y).every((value) => Math.abs(Math.abs(value) - 1) < 0.01));
 
 // Whether the copy shows the kept picture mirrored.
 export const isMirrored = (m) => m[0] * m[4] - m[1] * m[3] < 0;
@@ -53,18 +74,23 @@ export const isMirrored = (m) => m[0] * m[4] - m[1] * m[3] < 0;
 
 function greyOf(picture, sidePx) {
   const scale = Math.min(1, sidePx / Math.max(picture.naturalWidth, picture.naturalHeight));
-  const width = Math.max(8, Math.round(picture.naturalWidth * scale)), height = Math.max(8, Math.round(picture.naturalHeight * scale));
-  const canvas = new OffscreenCanvas(width, height), pen = canvas.getContext("2d", { willReadFrequently: true });
+  const width = Math.max(8, Math.round(picture.naturalWidth * scale));
+  const height = Math.max(8, Math.round(picture.naturalHeight * scale));
+  const canvas = new OffscreenCanvas(width, height);
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
   pen.imageSmoothingQuality = "high";
   pen.drawImage(picture, 0, 0, width, height);
-  const { data } = pen.getImageData(0, 0, width, height), grey = new Float32Array(width * height);
-  for (let at = 0; at < grey.length; at += 1) grey[at] = 0.299 * data[4 * at] + 0.587 * data[4 * at + 1] + 0.114 * data[4 * at + 2];
+  const { data } = pen.getImageData(0, 0, width, height);
+  const grey = new Float32Array(width * height);
+  for (let at = 0; at < grey.length; at += 1)
+    grey[at] = 0.299 * data[4 * at] + 0.587 * data[4 * at + 1] + 0.114 * data[4 * at + 2];
   return { width, height, grey };
 }
 
 // Solve a small system of equations by elimination with pivots; null when it has no answer.
 function solved(matrix, right) {
-  const size = right.length, rows = matrix.map((row, at) => [...row, right[at]]);
+  const size = right.length;
+  const rows = matrix.map((row, at) => [...row, right[at]]);
   for (let at = 0; at < size; at += 1) {
     let pivot = at;
     for (let row = at + 1; row < size; row += 1) if (Math.abs(rows[row][at]) > Math.abs(rows[pivot][at])) pivot = row;
@@ -86,19 +112,32 @@ const UNKNOWNS = 8;
 //
 // `back` leads from pixels of the kept picture to pixels of the copy.
 function compared(kept, copy, back, tone) {
-  const rows = new Float64Array(UNKNOWNS * kept.grey.length), rests = new Float64Array(kept.grey.length);
+  const rows = new Float64Array(UNKNOWNS * kept.grey.length);
+  const rests = new Float64Array(kept.grey.length);
   let count = 0;
   for (let y = 1; y < kept.height - 1; y += 1) {
     for (let x = 1; x < kept.width - 1; x += 1) {
       // A pixel lies half a pixel from its edges.
-      const px = x + 0.5, py = y + 0.5, w = back[6] * px + back[7] * py + 1;
-      const atX = (back[0] * px + back[1] * py + back[2]) / w - 0.5, atY = (back[3] * px + back[4] * py + back[5]) / w - 0.5;
-      const left = Math.floor(atX), top = Math.floor(atY);
+      const px = x + 0.5;
+      const py = y + 0.5;
+      const w = back[6] * px + back[7] * py + 1;
+      const atX = (back[0] * px + back[1] * py + back[2]) / w - 0.5;
+      const atY = (back[3] * px + back[4] * py + back[5]) / w - 0.5;
+      const left = Math.floor(atX);
+      const top = Math.floor(atY);
       if (left < 0 || top < 0 || left >= copy.width - 1 || top >= copy.height - 1) continue;
-      const at = top * copy.width + left, u = atX - left, v = atY - top;
-      const a = copy.grey[at], b = copy.grey[at + 1], c = copy.grey[at + copy.width], d = copy.grey[at + copy.width + 1];
-      const upper = a + (b - a) * u, lower = c + (d - c) * u, value = upper + (lower - upper) * v;
-      const gx = tone.gain * ((b - a) * (1 - v) + (d - c) * v), gy = tone.gain * (lower - upper);
+      const at = top * copy.width + left;
+      const u = atX - left;
+      const v = atY - top;
+      const a = copy.grey[at];
+      const b = copy.grey[at + 1];
+      const c = copy.grey[at + copy.width];
+      const d = copy.grey[at + copy.width + 1];
+      const upper = a + (b - a) * u;
+      const lower = c + (d - c) * u;
+      const value = upper + (lower - upper) * v;
+      const gx = tone.gain * ((b - a) * (1 - v) + (d - c) * v);
+      const gy = tone.gain * (lower - upper);
       rows.set([gx * px, gx * py, gx, gy * px, gy * py, gy, value, 1], UNKNOWNS * count);
       rests[count] = kept.grey[y * kept.width + x] - tone.gain * value - tone.offset;
       count += 1;
@@ -112,11 +151,15 @@ function compared(kept, copy, back, tone) {
 function improved(kept, copy, back, tone) {
   const { rows, rests, count } = compared(kept, copy, back, tone);
   if (count < LEAST_OVERLAP * kept.grey.length) return null;
-  const sizes = rests.map(Math.abs).sort(), limit = 2 * sizes[count >> 1] + 1;
-  const sums = new Float64Array(UNKNOWNS * UNKNOWNS), right = new Array(UNKNOWNS).fill(0);
+  const sizes = rests.map(Math.abs).sort();
+  const limit = 2 * sizes[count >> 1] + 1;
+  const sums = new Float64Array(UNKNOWNS * UNKNOWNS);
+  const right = new Array(UNKNOWNS).fill(0);
   let cost = 0;
   for (let at = 0; at < count; at += 1) {
-    const size = Math.abs(rests[at]), weight = size > limit ? limit / size : 1, first = UNKNOWNS * at;
+    const size = Math.abs(rests[at]);
+    const weight = size > limit ? limit / size : 1;
+    const first = UNKNOWNS * at;
     cost += Math.min(size, limit);
     for (let i = 0; i < UNKNOWNS; i += 1) {
       const weighted = weight * rows[first + i];
@@ -133,8 +176,11 @@ function improved(kept, copy, back, tone) {
 const moved = (back, move) => back.map((value, at) => value + (at < 6 ? move[at] : 0));
 
 function refinedAt([sidePx, steps], keptPicture, copyPicture, matrix, tone) {
-  const kept = greyOf(keptPicture, sidePx), copy = greyOf(copyPicture, sidePx);
-  let back = inverse(inPixels(matrix, copy, kept)), held = { ...tone }, best = null;
+  const kept = greyOf(keptPicture, sidePx);
+  const copy = greyOf(copyPicture, sidePx);
+  let back = inverse(inPixels(matrix, copy, kept));
+  let held = { ...tone };
+  let best = null;
   if (!back) return null;
   back = back.map((value) => value / back[8]);
   for (let count = 0; count < steps; count += 1) {
@@ -146,7 +192,12 @@ function refinedAt([sidePx, steps], keptPicture, copyPicture, matrix, tone) {
   }
   if (!best) return null;
   const forth = inverse(best.back);
-  return forth && { ...best, matrix: product(fromPixels(kept.width, kept.height), product(forth, toPixels(copy.width, copy.height))) };
+  return (
+    forth && {
+      ...best,
+      matrix: product(fromPixels(kept.width, kept.height), product(forth, toPixels(copy.width, copy.height))),
+    }
+  );
 }
 
 // The matrix and the tone at which two loaded pictures agree best, near those of the daemon.

@@ -4,17 +4,26 @@ import { useEffect, useRef } from "../vendor/hooks.js";
 import { html } from "../html.js";
 import { css } from "./align.js";
 
-const GREY_PX = 256;   // A preview that is smaller than its picture is scaled up to it.
+const GREY_PX = 256; // A preview that is smaller than its picture is scaled up to it.
 
 // A picture of `image` whose pixels lead to the pane by `matrix`.  `ready` is told when it is drawn for the first time.
 export function Layer({ image, sizePx, matrix, isHidden = false, filter = "", alt, ready }) {
-  const address = usePreview(image.digest, sizePx), element = useRef(null);
-  const width = image.width || GREY_PX, height = image.height || GREY_PX;
+  const address = usePreview(image.digest, sizePx);
+  const element = useRef(null);
+  const width = image.width || GREY_PX;
+  const height = image.height || GREY_PX;
   useEffect(() => {
     if (!address || !ready) return;
     let here = true;
-    element.current.decode().then(() => { if (here) ready(element.current); }, () => {});   // Another address came first.
-    return () => { here = false; };
+    element.current.decode().then(
+      () => {
+        if (here) ready(element.current);
+      },
+      () => {},
+    ); // Another address came first.
+    return () => {
+      here = false;
+    };
   }, [address]);
   return html`<img ref=${element} class="layer ${isHidden ? "hidden" : ""}" src=${address || undefined} alt=${isHidden ? "" : alt}
     aria-hidden=${isHidden ? "true" : undefined} draggable="false"

@@ -13,12 +13,23 @@ export function scaleOf(pane, kept) {
 // From pixels of the kept picture to those of the pane.
 export function viewMatrix(view, pane, kept) {
   const scale = scaleOf(pane, kept) * view.zoom;
-  return [scale, 0, pane.width / 2 - view.x * kept.width * scale, 0, scale, pane.height / 2 - view.y * kept.height * scale, 0, 0, 1];
+  return [
+    scale,
+    0,
+    pane.width / 2 - view.x * kept.width * scale,
+    0,
+    scale,
+    pane.height / 2 - view.y * kept.height * scale,
+    0,
+    0,
+    1,
+  ];
 }
 
 // Zoom by a factor; what is at (x, y) of the pane, from its middle, stays there.
 export function zoomed(view, factor, pane, kept, x = 0, y = 0) {
-  const zoom = within(view.zoom * factor, 1, MAX_ZOOM), scale = scaleOf(pane, kept);
+  const zoom = within(view.zoom * factor, 1, MAX_ZOOM);
+  const scale = scaleOf(pane, kept);
   const shift = 1 / (scale * view.zoom) - 1 / (scale * zoom);
   return inside({ zoom, x: view.x + (x * shift) / kept.width, y: view.y + (y * shift) / kept.height });
 }
@@ -37,5 +48,9 @@ export function pixelZoom(view, pane, kept) {
 function inside(view) {
   if (view.zoom <= 1) return { ...view, x: 0.5, y: 0.5 };
   const half = 0.5 / view.zoom;
-  return { ...view, x: within(view.x, Math.min(half, 0.5), Math.max(1 - half, 0.5)), y: within(view.y, Math.min(half, 0.5), Math.max(1 - half, 0.5)) };
+  return {
+    ...view,
+    x: within(view.x, Math.min(half, 0.5), Math.max(1 - half, 0.5)),
+    y: within(view.y, Math.min(half, 0.5), Math.max(1 - half, 0.5)),
+  };
 }

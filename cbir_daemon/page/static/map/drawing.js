@@ -1,5 +1,5 @@
 // The map on a canvas: tiles of the level that fits, coarser ones until they are here.
-const MAX_CELL = 160;   // CSS pixels of a cell at most.
+const MAX_CELL = 160; // CSS pixels of a cell at most.
 
 export class Drawing {
   constructor(canvas, grid, tiles) {
@@ -21,7 +21,7 @@ export class Drawing {
   }
 
   get fitting() {
-    return Math.min(MAX_CELL, (0.96 * Math.min(this.wide / this.grid.columns, this.high / this.grid.rows)) || 1);
+    return Math.min(MAX_CELL, 0.96 * Math.min(this.wide / this.grid.columns, this.high / this.grid.rows) || 1);
   }
 
   showAll() {
@@ -57,16 +57,22 @@ export class Drawing {
   redraw() {
     if (this.asked) return;
     this.asked = true;
-    requestAnimationFrame(() => { this.asked = false; this.draw(); });
+    requestAnimationFrame(() => {
+      this.asked = false;
+      this.draw();
+    });
   }
 
   draw() {
-    const { pen, dots, wide, high, view, tiles } = this, style = getComputedStyle(this.canvas);
+    const { pen, dots, wide, high, view, tiles } = this;
+    const style = getComputedStyle(this.canvas);
     pen.setTransform(dots, 0, 0, dots, 0, 0);
     pen.fillStyle = style.backgroundColor;
     pen.fillRect(0, 0, wide, high);
-    const level = tiles.levelFor(view.cell * dots), side = (this.grid.tile_px / tiles.cellPx(level)) * view.cell;
-    const left = wide / 2 - view.x * view.cell, top = high / 2 - view.y * view.cell;
+    const level = tiles.levelFor(view.cell * dots);
+    const side = (this.grid.tile_px / tiles.cellPx(level)) * view.cell;
+    const left = wide / 2 - view.x * view.cell;
+    const top = high / 2 - view.y * view.cell;
     tiles.begin();
     pen.imageSmoothingQuality = "medium";
     const lastColumn = Math.floor((Math.min(wide, left + this.grid.columns * view.cell) - left) / side);
@@ -87,18 +93,22 @@ export class Drawing {
     for (let up = 1; up <= level; up += 1) {
       const coarse = this.tiles.peek(level - up, column >> up, row >> up);
       if (!coarse) continue;
-      const part = this.grid.tile_px / 2 ** up, mask = 2 ** up - 1;
+      const part = this.grid.tile_px / 2 ** up;
+      const mask = 2 ** up - 1;
       this.pen.drawImage(coarse, (column & mask) * part, (row & mask) * part, part, part, x, y, side, side);
       return;
     }
   }
 
   drawMark(colour) {
-    const { pen, view } = this, toX = (x) => (x - view.x) * view.cell + this.wide / 2, toY = (y) => (y - view.y) * view.cell + this.high / 2;
+    const { pen, view } = this;
+    const toX = (x) => (x - view.x) * view.cell + this.wide / 2;
+    const toY = (y) => (y - view.y) * view.cell + this.high / 2;
     pen.strokeStyle = colour;
     pen.lineWidth = 3;
     if (this.mark) {
-      const size = Math.max(view.cell, 14), [column, row] = this.mark;
+      const size = Math.max(view.cell, 14);
+      const [column, row] = this.mark;
       pen.strokeRect(toX(column + 0.5) - size / 2, toY(row + 0.5) - size / 2, size, size);
     }
     if (this.lasso.length < 2) return;

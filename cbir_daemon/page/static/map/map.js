@@ -18,10 +18,13 @@ const SHOWN = 200;
 const WHEEL_PX = 400;
 
 function useGrid() {
-  const [grid, setGrid] = useState(null), [fault, setFault] = useState(null);
+  const [grid, setGrid] = useState(null);
+  const [fault, setFault] = useState(null);
   useEffect(() => {
     const gone = new AbortController();
-    ask("map_grid", {}, gone.signal).then(setGrid, (error) => { if (!gone.signal.aborted) setFault(error); });
+    ask("map_grid", {}, gone.signal).then(setGrid, (error) => {
+      if (!gone.signal.aborted) setFault(error);
+    });
     return () => gone.abort();
   }, []);
   return { grid, fault };
@@ -33,15 +36,23 @@ async function inside(grid, polygon, signal) {
 }
 
 const cellAround = ([x, y]) => {
-  const column = Math.floor(x), row = Math.floor(y);
-  return [[column, row], [column + 1, row], [column + 1, row + 1], [column, row + 1]];
+  const column = Math.floor(x);
+  const row = Math.floor(y);
+  return [
+    [column, row],
+    [column + 1, row],
+    [column + 1, row + 1],
+    [column, row + 1],
+  ];
 };
 
 // Drag pans, or draws the lasso; wheel and pinch zoom; a click looks at an image.
 function useHands(drawing, isLasso, picked, drawn) {
-  const held = useRef(new Map()), travelled = useRef(0);
+  const held = useRef(new Map());
+  const travelled = useRef(0);
   const middle = () => {
-    const points = [...held.current.values()], [one, two = one] = points;
+    const points = [...held.current.values()];
+    const [one, two = one] = points;
     return { x: (one.x + two.x) / 2, y: (one.y + two.y) / 2, spread: Math.hypot(one.x - two.x, one.y - two.y) };
   };
   const place = (event) => ({ x: event.offsetX, y: event.offsetY });
@@ -71,7 +82,9 @@ function useHands(drawing, isLasso, picked, drawn) {
       if (isLasso && drawing.current.lasso.length > 2) drawn(drawing.current.lasso);
       else if (travelled.current < CLICK_PX) picked(drawing.current.at(event.offsetX, event.offsetY));
     },
-    onPointerCancel(event) { held.current.delete(event.pointerId); },
+    onPointerCancel(event) {
+      held.current.delete(event.pointerId);
+    },
     onWheel(event) {
       event.preventDefault();
       drawing.current.zoom(Math.exp(-event.deltaY / WHEEL_PX), event.offsetX, event.offsetY);
@@ -93,8 +106,12 @@ function Listed({ images, mark, close }) {
     <h2>${counted(images.length, "image")}</h2>
     <p class="notes">${counted(doubled, "image")} in groups of duplicates</p>
     <p class="tools"><button type="button" disabled=${!doubled} onClick=${mark}>Mark their duplicates for the plan</button></p>
-    <ul>${images.slice(0, SHOWN).map((image) => html`<li key=${nameOfPath(image.path)}><a href=${`#/ask/${image.digest}`} aria-label=${`Like ${plain(fileOf(image.path))}`}><${Preview} digest=${image.digest} sizePx=${256} /></a>
-      <span><${Path} path=${image.path} /></span></li>`)}</ul>
+    <ul>${images.slice(0, SHOWN).map(
+      (
+        image,
+      ) => html`<li key=${nameOfPath(image.path)}><a href=${`#/ask/${image.digest}`} aria-label=${`Like ${plain(fileOf(image.path))}`}><${Preview} digest=${image.digest} sizePx=${256} /></a>
+      <span><${Path} path=${image.path} /></span></li>`,
+    )}</ul>
     ${images.length > SHOWN && html`<p class="notes">and ${counted(images.length - SHOWN, "more image")}</p>`}</aside>`;
 }
 
@@ -103,8 +120,11 @@ async function* allGroups() {
 }
 
 function Walk({ grid, digest }) {
-  const canvas = useRef(null), drawing = useRef(null);
-  const [isLasso, setLasso] = useState(false), [image, setImage] = useState(null), [images, setImages] = useState(null);
+  const canvas = useRef(null);
+  const drawing = useRef(null);
+  const [isLasso, setLasso] = useState(false);
+  const [image, setImage] = useState(null);
+  const [images, setImages] = useState(null);
 
   useEffect(() => {
     const tiles = new Tiles(grid, () => drawing.current?.redraw());
@@ -113,14 +133,22 @@ function Walk({ grid, digest }) {
     observer.observe(canvas.current);
     const still = (event) => event.preventDefault();
     canvas.current.addEventListener("wheel", still, { passive: false });
-    const dark = matchMedia("(prefers-color-scheme: dark)"), turned = () => drawing.current.redraw();
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    const turned = () => drawing.current.redraw();
     dark.addEventListener("change", turned);
-    return () => { observer.disconnect(); tiles.leave(); dark.removeEventListener("change", turned); };
+    return () => {
+      observer.disconnect();
+      tiles.leave();
+      dark.removeEventListener("change", turned);
+    };
   }, [grid]);
 
   useEffect(() => {
     if (!digest) return;
-    ask("map_place", { digest }).then(({ column, row }) => { drawing.current.show(column, row); pick([column + 0.5, row + 0.5]); }, sayFault);
+    ask("map_place", { digest }).then(({ column, row }) => {
+      drawing.current.show(column, row);
+      pick([column + 0.5, row + 0.5]);
+    }, sayFault);
   }, [digest, grid]);
 
   async function pick(point) {
@@ -140,10 +168,19 @@ function Walk({ grid, digest }) {
 
   async function mark() {
     const count = await acceptWithin(allGroups(), new Set(images.map((held) => held.digest)));
-    say(count ? `${counted(count, "group")} marked: the queue has the plan.` : "No open group of these has anything for the trash.");
+    say(
+      count
+        ? `${counted(count, "group")} marked: the queue has the plan.`
+        : "No open group of these has anything for the trash.",
+    );
   }
 
-  const hands = useHands(drawing, isLasso, (point) => pick(point).catch(sayFault), (polygon) => drawn(polygon).catch(sayFault));
+  const hands = useHands(
+    drawing,
+    isLasso,
+    (point) => pick(point).catch(sayFault),
+    (polygon) => drawn(polygon).catch(sayFault),
+  );
   const pan = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
   const close = () => {
     setImage(null);
@@ -152,13 +189,29 @@ function Walk({ grid, digest }) {
     drawing.current.redraw();
   };
   useKeys("Map", [
-    { names: Object.keys(pan), shown: "← ↑ ↓ →", what: "move", act: (name) => drawing.current.pan(...pan[name].map((way) => way * PAN_PX)) },
+    {
+      names: Object.keys(pan),
+      shown: "← ↑ ↓ →",
+      what: "move",
+      act: (name) => drawing.current.pan(...pan[name].map((way) => way * PAN_PX)),
+    },
     { names: ["+", "="], shown: "+", what: "zoom in", act: () => drawing.current.zoom(STEP) },
     { names: ["-"], shown: "−", what: "zoom out", act: () => drawing.current.zoom(1 / STEP) },
     { names: ["0"], shown: "0", what: "all of it", act: () => drawing.current.showAll() },
-    { names: ["Enter"], shown: "Enter", what: "look at the image in the middle", act: () => pick([drawing.current.view.x, drawing.current.view.y]).catch(sayFault) },
-    { names: ["o"], shown: "O", what: "draw a line around images", act: () => setLasso(!isLasso) },
-    { names: ["Escape"], shown: "Esc", what: "close what is shown", refusal: () => (image || images ? "" : "Nothing is open."), act: close },
+    {
+      names: ["Enter"],
+      shown: "Enter",
+      what: "look at the image in the middle",
+      act: () => pick([drawing.current.view.x, drawing.current.view.y]).catch(sayFault),
+    },
+    { names: ["l"], shown: "L", what: "draw a line around images", act: () => setLasso(!isLasso) },
+    {
+      names: ["Escape"],
+      shown: "Esc",
+      what: "close what is shown",
+      refusal: () => (image || images ? "" : "Nothing is open."),
+      act: close,
+    },
   ]);
   return html`<canvas ref=${canvas} class=${isLasso ? "lasso" : ""} tabindex="0" role="img"
       aria-label=${`Map of ${counted(grid.images, "image")}: what looks alike lies together. Arrows move, + and - zoom, Enter looks at the image in the middle.`} ...${hands}></canvas>
@@ -170,7 +223,8 @@ function Walk({ grid, digest }) {
 }
 
 export function MapRoom({ rest }) {
-  const { grid, fault } = useGrid(), [digest] = rest;
+  const { grid, fault } = useGrid();
+  const [digest] = rest;
   return html`<main class="map" id="content"><h1 class="unseen">Map</h1>
     ${fault && html`<p class="quiet">${fault.line ?? String(fault)}</p>`}
     ${!grid && !fault && html`<p class="quiet" aria-busy="true">Asking for the map…</p>`}

@@ -1,7 +1,7 @@
 // Tiles of the map: fetched for what is in sight, the latest first, and kept up to a limit.
 import { tileAddress } from "../api.js";
 
-const KEPT = 220;        // Of 256 KiB each, once decoded.
+const KEPT = 220; // Of 256 KiB each, once decoded.
 const AT_ONCE = 4;
 
 export class Tiles {
@@ -9,7 +9,7 @@ export class Tiles {
   constructor(grid, arrived) {
     this.grid = grid;
     this.arrived = arrived;
-    this.held = new Map();     // name -> {picture | null, frame}; null where there is nothing.
+    this.held = new Map(); // name -> {picture | null, frame}; null where there is nothing.
     this.running = new Set();
     this.frame = 0;
     this.wanted = [];
@@ -34,7 +34,8 @@ export class Tiles {
 
   // The picture of a tile, null where there is nothing, undefined until it is here.
   get(level, column, row) {
-    const name = `${level}/${column}/${row}`, entry = this.held.get(name);
+    const name = `${level}/${column}/${row}`;
+    const entry = this.held.get(name);
     if (entry) {
       entry.frame = this.frame;
       return entry.picture;

@@ -19,8 +19,10 @@ export function relation(group, index) {
 
 function Facts({ facts }) {
   if (!facts.length) return null;
-  return html`<ul class="facts">${facts.map((fact) => html`
-    <li class=${fact.isBetter ? "better" : ""}>${fact.text}${fact.isBetter && html`<span class="unseen"> (better)</span>`}</li>`)}</ul>`;
+  return html`<ul class="facts">${facts.map(
+    (fact) => html`
+    <li class=${fact.isBetter ? "better" : ""}>${fact.text}${fact.isBetter && html`<span class="unseen"> (better)</span>`}</li>`,
+  )}</ul>`;
 }
 
 function reasonOf(group, index, choice) {
@@ -30,9 +32,13 @@ function reasonOf(group, index, choice) {
 }
 
 function Tile({ group, index, choice, isChosen, ends, facts, actions }) {
-  const image = group.images[index], fate = fateOf(choice, index), { verdict } = choice;
-  const words = relation(group, index), reason = reasonOf(group, index, choice);
-  const file = plain(fileOf(image.path)), isOut = choice.out.includes(index);
+  const image = group.images[index];
+  const fate = fateOf(choice, index);
+  const { verdict } = choice;
+  const words = relation(group, index);
+  const reason = reasonOf(group, index, choice);
+  const file = plain(fileOf(image.path));
+  const isOut = choice.out.includes(index);
   return html`<section class="tile ${fate} ${isChosen ? "chosen" : ""}" aria-label=${`Picture ${index + 1}: ${file}`}
       onClick=${() => actions.choose(index)}>
     <button type="button" class="thumb" aria-label=${`Compare ${file}`} onClick=${() => actions.compare(index)}>
@@ -44,9 +50,12 @@ function Tile({ group, index, choice, isChosen, ends, facts, actions }) {
     ${image.names.length > 0 && html`<p class="where more">also ${image.names.map((path) => html`<${Path} path=${path} key=${textOf(path)} /> `)}</p>`}
     <${Facts} facts=${facts} />
     <p class="tools">
-      ${canGo(group) && html`<button type="button" aria-keyshortcuts=${index < 9 ? String(index + 1) : undefined}
+      ${
+        canGo(group) &&
+        html`<button type="button" aria-keyshortcuts=${index < 9 ? String(index + 1) : undefined}
           aria-pressed=${verdict === ACCEPTED && fate === "keeps"} onClick=${() => actions.keep(index)}>Keep this</button>
-        <button type="button" aria-pressed=${isOut} onClick=${() => actions.leaveOut(index)}>Leave out</button>`}
+        <button type="button" aria-pressed=${isOut} onClick=${() => actions.leaveOut(index)}>Leave out</button>`
+      }
       <a href=${`#/ask/${image.digest}`}>Like this</a>
       <a href=${`#/map/${image.digest}`}>On the map</a>
     </p>
@@ -67,9 +76,19 @@ const look = (group) => (group.look === "vectors" ? "told by small previews alon
 
 // actions: choose, compare, keep, leaveOut (index); accept, keepAll, dismiss, reopen ().
 export function Card({ group, index, total, isCurrent, chosen, actions }) {
-  const choice = choiceOf(group), { images } = group, { verdict } = choice;
-  const paths = images.map((image) => textOf(image.path)), ends = commonEnds(paths), facts = differing(images);
-  const notes = [counted(images.length, "image"), canGo(group) && `frees ${bytes(group.saves)}`, lowest(group), ...common(images), look(group)];
+  const choice = choiceOf(group);
+  const { images } = group;
+  const { verdict } = choice;
+  const paths = images.map((image) => textOf(image.path));
+  const ends = commonEnds(paths);
+  const facts = differing(images);
+  const notes = [
+    counted(images.length, "image"),
+    canGo(group) && `frees ${bytes(group.saves)}`,
+    lowest(group),
+    ...common(images),
+    look(group),
+  ];
   return html`<article class="group ${isCurrent ? "current" : ""} ${verdict ?? ""}" data-index=${index} key=${group.id}
       tabindex="-1" aria-posinset=${index + 1} aria-setsize=${total} aria-current=${isCurrent ? "true" : undefined}
       aria-label=${`${KINDS[group.kind]}, ${counted(images.length, "image")}`} onFocusIn=${actions.enter}>
@@ -79,12 +98,17 @@ export function Card({ group, index, total, isCurrent, chosen, actions }) {
       <${State} choice=${choice} />
     </header>
     <div class="tiles">
-      ${images.map((image, at) => html`<${Tile} key=${textOf(image.path)} group=${group} index=${at} choice=${choice} ends=${ends}
-        isChosen=${isCurrent && at === chosen} facts=${facts[at]} actions=${actions} />`)}
+      ${images.map(
+        (image, at) => html`<${Tile} key=${textOf(image.path)} group=${group} index=${at} choice=${choice} ends=${ends}
+        isChosen=${isCurrent && at === chosen} facts=${facts[at]} actions=${actions} />`,
+      )}
     </div>
     <footer>
-      ${canGo(group) && html`<button type="button" class="main" aria-keyshortcuts="Enter" onClick=${actions.accept}>Accept</button>
-        <button type="button" aria-keyshortcuts="k" onClick=${actions.keepAll}>Keep all</button>`}
+      ${
+        canGo(group) &&
+        html`<button type="button" class="main" aria-keyshortcuts="Enter" onClick=${actions.accept}>Accept</button>
+        <button type="button" aria-keyshortcuts="k" onClick=${actions.keepAll}>Keep all</button>`
+      }
       <button type="button" aria-keyshortcuts="n" onClick=${actions.dismiss}>Not duplicates</button>
       <button type="button" aria-keyshortcuts="c" onClick=${() => actions.compare(chosen || 1)}>Compare</button>
       ${verdict && verdict !== DISMISSED && html`<button type="button" onClick=${actions.reopen}>Take mark away</button>`}

@@ -57,7 +57,7 @@ export class Groups {
     const answer = await ask("duplicates", params, this.left.signal);
     if (window === 0) Object.assign(this, { folderPairs: answer.folder_pairs ?? [], clock: answer.clock });
     // The daemon no longer has the list of the first answer: these windows would not fit those before.
-    if (answer.clock !== this.clock) this.isStale = true;
+    if (answer.clock !== this.clock) this.outdated?.();
     Object.assign(this, { total: answer.total, saves: answer.saves, files: answer.files });
     this.windows.set(window, answer.groups);
     this.changes.value += 1;
@@ -65,7 +65,8 @@ export class Groups {
 
   // Every group that passes the filters, also those that were never in sight.
   async *all() {
-    for await (const page of stream("duplicates", { ...this.params, at: this.clock }, this.left.signal)) yield* page.groups;
+    for await (const page of stream("duplicates", { ...this.params, at: this.clock }, this.left.signal))
+      yield* page.groups;
   }
 
   leave() {

@@ -8,15 +8,45 @@ import { nameOfPath } from "../paths.js";
 import { counted } from "../words.js";
 
 export const ACCEPTED = "accepted";
-export const KEPT = "kept";             // All stay, until the page is loaded again.
-export const DISMISSED = "dismissed";   // No duplicates: remembered for good.
+export const KEPT = "kept"; // All stay, until the page is loaded again.
+export const DISMISSED = "dismissed"; // No duplicates: remembered for good.
 
 const DRAFT = { keeper: null, out: [], verdict: null };
 const KEPT_STEPS = 500;
+const STORED = "cbir-marks";
+const SAVED_AFTER_MS = 500;
 
 export const changes = cell(0);
-const choices = new Map();   // id of a group -> {group, keeper, out, verdict}
-const steps = [];            // {what, undo}; the latest last.
+const choices = restored(); // id of a group -> {group, keeper, out, verdict}
+const steps = []; // {what, undo}; the latest last.
+
+// Marks outlive a reload of the tab, not the tab.
+function restored() {
+  try {
+    return new Map(JSON.parse(sessionStorage.getItem(STORED) ?? "[]"));
+  } catch {
+    return new Map(); // Written by another release.
+  }
+}
+
+let saving = 0;
+
+function save() {
+  saving = 0;
+  try {
+    sessionStorage.setItem(STORED, JSON.stringify([...choices]));
+  } catch {
+    sessionStorage.removeItem(STORED); // More than a tab may store: these marks live until a reload.
+  }
+}
+
+changes.subscribe(() => {
+  clearTimeout(saving);
+  saving = setTimeout(save, SAVED_AFTER_MS);
+});
+addEventListener("pagehide", () => {
+  if (saving) save();
+});
 
 export const choiceOf = (group) => choices.get(group.id) ?? { group, ...DRAFT };
 
@@ -60,7 +90,8 @@ export function chooseKeeper(group, index) {
 }
 
 export function toggleOut(group, index) {
-  const { out } = choiceOf(group), has = out.includes(index);
+  const { out } = choiceOf(group);
+  const has = out.includes(index);
   step("left one out", group, put(group, { out: has ? out.filter((at) => at !== index) : [...out, index] }));
 }
 
@@ -84,8 +115,18 @@ function pairsOf(group) {
 }
 
 // Say for good that the images of a group are no duplicates; the daemon remembers it at once.
-export async function dismiss(group) {
-  const pairs = pairsOf(group), back = put(group, { verdict: DISMISSED });
+export const dismiss = (group) => dismissed(group, pairsOf(group), { verdict: DISMISSED });
+
+// Say for good that one image is no duplicate of the others of its group; it stays.
+export function dismissOne(group, index) {
+  const { digest } = group.images[index];
+  const { out } = choiceOf(group);
+  const pairs = pairsOf(group).filter((pair) => pair.includes(digest));
+  return dismissed(group, pairs, { out: [...new Set([...out, index])] });
+}
+
+async function dismissed(group, pairs, choice) {
+  const back = put(group, choice);
   step("no duplicates", group, async () => {
     await ask("dismiss_all", { pairs, undo: true });
     back();
@@ -128,7 +169,9 @@ export async function acceptWithin(groups, digests) {
 }
 
 function stepBack(backs, where) {
-  step(`marked ${counted(backs.length, "group")} ${where}`, null, () => { for (const back of backs.reverse()) back(); });
+  step(`marked ${counted(backs.length, "group")} ${where}`, null, () => {
+    for (const back of backs.reverse()) back();
+  });
 }
 
 export const lastStep = () => steps.at(-1) ?? null;
@@ -151,7 +194,8 @@ export async function undo() {
 
 // Groups that share a file are one decision: a plan names each file once.
 function decisions() {
-  const roots = new Map(), byPath = new Map();
+  const roots = new Map();
+  const byPath = new Map();
   const rootOf = (id) => {
     let root = id;
     while (roots.get(root) !== root) root = roots.get(root);
@@ -172,15 +216,18 @@ function decisions() {
     if (!merged.has(root)) merged.set(root, { keep: new Map(), go: new Map(), stay: new Set() });
     sort(choice, merged.get(root));
   }
-  return [...merged.values()].map(({ keep, go, stay }) => {
-    for (const name of [...keep.keys(), ...stay]) go.delete(name);
-    return { keep: [...keep.values()], trash: [...go.values()] };
-  }).filter(({ keep, trash }) => keep.length && trash.length);
+  return [...merged.values()]
+    .map(({ keep, go, stay }) => {
+      for (const name of [...keep.keys(), ...stay]) go.delete(name);
+      return { keep: [...keep.values()], trash: [...go.values()] };
+    })
+    .filter(({ keep, trash }) => keep.length && trash.length);
 }
 
 function sort(choice, { keep, go, stay }) {
   choice.group.images.forEach((image, index) => {
-    const name = nameOfPath(image.path), fate = fateOf(choice, index);
+    const name = nameOfPath(image.path);
+    const fate = fateOf(choice, index);
     if (fate === "keeps") keep.set(name, image);
     else if (fate === "goes") go.set(name, image);
     else stay.add(name);
@@ -189,7 +236,8 @@ function sort(choice, { keep, go, stay }) {
 
 // {groups, files, saves}: what the plan holds.
 export function totals() {
-  let files = 0, saves = 0;
+  let files = 0;
+  let saves = 0;
   for (const { trash } of decisions()) {
     files += trash.length;
     for (const image of trash) saves += image.size;
@@ -213,7 +261,8 @@ export async function looked() {
 // Move what the plan says to the trash.  `progress(done)` is called after each file.  Returns the end of the run.
 export async function apply(progress) {
   const plan = await looked();
-  let end = null, done = 0;
+  let end = null;
+  let done = 0;
   const reasons = [];
   for await (const line of stream("apply", { plan: plan.plan })) {
     if (line.task) {

@@ -7,7 +7,7 @@ import { useKeys } from "../keys.js";
 import { useEffect, useMemo, useReducer, useRef, useState } from "../vendor/hooks.js";
 import { Windowed } from "../windowed.js";
 import { bytes, counted, number } from "../words.js";
-import { Compare } from "../compare/compare.js";
+import { Compare, MODE_KEYS } from "../compare/compare.js";
 import { Card } from "./card.js";
 import { Filters } from "./filters.js";
 import { Groups } from "./groups.js";
@@ -15,8 +15,17 @@ import * as plan from "./plan.js";
 import { PlanBar } from "./planbar.js";
 import { refusals, verdictKeys } from "./verdicts.js";
 
-const START = { kind: "", order: "space", reverse: false, album: "", folders: null };
-const AHEAD = 40;   // Groups that are fetched before they are reached.
+const START = {
+  kind: "",
+  order: "space",
+  reverse: false,
+  album: "",
+  folders: null,
+  max_score: 0,
+  since: "",
+  until: "",
+};
+const AHEAD = 40; // Groups that are fetched before they are reached.
 
 function paramsOf(filters) {
   return Object.fromEntries(Object.entries(filters).filter(([, value]) => value));
@@ -52,7 +61,7 @@ function useQueue(groups) {
     if (next === null) say("That was the last open group.");
     else {
       moveTo(next);
-      if (compared !== null) setCompared(1);
+      setCompared((before) => before && { ...before, picture: 1 });
     }
   }
 
@@ -74,10 +83,25 @@ function useQueue(groups) {
   }
 
   return {
-    place, compared, setCompared, moveTo, current, undo, decide,
-    reset: () => { latest.current = { ...latest.current, index: 0, picture: 0 }; setPlace(latest.current); },
-    pick: (picture) => { latest.current = { ...latest.current, picture }; setPlace(latest.current); },
-    enter: (index) => { if (index !== latest.current.index) setPlace({ ...latest.current, index, picture: 0 }); },
+    place,
+    compared,
+    setCompared,
+    moveTo,
+    current,
+    undo,
+    decide,
+    compare: (picture = latest.current.picture, mode = "blink") => setCompared({ picture: picture || 1, mode }),
+    reset: () => {
+      latest.current = { ...latest.current, index: 0, picture: 0 };
+      setPlace(latest.current);
+    },
+    pick: (picture) => {
+      latest.current = { ...latest.current, picture };
+      setPlace(latest.current);
+    },
+    enter: (index) => {
+      if (index !== latest.current.index) setPlace({ ...latest.current, index, picture: 0 });
+    },
   };
 }
 
@@ -88,7 +112,8 @@ function step(queue, groups, by) {
 }
 
 function picked(queue, by) {
-  const picture = queue.place.picture + by, { images } = queue.current();
+  const picture = queue.place.picture + by;
+  const { images } = queue.current();
   if (picture < 0) return "This is the first picture.";
   return picture >= images.length ? "This is the last picture." : "";
 }
@@ -98,14 +123,47 @@ function queueKeys(queue, groups, search) {
   const byOf = (name) => (name === "ArrowUp" || name === "ArrowLeft" ? -1 : 1);
   const digest = () => queue.current().images[queue.place.picture].digest;
   return [
-    { names: ["ArrowUp", "ArrowDown"], shown: "↑ ↓", what: "group before, next group",
-      refusal: (name) => may.none() || step(queue, groups, byOf(name)), act: (name) => queue.moveTo(queue.place.index + byOf(name)) },
-    { names: ["ArrowLeft", "ArrowRight"], shown: "← →", what: "picture before, next picture",
-      refusal: (name) => may.none() || picked(queue, byOf(name)), act: (name) => queue.pick(queue.place.picture + byOf(name)) },
+    {
+      names: ["ArrowUp", "ArrowDown"],
+      shown: "↑ ↓",
+      what: "group before, next group",
+      refusal: (name) => may.none() || step(queue, groups, byOf(name)),
+      act: (name) => queue.moveTo(queue.place.index + byOf(name)),
+    },
+    {
+      names: ["ArrowLeft", "ArrowRight"],
+      shown: "← →",
+      what: "picture before, next picture",
+      refusal: (name) => may.none() || picked(queue, byOf(name)),
+      act: (name) => queue.pick(queue.place.picture + byOf(name)),
+    },
     ...verdictKeys(queue, groups),
-    { names: ["c"], shown: "C", what: "compare in large", refusal: may.none, act: () => queue.setCompared(queue.place.picture || 1) },
-    { names: ["l"], shown: "L", what: "what else looks like this", refusal: may.none, act: () => { location.hash = `#/ask/${digest()}`; } },
-    { names: ["m"], shown: "M", what: "show it on the map", refusal: may.none, act: () => { location.hash = `#/map/${digest()}`; } },
+    { names: ["c"], shown: "C", what: "compare in large", refusal: may.none, act: () => queue.compare() },
+    {
+      names: Object.keys(MODE_KEYS),
+      shown: "B S D V",
+      what: "compare at once: blink, side by side, difference, slider",
+      refusal: may.none,
+      act: (name) => queue.compare(undefined, MODE_KEYS[name]),
+    },
+    {
+      names: ["l"],
+      shown: "L",
+      what: "what else looks like this",
+      refusal: may.none,
+      act: () => {
+        location.hash = `#/ask/${digest()}`;
+      },
+    },
+    {
+      names: ["m"],
+      shown: "M",
+      what: "show it on the map",
+      refusal: may.none,
+      act: () => {
+        location.hash = `#/map/${digest()}`;
+      },
+    },
     { names: ["/"], shown: "/", what: "search a folder", act: search },
   ];
 }
@@ -114,6 +172,7 @@ function useGroups(filters) {
   const [loaded, load] = useReducer((count) => count + 1, 0);
   const groups = useMemo(() => new Groups(paramsOf(filters)), [filters, loaded]);
   groups.reload = load;
+  groups.outdated = load;
   useEffect(() => {
     groups.at(0).catch(sayFault);
     return () => groups.leave();
@@ -133,16 +192,29 @@ function Waiting({ index }) {
 
 export function Queue() {
   const [filters, setFilters] = useState(START);
-  const groups = useGroups(filters), queue = useQueue(groups), search = useRef(null);
+  const groups = useGroups(filters);
+  const queue = useQueue(groups);
+  const search = useRef(null);
   const changed = useCell(plan.changes);
   // Other filters begin at the top; the same groups, asked for again, where one was.
-  useEffect(() => { if (groups.total) queue.moveTo(Math.min(queue.place.index, groups.total - 1)); }, [groups, groups.total]);
-  useKeys("Duplicates", queueKeys(queue, groups, () => search.current?.focus()));
+  useEffect(() => {
+    if (groups.total) queue.moveTo(Math.min(queue.place.index, groups.total - 1));
+  }, [groups, groups.total]);
+  useKeys(
+    "Duplicates",
+    queueKeys(queue, groups, () => search.current?.focus()),
+  );
 
   const actionsOf = (index) => ({
     enter: () => queue.enter(index),
-    choose: (picture) => { queue.enter(index); queue.pick(picture); },
-    compare: (picture) => { queue.moveTo(index, picture); queue.setCompared(picture || 1); },
+    choose: (picture) => {
+      queue.enter(index);
+      queue.pick(picture);
+    },
+    compare: (picture) => {
+      queue.moveTo(index, picture);
+      queue.compare(picture);
+    },
     keep: (picture) => queue.decide(index, (group) => plan.chooseKeeper(group, picture)),
     leaveOut: (picture) => plan.toggleOut(groups.get(index), picture),
     accept: () => queue.decide(index, plan.accept),
@@ -158,17 +230,33 @@ export function Queue() {
   };
   const rule = async (folder) => {
     const count = await plan.keepBelow(groups.all(), (image) => isBelow(image.path, folder));
-    say(count ? `${counted(count, "group")} marked: what lies below ${plain(folder)} is kept.` : "No open group has images below and beside that folder.");
+    say(
+      count
+        ? `${counted(count, "group")} marked: what lies below ${plain(folder)} is kept.`
+        : "No open group has images below and beside that folder.",
+    );
   };
   return html`<main class="queue" id="content">
     <h1 class="unseen">Duplicates</h1>
-    <${Filters} filters=${filters} set=${(next) => { queue.reset(); setFilters(next); }} groups=${groups} search=${search} rule=${rule} />
-    ${groups.total ? html`<${Windowed} key=${groups} count=${groups.total} item=${item} current=${queue.place.index} reveal=${queue.place.reveal}
+    <${Filters} filters=${filters} set=${(next) => {
+      queue.reset();
+      setFilters(next);
+    }} groups=${groups} search=${search} rule=${rule} />
+    ${
+      groups.total
+        ? html`<${Windowed} key=${groups} count=${groups.total} item=${item} current=${queue.place.index} reveal=${queue.place.reveal}
         seen=${(first, last) => groups.want(first, last)} label="Groups of duplicates" version=${groups.changes.value} />`
-      : html`<${Empty} groups=${groups} />`}
+        : html`<${Empty} groups=${groups} />`
+    }
     <${PlanBar} undo=${queue.undo} reload=${groups.reload} note=${groups.total ? `${number(queue.place.index + 1)} of ${counted(groups.total, "group")}, ${bytes(groups.saves)} to win` : ""} />
-    ${queue.compared !== null && queue.current() && html`<${Compare} group=${queue.current()} other=${queue.compared} queue=${queue} groups=${groups}
-      close=${() => { queue.setCompared(null); queue.moveTo(queue.place.index, queue.place.picture); }} />`}
+    ${
+      queue.compared !== null &&
+      queue.current() &&
+      html`<${Compare} group=${queue.current()} at=${queue.compared} queue=${queue} groups=${groups}
+      close=${() => {
+        queue.setCompared(null);
+        queue.moveTo(queue.place.index, queue.place.picture);
+      }} />`
+    }
   </main>`;
 }
-

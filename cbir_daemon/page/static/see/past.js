@@ -12,7 +12,8 @@ const SHOWN = 200;
 
 // A list that is asked for again when the daemon's clock has moved, or by hand.
 function useList(method, field, clock) {
-  const [entries, setEntries] = useState(null), [asked, again] = useState(0);
+  const [entries, setEntries] = useState(null);
+  const [asked, again] = useState(0);
   useEffect(() => {
     const gone = new AbortController();
     listed(method, field, {}, gone.signal).then(setEntries, sayFault);
@@ -34,16 +35,53 @@ function Decisions({ clock }) {
   };
   if (!decisions?.length) return html`<p class="notes">Nothing was marked as no duplicates.</p>`;
   const newest = [...decisions].reverse();
-  return html`<ul class="decisions">${newest.slice(0, SHOWN).map((decision) => html`<li key=${`${decision.digest} ${decision.other_digest}`}>
+  return html`<ul class="decisions">${newest.slice(0, SHOWN).map(
+    (decision) => html`<li key=${`${decision.digest} ${decision.other_digest}`}>
       <time datetime=${decision.decided_at}>${moment(decision.decided_at)}</time>
       <${Files} digest=${decision.digest} paths=${decision.paths} /><span class="notes">${decision.digest === decision.other_digest ? "all are wanted" : "is no duplicate of"}</span>
       ${decision.digest !== decision.other_digest && html`<${Files} digest=${decision.other_digest} paths=${decision.other_paths} />`}
-      <button type="button" onClick=${() => takeBack(decision).catch(sayFault)}>Take back</button></li>`)}</ul>
+      <button type="button" onClick=${() => takeBack(decision).catch(sayFault)}>Take back</button></li>`,
+  )}</ul>
     ${newest.length > SHOWN && html`<p class="notes">and ${number(newest.length - SHOWN)} older</p>`}`;
 }
 
 function counts(run) {
-  return ["done", "skipped", "undone", "planned", "begun"].filter((state) => run[state]).map((state) => `${number(run[state])} ${state}`).join(", ");
+  return ["done", "skipped", "undone", "planned", "begun"]
+    .filter((state) => run[state])
+    .map((state) => `${number(run[state])} ${state}`)
+    .join(", ");
+}
+
+// The files of a run, each with its way back.
+function Tasks({ run, clock }) {
+  const [tasks, setTasks] = useState(null);
+  const [asked, again] = useState(0);
+  useEffect(() => {
+    const gone = new AbortController();
+    listed("resolve_tasks", "tasks", { run }, gone.signal).then(setTasks, sayFault);
+    return () => gone.abort();
+  }, [run, clock, asked]);
+  const takeBack = async (task) => {
+    const end = await undoRun(run, [task.task]);
+    say(
+      end.undone ? "It came back." : "It could not come back: something lies in its place, or the trash was emptied.",
+    );
+    again(asked + 1);
+  };
+  return html`<ul class="tasks">${tasks?.slice(0, SHOWN).map(
+    (
+      task,
+    ) => html`<li key=${task.task}><${Path} path=${task.path} /><span class="why">${task.reason || task.state}</span>
+    ${task.state === "done" && html`<button type="button" onClick=${() => takeBack(task).catch(sayFault)}>Bring back</button>`}</li>`,
+  )}</ul>`;
+}
+
+function Run({ run, clock, busy, takeBack }) {
+  const [isOpen, setOpen] = useState(false);
+  return html`<li><time datetime=${run.started_at}>${moment(run.started_at)}</time> <span>run ${run.run}: ${counts(run)}${run.open ? ", broken off" : ""}</span>
+    <button type="button" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>Files</button>
+    ${run.done + run.begun > 0 && html`<button type="button" disabled=${busy !== null} onClick=${() => takeBack(run).catch(sayFault)}>${busy === run.run ? "Bringing back…" : "Bring all back"}</button>`}
+    ${isOpen && html`<${Tasks} run=${run.run} clock=${clock} />`}</li>`;
 }
 
 function Resolves({ clock }) {
@@ -60,9 +98,7 @@ function Resolves({ clock }) {
     }
   };
   if (!runs?.length) return html`<p class="notes">Nothing was moved to the trash by cbir.</p>`;
-  return html`<ul class="runs">${runs.slice(0, SHOWN).map((run) => html`<li key=${run.run}><time datetime=${run.started_at}>${moment(run.started_at)}</time>
-    <span>run ${run.run}: ${counts(run)}${run.open ? ", broken off" : ""}</span>
-    ${run.done + run.begun > 0 && html`<button type="button" disabled=${busy !== null} onClick=${() => takeBack(run).catch(sayFault)}>${busy === run.run ? "Bringing back…" : "Bring all back"}</button>`}</li>`)}</ul>`;
+  return html`<ul class="runs">${runs.slice(0, SHOWN).map((run) => html`<${Run} key=${run.run} run=${run} clock=${clock} busy=${busy} takeBack=${takeBack} />`)}</ul>`;
 }
 
 export function Past({ clock }) {

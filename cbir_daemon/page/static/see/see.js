@@ -12,7 +12,8 @@ import { Past } from "./past.js";
 const POLL_MS = 2000;
 
 function useStatus() {
-  const [status, setStatus] = useState(null), [isAway, setAway] = useState(false);
+  const [status, setStatus] = useState(null);
+  const [isAway, setAway] = useState(false);
   useEffect(() => {
     const gone = new AbortController();
     let timer = 0;
@@ -29,7 +30,10 @@ function useStatus() {
       if (!gone.signal.aborted) timer = setTimeout(look, POLL_MS);
     };
     look();
-    return () => { gone.abort(); clearTimeout(timer); };
+    return () => {
+      gone.abort();
+      clearTimeout(timer);
+    };
   }, []);
   return { status, isAway };
 }
@@ -39,12 +43,19 @@ function Bar({ label, share, note }) {
 }
 
 function Progress({ status }) {
-  const { progress, refit } = status, rest = progress?.remaining_s;
+  const { progress, refit } = status;
+  const rest = progress?.remaining_s;
   return html`
-    ${progress && html`<${Bar} label="Indexing" share=${progress.found ? progress.done / progress.found : 0}
-      note=${`${number(progress.done)} of ${number(progress.found)}${rest ? `, ${duration(rest)} to go` : ""}`} />`}
-    ${refit.progress && html`<${Bar} label="Fitting the map" share=${refit.progress.fraction}
-      note=${[refit.progress.stage, refit.progress.message].filter(Boolean).join(": ")} />`}
+    ${
+      progress &&
+      html`<${Bar} label="Indexing" share=${progress.found ? progress.done / progress.found : 0}
+      note=${`${number(progress.done)} of ${number(progress.found)}${rest ? `, ${duration(rest)} to go` : ""}`} />`
+    }
+    ${
+      refit.progress &&
+      html`<${Bar} label="Fitting the map" share=${refit.progress.fraction}
+      note=${[refit.progress.stage, refit.progress.message].filter(Boolean).join(": ")} />`
+    }
     ${status.duplicates_pending > 0 && html`<p class="notes">${counted(status.duplicates_pending, "content")} still to be compared for duplicates</p>`}
     ${status.looks_pending > 0 && html`<p class="notes">${counted(status.looks_pending, "content")} still to be described</p>`}`;
 }
@@ -55,8 +66,10 @@ function Problems({ problems }) {
 }
 
 function Albums({ albums }) {
-  return html`<ul class="albums">${albums.map((album) => html`<li key=${textOf(album.path)}><span class="state ${album.state}">${album.state}</span>
-    <${Path} path=${album.path} /> <span class="notes">${counted(album.images, "image")}, ${counted(album.errors, "error")}</span></li>`)}</ul>`;
+  return html`<ul class="albums">${albums.map(
+    (album) => html`<li key=${textOf(album.path)}><span class="state ${album.state}">${album.state}</span>
+    <${Path} path=${album.path} /> <span class="notes">${counted(album.images, "image")}, ${counted(album.errors, "error")}</span></li>`,
+  )}</ul>`;
 }
 
 function refitText({ changed_fraction: changed, threshold, waits_for: waits }) {
