@@ -39,11 +39,15 @@ function done(match) {
 
 function Match({ match, isShown, show }) {
   const file = plain(fileOf(match.path));
-  return html`<li class="match ${match.kind} ${isShown ? "shown" : ""}" onMouseEnter=${() => show(match)} onFocusIn=${() => show(match)}>
-    <a class="thumb" href=${`#/ask/${match.digest}`} aria-label=${`What looks like ${file}`}><${Preview} digest=${match.digest} sizePx=${256} /></a>
-    <p><span class="kind ${match.kind}">${KINDS[match.kind]}</span> <span class="score">${match.score.toFixed(3)}</span> <span class="words">${done(match)}</span></p>
+  return html`<li class="match ${match.kind} ${isShown ? "shown" : ""}" onMouseEnter=${() => show(match)}
+      onFocusIn=${() => show(match)}>
+    <a class="thumb" href=${`#/ask/${match.digest}`} aria-label=${`What looks like ${file}`}><${Preview}
+        digest=${match.digest} sizePx=${256} /></a>
+    <p><span class="kind ${match.kind}">${KINDS[match.kind]}</span> <span
+        class="score">${match.score.toFixed(3)}</span> <span class="words">${done(match)}</span></p>
     <p class="where"><${Path} path=${match.path} /></p>
-    <p class="facts">${pixels(match)} · ${bytes(match.size)}${match.missing ? " · its album is away" : ""} <a href=${`#/map/${match.digest}`}>on the map</a></p>
+    <p class="facts">${pixels(match)} · ${bytes(match.size)}${match.missing ? " · its album is away" : ""} <a
+        href=${`#/map/${match.digest}`}>on the map</a></p>
   </li>`;
 }
 
@@ -51,7 +55,8 @@ function Match({ match, isShown, show }) {
 function Part({ part }) {
   if (!part) return null;
   const share = (value) => `${(100 * value).toFixed(2)}%`;
-  return html`<span class="part" role="img" aria-label="where the match lies" style=${{ left: share(part.left), top: share(part.top), width: share(part.right - part.left), height: share(part.bottom - part.top) }}></span>`;
+  return html`<span class="part" role="img" aria-label="where the match lies"
+      style=${{ left: share(part.left), top: share(part.top), width: share(part.right - part.left), height: share(part.bottom - part.top) }}></span>`;
 }
 
 function Asked({ asked, answer, shown }) {
@@ -73,7 +78,10 @@ function Wall({ matches, shown, show }) {
   const list = (of, name) =>
     of.length > 0 &&
     html`<ul class="matches ${name}" aria-label=${name}>
-    ${of.map((match) => html`<${Match} key=${textOf(match.path)} match=${match} isShown=${match === shown} show=${show} />`)}</ul>`;
+    ${of.map(
+      (match) => html`<${Match} key=${textOf(match.path)} match=${match} isShown=${match === shown}
+        show=${show} />`,
+    )}</ul>`;
   return html`${list(found, "found")}${similar.length > 0 && html`<h2>Looks alike</h2>`}${list(similar, "similar")}`;
 }
 
@@ -138,10 +146,15 @@ export function Ask({ rest }) {
       }}>
     <h1 class="unseen">Ask about a picture</h1>
     <div class="drop"><p>Drop a picture here, paste one, or
-      <label class="button">choose one<input type="file" accept="image/*" ref=${chooser} class="unseen" onChange=${(event) => takeImage(event.target.files[0])} /></label>
+      <label class="button">choose one<input type="file" accept="image/*" ref=${chooser} class="unseen"
+          onChange=${(event) => takeImage(event.target.files[0])} /></label>
       It is compared on this machine and not kept.</p></div>
     ${asked && html`<${Asked} asked=${asked} answer=${answer} shown=${shown} />`}
     ${asked && !answer && html`<p class="quiet" aria-busy="true">Looking…</p>`}
-    ${answer && html`<section aria-label="Matches"><${Wall} matches=${answer.matches} shown=${shown} show=${show} /></section>`}
+    ${
+      answer &&
+      html`<section aria-label="Matches"><${Wall} matches=${answer.matches} shown=${shown}
+        show=${show} /></section>`
+    }
   </main>`;
 }

@@ -14,7 +14,8 @@ export function Dialog({ title, close, children, className = "" }) {
     event.preventDefault();
     close();
   }}>
-    <header><h2 id=${name}>${title}</h2><button type="button" class="close" aria-label="Close" onClick=${close}>×</button></header>
+    <header><h2 id=${name}>${title}</h2><button type="button" class="close" aria-label="Close"
+        onClick=${close}>×</button></header>
     <div class="body" tabindex="0">${children}</div>
   </dialog>`;
 }

@@ -22,14 +22,20 @@ function KeyList({ rooms, close }) {
   return html`<${Dialog} title="Keys" close=${close}>
     ${rooms.map(
       ({ title, keys }) => html`<section key=${title}><h3>${title}</h3><dl class="keys">
-      ${keys.filter((key) => key.shown).map((key) => html`<div key=${key.shown}><dt><kbd>${key.shown}</kbd></dt><dd>${key.what}</dd></div>`)}
+      ${keys
+        .filter((key) => key.shown)
+        .map(
+          (key) => html`<div
+          key=${key.shown}><dt><kbd>${key.shown}</kbd></dt><dd>${key.what}</dd></div>`,
+        )}
     </dl></section>`,
     )}
   </${Dialog}>`;
 }
 
 function Locked({ fault }) {
-  return html`<main class="locked" id="content"><h1>${fault ? "The page cannot be opened" : "This address has no key"}</h1>
+  return html`<main class="locked"
+      id="content"><h1>${fault ? "The page cannot be opened" : "This address has no key"}</h1>
     <p>${fault ? (fault.line ?? String(fault)) : "The page shows pictures to who has its whole address."}</p>
     <p><code>cbir page --url</code> prints it.</p></main>`;
 }

@@ -109,5 +109,7 @@ export function Path({ path, ends = { before: 0, after: 0 } }) {
   const text = textOf(path);
   const until = text.length - ends.after;
   if (!ends.before && !ends.after) return html`<bdi class="path" dir="ltr"><${Shown} text=${text} /></bdi>`;
-  return html`<bdi class="path" dir="ltr"><span class="same"><${Shown} text=${text.slice(0, ends.before)} /></span><b><${Shown} text=${text.slice(ends.before, until)} /></b><span class="same"><${Shown} text=${text.slice(until)} /></span></bdi>`;
+  return html`<bdi class="path" dir="ltr"><span class="same"><${Shown}
+      text=${text.slice(0, ends.before)} /></span><b><${Shown} text=${text.slice(ends.before, until)} /></b><span
+          class="same"><${Shown} text=${text.slice(until)} /></span></bdi>`;
 }

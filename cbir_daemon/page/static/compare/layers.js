@@ -25,7 +25,8 @@ export function Layer({ image, sizePx, matrix, isHidden = false, filter = "", al
       here = false;
     };
   }, [address]);
-  return html`<img ref=${element} class="layer ${isHidden ? "hidden" : ""}" src=${address || undefined} alt=${isHidden ? "" : alt}
+  return html`<img ref=${element} class="layer ${isHidden ? "hidden" : ""}" src=${address || undefined}
+      alt=${isHidden ? "" : alt}
     aria-hidden=${isHidden ? "true" : undefined} draggable="false"
     style=${{ width: `${width}px`, height: `${height}px`, transform: css(matrix), filter }} />`;
 }
@@ -40,6 +41,7 @@ export function Outline({ points, pane }) {
 // The filter that gives the copy the greys of what is kept.
 export function ToneFilter({ id, tone }) {
   const linear = { type: "linear", slope: tone.gain.toFixed(4), intercept: (tone.offset / 255).toFixed(4) };
-  return html`<svg class="unseen" aria-hidden="true"><filter id=${id} color-interpolation-filters="sRGB"><feComponentTransfer>
+  return html`<svg class="unseen" aria-hidden="true"><filter id=${id}
+      color-interpolation-filters="sRGB"><feComponentTransfer>
     <feFuncR ...${linear} /><feFuncG ...${linear} /><feFuncB ...${linear} /></feComponentTransfer></filter></svg>`;
 }

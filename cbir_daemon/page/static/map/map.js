@@ -93,7 +93,8 @@ function useHands(drawing, isLasso, picked, drawn) {
 }
 
 function Picked({ image, close }) {
-  return html`<aside class="card" aria-label="The image"><button type="button" class="close" aria-label="Close" onClick=${close}>×</button>
+  return html`<aside class="card" aria-label="The image"><button type="button" class="close" aria-label="Close"
+      onClick=${close}>×</button>
     <${Preview} digest=${image.digest} sizePx=${512} alt=${plain(fileOf(image.path))} />
     <p class="where"><${Path} path=${image.path} /></p>
     <p class="notes">${pixels(image)} · ${bytes(image.size)}${image.taken ? ` · taken ${moment(image.taken)}` : ""}${image.group === null ? "" : " · has duplicates"}</p>
@@ -102,14 +103,15 @@ function Picked({ image, close }) {
 
 function Listed({ images, mark, close }) {
   const doubled = images.filter((image) => image.group !== null).length;
-  return html`<aside class="card list" aria-label="Images in the line"><button type="button" class="close" aria-label="Close" onClick=${close}>×</button>
+  return html`<aside class="card list" aria-label="Images in the line"><button type="button" class="close"
+      aria-label="Close" onClick=${close}>×</button>
     <h2>${counted(images.length, "image")}</h2>
     <p class="notes">${counted(doubled, "image")} in groups of duplicates</p>
-    <p class="tools"><button type="button" disabled=${!doubled} onClick=${mark}>Mark their duplicates for the plan</button></p>
+    <p class="tools"><button type="button" disabled=${!doubled}
+        onClick=${mark}>Mark their duplicates for the plan</button></p>
     <ul>${images.slice(0, SHOWN).map(
-      (
-        image,
-      ) => html`<li key=${nameOfPath(image.path)}><a href=${`#/ask/${image.digest}`} aria-label=${`Like ${plain(fileOf(image.path))}`}><${Preview} digest=${image.digest} sizePx=${256} /></a>
+      (image) => html`<li key=${nameOfPath(image.path)}><a href=${`#/ask/${image.digest}`}
+          aria-label=${`Like ${plain(fileOf(image.path))}`}><${Preview} digest=${image.digest} sizePx=${256} /></a>
       <span><${Path} path=${image.path} /></span></li>`,
     )}</ul>
     ${images.length > SHOWN && html`<p class="notes">and ${counted(images.length - SHOWN, "more image")}</p>`}</aside>`;
@@ -215,8 +217,10 @@ function Walk({ grid, digest }) {
   ]);
   return html`<canvas ref=${canvas} class=${isLasso ? "lasso" : ""} tabindex="0" role="img"
       aria-label=${`Map of ${counted(grid.images, "image")}: what looks alike lies together. Arrows move, + and - zoom, Enter looks at the image in the middle.`} ...${hands}></canvas>
-    <div class="controls" role="group" aria-label="Map"><button type="button" aria-pressed=${isLasso} onClick=${() => setLasso(!isLasso)}>Lasso</button>
-      <button type="button" aria-label="Zoom in" onClick=${() => drawing.current.zoom(STEP)}>+</button><button type="button" aria-label="Zoom out" onClick=${() => drawing.current.zoom(1 / STEP)}>−</button>
+    <div class="controls" role="group" aria-label="Map"><button type="button" aria-pressed=${isLasso}
+        onClick=${() => setLasso(!isLasso)}>Lasso</button>
+      <button type="button" aria-label="Zoom in" onClick=${() => drawing.current.zoom(STEP)}>+</button><button
+          type="button" aria-label="Zoom out" onClick=${() => drawing.current.zoom(1 / STEP)}>−</button>
       <button type="button" onClick=${() => drawing.current.showAll()}>All</button></div>
     ${image && html`<${Picked} image=${image} close=${close} />`}
     ${images && html`<${Listed} images=${images} mark=${() => mark().catch(sayFault)} close=${close} />`}`;

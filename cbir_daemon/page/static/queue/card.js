@@ -21,7 +21,11 @@ function Facts({ facts }) {
   if (!facts.length) return null;
   return html`<ul class="facts">${facts.map(
     (fact) => html`
-    <li class=${fact.isBetter ? "better" : ""}>${fact.text}${fact.isBetter && html`<span class="unseen"> (better)</span>`}</li>`,
+    <li class=${fact.isBetter ? "better" : ""}>${fact.text}${
+      fact.isBetter &&
+      html`<span
+        class="unseen"> (better)</span>`
+    }</li>`,
   )}</ul>`;
 }
 
@@ -44,16 +48,27 @@ function Tile({ group, index, choice, isChosen, ends, facts, actions }) {
     <button type="button" class="thumb" aria-label=${`Compare ${file}`} onClick=${() => actions.compare(index)}>
       <${Preview} digest=${image.digest} sizePx=${512} />
     </button>
-    <p class="fate"><kbd>${index + 1}</kbd> <strong>${FATES[fate]}</strong>${reason && html`<span class="why">${reason}</span>`}</p>
+    <p class="fate"><kbd>${index + 1}</kbd> <strong>${FATES[fate]}</strong>${
+      reason &&
+      html`<span
+        class="why">${reason}</span>`
+    }</p>
     ${words && html`<p class="words">${words}</p>`}
     <p class="where"><${Path} path=${image.path} ends=${ends} /></p>
-    ${image.names.length > 0 && html`<p class="where more">also ${image.names.map((path) => html`<${Path} path=${path} key=${textOf(path)} /> `)}</p>`}
+    ${
+      image.names.length > 0 &&
+      html`<p class="where more">also ${image.names.map(
+        (path) => html`<${Path} path=${path}
+        key=${textOf(path)} /> `,
+      )}</p>`
+    }
     <${Facts} facts=${facts} />
     <p class="tools">
       ${
         canGo(group) &&
         html`<button type="button" aria-keyshortcuts=${index < 9 ? String(index + 1) : undefined}
-          aria-pressed=${verdict === ACCEPTED && fate === "keeps"} onClick=${() => actions.keep(index)}>Keep this</button>
+          aria-pressed=${verdict === ACCEPTED && fate === "keeps"}
+              onClick=${() => actions.keep(index)}>Keep this</button>
         <button type="button" aria-pressed=${isOut} onClick=${() => actions.leaveOut(index)}>Leave out</button>`
       }
       <a href=${`#/ask/${image.digest}`}>Like this</a>
@@ -111,7 +126,12 @@ export function Card({ group, index, total, isCurrent, chosen, actions }) {
       }
       <button type="button" aria-keyshortcuts="n" onClick=${actions.dismiss}>Not duplicates</button>
       <button type="button" aria-keyshortcuts="c" onClick=${() => actions.compare(chosen || 1)}>Compare</button>
-      ${verdict && verdict !== DISMISSED && html`<button type="button" onClick=${actions.reopen}>Take mark away</button>`}
+      ${
+        verdict &&
+        verdict !== DISMISSED &&
+        html`<button type="button"
+          onClick=${actions.reopen}>Take mark away</button>`
+      }
     </footer>
   </article>`;
 }

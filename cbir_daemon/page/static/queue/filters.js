@@ -17,12 +17,16 @@ const KINDS = { "": "all but shots", exact: "same bytes", copy: "copies", shot: 
 
 function Choice({ label, value, values, set }) {
   return html`<label><span>${label}</span><select value=${value} onChange=${(event) => set(event.target.value)}>
-    ${Object.entries(values).map(([name, shown]) => html`<option value=${name} key=${name} selected=${name === value}>${shown}</option>`)}
+    ${Object.entries(values).map(
+      ([name, shown]) => html`<option value=${name} key=${name}
+        selected=${name === value}>${shown}</option>`,
+    )}
   </select></label>`;
 }
 
 function Day({ label, value, set }) {
-  return html`<label><span>${label}</span><input type="date" value=${value} onChange=${(event) => set(event.target.value)} /></label>`;
+  return html`<label><span>${label}</span><input type="date" value=${value}
+      onChange=${(event) => set(event.target.value)} /></label>`;
 }
 
 const pairText = ({ folders, groups }) =>
@@ -51,7 +55,8 @@ function FolderForm({ label, button, search, submit, value = "" }) {
     event.preventDefault();
     submit(text.trim());
   }}>
-    <label><span>${label}</span><input type="text" list="folders" value=${text} ref=${search} spellcheck="false" autocomplete="off"
+    <label><span>${label}</span><input type="text" list="folders" value=${text} ref=${search} spellcheck="false"
+        autocomplete="off"
       onInput=${(event) => setText(event.target.value)} onKeyDown=${(event) => {
         if (event.key === "Escape") event.target.blur();
       }} /></label>
@@ -64,17 +69,23 @@ export function Filters({ filters, set, groups, search, rule }) {
     if (folder) rule(folder).catch(sayFault);
   };
   return html`<section class="filters" aria-label="Filters and rules">
-    <datalist id="folders">${foldersIn(groups.folderPairs).map((folder) => html`<option value=${folder} key=${folder} />`)}</datalist>
+    <datalist id="folders">${foldersIn(groups.folderPairs).map(
+      (folder) => html`<option value=${folder}
+        key=${folder} />`,
+    )}</datalist>
     <${Choice} label="Show" value=${filters.kind} values=${KINDS} set=${(kind) => set({ ...filters, kind })} />
     <${Choice} label="Sort by" value=${filters.order} values=${ORDERS} set=${(order) => set({ ...filters, order })} />
-    <label class="check"><input type="checkbox" checked=${filters.reverse} onChange=${(event) => set({ ...filters, reverse: event.target.checked })} /> reversed</label>
+    <label class="check"><input type="checkbox" checked=${filters.reverse}
+        onChange=${(event) => set({ ...filters, reverse: event.target.checked })} /> reversed</label>
     <${PairChoice} pairs=${groups.folderPairs} filters=${filters} set=${set} />
     <details>
       <summary>More filters, and a rule</summary>
-      <${Choice} label="Least alike" value=${String(filters.max_score || "")} values=${SCORES} set=${(score) => set({ ...filters, max_score: Number(score) })} />
+      <${Choice} label="Least alike" value=${String(filters.max_score || "")} values=${SCORES}
+          set=${(score) => set({ ...filters, max_score: Number(score) })} />
       <${Day} label="From" value=${filters.since} set=${(since) => set({ ...filters, since })} />
       <${Day} label="until" value=${filters.until} set=${(until) => set({ ...filters, until })} />
-      <${FolderForm} label="Only groups below" button="Show" search=${search} value=${filters.album} submit=${(album) => set({ ...filters, album })} />
+      <${FolderForm} label="Only groups below" button="Show" search=${search} value=${filters.album}
+          submit=${(album) => set({ ...filters, album })} />
       <${FolderForm} label="Keep what lies below" button="Mark groups" submit=${applied} />
     </details>
   </section>`;

@@ -16,7 +16,11 @@ function Tasks({ tasks }) {
     <li key=${textOf(task.path)} class=${task.state}><${Path} path=${task.path} />
       <span class="why">${task.reason || bytes(task.size)}</span></li>`,
   )}
-    ${tasks.length > SHOWN_TASKS && html`<li class="why">and ${counted(tasks.length - SHOWN_TASKS, "more file")}</li>`}</ul>`;
+    ${
+      tasks.length > SHOWN_TASKS &&
+      html`<li
+        class="why">and ${counted(tasks.length - SHOWN_TASKS, "more file")}</li>`
+    }</ul>`;
 }
 
 function PlanDialog({ close }) {
@@ -69,7 +73,8 @@ export function PlanBar({ undo, reload, note }) {
     <button type="button" disabled=${!last} aria-keyshortcuts="Control+z" title=${last ? `take back: ${last.what}` : ""}
       onClick=${() => undo().catch(sayFault)}>Undo</button>
     <button type="button" disabled=${!files} onClick=${() => setOpen(true)}>Look at the plan</button>
-    <button type="button" class="main apply" disabled=${!files || done !== null} onClick=${() => apply().catch(sayFault)}>
+    <button type="button" class="main apply" disabled=${!files || done !== null}
+        onClick=${() => apply().catch(sayFault)}>
       ${done === null ? `Move ${counted(files, "file")} to the trash · ${bytes(saves)}` : `${done} of ${counted(files, "file")}…`}</button>
     ${isOpen && html`<${PlanDialog} close=${() => setOpen(false)} />`}
   </footer>`;

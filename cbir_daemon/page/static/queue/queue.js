@@ -7,7 +7,8 @@ import { useKeys } from "../keys.js";
 import { useEffect, useMemo, useReducer, useRef, useState } from "../vendor/hooks.js";
 import { Windowed } from "../windowed.js";
 import { bytes, counted, number } from "../words.js";
-import { Compare, MODE_KEYS } from "../compare/compare.js";
+import { Compare } from "../compare/compare.js";
+import { MODE_KEYS } from "../compare/keys.js";
 import { Card } from "./card.js";
 import { Filters } from "./filters.js";
 import { Groups } from "./groups.js";
@@ -202,7 +203,10 @@ export function Queue() {
   }, [groups, groups.total]);
   useKeys(
     "Duplicates",
-    queueKeys(queue, groups, () => search.current?.focus()),
+    queueKeys(queue, groups, () => {
+      search.current.closest("details").open = true;
+      search.current.focus();
+    }),
   );
 
   const actionsOf = (index) => ({
@@ -225,7 +229,8 @@ export function Queue() {
   const item = (index) => {
     const group = groups.get(index);
     if (!group) return html`<${Waiting} index=${index} key=${`waiting-${index}`} />`;
-    return html`<${Card} key=${group.id} group=${group} index=${index} total=${groups.total} isCurrent=${index === queue.place.index}
+    return html`<${Card} key=${group.id} group=${group} index=${index} total=${groups.total}
+        isCurrent=${index === queue.place.index}
       chosen=${queue.place.picture} actions=${actionsOf(index)} version=${changed} />`;
   };
   const rule = async (folder) => {
@@ -244,11 +249,14 @@ export function Queue() {
     }} groups=${groups} search=${search} rule=${rule} />
     ${
       groups.total
-        ? html`<${Windowed} key=${groups} count=${groups.total} item=${item} current=${queue.place.index} reveal=${queue.place.reveal}
-        seen=${(first, last) => groups.want(first, last)} label="Groups of duplicates" version=${groups.changes.value} />`
+        ? html`<${Windowed} key=${groups} count=${groups.total} item=${item} current=${queue.place.index}
+            reveal=${queue.place.reveal}
+        seen=${(first, last) => groups.want(first, last)} label="Groups of duplicates"
+            version=${groups.changes.value} />`
         : html`<${Empty} groups=${groups} />`
     }
-    <${PlanBar} undo=${queue.undo} reload=${groups.reload} note=${groups.total ? `${number(queue.place.index + 1)} of ${counted(groups.total, "group")}, ${bytes(groups.saves)} to win` : ""} />
+    <${PlanBar} undo=${queue.undo} reload=${groups.reload}
+        note=${groups.total ? `${number(queue.place.index + 1)} of ${counted(groups.total, "group")}, ${bytes(groups.saves)} to win` : ""} />
     ${
       queue.compared !== null &&
       queue.current() &&

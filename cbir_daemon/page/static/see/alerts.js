@@ -54,12 +54,30 @@ function Alert({ alert, digests }) {
   const [match] = alert.matches;
   const own = digests.get(nameOfPath(alert.path));
   const other = match && digests.get(nameOfPath(match.path));
-  return html`<li class="alert"><span class="pair">${own && html`<${Preview} digest=${own} sizePx=${256} />`}${other && html`<${Preview} digest=${other} sizePx=${256} />`}</span>
-    <div><p><span class="kind ${alert.kind}">${alert.kind}</span> <time datetime=${alert.time}>${moment(alert.time)}</time></p>
+  return html`<li class="alert"><span class="pair">${
+    own &&
+    html`<${Preview} digest=${own}
+      sizePx=${256} />`
+  }${other && html`<${Preview} digest=${other} sizePx=${256} />`}</span>
+    <div><p><span class="kind ${alert.kind}">${alert.kind}</span> <time
+        datetime=${alert.time}>${moment(alert.time)}</time></p>
       <p class="where"><${Path} path=${alert.path} /></p>
-      ${match ? html`<p class="where more">${match.done || "the same picture"}: <${Path} path=${match.path} /></p>` : html`<p class="notes">${alert.message}</p>`}
-      ${alert.watched.length > 0 && html`<p class="notes">contains your work ${alert.watched.map((work) => work.name).join(", ")}</p>`}
-      ${own && html`<p class="tools"><a href=${`#/ask/${own}`}>Like this</a> <a href=${`#/map/${own}`}>On the map</a></p>`}</div></li>`;
+      ${
+        match
+          ? html`<p class="where more">${match.done || "the same picture"}: <${Path}
+          path=${match.path} /></p>`
+          : html`<p class="notes">${alert.message}</p>`
+      }
+      ${
+        alert.watched.length > 0 &&
+        html`<p
+          class="notes">contains your work ${alert.watched.map((work) => work.name).join(", ")}</p>`
+      }
+      ${
+        own &&
+        html`<p class="tools"><a href=${`#/ask/${own}`}>Like this</a> <a
+          href=${`#/map/${own}`}>On the map</a></p>`
+      }</div></li>`;
 }
 
 export function Alerts() {
@@ -67,7 +85,10 @@ export function Alerts() {
   return html`<section aria-labelledby="alerts-title"><h2 id="alerts-title">Alerts</h2>
     ${
       alerts.length
-        ? html`<ul class="alerts" aria-live="polite">${alerts.map((alert) => html`<${Alert} key=${alert.id} alert=${alert} digests=${digests} />`)}</ul>`
+        ? html`<ul class="alerts" aria-live="polite">${alerts.map(
+            (alert) => html`<${Alert} key=${alert.id}
+            alert=${alert} digests=${digests} />`,
+          )}</ul>`
         : html`<p class="notes">None yet. A new file that copies an old one appears here by itself.</p>`
     }</section>`;
 }

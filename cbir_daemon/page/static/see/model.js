@@ -37,13 +37,20 @@ function Chart({ name, curve, chosen }) {
   const atY = scaled(scores, HEIGHT - BOTTOM, TOP);
   const place = ([x, y]) => `${atX(Math.log(x)).toFixed(1)},${atY(y).toFixed(1)}`;
   const label = `${SERIES[name]} against n_neighbors: ${points.map(([x, y]) => `${x}: ${y.toFixed(3)}`).join(", ")}`;
-  return html`<figure class="chart"><figcaption>${SERIES[name]}</figcaption><svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${label}>
+  return html`<figure class="chart"><figcaption>${SERIES[name]}</figcaption><svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`}
+      role="img" aria-label=${label}>
     <line x1=${LEFT} y1=${HEIGHT - BOTTOM} x2=${WIDTH - RIGHT} y2=${HEIGHT - BOTTOM} class="axis" />
     <polyline points=${points.map(place).join(" ")} class="curve" />
-    ${curve.map((trial, at) => html`<circle key=${at} cx=${atX(Math.log(trial.n_neighbors))} cy=${atY(trial[name])} r="3" class="trial" />`)}
+    ${curve.map(
+      (trial, at) => html`<circle key=${at} cx=${atX(Math.log(trial.n_neighbors))} cy=${atY(trial[name])}
+        r="3" class="trial" />`,
+    )}
     <circle cx=${atX(Math.log(chosen.n_neighbors))} cy=${atY(chosen[name])} r="7" class="chosen" />
     ${points.map(([x]) => html`<text key=${x} x=${atX(Math.log(x))} y=${HEIGHT - 12} text-anchor="middle">${x}</text>`)}
-    ${[Math.min(...scores), Math.max(...scores)].map((y) => html`<text key=${y} x=${LEFT - 8} y=${atY(y) + 4} text-anchor="end">${y.toFixed(3)}</text>`)}
+    ${[Math.min(...scores), Math.max(...scores)].map(
+      (y) => html`<text key=${y} x=${LEFT - 8} y=${atY(y) + 4}
+        text-anchor="end">${y.toFixed(3)}</text>`,
+    )}
   </svg></figure>`;
 }
 
@@ -51,9 +58,8 @@ function History({ runs }) {
   return html`<div class="scrolled" tabindex="0" role="region" aria-label="Fits"><table><thead><tr>
     ${["fit", "outcome", "kind", "ended", "images", "n_neighbors", "trustworthiness", "took", "reason"].map((title) => html`<th key=${title} scope="col">${title}</th>`)}</tr></thead>
     <tbody>${runs.map(
-      (
-        run,
-      ) => html`<tr key=${run.id}><td>${run.id}</td><td>${run.outcome}</td><td>${run.kind}</td><td>${run.fitted_at ? moment(run.fitted_at) : ""}</td>
+      (run) => html`<tr
+          key=${run.id}><td>${run.id}</td><td>${run.outcome}</td><td>${run.kind}</td><td>${run.fitted_at ? moment(run.fitted_at) : ""}</td>
       <td>${run.fitted_images === null ? "" : number(run.fitted_images)}</td><td>${run.n_neighbors}</td><td>${run.trustworthiness?.toFixed(4)}</td>
       <td>${run.duration_s === null ? "" : duration(run.duration_s)}</td><td>${run.reason}${run.message && ` – ${run.message}`}</td></tr>`,
     )}</tbody></table></div>`;
@@ -73,7 +79,13 @@ export function Model({ fitted }) {
     ${
       model
         ? html`<p>n_neighbors ${model.n_neighbors}, ${model.n_components} dimensions; fitted on ${number(model.fitted_images)} images, ${number(model.projected_images)} placed since.</p>
-      ${model.curve.length > 1 && html`<div class="charts">${Object.keys(SERIES).map((name) => html`<${Chart} key=${name} name=${name} curve=${model.curve} chosen=${model} />`)}</div>`}`
+      ${
+        model.curve.length > 1 &&
+        html`<div class="charts">${Object.keys(SERIES).map(
+          (name) => html`<${Chart}
+          key=${name} name=${name} curve=${model.curve} chosen=${model} />`,
+        )}</div>`
+      }`
         : html`<p class="notes">There is no map yet.</p>`
     }
     ${runs.length > 0 && html`<${History} runs=${runs} />`}</section>`;

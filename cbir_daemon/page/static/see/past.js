@@ -23,7 +23,15 @@ function useList(method, field, clock) {
 }
 
 function Files({ digest, paths }) {
-  return html`<span class="of"><${Preview} digest=${digest} sizePx=${256} /><span>${paths.length ? paths.map((path) => html`<${Path} key=${nameOfPath(path)} path=${path} /> `) : html`<em class="notes">no file has these bytes now</em>`}</span></span>`;
+  return html`<span class="of"><${Preview} digest=${digest}
+      sizePx=${256} /><span>${
+        paths.length
+          ? paths.map(
+              (path) => html`<${Path} key=${nameOfPath(path)}
+          path=${path} /> `,
+            )
+          : html`<em class="notes">no file has these bytes now</em>`
+      }</span></span>`;
 }
 
 function Decisions({ clock }) {
@@ -38,8 +46,13 @@ function Decisions({ clock }) {
   return html`<ul class="decisions">${newest.slice(0, SHOWN).map(
     (decision) => html`<li key=${`${decision.digest} ${decision.other_digest}`}>
       <time datetime=${decision.decided_at}>${moment(decision.decided_at)}</time>
-      <${Files} digest=${decision.digest} paths=${decision.paths} /><span class="notes">${decision.digest === decision.other_digest ? "all are wanted" : "is no duplicate of"}</span>
-      ${decision.digest !== decision.other_digest && html`<${Files} digest=${decision.other_digest} paths=${decision.other_paths} />`}
+      <${Files} digest=${decision.digest} paths=${decision.paths} /><span
+          class="notes">${decision.digest === decision.other_digest ? "all are wanted" : "is no duplicate of"}</span>
+      ${
+        decision.digest !== decision.other_digest &&
+        html`<${Files} digest=${decision.other_digest}
+          paths=${decision.other_paths} />`
+      }
       <button type="button" onClick=${() => takeBack(decision).catch(sayFault)}>Take back</button></li>`,
   )}</ul>
     ${newest.length > SHOWN && html`<p class="notes">and ${number(newest.length - SHOWN)} older</p>`}`;
@@ -72,15 +85,24 @@ function Tasks({ run, clock }) {
     (
       task,
     ) => html`<li key=${task.task}><${Path} path=${task.path} /><span class="why">${task.reason || task.state}</span>
-    ${task.state === "done" && html`<button type="button" onClick=${() => takeBack(task).catch(sayFault)}>Bring back</button>`}</li>`,
+    ${
+      task.state === "done" &&
+      html`<button type="button"
+        onClick=${() => takeBack(task).catch(sayFault)}>Bring back</button>`
+    }</li>`,
   )}</ul>`;
 }
 
 function Run({ run, clock, busy, takeBack }) {
   const [isOpen, setOpen] = useState(false);
-  return html`<li><time datetime=${run.started_at}>${moment(run.started_at)}</time> <span>run ${run.run}: ${counts(run)}${run.open ? ", broken off" : ""}</span>
+  return html`<li><time
+      datetime=${run.started_at}>${moment(run.started_at)}</time> <span>run ${run.run}: ${counts(run)}${run.open ? ", broken off" : ""}</span>
     <button type="button" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>Files</button>
-    ${run.done + run.begun > 0 && html`<button type="button" disabled=${busy !== null} onClick=${() => takeBack(run).catch(sayFault)}>${busy === run.run ? "Bringing back…" : "Bring all back"}</button>`}
+    ${
+      run.done + run.begun > 0 &&
+      html`<button type="button" disabled=${busy !== null}
+        onClick=${() => takeBack(run).catch(sayFault)}>${busy === run.run ? "Bringing back…" : "Bring all back"}</button>`
+    }
     ${isOpen && html`<${Tasks} run=${run.run} clock=${clock} />`}</li>`;
 }
 
@@ -98,10 +120,15 @@ function Resolves({ clock }) {
     }
   };
   if (!runs?.length) return html`<p class="notes">Nothing was moved to the trash by cbir.</p>`;
-  return html`<ul class="runs">${runs.slice(0, SHOWN).map((run) => html`<${Run} key=${run.run} run=${run} clock=${clock} busy=${busy} takeBack=${takeBack} />`)}</ul>`;
+  return html`<ul class="runs">${runs.slice(0, SHOWN).map(
+    (run) => html`<${Run} key=${run.run} run=${run}
+      clock=${clock} busy=${busy} takeBack=${takeBack} />`,
+  )}</ul>`;
 }
 
 export function Past({ clock }) {
-  return html`<section aria-labelledby="decisions-title"><h2 id="decisions-title">Not duplicates</h2><${Decisions} clock=${clock} /></section>
-    <section aria-labelledby="runs-title"><h2 id="runs-title">Moved to the trash</h2><${Resolves} clock=${clock} /></section>`;
+  return html`<section aria-labelledby="decisions-title"><h2 id="decisions-title">Not duplicates</h2><${Decisions}
+      clock=${clock} /></section>
+    <section aria-labelledby="runs-title"><h2 id="runs-title">Moved to the trash</h2><${Resolves}
+        clock=${clock} /></section>`;
 }

@@ -39,7 +39,8 @@ function useStatus() {
 }
 
 function Bar({ label, share, note }) {
-  return html`<p class="bar"><span>${label}</span><progress max="1" value=${share} aria-label=${label}></progress><span class="notes">${note}</span></p>`;
+  return html`<p class="bar"><span>${label}</span><progress max="1" value=${share}
+      aria-label=${label}></progress><span class="notes">${note}</span></p>`;
 }
 
 function Progress({ status }) {
@@ -56,19 +57,31 @@ function Progress({ status }) {
       html`<${Bar} label="Fitting the map" share=${refit.progress.fraction}
       note=${[refit.progress.stage, refit.progress.message].filter(Boolean).join(": ")} />`
     }
-    ${status.duplicates_pending > 0 && html`<p class="notes">${counted(status.duplicates_pending, "content")} still to be compared for duplicates</p>`}
-    ${status.looks_pending > 0 && html`<p class="notes">${counted(status.looks_pending, "content")} still to be described</p>`}`;
+    ${
+      status.duplicates_pending > 0 &&
+      html`<p
+        class="notes">${counted(status.duplicates_pending, "content")} still to be compared for duplicates</p>`
+    }
+    ${
+      status.looks_pending > 0 &&
+      html`<p
+        class="notes">${counted(status.looks_pending, "content")} still to be described</p>`
+    }`;
 }
 
 function Problems({ problems }) {
   if (!problems.length) return html`<p class="fine">Nothing is wrong.</p>`;
-  return html`<ul class="problems">${problems.map((problem) => html`<li key=${problem.what}><strong>${problem.what}</strong> <span class="notes">${problem.do}</span></li>`)}</ul>`;
+  return html`<ul class="problems">${problems.map(
+    (problem) => html`<li
+      key=${problem.what}><strong>${problem.what}</strong> <span class="notes">${problem.do}</span></li>`,
+  )}</ul>`;
 }
 
 function Albums({ albums }) {
   return html`<ul class="albums">${albums.map(
     (album) => html`<li key=${textOf(album.path)}><span class="state ${album.state}">${album.state}</span>
-    <${Path} path=${album.path} /> <span class="notes">${counted(album.images, "image")}, ${counted(album.errors, "error")}</span></li>`,
+    <${Path} path=${album.path} /> <span
+        class="notes">${counted(album.images, "image")}, ${counted(album.errors, "error")}</span></li>`,
   )}</ul>`;
 }
 
@@ -78,10 +91,12 @@ function refitText({ changed_fraction: changed, threshold, waits_for: waits }) {
 }
 
 function State({ status, isAway }) {
-  return html`<section aria-labelledby="state-title"><h2 id="state-title">${isAway ? "The daemon does not answer" : status.state}</h2>
+  return html`<section aria-labelledby="state-title"><h2
+      id="state-title">${isAway ? "The daemon does not answer" : status.state}</h2>
     <p>${counted(status.images, "image")} of ${counted(status.contents, "content")}, ${counted(status.errors, "error")}, ${number(status.pending)} pending.
       ${refitText(status.refit)} cbir ${status.version}, running since ${moment(status.started_at)}.</p>
-    <${Progress} status=${status} /><${Problems} problems=${status.problems} /><${Albums} albums=${status.albums} /></section>`;
+    <${Progress} status=${status} /><${Problems} problems=${status.problems} /><${Albums}
+        albums=${status.albums} /></section>`;
 }
 
 function Errors({ count }) {
@@ -93,14 +108,27 @@ function Errors({ count }) {
   }, [count]);
   if (!errors?.length) return null;
   return html`<section aria-labelledby="errors-title"><h2 id="errors-title">Unreadable files</h2>
-    <ul class="errors">${errors.slice(0, 500).map((error) => html`<li key=${textOf(error.path)}><span class="state">${error.code}</span> <${Path} path=${error.path} /> <span class="notes">${error.message}</span></li>`)}</ul>
-    ${errors.length > 500 && html`<p class="notes">and ${number(errors.length - 500)} more: \`cbir errors\` lists all</p>`}</section>`;
+    <ul class="errors">${errors.slice(0, 500).map(
+      (error) => html`<li key=${textOf(error.path)}><span
+        class="state">${error.code}</span> <${Path} path=${error.path} /> <span
+            class="notes">${error.message}</span></li>`,
+    )}</ul>
+    ${
+      errors.length > 500 &&
+      html`<p
+        class="notes">and ${number(errors.length - 500)} more: \`cbir errors\` lists all</p>`
+    }</section>`;
 }
 
 export function See() {
   const { status, isAway } = useStatus();
   return html`<main class="see" id="content"><h1 class="unseen">State</h1>
-    ${status ? html`<${State} status=${status} isAway=${isAway} />` : html`<p class="quiet" aria-busy="true">Asking the daemon…</p>`}
+    ${
+      status
+        ? html`<${State} status=${status} isAway=${isAway} />`
+        : html`<p class="quiet"
+        aria-busy="true">Asking the daemon…</p>`
+    }
     <${Alerts} />
     ${status && html`<${Errors} count=${status.errors} />`}
     <${Model} fitted=${status?.model?.fitted_at} />

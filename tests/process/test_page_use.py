@@ -1,0 +1,445 @@
+"""The page in Chromium, on a real daemon: what each key does, what is seen, and what becomes of the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from selenium.webdriver.chrome.webdriver import WebDriver
+
+from tests import pictures
+from tests.page_driver import PageDriver
+from tests.process.daemon import Daemon, living
+
+pytestmark = pytest.mark.process
+
+MARKUP = "<img src=x onerror=document.title=1>.jpg"
+REORDERED = "holiday\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe.jpg"
+SIDES_PX = (960, 640)
+BLACK_LEVEL = 6.0
+"""Grey levels by which a crop, laid upon its original, may differ on average: it was saved as a JPEG in between."""
+
+
+def write_album(album: Path) -> None:
+    """Write pictures of which six have copies: a mirrored crop, equal bytes, a smaller one, a lighter one, odd names."""
+    (album / "backup").mkdir()
+    (album / "phone").mkdir()
+    originals = [pictures.save(pictures.photograph(seed, SIDES_PX), album / f"photo-{seed}.jpg", quality=95) for seed in range(8)]
+    with Image.open(originals[0]) as image:
+        width, height = image.size
+        part = ImageOps.mirror(image.crop((round(width * 0.12), round(height * 0.1), round(width * 0.96), round(height * 0.92))))
+        part.save(album / "phone" / "mirrored.jpg", quality=92)
+    shutil.copy2(originals[1], album / "backup" / "photo-1.jpg")
+    pictures.resaved(originals[2], album / "phone" / "small.jpg", quality=80)
+    pictures.save(pictures.brighter(pictures.load(originals[3])), album / "phone" / "lighter.jpg", quality=90)
+    pictures.resaved(originals[4], album / "phone" / MARKUP, quality=80)
+    pictures.resaved(originals[5], album / "phone" / REORDERED, quality=80)
+    for path in sorted(album.rglob("*.jpg")):
+        os.utime(path, (1e9, 1e9))
+
+
+GROUPS = 6
+
+
+@pytest.fixture(scope="module")
+def album_daemon() -> Iterator[Daemon]:
+    """Give a daemon that knows the album's copies."""
+    with living() as daemon:
+        write_album(daemon.album)
+        daemon.start()
+        daemon.settle()
+        yield daemon
+
+
+#TEMP
+import subprocess, sys, time
+from selenium import webdriver
+@pytest.fixture(scope="module")
+def address(album_daemon):
+    env = os.environ | {"CBIR_SOCKET": str(album_daemon.state / "socket"), "STATE": str(album_daemon.state)}
+    p = subprocess.Popen([sys.executable, "/tmp/pagef/server.py", "8497"], env=env)
+    time.sleep(2)
+    yield "http://127.0.0.1:8497/#KEY"
+    p.kill()
+@pytest.fixture(scope="module")
+def browser():
+    o = webdriver.ChromeOptions(); o.binary_location = '/usr/bin/chromium'
+    for a in ('--headless=new', '--no-sandbox', '--disable-gpu', '--window-size=1400,900', '--hide-scrollbars', '--disable-dev-shm-usage'): o.add_argument(a)
+    b = webdriver.Chrome(options=o, service=webdriver.ChromeService('/usr/bin/chromedriver'))
+    yield b
+    b.quit()
+#TEMPEND
+
+
+@pytest.fixture
+def page(browser: WebDriver, address: str) -> PageDriver:
+    """Give the queue in a fresh tab, with all groups there."""
+    browser.switch_to.new_window("tab")
+    browser.get(address)
+    page = PageDriver(browser)
+    page.until(lambda: len(page.all(".group:not(.waiting)")) >= 2)
+    return page
+
+
+def group_of(page: PageDriver, name: str) -> int:
+    """Go to the group that has a file of this name, and return its number."""
+    for number in range(1, GROUPS + 1):
+        walk_to(page, number)
+        if any(name in path for path in page.texts(".group.current .path")):
+            return number
+    raise AssertionError(f"{name} is in no group")
+
+
+def walk_to(page: PageDriver, number: int) -> None:
+    """Go to a group by the arrow keys."""
+    while page.group() != number:
+        before = page.group()
+        page.press("Down" if before < number else "Up")
+        page.until(lambda before=before: page.group() != before)
+
+
+# -- the queue ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_queue_shows_what_is_kept_and_why(page: PageDriver) -> None:
+    """Each group has its keeper with the reason, whole paths whose differing part stands out, and facts that differ."""
+    group_of(page, "small.jpg")
+    assert page.fates() == ["Keep", "To the trash"]
+    assert "pixels" in page.texts(".group.current .why")[0]
+    kept, small = page.texts(".group.current .path")
+    assert kept.startswith("/")
+    assert kept.endswith("/album/photo-2.jpg")
+    assert page.texts(".group.current .path b") == ["photo-2", "phone/small"]
+    assert "960 × 640" in page.texts(".group.current .facts li.better")[0]
+    assert small.endswith("/phone/small.jpg")
+
+
+def test_exact_and_copy_are_told_apart(page: PageDriver) -> None:
+    """A group of equal bytes says so, and differs in no fact; a copy says what it is of the original."""
+    group_of(page, "backup/photo-1.jpg")
+    assert page.texts(".group.current .kind") == ["same bytes"]
+    assert page.texts(".group.current .facts li") == []
+    group_of(page, "mirrored.jpg")
+    assert page.texts(".group.current .kind") == ["copy"]
+    assert "mirrored" in page.texts(".group.current .words")[0]
+
+
+def test_markup_and_reordering_in_names_are_shown_as_text(page: PageDriver) -> None:
+    """A name with markup makes no element, and a mark that would turn letters round is shown by its name."""
+    group_of(page, MARKUP)
+    assert any(path.endswith(MARKUP) for path in page.texts(".group.current .path"))
+    assert page.all(".path img") == []
+    group_of(page, "gpj.exe")
+    assert page.texts(".group.current .path .control") == ["RLO"]
+    assert any("holidayRLOgpj.exe" in path for path in page.texts(".group.current .path"))
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+def test_arrows_move_and_say_where_they_end(page: PageDriver) -> None:
+    """Up and down change the group, left and right the picture; beyond the ends the page says why nothing happens."""
+    page.press("Down")
+    page.until(lambda: page.group() == 2)
+    page.press("Up")
+    page.until(lambda: page.group() == 1)
+    page.press("Up")
+    page.said("This is the first group.")
+    page.press("Right")
+    page.until(lambda: "chosen" in str(page.all(".group.current .tile")[1].get_attribute("class")))
+    page.press("Right")
+    page.said("This is the last picture.")
+
+
+def test_enter_accepts_and_goes_on(page: PageDriver) -> None:
+    """Enter puts the group into the plan, with the bytes that it frees, and goes to the next open group."""
+    assert "Move 0 files" in page.plan()
+    page.press("Enter")
+    page.until(lambda: page.group() == 2)
+    assert "Move 1 file to the trash" in page.plan()
+    page.undo()
+    page.said("Taken back: accepted")
+    assert page.group() == 1
+    assert "Move 0 files" in page.plan()
+
+
+def test_a_held_enter_decides_on_one_group(page: PageDriver) -> None:
+    """The repeats of a held key do nothing, also where a button has the focus."""
+    page.hold("Enter")
+    page.until(lambda: page.group() == 2)
+    assert page.texts(".planbar .marked") == ["1 group marked"]
+    page.driver.execute_script("document.querySelector('.group.current footer .main').focus()")
+    page.hold("Enter")
+    page.until(lambda: page.texts(".planbar .marked") == ["2 groups marked"])
+
+
+def test_a_number_keeps_that_picture(page: PageDriver) -> None:
+    """2 keeps the second picture, so that the first goes; a number without a picture says so."""
+    page.press("2")
+    page.until(lambda: page.group() == 2)
+    page.press("Up")
+    page.until(lambda: page.group() == 1)
+    assert page.fates() == ["To the trash", "Keep"]
+    page.press("9")
+    page.said("There is no picture 9 here.")
+
+
+def test_x_leaves_a_picture_out(page: PageDriver) -> None:
+    """X lets the chosen picture stay, and again takes that back."""
+    page.press("Right", "x")
+    page.until(lambda: page.fates() == ["Keep", "Stays"])
+    page.press("x")
+    page.until(lambda: page.fates() == ["Keep", "To the trash"])
+
+
+def test_k_keeps_all(page: PageDriver) -> None:
+    """K lets all of a group stay and goes on; nothing enters the plan."""
+    page.press("k")
+    page.until(lambda: page.group() == 2)
+    page.press("Up")
+    page.until(lambda: page.fates() == ["Stays", "Stays"])
+    assert "Move 0 files" in page.plan()
+
+
+def test_n_is_remembered_for_good_and_can_be_taken_back(page: PageDriver, album_daemon: Daemon) -> None:
+    """N writes the decision at once; Ctrl+Z deletes it."""
+    page.press("n")
+    page.until(lambda: page.group() == 2)
+    page.until(lambda: album_daemon.run("decisions", "list").stdout)
+    page.undo()
+    page.until(lambda: not album_daemon.run("decisions", "list").stdout)
+
+
+def test_no_key_acts_in_a_text_field(page: PageDriver) -> None:
+    """/ goes to the folder's field, where letters are letters; Escape leaves it."""
+    page.press("/")
+    field = page.until(lambda: page.driver.execute_script("return document.activeElement.closest('input[type=text]')"))
+    page.press("n", "x", "1")
+    assert field.get_attribute("value") == "nx1"
+    assert page.group() == 1
+    page.press("Escape")
+    assert page.texts(".planbar .marked") == ["nothing marked"]
+
+
+def test_a_question_mark_lists_the_keys(page: PageDriver) -> None:
+    """? shows every key with what it does; Escape closes the list."""
+    page.press("?")
+    listed = page.until(lambda: page.texts("dialog .keys kbd"))
+    assert {"↑ ↓", "← →", "1 – 9", "Enter", "X", "K", "N", "C", "Ctrl Z", "/", "?"} <= set(listed)
+    page.press("Escape")
+    page.until(lambda: not page.all("dialog"))
+
+
+# -- the plan ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_is_applied_by_the_trash_and_undone(page: PageDriver, album_daemon: Daemon) -> None:
+    """One button moves what is marked to the trash; Ctrl+Z brings every file back."""
+    group_of(page, "small.jpg")
+    small = album_daemon.album / "phone" / "small.jpg"
+    page.press("Enter")
+    page.until(lambda: "Move 1 file to the trash" in page.plan())
+    page.click(".planbar .apply")
+    page.said("1 file moved to the trash")
+    assert not small.exists()
+    page.undo()
+    page.until(small.exists)
+
+
+def test_a_rule_keeps_what_lies_below_a_folder(page: PageDriver, album_daemon: Daemon) -> None:
+    """A rule marks every open group that has images below the folder and beside it, as one step."""
+    page.click(".filters summary")
+    fields = page.all(".filters details input[type=text]")
+    fields[1].send_keys(str(album_daemon.album / "phone"))
+    page.all(".filters details form button")[1].click()
+    page.said("5 groups marked")
+    assert page.texts(".planbar .marked") == ["5 groups marked"]
+    group_of(page, "mirrored.jpg")
+    assert page.fates() == ["To the trash", "Keep"]
+    page.undo()
+    page.until(lambda: page.texts(".planbar .marked") == ["nothing marked"])
+
+
+def test_marks_outlive_a_reload(page: PageDriver) -> None:
+    """What was marked is there after the page was loaded again."""
+    page.press("Enter")
+    page.until(lambda: page.group() == 2)
+    page.driver.refresh()
+    page.until(lambda: page.texts(".planbar .marked") == ["1 group marked"])
+
+
+# -- comparing ---------------------------------------------------------------------------------------------------------
+
+
+def compare(page: PageDriver, name: str) -> None:
+    """Open the comparison of the group of a file, and wait until the copy lies upon the original."""
+    group_of(page, name)
+    page.press("c")
+    page.until(lambda: any("· aligned" in text for text in page.texts(".compare .notes")))
+    page.until(lambda: all(ready(page)))
+
+
+def ready(page: PageDriver) -> list[bool]:
+    """Return, for each picture of the comparison, whether it is drawn."""
+    script = "return [...document.querySelectorAll('.layer')].map((image) => image.complete && image.naturalWidth > 256)"
+    there: list[bool] = page.driver.execute_script(script)
+    return there
+
+
+def test_a_mirrored_crop_lies_upon_its_original(page: PageDriver) -> None:
+    """The difference of the two is black within the crop's outline, and is not when they are not aligned."""
+    compare(page, "mirrored.jpg")
+    assert "aligned, mirrored" in page.texts(".compare .notes")[0]
+    page.press("d")
+    page.one(".stage.difference")
+    aligned = float(np.mean(page.pixels(".stage .pane")))
+    assert aligned < BLACK_LEVEL
+    assert page.all(".outline polygon")
+    page.press("a")
+    page.until(lambda: not page.all(".outline polygon"))
+    assert float(np.mean(page.pixels(".stage .pane"))) > 3 * aligned
+
+
+def test_b_flips_in_place(page: PageDriver) -> None:
+    """B shows the one and the other picture at the same place; aligned, they hardly differ."""
+    compare(page, "mirrored.jpg")
+    tags, seen = page.texts(".tag"), page.pixels(".stage .pane")
+    page.press("b")
+    page.until(lambda: page.texts(".tag") == ["copy"])
+    assert tags == ["kept"]
+    flipped = page.pixels(".stage .pane")
+    middle = np.s_[seen.shape[0] // 3 : -seen.shape[0] // 3, seen.shape[1] // 3 : -seen.shape[1] // 3]
+    assert float(np.mean(np.abs(seen[middle] - flipped[middle]))) < BLACK_LEVEL
+    assert np.any(seen != flipped)
+
+
+def test_side_by_side_zooms_and_pans_both(page: PageDriver) -> None:
+    """Side by side, + zooms both panes to the same place; 0 shows all again, and - then says why it does not act."""
+    compare(page, "small.jpg")
+    page.press("s")
+    page.one(".stage.side")
+    transforms = lambda: [image.get_attribute("style") for image in page.all(".layer")]  # noqa: E731 -- asked again and again
+    before = transforms()
+    page.press("+")
+    page.until(lambda: all(one != other for one, other in zip(transforms(), before, strict=True)))
+    page.press("0")
+    page.until(lambda: transforms() == before)
+    page.press("-")
+    page.said("All of it is in sight.")
+    page.press("p")
+    page.until(lambda: transforms() != before)
+
+
+def test_a_verdict_inside_the_comparison_goes_on(page: PageDriver) -> None:
+    """Enter decides and shows the next open group, without leaving the comparison."""
+    page.press("c")
+    page.one(".compare")
+    page.press("Enter")
+    page.until(lambda: "group 2 of" in page.texts(".compare .notes")[0])
+    page.press("Escape")
+    page.until(lambda: not page.all(".compare"))
+    assert page.group() == 2
+    assert page.texts(".planbar .marked") == ["1 group marked"]
+
+
+def test_u_says_of_two_that_n_is_meant(page: PageDriver) -> None:
+    """A key that cannot act says why: of two pictures there are no others."""
+    page.press("c")
+    page.one(".compare")
+    page.press("u")
+    page.said("There are only two")
+
+
+# -- the other rooms ---------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_can_be_asked_about(page: PageDriver, album_daemon: Daemon) -> None:
+    """A chosen file is answered with its matches, and the answer of an indexed one has an address of its own."""
+    page.open("ask")
+    page.one("input[type=file]").send_keys(str(album_daemon.album / "phone" / "mirrored.jpg"))
+    page.until(lambda: page.all(".match"))
+    assert any(path.endswith("/photo-0.jpg") for path in page.texts(".match .path"))
+    assert "mirrored" in "".join(page.texts(".match.copy .words"))
+    page.click(".asked figcaption a")
+    page.until(lambda: "#/ask/" in page.driver.current_url)
+    page.until(lambda: page.all(".match.exact"))
+
+
+def test_alerts_come_by_themselves(page: PageDriver, album_daemon: Daemon) -> None:
+    """A new file that copies an old one appears on the page of the state without being asked for."""
+    page.open("state")
+    page.until(lambda: "Ready" in page.one(".see h2").text.title())
+    new = album_daemon.album / "again.jpg"
+    pictures.resaved(album_daemon.album / "photo-6.jpg", new, quality=70)
+    page.until(lambda: any(path.endswith("/again.jpg") for path in page.texts(".alert .path")))
+    new.unlink()
+    album_daemon.settle()
+
+
+@pytest.mark.parametrize("room", ["duplicates", "ask", "map", "state"])
+def test_axe_finds_nothing_serious(page: PageDriver, axe: str, room: str) -> None:
+    """Roles, labels, contrast and focus are in order, in each room."""
+    page.open(room)
+    page.until(lambda: not page.all("main [aria-busy]"))
+    assert serious(page, axe) == []
+
+
+def test_axe_finds_nothing_serious_in_dialogs(page: PageDriver, axe: str) -> None:
+    """The same holds for the comparison and the list of keys."""
+    page.press("c")
+    page.one(".compare")
+    assert serious(page, axe) == []
+    page.press("?")
+    page.one("dialog.sheet")
+    assert serious(page, axe) == []
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """Give the script of axe-core, from npm."""
+    return Path("/tmp/pagef/npm/node_modules/axe-core/axe.min.js").read_text()
+
+
+def serious(page: PageDriver, axe: str) -> list[str]:
+    """Return what axe-core calls serious or critical."""
+    page.driver.execute_script(axe)
+    script = "const done = arguments[0]; axe.run().then((result) => done(result.violations))"
+    violations = page.driver.execute_async_script(script)
+    return [f"{found['id']}: {found['nodes'][0]['html']}" for found in violations if found["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("room", ["duplicates", "ask", "map", "state"])
+def test_a_telephone_is_wide_enough(page: PageDriver, room: str) -> None:
+    """At 360 pixels nothing reaches beyond the page."""
+    with page.of_size(360, 740):
+        page.open(room)
+        page.until(lambda: not page.all("main [aria-busy]"))
+        width = page.driver.execute_script("return document.documentElement.scrollWidth")
+    assert width <= 360
+
+
+def test_nothing_comes_from_elsewhere(page: PageDriver) -> None:
+    """All that the page loads comes from its own address."""
+    for room in ("ask", "map", "state"):
+        page.open(room)
+        page.until(lambda: not page.all("main [aria-busy]"))
+    loaded = page.driver.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    origin = page.driver.execute_script("return location.origin")
+    assert loaded
+    assert [name for name in loaded if not name.startswith((origin, f"blob:{origin}"))] == []
+
+
+def test_nothing_is_refused_by_the_page_s_own_policy(page: PageDriver) -> None:
+    """The browser reports no violation of the content security policy and no other fault of the page."""
+    page.press("c", "s", "d", "v", "b", "Escape")
+    for room in ("ask", "map", "state"):
+        page.open(room)
+        page.until(lambda: not page.all("main [aria-busy]"))
+    faults = [entry["message"] for entry in page.driver.get_log("browser") if entry["source"] in ("security", "javascript")]
+    assert faults == []
