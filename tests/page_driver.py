@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -41,11 +41,11 @@ class PageDriver:
 
     Parameters
     ----------
-    driver : WebDriver
+    driver : Chrome
         A browser with the page open.
     """
 
-    def __init__(self, driver: WebDriver) -> None:
+    def __init__(self, driver: Chrome) -> None:
         self.driver = driver
 
     # -- seeing --------------------------------------------------------------------------------------------------------

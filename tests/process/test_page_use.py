@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from selenium.webdriver.chrome.webdriver import WebDriver
+from selenium.webdriver import Chrome
 
 from tests import pictures
+from tests.browser import WIDE, chromium, needs_chromium, running_page
 from tests.page_driver import PageDriver
 from tests.process.daemon import Daemon, living
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, needs_chromium]
 
 MARKUP = "<img src=x onerror=document.title=1>.jpg"
 REORDERED = "holiday\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe.jpg"
@@ -27,13 +28,17 @@ BLACK_LEVEL = 6.0
 
 
 def write_album(album: Path) -> None:
-    """Write pictures of which six have copies: a mirrored crop, equal bytes, a smaller one, a lighter one, odd names."""
+    """Write pictures of which six have copies: a mirrored crop, equal bytes, smaller, lighter, odd names."""
     (album / "backup").mkdir()
     (album / "phone").mkdir()
-    originals = [pictures.save(pictures.photograph(seed, SIDES_PX), album / f"photo-{seed}.jpg", quality=95) for seed in range(8)]
+    originals = [
+        pictures.save(pictures.photograph(seed, SIDES_PX), album / f"photo-{seed}.jpg", quality=95) for seed in range(8)
+    ]
     with Image.open(originals[0]) as image:
         width, height = image.size
-        part = ImageOps.mirror(image.crop((round(width * 0.12), round(height * 0.1), round(width * 0.96), round(height * 0.92))))
+        part = ImageOps.mirror(
+            image.crop((round(width * 0.12), round(height * 0.1), round(width * 0.96), round(height * 0.92)))
+        )
         part.save(album / "phone" / "mirrored.jpg", quality=92)
     shutil.copy2(originals[1], album / "backup" / "photo-1.jpg")
     pictures.resaved(originals[2], album / "phone" / "small.jpg", quality=80)
@@ -46,6 +51,9 @@ def write_album(album: Path) -> None:
 
 GROUPS = 6
 
+AXE = "axe-core@4.14.1"
+NPM_TIMEOUT_S = 120.0
+
 
 @pytest.fixture(scope="module")
 def album_daemon() -> Iterator[Daemon]:
@@ -57,28 +65,22 @@ def album_daemon() -> Iterator[Daemon]:
         yield daemon
 
 
-#TEMP
-import subprocess, sys, time
-from selenium import webdriver
 @pytest.fixture(scope="module")
-def address(album_daemon):
-    env = os.environ | {"CBIR_SOCKET": str(album_daemon.state / "socket"), "STATE": str(album_daemon.state)}
-    p = subprocess.Popen([sys.executable, "/tmp/pagef/server.py", "8497"], env=env)
-    time.sleep(2)
-    yield "http://127.0.0.1:8497/#KEY"
-    p.kill()
+def address(album_daemon: Daemon) -> Iterator[str]:
+    """Give the address of the page beside that daemon."""
+    with running_page(album_daemon) as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
-def browser():
-    o = webdriver.ChromeOptions(); o.binary_location = '/usr/bin/chromium'
-    for a in ('--headless=new', '--no-sandbox', '--disable-gpu', '--window-size=1400,900', '--hide-scrollbars', '--disable-dev-shm-usage'): o.add_argument(a)
-    b = webdriver.Chrome(options=o, service=webdriver.ChromeService('/usr/bin/chromedriver'))
-    yield b
-    b.quit()
-#TEMPEND
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Give a browser for all tests; each opens a tab of its own."""
+    with chromium(tmp_path_factory.mktemp("browser"), WIDE) as browser:
+        yield browser
 
 
 @pytest.fixture
-def page(browser: WebDriver, address: str) -> PageDriver:
+def page(browser: Chrome, address: str) -> PageDriver:
     """Give the queue in a fresh tab, with all groups there."""
     browser.switch_to.new_window("tab")
     browser.get(address)
@@ -116,7 +118,7 @@ def test_the_queue_shows_what_is_kept_and_why(page: PageDriver) -> None:
     assert kept.startswith("/")
     assert kept.endswith("/album/photo-2.jpg")
     assert page.texts(".group.current .path b") == ["photo-2", "phone/small"]
-    assert "960 × 640" in page.texts(".group.current .facts li.better")[0]
+    assert "960 \N{MULTIPLICATION SIGN} 640" in page.texts(".group.current .facts li.better")[0]
     assert small.endswith("/phone/small.jpg")
 
 
@@ -231,7 +233,7 @@ def test_a_question_mark_lists_the_keys(page: PageDriver) -> None:
     """? shows every key with what it does; Escape closes the list."""
     page.press("?")
     listed = page.until(lambda: page.texts("dialog .keys kbd"))
-    assert {"↑ ↓", "← →", "1 – 9", "Enter", "X", "K", "N", "C", "Ctrl Z", "/", "?"} <= set(listed)
+    assert {"↑ ↓", "← →", "1 \N{EN DASH} 9", "Enter", "X", "K", "N", "C", "Ctrl Z", "/", "?"} <= set(listed)
     page.press("Escape")
     page.until(lambda: not page.all("dialog"))
 
@@ -287,7 +289,9 @@ def compare(page: PageDriver, name: str) -> None:
 
 def ready(page: PageDriver) -> list[bool]:
     """Return, for each picture of the comparison, whether it is drawn."""
-    script = "return [...document.querySelectorAll('.layer')].map((image) => image.complete && image.naturalWidth > 256)"
+    script = (
+        "return [...document.querySelectorAll('.layer')].map((image) => image.complete && image.naturalWidth > 256)"
+    )
     there: list[bool] = page.driver.execute_script(script)
     return there
 
@@ -401,9 +405,16 @@ def test_axe_finds_nothing_serious_in_dialogs(page: PageDriver, axe: str) -> Non
 
 
 @pytest.fixture(scope="module")
-def axe() -> str:
-    """Give the script of axe-core, from npm."""
-    return Path("/tmp/pagef/npm/node_modules/axe-core/axe.min.js").read_text()
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give the script of axe-core, which npm installs."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is missing")
+    folder = tmp_path_factory.mktemp("axe")
+    command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--fetch-retries", "0", AXE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_TIMEOUT_S, check=False)  # noqa: S603 -- npm, wherever it is
+    if done.returncode:
+        pytest.skip(f"npm cannot install {AXE}")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 def serious(page: PageDriver, axe: str) -> list[str]:
@@ -411,7 +422,11 @@ def serious(page: PageDriver, axe: str) -> list[str]:
     page.driver.execute_script(axe)
     script = "const done = arguments[0]; axe.run().then((result) => done(result.violations))"
     violations = page.driver.execute_async_script(script)
-    return [f"{found['id']}: {found['nodes'][0]['html']}" for found in violations if found["impact"] in ("serious", "critical")]
+    return [
+        f"{found['id']}: {found['nodes'][0]['html']}"
+        for found in violations
+        if found["impact"] in ("serious", "critical")
+    ]
 
 
 @pytest.mark.parametrize("room", ["duplicates", "ask", "map", "state"])
@@ -441,5 +456,7 @@ def test_nothing_is_refused_by_the_page_s_own_policy(page: PageDriver) -> None:
     for room in ("ask", "map", "state"):
         page.open(room)
         page.until(lambda: not page.all("main [aria-busy]"))
-    faults = [entry["message"] for entry in page.driver.get_log("browser") if entry["source"] in ("security", "javascript")]
+    faults = [
+        entry["message"] for entry in page.driver.get_log("browser") if entry["source"] in ("security", "javascript")
+    ]
     assert faults == []
