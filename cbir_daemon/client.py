@@ -350,6 +350,48 @@ class Client:
         for frame in self.frames("map", {"form": form, "size_px": size_px}):
             yield cast("answers.MapPart", frame.message["ok"]), frame.blob
 
+    def map_grid(self) -> answers.MapGrid:
+        """Return how large the map is, in cells and levels of tiles."""
+        return cast("answers.MapGrid", self.ask("map_grid"))
+
+    def map_tile(self, run: str, level: int, column: int, row: int, *, dark: bool = False) -> bytes:
+        """Return a tile of the map as a WebP of 256 x 256 pixels.
+
+        Parameters
+        ----------
+        run : str
+            Of `map_grid`.
+        level, column, row : int
+            At level 0 one tile shows all; each level has twice the tiles along a side.
+        dark : bool
+            Whether the ground is dark.
+        """
+        asked: Json = {"run": run, "level": level, "column": column, "row": row, "dark": dark}
+        return self._exchange("map_tile", asked).blob
+
+    def map_inside(self, run: str, polygon: Sequence[tuple[float, float]]) -> answers.MapInside:
+        """Return the images whose cells lie in a polygon.
+
+        Parameters
+        ----------
+        run : str
+            Of `map_grid`.
+        polygon : sequence of (float, float)
+            Columns and rows of three corners or more, in cells.
+        """
+        asked: Json = {"run": run, "polygon": [list(corner) for corner in polygon]}
+        return cast("answers.MapInside", self._pages("images", "map_inside", asked))
+
+    def map_place(self, digest: str) -> answers.MapPlace:
+        """Return the cell of a content.
+
+        Parameters
+        ----------
+        digest : str
+            SHA-256 in hexadecimal digits.
+        """
+        return cast("answers.MapPlace", self.ask("map_place", {"digest": digest}))
+
     def images(self, *, paths: Sequence[AnyPath] = (), digests: Sequence[str] = ()) -> answers.Images:
         """Return the indexed files at paths, or those of contents; of both the paths are taken.
 

@@ -54,7 +54,7 @@ class PageDriver:
         """Return what matches, in the order of the document."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def one(self, selector: str) -> WebElement:
+    def first(self, selector: str) -> WebElement:
         """Return the first match, waiting until there is one."""
         return self.until(lambda: next(iter(self.all(selector)), None))
 
@@ -75,7 +75,7 @@ class PageDriver:
 
     def group(self) -> int:
         """Return the number of the current group, from 1."""
-        return int(self.one(".group.current").get_attribute("aria-posinset") or 0)
+        return int(self.first(".group.current").get_attribute("aria-posinset") or 0)
 
     def fates(self) -> list[str]:
         """Return what becomes of each picture of the current group."""
@@ -83,11 +83,11 @@ class PageDriver:
 
     def plan(self) -> str:
         """Return what the button that applies the plan says."""
-        return self.one(".planbar .apply").text
+        return self.first(".planbar .apply").text
 
     def pixels(self, selector: str) -> NDArray[np.int16]:
         """Return what is seen of an element as (height, width, 3) levels of 0 to 255."""
-        with Image.open(io.BytesIO(self.one(selector).screenshot_as_png)) as image:
+        with Image.open(io.BytesIO(self.first(selector).screenshot_as_png)) as image:
             return np.asarray(image.convert("RGB"), np.int16)
 
     # -- doing ---------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ class PageDriver:
 
     def click(self, selector: str) -> None:
         """Click the first match."""
-        self.one(selector).click()
+        self.first(selector).click()
 
     @contextmanager
     def of_size(self, width_px: int, height_px: int) -> Iterator[None]:

@@ -25,6 +25,7 @@ from tests.test_contract import METHODS, TABLES
 RETURNED = {
     "alerts": Iterator[answers.Alert],
     "sheet": bytes,
+    "map_tile": bytes,
     "model_fit": Iterator[answers.ModelFit],
     "map": Iterator[tuple[answers.MapPart, bytes]],
 }

@@ -490,6 +490,11 @@ class Scene:
             for form in ("png", "page"):
                 self.answers["map"] += [ok for ok, _ in client.map(form=form)]
             self.answers["images"].append(client.images(paths=[self.first, self.second]))
+            self.answers["map_grid"].append(grid := client.map_grid())
+            self.answers["map_tile"].append(client.ask("map_tile", {"run": grid["run"]}))
+            everywhere = [(-1.0, -1.0), (1000.0, -1.0), (1000.0, 1000.0), (-1.0, 1000.0)]
+            self.answers["map_inside"].append(inside := client.map_inside(grid["run"], everywhere))
+            self.answers["map_place"].append(client.map_place(inside["images"][0]["digest"]))
             digest = client.images(paths=[self.first])["images"][0]["digest"]
             self.answers["images"].append(client.images(digests=[digest]))
             small = client.images(paths=[self.daemon.album / "photo-0001.jpg", self.daemon.album / "small.jpg"])

@@ -37,6 +37,7 @@ from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving import handlers
+from cbir_daemon.serving.plane import Planes
 from cbir_daemon.serving.previews import Previews
 from cbir_daemon.serving.queue import Queue
 from cbir_daemon.store import Store
@@ -143,6 +144,7 @@ def open_rooms(
         processes=base.processes,
         pool=base.pool,
         previews=Previews(base.store, base.pool),
+        planes=Planes(base.store, groups),
         ingest=base.ingest,
         pairing=_pairing(base, watchlist, policy, fillers.features),
         groups=groups,

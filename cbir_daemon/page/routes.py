@@ -61,6 +61,7 @@ class Routes:
                 Route("/api/session", self._session, methods=["POST"]),
                 Route("/api/{method}", self._method, methods=["POST"]),
                 Route("/picture/{key}/grey/{digest}", self._grey),
+                Route("/picture/{key}/tile/{run}/{level:int}/{column:int}/{row:int}", self._tile),
                 Route("/picture/{key}/{digest}/{side:int}", self._picture),
             ],
             exception_handlers={CbirError: _cbir_error, HTTPException: _http_error, Exception: _fault},
@@ -138,6 +139,12 @@ class Routes:
         params = {"digest": request.path_params["digest"], "side_px": side_px, "form": FORM}
         frame = await self.link.ask("preview", params, timeout_s=ANSWER_TIMEOUT_S)
         return Response(frame.blob, media_type=MEDIA_TYPES[FORM])
+
+    async def _tile(self, request: Request) -> Response:
+        place = {name: request.path_params[name] for name in ("run", "level", "column", "row")}
+        params = {**place, "dark": request.query_params.get("dark") == "true"}
+        frame = await self.link.ask("map_tile", params, timeout_s=ANSWER_TIMEOUT_S)
+        return Response(frame.blob, media_type=MEDIA_TYPES["webp"])
 
     async def _grey(self, request: Request) -> Response:
         params = {"digest": request.path_params["digest"]}

@@ -751,6 +751,52 @@ class MapPart(TypedDict):
     atlas: NotRequired[Atlas]
 
 
+class MapGrid(TypedDict):
+    """Answer of `map_grid`."""
+
+    run: str
+    images: int
+    columns: int
+    rows: int
+    levels: int
+    tile_px: int
+    cell_px: int
+
+
+class MapTile(TypedDict):
+    """Answer of `map_tile`, whose blob is the picture."""
+
+    images: int
+
+
+class PlacedImage(TypedDict):
+    """An image on the map, by the cell of its content."""
+
+    column: int
+    row: int
+    path: WirePath
+    digest: str
+    width: int
+    height: int
+    size: int
+    taken: str | None
+    group: int | None
+
+
+class MapInside(TypedDict):
+    """Each answer of `map_inside`."""
+
+    images: list[PlacedImage]
+
+
+class MapPlace(TypedDict):
+    """Answer of `map_place`."""
+
+    run: str
+    column: int
+    row: int
+
+
 ANSWERS: Mapping[str, type] = {
     "hello": Hello,
     "query": Query,
@@ -784,6 +830,10 @@ ANSWERS: Mapping[str, type] = {
     "model_cancel": ModelCancelled,
     "model_history": ModelHistory,
     "map": MapPart,
+    "map_grid": MapGrid,
+    "map_tile": MapTile,
+    "map_inside": MapInside,
+    "map_place": MapPlace,
     "images": Images,
     "preview": Preview,
     "thumbnail": Thumbnail,

@@ -58,6 +58,12 @@ class Positions(Table):
         return tuples(rows, "content_id", "flat")
 
     @reads
+    def flat_count(self, connection: sqlite3.Connection, run_id: int) -> int:
+        """Return how many contents have a position in the picture."""
+        sql = "SELECT count(*) FROM position WHERE run_id = ? AND flat IS NOT NULL"
+        return int(scalar(connection, sql, (run_id,)))
+
+    @reads
     def drift(self, connection: sqlite3.Connection, run_id: int) -> Drift:
         """Measure how the contents added since a fit lie to what it was fitted on."""
         # Few of many rows: without statistics SQLite would rather read all of them.

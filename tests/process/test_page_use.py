@@ -301,7 +301,7 @@ def test_a_mirrored_crop_lies_upon_its_original(page: PageDriver) -> None:
     compare(page, "mirrored.jpg")
     assert "aligned, mirrored" in page.texts(".compare .notes")[0]
     page.press("d")
-    page.one(".stage.difference")
+    page.first(".stage.difference")
     aligned = float(np.mean(page.pixels(".stage .pane")))
     assert aligned < BLACK_LEVEL
     assert page.all(".outline polygon")
@@ -327,11 +327,11 @@ def test_side_by_side_zooms_and_pans_both(page: PageDriver) -> None:
     """Side by side, + zooms both panes to the same place; 0 shows all again, and - then says why it does not act."""
     compare(page, "small.jpg")
     page.press("s")
-    page.one(".stage.side")
+    page.first(".stage.side")
     transforms = lambda: [image.get_attribute("style") for image in page.all(".layer")]  # noqa: E731 -- asked again and again
     before = transforms()
     page.press("+")
-    page.until(lambda: all(one != other for one, other in zip(transforms(), before, strict=True)))
+    page.until(lambda: all(now != then for now, then in zip(transforms(), before, strict=True)))
     page.press("0")
     page.until(lambda: transforms() == before)
     page.press("-")
@@ -343,7 +343,7 @@ def test_side_by_side_zooms_and_pans_both(page: PageDriver) -> None:
 def test_a_verdict_inside_the_comparison_goes_on(page: PageDriver) -> None:
     """Enter decides and shows the next open group, without leaving the comparison."""
     page.press("c")
-    page.one(".compare")
+    page.first(".compare")
     page.press("Enter")
     page.until(lambda: "group 2 of" in page.texts(".compare .notes")[0])
     page.press("Escape")
@@ -355,7 +355,7 @@ def test_a_verdict_inside_the_comparison_goes_on(page: PageDriver) -> None:
 def test_u_says_of_two_that_n_is_meant(page: PageDriver) -> None:
     """A key that cannot act says why: of two pictures there are no others."""
     page.press("c")
-    page.one(".compare")
+    page.first(".compare")
     page.press("u")
     page.said("There are only two")
 
@@ -366,7 +366,7 @@ def test_u_says_of_two_that_n_is_meant(page: PageDriver) -> None:
 def test_a_picture_can_be_asked_about(page: PageDriver, album_daemon: Daemon) -> None:
     """A chosen file is answered with its matches, and the answer of an indexed one has an address of its own."""
     page.open("ask")
-    page.one("input[type=file]").send_keys(str(album_daemon.album / "phone" / "mirrored.jpg"))
+    page.first("input[type=file]").send_keys(str(album_daemon.album / "phone" / "mirrored.jpg"))
     page.until(lambda: page.all(".match"))
     assert any(path.endswith("/photo-0.jpg") for path in page.texts(".match .path"))
     assert "mirrored" in "".join(page.texts(".match.copy .words"))
@@ -378,7 +378,7 @@ def test_a_picture_can_be_asked_about(page: PageDriver, album_daemon: Daemon) ->
 def test_alerts_come_by_themselves(page: PageDriver, album_daemon: Daemon) -> None:
     """A new file that copies an old one appears on the page of the state without being asked for."""
     page.open("state")
-    page.until(lambda: "Ready" in page.one(".see h2").text.title())
+    page.until(lambda: "Ready" in page.first(".see h2").text.title())
     new = album_daemon.album / "again.jpg"
     pictures.resaved(album_daemon.album / "photo-6.jpg", new, quality=70)
     page.until(lambda: any(path.endswith("/again.jpg") for path in page.texts(".alert .path")))
@@ -397,10 +397,10 @@ def test_axe_finds_nothing_serious(page: PageDriver, axe: str, room: str) -> Non
 def test_axe_finds_nothing_serious_in_dialogs(page: PageDriver, axe: str) -> None:
     """The same holds for the comparison and the list of keys."""
     page.press("c")
-    page.one(".compare")
+    page.first(".compare")
     assert serious(page, axe) == []
     page.press("?")
-    page.one("dialog.sheet")
+    page.first("dialog.sheet")
     assert serious(page, axe) == []
 
 

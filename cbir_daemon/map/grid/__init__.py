@@ -3,7 +3,7 @@
 In: two-dimensional positions, vectors.  Out: cells, tables of tiles.  Never here: files, SQL, encoded pictures.
 """
 
-from cbir_daemon.map.grid.arrangement import FILL, Grid, along_curve, arrange, sample
+from cbir_daemon.map.grid.arrangement import FILL, Grid, along_curve, arrange, arrange_many, sample
 from cbir_daemon.map.grid.tiles import (
     VECTOR_SIDE,
     Colour,
@@ -15,6 +15,7 @@ from cbir_daemon.map.grid.tiles import (
     picture,
     shrunk,
     square_side,
+    tile,
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Shown",
     "along_curve",
     "arrange",
+    "arrange_many",
     "atlas",
     "atlas_columns",
     "cell_side",
@@ -33,4 +35,5 @@ __all__ = [
     "sample",
     "shrunk",
     "square_side",
+    "tile",
 ]

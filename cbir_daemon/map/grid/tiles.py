@@ -132,6 +132,41 @@ def picture(
     return Drawing(canvas, table.tobytes(), descriptors.tobytes(), squares.tobytes())
 
 
+def tile(
+    cells: NDArray[np.int64],
+    squares: NDArray[np.uint8],
+    descriptors: NDArray[np.uint8],
+    shown: Sequence[Shown],
+    size_px: int,
+    cell_px: int,
+    background: Colour,
+) -> Drawing:
+    """Return a square piece of the map, without a margin.
+
+    Parameters
+    ----------
+    cells : (n, 2) ndarray of int64
+        Column and row of each image within the piece.
+    squares : (n, side, side) ndarray of uint8
+    descriptors : (n, b) ndarray of uint8
+        In which colours they are shown; b is 0 for greys.
+    shown : sequence of Shown
+        One for each image.
+    size_px, cell_px : int
+        Side of the piece and of a cell.
+    background : tuple of int
+        Red, green and blue, 0 to 255.
+    """
+    table = np.zeros(len(shown), dtype=ROW)
+    for row, image, (column, line) in zip(table, shown, cells.tolist(), strict=True):
+        border = max(1, cell_px // 14) if image.frame else 0
+        left, top, width, height = _box(image, cell_px, border)
+        row["box"] = (column * cell_px + left, line * cell_px + top, width, height)
+        row["colour"], row["border"] = image.frame or (0, 0, 0), border
+    canvas = Canvas(size_px, size_px, squares.shape[1], "WEBP", descriptors.shape[1], background)
+    return Drawing(canvas, table.tobytes(), descriptors.tobytes(), squares.tobytes())
+
+
 def cell_side(grid: Grid, size_px: int) -> int:
     """Return the side of a cell in pixels, at least 1.
 

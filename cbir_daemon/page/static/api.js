@@ -48,7 +48,8 @@ export async function openSession() {
 export const pictureAddress = (digest, sizePx) => `/picture/${readKey}/${digest}/${sizePx}`;
 // Its 64x64 grey numbers, which are there when its file is not.
 export const greyAddress = (digest) => `/picture/${readKey}/grey/${digest}`;
-export const tileAddress = (run, level, column, row) => `/picture/${readKey}/tile/${run}/${level}/${column}/${row}`;
+export const tileAddress = (run, level, column, row, isDark) =>
+  `/picture/${readKey}/tile/${run}/${level}/${column}/${row}${isDark ? "?dark=true" : ""}`;
 
 async function post(method, body, type, signal) {
   const headers = { Authorization: `Bearer ${key}`, "Content-Type": type };

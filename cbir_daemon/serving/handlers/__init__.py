@@ -24,6 +24,7 @@ from cbir_daemon.serving.handlers import (
     pictures,
     queries,
     resolving,
+    tiles,
     upkeep,
 )
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
@@ -78,6 +79,10 @@ METHODS: Mapping[str, Handler] = {
     "model_fit": model.model_fit,
     "model_history": model.model_history,
     "map": drawing.draw_map,
+    "map_grid": tiles.map_grid,
+    "map_tile": tiles.map_tile,
+    "map_inside": tiles.map_inside,
+    "map_place": tiles.map_place,
     "images": pictures.images,
     "preview": pictures.preview,
     "thumbnail": pictures.thumbnail,

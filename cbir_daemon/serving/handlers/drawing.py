@@ -32,6 +32,7 @@ from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.overview import why_no_model
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.serving.plane import group_numbers
 from cbir_daemon.store import Image
 
 PAGE = "page"
@@ -150,7 +151,7 @@ def _arranged(rooms: Rooms, most: int) -> _Map:
         )
     grid = arrange(xy[rows])
     order = np.argsort(along_curve(grid.cells), kind="stable")
-    groups = _groups(rooms)
+    groups = group_numbers(rooms.groups)
     places = [_Place(tuple(by_content[content_id]), groups.get(content_id)) for content_id in ids[rows][order].tolist()]
     return _Map(places, replace(grid, cells=grid.cells[order]), len(ids))
 
@@ -170,16 +171,6 @@ def _images(rooms: Rooms, ids: NDArray[np.int64]) -> dict[int, list[Image]]:
     for image in rooms.store.files.images(ids.tolist()):
         by_content.setdefault(image.content.id, []).append(image)
     return by_content
-
-
-def _groups(rooms: Rooms) -> dict[int, int]:
-    """Return content id -> number of its group; a content that is in two is in that of copies."""
-    found = sorted(rooms.groups.found(), key=lambda group: group.kind.value)
-    numbers: dict[int, int] = {}
-    for number, group in enumerate(found):
-        for member in group.members:
-            numbers.setdefault(member.image.content.id, number)
-    return numbers
 
 
 def _place_to_json(place: _Place, cell: Sequence[int]) -> answers.Place:
@@ -202,14 +193,15 @@ def _picture(rooms: Rooms, shown: _Map, size_px: int) -> Drawing:
     pieces = [(shrunk(vectors, side), descriptors) for vectors, descriptors in _seen(rooms, shown.places)]
     squares, descriptors = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
     tiles = [
-        Shown(content.width_px, content.height_px, None if place.group is None else _colour(place.group))
+        Shown(content.width_px, content.height_px, None if place.group is None else colour_of(place.group))
         for place in shown.places
         for content in (place.images[0].content,)
     ]
     return picture(shown.grid, squares, descriptors, tiles, size_px)
 
 
-def _colour(group: int) -> Colour:
+def colour_of(group: int) -> Colour:
+    """Return the colour of the frames of a group of duplicates."""
     red, green, blue = colorsys.hsv_to_rgb(group * GOLDEN_RATIO % 1.0, 0.85, 0.9)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -243,11 +235,22 @@ def _seen(
     for start in range(0, len(places), tiles):
         ids = [place.images[0].content.id for place in places[start : start + tiles]]
         found = rooms.store.contents.vectors(ids)
-        yield as_vectors([found.get(content_id, gone) for content_id in ids]), _descriptors(rooms, ids)
+        yield as_vectors([found.get(content_id, gone) for content_id in ids]), descriptors_of(rooms, ids)
 
 
-def _descriptors(rooms: Rooms, content_ids: Sequence[int]) -> NDArray[np.uint8]:
-    """Return the (n, b) descriptors of contents, rows of zeros where there are none; b is 0 where none are made."""
+def descriptors_of(rooms: Rooms, content_ids: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the descriptors of contents, by which their squares get colours.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    content_ids : sequence of int
+
+    Returns
+    -------
+    (n, b) ndarray of uint8
+        Rows of zeros where there are none; b is 0 where none are made.
+    """
     appearance = rooms.searcher.medium.appearance
     if appearance is None:
         return np.zeros((len(content_ids), 0), np.uint8)

@@ -23,6 +23,7 @@ from cbir_daemon.map.refit import Refit
 from cbir_daemon.meaning import Meaning
 from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
+from cbir_daemon.serving.plane import Planes
 from cbir_daemon.serving.previews import Previews
 from cbir_daemon.serving.queue import Queue
 from cbir_daemon.store import Store
@@ -46,6 +47,7 @@ class Rooms:
     processes: Processes
     pool: DecodePool
     previews: Previews
+    planes: Planes
     ingest: Ingest
     pairing: Pairing
     groups: Groups

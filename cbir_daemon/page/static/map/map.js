@@ -6,7 +6,7 @@ import { fileOf, nameOfPath, Path, plain } from "../paths.js";
 import { Preview } from "../pictures.js";
 import { acceptWithin } from "../queue/plan.js";
 import { say, sayFault } from "../saying.js";
-import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { bytes, counted, moment, pixels } from "../words.js";
 import { Drawing } from "./drawing.js";
 import { Tiles } from "./tiles.js";
@@ -121,7 +121,19 @@ async function* allGroups() {
   for await (const page of stream("duplicates")) yield* page.groups;
 }
 
+function useDark() {
+  const query = useMemo(() => matchMedia("(prefers-color-scheme: dark)"), []);
+  const [isDark, setDark] = useState(query.matches);
+  useEffect(() => {
+    const turned = () => setDark(query.matches);
+    query.addEventListener("change", turned);
+    return () => query.removeEventListener("change", turned);
+  }, []);
+  return isDark;
+}
+
 function Walk({ grid, digest }) {
+  const isDark = useDark();
   const canvas = useRef(null);
   const drawing = useRef(null);
   const [isLasso, setLasso] = useState(false);
@@ -129,21 +141,21 @@ function Walk({ grid, digest }) {
   const [images, setImages] = useState(null);
 
   useEffect(() => {
-    const tiles = new Tiles(grid, () => drawing.current?.redraw());
+    const tiles = new Tiles(grid, isDark, () => drawing.current?.redraw());
+    const before = drawing.current?.view;
     drawing.current = new Drawing(canvas.current, grid, tiles);
+    if (before) drawing.current.view = before;
     const observer = new ResizeObserver(() => drawing.current.resize());
     observer.observe(canvas.current);
+    const own = canvas.current;
     const still = (event) => event.preventDefault();
-    canvas.current.addEventListener("wheel", still, { passive: false });
-    const dark = matchMedia("(prefers-color-scheme: dark)");
-    const turned = () => drawing.current.redraw();
-    dark.addEventListener("change", turned);
+    own.addEventListener("wheel", still, { passive: false });
     return () => {
       observer.disconnect();
+      own.removeEventListener("wheel", still);
       tiles.leave();
-      dark.removeEventListener("change", turned);
     };
-  }, [grid]);
+  }, [grid, isDark]);
 
   useEffect(() => {
     if (!digest) return;

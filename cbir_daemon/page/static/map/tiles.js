@@ -5,9 +5,10 @@ const KEPT = 220; // Of 256 KiB each, once decoded.
 const AT_ONCE = 4;
 
 export class Tiles {
-  // grid: {run, columns, rows, levels, tile_px, cell_px}; `arrived` is called after each tile.
-  constructor(grid, arrived) {
+  // grid: {run, columns, rows, levels, tile_px, cell_px}; `isDark`: on a dark ground; `arrived` is called after each tile.
+  constructor(grid, isDark, arrived) {
     this.grid = grid;
+    this.isDark = isDark;
     this.arrived = arrived;
     this.held = new Map(); // name -> {picture | null, frame}; null where there is nothing.
     this.running = new Set();
@@ -59,7 +60,7 @@ export class Tiles {
   async fetch(name, [level, column, row]) {
     this.running.add(name);
     try {
-      const response = await fetch(tileAddress(this.grid.run, level, column, row), { signal: this.left.signal });
+      const response = await fetch(tileAddress(this.grid.run, level, column, row, this.isDark), { signal: this.left.signal });
       const picture = response.ok ? await createImageBitmap(await response.blob()) : null;
       if (response.ok || response.status === 404) this.held.set(name, { picture, frame: this.frame });
       this.forget();
