@@ -26,6 +26,8 @@ RETURNED = {
     "alerts": Iterator[answers.Alert],
     "sheet": bytes,
     "map_tile": bytes,
+    "preview": bytes,
+    "thumbnail": bytes,
     "model_fit": Iterator[answers.ModelFit],
     "map": Iterator[tuple[answers.MapPart, bytes]],
 }

@@ -19,6 +19,9 @@ from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.serving.plane import CELL_PX, TILE_PX, Piece, Plane
 from cbir_daemon.store import Image
 
+PLACE = (("level", 20), ("column", 2**20), ("row", 2**20))
+"""What says which tile, and the most that any map has."""
+
 MAX_CORNERS = 2_000
 MAX_INSIDE = 20_000
 """Images that `map_inside` lists at most."""
@@ -65,7 +68,7 @@ def map_tile(rooms: Rooms, request: Request) -> Reply[answers.MapTile]:
     ----------
     rooms : Rooms
     request : Request
-        `run` (text): of `map_grid`.  `level`, `column`, `row` (integers).  `dark` (flag): on a dark ground.
+        `run` (text): of `map_grid`, by default the one in use.  `level`, `column`, `row` (integers).  `dark` (flag): on a dark ground.
 
     Raises
     ------
@@ -75,12 +78,12 @@ def map_tile(rooms: Rooms, request: Request) -> Reply[answers.MapTile]:
         When no worker can be started, or the daemon stops.
     """
     params = Params(request.params)
-    plane = _of_run(rooms, params.text("run"))
-    level = params.integer("level", 0, most=plane.levels - 1)
-    piece = plane.piece(level, params.integer("column", 0), params.integer("row", 0))
-    if not len(piece.content_ids):
-        raise NotFoundError("nothing lies there on the map")
+    level, column, row = (params.integer(name, 0, most=most) for name, most in PLACE)
     ground = DARK if params.flag("dark") else LIGHT
+    plane = _of_run(rooms, params.text("run"))
+    piece = plane.piece(level, column, row) if level < plane.levels else None
+    if piece is None or not len(piece.content_ids):
+        raise NotFoundError("nothing lies there on the map")
     return Reply({"images": len(piece.content_ids)}, _drawn(rooms, plane, piece, ground))
 
 
@@ -91,7 +94,7 @@ def map_inside(rooms: Rooms, request: Request) -> Iterator[Reply[answers.MapInsi
     ----------
     rooms : Rooms
     request : Request
-        `run` (text): of `map_grid`.  `polygon` (list of lists of two numbers): at least three corners, in cells.
+        `run` (text): of `map_grid`, by default the one in use.  `polygon` (list of lists of two numbers): at least three corners, in cells.
 
     Raises
     ------
@@ -101,8 +104,9 @@ def map_inside(rooms: Rooms, request: Request) -> Iterator[Reply[answers.MapInsi
         When the polygon is none.
     """
     params = Params(request.params)
-    plane = _of_run(rooms, params.text("run"))
-    cells = plane.inside(_polygon(params.items("polygon", MAX_CORNERS)))[:MAX_INSIDE]
+    run, polygon = params.text("run"), _polygon(params.items("polygon", MAX_CORNERS))
+    plane = _of_run(rooms, run)
+    cells = plane.inside(polygon)[:MAX_INSIDE]
     ids = plane.contents[cells[:, 1], cells[:, 0]].tolist()
     files = _files(rooms, ids)
     found = zip(ids, cells.tolist(), strict=True)
@@ -142,7 +146,7 @@ def _present(rooms: Rooms) -> Plane:
 
 def _of_run(rooms: Rooms, name: str) -> Plane:
     plane = _present(rooms)
-    if plane.name != name:
+    if name not in ("", plane.name):
         raise NotFoundError(f"the map {name!r} is not in use any more", hint="ask `map_grid` again")
     return plane
 
