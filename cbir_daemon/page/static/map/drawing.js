@@ -75,8 +75,9 @@ export class Drawing {
     const top = high / 2 - view.y * view.cell;
     tiles.begin();
     pen.imageSmoothingQuality = "medium";
-    const lastColumn = Math.floor((Math.min(wide, left + this.grid.columns * view.cell) - left) / side);
-    const lastRow = Math.floor((Math.min(high, top + this.grid.rows * view.cell) - top) / side);
+    const tilesAlong = (cells) => Math.ceil((cells * tiles.cellPx(level)) / this.grid.tile_px) - 1;
+    const lastColumn = Math.min(tilesAlong(this.grid.columns), Math.floor((wide - left) / side));
+    const lastRow = Math.min(tilesAlong(this.grid.rows), Math.floor((high - top) / side));
     for (let row = Math.max(0, Math.floor(-top / side)); row <= lastRow; row += 1) {
       for (let column = Math.max(0, Math.floor(-left / side)); column <= lastColumn; column += 1) {
         this.drawTile(level, column, row, left + column * side, top + row * side, side);

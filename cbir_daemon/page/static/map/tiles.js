@@ -60,7 +60,9 @@ export class Tiles {
   async fetch(name, [level, column, row]) {
     this.running.add(name);
     try {
-      const response = await fetch(tileAddress(this.grid.run, level, column, row, this.isDark), { signal: this.left.signal });
+      const response = await fetch(tileAddress(this.grid.run, level, column, row, this.isDark), {
+        signal: this.left.signal,
+      });
       const picture = response.ok ? await createImageBitmap(await response.blob()) : null;
       if (response.ok || response.status === 404) this.held.set(name, { picture, frame: this.frame });
       this.forget();
