@@ -66,7 +66,8 @@ class PageDriver:
 
     def until(self, seen: Callable[[], T | None]) -> T:
         """Wait until `seen` returns something, and return that."""
-        found: T = WebDriverWait(self.driver, SEEN_S, poll_frequency=0.02).until(lambda _: seen())
+        found = WebDriverWait(self.driver, SEEN_S, poll_frequency=0.02).until(lambda _: seen())
+        assert found is not None
         return found
 
     def said(self, words: str) -> None:
@@ -127,4 +128,4 @@ class PageDriver:
             self._send("Emulation.clearDeviceMetricsOverride", {})
 
     def _send(self, command: str, parameters: dict[str, Any]) -> None:
-        self.driver.execute_cdp_cmd(command, parameters)  # type: ignore[no-untyped-call]  # selenium leaves it untyped
+        self.driver.execute_cdp_cmd(command, parameters)

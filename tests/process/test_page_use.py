@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps
 from selenium.webdriver import Chrome
 
 from tests import pictures
-from tests.browser import WIDE, chromium, needs_chromium, running_page
+from tests.browser import WIDE, chromium, complaints, needs_chromium, running_page
 from tests.page_driver import PageDriver
 from tests.process.daemon import Daemon, living
 
@@ -100,10 +101,14 @@ def group_of(page: PageDriver, name: str) -> int:
 
 def walk_to(page: PageDriver, number: int) -> None:
     """Go to a group by the arrow keys."""
+
+    def has_left(group: int) -> bool:
+        return page.group() != group
+
     while page.group() != number:
         before = page.group()
         page.press("Down" if before < number else "Up")
-        page.until(lambda before=before: page.group() != before)
+        page.until(partial(has_left, before))
 
 
 # -- the queue ---------------------------------------------------------------------------------------------------------
@@ -328,7 +333,10 @@ def test_side_by_side_zooms_and_pans_both(page: PageDriver) -> None:
     compare(page, "small.jpg")
     page.press("s")
     page.first(".stage.side")
-    transforms = lambda: [image.get_attribute("style") for image in page.all(".layer")]  # noqa: E731 -- asked again and again
+
+    def transforms() -> list[str | None]:
+        return [image.get_attribute("style") for image in page.all(".layer")]
+
     before = transforms()
     page.press("+")
     page.until(lambda: all(now != then for now, then in zip(transforms(), before, strict=True)))
@@ -410,7 +418,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     if shutil.which("npm") is None:
         pytest.skip("npm is missing")
     folder = tmp_path_factory.mktemp("axe")
-    command = ["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--fetch-retries", "0", AXE]
+    command = ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--fetch-retries", "0", AXE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_TIMEOUT_S, check=False)  # noqa: S603 -- npm, wherever it is
     if done.returncode:
         pytest.skip(f"npm cannot install {AXE}")
@@ -456,7 +464,5 @@ def test_nothing_is_refused_by_the_page_s_own_policy(page: PageDriver) -> None:
     for room in ("ask", "map", "state"):
         page.open(room)
         page.until(lambda: not page.all("main [aria-busy]"))
-    faults = [
-        entry["message"] for entry in page.driver.get_log("browser") if entry["source"] in ("security", "javascript")
-    ]
+    faults = [line for line in complaints(page.driver) if "Failed to load resource" not in line]
     assert faults == []
