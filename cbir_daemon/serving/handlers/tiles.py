@@ -68,8 +68,8 @@ def map_tile(rooms: Rooms, request: Request) -> Reply[answers.MapTile]:
     ----------
     rooms : Rooms
     request : Request
-        `run` (text): of `map_grid`, by default the one in use.  `level`, `column`, `row` (integers).  `dark` (flag): on a
-        dark ground.
+        `run` (text): of `map_grid`, by default the one in use.  `level`, `column`, `row` (integers).  `dark` (flag):
+        on a dark ground.
 
     Raises
     ------
@@ -95,8 +95,8 @@ def map_inside(rooms: Rooms, request: Request) -> Iterator[Reply[answers.MapInsi
     ----------
     rooms : Rooms
     request : Request
-        `run` (text): of `map_grid`, by default the one in use.  `polygon` (list of lists of two numbers): at least three
-        corners, in cells.
+        `run` (text): of `map_grid`, by default the one in use.  `polygon` (list of lists of two numbers): at least
+        three corners, in cells.
 
     Raises
     ------
