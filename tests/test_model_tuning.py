@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pytest
 import sklearn.manifold
@@ -14,8 +16,10 @@ from cbir_daemon.map.tuning import (
     MOST_RIVALS,
     RECALL_MARGIN,
     REPETITIONS,
+    TIE_MARGIN,
     Judge,
     Search,
+    TrialKey,
     candidate_neighbors,
     cannot_win,
     choose,
@@ -104,11 +108,19 @@ def test_what_another_seed_would_change_is_not_worth_more_dimensions() -> None:
 def test_two_worse_in_a_row_end_the_search() -> None:
     """Worse in both scores; one of them better, or one candidate only, and it goes on."""
     best = candidate(10, 0.9, 0.4)
-    worse = [candidate(15, 0.89, 0.39), candidate(30, 0.88, 0.38)]
+    worse = [candidate(15, 0.899, 0.39), candidate(30, 0.898, 0.38)]
     assert cannot_win([candidate(5, 0.85, 0.3), best, *worse])
     assert not cannot_win([best, worse[0]])
     assert not cannot_win([best, worse[0], candidate(30, 0.88, 0.41)])
     assert not cannot_win([best, candidate(15, 0.91, 0.39), worse[1]])
+
+
+def test_one_much_worse_ends_the_search() -> None:
+    """Worse in both scores by more than another seed could make it; by less in either, and it goes on."""
+    best = candidate(10, 0.9, 0.4)
+    assert cannot_win([best, candidate(15, 0.9 - 1.1 * TIE_MARGIN, 0.4 - 1.1 * RECALL_MARGIN)])
+    assert not cannot_win([best, candidate(15, 0.9 - 0.9 * TIE_MARGIN, 0.3)])
+    assert not cannot_win([best, candidate(15, 0.8, 0.4 - 0.9 * RECALL_MARGIN)])
 
 
 def test_rivals_are_those_that_a_seed_might_put_first() -> None:
@@ -132,19 +144,21 @@ class Bench:
         self, scores: dict[tuple[int, int], tuple[float, float]], moves: tuple[float, ...] = (0, 0, 0)
     ) -> None:
         self.scores, self.moves = scores, moves
-        self.tried: list[tuple[int, int, int]] = []
+        self.tried: list[TrialKey] = []
         self.shares_done: list[float] = []
 
-    def trial(self, n_neighbors: int, n_components: int, repetition: int) -> Candidate:
-        self.tried.append((n_neighbors, n_components, repetition))
-        trust, recall = self.scores[n_neighbors, n_components]
-        return Candidate(n_neighbors, n_components, trust, recall + self.moves[repetition] * (n_neighbors == 10))
+    def trials(self, keys: Sequence[TrialKey]) -> Iterator[Candidate]:
+        for key in keys:
+            self.tried.append(key)
+            trust, recall = self.scores[key[:2]]
+            moved = self.moves[key.repetition] * (key.n_neighbors == 10)
+            yield Candidate(key.n_neighbors, key.n_components, trust, recall + moved)
 
     def tell(self, done: int, total: int, _message: str) -> None:
         self.shares_done.append(done / total)
 
     def search(self, dimensions: tuple[int, ...] = (16,)) -> tuple[Candidate, ...]:
-        return Search((5, 10, 15, 30, 50, 100), dimensions, self.trial, self.tell).run()
+        return Search((5, 10, 15, 30, 50, 100), dimensions, self.trials, self.tell).run()
 
 
 PEAK = {
@@ -153,9 +167,9 @@ PEAK = {
         (5, 0.90, 0.30),
         (10, 0.93, 0.38),
         (15, 0.96, 0.45),
-        (30, 0.95, 0.40),
-        (50, 0.94, 0.36),
-        (100, 0.93, 0.30),
+        (30, 0.959, 0.43),
+        (50, 0.958, 0.42),
+        (100, 0.957, 0.41),
     ]
 }
 
@@ -199,8 +213,8 @@ def test_what_is_known_is_not_tried_again() -> None:
     """The curve of a search that was broken off is the same."""
     whole, rest = Bench(PEAK), Bench(PEAK)
     curve = whole.search()
-    ready = {(n, 16, 0): candidate(n, *PEAK[n, 16]) for n in (5, 10)}
-    assert Search((5, 10, 15, 30, 50, 100), (16,), rest.trial, rest.tell, ready).run() == curve
+    ready = {TrialKey(n, 16, 0): candidate(n, *PEAK[n, 16]) for n in (5, 10)}
+    assert Search((5, 10, 15, 30, 50, 100), (16,), rest.trials, rest.tell, ready).run() == curve
     assert rest.tried == whole.tried[2:]
 
 

@@ -9,6 +9,10 @@ import os
 from pathlib import Path
 
 CACHE_FOLDER = ".numba"
+
+CACHE_VERSION = "2"
+"""Of the options that umap-learn is compiled with, which numba does not compare: in its cache a folder of its own."""
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -31,7 +35,7 @@ def child_environment(models_dir: Path, threads: int) -> dict[str, str]:
         # umap-learn lets the compiler add in any order.  With what every processor of an architecture can do, the order
         # is the same on all of them, and so is the map.
         "NUMBA_CPU_NAME": "generic",
-        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR") or str(models_dir / CACHE_FOLDER),
+        "NUMBA_CACHE_DIR": str(Path(os.environ.get("NUMBA_CACHE_DIR") or models_dir / CACHE_FOLDER) / CACHE_VERSION),
         # umap-learn warns at each call of what is meant here (a precomputed metric, one thread for one seed).
         "PYTHONWARNINGS": "ignore",
     }

@@ -1,7 +1,8 @@
 """A running fit, as the daemon sees it.
 
 In: codes and settings.  Out: progress, then a report with positions; or one error.  Never here: umap, numba,
-scikit-learn, joblib.  All the work is done by `cbir_daemon.map.fit_child` in its own process at nice 19.
+scikit-learn, joblib.  All the work is done by `cbir_daemon.map.fit_child` in its own process, as nice as the threads
+that work in the background.
 """
 
 from __future__ import annotations

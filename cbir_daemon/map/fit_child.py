@@ -14,8 +14,7 @@ from cbir_daemon.map.fit import FitSettings, Stage
 from cbir_daemon.map.fitting import Fitting
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import Channel, serve
-
-NICE = 19
+from cbir_daemon.system.priority import NICENESS
 
 
 def answer(frame: Frame, channel: Channel) -> None:
@@ -44,4 +43,4 @@ def answer(frame: Frame, channel: Channel) -> None:
 
 
 if __name__ == "__main__":
-    serve(answer, nice=NICE)
+    serve(answer, nice=NICENESS)

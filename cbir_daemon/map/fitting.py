@@ -10,8 +10,10 @@ import hashlib
 import io
 import json
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,13 @@ from cbir_daemon.errors import ModelError
 from cbir_daemon.map import artifact, graph, tuning
 from cbir_daemon.map.fit import FEWEST_IMAGES, NAMES_FILE, FitSettings, Previous, Stage
 from cbir_daemon.map.graph import Graph
-from cbir_daemon.map.layout import Recipe, fit_map, flatten, only_for_projecting, project
+from cbir_daemon.map.layout import Progress, Recipe, fit_graph, flatten, lay_out, only_for_projecting, project
 from cbir_daemon.map.memory import affordable_images, available_mib, needed_mib, peak_mib
 from cbir_daemon.map.neighbors import NEAREST, Neighbors, to_points
 from cbir_daemon.map.sample import draw_rows
 from cbir_daemon.map.stages import Stages
 from cbir_daemon.map.trials import Trials
+from cbir_daemon.map.tuning import TrialKey
 from cbir_daemon.map.warm import WarmStart, carried_over
 from cbir_daemon.records import Candidate
 
@@ -42,7 +45,7 @@ MAP_STAGE = artifact.MODEL_FILE
 FLAT_STAGE = artifact.FLAT_FILE
 
 FIT_STEPS = 100
-"""Progress within a fit: one half is the map, the other the flat one."""
+"""Progress within a fit, to which the map and the flat map, laid out side by side, add half each."""
 
 CHANGE_NOTHING = ("threads", "max_memory_mib")
 """Settings with which a fit comes out the same."""
@@ -101,8 +104,7 @@ class Fitting:
         wide = known.neighbors(is_euclidean=self._settings.is_euclidean)
         neighbors = wide.first(max(NEAREST, recipe.n_neighbors)).copied()
         del known, wide
-        model = self._fit(images.points, neighbors, recipe, warm, stages)
-        flat = self._flatten(images.points, neighbors, model, warm, stages)
+        model, flat = self._fit(images.points, neighbors, recipe, warm, stages)
         curve = curve or (self._judge(images.points, neighbors, model),)
         name, digest = self._save(images.points, model, flat)
         report = {
@@ -178,22 +180,22 @@ class Fitting:
         settings = self._settings
         fitted = len(tuning.split(len(images.rows), settings.tune_images, settings.seed)[0])
         scores: list[list[Any]] = json.loads(stages.load(TUNE_STAGE) or b"[]")
-        ready = {(row[0], row[1], row[2]): Candidate(row[0], row[1], row[3], row[4]) for row in scores}
-        trials: Trials | None = None
+        ready = {TrialKey(*row[:3]): Candidate(row[0], row[1], row[3], row[4]) for row in scores}
+        prepared: list[Trials] = []
 
-        def trial(n_neighbors: int, n_components: int, repetition: int) -> Candidate:
-            nonlocal trials
-            trials = trials or Trials(known, images.points, settings)
-            found = trials.run(n_neighbors, n_components, repetition)
-            scores.append([n_neighbors, n_components, repetition, found.trustworthiness, found.neighbor_recall])
-            stages.keep(TUNE_STAGE, json.dumps(scores).encode())
-            return found
+        def scored(keys: Sequence[TrialKey]) -> Iterator[Candidate]:
+            if keys and not prepared:
+                prepared.append(Trials(known, images.points, settings))
+            for key, found in zip(keys, prepared[0].run(keys) if keys else (), strict=True):
+                scores.append([*key, found.trustworthiness, found.neighbor_recall])
+                stages.keep(TUNE_STAGE, json.dumps(scores).encode())
+                yield found
 
         def progress(done: int, total: int, message: str) -> None:
             self._tell("tune", done, total, message)
 
         dimensions = (settings.n_components,) if settings.n_components else tuning.N_COMPONENTS
-        return tuning.Search(tuning.candidate_neighbors(fitted), dimensions, trial, progress, ready).run()
+        return tuning.Search(tuning.candidate_neighbors(fitted), dimensions, scored, progress, ready).run()
 
     def _recipe(self, chosen: Candidate | WarmStart) -> Recipe:
         return Recipe(chosen.n_neighbors, chosen.n_components, self._settings.seed, self._settings.min_dist)
@@ -205,42 +207,36 @@ class Fitting:
         recipe: Recipe,
         warm: WarmStart | None,
         stages: Stages,
-    ) -> umap.UMAP:
-        """Fit the chosen map of all images."""
-        if (saved := stages.load(MAP_STAGE)) is not None:
+    ) -> tuple[umap.UMAP, NDArray[np.float32]]:
+        """Fit the chosen map of all images, and the flat map of the same graph, side by side."""
+        saved_map, saved_flat = stages.load(MAP_STAGE), stages.load(FLAT_STAGE)
+        if saved_map is not None:
             self._tell("fit", FIT_STEPS // 2, FIT_STEPS, "taking up the map of the fit that was broken off")
-            return joblib.load(io.BytesIO(saved))
+        model = fit_graph(neighbors, recipe) if saved_map is None else joblib.load(io.BytesIO(saved_map))
+        progress = _Shares(self._tell, len(points))
 
-        def progress(epochs: int, of: int) -> None:
-            steps = FIT_STEPS // 2 * epochs // of
-            self._tell("fit", steps, FIT_STEPS, f"fitting the map of {len(points)} images: {epochs} of {of} epochs")
+        def start(positions: NDArray[np.float32]) -> NDArray[np.float32]:
+            assert warm is not None
+            return carried_over(warm.rows, positions, neighbors, recipe.seed)
 
-        start = None if warm is None else carried_over(warm.rows, warm.positions, neighbors, recipe.seed)
-        model = fit_map(points, neighbors, recipe, start=start, progress=progress)
-        stages.keep(MAP_STAGE, _pickled(model))
-        return model
+        def fitted() -> umap.UMAP:
+            if saved_map is None:
+                first = None if warm is None else start(warm.positions)
+                lay_out(model, points, start=first, progress=progress.of("map"))
+                stages.keep(MAP_STAGE, _pickled(model))
+            return model
 
-    def _flatten(
-        self,
-        points: NDArray[np.float32],
-        neighbors: Neighbors,
-        model: umap.UMAP,
-        warm: WarmStart | None,
-        stages: Stages,
-    ) -> NDArray[np.float32]:
-        """Fit the flat map of the same images."""
-        if (saved := stages.load(FLAT_STAGE)) is not None:
-            flat: NDArray[np.float32] = np.load(io.BytesIO(saved), allow_pickle=False)
+        def flattened() -> NDArray[np.float32]:
+            if saved_flat is not None:
+                return np.asarray(np.load(io.BytesIO(saved_flat), allow_pickle=False))
+            first = None if warm is None else start(warm.flat)
+            flat = flatten(model, points, start=first, progress=progress.of("flat map"))
+            stages.keep(FLAT_STAGE, _saved(flat))
             return flat
 
-        def progress(epochs: int, of: int) -> None:
-            steps = FIT_STEPS // 2 + FIT_STEPS // 2 * epochs // of
-            self._tell("fit", steps, FIT_STEPS, f"fitting the flat map: {epochs} of {of} epochs")
-
-        start = None if warm is None else carried_over(warm.rows, warm.flat, neighbors, self._settings.seed)
-        flat = flatten(model, points, start=start, progress=progress)
-        stages.keep(FLAT_STAGE, _saved(flat))
-        return flat
+        with ThreadPoolExecutor(min(2, self._settings.threads)) as threads:
+            halves = threads.submit(fitted), threads.submit(flattened)
+            return halves[0].result(), halves[1].result()
 
     def _judge(self, points: NDArray[np.float32], neighbors: Neighbors, model: umap.UMAP) -> Candidate:
         """Score a map of a fit that held no image out: a sample is projected anew, each image without itself."""
@@ -268,6 +264,30 @@ class Fitting:
         (self._folder / NAMES_FILE).unlink()
         settings = self._settings
         return artifact.seal(self._folder, settings.code_version, parameters, is_euclidean=settings.is_euclidean)
+
+
+class _Shares:
+    """The progress of the two halves of a fit, as one."""
+
+    def __init__(self, tell: Tell, images: int) -> None:
+        self._tell = tell
+        self._images = images
+        # Two threads tell, and what is told goes into one stream.
+        self._lock = threading.Lock()
+        self._done: dict[str, float] = {}
+
+    def of(self, name: str) -> Progress:
+        """Return what takes the epochs of a half."""
+
+        def progress(epochs: int, of: int) -> None:
+            with self._lock:
+                self._done[name] = epochs / of
+                steps = int(FIT_STEPS / 2 * sum(self._done.values()))
+                self._tell(
+                    "fit", steps, FIT_STEPS, f"fitting the {name} of {self._images} images: {epochs} of {of} epochs"
+                )
+
+        return progress
 
 
 def _read_names(path: Path) -> tuple[NDArray[np.int64], Previous | None]:

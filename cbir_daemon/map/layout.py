@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,7 @@ from cbir_daemon.map.start import first_positions
 FEW_IMAGES = 5_000
 """Most images of a map that gets more rounds and negative samples; larger ones gain little (docs/model-figures.md)."""
 
-EPOCHS, EPOCHS_OF_FEW = 200, 500
+EPOCHS, EPOCHS_OF_FEW = 200, 300
 """Rounds of a fit.  `transform` takes a third of them; it must not choose by the number of rows it is given."""
 
 NEGATIVES, NEGATIVES_OF_FEW = 5, 30
@@ -62,17 +63,28 @@ REPORT_EACH_S = 1.0
 
 INT32 = np.iinfo(np.int32)
 
+_EPOCH = "_nb_optimize_layout_euclidean_single_epoch"
+
+# Two layouts run side by side in one process: a round of one must not hold the interpreter from the other.  What was
+# compiled otherwise lies in another folder (`environment.CACHE_VERSION`).
+if hasattr(umap.layouts, _EPOCH):
+    getattr(umap.layouts, _EPOCH).targetoptions["nogil"] = True
+
 # umap-learn compiles these anew in every process, which costs seconds; numba keeps them on disk once told to.
 for _module, _name in (
     (umap.umap_, "smooth_knn_dist"),
     (umap.umap_, "compute_membership_strengths"),
-    (umap.layouts, "_nb_optimize_layout_euclidean_single_epoch"),
+    (umap.layouts, _EPOCH),
 ):
     if hasattr(_module, _name):
         getattr(_module, _name).enable_caching()
 
+_PARALLEL = threading.Lock()
+"""Held where umap-learn runs functions that numba made parallel: its simplest threading layer ends the process when two
+threads are in one."""
+
 Progress = Callable[[int, int], None]
-"""Gets epochs done and epochs in all."""
+"""Gets epochs done and epochs in all.  It must not raise: tqdm would keep a lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +132,7 @@ def fit_map(
     start: NDArray[np.float32] | None = None,
     progress: Progress | None = None,
 ) -> umap.UMAP:
-    """Fit a map.
+    """Fit a map: `fit_graph`, then `lay_out`.
 
     Parameters
     ----------
@@ -140,19 +152,29 @@ def fit_map(
     ModelError
         When umap-learn cannot fit it.
     """
-    curve = _curve(recipe.min_dist)
-    model = _with_graph(neighbors.first(recipe.n_neighbors), recipe, curve)
-    first = first_positions(points, recipe.n_components, recipe.seed) if start is None else start
-    model.embedding_ = _laid_out(model, first, curve, warm=start is not None, progress=progress)
-    model.transform_mode = "embedding"
-    if not np.isfinite(model.embedding_).all():
-        raise ModelError(f"the map with {recipe.n_neighbors} neighbours has images without a position")
+    model = fit_graph(neighbors, recipe)
+    lay_out(model, points, start=start, progress=progress)
     return model
 
 
-def _with_graph(nearest: Neighbors, recipe: Recipe, curve: tuple[float, float]) -> umap.UMAP:
-    """Return a model with its graph and without positions."""
+def fit_graph(neighbors: Neighbors, recipe: Recipe) -> umap.UMAP:
+    """Return a model with its graph and without positions.
+
+    Parameters
+    ----------
+    neighbors : Neighbors
+        At least `n_neighbors` wide, with the distances that the map is made of.
+    recipe : Recipe
+        What it is made with.
+
+    Raises
+    ------
+    ModelError
+        When umap-learn cannot fit it.
+    """
+    nearest = neighbors.first(recipe.n_neighbors)
     images = len(nearest.ids)
+    pull, fall = _curve(recipe.min_dist)
     model = umap.UMAP(
         n_neighbors=recipe.n_neighbors,
         n_components=recipe.n_components,
@@ -161,8 +183,8 @@ def _with_graph(nearest: Neighbors, recipe: Recipe, curve: tuple[float, float]) 
         precomputed_knn=(nearest.ids.astype(np.int64), nearest.distances.copy()),
         min_dist=recipe.min_dist,
         spread=SPREAD,
-        a=curve[0],
-        b=curve[1],
+        a=pull,
+        b=fall,
         local_connectivity=recipe.local_connectivity,
         negative_sample_rate=recipe.negatives,
         n_epochs=recipe.epochs,
@@ -173,13 +195,46 @@ def _with_graph(nearest: Neighbors, recipe: Recipe, curve: tuple[float, float]) 
         transform_mode="graph",
     )
     try:
-        # Of the matrix, only the shape counts.
-        model.fit(scipy.sparse.csr_matrix((images, images), dtype=np.float32))
+        with _PARALLEL:
+            # Of the matrix, only the shape counts.
+            model.fit(scipy.sparse.csr_matrix((images, images), dtype=np.float32))
     except (ValueError, FloatingPointError) as error:
         raise ModelError(f"no map with {recipe.n_neighbors} neighbours can be fitted: {error}") from error
     # umap-learn has them under another name as well.
     model.precomputed_knn = model.knn_indices = model.knn_dists = None
     return model
+
+
+def lay_out(
+    model: umap.UMAP,
+    points: NDArray[np.float32],
+    *,
+    start: NDArray[np.float32] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Give a model its positions.  Other threads may lay out other models, and flatten this one.
+
+    Parameters
+    ----------
+    model : umap.UMAP
+        From `fit_graph`.
+    points : (n, f) ndarray of float32
+        What it is fitted on; they give the first positions.
+    start : (n, n_components) ndarray of float32, optional
+        Where to start a warm fit, which takes fewer and smaller steps; None starts cold.
+    progress : callable, optional
+        Gets epochs done and epochs in all.
+
+    Raises
+    ------
+    ModelError
+        When an image ends without a position.
+    """
+    first = first_positions(points, model.n_components, model.random_state) if start is None else start
+    model.embedding_ = _laid_out(model, first, (model.a, model.b), warm=start is not None, progress=progress)
+    model.transform_mode = "embedding"
+    if not np.isfinite(model.embedding_).all():
+        raise ModelError(f"the map with {model.n_neighbors} neighbours has images without a position")
 
 
 def flatten(
@@ -189,14 +244,14 @@ def flatten(
     start: NDArray[np.float32] | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Return a map in two dimensions, packed as tightly as UMAP can, from the graph of a fitted one.
+    """Return a map in two dimensions, packed as tightly as UMAP can, from the graph of a model.
 
     Parameters
     ----------
     model : umap.UMAP
-        From `fit_map`.
+        From `fit_graph`.
     points : (n, f) ndarray of float32
-        What it was fitted on.
+        What it is fitted on.
     start : (n, 2) ndarray of float32, optional
         Where to start a warm fit; None starts cold.
     progress : callable, optional
@@ -315,5 +370,6 @@ def project(model: umap.UMAP, neighbors: Neighbors) -> NDArray[np.float32]:
         return np.empty((0, model.n_components), np.float32)
     starts = np.arange(0, rows * k + 1, k)
     parts = (strictly_rising(neighbors.distances).ravel(), neighbors.ids.ravel(), starts)
-    positions = model.transform(scipy.sparse.csr_matrix(parts, shape=(rows, len(model.embedding_))))
+    with _PARALLEL:
+        positions = model.transform(scipy.sparse.csr_matrix(parts, shape=(rows, len(model.embedding_))))
     return np.asarray(positions, dtype=np.float32)

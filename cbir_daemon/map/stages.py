@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 from pathlib import Path
 
 from cbir_daemon.errors import StorageError
@@ -37,6 +38,8 @@ class Stages:
     def __init__(self, models_dir: Path, key: str) -> None:
         self._folder = models_dir / STAGES_FOLDER
         self._key = key
+        # The map and the flat map may be finished at once.
+        self._lock = threading.Lock()
         self._digests = self._listed()
         if self._digests is None:
             self._digests = {}
@@ -57,7 +60,7 @@ class Stages:
         return data if self._digests.get(name) == hashlib.sha256(data).hexdigest() else None
 
     def keep(self, name: str, data: bytes) -> None:
-        """Write the bytes of a stage to disk, in place of earlier ones.
+        """Write the bytes of a stage to disk, in place of earlier ones.  Any thread may call it.
 
         Parameters
         ----------
@@ -72,8 +75,9 @@ class Stages:
         """
         assert self._digests is not None
         self._write(name, data)
-        self._digests[name] = hashlib.sha256(data).hexdigest()
-        self._write_list()
+        with self._lock:
+            self._digests[name] = hashlib.sha256(data).hexdigest()
+            self._write_list()
 
     def _listed(self) -> dict[str, str] | None:
         """Return the digests of what is there; None when it belongs to another fit."""

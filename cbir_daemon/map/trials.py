@@ -6,6 +6,9 @@ tried (`tuning`), files.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +17,13 @@ from cbir_daemon.map.fit import FitSettings
 from cbir_daemon.map.graph import Graph
 from cbir_daemon.map.layout import Recipe, fit_map, project
 from cbir_daemon.map.neighbors import nearest
+from cbir_daemon.map.tuning import TrialKey
 from cbir_daemon.records import Candidate
 
 SEEDS = 2**32
+
+EPOCHS = 100
+"""Rounds of a trial: half of a map's.  They put candidates in the same order (see docs/model-figures.md)."""
 
 
 class Trials:
@@ -50,18 +57,20 @@ class Trials:
             self._points, self._neighbors, self._held_out, size=settings.score_sample, seed=seed
         )
 
-    def run(self, n_neighbors: int, n_components: int, repetition: int) -> Candidate:
-        """Fit and score one candidate.
+    def run(self, keys: Sequence[TrialKey]) -> Iterator[Candidate]:
+        """Yield the scores of candidates in their order, as many trials side by side as the settings have threads.
 
         Parameters
         ----------
-        n_neighbors, n_components : int
-            Its hyper-parameters.
-        repetition : int
-            From 0; added to the seed of the settings.
+        keys : sequence of TrialKey
         """
-        seed = (self._settings.seed + repetition) % SEEDS
-        recipe = Recipe(n_neighbors, n_components, seed, self._settings.min_dist)
+        with ThreadPoolExecutor(self._settings.threads) as threads:
+            yield from threads.map(self._score, keys)
+
+    def _score(self, key: TrialKey) -> Candidate:
+        """Fit and score one candidate."""
+        seed = (self._settings.seed + key.repetition) % SEEDS
+        recipe = Recipe(key.n_neighbors, key.n_components, seed, self._settings.min_dist, EPOCHS)
         model = fit_map(self._points, self._neighbors, recipe)
-        projected = project(model, self._held_out.first(n_neighbors))
-        return self._judge.score(model.embedding_, projected, n_neighbors)
+        projected = project(model, self._held_out.first(key.n_neighbors))
+        return self._judge.score(model.embedding_, projected, key.n_neighbors)

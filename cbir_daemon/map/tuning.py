@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +40,30 @@ RECALL_TIE = 0.004
 RECALL_MARGIN = 0.01
 """Recall this close counts as equal before other seeds were tried."""
 
+FIRST = 4
+"""Smallest values of `n_neighbors`, which are tried in any case, side by side: a trial takes as long as it has
+neighbours, and these together as long as the next one."""
+
 FALLING = 2
-"""Larger values of `n_neighbors` in a row that must be worse in both scores before still larger ones are left out."""
+"""Larger values of `n_neighbors` in a row that must be worse in both scores before still larger ones are left out; one
+is enough when it is worse by more than another seed could make it."""
 
 REPETITIONS = 3
 MOST_RIVALS = 3
 """Seeds that rivals are tried with, and the most rivals: candidates that another seed might put before the best."""
 
-Trial = Callable[[int, int, int], Candidate]
+
+class TrialKey(NamedTuple):
+    """What a trial is of: hyper-parameters, and the number of the repetition, from 0; each has a seed of its own."""
+
+    n_neighbors: int
+    n_components: int
+    repetition: int
+
+
+Trials = Callable[[Sequence[TrialKey]], Iterable[Candidate]]
+"""Tries candidates, maybe side by side, and yields their scores in order."""
+
 
 HELD_OUT_SHARE = 10
 MOST_HELD_OUT = 500
@@ -104,14 +121,20 @@ def cannot_win(curve: Sequence[Candidate]) -> bool:
     """Say whether larger `n_neighbors` than the last can be left out.
 
     They can when the last `FALLING` values of the curve, which ascends, were each lower in both scores than the best
-    one before them.
+    one before them, or when the last was so by more than the margins.
     """
-    if len(curve) <= FALLING:
+    return _fell(curve, FALLING) or _fell(curve, 1, TIE_MARGIN, RECALL_MARGIN)
+
+
+def _fell(curve: Sequence[Candidate], count: int, trust_margin: float = 0.0, recall_margin: float = 0.0) -> bool:
+    """Say whether the last `count` values of a curve are each lower than the best before them, by more than margins."""
+    if len(curve) <= count:
         return False
-    best = choose(curve[:-FALLING])
+    best = choose(curve[:-count])
     return all(
-        later.trustworthiness < best.trustworthiness and later.neighbor_recall < best.neighbor_recall
-        for later in curve[-FALLING:]
+        later.trustworthiness < best.trustworthiness - trust_margin
+        and later.neighbor_recall < best.neighbor_recall - recall_margin
+        for later in curve[-count:]
     )
 
 
@@ -140,26 +163,25 @@ class Search:
         Values of `n_neighbors`, ascending.
     dimensions : sequence of int
         Values of `n_components`; the first is used for all `n_neighbors`, the others with the winner only.
-    trial : callable
-        Gets `n_neighbors`, `n_components` and the number of the repetition, of which each has a seed of its own;
-        returns the scores.
+    trials : callable
+        Gets keys and yields their scores in order.
     progress : callable
         Gets trials done, the most that there may be, and a sentence.
     ready : mapping, optional
-        Scores that are known already, by the three numbers that a trial gets.
+        Scores that are known already, by their keys.
     """
 
     def __init__(
         self,
         neighbors: Sequence[int],
         dimensions: Sequence[int],
-        trial: Trial,
+        trials: Trials,
         progress: Callable[[int, int, str], None],
-        ready: Mapping[tuple[int, int, int], Candidate] | None = None,
+        ready: Mapping[TrialKey, Candidate] | None = None,
     ) -> None:
         self._neighbors = neighbors
         self._dimensions = dimensions
-        self._trial = trial
+        self._trials = trials
         self._progress = progress
         self._ready = ready or {}
         self._scores: dict[tuple[int, int], list[Candidate]] = {}
@@ -168,13 +190,16 @@ class Search:
         """Return the whole curve; scores are means where a candidate was tried with several seeds."""
         first, *others = self._dimensions
         repeated = MOST_RIVALS * (REPETITIONS - 1)
-        for place, n_neighbors in enumerate(self._neighbors):
+        keys = [TrialKey(n_neighbors, first, 0) for n_neighbors in self._neighbors]
+        later = len(others) + repeated
+        # Always tried: the first of them are not worth waiting for.
+        self._try(keys[:FIRST], len(keys[FIRST:]) + later)
+        for place, key in enumerate(keys[FIRST:], FIRST + 1):
             if cannot_win(self._curve()):
                 break
-            self._try(n_neighbors, first, 0, len(self._neighbors) - place + len(others) + repeated)
+            self._try([key], len(keys[place:]) + later)
         winner = choose(self._curve()).n_neighbors
-        for place, n_components in enumerate(others):
-            self._try(winner, n_components, 0, len(others) - place + repeated)
+        self._try([TrialKey(winner, n_components, 0) for n_components in others], repeated)
         self._settle()
         return self._curve()
 
@@ -183,22 +208,29 @@ class Search:
         close = rivals(self._curve())
         if len(close) == 1:
             return
-        remaining = len(close) * (REPETITIONS - 1)
-        for repetition in range(1, REPETITIONS):
-            for candidate in close:
-                self._try(candidate.n_neighbors, candidate.n_components, repetition, remaining)
-                remaining -= 1
+        self._try(
+            [
+                TrialKey(candidate.n_neighbors, candidate.n_components, repetition)
+                for repetition in range(1, REPETITIONS)
+                for candidate in close
+            ]
+        )
 
-    def _try(self, n_neighbors: int, n_components: int, repetition: int, remaining: int) -> None:
-        scores = self._ready.get((n_neighbors, n_components, repetition))
-        if scores is None:
-            done = sum(len(scores) for scores in self._scores.values())
-            again = f", seed {repetition + 1}" if repetition else ""
-            self._progress(
-                done, done + remaining, f"trying n_neighbors={n_neighbors}, n_components={n_components}{again}"
-            )
-            scores = self._trial(n_neighbors, n_components, repetition)
-        self._scores.setdefault((n_neighbors, n_components), []).append(scores)
+    def _try(self, keys: Sequence[TrialKey], later: int = 0) -> None:
+        """Try candidates; so many trials may follow later."""
+        fresh = iter(self._trials([key for key in keys if key not in self._ready]))
+        for place, key in enumerate(keys):
+            scores = self._ready.get(key)
+            if scores is None:
+                self._tell(key, len(keys) - place + later)
+                scores = next(fresh)
+            self._scores.setdefault(key[:2], []).append(scores)
+
+    def _tell(self, key: TrialKey, remaining: int) -> None:
+        done = sum(len(scores) for scores in self._scores.values())
+        again = f", seed {key.repetition + 1}" if key.repetition else ""
+        what = f"trying n_neighbors={key.n_neighbors}, n_components={key.n_components}{again}"
+        self._progress(done, done + remaining, what)
 
     def _curve(self) -> tuple[Candidate, ...]:
         return tuple(_mean(scores) for scores in self._scores.values())
