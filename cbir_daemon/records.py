@@ -44,6 +44,19 @@ class FitKind(StrEnum):
     """Hyper-parameters are sought."""
     WARM = "warm"
     """With the hyper-parameters of the map before, from its positions."""
+    ROUGH = "rough"
+    """Of a sample, with usual hyper-parameters and few rounds: in use until a tuned map is there."""
+
+
+class PlacedBy(StrEnum):
+    """How a query got its position on the map."""
+
+    INDEXED = "indexed"
+    """A file of the same bytes is indexed: it has the position of that content."""
+    PROJECTED = "projected"
+    """By the map itself."""
+    INTERPOLATED = "interpolated"
+    """Between the nearest fitted images: the process that holds the map is still starting."""
 
 
 class FitOutcome(StrEnum):

@@ -58,6 +58,7 @@ class FakeProjector(Projector):
         self.meanwhile: Callable[[], object] | None = None
         self.projected: list[int] = []
         self.closed = 0
+        self.ready = True
 
     def project(self, codes: NDArray[np.float32], timeout_s: float) -> NDArray[np.float32]:
         """Return the positions of codes."""
@@ -74,6 +75,10 @@ class FakeProjector(Projector):
         positions = self.project(codes, timeout_s)
         kept = np.full(len(codes), 0.5 if measured else np.nan, np.float32)
         return Placement(positions, positions[:, :2], np.ones(len(codes), np.float32), kept)
+
+    def is_ready(self) -> bool:
+        """Return what it was told: it has nothing to start."""
+        return self.ready
 
     def close(self) -> None:
         """Count."""

@@ -31,7 +31,7 @@ from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
 from cbir_daemon.daemon.service import Service
 from cbir_daemon.errors import BadRequestError, CbirError
 from cbir_daemon.indexing.batches import Progress
-from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.map.artifact import SEALED_FILES, new_file, seal, start_folder
 from cbir_daemon.map.refit import Refit, RefitState
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.records import Candidate, FitReport
@@ -334,7 +334,7 @@ def put_map(state: Path) -> None:
     try:
         ids = [content_id for piece in store.contents.all_vectors() for content_id, _ in piece]
         folder = start_folder(state / MODELS_FOLDER)
-        for name in (MODEL_FILE, CODES_FILE, FLAT_FILE):
+        for name in SEALED_FILES:
             with new_file(folder / name) as file:
                 file.write(b"never loaded: no content is without its position")
         artifact, sha256 = seal(folder, matching.CODE_VERSION, {"seed": 42})

@@ -25,7 +25,7 @@ from cbir_daemon.comparison import Explanation, Guess, Judgement, Outcome, Overl
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.daemon.rooms import open_rooms
 from cbir_daemon.kinds import Kind
-from cbir_daemon.map.artifact import CODES_FILE, FLAT_FILE, MODEL_FILE, new_file, seal, start_folder
+from cbir_daemon.map.artifact import SEALED_FILES, new_file, seal, start_folder
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import CoarseViews, Codes, Guesses, JoinViews, MapSpace, Medium
@@ -280,7 +280,7 @@ def test_a_map_of_another_medium_is_set_aside(world: World) -> None:
     """A map belongs to the codes that it was fitted on: the projection asks the searcher's medium for theirs."""
     store = world.store
     folder = start_folder(world.models_dir)
-    for name in (MODEL_FILE, CODES_FILE, FLAT_FILE):
+    for name in SEALED_FILES:
         with new_file(folder / name) as file:
             file.write(b"never loaded")
     artifact, sha256 = seal(folder, WORDS.version, {"seed": 42})

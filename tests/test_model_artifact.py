@@ -14,24 +14,22 @@ from cbir_daemon.errors import ModelError, StorageError
 from cbir_daemon.map import ArtifactRefusedError, check_artifact, remove_artifacts
 from cbir_daemon.map import artifact as artifact_module
 from cbir_daemon.map.artifact import (
-    CODES_FILE,
-    FLAT_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
+    SEALED_FILES,
     check_manifest,
     new_file,
     seal,
     start_folder,
 )
 
-WRITTEN = (MODEL_FILE, CODES_FILE, FLAT_FILE)
-FILES = (*WRITTEN, MANIFEST_FILE)
+FILES = (*SEALED_FILES, MANIFEST_FILE)
 
 
 def save(models_dir: Path) -> tuple[str, bytes]:
     """Write an artifact whose files no one will unpickle."""
     folder = start_folder(models_dir)
-    for name in WRITTEN:
+    for name in SEALED_FILES:
         with new_file(folder / name) as file:
             file.write(name.encode() * 100)
     return seal(folder, "codes/1", {"seed": 1})

@@ -17,6 +17,7 @@ from cbir_daemon import matching
 from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import BadRequestError, ChildError, ModelError, StorageError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError
+from cbir_daemon.map.artifact import CODES_FILE, POSITIONS_FILE
 from cbir_daemon.map.projection import BACK_OFF_S, BATCH_CONTENTS, Projection
 from cbir_daemon.map.refit import HUNG_S, Refit
 from cbir_daemon.map.refit_policy import FitDecision
@@ -272,6 +273,20 @@ def test_a_map_of_other_settings_is_not_compared(loft: Loft) -> None:
     assert "compared" not in loft.store.runs.listed()[0].numbers
 
 
+def test_a_rough_map_is_replaced_whatever_its_recall(loft: Loft) -> None:
+    """It is fitted as a rough one, and the map that follows is not compared with it."""
+    loft.add_alike(range(100, 140))
+    assert loft.fit("rough") == "active"
+    loft.placed_truly()
+    run = loft.store.runs.active()
+    assert run is not None
+    assert run.kind == "rough"
+    loft.fits.spoilt = True
+    assert loft.fit() == "active"
+    assert [begun.is_rough for begun in loft.fits.begun] == [True, False]
+    assert "compared" not in loft.store.runs.listed()[0].numbers
+
+
 def test_a_warm_fit_begins_at_the_map_in_use(loft: Loft) -> None:
     """With its hyper-parameters, and with the curve they were chosen by."""
     loft.fit()
@@ -510,12 +525,36 @@ def test_a_query_has_a_place_on_the_map_in_use(placed: Loft) -> None:
     assert run is not None
     found = placed.projection.position(query, no_descriptor, run.id)
     assert found is not None
-    np.testing.assert_allclose(found, positions_of(matching.codes(as_vectors([query])))[0], rtol=1e-5)
+    assert found.placed_by == "projected"
+    np.testing.assert_allclose(found.coordinates, positions_of(matching.codes(as_vectors([query])))[0], rtol=1e-5)
     assert placed.projection.position(query, no_descriptor, run.id + 1) is None
     for error in (ModelError("bad codes"), ChildError("killed"), TimedOutError("hangs")):
         placed.projectors[0].error = error
         assert placed.projection.position(query, no_descriptor, run.id) is None
     assert placed.store.runs.active() == run
+
+
+def test_a_query_does_not_wait_for_the_worker_to_start(placed: Loft) -> None:
+    """Its position is between the nearest fitted contents; a map of a release that saved none is waited for."""
+    query = photographed(3)
+    run = placed.store.runs.active()
+    assert run is not None
+    assert run.artifact is not None
+    projector = placed.projectors[0]
+    projector.ready = False
+    found = placed.projection.position(query, no_descriptor, run.id)
+    assert found is not None
+    assert (found.placed_by, projector.projected) == ("projected", [1])
+    vectors = as_vectors([photographed(number) for number in range(COUNT)])
+    codes = SPACE.codes(vectors, np.zeros((COUNT, SPACE.descriptor_bytes), np.uint8))
+    np.save(placed.models_dir / run.artifact / CODES_FILE, codes)
+    np.save(placed.models_dir / run.artifact / POSITIONS_FILE, positions_of(codes))
+    found = placed.projection.position(query, no_descriptor, run.id)
+    assert found is not None
+    assert (found.placed_by, projector.projected) == ("interpolated", [1])
+    np.testing.assert_allclose(found.coordinates, positions_of(codes[3:4])[0], atol=1e-3)
+    (placed.models_dir / run.artifact / CODES_FILE).write_bytes(b"no array")
+    assert placed.projection.position(query, no_descriptor, run.id) is None
 
 
 def test_a_worker_that_fails_is_left_alone_for_a_while(placed: Loft) -> None:

@@ -9,7 +9,7 @@ from datetime import time as time_of_day
 import pytest
 
 from cbir_daemon.config import ModelConfig
-from cbir_daemon.map.refit_policy import FAILURE_BACK_OFF_S, Features, decide
+from cbir_daemon.map.refit_policy import FAILURE_BACK_OFF_S, ROUGH_FROM, Features, decide
 from cbir_daemon.store import AlbumDrift, Coverage, Drift, ModelRun
 
 SETTINGS = ModelConfig(min_images=5, refit_min_changes=2, refit_min_interval_s=600.0, fit_hours=None)
@@ -229,6 +229,28 @@ def test_other_features_need_another_map() -> None:
     assert (decision.waits_for, decision.kind) == ("3 contents to be described", "tuned")
     assert decide(coverage(), Drift(), [TUNED], SETTINGS, Features("code/2"), NOON).due
     assert not decide(coverage(), Drift(), [TUNED], SETTINGS, Features("code/1", undescribed=3), NOON).reason
+
+
+MANY = coverage(ROUGH_FROM, 0, 0, 0, 0)
+ROUGH = replace(run_that("active", 1, 2), kind="rough", present_images=ROUGH_FROM, n_components=8)
+ROUGHLY_MAPPED = coverage(ROUGH_FROM, fitted=ROUGH_FROM // 2, present=ROUGH_FROM // 2, at_fit=ROUGH_FROM)
+
+
+def test_the_first_map_of_a_large_collection_is_rough() -> None:
+    """Also after a map was set aside; a small one is tuned in seconds."""
+    assert decide(MANY, Drift(), [], SETTINGS, FEATURES, NOON).kind == "rough"
+    assert decide(MANY, Drift(), [run_that("set-aside", 1)], SETTINGS, FEATURES, NOON).kind == "rough"
+    assert decide(replace(MANY, contents=ROUGH_FROM - 1), Drift(), [], SETTINGS, FEATURES, NOON).kind == "tuned"
+
+
+def test_a_rough_map_is_replaced_at_once() -> None:
+    """No interval has to pass; the pause after a failed fit has to."""
+    decision = decide(ROUGHLY_MAPPED, Drift(), [ROUGH], SETTINGS, FEATURES, NOON)
+    assert (decision.due, decision.reason, decision.kind) == (True, "the map in use is rough", "tuned")
+    failed = decide(ROUGHLY_MAPPED, Drift(), [run_that("failed", 1, 3), ROUGH], SETTINGS, FEATURES, NOON)
+    assert failed.waits_for == "a pause after the failed fit"
+    hours = replace(SETTINGS, fit_hours=(time_of_day(1), time_of_day(6)))
+    assert not decide(ROUGHLY_MAPPED, Drift(), [ROUGH], hours, FEATURES, NOON).due
 
 
 def test_the_first_map_waits_for_looks() -> None:

@@ -16,7 +16,7 @@ from cbir_daemon.protocol.messages import path_to_json
 UNCHANGED: answers.Transform = {"flip": False, "turn": 0, "angle": 0.0, "invert": False}
 
 
-QUERY: answers.QueryImage = {"digest": "00", "width": 640, "height": 480}
+QUERY: answers.QueryImage = {"digest": "00", "width": 640, "height": 480, "position": "projected"}
 
 
 def match(**fields: Any) -> answers.Match:  # noqa: ANN401 -- JSON
@@ -110,6 +110,18 @@ def test_a_match_is_a_line() -> None:
     assert list(matches.matches(query())) == []
 
 
+def test_a_distance_from_between_fitted_images_is_about_right() -> None:
+    """While the process that holds the map starts; a daemon of an earlier release does not say."""
+    near = match(kind="similar", score=0.5, map_distance=1.234, width=64, height=48)
+    answer = query(near)
+    interpolated: answers.Query = {**answer, "query": {**QUERY, "position": "interpolated"}}
+    assert list(matches.matches(interpolated)) == ["similar  0.500  map ~1.23  64x48  /album/a.jpg"]
+    silent = {name: value for name, value in QUERY.items() if name != "position"}
+    assert list(matches.matches(cast(answers.Query, {**answer, "query": silent}))) == [
+        "similar  0.500  map 1.23  64x48  /album/a.jpg"
+    ]
+
+
 def test_the_path_stands_where_the_daemon_says() -> None:
     """What cannot be shown is escaped, whatever the words around it."""
     crop = match(path={"b64": "L2EveO+/vQ=="}, origin="crop (50 %) of {path}, brighter")
@@ -136,6 +148,7 @@ ALBUM: answers.Album = {
     "watch_restarts": 0,
 }
 MODEL: answers.ModelInUse = {
+    "kind": "tuned",
     "n_neighbors": 10,
     "n_components": 16,
     "trustworthiness": 0.98765,
@@ -199,6 +212,11 @@ def test_a_model_and_its_distance_from_the_next_fit() -> None:
         " 2024-06-01T12:00:00+00:00",
         "fit: 5.4% changed since; due above 20%",
     ]
+
+
+def test_a_rough_map_is_called_one() -> None:
+    """Until a tuned one is there."""
+    assert status(model=MODEL | {"kind": "rough"})[-1].startswith("model: rough, n_neighbors 10,")
 
 
 def test_what_needs_somebody_is_said_with_what_to_do() -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PATH = "{path}"
 """What stands for the path in the words of the daemon."""
 
+_ABOUT: dict[str | None, str] = {"interpolated": "~"}
+"""Before a distance on the map, by how the query got its position; a word of `PlacedBy`, whose module takes 20 ms."""
+
 
 def matches(answer: answers.Query, *, explain: bool = False) -> Iterator[str]:
     """Yield a line for each match: kind, score, distance on the map, size in pixels, where the query is from.
@@ -31,11 +34,12 @@ def matches(answer: answers.Query, *, explain: bool = False) -> Iterator[str]:
     explain : bool
         Whether the user asked how each match was verified.
     """
+    about = _ABOUT.get(answer["query"].get("position"), "")
     rows = [
         (
             f"{match['kind']} by {match['why']}" if match.get("why") else match["kind"],
             f"{match['score']:.3f}",
-            "map -" if match["map_distance"] is None else f"map {match['map_distance']:.2f}",
+            "map -" if match["map_distance"] is None else f"map {about}{match['map_distance']:.2f}",
             f"{match['width']}x{match['height']}",
             origin(match),
         )

@@ -14,6 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cbir_daemon.protocol import answers
 
+_ROUGH: dict[str | None, str] = {"rough": "rough, "}
+"""What is said of a map by its kind; a word of `FitKind`, whose module takes 20 ms."""
+
 
 def overview(answer: answers.Status) -> Iterator[str]:
     """Yield the state of the daemon on one screen."""
@@ -64,8 +67,9 @@ def _model(answer: answers.Status) -> Iterator[str]:
     if model is None:
         yield f"model: none; {answer.get('model_reason', '')}"
         return
+    rough = _ROUGH.get(model.get("kind"), "")
     yield (
-        f"model: n_neighbors {model['n_neighbors']}, n_components {model['n_components']},"
+        f"model: {rough}n_neighbors {model['n_neighbors']}, n_components {model['n_components']},"
         f" trustworthiness {model['trustworthiness']:.4f}; {counted(model['fitted_images'], 'image')} fitted,"
         f" {model['projected_images']} projected, {model['fitted_at']}"
     )

@@ -1,8 +1,9 @@
 """Saved maps on disk: written whole or not at all, and read only when they are what was written.
 
-In: a folder of finished files and the facts about them.  Out: an artifact (`model.joblib`, `codes.npy`, `flat.npy`,
-`manifest.json`) under its own name, and the verdict whether one may be loaded.  Never here: what is inside the files;
-unpickling; umap, numba, scikit-learn and joblib, whose versions are read from their metadata, without importing them.
+In: a folder of finished files and the facts about them.  Out: an artifact (`model.joblib`, `codes.npy`,
+`positions.npy`, `flat.npy`, `manifest.json`) under its own name, and the verdict whether one may be loaded.  Never
+here: what is inside the files; unpickling; umap, numba, scikit-learn and joblib, whose versions are read from their
+metadata, without importing them.
 
 The digest of an artifact is the SHA-256 of its manifest's bytes.  The manifest holds the SHA-256 of each file, so one
 changed bit anywhere changes or contradicts the digest that the daemon recorded in its index.
@@ -34,7 +35,9 @@ MODEL_VERSION = "map/2"
 MODEL_FILE = "model.joblib"
 CODES_FILE = "codes.npy"
 FLAT_FILE = "flat.npy"
+POSITIONS_FILE = "positions.npy"
 MANIFEST_FILE = "manifest.json"
+SEALED_FILES = (MODEL_FILE, CODES_FILE, POSITIONS_FILE, FLAT_FILE)
 
 # A pickle of umap's is only sure to load, and numba's code only sure to do the same arithmetic, under the versions that
 # wrote it.
@@ -201,7 +204,7 @@ def seal(
     Parameters
     ----------
     folder : Path
-        From `start_folder`; holds the model, the codes and the flat map, written and synced.
+        From `start_folder`; holds the model, codes, positions and the flat map, written and synced.
     code_version : str
         How the codes were made from vectors.
     parameters : mapping of str to number or str
@@ -222,7 +225,7 @@ def seal(
         When the disk refuses.
     """
     try:
-        digests = {name: _file_digest(folder / name).hex() for name in (MODEL_FILE, CODES_FILE, FLAT_FILE)}
+        digests = {name: _file_digest(folder / name).hex() for name in SEALED_FILES}
         data = Manifest(MODEL_VERSION, code_version, is_euclidean, running_versions(), parameters, digests).encode()
         with new_file(folder / MANIFEST_FILE) as file:
             file.write(data)

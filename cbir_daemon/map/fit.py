@@ -27,6 +27,12 @@ NAMES_FILE = "names.npz"
 FEWEST_IMAGES = 5
 """Below this there is nothing to learn from neighbourhoods."""
 
+ROUGH_IMAGES = 2_500
+"""Most images that a rough map is fitted on: a second of work, and what is projected then costs little, too."""
+
+ROUGH_NEIGHBORS, ROUGH_COMPONENTS = 15, 8
+"""Hyper-parameters of a rough map: those that won most often."""
+
 Stage = Literal["graph", "tune", "fit", "save"]
 
 STAGE_SPANS: dict[Stage, tuple[float, float]] = {
@@ -65,6 +71,8 @@ class FitSettings:
         near 1 recall is higher (see docs/model-figures.md).
     is_euclidean : bool
         Whether codes are as far apart as they lie, and of any norm up to 1; by angle else.
+    is_rough : bool
+        Whether a small sample is fitted, with usual hyper-parameters and few rounds: a map within seconds.
     """
 
     n_components: int | None
@@ -77,6 +85,7 @@ class FitSettings:
     max_memory_mib: int | None = None
     min_dist: float = 0.0
     is_euclidean: bool = False
+    is_rough: bool = False
 
 
 @dataclass(frozen=True, slots=True)

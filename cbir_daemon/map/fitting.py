@@ -24,8 +24,17 @@ import umap
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError
-from cbir_daemon.map import artifact, graph, tuning
-from cbir_daemon.map.fit import FEWEST_IMAGES, NAMES_FILE, FitSettings, Previous, Stage
+from cbir_daemon.map import artifact, graph, trials, tuning
+from cbir_daemon.map.fit import (
+    FEWEST_IMAGES,
+    NAMES_FILE,
+    ROUGH_COMPONENTS,
+    ROUGH_IMAGES,
+    ROUGH_NEIGHBORS,
+    FitSettings,
+    Previous,
+    Stage,
+)
 from cbir_daemon.map.graph import Graph
 from cbir_daemon.map.layout import Progress, Recipe, fit_graph, flatten, lay_out, only_for_projecting, project
 from cbir_daemon.map.memory import affordable_images, available_mib, needed_mib, peak_mib
@@ -98,8 +107,9 @@ class Fitting:
         warm = None if previous is None else WarmStart.of(previous, images.ids)
         stages = Stages(self._folder.parent, self._key(images, previous if warm else None))
         known = self._find_neighbors(images)
-        curve = () if warm else self._tune(images, known, stages)
-        recipe = self._recipe(warm or tuning.choose(curve)).with_care(len(images.rows))
+        is_tuned = warm is None and not self._settings.is_rough
+        curve = self._tune(images, known, stages) if is_tuned else ()
+        recipe = self._recipe(warm, curve, len(images.rows))
         # The wide lists are not needed any more.
         wide = known.neighbors(is_euclidean=self._settings.is_euclidean)
         neighbors = wide.first(max(NEAREST, recipe.n_neighbors)).copied()
@@ -125,6 +135,8 @@ class Fitting:
         codes = np.load(self._folder / artifact.CODES_FILE, mmap_mode="r")
         images, features = codes.shape
         most = min(self._settings.max_fit_images, self._affordable(features))
+        if self._settings.is_rough:
+            most = min(most, ROUGH_IMAGES)
         rows = draw_rows(ids, most, self._settings.seed)
         if len(rows) == images:
             return Collection(rows, ids, to_points(codes, is_euclidean=self._settings.is_euclidean))
@@ -152,7 +164,7 @@ class Fitting:
         return digest.hexdigest()
 
     def _find_neighbors(self, images: Collection) -> Graph:
-        """Bring the graph of the fit before up to date, and keep it."""
+        """Bring the graph of the fit before up to date, and keep it; that of a rough map, a small one, is made anew."""
         path = self._folder.parent / GRAPH_FILE
         count = len(images.rows)
         self._tell("graph", 0, 1, f"finding the neighbours of {count} images")
@@ -160,7 +172,7 @@ class Fitting:
         def progress(done: int, total: int) -> None:
             self._tell("graph", done, total, f"found the neighbours of {done} of {total} images that are new")
 
-        old = Graph.load(path)
+        old = None if self._settings.is_rough else Graph.load(path)
         settings = self._settings
         known = graph.updated(
             old,
@@ -171,7 +183,7 @@ class Fitting:
             progress=progress,
             is_euclidean=settings.is_euclidean,
         )
-        if old is None or not known.equals(old):
+        if not settings.is_rough and (old is None or not known.equals(old)):
             known.save(path)
         return known
 
@@ -197,8 +209,15 @@ class Fitting:
         dimensions = (settings.n_components,) if settings.n_components else tuning.N_COMPONENTS
         return tuning.Search(tuning.candidate_neighbors(fitted), dimensions, scored, progress, ready).run()
 
-    def _recipe(self, chosen: Candidate | WarmStart) -> Recipe:
-        return Recipe(chosen.n_neighbors, chosen.n_components, self._settings.seed, self._settings.min_dist)
+    def _recipe(self, warm: WarmStart | None, curve: Sequence[Candidate], images: int) -> Recipe:
+        settings = self._settings
+        if settings.is_rough:
+            n_neighbors = min(ROUGH_NEIGHBORS, images - 1)
+            n_components = settings.n_components or ROUGH_COMPONENTS
+            return Recipe(n_neighbors, n_components, settings.seed, settings.min_dist, trials.EPOCHS)
+        chosen = warm or tuning.choose(curve)
+        recipe = Recipe(chosen.n_neighbors, chosen.n_components, settings.seed, settings.min_dist)
+        return recipe.with_care(images)
 
     def _fit(
         self,
@@ -250,6 +269,8 @@ class Fitting:
         self._tell("save", 0, 1, "saving the map")
         with artifact.new_file(self._folder / artifact.CODES_FILE) as file:
             artifact.save_array(file, points)
+        with artifact.new_file(self._folder / artifact.POSITIONS_FILE) as file:
+            artifact.save_array(file, model.embedding_)
         with artifact.new_file(self._folder / artifact.FLAT_FILE) as file:
             artifact.save_array(file, flat)
         with artifact.new_file(self._folder / artifact.MODEL_FILE) as file:
@@ -283,9 +304,8 @@ class _Shares:
             with self._lock:
                 self._done[name] = epochs / of
                 steps = int(FIT_STEPS / 2 * sum(self._done.values()))
-                self._tell(
-                    "fit", steps, FIT_STEPS, f"fitting the {name} of {self._images} images: {epochs} of {of} epochs"
-                )
+                message = f"fitting the {name} of {self._images} images: {epochs} of {of} epochs"
+                self._tell("fit", steps, FIT_STEPS, message)
 
         return progress
 

@@ -24,6 +24,7 @@ from cbir_daemon.map.artifact import (
     check_artifact,
     check_manifest,
 )
+from cbir_daemon.map.between import between
 from cbir_daemon.map.layout import project
 from cbir_daemon.map.neighbors import NEAREST, nearest, to_points
 from cbir_daemon.map.projector import Placement
@@ -58,6 +59,8 @@ class Map:
         self._model = joblib.load(io.BytesIO(pickled))
         self._points = np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False)
         self._flat = np.load(models_dir / name / FLAT_FILE, allow_pickle=False)
+        # The first projection has compiled code loaded, or made: nobody is to wait for that once the map is open.
+        project(self._model, nearest(self._points, self._points[:1], self._model.n_neighbors))
 
     def place(self, codes: NDArray[np.float32], *, measured: bool) -> Placement:
         """Return where codes lie on the map, and how far from what was fitted.
@@ -81,13 +84,10 @@ class Map:
         found = nearest(self._points, queries, width, is_euclidean=self._is_euclidean)
         positions = project(self._model, found.first(self._model.n_neighbors))
         near = found.first(NEAREST)
-        # float64: a mean must not depend on the size of the batch.
-        weights = 1.0 / near.distances.astype(np.float64)
-        flat = np.einsum("mk,mkd->md", weights / weights.sum(axis=1, keepdims=True), self._flat[near.ids])
         recalls = recall(self._model.embedding_, positions, near.ids) if measured else np.full(len(codes), np.nan)
         return Placement(
             positions,
-            flat.astype(np.float32),
+            between(self._flat, near),
             near.distances.mean(axis=1, dtype=np.float64).astype(np.float32),
             recalls.astype(np.float32),
         )

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from cbir_daemon.config import Config, ModelConfig
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_artifact
+from cbir_daemon.map.between import interpolated
 from cbir_daemon.map.codes import code_of, codes_of
 from cbir_daemon.medium import MapSpace, space_of
-from cbir_daemon.records import DescriptorKind, FitOutcome, Origin
+from cbir_daemon.records import DescriptorKind, FitOutcome, Origin, PlacedBy
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
@@ -42,11 +43,26 @@ POLL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class QueryPosition:
+    """Where a query lies on a map.
+
+    Parameters
+    ----------
+    coordinates : (n_components,) ndarray of float32
+    placed_by : PlacedBy
+    """
+
+    coordinates: NDArray[np.float32]
+    placed_by: PlacedBy
+
+
+@dataclass(frozen=True, slots=True)
 class _InUse:
-    """The map in use: its run, by what contents are placed on it, and who places them."""
+    """The map in use: its run, by what contents are placed on it, its artifact, and who places contents."""
 
     run_id: int
     space: MapSpace
+    folder: Path
     projector: Projector
 
 
@@ -169,7 +185,7 @@ class Projection:
         with self._lock:
             # A fit made it, maybe before the settings changed.
             projector.configure(idle_s=self._settings.model_idle_s, threads=self._settings.threads)
-            before, self._current = self._current, _InUse(run.id, space, projector)
+            before, self._current = self._current, _InUse(run.id, space, self._models_dir / run.artifact, projector)
             self._retry_at = 0.0
             self.failing = ""
         if before is not None:
@@ -190,8 +206,8 @@ class Projection:
 
     def position(
         self, vector: bytes, descriptor: Callable[[DescriptorKind], bytes | None], run_id: int
-    ) -> NDArray[np.float32] | None:
-        """Return where a query lies on a map.
+    ) -> QueryPosition | None:
+        """Return where a query lies on a map: between the nearest fitted images while the worker starts.
 
         None when the map is not in use, when its worker fails, or when the query has nothing that the map goes by.
 
@@ -204,13 +220,10 @@ class Projection:
         run_id : int
             Of the map; another one than the map in use gives None.
 
-        Returns
-        -------
-        (n_components,) ndarray of float32 or None
-
         Notes
         -----
-        Waits for `QUERY_TIMEOUT_S` at most.
+        Waits for `QUERY_TIMEOUT_S` at most: for other callers of the worker, or for its start when the map was saved by
+        a release that kept no positions beside it.
         """
         current = self._current
         if current is None or current.run_id != run_id:
@@ -220,7 +233,11 @@ class Projection:
         if not codes.any():
             return None
         try:
-            return np.asarray(current.projector.project(codes, QUERY_TIMEOUT_S)[0], dtype=np.float32)
+            if not current.projector.is_ready():
+                near = interpolated(current.folder, codes, is_euclidean=current.space.is_euclidean)
+                if near is not None:
+                    return QueryPosition(near, PlacedBy.INTERPOLATED)
+            return QueryPosition(current.projector.project(codes, QUERY_TIMEOUT_S)[0], PlacedBy.PROJECTED)
         except ArtifactRefusedError as error:
             self._set_aside(run_id, error)
         except (ModelError, ChildError, TimedOutError) as error:

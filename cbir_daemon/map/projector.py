@@ -196,6 +196,31 @@ class Projector:
         with self._lock:
             self._start()
 
+    def is_ready(self) -> bool:
+        """Return at once whether `place` would not have to wait for the process to open the map; have it start else.
+
+        Raises
+        ------
+        ArtifactRefusedError
+            When the artifact may not be loaded.
+        ChildError
+            When the process cannot be started, or died.
+        """
+        # Whoever holds the lock has it start, or has it at work.
+        if self._lock.acquire(blocking=False):
+            try:
+                self._open(time.monotonic())
+            except TimedOutError:
+                if time.monotonic() - self._started_s > START_LIMIT_S:
+                    self._close()
+                return False
+            except (ChildError, ArtifactRefusedError):
+                self._close()
+                raise
+            finally:
+                self._lock.release()
+        return self._opened
+
     def close(self) -> None:
         """End the process, whatever it does.
 
@@ -224,11 +249,15 @@ class Projector:
         self.threads = threads
 
     def close_if_idle(self, now: float) -> None:
-        """End the process when nothing was projected for `idle_s` before `now` (of the monotonic clock)."""
+        """End the process when nothing was projected for `idle_s` before `now` (of the monotonic clock).
+
+        One that starts is left alone: a query has it start, and does not wait for it.
+        """
         # A call that holds the lock is at work: not idle, and not worth waiting for.
         if self._lock.acquire(blocking=False):
             try:
-                if now - self._used_s >= self.idle_s:
+                starts = not self._opened and now - self._started_s <= START_LIMIT_S
+                if now - self._used_s >= self.idle_s and not starts:
                     self._close()
             finally:
                 self._lock.release()

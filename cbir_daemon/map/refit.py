@@ -279,7 +279,7 @@ class Refit:
         offered = np.flatnonzero(~acceptance.held_out(ids))
         previous = self._previous() if kind == FitKind.WARM else None
         fit = self._start_fit(
-            codes[offered], self._models_dir, self._fit_settings(space), ids=ids[offered], previous=previous
+            codes[offered], self._models_dir, self._fit_settings(space, kind), ids=ids[offered], previous=previous
         )
         result = self._followed(fit, run_id)
         # What a user waited for, with the start of the process.
@@ -298,7 +298,7 @@ class Refit:
         """Return the space that the settings ask for."""
         return space_for(self._spaces, self.settings.features)
 
-    def _fit_settings(self, space: MapSpace) -> FitSettings:
+    def _fit_settings(self, space: MapSpace, kind: str) -> FitSettings:
         return FitSettings(
             n_components=self.settings.n_components,
             seed=self.settings.seed,
@@ -307,6 +307,7 @@ class Refit:
             max_fit_images=self.settings.max_fit_images,
             min_dist=self.settings.min_dist,
             is_euclidean=space.is_euclidean,
+            is_rough=kind == FitKind.ROUGH,
         )
 
     def _previous(self) -> Previous | None:
@@ -395,6 +396,9 @@ class Refit:
             return acceptance.Verdict()
         if active.code_version != space.version:
             # Each is the best in its own space.
+            return acceptance.Verdict()
+        if active.kind == FitKind.ROUGH:
+            # It was never to stay.
             return acceptance.Verdict()
         if coverage.fitted < acceptance.FEWEST_COVERED_FRACTION * len(new.ids):
             return acceptance.Verdict()

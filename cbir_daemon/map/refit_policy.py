@@ -22,6 +22,9 @@ from cbir_daemon.store import Coverage, Drift, ModelRun
 FAILURE_BACK_OFF_S = 600.0
 """Shortest wait after a failed fit, so that a fit that cannot work is not tried without end."""
 
+ROUGH_FROM = 1_000
+"""Contents from which the first map is a rough one, which a tuned one then replaces; fewer are tuned in seconds."""
+
 STRANGE_FRACTION = 0.5
 """Share of far images among an album's new ones from which the album is unlike the collection: 0.05 by chance."""
 
@@ -61,7 +64,7 @@ class FitDecision:
     waits_for : str
         What has to pass first; empty when a fit may begin.
     kind : str
-        "tuned", or "warm": with the hyper-parameters and from the positions of the map in use.
+        A member of `FitKind`.
     numbers : mapping of str to number
         What was looked at.
     """
@@ -165,8 +168,10 @@ def _reason(
     if coverage.contents < settings.min_images:
         return "", FitKind.TUNED
     if coverage.present_at_fit == 0:
-        return "there is no map", FitKind.TUNED
+        return "there is no map", FitKind.ROUGH if coverage.contents >= ROUGH_FROM else FitKind.TUNED
     active = _active(runs)
+    if active is not None and active.kind == FitKind.ROUGH:
+        return "the map in use is rough", FitKind.TUNED
     if active is not None and active.code_version != features.version:
         return f"codes are {features.version} now (model.features), the map's are {active.code_version}", FitKind.TUNED
     for album in drift.albums:
@@ -230,7 +235,7 @@ def _obstacle(
     failed = last.outcome == FitOutcome.FAILED or [run.outcome for run in ended[:2]] == [FitOutcome.SET_ASIDE] * 2
     if failed and since_last_s < max(FAILURE_BACK_OFF_S, settings.refit_min_interval_s):
         return "a pause after the failed fit"
-    if coverage.present_at_fit == 0:
+    if coverage.present_at_fit == 0 or last.kind == FitKind.ROUGH:
         return ""
     if since_last_s < settings.refit_min_interval_s:
         return f"{settings.refit_min_interval_s:g} s between two fits (model.refit_min_interval_s)"

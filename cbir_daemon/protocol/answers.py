@@ -42,6 +42,7 @@ TaskAction = Annotated[str, tuple(records.TaskAction)]
 TaskState = Annotated[str, tuple(records.TaskState)]
 FitStage = Annotated[str, ("graph", "tune", "fit", "save")]
 FitKind = Annotated[str, tuple(records.FitKind)]
+PlacedBy = Annotated[str, tuple(records.PlacedBy)]
 FitOutcome = Annotated[str, tuple(records.FitOutcome)]
 Turn = Annotated[int, (0, 90, 180, 270)]
 
@@ -139,6 +140,7 @@ class QueryImage(TypedDict):
     digest: str
     width: int
     height: int
+    position: PlacedBy | None
 
 
 class Query(TypedDict):
@@ -206,6 +208,7 @@ class Progress(TypedDict):
 class ModelInUse(TypedDict):
     """The map in use, in short."""
 
+    kind: FitKind
     n_neighbors: int
     n_components: int
     trustworthiness: float

@@ -352,7 +352,7 @@ class ModelRun:
     present_images : int or None
         Contents in the collection when the fit began.
     kind : str
-        "tuned", or "warm": with the hyper-parameters of the map before, beginning at its positions.
+        A member of `FitKind`.
     numbers : mapping of str to number
         What the decisions to fit, and to take the map into use or not, were made by.
     far_distance, kept : float or None

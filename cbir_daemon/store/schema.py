@@ -441,6 +441,7 @@ MIGRATIONS: tuple[str, ...] = (
     _TRACES,
     _DESCRIPTORS,
     _LOCAL,
+    lengthened("model_run", "kind", "rough"),
 )
 """Script number i leads from version i to version i + 1."""
 

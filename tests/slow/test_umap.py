@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +31,8 @@ from cbir_daemon.map import (
     remove_artifacts,
 )
 from cbir_daemon.map.artifact import CODES_FILE, MODEL_FILE, check_manifest
-from cbir_daemon.map.fit import FEWEST_IMAGES
+from cbir_daemon.map.between import interpolated
+from cbir_daemon.map.fit import FEWEST_IMAGES, ROUGH_COMPONENTS, ROUGH_IMAGES, ROUGH_NEIGHBORS
 from cbir_daemon.map.memory import BASE_MIB, needed_mib
 from cbir_daemon.map.stages import STAGES_FOLDER
 from cbir_daemon.matching.spaces import raw_codes
@@ -179,6 +181,38 @@ def test_codes_of_another_size_are_refused_and_the_worker_goes_on(fitted: Fitted
     with pytest.raises(ModelError, match="finite"):
         projector.project(np.full((1, FEATURES), np.nan, np.float32), TIMEOUT_S)
     assert projector.project(fitted.codes[:1], TIMEOUT_S).shape == (1, 4)
+
+
+def test_a_code_lies_between_its_neighbours_until_the_worker_has_started(fitted: Fitted) -> None:
+    """Nobody waits for the start, which goes on; a fitted code lies at its own position as good as exactly."""
+    worker = fitted.projector()
+    with closing(worker):
+        assert not worker.is_ready()
+        assert worker.running
+        worker.close_if_idle(time.monotonic() + 120)
+        assert worker.running
+        folder = fitted.models / fitted.result.report.artifact
+        for code, position in zip(fitted.codes, fitted.result.positions, strict=True):
+            near = interpolated(folder, code[np.newaxis], is_euclidean=False)
+            assert near is not None
+            np.testing.assert_allclose(near, position, atol=1e-3)
+        worker.project(fitted.codes[:1], TIMEOUT_S)
+        assert worker.is_ready()
+        with pytest.raises(ModelError, match="256"):
+            interpolated(folder, fitted.codes[:1, :64], is_euclidean=False)
+
+
+def test_a_rough_map_is_one_of_a_sample(fitted: Fitted, tmp_path: Path) -> None:
+    """Nothing is tuned, the map's own scores are told, and the graph of the fit before is left alone."""
+    codes = np.random.default_rng(0).normal(size=(ROUGH_IMAGES + 100, 16)).astype(np.float32)
+    codes /= np.linalg.norm(codes, axis=1, keepdims=True)
+    result, progress = finish(Fit.start(codes, tmp_path, replace(SETTINGS, n_components=None, is_rough=True)))
+    report = result.report
+    assert len(result.rows) == report.fitted_images == ROUGH_IMAGES
+    assert (report.n_neighbors, report.n_components) == (ROUGH_NEIGHBORS, ROUGH_COMPONENTS)
+    assert "tune" not in {step.stage for step in progress}
+    assert 0.5 < report.trustworthiness < 1
+    assert not (tmp_path / "graph").exists()
 
 
 def test_the_same_seed_gives_the_same_map(fitted: Fitted, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_from_index_to_refit(fitted: Daemon) -> None:
     assert all(run["curve"] and run["duration_s"] > 0 for run in runs)
 
     _stop_and_start(fitted)
+    _ask_while_the_map_sleeps(fitted, query)
     _kill_in_the_middle_of_a_fit(fitted, query)
 
 
@@ -91,6 +92,20 @@ def _stop_and_start(daemon: Daemon) -> None:
     assert daemon.settle()["decoded"] == 0
     assert daemon.json("model", "show") == shown
     assert len(daemon.json("model", "history")["runs"]) == 2
+
+
+def _ask_while_the_map_sleeps(daemon: Daemon, query: Path) -> None:
+    """No query waits for the process that holds the map: between the nearest images at first, projected in the end."""
+    assert not daemon.json("status")["model_worker_running"]
+    answer = daemon.json("query", query, "-n", "10")
+    assert answer["query"]["position"] == "interpolated"
+    assert len(answer["matches"]) == 10
+    assert all(match["map_distance"] >= 0 for match in answer["matches"])
+    assert daemon.json("query", daemon.album / "photo-0003.jpg")["query"]["position"] == "indexed"
+    while (later := daemon.json("query", query, "-n", "10"))["query"]["position"] == "interpolated":
+        assert daemon.json("status")["model_worker_running"]
+    assert later["query"]["position"] == "projected"
+    assert {match["path"] for match in later["matches"]} & {match["path"] for match in answer["matches"]}
 
 
 def _kill_in_the_middle_of_a_fit(daemon: Daemon, query: Path) -> None:

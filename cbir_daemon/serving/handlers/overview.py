@@ -88,6 +88,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
 
 def _model(run: ModelRun, coverage: Coverage) -> answers.ModelInUse:
     described = {
+        "kind": run.kind,
         "n_neighbors": run.n_neighbors,
         "n_components": run.n_components,
         "trustworthiness": run.trustworthiness,

@@ -19,9 +19,10 @@ from cbir_daemon.duplicates.places import READ_SIDE_PX, looked_in_place, placed_
 from cbir_daemon.errors import BadRequestError, NotFoundError, TooPlainError
 from cbir_daemon.kinds import Kind, facts_of, rank
 from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
+from cbir_daemon.map.projection import QueryPosition
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
-from cbir_daemon.records import Facts
+from cbir_daemon.records import Facts, PlacedBy
 from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
@@ -53,6 +54,7 @@ class _Answer:
     """What a query found."""
 
     facts: Facts
+    placed_by: PlacedBy | None = None
     matches: list[_Match] = field(default_factory=list)
 
 
@@ -96,6 +98,7 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
                 "digest": answer.facts.digest.hex(),
                 "width": answer.facts.width_px,
                 "height": answer.facts.height_px,
+                "position": answer.placed_by,
             },
             "matches": [_match_to_json(answer.facts, match) for match in answer.matches],
         }
@@ -144,7 +147,8 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
     by = asked_likeness(rooms, params)
     facts = rooms.pool.read_image(_source(request))
-    found = _looked_at(rooms, request, facts, _search(rooms, request, facts, kind, limit, by), kind)
+    found, placed_by = _search(rooms, request, facts, kind, limit, by)
+    found = _looked_at(rooms, request, facts, found, kind)
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
@@ -154,7 +158,7 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
         if match.score >= min_score and kind in (None, match.kind)
         for image in by_content.get(match.content_id, ())
     ]
-    return _Answer(facts, matches[:limit])
+    return _Answer(facts, placed_by, matches[:limit])
 
 
 def _explained(rooms: Rooms, request: Request, answer: _Answer) -> _Answer:
@@ -201,8 +205,8 @@ def _source(request: Request) -> Path | bytes:
 
 def _search(
     rooms: Rooms, request: Request, facts: Facts, kind: str | None, limit: int, by: Likeness | None
-) -> list[Found]:
-    """Return exact, then copies, then what resembles, each content once."""
+) -> tuple[list[Found], PlacedBy | None]:
+    """Return exact, then copies, then what resembles, each content once; and how the query got a position, if any."""
     assert facts.vector is not None
     same = rooms.store.contents.by_digest(facts.digest)
     if rooms.searcher.medium.is_plain(as_vectors([facts.vector])[0]):
@@ -211,13 +215,14 @@ def _search(
                 "too plain to match: the image shows almost nothing but one tone",
                 hint="only a file with the very same bytes would be found",
             )
-        return _exact(same, 0.0)
+        return _exact(same, 0.0), None
     if kind is not None and facts_of(kind).has_same_bytes:
-        return _exact(same, 0.0)
+        return _exact(same, 0.0), None
     snapshot = rooms.searcher.snapshot
     similar = kind is None or facts_of(kind).is_by_position
     descriptors = QueryDescriptors(rooms, _source(request), facts)
-    position = _position(rooms, snapshot.map, facts, descriptors, same) if similar else None
+    placed = _position(rooms, snapshot.map, facts, descriptors, same) if similar else None
+    position = None if placed is None else placed.coordinates
     if similar and by in (None, Likeness.MEANING) and descriptors.meaning is not None:
         found = rooms.searcher.search(facts.vector, position, 0, snapshot)
         known = {match.content_id for match in found}
@@ -226,7 +231,8 @@ def _search(
         look = descriptors.look if similar and by is not Likeness.GREY else None
         found = rooms.searcher.search(facts.vector, position, limit if similar else 0, snapshot, look)
     exact = _exact(same, None if position is None else 0.0)
-    return exact + [match for match in found if same is None or match.content_id != same.id]
+    found = exact + [match for match in found if same is None or match.content_id != same.id]
+    return found, None if placed is None else placed.placed_by
 
 
 def _exact(same: Content | None, map_distance: float | None) -> list[Found]:
@@ -303,11 +309,13 @@ def _joined(more: Sequence[Found], found: Sequence[Found]) -> list[Found]:
 
 def _position(
     rooms: Rooms, current: Map | None, facts: Facts, descriptors: QueryDescriptors, same: Content | None
-) -> NDArray[np.float32] | None:
+) -> QueryPosition | None:
     if current is None or facts.vector is None:
         return None
     stored = None if same is None else current.position_of(same.id)
-    return stored if stored is not None else rooms.projection.position(facts.vector, descriptors.of, current.run_id)
+    if stored is not None:
+        return QueryPosition(stored, PlacedBy.INDEXED)
+    return rooms.projection.position(facts.vector, descriptors.of, current.run_id)
 
 
 def _match_to_json(query: Facts, match: _Match) -> answers.Match:
