@@ -355,6 +355,34 @@ def test_nothing_is_left(tmp_path: Path) -> None:
         os.kill(process_id, 0)
 
 
+def test_questions_are_let_in_as_they_came(world: World, processes: Processes) -> None:
+    """So many at once; who waits is counted, and refused when the daemon stops."""
+    entered: list[int] = []
+
+    def ask(number: int) -> None:
+        with processes.question():
+            entered.append(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        with processes.question(), processes.question():
+            asked = []
+            for number in range(3):
+                asked.append(pool.submit(ask, number))
+                while processes.waiting <= number:
+                    pass
+            assert entered == []
+        for task in asked:
+            task.result(ANSWER_S)
+        with processes.question(), processes.question():
+            refused = pool.submit(ask, 3)
+            while not processes.waiting:
+                pass
+            processes.stop()
+            with pytest.raises(UnavailableError, match="the daemon is stopping"):
+                refused.result(ANSWER_S)
+    assert sorted(entered) == [0, 1, 2]
+
+
 def test_few_start_no_process(world: World) -> None:
     """A question alone, a new file, and what has its codes in memory alone; the pass of few does."""
     with closing(Processes(world.store.path, 1, 1, small=COUNT + 1)) as processes:

@@ -248,6 +248,7 @@ class Service:
     def _stop_threads(self, rooms: OpenRooms) -> None:
         self.stop()
         handled = rooms.handled
+        handled.processes.stop()
         for room in (
             handled.refit,
             handled.projection,

@@ -12,7 +12,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,9 @@ RETRY_S: Final = 30.0
 """Wait before processes are started again after one could not be."""
 
 CLOSED: Final = "the daemon is stopping"
+
+ENTERED: Final = 2
+"""Questions of clients that are answered at once, for each that is searched for: the others of these are being read."""
 
 SMALL: Final = 2_000
 """Contents below which a process is started only when questions wait: a search is over in 30 ms."""
@@ -134,6 +138,7 @@ class Processes:
         self._answer_timeout_s = answer_timeout_s
         self._module = module
         self._turns = Turns[SearchProcess](at_once)
+        self._entrance = Turns[SearchProcess](ENTERED * at_once)
         self._publisher = Publisher()
         # Guards everything below.
         self._lock = threading.Lock()
@@ -143,6 +148,26 @@ class Processes:
         self._closed = False
 
     # -- asked from any thread ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """Let a question of a client in when it is its turn; it is answered while the block runs.
+
+        Raises
+        ------
+        UnavailableError
+            When the daemon stops.
+
+        Notes
+        -----
+        A question is read, searched, read again and compared.  Without an entrance it would wait at each of these for
+        questions that came after it.
+        """
+        turn = self._entrance.take(Urgency.QUESTION)
+        try:
+            yield
+        finally:
+            self._entrance.give_back(turn)
 
     def run(self, urgency: Urgency, search: Search, name: str, *arguments: object) -> Any:  # noqa: ANN401 -- see `OPERATIONS`
         """Return what an operation returns, as soon as it is the caller's turn.
@@ -224,8 +249,13 @@ class Processes:
             # What only processes read.
             self._publisher.forget()
 
+    def stop(self) -> None:
+        """Refuse the questions that are not let in yet, and those that come: the daemon stops."""
+        self._entrance.close()
+
     def close(self) -> None:
         """Kill all processes, and refuse all who wait."""
+        self.stop()
         self._publisher.forget()
         with self._lock:
             self._closed = True
@@ -257,8 +287,8 @@ class Processes:
 
     @property
     def waiting(self) -> int:
-        """Searches that have no place yet."""
-        return self._turns.waiting
+        """Questions that are not let in yet, and searches that have no place yet."""
+        return self._entrance.waiting + self._turns.waiting
 
     def pids(self) -> list[int]:
         """Return the process ids of those that can be asked."""

@@ -87,9 +87,10 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
     clock = rooms.store.clock
     request = _by_path(rooms, request)
     explain = Params(request.params).flag("explain")
-    answer = _find(rooms, request)
-    if explain:
-        answer = _explained(rooms, request, answer)
+    with rooms.processes.question():
+        answer = _find(rooms, request)
+        if explain:
+            answer = _explained(rooms, request, answer)
     return Reply(
         {
             "clock": clock,
@@ -132,7 +133,8 @@ def sheet(rooms: Rooms, request: Request) -> Reply[answers.Sheet]:
     ChildError, UnavailableError
         When no worker can be started, drawing failed, or the daemon stops.
     """
-    answer = _find(rooms, request)
+    with rooms.processes.question():
+        answer = _find(rooms, request)
     cells = [SheetCell(match.image.path, _caption(match)) for match in answer.matches[:MAX_SHEET_MATCHES]]
     facts = answer.facts
     caption = ("query", f"{facts.width_px} x {facts.height_px} {facts.format}")
