@@ -87,6 +87,9 @@ class DecodePool:
     Notes
     -----
     `read_files` is called from one thread at a time; everything else from any thread.
+
+    Every method that reads or draws raises `ChildError` when no worker can be started, and `UnavailableError` when the
+    pool is closed.
     """
 
     def __init__(
@@ -192,13 +195,6 @@ class DecodePool:
             A file, links followed, or the bytes of one.
         side_px : int
             Width and height at most; a smaller image keeps its size.
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
         """
         return self._small({"do": "grey", "side_px": side_px}, source, Grey)
 
@@ -211,13 +207,6 @@ class DecodePool:
             A file, links followed, or the bytes of one.
         side_px : int
             Width and height at most; a smaller image keeps its size.
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
         """
         return self._small({"do": "colour", "side_px": side_px}, source, Colour)
 
@@ -230,13 +219,6 @@ class DecodePool:
             A file, links followed, or the bytes of one.
         box : tuple of int
             Left, top, right and bottom, in pixels.
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
 
         Notes
         -----
@@ -275,13 +257,6 @@ class DecodePool:
         -------
         bytes or None
             None when the image cannot be read, or has another digest.
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
         """
         answer = self._ask({"do": "preview", "side_px": side_px, "form": form}, source)
         is_it = isinstance(answer, Frame) and answer.message.get("digest") == digest.hex()
@@ -298,13 +273,6 @@ class DecodePool:
             Longer side, at most, of the picture in which they are found.
         asked : bool
             Whether as a query has them; else as a content has them.
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
         """
         answer = self._ask({"do": "features", "side_px": side_px, "asked": asked}, source)
         return None if isinstance(answer, Unreadable) or "code" in answer.message else answer.blob

@@ -65,6 +65,10 @@ class Files:
     store : Store
     pool : DecodePool
         Its workers read the files.
+
+    Notes
+    -----
+    Every method raises what reading a file by the pool raises: `ChildError`, `UnavailableError`.
     """
 
     def __init__(self, store: Store, pool: DecodePool) -> None:
@@ -91,13 +95,6 @@ class Files:
         content_id : int
         side_px : int
             Longer side at most.
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
         """
         return self._read(content_id, lambda path: self._pool.read_grey(path, side_px))
 
@@ -109,13 +106,6 @@ class Files:
         content_id : int
         side_px : int
             Longer side at most.
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
         """
         return self._read(content_id, lambda path: self._pool.read_colour(path, side_px))
 
@@ -125,13 +115,6 @@ class Files:
         Parameters
         ----------
         content_id : int
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
         """
         data = self._read(content_id, lambda path: self._pool.read_features(path, STORED_SIDE_PX, asked=False))
         return None if data is None else trusted(StoredFeatures.from_bytes, data)
@@ -154,13 +137,6 @@ class Files:
         content : Content
         window : Window
             What is returned is no smaller: its edges lie between two pixels.
-
-        Raises
-        ------
-        ChildError
-            When no worker can be started.
-        UnavailableError
-            When the pool is closed.
         """
         width, height = content.width_px, content.height_px
         box = (

@@ -136,12 +136,12 @@ class Pairing:
         # other; of two in view the later one finds the earlier.
         newest_id, bound = self._searcher.newest_id, self._store.pairs.pass_bound()
         # First what came after a pass began: somebody may wait for its alert.
-        new = [row for row in self._store.pairs.unmatched(self._batch_contents, bound) if row[0] <= newest_id]
+        new = _up_to(newest_id, self._store.pairs.unmatched(self._batch_contents, bound))
         if len(new) == self._batch_contents and self._is_pass_due(bound):
             self._store.pairs.start_pass(newest_id)
         elif new:
             return self._put(new, self._one_by_one(new))
-        contents = [row for row in self._store.pairs.unmatched(THREADS * self._joined_contents) if row[0] <= newest_id]
+        contents = _up_to(newest_id, self._store.pairs.unmatched(THREADS * self._joined_contents))
         return self._put(contents, self._joined(contents))
 
     def _is_pass_due(self, bound: int) -> bool:
@@ -409,3 +409,8 @@ def _is_there(image: Image) -> bool:
         return state_at(image.path) is not None
     except OSError:
         return True
+
+
+def _up_to(newest_id: int, contents: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Return the contents that have come into view."""
+    return [(content_id, vector) for content_id, vector in contents if content_id <= newest_id]
