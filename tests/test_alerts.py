@@ -201,7 +201,7 @@ class Post:
         self.store = store
         self.time = Time()
         self.phone, self.spare = Place(), Place()
-        self.manner = BUNDLED
+        self.bundling = BUNDLED
         self.settings = AlertsConfig(sinks=("phone",))
 
     def opened(self) -> Outbox:
@@ -212,7 +212,7 @@ class Post:
 
     def sink_of(self, config: SinkConfig) -> Sink:
         """Return what leads to a place."""
-        return Sink(config.name, getattr(self, config.name), 30.0, self.manner)
+        return Sink(config.name, getattr(self, config.name), 30.0, self.bundling)
 
     def configure(self, settings: AlertsConfig) -> None:
         """Change the settings of the running one."""
@@ -309,7 +309,7 @@ def test_nobody_is_told_in_quiet_hours(post: Post) -> None:
 
 def test_what_is_at_once_waits_for_nothing(post: Post) -> None:
     """A message for each alert, in order, at any hour."""
-    post.manner = sinks.AT_ONCE
+    post.bundling = sinks.AT_ONCE
     post.configure(replace(post.settings, quiet_hours=(time(0), time(23, 59))))
     post.write(1, 2, 3)
     post.step()

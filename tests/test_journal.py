@@ -79,7 +79,7 @@ def test_what_is_away_and_what_was_put_back(store: Store) -> None:
         store.journal.note(store.journal.tasks(run)[0].id, state, None, "", NOW + number)
     digests = [digest(number) for number, _, _ in states]
     assert store.journal.away_since(digests) == {digest(1): NOW + 1}
-    assert store.journal.put_back(digests) == {(b"/album/3\xff.jpg", digest(3))}
+    assert store.journal.undone(digests) == {(b"/album/3\xff.jpg", digest(3))}
     run = store.journal.start([task(1)], NOW)
     store.journal.note(store.journal.tasks(run)[0].id, TaskState.DONE, None, "", NOW + 9)
     assert store.journal.away_since(digests) == {digest(1): NOW + 9}

@@ -410,8 +410,8 @@ def test_every_type_has_its_sender(tmp_path: Path) -> None:
         for name in ("command", "webhook", "apprise")
     }
     assert [type(sink.send) for sink in made.values()] == [Command, Webhook, Services]
-    assert {(sink.name, sink.timeout_s, sink.manner) for sink in made.values()} == {("x", 5.0, BUNDLED)}
-    assert sink_of(SinkConfig("x", "command", at_once=True), stopping).manner is AT_ONCE
+    assert {(sink.name, sink.timeout_s, sink.bundling) for sink in made.values()} == {("x", 5.0, BUNDLED)}
+    assert sink_of(SinkConfig("x", "command", at_once=True), stopping).bundling is AT_ONCE
 
 
 def test_the_log_takes_a_test(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from cbir_daemon.daemon.backups import Backups
 from cbir_daemon.errors import SchemaTooNewError, StorageError
-from cbir_daemon.store import Gone, Pair, Store, anew, reindex, restore
+from cbir_daemon.store import Gone, Pair, Store, reindex, restore, salvage
 from tests.fakes import FakeClock
 from tests.rows import ROOT, all_images, digest, indexed, opened, paths, sql
 
@@ -139,7 +139,7 @@ def test_a_new_index_keeps_what_can_still_be_read(index: Path) -> None:
         assert [album.path for album in store.albums.listed()] == [ROOT]
         assert store.decisions.dismiss(digest(3), digest(4), NOW)
     index.write_bytes(nonsense(whole))
-    assert reindex(index) == anew.KEPT
+    assert reindex(index) == salvage.KEPT
     with opened(index) as store:
         assert store.check() == []
 
@@ -148,7 +148,7 @@ def test_every_table_is_kept_or_made_again(index: Path) -> None:
     """Whoever adds a table decides which."""
     with closing(sqlite3.connect(index)) as connection:
         rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-        assert {row[0] for row in rows} == {*anew.KEPT, *anew.REBUILT}
+        assert {row[0] for row in rows} == {*salvage.KEPT, *salvage.REBUILT}
 
 
 def test_the_index_of_a_newer_release_is_not_begun_anew(index: Path) -> None:

@@ -233,7 +233,7 @@ class Outbox:
         if waiting is None:
             return math.inf
         settings, now = self.settings, self._clocks.now()
-        if line.sink.manner.is_patient:
+        if line.sink.bundling.is_patient:
             if settings.quiet_hours is not None and is_within(settings.quiet_hours, self._clocks.local().time()):
                 return POLL_S
             if state.trying_id is None:
@@ -257,8 +257,8 @@ class Outbox:
     def _message(self, sink: Sink, state: SinkState) -> Message:
         """Return what is waiting, or the message that was under way, as it was."""
         last_id = math.inf if state.trying_id is None else state.trying_id
-        ids = self._store.alerts.ids(state.delivered_id, sink.manner.most)
-        alerts = self._store.alerts.listed(state.delivered_id, sink.manner.few)
+        ids = self._store.alerts.ids(state.delivered_id, sink.bundling.most)
+        alerts = self._store.alerts.listed(state.delivered_id, sink.bundling.few)
         return Message(
             tuple(alert_id for alert_id in ids if alert_id <= last_id),
             tuple(alert for alert in alerts if alert.id <= last_id),

@@ -27,7 +27,7 @@ LOG_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class Bundling:
     """How alerts are put into messages.
 
     Parameters
@@ -45,13 +45,13 @@ class Manner:
     is_patient: bool
 
 
-BUNDLED = Manner(most=10_000, few=10, is_patient=True)
+BUNDLED = Bundling(most=10_000, few=10, is_patient=True)
 """For people; the ids alone of so many alerts are 60 KB."""
 
-AT_ONCE = Manner(most=1, few=1, is_patient=False)
+AT_ONCE = Bundling(most=1, few=1, is_patient=False)
 """For programs."""
 
-LINES = Manner(most=256, few=256, is_patient=False)
+LINES = Bundling(most=256, few=256, is_patient=False)
 """For the log, a line each."""
 
 
@@ -66,13 +66,13 @@ class Sink:
         Delivers one message; raises `SinkError` when it did not.
     timeout_s : float
         By then `send` should have come back.
-    manner : Manner
+    bundling : Bundling
     """
 
     name: str
     send: Callable[[Message], None]
     timeout_s: float
-    manner: Manner
+    bundling: Bundling
 
 
 def log_sink() -> Sink:
@@ -89,10 +89,10 @@ def sink_of(config: SinkConfig, stopping: threading.Event) -> Sink:
     stopping : threading.Event
         Set when the daemon stops: a program that runs is ended then.
     """
-    return Sink(config.name, _SENDERS[config.type](config, stopping), config.timeout_s, _manner(config))
+    return Sink(config.name, _SENDERS[config.type](config, stopping), config.timeout_s, _bundling(config))
 
 
-def _manner(config: SinkConfig) -> Manner:
+def _bundling(config: SinkConfig) -> Bundling:
     return AT_ONCE if config.at_once else BUNDLED
 
 

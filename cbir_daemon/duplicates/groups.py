@@ -220,11 +220,11 @@ def copy_groups(
     by_vectors = frozenset(
         frozenset((pair.content_id, pair.other_id)) for pair in known if pair.look is LookedAt.VECTORS
     )
-    stars = _Stars(images, standing, keeping or Keeping(), twins)
+    grouping = _Grouping(images, standing, keeping or Keeping(), twins)
     return [
         _with_looks(group, by_vectors, unlooked=unlooked)
         for content_ids in _connected(standing)
-        for group in stars.of(content_ids)
+        for group in grouping.of(content_ids)
     ]
 
 
@@ -293,7 +293,7 @@ def _with_looks(group: Group, by_vectors: Set[frozenset[int]], *, unlooked: bool
     return replace(group, members=tuple(members), look=LookedAt.VECTORS if any(are_unlooked) else LookedAt.FILES)
 
 
-class _Stars:
+class _Grouping:
     """Splits contents that hang together by copies into groups around the best of them."""
 
     def __init__(

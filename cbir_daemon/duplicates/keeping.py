@@ -127,7 +127,7 @@ NO_FOLDERS = Folders((), (), ())
 
 
 @dataclass(frozen=True, slots=True)
-class Beaten:
+class Surpassed:
     """What a content's copies have that it has not: see `RULES`."""
 
     by_original: bool
@@ -151,7 +151,7 @@ class Standing:
     def __init__(self, images: Mapping[int, Sequence[Image]], pairs: Iterable[Pair], folders: Folders) -> None:
         self.folders = folders
         self._partners: dict[int, dict[int, Partner]] = {}
-        self._beaten: dict[int, Beaten] = {}
+        self._surpassed: dict[int, Surpassed] = {}
         self._traces: dict[int, set[Trace]] = {}
         for pair in pairs:
             first, second = (images[content_id][0].content for content_id in (pair.content_id, pair.other_id))
@@ -216,11 +216,11 @@ class Standing:
         known = self._traces.get(content.id, set())
         return [trace for trace in Trace if trace in known]
 
-    def beaten(self, content: Content) -> Beaten:
+    def surpassed(self, content: Content) -> Surpassed:
         """Return what a content's copies have that it has not."""
-        found = self._beaten.get(content.id)
+        found = self._surpassed.get(content.id)
         if found is None:
-            found = self._beaten[content.id] = _beaten(content, self.partners(content.id).values(), self)
+            found = self._surpassed[content.id] = _surpassed(content, self.partners(content.id).values(), self)
         return found
 
     def drop(self, content_ids: Iterable[int]) -> set[int]:
@@ -229,7 +229,7 @@ class Standing:
         for content_id in content_ids:
             for partner_id in self._partners.pop(content_id, {}):
                 self._partners.get(partner_id, {}).pop(content_id, None)
-                self._beaten.pop(partner_id, None)
+                self._surpassed.pop(partner_id, None)
                 touched.add(partner_id)
         return touched
 
@@ -283,7 +283,7 @@ class Rule:
     loses: Callable[[Image, Image, Standing], str]
 
 
-def _beaten(content: Content, partners: Iterable[Partner], standing: Standing) -> Beaten:
+def _surpassed(content: Content, partners: Iterable[Partner], standing: Standing) -> Surpassed:
     by_original = by_pixels = by_bytes = by_extent = False
     traces = standing.traces(content)
     gained_pixels = not _WITHOUT_DETAIL.isdisjoint(traces)
@@ -300,15 +300,15 @@ def _beaten(content: Content, partners: Iterable[Partner], standing: Standing) -
         by_bytes |= (
             alike and partner.content.format == content.format and _density(partner.content) > DENSER * own_density
         )
-    return Beaten(by_original, by_pixels, by_bytes, by_extent)
+    return Surpassed(by_original, by_pixels, by_bytes, by_extent)
 
 
 def _edited(image: Image, standing: Standing) -> int:
-    return int(standing.beaten(image.content).by_original)
+    return int(standing.surpassed(image.content).by_original)
 
 
 def _coarser(image: Image, standing: Standing) -> int:
-    return int(standing.beaten(image.content).by_pixels)
+    return int(standing.surpassed(image.content).by_pixels)
 
 
 def _re_encoded(image: Image, _: Standing) -> int:
@@ -321,7 +321,7 @@ def _density(content: Content) -> float:
 
 
 def _more_compressed(image: Image, standing: Standing) -> int:
-    return int(standing.beaten(image.content).by_bytes)
+    return int(standing.surpassed(image.content).by_bytes)
 
 
 def _undated(image: Image, _: Standing) -> int:
@@ -330,7 +330,7 @@ def _undated(image: Image, _: Standing) -> int:
 
 
 def _partial(image: Image, standing: Standing) -> int:
-    return int(standing.beaten(image.content).by_extent)
+    return int(standing.surpassed(image.content).by_extent)
 
 
 def _size_of(image: Image) -> str:

@@ -261,7 +261,7 @@ class Pairing:
     def _decided(self, images: Sequence[Image]) -> Iterator[tuple[Image, NewAlert | None, bool]]:
         """Yield new files, each with the alert that it raises, if any, and whether it is a copy as a whole."""
         digests = list({image.content.digest for image in images})
-        away, back = self._store.journal.away_since(digests), self._store.journal.put_back(digests)
+        away, back = self._store.journal.away_since(digests), self._store.journal.undone(digests)
         twins = self._store.decisions.dismissed_twins()
         sighted = self._store.works.sighted(digests)
         for image in images:

@@ -128,7 +128,7 @@ class Journal(Table):
         return found
 
     @reads
-    def put_back(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[tuple[bytes, bytes]]:
+    def undone(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[tuple[bytes, bytes]]:
         """Return (path, digest) of the files that an undo put back."""
         found: set[tuple[bytes, bytes]] = set()
         for chunk in in_chunks(digests):

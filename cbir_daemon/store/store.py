@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cbir_daemon.errors import StorageError
-from cbir_daemon.store import anew, backup, clock, soundness
+from cbir_daemon.store import backup, clock, salvage, soundness
 from cbir_daemon.store.albums import Albums
 from cbir_daemon.store.alerts import Alerts
 from cbir_daemon.store.contents import Contents
@@ -44,12 +44,12 @@ def reindex(index: Path) -> tuple[str, ...]:
     StorageError
         When it is the index of another program, or the new one cannot be written.
     """
-    kept = anew.salvaged(index)
-    backup.set_aside(index, anew.SUFFIX)
+    kept = salvage.salvaged(index)
+    backup.set_aside(index, salvage.SUFFIX)
     store = Store(index)
     store.open()
     try:
-        store._database.write(lambda connection: anew.put_back(connection, kept))
+        store._database.write(lambda connection: salvage.write_salvaged(connection, kept))
     finally:
         store.close()
     return kept.lost

@@ -86,7 +86,7 @@ def _read(connection: sqlite3.Connection, table: str) -> tuple[list[Row], bool]:
     return rows, True
 
 
-def put_back(connection: sqlite3.Connection, salvage: Salvage) -> None:
+def write_salvaged(connection: sqlite3.Connection, salvage: Salvage) -> None:
     """Write what was kept into a new index, and raise its clock.
 
     Parameters
