@@ -180,11 +180,12 @@ class Pairing:
         return self._searcher.copies(vector, without=content_id, urgency=urgency)
 
     def _until_stopped(self, found: Iterator[list[Found]]) -> Iterator[list[Found]]:
-        for copies in found:
+        while not self._stopping.is_set():
             heartbeat.beat()
-            yield copies
-            if self._stopping.is_set():
+            copies = next(found, None)
+            if copies is None:
                 return
+            yield copies
 
     def _put(self, contents: Sequence[tuple[int, bytes]], copies: Iterable[Sequence[Found]]) -> bool:
         """Commit what was found of contents, and which works they contain; False when there were none."""
