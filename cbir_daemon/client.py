@@ -252,6 +252,19 @@ class Client:
         """
         return cast("answers.ResolveStarted", self.ask("resolve_start", {"unlooked": unlooked}, blob=plan))
 
+    def resolve_check(self, plan: bytes, *, unlooked: bool = False) -> answers.ResolveChecked:
+        """Return the tasks that `resolve_start` would write for a plan; nothing is written.
+
+        Parameters
+        ----------
+        plan : bytes
+            JSON lines, as `cbir resolve --plan` writes them.
+        unlooked : bool
+            Whether copies may go, too, whose files could not be compared.
+        """
+        params = {"unlooked": unlooked}
+        return cast("answers.ResolveChecked", self._pages("tasks", "resolve_check", params, plan))
+
     def resolve_note(
         self, task: int, state: str, *, target: bytes | None = None, reason: str = ""
     ) -> answers.ResolveNoted:
@@ -456,10 +469,11 @@ class Client:
         request_id = self._send(method, params, blob)
         return self._answer(request_id)
 
-    def _pages(self, name: str, method: str, params: Json) -> Json:
+    def _pages(self, name: str, method: str, params: Json, blob: bytes = b"") -> Json:
         """Return a long answer whole: the first of its messages, with the rows of all under `name`."""
-        first, *pages = self._stream(method, params)
-        for page in pages:
+        pages: list[Json] = [frame.message["ok"] for frame in self.frames(method, params, blob)]
+        first = pages[0]
+        for page in pages[1:]:
             first[name] += page[name]
         return first
 
@@ -467,7 +481,7 @@ class Client:
         for frame in self.frames(method, params):
             yield frame.message["ok"]
 
-    def frames(self, method: str, params: Json) -> Iterator[Frame]:
+    def frames(self, method: str, params: Json, blob: bytes = b"") -> Iterator[Frame]:
         """Yield the messages of an answer that has several, as they come, each with its blob.
 
         Parameters
@@ -475,13 +489,15 @@ class Client:
         method : str
         params : dict
             Those that are None are left out.
+        blob : bytes
+            What comes after the message.
 
         Raises
         ------
         CbirError
             What the daemon refuses with, or when it cannot be reached.
         """
-        request_id = self._send(method, params)
+        request_id = self._send(method, params, blob)
         more = True
         while more:
             frame = self._answer(request_id)

@@ -80,6 +80,9 @@ CLIENT_SEES = {
         NAME,
     ),
 }
+PAGE_SERVER = {file.stem for file in PACKAGE.joinpath("page").glob("*.py")} - {"applier"}
+"""Modules of `page` that are not the child's, which puts files into the trash."""
+
 DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 
@@ -255,12 +258,13 @@ def test_the_client_knows_only_the_wire() -> None:
 
 
 def test_the_code_that_moves_files_is_the_client_s() -> None:
-    """Nothing of the daemon imports `resolving`, not even inside a function: only commands of `cbir` do."""
+    """Nothing of the daemon imports `resolving`, not even inside a function: only `cbir` and the page's child do."""
     wrong = [
         str(found)
         for found in ours()
         if room_of_module(found.module) == "resolving"
-        if found.room not in ("cli", "resolving") or (found.room == "cli" and found.file.stem in DAEMON_SIDE)
+        if found.room not in ("cli", "page", "resolving")
+        or found.file.stem in {"cli": DAEMON_SIDE, "page": PAGE_SERVER}.get(found.room, ())
     ]
     assert not wrong, "\n".join(wrong)
 

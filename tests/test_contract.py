@@ -443,6 +443,7 @@ class Scene:
                 self.answers["resolve_tasks"].append(page["ok"])
             for page in pages(client, "resolve_runs"):
                 self.answers["resolve_runs"].append(page["ok"])
+            self.answers["resolve_check"].append(client.resolve_check(other_plan(plan)))
             self.answers["resolve_start"].append(client.resolve_start(other_plan(plan)))
             task = client.resolve_tasks(2)["tasks"][0]["task"]
             self.answers["resolve_note"].append(client.resolve_note(task, "skipped", reason="not now"))

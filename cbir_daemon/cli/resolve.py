@@ -305,13 +305,8 @@ def _run(client: Client, run: int, goal: TaskState, *, as_json: bool) -> int:
 
     runner = Runner(note)
     files: list[ResolvedFile] = []
-    unfinished = (TaskState.PLANNED, TaskState.BEGUN)
     for task in map(task_from_json, client.resolve_tasks(run)["tasks"]):
-        if goal == TaskState.UNDONE and task.state in (*unfinished, TaskState.DONE):
-            task_now = runner.undo(task)
-        else:
-            task_now = runner.do(task) if task.state in unfinished else task
-        files.append(_resolved(task_now))
+        files.append(_resolved(runner.brought(task, goal)))
         if not as_json:
             click.echo(text.task(files[-1]))
     reached = [file for file in files if file["state"] == goal]

@@ -58,6 +58,7 @@ HEADERS: Final = (
 CLOSING: Final = ((b"connection", b"close"),)
 FIRST_FAILURE: Final = 400
 
+MOST_HEAD_BYTES: Final = 16 * 1024
 METHODS: Final = ("GET", "HEAD", "POST")
 OWN_SITES: Final = (b"same-origin", b"none")
 """Values of Sec-Fetch-Site for what the page asks itself, and for what a person typed."""
@@ -121,6 +122,8 @@ class Guard:
             return refusal(
                 403, "host", "the page is not served under this Host", f"{HOSTS_SETTING} names others, behind a proxy"
             )
+        if sum(len(name) + len(value) for name, value in headers) > MOST_HEAD_BYTES:
+            return refusal(431, "too-large", f"headers of more than {MOST_HEAD_BYTES} bytes are not taken")
         method, path = scope["method"], scope["path"]
         if method not in METHODS:
             return refusal(405, "method", f"only {', '.join(METHODS)} are answered", allow=METHODS)

@@ -31,7 +31,6 @@ MOST_CONNECTIONS = 64
 HEAD_TIMEOUT_S = 10.0
 """Longest time from the first byte of a request, or a new connection, to the end of its headers."""
 
-MOST_HEAD_BYTES = 16 * 1024
 IDLE_TIMEOUT_S = 60.0
 ROOT = 0
 

@@ -69,6 +69,13 @@ METHODS: Mapping[str, Method] = {
 }
 """Those of the daemon; `session`, `plan`, `apply` and `undo` are the page's own."""
 
+ACTS: Mapping[str, frozenset[str]] = {
+    "plan": frozenset({"decisions", "unlooked"}),
+    "apply": frozenset({"plan"}),
+    "undo": frozenset({"run", "tasks"}),
+}
+"""What the child does that may touch files, and with which parameters."""
+
 QUERY = "query"
 IMAGE_PARAMS = frozenset({"limit", "kind", "min_score", "by", "explain"})
 """Parameters of a query whose image is the body; they stand in the address."""

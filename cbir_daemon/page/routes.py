@@ -5,6 +5,8 @@ In: requests that were let in, links to the daemon.  Out: answers.  Never here: 
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,14 +18,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cbir_daemon import __version__
-from cbir_daemon.errors import BadRequestError, CbirError, NotFoundError
+from cbir_daemon.errors import BadRequestError, CbirError, NotFoundError, UnavailableError
 from cbir_daemon.page import methods
+from cbir_daemon.page.applying import Applying
 from cbir_daemon.page.bodies import Body
 from cbir_daemon.page.files import FRONT, File
 from cbir_daemon.page.keys import Keys
 from cbir_daemon.page.link import Link
 from cbir_daemon.page.replies import answered, error_message, failed, refusal, streamed
-from cbir_daemon.protocol.framing import encode
+from cbir_daemon.protocol.framing import Frame, encode
 from cbir_daemon.protocol.messages import Json
 
 SIDES_PX = (256, 512, 1024, 2048)
@@ -46,11 +49,17 @@ class Routes:
     link : Link
     files : mapping
         Name -> file of the page.
+    applying : Applying
+        Its child is started.
+    stopping : asyncio.Event
+        Set when the page stops: streams without end are ended.
     """
 
     keys: Keys
     link: Link
     files: Mapping[str, File]
+    applying: Applying
+    stopping: asyncio.Event
 
     def application(self) -> Starlette:
         """Return what answers."""
@@ -59,6 +68,7 @@ class Routes:
                 Route("/", self._front),
                 Route("/static/{name:path}", self._file),
                 Route("/api/session", self._session, methods=["POST"]),
+                *(Route(f"/api/{name}", self._act, methods=["POST"]) for name in methods.ACTS),
                 Route("/api/{method}", self._method, methods=["POST"]),
                 Route("/picture/{key}/grey/{digest}", self._grey),
                 Route("/picture/{key}/tile/{run}/{level:int}/{column:int}/{row:int}", self._tile),
@@ -125,10 +135,17 @@ class Routes:
     async def _lines(self, name: str, params: Json) -> AsyncIterator[bytes]:
         try:
             async with aclosing(self.link.frames(name, params)) as frames:
-                async for frame in frames:
+                async for frame in _until(self.stopping, frames):
                     yield encode(_passed(frame.message))
         except CbirError as error:
             yield encode(error_message(error))
+
+    async def _act(self, request: Request) -> Response:
+        """Have the child do something; its answers are sent line by line."""
+        name = request.url.path.rpartition("/")[2]
+        params = methods.checked(await Body(request).json(), methods.ACTS[name])
+        decisions = json.dumps(params.pop("decisions", None)).encode()
+        return streamed(_acted(self.applying.ask({**params, "do": name}, decisions)))
 
     # -- pictures ----------------------------------------------------------------------------------------------------
 
@@ -150,6 +167,39 @@ class Routes:
         params = {"digest": request.path_params["digest"]}
         frame = await self.link.ask("thumbnail", params, timeout_s=ANSWER_TIMEOUT_S)
         return Response(frame.blob, media_type=MEDIA_TYPES["webp"])
+
+
+async def _until(stopping: asyncio.Event, frames: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
+    """Yield frames until an event is set.
+
+    Raises
+    ------
+    UnavailableError
+        When it was.
+    """
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        while True:
+            step = asyncio.ensure_future(anext(frames, None))
+            await asyncio.wait({step, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not step.done():
+                step.cancel()
+                await asyncio.wait({step})
+                raise UnavailableError("the page is stopping")
+            frame = step.result()
+            if frame is None:
+                return
+            yield frame
+    finally:
+        stopped.cancel()
+
+
+async def _acted(answers: AsyncIterator[Json]) -> AsyncIterator[bytes]:
+    try:
+        async for answer in answers:
+            yield encode(answer)
+    except CbirError as error:
+        yield encode(error_message(error))
 
 
 def _passed(message: Json) -> Json:

@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import logging
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,10 +21,11 @@ import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
 
 from cbir_daemon.page.address import AddressFile
+from cbir_daemon.page.applying import Applying
 from cbir_daemon.page.files import read_files
-from cbir_daemon.page.guard import Guard
+from cbir_daemon.page.guard import MOST_HEAD_BYTES, Guard
 from cbir_daemon.page.keys import Keys
-from cbir_daemon.page.limits import IDLE_TIMEOUT_S, MOST_HEAD_BYTES, Protocol
+from cbir_daemon.page.limits import IDLE_TIMEOUT_S, Protocol
 from cbir_daemon.page.link import Link
 from cbir_daemon.page.listening import Doors
 from cbir_daemon.page.peers import Peers
@@ -37,8 +39,8 @@ MAX_MEMORY_BYTES = 2 * 1024**3
 
 STOP_WAIT_S = 3
 
-LOADED_LATE = ("anyio._backends._asyncio",)
-"""Modules that Starlette's own libraries import when they are first asked."""
+LOADED_LATE = ("anyio._backends._asyncio", "concurrent.futures.thread")
+"""Modules that libraries import when they are first needed: of Starlette's, of asyncio's."""
 
 
 def run(
@@ -74,8 +76,11 @@ def run(
         keys = Keys()
         peers = Peers()
         closing.callback(peers.close)
-        routes = Routes(keys, Link(daemon_sockets), read_files())
-        server = _Server(_config(Guard(routes.application(), doors, keys), peers))
+        applying = Applying()
+        applying.start(daemon_sockets)
+        stopping = asyncio.Event()
+        routes = Routes(keys, Link(daemon_sockets), read_files(), applying, stopping)
+        server = _Server(_config(Guard(routes.application(), doors, keys), peers), stopping, applying)
         address = f"{doors.address}#{keys.page}"
         for listener in doors.sockets:
             # A browser that is opened now waits until it is answered.
@@ -119,7 +124,27 @@ def _config(application: Guard, peers: Peers) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, but a signal that stopped it is not sent again: to stop is what was asked."""
+    """uvicorn's, but a signal that stopped it is not sent again: to stop is what was asked.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+    stopping : asyncio.Event
+        Set when it stops: streams end.
+    applying : Applying
+        Is closed then.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event, applying: Applying) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._applying = applying
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the file that is being moved arrive, end streams, answer what was asked."""
+        self._stopping.set()
+        await self._applying.close()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

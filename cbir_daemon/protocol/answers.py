@@ -464,6 +464,12 @@ class ResolveNoted(TypedDict):
     task: ResolveTask
 
 
+class ResolveChecked(TypedDict):
+    """Answer of `resolve_check`."""
+
+    tasks: list[ResolveTask]
+
+
 class ResolveTasks(TypedDict):
     """Answer of `resolve_tasks`."""
 
@@ -820,6 +826,7 @@ ANSWERS: Mapping[str, type] = {
     "decisions": Decisions,
     "decisions_import": DecisionsImported,
     "resolve_start": ResolveStarted,
+    "resolve_check": ResolveChecked,
     "resolve_note": ResolveNoted,
     "resolve_tasks": ResolveTasks,
     "resolve_runs": ResolveRuns,

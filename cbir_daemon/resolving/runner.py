@@ -33,6 +33,25 @@ class Runner:
         self._note = note
         self._digests = Digests()
 
+    def brought(self, task: ResolveTask, goal: TaskState) -> ResolveTask:
+        """Bring a task where a person wants it: do what is unfinished, or undo what is done or begun.
+
+        Parameters
+        ----------
+        task : ResolveTask
+        goal : TaskState
+            `DONE` or `UNDONE`.
+
+        Returns
+        -------
+        ResolveTask
+            As it is now.
+        """
+        is_unfinished = task.state in (TaskState.PLANNED, TaskState.BEGUN)
+        if goal == TaskState.UNDONE and (is_unfinished or task.state == TaskState.DONE):
+            return self.undo(task)
+        return self.do(task) if is_unfinished else task
+
     def do(self, task: ResolveTask) -> ResolveTask:
         """Do a task that is planned, or continue one that was begun.
 

@@ -137,6 +137,10 @@ class Channel:
             self._ready.extend(self._reader.frames())
         return self._ready.pop(0)
 
+    def has_received(self) -> bool:
+        """Return whether a frame, a part of one, or the end of the stream has come already."""
+        return bool(self._ready) or _readable(self._connection, 0.0)
+
     def _received(self, flags: int) -> bytes:
         if not self._takes_descriptors:
             return self._connection.recv(RECEIVE_BYTES, flags)

@@ -66,6 +66,7 @@ METHODS: Mapping[str, Handler] = {
     "decisions": duplicates.decisions,
     "decisions_import": duplicates.decisions_import,
     "resolve_start": resolving.resolve_start,
+    "resolve_check": resolving.resolve_check,
     "resolve_note": resolving.resolve_note,
     "resolve_tasks": resolving.resolve_tasks,
     "resolve_runs": resolving.resolve_runs,

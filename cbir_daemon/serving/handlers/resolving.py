@@ -15,7 +15,7 @@ from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, when
 from cbir_daemon.protocol.plan import Line, parsed
 from cbir_daemon.protocol.tasks import task_to_json
-from cbir_daemon.records import TaskState
+from cbir_daemon.records import ResolveTask, TaskState
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import ResolveRun
 from cbir_daemon.watching import walk
@@ -44,6 +44,28 @@ def resolve_start(rooms: Rooms, request: Request) -> Reply[answers.ResolveStarte
                 f"resolve {run.id} was not finished",
                 hint=f"`cbir resolve --continue {run.id}` goes on, `cbir resolve --undo {run.id}` takes it back",
             )
+    return Reply({"run": rooms.store.journal.start(_tasks_of(rooms, request), time.time())})
+
+
+def resolve_check(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ResolveChecked]]:
+    """Return the tasks that `resolve_start` would write for a plan, in pages; nothing is written.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        As for `resolve_start`.
+
+    Raises
+    ------
+    BadRequestError
+        As `resolve_start`.
+    """
+    return paged(map(task_to_json, _tasks_of(rooms, request)), lambda page: {"tasks": page})
+
+
+def _tasks_of(rooms: Rooms, request: Request) -> list[ResolveTask]:
+    """Return the tasks of the plan in a request; those that are not allowed are skipped."""
     try:
         lines = parsed(request.blob.decode())
     except UnicodeDecodeError as error:
@@ -53,7 +75,7 @@ def resolve_start(rooms: Rooms, request: Request) -> Reply[answers.ResolveStarte
     tasks = planned(lines, rooms.store, rooms.groups, unlooked=unlooked)
     if not tasks:
         raise BadRequestError("the plan changes nothing", hint='lines with "action": "keep" change nothing')
-    return Reply({"run": rooms.store.journal.start(tasks, time.time())})
+    return tasks
 
 
 def _check_folders(rooms: Rooms, lines: Sequence[Line]) -> None:
