@@ -195,6 +195,21 @@ def test_a_table_grows_and_shrinks_in_order_of_id() -> None:
     assert table.rows[1].tobytes() == found[1][1]
 
 
+def test_tables_that_grow_from_one_show_their_own_rows() -> None:
+    """New contents are written behind those of a table, and two tables that follow it do not share that place."""
+    assert LOOKS is not None
+    found = rows_of(9)
+    table = DescriptorTable.empty(LOOKS.size, 4).extended(LOOKS, found[:2])
+    first = table.extended(LOOKS, found[2:4])
+    second = table.extended(LOOKS, found[4:])
+    assert np.shares_memory(first.rows, table.rows)
+    assert not np.shares_memory(second.rows, table.rows)
+    for grown, ids in ((table, [1, 2]), (first, [1, 2, 3, 4]), (second, [1, 2, 5, 6, 7, 8, 9])):
+        assert grown.ids.tolist() == ids
+        assert [row.tobytes() for row in grown.rows] == [found[content_id - 1][1] for content_id in ids]
+        np.testing.assert_array_equal(grown.norms, LOOKS.norms(grown.rows))
+
+
 def test_the_nearest_are_those_of_the_highest_scores() -> None:
     """As sorting all of them says; equal ones come in order of id."""
     assert LOOKS is not None

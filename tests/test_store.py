@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon.errors import BadRequestError, StorageError
-from cbir_daemon.records import REASONS, SIZE_UNKNOWN, DescriptorKind, FileState, FitOutcome, Heals
+from cbir_daemon.records import LOOK, REASONS, SIZE_UNKNOWN, DescriptorKind, FileState, FitOutcome, Heals
 from cbir_daemon.store import (
     AlbumDrift,
     AlertMatch,
@@ -548,6 +548,34 @@ def test_a_failed_run_leaves_the_active_one(store: Store, album: int) -> None:
         (run_id, "failed", "out of memory"),
         (active, "active", ""),
     ]
+
+
+def test_counts_are_kept_until_something_is_written(store: Store, album: int) -> None:
+    """Asked again they are the same answer, be it of one descriptor's kind or another's; any commit makes them new.
+
+    Also one that leaves the clock as it is.
+    """
+    meaning = DescriptorKind("meaning", "1")
+    assert store.files.counts() is store.files.counts()
+    assert store.positions.coverage() is store.positions.coverage()
+    assert (store.descriptors.count(LOOK), store.descriptors.count(meaning)) == (0, 0)
+    ((content_id, _),) = store.files.apply([indexed(album, b"a.jpg", 1)]).added
+    store.descriptors.put(meaning, {content_id: b"abc"})
+    assert (store.descriptors.count(LOOK), store.descriptors.count(meaning)) == (0, 1)
+    assert store.files.counts().images == store.positions.coverage().contents == 1
+    assert store.files.counts_by_album() == {album: (1, 0)}
+
+
+def test_counts_of_what_another_process_writes_are_not_kept(store: Store, album: int) -> None:
+    """Who opened the index for reading only learns of no commit, so it looks each time."""
+    reading = Store(store.path)
+    reading.open_existing()
+    try:
+        assert reading.files.counts().images == 0
+        store.files.apply([indexed(album, b"a.jpg", 1)])
+        assert reading.files.counts().images == 1
+    finally:
+        reading.close()
 
 
 def test_coverage_counts_what_came_and_went(store: Store, album: int) -> None:

@@ -139,7 +139,7 @@ class Searcher:
             if added:
                 self._collection.add([content_id for content_id, _ in added], as_vectors([v for _, v in added]))
             looks = self.snapshot.looks
-            if looks is not None:
+            if looks is not None and gone:
                 looks = looks.without(gone)
             self.snapshot = SearchSnapshot(self._collection.snapshot(), without(self.snapshot.map, gone), looks)
             self.newest_id = max([self.newest_id, *(content_id for content_id, _ in added)])
@@ -165,6 +165,9 @@ class Searcher:
 
     def _load_looks(self) -> None:
         appearance, newest_id = self.medium.appearance, 0
+        if appearance is not None:
+            looks = DescriptorTable.empty(appearance.size, self._store.descriptors.count(appearance.kind))
+            self.snapshot = replace(self.snapshot, looks=looks)
         while appearance is not None and (found := self._store.descriptors.after(appearance.kind, newest_id)):
             newest_id = found[-1][0]
             self._take_looks(appearance, found)

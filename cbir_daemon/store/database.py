@@ -64,6 +64,7 @@ class Database:
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._written = 0
         # A job that is put after the one that ends the writer would wait for ever.
         self._closing = threading.Lock()
 
@@ -153,6 +154,11 @@ class Database:
         with _translated(self.path):
             return future.result()  # type: ignore[return-value]  # the future of `change`
 
+    @property
+    def written(self) -> int | None:
+        """Transactions that were written since it was opened; None when another process writes it."""
+        return None if self._thread is None else self._written
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Give a connection that sees one state of the index and cannot write."""
@@ -198,6 +204,8 @@ class Database:
                 except BaseException as error:  # noqa: BLE001
                     future.set_exception(error)
                 else:
+                    # Before the caller goes on: what it reads then is no older.
+                    self._written += 1
                     future.set_result(result)
 
     def _next_job(self) -> Job | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from cbir_daemon.records import DescriptorKind
 from cbir_daemon.store.rows import column, mapping, scalar, tuples
-from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
+from cbir_daemon.store.table import Table, in_chunks, keeps, placeholders, reads, writes
 
 LOAD_CHUNK = 5_000
 """Contents whose descriptors are read at once: 2.5 MB at 512 bytes each, 12 MB of local features."""
@@ -78,7 +78,7 @@ class Descriptors(Table):
         )
         return column(rows, "content_id")
 
-    @reads
+    @keeps
     def count(self, connection: sqlite3.Connection, kind: DescriptorKind) -> int:
         """Return how many contents have a descriptor of a kind.
 

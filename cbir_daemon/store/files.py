@@ -15,7 +15,7 @@ from cbir_daemon.store.contents import CONTENT, drop_orphans
 from cbir_daemon.store.descriptors import write_descriptors
 from cbir_daemon.store.records import Applied, Change, Counts, Failed, Gone, Image, Indexed, Moved
 from cbir_daemon.store.rows import Columns, column, mapping
-from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
+from cbir_daemon.store.table import Table, in_chunks, keeps, placeholders, reads, writes
 
 # Of what heals without a change of the file, size, mtime and inode say nothing: it differs from its row until it was
 # read.  Only the words of our own table become part of the statement.
@@ -241,13 +241,13 @@ class Files(Table):
         images = _images(connection.execute(f"{_IMAGE_SQL} WHERE {_PARTS_DUE} ORDER BY file.id LIMIT 1"))
         return images[0] if images else None
 
-    @reads
+    @keeps
     def counts(self, connection: sqlite3.Connection) -> Counts:
         """Count images, errors, contents, and what is still to be done."""
         rows = connection.execute(_COUNTS.select("FROM file"))
         return _COUNTS.reader(rows)(rows.fetchone())
 
-    @reads
+    @keeps
     def counts_by_album(self, connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
         """Return album id -> (images, errors); albums without a file row are left out."""
         rows = connection.execute(
@@ -265,7 +265,7 @@ class Files(Table):
         )
         return [(row["root"] + b"/" + row["path"], row["error_code"], row["error_message"]) for row in rows]
 
-    @reads
+    @keeps
     def error_counts(self, connection: sqlite3.Connection) -> dict[str, int]:
         """Return code -> number of files that could not be read for that reason."""
         rows = connection.execute(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from cbir_daemon.records import DescriptorKind, FitOutcome, Origin
 from cbir_daemon.store.records import AlbumDrift, Coverage, Drift, Placed
 from cbir_daemon.store.rows import Columns, mapping, scalar, tuples
-from cbir_daemon.store.table import Table, reads, writes
+from cbir_daemon.store.table import Table, keeps, reads, writes
 
 RECENT_CONTENTS = 200
 """So many of the contents added last say how well projection works now."""
@@ -139,7 +139,7 @@ class Positions(Table):
         )
         return tuples(rows, "id", "vector")
 
-    @reads
+    @keeps
     def coverage(self, connection: sqlite3.Connection) -> Coverage:
         """Count how the active map covers the contents; all zeros but the contents when there is none."""
         contents = scalar(connection, "SELECT count(*) FROM content")

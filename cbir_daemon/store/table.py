@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from cbir_daemon.kinds import Kind, rank
 from cbir_daemon.store.clock import Clock, tick
@@ -45,6 +45,8 @@ class Table:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        # By question: after how many transactions it was asked, and the answer.
+        self._kept: dict[Hashable, tuple[int, object]] = {}
 
 
 Method = Callable[Concatenate[S, sqlite3.Connection, P], T]
@@ -58,6 +60,30 @@ def reads(question: Method[S, P, T]) -> Bound[S, P, T]:
     def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._database.read() as connection:
             return question(self, connection, *args, **kwargs)
+
+    return read
+
+
+def keeps(question: Method[S, P, T]) -> Bound[S, P, T]:
+    """Let a method read one state of the index, and keep the answer until the next transaction that writes.
+
+    For what looks at every row and is asked by each `cbir status` and after each commit: to count 100 000 takes 10 ms.
+    Its arguments are few and hashable.  The answer is shared: nobody changes it.
+    """
+    fresh = reads(question)
+
+    @functools.wraps(question)
+    def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        written = self._database.written
+        asked = (question.__name__, args, tuple(kwargs.items()))
+        kept = self._kept.get(asked)
+        if kept is not None and kept[0] == written:
+            return cast("T", kept[1])
+        answer = fresh(self, *args, **kwargs)
+        if written is not None:
+            # It is as new as `written`, or newer: what was written meanwhile makes it be asked again.
+            self._kept[asked] = (written, answer)
+        return answer
 
     return read
 
