@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import logging
@@ -274,6 +275,41 @@ def test_lists_outlive_a_restart(path: Path, trained: list[int]) -> None:
     assert again.listed == 500
     assert [best_of(again.snapshot(), VECTORS[number]) for number in (3, 499, 510)] == [3, 499, 510]
     assert path.with_suffix(".lists").stat().st_mode & 0o777 == 0o600
+
+
+def is_mapped(file: Path) -> bool:
+    """Whether this process has a file mapped into its memory."""
+    return str(file) in Path("/proc/self/maps").read_text()
+
+
+def test_lists_lie_in_their_file_until_some_are_added(path: Path, trained: list[int]) -> None:
+    """They take no memory of this process then; once added to, and saved, they lie in the new file."""
+    file, growing = path.with_suffix(".lists"), replace(FEW_PATTERNS, lag_rows=10)
+    with contextlib.closing(opened(path, growing)) as collection:
+        assert is_mapped(file)
+        assert best_of(collection.snapshot(), VECTORS[3]) == 3
+        collection.add(range(500, 520), VECTORS[500:520])
+        settled(collection)
+        # A twenty-fifth is too little to be saved for.
+        assert collection.listed == 520
+        assert not is_mapped(file)
+        collection.add(range(520, 600), VECTORS[520:600])
+        settled(collection)
+        assert collection.listed == 600
+        assert is_mapped(file)
+        assert [best_of(collection.snapshot(), VECTORS[number]) for number in (3, 510, 590)] == [3, 510, 590]
+    assert trained == []
+
+
+def test_lists_that_are_gone_when_some_are_to_be_added_are_made_anew(path: Path, trained: list[int]) -> None:
+    """Those in use serve until then."""
+    with contextlib.closing(opened(path, replace(FEW_PATTERNS, lag_rows=10))) as collection:
+        path.with_suffix(".lists").unlink()
+        assert best_of(collection.snapshot(), VECTORS[3]) == 3
+        collection.add(range(500, 520), VECTORS[500:520])
+        settled(collection)
+        assert collection.listed == 520
+    assert len(trained) == 1
 
 
 def followed(collection: Collection, saved: SavedLists) -> Snapshot:

@@ -132,6 +132,8 @@ class Proposals:
         self._listed_above = listed_above
         self._bounds = bounds
         self._lists = lists
+        # Whether those in use lie in their file, mapped into memory: a kilobyte an image less of this process's own.
+        self._is_mapped = False
         self._growing: Lists | None = None
         self._saved = 0
         self._began_s = 0.0
@@ -183,18 +185,29 @@ class Proposals:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Take up the saved lists, when they are those of these rows."""
+        """Take up the saved lists, when they are those of these rows; they stay in their file until some are added."""
+        self._take_saved(mapped=True)
+
+    def _take_saved(self, *, mapped: bool) -> None:
+        """Use the saved lists, or none when they are not those of these rows."""
+        self._lists = self._saved_lists(mapped=mapped)
+        self._is_mapped = mapped and self._lists is not None
+        self._saved = 0 if self._lists is None else self._lists.covered
+
+    def _saved_lists(self, *, mapped: bool) -> Lists | None:
         if self._path is None or not self._path.exists() or not self._can_list():
-            return
+            return None
         try:
-            lists = _library().load(self._path, self._rows.generation, self._rows.medium.terms, self._bounds)
+            lists = _library().load(
+                self._path, self._rows.generation, self._rows.medium.terms, self._bounds, mapped=mapped
+            )
         except (OSError, RuntimeError) as error:
             logger.warning("lists are made anew path=%s reason=%s", self._path, error)
-            return
+            return None
         if lists is None or lists.covered > self._rows.count:
             logger.info("lists are made anew path=%s reason=damaged-or-of-other-codes", self._path)
-            return
-        self._lists, self._saved = lists, lists.covered
+            return None
+        return lists
 
     def step(self) -> bool:
         """Train, extend or save the lists, one small piece of work; False when nothing is to be done."""
@@ -205,28 +218,34 @@ class Proposals:
         assert lists is not None
         behind = len(frozen.ids) - lists.covered
         if behind >= self._bounds.lag_rows or (behind and lists is self._growing):
-            self._extend(lists, frozen)
+            if self._is_mapped:
+                # Nothing can be added to what lies in a file.
+                self._take_saved(mapped=False)
+            else:
+                self._extend(lists, frozen)
             return True
         if lists is self._growing:
             self._lists, self._growing = lists, None
             logger.info("lists made rows=%d seconds=%.1f", lists.covered, time.monotonic() - self._began_s)
-        if lists.covered - self._saved > SAVE_SHARE * lists.covered:
-            self.save()
+        if lists.covered - self._saved > SAVE_SHARE * lists.covered and self.save():
+            self._take_saved(mapped=True)
         return False
 
-    def save(self) -> None:
-        """Write the lists to their file, so that the next start need not make them."""
+    def save(self) -> bool:
+        """Write the lists to their file, so that the next start need not make them; False when they were not."""
         lists = self._lists
         if lists is None or self._path is None or not self._rows.in_file or lists.covered == self._saved:
-            return
+            return False
+        # Not tried again at every step when it fails.
+        self._saved = lists.covered
         try:
             # A power cut must not take rows that the lists would then name wrongly.
             self._rows.sync()
             lists.save(self._path, self._rows.generation)
         except OSError as error:
             logger.warning("lists not saved path=%s reason=%s", self._path, error)
-        # Not tried again at every step when it failed.
-        self._saved = lists.covered
+            return False
+        return True
 
     def _begin(self, frozen: FrozenRows) -> bool:
         """Train lists when there are rows enough."""

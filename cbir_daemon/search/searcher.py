@@ -38,6 +38,9 @@ PROBED_CONTENTS = 32
 LOAD_CHUNK = 5_000
 """Vectors read at once while codes are made: 20 MB."""
 
+LOOKED_AT_ONCE = 250
+"""Vectors read at once while all are looked at: 1 MB, which no other thread misses."""
+
 TEND_S = 600.0
 """No single step of `Collection.tend` takes longer, not even writing the lists of a million to a slow disk."""
 
@@ -234,7 +237,7 @@ class Searcher:
         StorageError
             When one is not what was written.
         """
-        for _ in self._store.contents.all_vectors():
+        for _ in self._store.contents.all_vectors(LOOKED_AT_ONCE):
             heartbeat.beat()
             if self._stopping.is_set():
                 return
