@@ -26,7 +26,7 @@ from cbir_daemon.errors import CbirError, ChildError, InUseError, StorageError, 
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers.summary import is_busy, summary
 from cbir_daemon.serving.server import Server
-from cbir_daemon.system import heartbeat, sdnotify
+from cbir_daemon.system import heap, heartbeat, sdnotify
 from cbir_daemon.system.signals import Signals
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class Service:
         with ExitStack() as stack:
             # All the time: unhandled it would end a daemon that starts or stops, and look like an end in good order.
             stack.enter_context(self._signals.caught(signal.SIGHUP))
+            heap.share_one_heap()
             stack.enter_context(locked_state(self._config.state_dir))
             rooms = stack.enter_context(self.started())
             show(rooms.handled)
