@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-import sklearn.manifold
 from numpy.typing import NDArray
 
 from cbir_daemon.map import tuning
@@ -237,11 +237,13 @@ def test_a_perfect_map_scores_one_and_a_random_one_by_chance() -> None:
 @pytest.mark.parametrize("k", [1, 5, 49])
 def test_trustworthiness_is_that_of_scikit_learn(k: int) -> None:
     """On maps from perfect to useless."""
+    # Imported here: every process of tests imports every file, and this library takes a second.
+    manifold = importlib.import_module("sklearn.manifold")
     points = points_on_a_sphere(100)
     ranks = tuning.ranks_of(points)
     for dimensions in (8, 3, 1):
         positions = points[:, :dimensions]
-        expected = sklearn.manifold.trustworthiness(points, positions, n_neighbors=k)
+        expected = manifold.trustworthiness(points, positions, n_neighbors=k)
         assert tuning.trustworthiness(ranks, positions, k) == pytest.approx(expected, abs=1e-12)
 
 
