@@ -199,6 +199,21 @@ def test_what_comes_after_a_pass_is_looked_up_by_itself(world: World) -> None:
     assert (store.pairs.pass_bound(), pairing.step()) == (20, False)
 
 
+def test_a_pass_waits_until_a_map_is_fitted(world: World) -> None:
+    """Both would take all processors; what comes after the pass began goes on, for somebody may wait for its alert."""
+    world.apply(album_of(range(9)))
+    fitting = True
+    pairing = world.new_pairing(bounds=SMALL_PASS, fitting=lambda: fitting)
+    assert not pairing.step()
+    assert (world.store.pairs.pass_bound(), world.store.files.counts().unmatched) == (36, 36)
+    world.apply([indexed(100, pictures.photograph(3))])
+    assert pairing.step()
+    assert world.store.files.counts().unmatched == 36
+    fitting = False
+    assert pairing.step()
+    assert world.store.files.counts().unmatched == 20
+
+
 def test_a_pass_goes_on_after_a_restart(world: World) -> None:
     """What was committed is not looked up again, and the rest still among all."""
     world.apply(album_of(range(9)))

@@ -130,6 +130,8 @@ class World:
         looks: Looks | None = None,
         parts: Parts | None = None,
         bounds: Mapping[str, int] = MappingProxyType({}),
+        *,
+        fitting: Callable[[], bool] = lambda: False,
     ) -> Pairing:
         """Return the search for copies, as it is after a start.
 
@@ -141,10 +143,11 @@ class World:
             See `Pairing`; by default nothing raises an alert, nothing is being indexed, and vectors decide.
         bounds : mapping, optional
             Other bounds of `Pairing` than the usual ones.
+        fitting : callable
+            See `Pairing`; by default no map is fitted.
         """
-        return Pairing(
-            self.store, self.searcher, watchlist or self.new_watchlist(), alert_for, crowded, looks, parts, **bounds
-        )
+        watched = watchlist or self.new_watchlist()
+        return Pairing(self.store, self.searcher, watched, alert_for, crowded, looks, parts, fitting=fitting, **bounds)
 
     def new_projection(
         self,

@@ -146,7 +146,7 @@ def open_rooms(
         previews=Previews(base.store, base.pool),
         planes=Planes(base.store, groups),
         ingest=base.ingest,
-        pairing=_pairing(base, watchlist, policy, fillers.features),
+        pairing=_pairing(base, watchlist, policy, fillers.features, refit),
         groups=groups,
         queue=Queue(base.store, groups),
         watchlist=watchlist,
@@ -303,12 +303,21 @@ def _open_map(base: _Base, fillers: _Fillers) -> tuple[Projection, Refit]:
     return projection, refit
 
 
-def _pairing(base: _Base, watchlist: WatchList, policy: Policy, features: FeatureFiller) -> Pairing:
+def _pairing(base: _Base, watchlist: WatchList, policy: Policy, features: FeatureFiller, refit: Refit) -> Pairing:
     second_look = base.searcher.second_look(Urgency.ALERT)
     looks = Looks(base.store, base.pool, second_look) if base.config.match.look and second_look else None
     # Without a look at the files, what parts have in common is too little to tell of.
     parts = _parts(base, watchlist, features) if looks is not None and base.medium.picture_parts else None
-    return Pairing(base.store, base.searcher, watchlist, policy.alert_for, base.is_crowded, looks, parts)
+    return Pairing(
+        base.store,
+        base.searcher,
+        watchlist,
+        policy.alert_for,
+        base.is_crowded,
+        looks,
+        parts,
+        fitting=lambda: refit.state is not None,
+    )
 
 
 def _parts(base: _Base, watchlist: WatchList, features: FeatureFiller) -> Parts:

@@ -70,6 +70,9 @@ class Pairing:
         Compares the files of what the vectors call copies; without it the vectors decide alone.
     parts : Parts, optional
         Looks up the parts of new files that are a copy of nothing; without it nothing is found inside of them.
+    fitting : callable, optional
+        Whether a map is being fitted.  A pass over many contents waits until it is: both take all processors, a fit
+        takes a minute or a few, and a pass grows with the collection.
     batch_contents : int
         Contents looked up by themselves and committed together.
     least_pass : int
@@ -88,6 +91,7 @@ class Pairing:
         looks: Looks | None = None,
         parts: Parts | None = None,
         *,
+        fitting: Callable[[], bool] = lambda: False,
         batch_contents: int = BATCH_CONTENTS,
         least_pass: int = LEAST_PASS,
         joined_contents: int = JOINED_CONTENTS,
@@ -99,6 +103,7 @@ class Pairing:
         self._crowded = crowded
         self._looks = looks
         self._parts = parts
+        self._fitting = fitting
         self._batch_contents = batch_contents
         self._least_pass = least_pass
         self._joined_contents = joined_contents
@@ -141,6 +146,8 @@ class Pairing:
             self._store.pairs.start_pass(newest_id)
         elif new:
             return self._put(new, self._one_by_one(new))
+        if self._fitting():
+            return False
         contents = _up_to(newest_id, self._store.pairs.unmatched(THREADS * self._joined_contents))
         return self._put(contents, self._joined(contents))
 
