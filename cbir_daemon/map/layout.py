@@ -35,9 +35,9 @@ EPOCHS, EPOCHS_OF_FEW = 200, 300
 NEGATIVES, NEGATIVES_OF_FEW = 5, 30
 """Images that push each image away, for each that pulls: umap-learn's own number, and one that raises recall."""
 
-WARM_SHARE = 5
+WARM_EPOCHS, WARM_EPOCHS_OF_FEW = 40, 100
 WARM_ALPHA = 0.25
-"""A warm fit takes a fifth of a cold one's rounds, with steps of a quarter: it mends a map, and makes none."""
+"""Rounds of a warm fit, and the share of its steps: it mends a map, and makes none."""
 
 TIED_SHARE = 2 / 3
 FEWEST_TIED = 2
@@ -280,7 +280,8 @@ def _laid_out(
     ----------
     umap-learn, `umap_.py`: the end of `simplicial_set_embedding`.
     """
-    epochs = model.n_epochs // WARM_SHARE if warm else model.n_epochs
+    warm_epochs = WARM_EPOCHS if model.n_epochs == EPOCHS else WARM_EPOCHS_OF_FEW
+    epochs = warm_epochs if warm else model.n_epochs
     graph = model.graph_.tocoo(copy=True)
     graph.sum_duplicates()
     # Ties too weak to pull once.

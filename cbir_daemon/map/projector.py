@@ -183,19 +183,6 @@ class Projector:
         ]
         return Placement.joined(parts)
 
-    def warm(self) -> None:
-        """Start the process without waiting for it, so that the next `project` waits less.
-
-        Raises
-        ------
-        ArtifactRefusedError
-            When the artifact may not be loaded.
-        ChildError
-            When the process cannot be started.
-        """
-        with self._lock:
-            self._start()
-
     def is_ready(self) -> bool:
         """Return at once whether `place` would not have to wait for the process to open the map; have it start else.
 

@@ -373,7 +373,7 @@ def test_a_worker_that_takes_too_long_is_replaced(fitted: Fitted, projector: Pro
 def test_a_worker_that_still_starts_survives_impatient_callers(fitted: Fitted) -> None:
     """Otherwise a query with a short time limit would start and kill workers for ever."""
     worker = fitted.projector()
-    worker.warm()
+    assert not worker.is_ready()
     first = worker.process_id
     assert first is not None
     with pytest.raises(TimedOutError):
