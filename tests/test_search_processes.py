@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from cbir_daemon.comparison import Window
 from cbir_daemon.errors import ChildError, StorageError, UnavailableError
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import Fine
-from cbir_daemon.search.processes import PROCESS_MODULE, RETRY_S, Processes
+from cbir_daemon.search.processes import ENTERED, PROCESS_MODULE, RETRY_S, Processes
 from cbir_daemon.search.search import Search
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.searches import PlacedLook, Searches
@@ -355,6 +355,15 @@ def test_nothing_is_left(tmp_path: Path) -> None:
         os.kill(process_id, 0)
 
 
+@contextmanager
+def crowded(processes: Processes) -> Iterator[None]:
+    """Let as many questions in as may be."""
+    with ExitStack() as stack:
+        for _ in range(ENTERED):
+            stack.enter_context(processes.question())
+        yield
+
+
 def test_questions_are_let_in_as_they_came(world: World, processes: Processes) -> None:
     """So many at once; who waits is counted, and refused when the daemon stops."""
     entered: list[int] = []
@@ -364,7 +373,7 @@ def test_questions_are_let_in_as_they_came(world: World, processes: Processes) -
             entered.append(number)
 
     with ThreadPoolExecutor(4) as pool:
-        with processes.question(), processes.question():
+        with crowded(processes):
             asked = []
             for number in range(3):
                 asked.append(pool.submit(ask, number))
@@ -373,7 +382,7 @@ def test_questions_are_let_in_as_they_came(world: World, processes: Processes) -
             assert entered == []
         for task in asked:
             task.result(ANSWER_S)
-        with processes.question(), processes.question():
+        with crowded(processes):
             refused = pool.submit(ask, 3)
             while not processes.waiting:
                 pass

@@ -43,8 +43,11 @@ RETRY_S: Final = 30.0
 
 CLOSED: Final = "the daemon is stopping"
 
-ENTERED: Final = 2
-"""Questions of clients that are answered at once, for each that is searched for: the others of these are being read."""
+ENTERED: Final = 4
+"""Questions of clients that are answered at once, for each that is searched for: the others of these are being read.
+
+Where other programs want the processors, fewer would leave them idle at times.
+"""
 
 SMALL: Final = 2_000
 """Contents below which a process is started only when questions wait: a search is over in 30 ms."""
