@@ -1,4 +1,4 @@
-"""A real daemon in a folder of its own, driven as a user drives it: signals, and the `cbir` command."""
+"""A real daemon in a folder of its own, driven as a user does: by signals and commands; what only waits is a client."""
 
 from __future__ import annotations
 
