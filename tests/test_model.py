@@ -11,7 +11,7 @@ import pytest
 
 from cbir_daemon.errors import ModelError
 from cbir_daemon.map import ArtifactRefusedError, Fit, FitProgress, FitSettings, Projector
-from cbir_daemon.map.environment import child_environment
+from cbir_daemon.map.environment import CACHE_VERSION, child_environment
 
 SETTINGS = FitSettings(n_components=8, seed=1, threads=1, code_version="test/1")
 
@@ -71,8 +71,8 @@ def test_code_is_compiled_for_every_processor_of_an_architecture() -> None:
 
 
 def test_compiled_code_is_kept_beside_the_models_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default of numba, beside its packages, is read-only for many services."""
+    """The default of numba, beside its packages, is read-only for many services; code of other options lies apart."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    assert child_environment(Path("/models"), 1)["NUMBA_CACHE_DIR"] == "/models/.numba"
+    assert child_environment(Path("/models"), 1)["NUMBA_CACHE_DIR"] == f"/models/.numba/{CACHE_VERSION}"
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/elsewhere")
-    assert child_environment(Path("/models"), 1)["NUMBA_CACHE_DIR"] == "/elsewhere"
+    assert child_environment(Path("/models"), 1)["NUMBA_CACHE_DIR"] == f"/elsewhere/{CACHE_VERSION}"

@@ -32,6 +32,7 @@ from cbir_daemon.map import (
 )
 from cbir_daemon.map.artifact import CODES_FILE, MODEL_FILE, check_manifest
 from cbir_daemon.map.between import interpolated
+from cbir_daemon.map.environment import child_environment
 from cbir_daemon.map.fit import FEWEST_IMAGES, ROUGH_COMPONENTS, ROUGH_IMAGES, ROUGH_NEIGHBORS
 from cbir_daemon.map.memory import BASE_MIB, needed_mib
 from cbir_daemon.map.stages import STAGES_FOLDER
@@ -213,6 +214,18 @@ def test_a_rough_map_is_one_of_a_sample(fitted: Fitted, tmp_path: Path) -> None:
     assert "tune" not in {step.stage for step in progress}
     assert 0.5 < report.trustworthiness < 1
     assert not (tmp_path / "graph").exists()
+
+
+def test_what_was_compiled_is_not_compiled_again(fitted: Fitted, projector: Projector, tmp_path: Path) -> None:
+    """Neither by another fit, beside other models, nor by another worker: both find what is kept, and add nothing."""
+    projector.project(fitted.codes[:1], TIMEOUT_S)
+    kept = Path(child_environment(fitted.models, 1)["NUMBA_CACHE_DIR"])
+    compiled = {path: path.stat().st_mtime_ns for path in kept.rglob("*.nb?")}
+    assert compiled
+    finish(Fit.start(fitted.codes, tmp_path, SETTINGS))
+    with closing(fitted.projector()) as worker:
+        worker.project(fitted.codes[:1], TIMEOUT_S)
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*.nb?")} == compiled
 
 
 def test_the_same_seed_gives_the_same_map(fitted: Fitted, tmp_path: Path) -> None:
