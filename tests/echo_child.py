@@ -20,7 +20,14 @@ def answer(frame: Frame, channel: Channel) -> None:
         case "count":
             os.write(channel.fileno(), b"".join(encode({"number": number}) for number in range(frame.message["to"])))
         case "describe":
-            channel.send({"nice": os.nice(0), "session": os.getsid(0), "word": os.environ.get("CBIR_TEST_WORD")})
+            channel.send(
+                {
+                    "nice": os.nice(0),
+                    "group": os.getpgid(0),
+                    "session": os.getsid(0),
+                    "word": os.environ.get("CBIR_TEST_WORD"),
+                }
+            )
         case "print":
             os.write(1, b"this is for the log")
             channel.send({})

@@ -58,10 +58,13 @@ def test_many_frames_at_once_stay_in_order(child: Child) -> None:
 
 
 def test_a_child_stands_apart(child: Child) -> None:
-    """It has our environment and what was added, its own session, and the niceness that it asked for."""
+    """It has our environment and what was added, its own process group, and the niceness that it asked for.
+
+    It shares our session: niceness counts inside of it only.
+    """
     child.send({"do": "describe"})
-    expected = {"nice": min(19, os.nice(0) + NICENESS), "session": child.pid, "word": "hello"}
-    assert child.receive(ANSWER_S).message == expected
+    expected = {"group": child.pid, "session": os.getsid(0), "word": "hello"}
+    assert child.receive(ANSWER_S).message == {"nice": min(19, os.nice(0) + NICENESS), **expected}
 
 
 def test_what_a_child_prints_is_no_data(capfd: pytest.CaptureFixture[str]) -> None:

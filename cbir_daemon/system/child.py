@@ -329,7 +329,9 @@ def _interpreter(module: str, env: Mapping[str, str]) -> Start:
                 stdout=STDERR_FILENO,
                 env={**os.environ, **env},
                 # A Ctrl-C in the terminal is for the daemon, which stops its children in order.
-                start_new_session=True,
+                # Not a session: Linux gives each one an equal share of the processors (sched(7), autogroup), and the
+                # niceness of a fit would count for nothing beside the daemon's questions.
+                process_group=0,
             )
         except OSError as error:
             raise ChildError(f"cannot start {module}: {error.strerror}") from error
