@@ -572,6 +572,7 @@ class Medium(Protocol):
         *,
         threshold: float | None = None,
         guesses: Guesses | None = None,
+        codes: Codes | None = None,
     ) -> list[Judgement]:
         """Return what verifying each stored vector as a copy of a query says.
 
@@ -583,6 +584,8 @@ class Medium(Protocol):
             Score from which a match is a copy; the medium's own when not given.
         guesses : Guesses, optional
             From `best_guesses`, one for each stored vector: less is tried.
+        codes : (m, windows, terms) ndarray of int8, optional
+            From `packed_codes`, of the stored vectors, where they are at hand.
 
         Returns
         -------

@@ -80,7 +80,14 @@ class Text:
         return np.asarray((1 + self.codes(stored) @ self.codes(query[None])[0]) / 2, dtype=np.float32)
 
     def judge(
-        self, query: Vectors, stored: Vectors, /, *, threshold: float | None = None, guesses: Guesses | None = None
+        self,
+        query: Vectors,
+        stored: Vectors,
+        /,
+        *,
+        threshold: float | None = None,
+        guesses: Guesses | None = None,
+        codes: Codes | None = None,
     ) -> list[Judgement]:
         """Call a copy what agrees in the same places, or with a half of the stored text."""
         least = LEAST_COPY if threshold is None else threshold

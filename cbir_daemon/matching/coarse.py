@@ -17,9 +17,7 @@ from cbir_daemon.matching.views import (
     TERMS,
     WEIGHTS,
     Windows,
-    crop_views,
-    framed_views,
-    tilted_views,
+    views_by_window,
     window_codes,
 )
 from cbir_daemon.medium import CoarseViews, Codes
@@ -46,9 +44,7 @@ def coarse_views(query: NDArray[np.uint8]) -> CoarseViews:
     query : (4096,) ndarray of uint8
     """
     image = np.asarray(query, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
-    return CoarseViews(
-        *(group.codes / SCALE for group in (crop_views(image), tilted_views(image), framed_views(image)))
-    )
+    return CoarseViews(*(codes / SCALE for codes in views_by_window(image)))
 
 
 def packed_codes(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cbir_daemon.matching.align import EDGE_PX, Template, equalize, refine
 from cbir_daemon.matching.geometry import Floats, compose, inverse, sample
 from cbir_daemon.matching.views import STORED_WINDOWS, TERMS, Windows, query_views, window_codes
-from cbir_daemon.medium import Guesses
+from cbir_daemon.medium import Codes, Guesses
 from cbir_daemon.records import VECTOR_SIDE_PX
 
 # Guesses refined for each candidate.  Three or four find 1 % more of the crops to less than half and nothing else.
@@ -86,7 +86,9 @@ class Registered:
     near: _Rows
 
 
-def register(image: Floats, others: Floats, box: Windows, starts: Guesses | None = None) -> Registered:
+def register(
+    image: Floats, others: Floats, box: Windows, starts: Guesses | None = None, codes: Codes | None = None
+) -> Registered:
     """Return how a query lies on each candidate.
 
     Parameters
@@ -97,11 +99,13 @@ def register(image: Floats, others: Floats, box: Windows, starts: Guesses | None
         The query's content box.
     starts : Guesses, optional
         One for each image, to start from; then more of them are given up.
+    codes : (m, len(STORED_WINDOWS), TERMS) ndarray of int8, optional
+        Of the images, from `packed_codes`; made here when not given.
     """
     # Bars and borders are cut off and what is left fills the frame: otherwise their edges are all that aligns.
     frame = without_edge(box)
     content = sample(image[None], frame, VECTOR_SIDE_PX)
-    guesses = _guesses(image, others, box) if starts is None else starts
+    guesses = _guesses(image, others, box, codes) if starts is None else starts
     floors = _FLOORS if starts is None else _JOINED_FLOORS
     count = len(guesses.signs) // max(1, len(others))
     pyramid = _Pyramid(others)
@@ -180,9 +184,11 @@ def without_edge(box: Windows) -> Floats:
     return frame
 
 
-def _guesses(image: Floats, others: Floats, box: Windows) -> Guesses:
+def _guesses(image: Floats, others: Floats, box: Windows, codes: Codes | None) -> Guesses:
     seen = query_views(image, box)
-    stored = window_codes(others, STORED_WINDOWS).reshape(-1, TERMS)
+    # Packed codes are longer by one factor, which makes no difference to which correlate most.
+    known = window_codes(others, STORED_WINDOWS) if codes is None else codes.astype(np.float32, order="C")
+    stored = known.reshape(-1, TERMS)
     correlations = (stored @ seen.codes.T).reshape(len(others), len(STORED_WINDOWS), -1)
     # The best window for each view, then the best views: two windows under one view lead to the same place.
     strengths = np.abs(correlations)

@@ -19,7 +19,7 @@ from cbir_daemon.matching.geometry import Floats, inside, inverse, overlaps_of, 
 from cbir_daemon.matching.registration import Registered, register, without_edge
 from cbir_daemon.matching.tone import around, tone_of
 from cbir_daemon.matching.views import Windows, content_box, guess_of
-from cbir_daemon.medium import Guesses
+from cbir_daemon.medium import Codes, Guesses
 from cbir_daemon.records import VECTOR_SIDE_PX
 
 COPY_THRESHOLD = 0.91
@@ -64,6 +64,7 @@ def judge(
     *,
     threshold: float | None = None,
     guesses: Guesses | None = None,
+    codes: Codes | None = None,
 ) -> list[Judgement]:
     """Return the judgement on a query and each stored vector.
 
@@ -75,6 +76,8 @@ def judge(
         Score from which a match is a copy; `COPY_THRESHOLD` when not given.
     guesses : Guesses, optional
         One for each stored vector (`joining`): less is tried, more is given up, and neither guess nor tone is returned.
+    codes : (m, WINDOWS, TERMS) ndarray of int8, optional
+        From `packed_codes`, of the stored vectors; made anew when not given.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def judge(
     if not len(others):
         return []
     box = content_box(image)
-    aligned = align(image, others, box, guesses)
+    aligned = align(image, others, box, guesses, codes)
     # All at once: one at a time they would cost as much as aligning.
     shares = overlaps_of(aligned.lies.affines)
     plain = is_plain(query)
@@ -137,7 +140,9 @@ class Alignments:
     strips: NDArray[np.bool_]
 
 
-def align(image: Floats, others: Floats, box: Windows, starts: Guesses | None = None) -> Alignments:
+def align(
+    image: Floats, others: Floats, box: Windows, starts: Guesses | None = None, codes: Codes | None = None
+) -> Alignments:
     """Return how a query aligns with each image.
 
     Parameters
@@ -147,9 +152,10 @@ def align(image: Floats, others: Floats, box: Windows, starts: Guesses | None = 
     box : Windows
         The query's content box.
     starts : Guesses, optional
+    codes : (m, WINDOWS, TERMS) ndarray of int8, optional
         See `register`.
     """
-    lies = register(image, others, box, starts)
+    lies = register(image, others, box, starts, codes)
     affines, signs = lies.affines, lies.signs
     shown = inside(inverse(without_edge(box)), VECTOR_SIDE_PX, 0.0).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     found = Alignments(

@@ -196,6 +196,9 @@ TRIMS = Windows([*_grid(0.85, 1.0, 2, 1), *_grid(1.0, 0.85, 1, 2)])
 """What of a crop may be a stored window when the crop is larger than that along one axis."""
 
 
+# The whole, what its bars leave, and its trims.
+_NEAR = 2 + len(TRIMS)
+
 PARTS = Windows([*_CELLS, *(row for size, count in _PART_SIZES for row in _grid(size, size, count, count))])
 """Where in a query a picture may be shown that fills a ninth to half of it."""
 
@@ -260,42 +263,6 @@ class Views:
     affines: Floats
 
 
-def crop_views(image: Floats) -> Views:
-    """Return the views for which any window of a stored image may stand: the whole, what its bars leave, its trims.
-
-    Parameters
-    ----------
-    image : (64, 64) ndarray of float32
-        Grey levels, 0 to 255.
-    """
-    box = content_box(image)
-    # Upright only: under all flips and turns they would triple the cost of a search.
-    upright = _first_turn(_framed(image, TRIMS), len(TRIMS))
-    return _together(_framed(image, WHOLE if box.rows == WHOLE.rows else table_of((*WHOLE.rows, *box.rows))), upright)
-
-
-def tilted_views(image: Floats) -> Views:
-    """Return the views turned back by small angles, for which the middles of a stored image may stand.
-
-    Parameters
-    ----------
-    image : (64, 64) ndarray of float32
-        Grey levels, 0 to 255.
-    """
-    return _resampled(image, rotations(ANGLES_DEG))
-
-
-def framed_views(image: Floats) -> Views:
-    """Return the views in which the whole stored image may be shown: inside frames, or turned in a frame that grew.
-
-    Parameters
-    ----------
-    image : (64, 64) ndarray of float32
-        Grey levels, 0 to 255.
-    """
-    return _together(_framed(image, FRAMINGS), _resampled(image, _GROWN))
-
-
 def query_views(image: Floats, box: Windows) -> Views:
     """Return all views of a query; `guess_of` tells what each is.
 
@@ -306,8 +273,40 @@ def query_views(image: Floats, box: Windows) -> Views:
     box : Windows
         The query's content box, from `content_box`.
     """
-    table = table_of((*WHOLE.rows, *box.rows, *TRIMS.rows))
-    return _together(_framed(image, table), framed_views(image), tilted_views(image))
+    return _query_views(image.tobytes(), box.rows)
+
+
+# A query is asked for twice: where candidates are generated, and where each of them is aligned.
+@functools.lru_cache(8)
+def _query_views(numbers: bytes, box: Rows) -> Views:
+    image = np.frombuffer(numbers, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    near = _framed(image, table_of((*WHOLE.rows, *box, *TRIMS.rows)))
+    framed = _together(_framed(image, FRAMINGS), _resampled(image, _GROWN))
+    return _together(near, framed, _resampled(image, rotations(ANGLES_DEG)))
+
+
+def views_by_window(image: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the codes of the views of a query by what of a stored image may stand for them.
+
+    Parameters
+    ----------
+    image : (64, 64) ndarray of float32
+        Grey levels, 0 to 255.
+
+    Returns
+    -------
+    crops, tilts, frames : (v, TERMS) ndarray of float32
+        For any window: the whole, what its bars leave, its trims.  For the middles: turned back by small angles.  For
+        the whole: what lies inside of frames, or was turned in a frame that grew.
+    """
+    box = content_box(image)
+    codes = query_views(image, box).codes
+    near = codes[: _NEAR * len(DIHEDRAL)].reshape(len(DIHEDRAL), _NEAR, TERMS)
+    wholes = near[:, : 1 if box.rows == WHOLE.rows else 2].reshape(-1, TERMS)
+    # Upright only: under all flips and turns they would triple the cost of a search.
+    trims = near[0, -len(TRIMS) :]
+    tilts = len(codes) - len(ANGLES_DEG) * len(DIHEDRAL)
+    return np.concatenate([wholes, trims]), codes[tilts:], codes[_NEAR * len(DIHEDRAL) : tilts]
 
 
 def joined_views(image: Floats, box: Windows) -> tuple[Views, Views, Views]:

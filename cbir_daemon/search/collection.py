@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.medium import CoarseViews, Guesses, JoinViews, Medium
+from cbir_daemon.medium import CoarseViews, Codes, Guesses, JoinViews, Medium
 from cbir_daemon.search.candidates import LISTED_ABOVE, CandidateSource, Proposals
 from cbir_daemon.search.code_table import EXTENT_ROWS, FrozenRows, Ids, Rows
 from cbir_daemon.search.list_bounds import USUAL, ListBounds
@@ -60,6 +60,23 @@ class Snapshot:
     def ids(self) -> Ids:
         """The ids of all contents, in no order."""
         return self.rows.ids[self.rows.alive]
+
+    def codes_of(self, content_ids: Sequence[int]) -> Codes | None:
+        """Return the packed codes of contents, (len(content_ids), windows, terms); None unless all have some.
+
+        Parameters
+        ----------
+        content_ids : sequence of int
+            Each once.
+        """
+        asked = np.array(content_ids, dtype=np.int64)
+        rows = np.flatnonzero(np.isin(self.rows.ids, asked) & self.rows.alive)
+        if len(rows) != len(asked):
+            return None
+        rows = rows[np.argsort(self.rows.ids[rows])]
+        codes = np.empty((len(rows), *self.rows.shape), dtype=np.int8)
+        codes[np.argsort(asked)] = self.rows.take(rows)
+        return codes
 
     def candidates(self, query: NDArray[np.uint8], limit: int, *, floor: float = 0.0) -> list[tuple[int, float]]:
         """Return the contents most likely to show what the query shows, under all views.

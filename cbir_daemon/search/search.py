@@ -257,7 +257,7 @@ class Search:
         judged: dict[int, Judgement] = {}
         for start in range(0, len(content_ids), QUERY_ROUND):
             ids, stored = self._vectors(content_ids[start : start + QUERY_ROUND])
-            judgements = self.medium.judge(query, stored, threshold=self.copy_threshold) if ids else []
+            judgements = self._judgements(query, ids, stored)
             judged.update(zip(ids, judgements, strict=True))
         return judged
 
@@ -274,12 +274,17 @@ class Search:
 
     def _judged(self, query: NDArray[np.uint8], content_ids: Sequence[int]) -> list[Found]:
         ids, stored = self._vectors(content_ids)
-        judgements = self.medium.judge(query, stored, threshold=self.copy_threshold) if ids else []
         return [
             _copy(content_id, judgement)
-            for content_id, judgement in zip(ids, judgements, strict=True)
+            for content_id, judgement in zip(ids, self._judgements(query, ids, stored), strict=True)
             if judgement.is_copy
         ]
+
+    def _judgements(
+        self, query: NDArray[np.uint8], content_ids: Sequence[int], stored: NDArray[np.uint8]
+    ) -> list[Judgement]:
+        codes = self.snapshot.collection.codes_of(content_ids)
+        return self.medium.judge(query, stored, threshold=self.copy_threshold, codes=codes) if content_ids else []
 
     def _similar(
         self, query: NDArray[np.uint8], look: bytes | None, near_ids: list[int], found_ids: set[int], limit: int
