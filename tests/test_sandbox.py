@@ -136,3 +136,53 @@ def test_without_landlock_nothing_can_be_opened(tmp_path: Path) -> None:
     closed = ("write", "create", "read", "read by its number", "list", "change rights")
     assert {name: results[name] for name in closed} == dict.fromkeys(closed, "PermissionError")
     assert results["read what it was given"] == "done"
+
+
+SERVING = """
+import json, os, socket, sys
+from cbir_daemon.system.sandbox import confine
+folder = sys.argv[1]
+listener = socket.create_server(("127.0.0.1", 0))
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(folder + "/s")
+unix.listen()
+def outcome(action):
+    try:
+        action()
+    except Exception as error:
+        return type(error).__name__
+    return "done"
+def connect(address):
+    with socket.create_connection(address, 5):
+        pass
+def connect_unix():
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(folder + "/s")
+        unix.accept()[0].close()
+granted = confine(2**31, serves=True)
+listener.listen()
+actions = {
+    "unix": connect_unix,
+    "listen": lambda: listener.listen(),
+    "bind": lambda: socket.socket(socket.AF_INET).bind(("127.0.0.1", 0)),
+    "connect": lambda: connect(listener.getsockname()),
+    "read": lambda: open(folder + "/a").read(),
+    "write": lambda: open(folder + "/b", "w"),
+    "run": lambda: os.execv("/bin/true", ["true"]),
+    "signal": lambda: os.kill(os.getppid(), 0),
+}
+print(json.dumps({"granted": granted} | {name: outcome(action) for name, action in actions.items()}))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no table of system calls")
+def test_a_process_that_serves_keeps_its_sockets_only(tmp_path: Path) -> None:
+    """It listens on and connects to Unix sockets; it binds nothing, opens no file, runs and signals nobody."""
+    (tmp_path / "a").write_text("text")
+    command = [sys.executable, "-c", SERVING, str(tmp_path)]
+    results = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)  # noqa: S603 -- ours
+    assert {name: results[name] for name in ("unix", "listen")} == dict.fromkeys(("unix", "listen"), "done")
+    refused = ("bind", "read", "write", "run", "signal")
+    assert {name: results[name] for name in refused} == dict.fromkeys(refused, "PermissionError")
+    # Landlock knows TCP from its fourth version on.
+    assert results["connect"] in ("PermissionError", "done")

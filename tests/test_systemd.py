@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon import config
+from cbir_daemon.page.listening import DEFAULT_PORT
 from tests.places import CHECKOUT
 
 SCRIPT = CHECKOUT / "scripts" / "install-service"
 UNITS = ("cbir-daemon.service", "cbir-daemon.socket")
+PAGE_UNITS = ("cbir-page.service", "cbir-page.socket")
+"""Of a user, who has a browser."""
 SCOPES = ("user", "system")
 MOST_EXPOSURE = 2.0
 ALBUM = '/srv/my "best" \\ \n photos'
@@ -160,8 +163,23 @@ def test_a_wrong_option_is_refused(tmp_path: Path) -> None:
 def test_systemd_finds_nothing_to_complain_of(root: Root, tmp_path: Path) -> None:
     """`systemd-analyze verify` is silent about service and socket."""
     root.run(ALBUM)
-    done = analyze(f"--{root.scope}", "verify", *(root.unit_dir / unit for unit in UNITS), tmp_path=tmp_path)
+    units = [root.unit_dir / unit for unit in (*UNITS, *(PAGE_UNITS if root.scope == "user" else ()))]
+    done = analyze(f"--{root.scope}", "verify", *units, tmp_path=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_page_is_a_user_s(root: Root) -> None:
+    """Its units come with those of a user, start the installed command, and go with them; the machine has none."""
+    root.run(ALBUM)
+    present = {unit for unit in PAGE_UNITS if (root.unit_dir / unit).exists()}
+    assert present == (set(PAGE_UNITS) if root.scope == "user" else set())
+    if present:
+        service, listener = ((root.unit_dir / unit).read_text() for unit in PAGE_UNITS)
+        assert f"\nExecStart={sys.prefix}/bin/cbir page\n" in service
+        listens = re.findall(r"^ListenStream=(.*)$", listener, re.MULTILINE)
+        assert listens == [f"127.0.0.1:{DEFAULT_PORT}", f"[::1]:{DEFAULT_PORT}"]
+    root.run("--uninstall")
+    assert not [unit for unit in PAGE_UNITS if (root.unit_dir / unit).exists()]
 
 
 @needs_systemd
@@ -185,8 +203,8 @@ def config_docs() -> Path:
 @pytest.mark.parametrize("scope", SCOPES)
 def test_every_line_that_takes_away_has_no_double(scope: str) -> None:
     """No setting stands twice but those that add up, so that what a reader sees is what holds."""
-    for unit in UNITS:
+    for unit in (*UNITS, *(PAGE_UNITS if scope == "user" else ())):
         lines = (CHECKOUT / "systemd" / scope / unit).read_text().splitlines()
         keys = [line.partition("=")[0] for line in lines if re.match(r"\w+=", line)]
         twice = {key for key in keys if keys.count(key) > 1}
-        assert twice <= {"SystemCallFilter", "After"}
+        assert twice <= {"SystemCallFilter", "After", "ListenStream"}

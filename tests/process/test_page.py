@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import platform
+import re
 import signal
 import socket
 import subprocess
@@ -482,12 +484,15 @@ def sent_until_refused(connection: socket.socket, piece: bytes, most: int) -> in
 
 def memory_mib(page: Page) -> float:
     """Return the largest resident memory that the page's process has had."""
-    with socket.create_connection(("127.0.0.1", page.port), TIMEOUT_S):
-        pid = next(
-            pid for pid in pids_of(page.daemon.home) if b"page\0--port" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid_of(page)}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def pid_of(page: Page) -> int:
+    """Return the process of a page."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids_of(page.daemon.home)}
+    (pid,) = (pid for pid, command in commands.items() if b"page\0--port" in command)
+    return pid
 
 
 def pids_of(home: Path) -> list[int]:
@@ -604,6 +609,14 @@ def test_the_secret_is_in_no_process_list(page: Page) -> None:
             assert page.key.encode() not in said
     holders = [path for path in page.daemon.home.rglob("page-*") if page.key.encode() in path.read_bytes()]
     assert [oct(path.stat().st_mode & 0o777) for path in holders] == ["0o600"]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no table of system calls")
+def test_the_process_is_confined(page: Page) -> None:
+    """It has no new privileges and a filter of system calls; `tests/test_sandbox.py` tries what that leaves it."""
+    status = Path(f"/proc/{pid_of(page)}/status").read_text()
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+    assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
 
 
 def test_the_opener_keeps_the_secret_from_the_command_line(lone: Daemon) -> None:
