@@ -75,6 +75,13 @@ def test_each_module_is_used() -> None:
     assert sorted(set(modules()) - reached) == []
 
 
+def test_each_module_is_loaded_at_once() -> None:
+    """The page names every module, so that a browser need not find them one after the other."""
+    page = (STATIC / "index.html").read_text()
+    named = set(re.findall(r'(?:href|src)="/static/([^"]+\.js)"', page))
+    assert named == {str(path.relative_to(STATIC)) for path in STATIC.rglob("*.js")}
+
+
 def test_the_page_has_no_inline_script_or_style() -> None:
     """The policy of the page allows files of its own only."""
     page = (STATIC / "index.html").read_text()

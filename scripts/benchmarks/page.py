@@ -51,39 +51,35 @@ GOALS = {
     "memory of the tab, MiB": 400.0,
 }
 
-VERDICTS = """
-const [count, done] = arguments, times = [];
-const place = () => document.querySelector(".group.current")?.getAttribute("aria-posinset");
-const painted = () => new Promise((seen) => requestAnimationFrame(() => setTimeout(seen)));
+PRESSED = """
+const [key, count, seen, done] = arguments, times = [];
+const later = () => new Promise((go) => setTimeout(go));
+const painted = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
+const shown = () => { const found = document.querySelector(seen); return found?.ariaPosInSet ?? found?.textContent; };
+const event = () => new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
 (async () => {
   for (let at = 0; at < count; at += 1) {
-    const before = place(), began = performance.now();
-    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
-    while (place() === before) await new Promise((later) => setTimeout(later));
+    const before = shown(), began = performance.now();
+    document.activeElement.dispatchEvent(event());
+    while (shown() === before) await later();
     await painted();
     times.push(performance.now() - began);
   }
   done(times);
 })();
 """
-FLIPPED = """
-const [count, done] = arguments, times = [];
-const shown = () => document.querySelector(".tag").textContent;
-(async () => {
-  for (let at = 0; at < count; at += 1) {
-    const before = shown(), began = performance.now();
-    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "b", bubbles: true, cancelable: true }));
-    while (shown() === before) await new Promise((later) => setTimeout(later));
-    await new Promise((seen) => requestAnimationFrame(() => setTimeout(seen)));
-    times.push(performance.now() - began);
-  }
-  done(times);
-})();
-"""
+"""Presses a key so many times; tells the milliseconds until what the selector finds has changed and is painted."""
 
 FIRST = """
-const done = arguments[0];
-const look = () => (document.querySelector(".tile") ? requestAnimationFrame(() => done(performance.now())) : setTimeout(look, 2));
+const done = arguments[0], paint = () => requestAnimationFrame(() => done(performance.now()));
+const look = () => (document.querySelector(".tile") ? paint() : setTimeout(look, 2));
+look();
+"""
+COMPARED = """
+const done = arguments[0], layers = () => [...document.querySelectorAll(".layer")];
+const ready = () => layers().length === 2 && layers().every((image) => image.complete && image.naturalWidth);
+const look = () => (ready() ? done() : setTimeout(look, 20));
+document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "c", bubbles: true }));
 look();
 """
 
@@ -146,7 +142,7 @@ def _state_of(album: Path, path: bytes) -> FileState:
 @contextmanager
 def page_of(daemon: Daemon) -> Iterator[tuple[int, str]]:
     """Run the page, and give its process id and its address."""
-    command = [COMMANDS / "cbir", "page", "--port", "0"]
+    command: list[str | Path] = [COMMANDS / "cbir", "page", "--port", "0"]
     with subprocess.Popen(command, env=daemon.environ, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 -- ours
         assert process.stdout is not None
         try:
@@ -164,7 +160,11 @@ def browser(home: Path) -> Iterator[Chrome]:
     options = ChromeOptions()
     options.binary_location = program
     arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1400,900"]
-    for argument in (*arguments, f"--user-data-dir={home / 'profile'}", *(["--no-sandbox"] if not os.geteuid() else [])):
+    for argument in (
+        *arguments,
+        f"--user-data-dir={home / 'profile'}",
+        *(["--no-sandbox"] if not os.geteuid() else []),
+    ):
         options.add_argument(argument)
     chrome = Chrome(options, ChromeService(driver, log_output=subprocess.DEVNULL))
     chrome.set_script_timeout(WAIT_S)
@@ -221,14 +221,11 @@ def seen_in(chrome: Chrome, address: str, verdicts: int) -> dict[str, float]:
     script = "return performance.getEntriesByType('resource').filter((entry) => entry.name.includes('/static/'))"
     loaded = chrome.execute_script(f"{script}.reduce((sum, entry) => sum + entry.decodedBodySize, 0)")
     figures["page without pictures, KB"] = loaded / 1000
-    took = chrome.execute_async_script(VERDICTS, verdicts)
+    took = chrome.execute_async_script(PRESSED, "Enter", verdicts, ".group.current")
     figures["verdict to next group, median ms"] = statistics.median(took)
     figures["verdict to next group, p95 ms"] = statistics.quantiles(took, n=20)[-1]
-    chrome.execute_script("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'c', bubbles: true }))")
-    ready = "const done = arguments[0]; const look = () => { const all = [...document.querySelectorAll('.layer')];"
-    ready += " if (all.length === 2 && all.every((image) => image.complete && image.naturalWidth)) done(); else setTimeout(look, 20); }; look();"
-    chrome.execute_async_script(ready)
-    figures["flip, median ms"] = statistics.median(chrome.execute_async_script(FLIPPED, FLIPS))
+    chrome.execute_async_script(COMPARED)
+    figures["flip, median ms"] = statistics.median(chrome.execute_async_script(PRESSED, "b", FLIPS, ".tag"))
     figures["memory of the tab, MiB"] = tab_mib(chrome)
     return figures
 

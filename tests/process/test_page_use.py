@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 
 from tests import pictures
 from tests.browser import WIDE, chromium, complaints, needs_chromium, running_page
 from tests.page_driver import PageDriver
 from tests.process.daemon import Daemon, living
+from tests.test_contract import put_map
 
 pytestmark = [pytest.mark.process, needs_chromium]
 
@@ -61,6 +62,10 @@ def album_daemon() -> Iterator[Daemon]:
     """Give a daemon that knows the album's copies."""
     with living() as daemon:
         write_album(daemon.album)
+        daemon.start()
+        daemon.settle()
+        assert daemon.stop() == 0
+        put_map(daemon.state)
         daemon.start()
         daemon.settle()
         yield daemon
@@ -383,15 +388,49 @@ def test_a_picture_can_be_asked_about(page: PageDriver, album_daemon: Daemon) ->
     page.until(lambda: page.all(".match.exact"))
 
 
-def test_alerts_come_by_themselves(page: PageDriver, album_daemon: Daemon) -> None:
+def test_an_image_is_shown_on_the_map(page: PageDriver) -> None:
+    """M goes to the map, where the image is looked at; Escape closes it."""
+    group_of(page, "small.jpg")
+    page.press("m")
+    page.until(lambda: any(path.endswith("/photo-2.jpg") for path in page.texts(".map .card .path")))
+    page.press("Escape")
+    page.until(lambda: not page.all(".map .card"))
+
+
+def test_a_line_around_images_marks_their_duplicates(page: PageDriver) -> None:
+    """The lasso lists what it holds; marking puts the open groups of these into the plan of the queue."""
+    page.open("map")
+    canvas = page.first(".map canvas")
+    page.press("l")
+    page.first(".map canvas.lasso")
+    half_x, half_y = canvas.size["width"] // 2 - 4, canvas.size["height"] // 2 - 4
+    line = ActionChains(page.driver).move_to_element_with_offset(canvas, -half_x, -half_y).click_and_hold()
+    for across, down in ((2 * half_x, 0), (0, 2 * half_y), (-2 * half_x, 0)):
+        line.move_by_offset(across, down)
+    line.release().perform()
+    listed = page.until(lambda: page.texts(".map .card.list li .path"))
+    assert any(path.endswith("/mirrored.jpg") for path in listed)
+    page.click(".map .card .tools button")
+    page.said(f"{GROUPS} groups marked")
+    page.open("duplicates")
+    page.until(lambda: page.texts(".planbar .marked") == [f"{GROUPS} groups marked"])
+
+
+def test_alerts_come_by_themselves(daemon: Daemon, browser: Chrome) -> None:
     """A new file that copies an old one appears on the page of the state without being asked for."""
-    page.open("state")
-    page.until(lambda: "Ready" in page.first(".see h2").text.title())
-    new = album_daemon.album / "again.jpg"
-    pictures.resaved(album_daemon.album / "photo-6.jpg", new, quality=70)
-    page.until(lambda: any(path.endswith("/again.jpg") for path in page.texts(".alert .path")))
-    new.unlink()
-    album_daemon.settle()
+    (old,) = pictures.write_album(daemon.album, 1)
+    daemon.start()
+    daemon.settle()
+    with running_page(daemon) as address:
+        browser.switch_to.new_window("tab")
+        browser.get(address)
+        page = PageDriver(browser)
+        page.open("state")
+        page.until(lambda: "Ready" in page.first(".see h2").text.title())
+        pictures.resaved(old, daemon.album / "again.jpg", quality=70)
+        page.until(lambda: any(path.endswith("/again.jpg") for path in page.texts(".alert .path")))
+        # A page that is open asks on and on.
+        browser.get("about:blank")
 
 
 @pytest.mark.parametrize("room", ["duplicates", "ask", "map", "state"])
