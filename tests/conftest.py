@@ -25,7 +25,8 @@ LONG_FILES = {
     *("test_decode_pool.py", "test_collection_lists.py", "test_matching_direction.py", "test_decode.py"),
     *("test_matching_look.py", "test_new_files.py", "test_looks.py", "test_pairing.py", "test_decode_confined.py"),
     *("test_local_features.py", "test_matching_turned.py", "test_matching.py", "test_meaning.py"),
-    *("test_loop.py", "test_alerts.py", "test_faults_storage.py", "test_bad_input.py"),
+    *("test_searches.py", "test_loop.py", "test_page.py", "test_page_use.py", "test_resolve.py", "test_alerts.py"),
+    *("test_zoo.py", "test_watching.py", "test_service.py", "test_faults_storage.py", "test_bad_input.py"),
 }
 """Files, each of which one process runs, that take five seconds of processor time and more."""
 
