@@ -85,8 +85,15 @@ class Daemon:
             raise click.ClickException(done.stderr.decode())
         return json.loads(done.stdout)
 
-    def wait_indexed(self, count: int) -> float:
-        """Return the seconds until `count` files are read."""
+    def wait_indexed(self, count: int, poll_s: float = POLL_S) -> float:
+        """Return the seconds until `count` files are read.
+
+        Parameters
+        ----------
+        count : int
+        poll_s : float
+            Seconds between two looks: each takes a millisecond and more of the daemon's time.
+        """
         before = time.perf_counter()
         # One connection: starting `cbir` again and again would take a core from what is measured.
         with Client([self.socket_path]) as client:
@@ -94,7 +101,7 @@ class Daemon:
                 status = client.status()
                 if status["images"] + status["errors"] >= count:
                     return time.perf_counter() - before
-                time.sleep(POLL_S)
+                time.sleep(poll_s)
 
     def groups(self) -> list[list[str]]:
         """Return the paths of each group of duplicates; those that are no text are left out."""
@@ -115,9 +122,18 @@ class Daemon:
         """Return the processor time that the daemon itself has used."""
         return sum(_ticks(self.pid)[:2]) / os.sysconf("SC_CLK_TCK")
 
-    def family_cpu_s(self) -> float:
-        """Return the processor time that the daemon and all that it started have used, those that ended among them."""
-        return sum(sum(_ticks(pid)) for pid in self._family()) / os.sysconf("SC_CLK_TCK")
+    def family_cpu_s(self, without: str = "") -> float:
+        """Return the processor time that the daemon and all that it started have used, those that ended among them.
+
+        Parameters
+        ----------
+        without : str
+            Name of a module: processes that run it and are there now are left out.
+        """
+        family = [
+            pid for pid in self._family() if not without or without not in _of_process(pid, "cmdline").split("\0")
+        ]
+        return sum(sum(_ticks(pid)) for pid in family) / os.sysconf("SC_CLK_TCK")
 
     def _family(self) -> list[int]:
         family = [self.pid]

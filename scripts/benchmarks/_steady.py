@@ -25,6 +25,10 @@ from _daemon import Daemon
 from PIL import Image
 
 WARMING_FILES = 8
+POLL_S = 0.2
+SEARCHING = "cbir_daemon.search.process"
+"""The pass for copies begins when few files are left to read; the processes that it starts are not counted."""
+
 CHUNK_FILES = 8
 
 
@@ -87,11 +91,11 @@ def rate_of_daemon(files: Sequence[Path]) -> Rate:
         daemon.start()
         try:
             daemon.ask("settle")
-            own, family, before = daemon.cpu_s(), daemon.family_cpu_s(), time.perf_counter()
+            own, family, before = daemon.cpu_s(), daemon.family_cpu_s(SEARCHING), time.perf_counter()
             (home / "rest").rename(home / "album" / "rest")
             daemon.ask("scan")
-            daemon.wait_indexed(len(files))
-            took = time.perf_counter() - before, daemon.family_cpu_s() - family, daemon.cpu_s() - own
+            daemon.wait_indexed(len(files), POLL_S)
+            took = time.perf_counter() - before, daemon.family_cpu_s(SEARCHING) - family, daemon.cpu_s() - own
         finally:
             daemon.stop()
     return Rate(*(1e3 * seconds / (len(files) - WARMING_FILES) for seconds in took))
