@@ -105,7 +105,7 @@ def test_libraries_are_what_npm_has() -> None:
     if shutil.which("npm") is None:
         pytest.skip("npm is missing")
     script = CHECKOUT / "scripts" / "vendor-page"
-    done = subprocess.run([script, "--check"], capture_output=True, text=True, timeout=300, check=False)  # noqa: S603 -- ours
+    done = subprocess.run([script, "--check", VENDOR], capture_output=True, text=True, timeout=300, check=False)  # noqa: S603 -- ours
     if done.returncode == UNAVAILABLE:
         pytest.skip(done.stderr.strip())
     assert (done.returncode, done.stdout) == (0, "")
