@@ -63,7 +63,7 @@ class Positions(Table):
         sql = "SELECT count(*) FROM position WHERE run_id = ? AND flat IS NOT NULL"
         return int(scalar(connection, sql, (run_id,)))
 
-    @reads
+    @keeps
     def drift(self, connection: sqlite3.Connection, run_id: int) -> Drift:
         """Measure how the contents added since a fit lie to what it was fitted on."""
         # Few of many rows: without statistics SQLite would rather read all of them.
