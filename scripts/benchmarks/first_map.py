@@ -4,8 +4,7 @@ In: photographs (by default those beside the checkout), from which as many crops
 of seconds by the clock and of the processor, from the last file read.  Never here: how good the map is (`model`,
 `neighborhood`).
 
-A real daemon indexes the crops and fits.  The second daemon has the compiled code of the first, unless `--cold` is
-given alone.
+A real daemon indexes the crops and fits, without compiled code; then another, which has what the first compiled.
 """
 
 from __future__ import annotations
@@ -44,20 +43,21 @@ class Moment:
 
 @click.command()
 @click.option("--size", default=5_000, show_default=True, help="Images.")
-@click.option("--cold/--no-cold", default=True, show_default=True, help="Whether a daemon without compiled code runs.")
-@click.option("--warm/--no-warm", default=True, show_default=True, help="Whether a daemon with compiled code runs.")
+@click.option(
+    "--compiled",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="What a daemon has compiled (models/.numba of its state): only a daemon that has it runs.",
+)
 @click.option("--album", "folders", multiple=True, type=click.Path(exists=True, path_type=Path), help="Photographs.")
-def first_map(size: int, cold: bool, warm: bool, folders: tuple[Path, ...]) -> None:
+def first_map(size: int, compiled: Path | None, folders: tuple[Path, ...]) -> None:
     """Index SIZE images and wait for their first maps, with and without compiled code."""
     click.echo(f"{'':<6}{'map':<8}{'clock s':>9}{'cpu s':>8}  (since the last file was read; of all processes)")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         cut(Album.open(folders), size, home / "album")
-        compiled = home / "compiled"
-        for name, asked in (("cold", cold), ("warm", warm)):
-            if asked:
-                for moment in maps_of(home / name, home / "album", compiled, size):
-                    click.echo(f"{name:<6}{moment.kind:<8}{moment.clock_s:>9.1f}{moment.cpu_s:>8.1f}")
+        for name in ("cold", "warm") if compiled is None else ("warm",):
+            for moment in maps_of(home / name, home / "album", compiled or home / "compiled", size):
+                click.echo(f"{name:<6}{moment.kind:<8}{moment.clock_s:>9.1f}{moment.cpu_s:>8.1f}")
 
 
 def cut(album: Album, size: int, folder: Path) -> None:
