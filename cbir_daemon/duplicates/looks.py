@@ -223,6 +223,7 @@ class QueryLooks:
         self._facts = facts
         self._read = read
         self._read_pictures: dict[int, Picture | None] = {}
+        self._stored_pictures: dict[int, Picture | None] = {}
 
     @property
     def files(self) -> Files:
@@ -302,7 +303,7 @@ class QueryLooks:
 
     def _looked_at(self, second_look: SecondLook, copy: Found, vector: bytes) -> Found:
         side_px = second_look.side_px
-        shown, picture = self._shown(copy, side_px), self._files.picture(copy.content_id, side_px)
+        shown, picture = self._shown(copy, side_px), self._stored_picture(copy.content_id, side_px)
         if shown is None or picture is None:
             return copy
         seen = seen_between(second_look, *shown, vector, picture, copy)
@@ -317,10 +318,16 @@ class QueryLooks:
         parts = self._parts
         if parts is None or copy.compared is not None or not is_held(copy) or not copy.affine:
             return copy
-        picture = self._files.picture(copy.content_id, second_look.side_px)
+        picture = self._stored_picture(copy.content_id, second_look.side_px)
         if picture is None:
             return copy
         return replace(copy, match_around=around_query(parts, picture, np.array(copy.affine).reshape(2, 3)))
+
+    def _stored_picture(self, content_id: int, side_px: int) -> Picture | None:
+        """Return the picture of a content, which is read once for a query; None when it cannot be read."""
+        if content_id not in self._stored_pictures:
+            self._stored_pictures[content_id] = self._files.picture(content_id, side_px)
+        return self._stored_pictures[content_id]
 
     def _shown(self, copy: Found, side_px: int) -> tuple[bytes, Picture] | None:
         """Return the numbers and the picture of what of the query shows a copy."""
