@@ -372,7 +372,7 @@ def never_found(planted: Planted, cost: Cost) -> str:
     """Return in words the edits of which not a single copy was found."""
     copies = Counter(edit for _, edit in planted.edits.values())
     missed = [edit for edit, files in planted.missed(cost.found).items() if len(files) == copies[edit]]
-    return f"finds no copy by {', '.join(missed)}" if missed else "finds copies by every edit"
+    return f"finds no copy by {'; '.join(missed)}" if missed else "finds copies by every edit"
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
