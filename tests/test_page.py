@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from cbir_daemon.errors import ConfigError, InUseError, ProtocolError, UnavailableError
+from cbir_daemon.errors import BusyError, ConfigError, InUseError, ProtocolError, UnavailableError
 from cbir_daemon.page.address import AddressFile, address_file, running_address
 from cbir_daemon.page.applying import Applying
 from cbir_daemon.page.files import FRONT, TYPES, read_files
 from cbir_daemon.page.guard import HEADERS, Guard, Message, Receive, Scope, Send
 from cbir_daemon.page.keys import Keys
-from cbir_daemon.page.link import Link
+from cbir_daemon.page.link import MOST_LONG, Link
 from cbir_daemon.page.listening import handed_over, on_loopback, on_unix_socket
 from cbir_daemon.page.peers import Peers, written
 from cbir_daemon.page.routes import Routes
@@ -131,6 +131,37 @@ def test_a_daemon_that_hangs_up_is_unavailable(tmp_path: Path) -> None:
 
     with pytest.raises(UnavailableError):
         asyncio.run(asked())
+
+
+def test_streams_without_end_leave_room(tmp_path: Path) -> None:
+    """As many as are allowed take no turn of other requests; one more is told that it is too many."""
+    serving: list[asyncio.Task[Any] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        line = await reader.readline()
+        writer.write(b'{"v":1,"id":1,"ok":{},"clock":1%s}\n' % (b',"more":true' if b"alerts" in line else b""))
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async def asked() -> None:
+        link = Link([tmp_path / "s"], most_requests=1)
+        async with await asyncio.start_unix_server(serve, tmp_path / "s"):
+            streams = [link.long_frames("alerts", {"follow": True}) for _ in range(MOST_LONG + 1)]
+            for stream in streams[:-1]:
+                await anext(stream)
+            assert (await link.ask("status", {})).message["ok"] == {}
+            with pytest.raises(BusyError):
+                await anext(streams[-1])
+            await streams[0].aclose()
+            again = link.long_frames("alerts", {"follow": True})
+            await anext(again)
+            for stream in (*streams, again):
+                await stream.aclose()
+            await asyncio.gather(*(task for task in serving if task is not None))
+
+    asyncio.run(asked())
 
 
 # -- sockets -----------------------------------------------------------------------------------------------------------

@@ -14,13 +14,16 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
-from cbir_daemon.errors import CbirError, ForbiddenError, ProtocolError, TimedOutError, UnavailableError
+from cbir_daemon.errors import BusyError, CbirError, ForbiddenError, ProtocolError, TimedOutError, UnavailableError
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
 from cbir_daemon.protocol.messages import VERSION, Json, Request, error_from
 
 CONNECT_TIMEOUT_S = 5.0
 MOST_REQUESTS = 24
 """At the same time; more wait.  The daemon serves 64 clients, the user's own commands among them."""
+
+MOST_LONG = 8
+"""Answers without end at the same time, besides: as many tabs that show alerts as they come."""
 
 MAX_BLOB_BYTES = 64 * 1024 * 1024
 RECEIVE_BYTES = 256 * 1024
@@ -41,6 +44,7 @@ class Link:
     def __init__(self, sockets: Sequence[Path], most_requests: int = MOST_REQUESTS) -> None:
         self._sockets = tuple(sockets)
         self._turns = asyncio.Semaphore(most_requests)
+        self._long = 0
 
     async def ask(self, method: str, params: Json, *, timeout_s: float | None = None) -> Frame:
         """Return the first frame of an answer.
@@ -84,17 +88,49 @@ class Link:
         CbirError
             What the daemon refuses with, or when it cannot be reached.
         """
-        async with self._turns:
-            reader, writer = await self._connected()
-            try:
-                await _send(writer, Request(REQUEST_ID, method, params), blob, blob_bytes)
-                async for frame in _received(reader):
+        request = Request(REQUEST_ID, method, params)
+        async with self._turns, aclosing(self._exchanged(request, blob, blob_bytes)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def long_frames(self, method: str, params: Json) -> AsyncGenerator[Frame]:
+        """Yield the frames of an answer that may take for ever; it takes no turn from those that end soon.
+
+        Parameters
+        ----------
+        method : str
+        params : dict
+
+        Raises
+        ------
+        BusyError
+            When `MOST_LONG` such answers are under way.
+        CbirError
+            As `frames`.
+        """
+        if self._long >= MOST_LONG:
+            raise BusyError(f"{MOST_LONG} streams are open already", hint="close a tab")
+        self._long += 1
+        try:
+            async with aclosing(self._exchanged(Request(REQUEST_ID, method, params), None, 0)) as frames:
+                async for frame in frames:
                     yield frame
-                    if not frame.message.get("more", False):
-                        return
-                raise UnavailableError("the daemon closed the connection", hint="is it stopping? see its log")
-            finally:
-                writer.close()
+        finally:
+            self._long -= 1
+
+    async def _exchanged(
+        self, request: Request, blob: AsyncIterator[bytes] | None, blob_bytes: int
+    ) -> AsyncGenerator[Frame]:
+        reader, writer = await self._connected()
+        try:
+            await _send(writer, request, blob, blob_bytes)
+            async for frame in _received(reader):
+                yield frame
+                if not frame.message.get("more", False):
+                    return
+            raise UnavailableError("the daemon closed the connection", hint="is it stopping? see its log")
+        finally:
+            writer.close()
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         closed = None

@@ -76,6 +76,9 @@ ACTS: Mapping[str, frozenset[str]] = {
 }
 """What the child does that may touch files, and with which parameters."""
 
+LONG = ("model_fit",)
+"""Streams that take minutes; those with `follow` have no end."""
+
 QUERY = "query"
 IMAGE_PARAMS = frozenset({"limit", "kind", "min_score", "by", "explain"})
 """Parameters of a query whose image is the body; they stand in the address."""

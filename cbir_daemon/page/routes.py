@@ -134,7 +134,8 @@ class Routes:
 
     async def _lines(self, name: str, params: Json) -> AsyncIterator[bytes]:
         try:
-            async with aclosing(self.link.frames(name, params)) as frames:
+            ask = self.link.long_frames if params.get("follow") or name in methods.LONG else self.link.frames
+            async with aclosing(ask(name, params)) as frames:
                 async for frame in _until(self.stopping, frames):
                     yield encode(_passed(frame.message))
         except CbirError as error:

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -706,6 +707,33 @@ def test_a_missing_extra_is_one_clear_line(lone: Daemon, tmp_path: Path) -> None
         del lone.environ["PYTHONPATH"]
     assert done.returncode == 69
     assert done.stderr == b"cbir: the page needs uvicorn, which is not installed: pip install 'cbir-daemon[page]'\n"
+
+
+ACTIVATED = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], [*sys.argv[2:], "page"])
+"""
+
+
+def test_a_service_manager_hands_the_port_over(lone: Daemon) -> None:
+    """As the socket unit does: the page answers there, and `--url` wakes it where nobody has looked before."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", ACTIVATED, str(port), str(lone.commands / "cbir")]
+    with subprocess.Popen(command, cwd=lone.home, env=lone.environ, stdout=subprocess.PIPE) as process:  # noqa: S603 -- ours
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().decode().strip()
+            assert address.startswith(f"http://127.0.0.1:{port}/#")
+            assert Page(lone, address).api("status").status == 200
+            assert lone.run("page", "--url", "--port", str(port)).stdout.decode().strip() == address
+        finally:
+            process.terminate()
+        assert process.wait(TIMEOUT_S) == 0
 
 
 # -- behind a proxy ----------------------------------------------------------------------------------------------------
