@@ -64,10 +64,6 @@ def album_daemon() -> Iterator[Daemon]:
         write_album(daemon.album)
         daemon.start()
         daemon.settle()
-        assert daemon.stop() == 0
-        put_map(daemon.state)
-        daemon.start()
-        daemon.settle()
         yield daemon
 
 
@@ -88,6 +84,27 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 @pytest.fixture
 def page(browser: Chrome, address: str) -> PageDriver:
     """Give the queue in a fresh tab, with all groups there."""
+    return opened(browser, address)
+
+
+@pytest.fixture
+def mapped(daemon: Daemon, browser: Chrome) -> Iterator[PageDriver]:
+    """Give the queue of a daemon with a map, whose two dimensions are made from a seed."""
+    write_album(daemon.album)
+    daemon.start()
+    daemon.settle()
+    assert daemon.stop() == 0
+    put_map(daemon.state)
+    daemon.start()
+    daemon.settle()
+    with running_page(daemon) as address:
+        yield opened(browser, address)
+        # A page that is open asks on and on.
+        browser.get("about:blank")
+
+
+def opened(browser: Chrome, address: str) -> PageDriver:
+    """Return the queue in a fresh tab, with its first groups there."""
     browser.switch_to.new_window("tab")
     browser.get(address)
     page = PageDriver(browser)
@@ -388,8 +405,9 @@ def test_a_picture_can_be_asked_about(page: PageDriver, album_daemon: Daemon) ->
     page.until(lambda: page.all(".match.exact"))
 
 
-def test_an_image_is_shown_on_the_map(page: PageDriver) -> None:
+def test_an_image_is_shown_on_the_map(mapped: PageDriver) -> None:
     """M goes to the map, where the image is looked at; Escape closes it."""
+    page = mapped
     group_of(page, "small.jpg")
     page.press("m")
     page.until(lambda: any(path.endswith("/photo-2.jpg") for path in page.texts(".map .card .path")))
@@ -397,8 +415,9 @@ def test_an_image_is_shown_on_the_map(page: PageDriver) -> None:
     page.until(lambda: not page.all(".map .card"))
 
 
-def test_a_line_around_images_marks_their_duplicates(page: PageDriver) -> None:
+def test_a_line_around_images_marks_their_duplicates(mapped: PageDriver) -> None:
     """The lasso lists what it holds; marking puts the open groups of these into the plan of the queue."""
+    page = mapped
     page.open("map")
     canvas = page.first(".map canvas")
     page.press("l")
