@@ -248,7 +248,7 @@ def reasons_healed_by(*ways: Heals) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Trial:
     """One value of `n_neighbors` that tuning tried."""
 
     n_neighbors: int
@@ -274,7 +274,7 @@ class FitReport:
         Of every random choice.
     duration_s, peak_mib : float
         Wall time in seconds, and largest resident memory of the fitting process.
-    curve : tuple of Candidate
+    curve : tuple of Trial
         All that was tried.
     artifact : str
         Name of the artifact's folder, below the state's folder of models.
@@ -290,7 +290,7 @@ class FitReport:
     seed: int
     duration_s: float
     peak_mib: float
-    curve: tuple[Candidate, ...]
+    curve: tuple[Trial, ...]
     artifact: str
     sha256: bytes
 

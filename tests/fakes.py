@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.errors import CbirError
 from cbir_daemon.map import Fit, FitProgress, FitResult, FitSettings, Placement, Previous, Projector
-from cbir_daemon.records import Candidate, DescriptorKind, FitReport
+from cbir_daemon.records import DescriptorKind, FitReport, Trial
 
 N_COMPONENTS = 2
 ARTIFACT = "map-{}"
@@ -149,7 +149,7 @@ class _FakeFit(Fit):
             raise self._fits.error
         self._artifact.mkdir(parents=True)
         rows = np.arange(len(self._codes) if self._fits.rows is None else self._fits.rows)
-        curve = (Candidate(10, N_COMPONENTS, 0.9, 0.5),)
+        curve = (Trial(10, N_COMPONENTS, 0.9, 0.5),)
         report = FitReport(10, N_COMPONENTS, 0.9, 0.5, len(rows), 42, 0.1, 100.0, curve, self._artifact.name, b"s" * 32)
         positions = positions_of(self._codes[rows])
         if self._fits.spoilt:

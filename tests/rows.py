@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from cbir_daemon.records import VECTOR_BYTES, Candidate, Facts, FileState, FitReport, Unreadable
+from cbir_daemon.records import VECTOR_BYTES, Facts, FileState, FitReport, Trial, Unreadable
 from cbir_daemon.store import Failed, Image, Indexed, Store
 from cbir_daemon.store.database import Database
 from tests.pictures import Picture, photograph
@@ -83,7 +83,7 @@ def failed(album_id: int, path: bytes, number: int, code: str = "damaged") -> Fa
 
 def report(n_components: int = 2, fitted_images: int = 3) -> FitReport:
     """Return how a fit came out."""
-    curve = (Candidate(5, n_components, 0.875, 0.5), Candidate(10, n_components, 0.9375, 0.625))
+    curve = (Trial(5, n_components, 0.875, 0.5), Trial(10, n_components, 0.9375, 0.625))
     return FitReport(10, n_components, 0.9375, 0.625, fitted_images, 42, 1.5, 100.25, curve, "map-1", digest(0))
 
 

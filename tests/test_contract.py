@@ -34,7 +34,7 @@ from cbir_daemon.indexing.batches import Progress
 from cbir_daemon.map.artifact import SEALED_FILES, new_file, seal, start_folder
 from cbir_daemon.map.refit import Refit, RefitState
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.records import Candidate, FitReport
+from cbir_daemon.records import FitReport, Trial
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers.model import model_fit
 from cbir_daemon.store import FitBegun, ModelRun, Placed, Store
@@ -338,7 +338,7 @@ def put_map(state: Path) -> None:
             with new_file(folder / name) as file:
                 file.write(b"never loaded: no content is without its position")
         artifact, sha256 = seal(folder, matching.CODE_VERSION, {"seed": 42})
-        curve = (Candidate(5, 2, 0.93, 0.5), Candidate(5, 8, 0.95, 0.625))
+        curve = (Trial(5, 2, 0.93, 0.5), Trial(5, 8, 0.95, 0.625))
         report = FitReport(5, 8, 0.95, 0.625, len(ids), 42, 12.5, 260.25, curve, artifact, sha256)
         begun = FitBegun("there is no map", matching.CODE_VERSION, len(ids), "tuned", ALL_NUMBERS)
         run_id = store.runs.start(begun, 1_767_225_600.0)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell, crew
+from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell, batch_workers
 from cbir_daemon.decode.opening import Handle, open_file
 from cbir_daemon.decode.processes import Workers
 from cbir_daemon.errors import ChildError, NotFoundError, UnavailableError, UnreadableImageError
@@ -294,7 +294,7 @@ def test_a_pool_closes_while_a_file_is_being_opened(tmp_path: Path, monkeypatch:
         answered.wait()
         return Unreadable("read-failed", "the server is gone")
 
-    monkeypatch.setattr(crew, "open_file", hang)
+    monkeypatch.setattr(batch_workers, "open_file", hang)
     outcomes: list[str] = []
     with closing(DecodePool(1, LIMITS, PICTURES)) as pool:
 

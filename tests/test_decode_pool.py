@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
-from cbir_daemon.decode.crew import MAX_TASKS_AHEAD
+from cbir_daemon.decode.batch_workers import MAX_TASKS_AHEAD
 from cbir_daemon.decode.messages import result_from
 from cbir_daemon.decode.opening import state_from
 from cbir_daemon.errors import ChildError, NoAccessError, NotFoundError, UnavailableError, UnreadableImageError

@@ -27,7 +27,7 @@ from cbir_daemon.map.tuning import (
     scoring_k,
     split,
 )
-from cbir_daemon.records import Candidate
+from cbir_daemon.records import Trial
 from cbir_daemon.search.neighborhood import neighborhood_width
 from tests.neighbors import nearest_others
 
@@ -74,9 +74,9 @@ def test_split_of_few_and_of_many() -> None:
     assert len(split(50_000, 50_000, seed=0)[1]) == tuning.MOST_HELD_OUT
 
 
-def candidate(n_neighbors: int, trustworthiness: float, recall: float, n_components: int = 16) -> Candidate:
+def candidate(n_neighbors: int, trustworthiness: float, recall: float, n_components: int = 16) -> Trial:
     """Return a line of a curve."""
-    return Candidate(n_neighbors, n_components, trustworthiness, recall)
+    return Trial(n_neighbors, n_components, trustworthiness, recall)
 
 
 def test_the_more_trustworthy_map_wins() -> None:
@@ -147,17 +147,17 @@ class Bench:
         self.tried: list[TrialKey] = []
         self.shares_done: list[float] = []
 
-    def trials(self, keys: Sequence[TrialKey]) -> Iterator[Candidate]:
+    def trials(self, keys: Sequence[TrialKey]) -> Iterator[Trial]:
         for key in keys:
             self.tried.append(key)
             trust, recall = self.scores[key[:2]]
             moved = self.moves[key.repetition] * (key.n_neighbors == 10)
-            yield Candidate(key.n_neighbors, key.n_components, trust, recall + moved)
+            yield Trial(key.n_neighbors, key.n_components, trust, recall + moved)
 
     def tell(self, done: int, total: int, _message: str) -> None:
         self.shares_done.append(done / total)
 
-    def search(self, dimensions: tuple[int, ...] = (16,)) -> tuple[Candidate, ...]:
+    def search(self, dimensions: tuple[int, ...] = (16,)) -> tuple[Trial, ...]:
         return Search((5, 10, 15, 30, 50, 100), dimensions, self.trials, self.tell).run()
 
 
@@ -227,7 +227,7 @@ def test_a_perfect_map_scores_one_and_a_random_one_by_chance() -> None:
     """The codes themselves as positions keep every neighbour; shuffled positions keep as many as chance."""
     points, held_out = points_on_a_sphere(200), points_on_a_sphere(20, seed=1)
     judge = judge_of(points, held_out)
-    assert judge.score(points, held_out, 15) == Candidate(15, 8, 1.0, 1.0)
+    assert judge.score(points, held_out, 15) == Trial(15, 8, 1.0, 1.0)
     shuffled = np.random.default_rng(0).permutation(points)
     score = judge.score(shuffled, held_out, 15)
     assert score.trustworthiness == pytest.approx(0.5, abs=0.05)

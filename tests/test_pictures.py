@@ -31,13 +31,13 @@ from cbir_daemon.protocol.messages import path_to_json
 HOSTILE = "/album/</script><img src=x onerror=alert(1)><!--&amp;'\"\u2028.jpg"
 
 
-def candidate(n_neighbors: int, n_components: int, trustworthiness: float, recall: float) -> answers.Candidate:
+def candidate(n_neighbors: int, n_components: int, trustworthiness: float, recall: float) -> answers.Trial:
     """Return an entry of a curve, with what a later release may add."""
     scores = {"trustworthiness": trustworthiness, "neighbor_recall": recall, "seed": 1}
-    return cast(answers.Candidate, {"n_neighbors": n_neighbors, "n_components": n_components, **scores})
+    return cast(answers.Trial, {"n_neighbors": n_neighbors, "n_components": n_components, **scores})
 
 
-def model(*tried: answers.Candidate, chosen: answers.Candidate | None = None) -> Tried:
+def model(*tried: answers.Trial, chosen: answers.Trial | None = None) -> Tried:
     """Return a choice and all that was tried; the last one tried is the choice."""
     return {**(chosen or tried[-1]), "curve": list(tried)}
 

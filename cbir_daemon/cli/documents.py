@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
-from cbir_daemon.protocol.answers import Candidate, ResolveRun, TaskAction, TaskKind, TaskState, WirePath
+from cbir_daemon.protocol.answers import ResolveRun, TaskAction, TaskKind, TaskState, Trial, WirePath
 
 
 class ResolvedFile(TypedDict):
@@ -68,10 +68,10 @@ class PageShown(TypedDict):
     address: str
 
 
-class Tried(Candidate):
+class Tried(Trial):
     """What `cbir model plot` prints: the hyper-parameters that were chosen, and all that were tried."""
 
-    curve: list[Candidate]
+    curve: list[Trial]
 
 
 class Checked(TypedDict):

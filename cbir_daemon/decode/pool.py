@@ -2,8 +2,8 @@
 
 In: paths and bytes.  Out: facts, or why not; contact sheets.  Never here: Pillow, pixels, SQL.
 
-Two kinds of workers, so that a question never waits behind an index batch: a crew that works on a batch together, and
-a desk that answers one request at a time.  Both start on demand and leave when idle.
+Two kinds of workers, so that a question never waits behind an index batch: batch workers read a batch
+together, request workers answer one request at a time each.  Both start on demand and leave when idle.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cbir_daemon.decode.batch_workers import BatchWorkers
 from cbir_daemon.decode.canvas import Canvas, mosaic_message
-from cbir_daemon.decode.crew import Crew
-from cbir_daemon.decode.desk import Desk
 from cbir_daemon.decode.messages import DecodeLimits, ReadTask, result_from
 from cbir_daemon.decode.opening import open_file
 from cbir_daemon.decode.processes import WORKER_MODULE, Workers
 from cbir_daemon.decode.reader import Reader
+from cbir_daemon.decode.request_workers import RequestWorkers
 from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Facts, Unreadable
@@ -104,8 +104,8 @@ class DecodePool:
         self.reader = reader
         self._limits = limits
         self._starter = Workers(limits, reader, worker_module)
-        self._crew = Crew(workers, limits, reader, idle_s, self._starter)
-        self._desk = Desk(workers, limits, idle_s, self._starter)
+        self._batch_workers = BatchWorkers(workers, limits, reader, idle_s, self._starter)
+        self._request_workers = RequestWorkers(workers, limits, idle_s, self._starter)
 
     def open(self) -> None:
         """Start what workers are forked from, so that the first file or query need not wait for it.
@@ -120,24 +120,24 @@ class DecodePool:
     @property
     def decoded(self) -> int:
         """Files that `read_files` has really decoded so far: not skipped by digest, not refused."""
-        return self._crew.decoded
+        return self._batch_workers.decoded
 
     def peak_memory_bytes(self) -> int:
         """Return the largest resident memory that any worker has had so far; 0 when there was none yet."""
-        return max(self._crew.measured(), self._desk.measured())
+        return max(self._batch_workers.measured(), self._request_workers.measured())
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers: first those that read batches."""
-        return self._crew.pids() + self._desk.pids()
+        return self._batch_workers.pids() + self._request_workers.pids()
 
     @property
     def asked(self) -> int:
         """Single requests that workers are at."""
-        return self._desk.busy
+        return self._request_workers.busy
 
     def warm(self) -> None:
         """Start the workers of a batch that is about to come; raises `ChildError` when they cannot be started."""
-        self._crew.warm()
+        self._batch_workers.warm()
 
     def read_files(self, tasks: Sequence[ReadTask]) -> Generator[tuple[ReadTask, Facts | Unreadable]]:
         """Yield each task with the facts of its file, or why there are none, in order of completion.
@@ -157,7 +157,7 @@ class DecodePool:
         UnavailableError
             When the pool is closed.
         """
-        return self._crew.read_files(tasks)
+        return self._batch_workers.read_files(tasks)
 
     def read_image(self, source: Path | bytes) -> Facts:
         """Return the facts of one image: a query.
@@ -301,7 +301,7 @@ class DecodePool:
         panels = [self._panel(query, query_caption, _QUERY_SIDE_PX)]
         panels += [self._panel(Path(os.fsdecode(cell.path)), cell.caption, _CELL_SIDE_PX) for cell in cells]
         message = {"do": "sheet", "panels": [panel for panel, _ in panels]}
-        answer = self._desk.ask(message, b"".join(pixels for _, pixels in panels))
+        answer = self._request_workers.ask(message, b"".join(pixels for _, pixels in panels))
         if isinstance(answer, Unreadable):
             raise ChildError(f"no sheet was drawn: {answer.message}")
         return answer.blob
@@ -326,7 +326,7 @@ class DecodePool:
         UnavailableError
             When the pool is closed.
         """
-        answer = self._desk.ask(mosaic_message(canvas), tiles + descriptors + squares)
+        answer = self._request_workers.ask(mosaic_message(canvas), tiles + descriptors + squares)
         if isinstance(answer, Unreadable):
             raise ChildError(f"no map was drawn: {answer.message}")
         return answer.blob
@@ -339,26 +339,26 @@ class DecodePool:
         now : float
             Seconds on a clock that never goes back.  A worker's idle time begins at the first call that finds it idle.
         """
-        self._crew.close_idle(now)
-        self._desk.close_idle(now)
+        self._batch_workers.close_idle(now)
+        self._request_workers.close_idle(now)
 
     def close(self) -> None:
         """Kill all workers, busy or not; requests under way end with `UnavailableError`."""
         self._starter.stop()
-        self._crew.close()
-        self._desk.close()
+        self._batch_workers.close()
+        self._request_workers.close()
         self._starter.close()
 
     def _ask(self, message: dict[str, Any], source: Path | bytes) -> Frame | Unreadable:
         """Return the answer to a request about a file or about bytes."""
         if isinstance(source, bytes):
-            return self._desk.ask(message, source)
+            return self._request_workers.ask(message, source)
         # A person who names a link means the file that it leads to.
         opened = open_file(os.fsencode(source), self._limits.max_file_bytes, follow=True)
         if isinstance(opened, Unreadable):
             return opened
         try:
-            return self._desk.ask({**message, "file": True}, b"", opened.descriptor)
+            return self._request_workers.ask({**message, "file": True}, b"", opened.descriptor)
         finally:
             opened.close()
 

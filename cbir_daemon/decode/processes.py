@@ -1,4 +1,4 @@
-"""What the crew and the desk share: a worker, and what is said of one that was lost.
+"""What batch workers and request workers share: a worker, and what is said of one that was lost.
 
 In: limits.  Out: child processes, forked from one that has loaded what they need.  Never here: which file they read.
 """

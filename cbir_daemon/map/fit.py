@@ -19,7 +19,7 @@ from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map.artifact import CODES_FILE, new_file, save_array, start_folder
 from cbir_daemon.map.environment import child_environment
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.records import Candidate, FitReport
+from cbir_daemon.records import FitReport, Trial
 from cbir_daemon.system.child import Child
 
 NAMES_FILE = "names.npz"
@@ -287,5 +287,5 @@ def _result(frame: Frame) -> FitResult:
 
 
 def _report(fields: dict[str, Any]) -> FitReport:
-    curve = tuple(Candidate(**candidate) for candidate in fields["curve"])
+    curve = tuple(Trial(**trial) for trial in fields["curve"])
     return FitReport(**{**fields, "curve": curve, "sha256": bytes.fromhex(fields["sha256"])})

@@ -44,7 +44,7 @@ from cbir_daemon.map.stages import Stages
 from cbir_daemon.map.trials import Trials
 from cbir_daemon.map.tuning import TrialKey
 from cbir_daemon.map.warm import WarmStart, carried_over
-from cbir_daemon.records import Candidate
+from cbir_daemon.records import Trial
 
 GRAPH_FILE = "graph"
 """Below the folder of models: it outlives the fit."""
@@ -63,7 +63,7 @@ Tell = Callable[[Stage, int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class FitInput:
     """What is fitted.
 
     Parameters
@@ -123,14 +123,14 @@ class Fitting:
             "seed": self._settings.seed,
             "duration_s": time.monotonic() - self._started_s,
             "peak_mib": peak_mib(),
-            "curve": [asdict(candidate) for candidate in curve],
+            "curve": [asdict(trial) for trial in curve],
             "artifact": name,
             "sha256": digest.hex(),
         }
         parts = (images.rows.astype(np.int64), model.embedding_, flat, neighbors.first(NEAREST).distances.mean(axis=1))
         return {"report": report}, b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 
-    def _load(self, ids: NDArray[np.int64]) -> Collection:
+    def _load(self, ids: NDArray[np.int64]) -> FitInput:
         """Return what will be fitted.  The files may be written over afterwards."""
         codes = np.load(self._folder / artifact.CODES_FILE, mmap_mode="r")
         images, features = codes.shape
@@ -139,9 +139,9 @@ class Fitting:
             most = min(most, ROUGH_IMAGES)
         rows = draw_rows(ids, most, self._settings.seed)
         if len(rows) == images:
-            return Collection(rows, ids, to_points(codes, is_euclidean=self._settings.is_euclidean))
+            return FitInput(rows, ids, to_points(codes, is_euclidean=self._settings.is_euclidean))
         self._tell("graph", 0, 1, f"fitting a sample of {len(rows)} of {images} images")
-        return Collection(rows, ids[rows], to_points(codes[rows], is_euclidean=self._settings.is_euclidean))
+        return FitInput(rows, ids[rows], to_points(codes[rows], is_euclidean=self._settings.is_euclidean))
 
     def _affordable(self, features: int) -> int:
         limit_mib = self._settings.max_memory_mib or available_mib()
@@ -154,7 +154,7 @@ class Fitting:
             )
         return images
 
-    def _key(self, images: Collection, previous: Previous | None) -> str:
+    def _key(self, images: FitInput, previous: Previous | None) -> str:
         """Return the key of the fit: two fits with equal keys give the same map."""
         settings = {name: value for name, value in asdict(self._settings).items() if name not in CHANGE_NOTHING}
         facts = [artifact.MODEL_VERSION, artifact.running_versions(), settings, graph.is_exact(len(images.rows))]
@@ -163,7 +163,7 @@ class Fitting:
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
-    def _find_neighbors(self, images: Collection) -> Graph:
+    def _find_neighbors(self, images: FitInput) -> Graph:
         """Bring the graph of the fit before up to date, and keep it; that of a rough map, a small one, is made anew."""
         path = self._folder.parent / GRAPH_FILE
         count = len(images.rows)
@@ -187,15 +187,15 @@ class Fitting:
             known.save(path)
         return known
 
-    def _tune(self, images: Collection, known: Graph, stages: Stages) -> tuple[Candidate, ...]:
+    def _tune(self, images: FitInput, known: Graph, stages: Stages) -> tuple[Trial, ...]:
         """Return the curve; each score is kept as soon as it is there."""
         settings = self._settings
         fitted = len(tuning.split(len(images.rows), settings.tune_images, settings.seed)[0])
         scores: list[list[Any]] = json.loads(stages.load(TUNE_STAGE) or b"[]")
-        ready = {TrialKey(*row[:3]): Candidate(row[0], row[1], row[3], row[4]) for row in scores}
+        ready = {TrialKey(*row[:3]): Trial(row[0], row[1], row[3], row[4]) for row in scores}
         prepared: list[Trials] = []
 
-        def scored(keys: Sequence[TrialKey]) -> Iterator[Candidate]:
+        def scored(keys: Sequence[TrialKey]) -> Iterator[Trial]:
             if keys and not prepared:
                 prepared.append(Trials(known, images.points, settings))
             for key, found in zip(keys, prepared[0].run(keys) if keys else (), strict=True):
@@ -209,7 +209,7 @@ class Fitting:
         dimensions = (settings.n_components,) if settings.n_components else tuning.N_COMPONENTS
         return tuning.Search(tuning.candidate_neighbors(fitted), dimensions, scored, progress, ready).run()
 
-    def _recipe(self, warm: WarmStart | None, curve: Sequence[Candidate], images: int) -> Recipe:
+    def _recipe(self, warm: WarmStart | None, curve: Sequence[Trial], images: int) -> Recipe:
         settings = self._settings
         if settings.is_rough:
             n_neighbors = min(ROUGH_NEIGHBORS, images - 1)
@@ -257,7 +257,7 @@ class Fitting:
             halves = threads.submit(fitted), threads.submit(flattened)
             return halves[0].result(), halves[1].result()
 
-    def _judge(self, points: NDArray[np.float32], neighbors: Neighbors, model: umap.UMAP) -> Candidate:
+    def _judge(self, points: NDArray[np.float32], neighbors: Neighbors, model: umap.UMAP) -> Trial:
         """Score a map of a fit that held no image out: a sample is projected anew, each image without itself."""
         size, seed = self._settings.score_sample, self._settings.seed
         judge = tuning.Judge.prepare(points, neighbors, None, size=size, seed=seed)

@@ -18,7 +18,7 @@ from cbir_daemon.map.graph import Graph
 from cbir_daemon.map.layout import Recipe, fit_map, project
 from cbir_daemon.map.neighbors import nearest
 from cbir_daemon.map.tuning import TrialKey
-from cbir_daemon.records import Candidate
+from cbir_daemon.records import Trial
 
 SEEDS = 2**32
 
@@ -57,7 +57,7 @@ class Trials:
             self._points, self._neighbors, self._held_out, size=settings.score_sample, seed=seed
         )
 
-    def run(self, keys: Sequence[TrialKey]) -> Iterator[Candidate]:
+    def run(self, keys: Sequence[TrialKey]) -> Iterator[Trial]:
         """Yield the scores of candidates in their order, as many trials side by side as the settings have threads.
 
         Parameters
@@ -67,7 +67,7 @@ class Trials:
         with ThreadPoolExecutor(self._settings.threads) as threads:
             yield from threads.map(self._score, keys)
 
-    def _score(self, key: TrialKey) -> Candidate:
+    def _score(self, key: TrialKey) -> Trial:
         """Fit and score one candidate."""
         seed = (self._settings.seed + key.repetition) % SEEDS
         recipe = Recipe(key.n_neighbors, key.n_components, seed, self._settings.min_dist, EPOCHS)

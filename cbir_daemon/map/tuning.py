@@ -4,7 +4,7 @@ In: codes, their exact neighbours, positions.  Out: what is tried, its scores, t
 processes.
 
 All candidates are scored with the same k on the same images, some fitted, some held out and projected.  A score
-with the candidate's own `n_neighbors` as k would let small ones win by construction.  Scores of fitted images alone
+with the trial's own `n_neighbors` as k would let small ones win by construction.  Scores of fitted images alone
 would hide what users meet: every query is projected.
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cbir_daemon.map.exact import product
 from cbir_daemon.map.neighbors import NEAREST, Neighbors
 from cbir_daemon.map.quality import nearest_on_map, recall
-from cbir_daemon.records import Candidate
+from cbir_daemon.records import Trial
 from cbir_daemon.search.neighborhood import neighborhood_width
 
 N_NEIGHBORS = (5, 10, 15, 30, 50, 100)
@@ -61,7 +61,7 @@ class TrialKey(NamedTuple):
     repetition: int
 
 
-Trials = Callable[[Sequence[TrialKey]], Iterable[Candidate]]
+Trials = Callable[[Sequence[TrialKey]], Iterable[Trial]]
 """Tries candidates, maybe side by side, and yields their scores in order."""
 
 
@@ -103,21 +103,21 @@ def split(images: int, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[
     return np.sort(drawn[held_out:]), np.sort(drawn[:held_out])
 
 
-def choose(curve: Iterable[Candidate]) -> Candidate:
+def choose(curve: Iterable[Trial]) -> Trial:
     """Return the best of `curve`.
 
     Among the candidates whose trustworthiness is within `TIE_MARGIN` of the best those count whose recall is within
-    `RECALL_TIE` of the highest; of these the candidate with fewer neighbours, then fewer dimensions, is cheaper.
+    `RECALL_TIE` of the highest; of these the trial with fewer neighbours, then fewer dimensions, is cheaper.
     """
     curve = tuple(curve)
-    best = max(candidate.trustworthiness for candidate in curve)
-    finalists = [candidate for candidate in curve if candidate.trustworthiness >= best - TIE_MARGIN]
+    best = max(trial.trustworthiness for trial in curve)
+    finalists = [trial for trial in curve if trial.trustworthiness >= best - TIE_MARGIN]
     most = max(found.neighbor_recall for found in finalists)
     equals = [found for found in finalists if found.neighbor_recall >= most - RECALL_TIE]
     return min(equals, key=lambda found: (found.n_neighbors, found.n_components, -found.neighbor_recall))
 
 
-def cannot_win(curve: Sequence[Candidate]) -> bool:
+def cannot_win(curve: Sequence[Trial]) -> bool:
     """Say whether larger `n_neighbors` than the last can be left out.
 
     They can when the last `FALLING` values of the curve, which ascends, were each lower in both scores than the best
@@ -126,7 +126,7 @@ def cannot_win(curve: Sequence[Candidate]) -> bool:
     return _fell(curve, FALLING) or _fell(curve, 1, TIE_MARGIN, RECALL_MARGIN)
 
 
-def _fell(curve: Sequence[Candidate], count: int, trust_margin: float = 0.0, recall_margin: float = 0.0) -> bool:
+def _fell(curve: Sequence[Trial], count: int, trust_margin: float = 0.0, recall_margin: float = 0.0) -> bool:
     """Say whether the last `count` values of a curve are each lower than the best before them, by more than margins."""
     if len(curve) <= count:
         return False
@@ -138,7 +138,7 @@ def _fell(curve: Sequence[Candidate], count: int, trust_margin: float = 0.0, rec
     )
 
 
-def rivals(curve: Iterable[Candidate]) -> tuple[Candidate, ...]:
+def rivals(curve: Iterable[Trial]) -> tuple[Trial, ...]:
     """Return the best of `curve` and those that another seed might put before it, at most `MOST_RIVALS`.
 
     Those lie within `TIE_MARGIN` of its trustworthiness and within `RECALL_MARGIN` of its recall.
@@ -177,17 +177,17 @@ class Search:
         dimensions: Sequence[int],
         trials: Trials,
         progress: Callable[[int, int, str], None],
-        ready: Mapping[TrialKey, Candidate] | None = None,
+        ready: Mapping[TrialKey, Trial] | None = None,
     ) -> None:
         self._neighbors = neighbors
         self._dimensions = dimensions
         self._trials = trials
         self._progress = progress
         self._ready = ready or {}
-        self._scores: dict[tuple[int, int], list[Candidate]] = {}
+        self._scores: dict[tuple[int, int], list[Trial]] = {}
 
-    def run(self) -> tuple[Candidate, ...]:
-        """Return the whole curve; scores are means where a candidate was tried with several seeds."""
+    def run(self) -> tuple[Trial, ...]:
+        """Return the whole curve; scores are means where a trial was tried with several seeds."""
         first, *others = self._dimensions
         repeated = MOST_RIVALS * (REPETITIONS - 1)
         keys = [TrialKey(n_neighbors, first, 0) for n_neighbors in self._neighbors]
@@ -210,9 +210,9 @@ class Search:
             return
         self._try(
             [
-                TrialKey(candidate.n_neighbors, candidate.n_components, repetition)
+                TrialKey(trial.n_neighbors, trial.n_components, repetition)
                 for repetition in range(1, REPETITIONS)
-                for candidate in close
+                for trial in close
             ]
         )
 
@@ -232,12 +232,12 @@ class Search:
         what = f"trying n_neighbors={key.n_neighbors}, n_components={key.n_components}{again}"
         self._progress(done, done + remaining, what)
 
-    def _curve(self) -> tuple[Candidate, ...]:
+    def _curve(self) -> tuple[Trial, ...]:
         return tuple(_mean(scores) for scores in self._scores.values())
 
 
-def _mean(scores: Sequence[Candidate]) -> Candidate:
-    return Candidate(
+def _mean(scores: Sequence[Trial]) -> Trial:
+    return Trial(
         scores[0].n_neighbors,
         scores[0].n_components,
         fmean(found.trustworthiness for found in scores),
@@ -302,9 +302,7 @@ class Judge:
             return cls(rows, ranks, true_ids, true_ids, width, rows)
         return cls(rows, ranks, true_ids, held_out.ids[:, :k], width)
 
-    def score(
-        self, positions: NDArray[np.float32], held_out_positions: NDArray[np.float32], n_neighbors: int
-    ) -> Candidate:
+    def score(self, positions: NDArray[np.float32], held_out_positions: NDArray[np.float32], n_neighbors: int) -> Trial:
         """Return the scores of a map.
 
         Parameters
@@ -318,14 +316,14 @@ class Judge:
 
         Returns
         -------
-        Candidate
+        Trial
             Trustworthiness of the sample; neighbour recall in the part of the map that `similar` looks at, the mean of
             that of the sample and that of the held-out images.
         """
         trust = trustworthiness(self.ranks, positions[self.sample], self.true_ids.shape[1])
         fitted = recall(positions, positions[self.sample], self.true_ids, own=self.sample, width=self.width)
         projected = recall(positions, held_out_positions, self.held_out_ids, own=self.held_out_own, width=self.width)
-        return Candidate(n_neighbors, positions.shape[1], trust, float(fitted.mean() + projected.mean()) / 2)
+        return Trial(n_neighbors, positions.shape[1], trust, float(fitted.mean() + projected.mean()) / 2)
 
 
 def ranks_of(points: NDArray[np.float32]) -> NDArray[np.int32]:

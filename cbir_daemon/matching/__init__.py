@@ -3,6 +3,7 @@
 Pure functions of numpy arrays; never files, SQL, threads, logging.
 """
 
+from cbir_daemon.matching.all_pairs import best_guesses, join_views
 from cbir_daemon.matching.blocks import sharpness
 from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import (
@@ -14,10 +15,9 @@ from cbir_daemon.matching.coarse import (
     probe_vectors,
 )
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes, is_plain, likeness, structure
+from cbir_daemon.matching.collage import contained, whole_codes
 from cbir_daemon.matching.grey64 import GREY64
-from cbir_daemon.matching.joining import best_guesses, join_views
 from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, Look, compared
-from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import cut, part_vector, rectangles, within
 from cbir_daemon.matching.turned import placement, turned_parts, turned_picture, turned_vector
 from cbir_daemon.matching.verdict import COPY_THRESHOLD, affine_between, judge

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Quadrilateral, Window
+from cbir_daemon.matching.all_pairs import best_guesses, join_views
 from cbir_daemon.matching.appearance import alike, norms, reasons
 from cbir_daemon.matching.blocks import sharpness
 from cbir_daemon.matching.borders import picture_share
 from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
 from cbir_daemon.matching.codes import is_plain, likeness
+from cbir_daemon.matching.collage import contained, whole_codes
 from cbir_daemon.matching.detail import DETAIL_SIDE_PX, busiest, detail_traces
 from cbir_daemon.matching.direction import direction
 from cbir_daemon.matching.in_place import compared_in_place
-from cbir_daemon.matching.joining import best_guesses, join_views
 from cbir_daemon.matching.look import LOOK_SIDE_PX, LOOK_VERSION, compared
-from cbir_daemon.matching.parts import contained, whole_codes
 from cbir_daemon.matching.rectangles import around_part, cut, part_vector, rectangles, within
 from cbir_daemon.matching.spaces import SPACES
 from cbir_daemon.matching.turned import placement, turned_parts, turned_picture, turned_vector

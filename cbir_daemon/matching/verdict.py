@@ -75,7 +75,8 @@ def judge(
     threshold : float, optional
         Score from which a match is a copy; `COPY_THRESHOLD` when not given.
     guesses : Guesses, optional
-        One for each stored vector (`joining`): less is tried, more is given up, and neither guess nor tone is returned.
+        One for each stored vector (`all_pairs`): less is tried, more is given up, and neither guess nor tone is
+        returned.
     codes : (m, WINDOWS, TERMS) ndarray of int8, optional
         From `packed_codes`, of the stored vectors; made anew when not given.
 

@@ -634,7 +634,7 @@ class Thumbnail(TypedDict):
 # -- the map -----------------------------------------------------------------------------------------------------------
 
 
-class Candidate(TypedDict):
+class Trial(TypedDict):
     """A point of the curve from which hyper-parameters are chosen."""
 
     n_neighbors: int
@@ -684,7 +684,7 @@ class ModelRun(FitBegun):
     seed: int | None
     duration_s: float | None
     peak_mib: float | None
-    curve: list[Candidate]
+    curve: list[Trial]
 
 
 class ModelShown(FitBegun):
@@ -701,7 +701,7 @@ class ModelShown(FitBegun):
     seed: int
     duration_s: float
     peak_mib: float
-    curve: list[Candidate]
+    curve: list[Trial]
     projected_images: int
 
 

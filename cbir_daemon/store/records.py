@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.kinds import Kind
-from cbir_daemon.records import Candidate, DescriptorKind, Facts, FileState, FitKind, TaskState, Unreadable
+from cbir_daemon.records import DescriptorKind, Facts, FileState, FitKind, TaskState, Trial, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +375,7 @@ class ModelRun:
     seed: int | None = None
     duration_s: float | None = None
     peak_mib: float | None = None
-    curve: tuple[Candidate, ...] = field(default=())
+    curve: tuple[Trial, ...] = field(default=())
     artifact: str | None = None
     sha256: bytes | None = None
     kind: str = FitKind.TUNED

@@ -10,15 +10,15 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
-from cbir_daemon.records import Candidate, FitOutcome, FitReport
+from cbir_daemon.records import FitOutcome, FitReport, Trial
 from cbir_daemon.store.positions import write_positions
 from cbir_daemon.store.records import Baseline, FitBegun, ModelRun, Placed
 from cbir_daemon.store.rows import Columns
 from cbir_daemon.store.table import Table, reads, writes
 
 
-def _curve(text: str) -> tuple[Candidate, ...]:
-    return tuple(Candidate(*candidate) for candidate in json.loads(text))
+def _curve(text: str) -> tuple[Trial, ...]:
+    return tuple(Trial(*trial) for trial in json.loads(text))
 
 
 _RUN = Columns(ModelRun, convert={"curve": _curve, "numbers": json.loads})
@@ -167,7 +167,7 @@ class Runs(Table):
                 report.seed,
                 report.duration_s,
                 report.peak_mib,
-                json.dumps([astuple(candidate) for candidate in report.curve]),
+                json.dumps([astuple(trial) for trial in report.curve]),
                 report.artifact,
                 report.sha256,
                 known.far_distance,

@@ -30,7 +30,7 @@ from PIL import Image
 from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.matching import GREY64
 from cbir_daemon.pictures import PICTURES
-from cbir_daemon.records import Candidate, Facts, FileState, FitReport
+from cbir_daemon.records import Facts, FileState, FitReport, Trial
 from cbir_daemon.search import Collection, Snapshot
 from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
@@ -252,7 +252,7 @@ def filled(store: Store, source: Source, count: int) -> None:
         for rows in store.contents.all_vectors()
         for content_id, vector in rows
     ]
-    curve = (Candidate(10, COMPONENTS, 0.9, 0.5),)
+    curve = (Trial(10, COMPONENTS, 0.9, 0.5),)
     report = FitReport(10, COMPONENTS, 0.9, 0.5, count, SEED, 1.0, 100.0, curve, "map-1", bytes(32))
     store.runs.activate(run, report, placed, time.time())
 

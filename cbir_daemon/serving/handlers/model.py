@@ -8,7 +8,7 @@ from typing import cast
 from cbir_daemon.errors import ModelError, NotFoundError, UnavailableError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Request, when
-from cbir_daemon.records import Candidate, FitOutcome
+from cbir_daemon.records import FitOutcome, Trial
 from cbir_daemon.serving.handlers.overview import fit_news, why_no_model
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import ModelRun
@@ -119,14 +119,14 @@ def _run_to_json(run: ModelRun) -> answers.ModelRun:
         "seed": run.seed,
         "duration_s": run.duration_s,
         "peak_mib": run.peak_mib,
-        "curve": [_candidate_to_json(candidate) for candidate in run.curve],
+        "curve": [_trial_to_json(trial) for trial in run.curve],
     }
 
 
-def _candidate_to_json(candidate: Candidate) -> answers.Candidate:
+def _trial_to_json(trial: Trial) -> answers.Trial:
     return {
-        "n_neighbors": candidate.n_neighbors,
-        "n_components": candidate.n_components,
-        "trustworthiness": candidate.trustworthiness,
-        "neighbor_recall": candidate.neighbor_recall,
+        "n_neighbors": trial.n_neighbors,
+        "n_components": trial.n_components,
+        "trustworthiness": trial.trustworthiness,
+        "neighbor_recall": trial.neighbor_recall,
     }

@@ -70,7 +70,7 @@ class _Worker:
             self.child.send({**read_message(task.known), "file": True}, descriptors=[handle.descriptor])
 
 
-class Crew:
+class BatchWorkers:
     """At most `workers` processes that read the files of a batch.
 
     Parameters

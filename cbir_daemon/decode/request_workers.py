@@ -24,7 +24,7 @@ from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import Unreadable
 
 
-class Desk:
+class RequestWorkers:
     """At most `workers` processes that answer requests, each as soon as a process is free.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Joining: the views of a pass, which looks up all contents among each other for a sixth of what single ones cost.
+"""All pairs: the views of a pass, which looks up all contents among each other for a sixth of what single ones cost.
 
 In: vectors, codes of stored images.  Out: how likely they are copies, and the affines from which an alignment starts.
 Never here: verdicts (`verdict`), which of many are compared (`search`).
