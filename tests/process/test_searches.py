@@ -54,16 +54,19 @@ def started(daemon: Daemon) -> list[Path]:
 
 
 def answer(client: Client, query: Path) -> str:
-    """Return what a query answers, but for the time that it took, and of explanations only how each ended.
+    """Return what a query answers, but for the time that it took and the guesses that explanations tell of.
 
-    Several guesses can lead to the same verdict, and threads of BLAS sum in another order when many ask: an explanation
-    may tell of another guess.
+    In the first search of a process another of several equal guesses may come first.  It leads to the same copy; of
+    what is no copy it explains another failure.
     """
     document: dict[str, Any] = {**client.query(query, explain=True)}
     del document["took_ms"]
     for match in document["matches"]:
-        if "explanation" in match:
-            match["explanation"] = match["explanation"]["outcome"]
+        explanation: dict[str, Any] = match.get("explanation", {})
+        if match["kind"] == "similar" and explanation:
+            match["explanation"] = explanation["outcome"]
+        else:
+            explanation.pop("guess", None)
     return json.dumps(document, sort_keys=True)
 
 
