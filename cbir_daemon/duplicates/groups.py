@@ -16,7 +16,16 @@ from functools import partial
 from cbir_daemon.comparison import LookedAt, Trace
 from cbir_daemon.config import Config
 from cbir_daemon.duplicates.exposures import seconds_between
-from cbir_daemon.duplicates.keeping import HAS_NOT, NO_FOLDERS, Folders, Keeping, Partner, Standing, pixels, shows_more
+from cbir_daemon.duplicates.keeping import (
+    HAS_NOT,
+    NO_FOLDERS,
+    CopyGraph,
+    Folders,
+    Keeping,
+    VerifiedCopy,
+    pixels,
+    shows_more,
+)
 from cbir_daemon.kinds import Kind, kinds_that, rank
 from cbir_daemon.records import FileState
 from cbir_daemon.store import Image, Pair, Store
@@ -48,7 +57,7 @@ class Member:
         How alike it is to the one that is kept, 0 to 1.
     names : tuple of bytes
         Further paths of the same file on disk.
-    copied : Partner or None
+    copied : VerifiedCopy or None
         How it follows from the one that is kept; None for that one, for what has its bytes, and where the two were not
         compared.
     """
@@ -58,7 +67,7 @@ class Member:
     why: str
     score: float = 1.0
     names: tuple[bytes, ...] = ()
-    copied: Partner | None = None
+    copied: VerifiedCopy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +193,9 @@ def exact_groups(images: Iterable[Image], keeping: Keeping | None = None, folder
     by_content: dict[int, list[Image]] = {}
     for image in images:
         by_content.setdefault(image.content.id, []).append(image)
-    standing = Standing(by_content, (), folders)
+    graph = CopyGraph(by_content, (), folders)
     several = [same for same in by_content.values() if len(one_inode(same)) > 1]
-    return [_group(Kind.EXACT, same, keeping or Keeping(), standing) for same in several]
+    return [_group(Kind.EXACT, same, keeping or Keeping(), graph) for same in several]
 
 
 def copy_groups(
@@ -216,14 +225,14 @@ def copy_groups(
         Whether copies may go, too, that the vectors alone call so.
     """
     known = [pair for pair in pairs if images.get(pair.content_id) and images.get(pair.other_id)]
-    standing = Standing(images, known, folders)
+    graph = CopyGraph(images, known, folders)
     by_vectors = frozenset(
         frozenset((pair.content_id, pair.other_id)) for pair in known if pair.look is LookedAt.VECTORS
     )
-    grouping = _Grouping(images, standing, keeping or Keeping(), twins)
+    grouping = _Grouping(images, graph, keeping or Keeping(), twins)
     return [
         _with_looks(group, by_vectors, unlooked=unlooked)
-        for content_ids in _connected(standing)
+        for content_ids in _connected(graph)
         for group in grouping.of(content_ids)
     ]
 
@@ -243,13 +252,13 @@ def shot_groups(
         Content id -> share of fine detail; contents of which it is not known are never the sharpest.
     """
     known = [pair for pair in pairs if images.get(pair.content_id) and images.get(pair.other_id)]
-    standing = Standing(images, known, NO_FOLDERS)
-    return [_burst(content_ids, standing, images, sharpness) for content_ids in _connected(standing)]
+    graph = CopyGraph(images, known, NO_FOLDERS)
+    return [_burst(content_ids, graph, images, sharpness) for content_ids in _connected(graph)]
 
 
 def _burst(
     content_ids: Sequence[int],
-    standing: Standing,
+    graph: CopyGraph,
     images: Mapping[int, Sequence[Image]],
     sharpness: Mapping[int, float],
 ) -> Group:
@@ -264,11 +273,11 @@ def _burst(
             *(["the sharpest"] if sharpest > 0 and sharpness.get(shot.content.id) == sharpest else ()),
             *(["the largest"] if pixels(shot.content) == largest and not _all_as_large(shots) else ()),
         ]
-        score = max(partner.score for partner in standing.partners(shot.content.id).values())
+        score = max(copy.score for copy in graph.copies(shot.content.id).values())
         later_s = None if shot is shots[0] else seconds_between(shots[0].content.taken, shot.content.taken)
         when = [] if later_s is None else [moment(later_s)]
         why = ", ".join([*(marks or [ANOTHER_SHOT]), *when])
-        copied = standing.partner(shots[0].content, shot.content)
+        copied = graph.verified(shots[0].content, shot.content)
         members.append(Member(shot, keep=True, why=why, score=score, copied=copied))
     return Group(Kind.SHOT, tuple(members), LookedAt.FILES)
 
@@ -297,10 +306,10 @@ class _Grouping:
     """Splits contents that hang together by copies into groups around the best of them."""
 
     def __init__(
-        self, images: Mapping[int, Sequence[Image]], standing: Standing, keeping: Keeping, twins: Set[bytes]
+        self, images: Mapping[int, Sequence[Image]], graph: CopyGraph, keeping: Keeping, twins: Set[bytes]
     ) -> None:
         self._images = images
-        self._standing = standing
+        self._graph = graph
         self._keeping = keeping
         self._twins = twins
 
@@ -308,11 +317,11 @@ class _Grouping:
         best = {content_id: self._best(content_id) for content_id in content_ids}
         while best:
             keeper = min(best, key=lambda content_id: best[content_id][0])
-            members = set(self._standing.partners(keeper))
+            members = set(self._graph.copies(keeper))
             if members:
                 yield self._around(best[keeper][1], members)
             # Only what is in no group yet is compared: the one that beats a content may be kept elsewhere.
-            touched = self._standing.drop(members | {keeper})
+            touched = self._graph.drop(members | {keeper})
             best = {
                 content_id: entry
                 for content_id, entry in best.items()
@@ -322,7 +331,7 @@ class _Grouping:
 
     def _best(self, content_id: int) -> tuple[tuple[tuple[int, ...], bytes], Image]:
         """Return the best file of a content, after its rank."""
-        ranked = [(self._keeping.rank(image, self._standing), image) for image in self._images[content_id]]
+        ranked = [(self._keeping.rank(image, self._graph), image) for image in self._images[content_id]]
         return min(ranked, key=lambda ranked_image: ranked_image[0])
 
     def _around(self, keeper: Image, members: Iterable[int]) -> Group:
@@ -330,19 +339,19 @@ class _Grouping:
         is_twin = keeper.content.digest in self._twins
         images = [keeper] if is_twin else list(self._images[keeper.content.id])
         images += [image for member_id in sorted(members) for image in self._images[member_id]]
-        return _group(Kind.COPY, images, self._keeping, self._standing)
+        return _group(Kind.COPY, images, self._keeping, self._graph)
 
 
-def _connected(standing: Standing) -> Iterator[list[int]]:
+def _connected(graph: CopyGraph) -> Iterator[list[int]]:
     """Yield contents in sets between which there is no pair."""
     seen: set[int] = set()
-    for start in standing.contents:
+    for start in graph.contents:
         if start in seen:
             continue
         seen.add(start)
         connected = [start]
         for content_id in connected:
-            fresh = [partner for partner in standing.partners(content_id) if partner not in seen]
+            fresh = [copy_id for copy_id in graph.copies(content_id) if copy_id not in seen]
             seen.update(fresh)
             connected += fresh
         yield connected
@@ -357,26 +366,26 @@ def one_inode(images: Iterable[Image]) -> list[list[Image]]:
     return list(by_file.values())
 
 
-def _group(kind: Kind, images: Sequence[Image], keeping: Keeping, standing: Standing) -> Group:
+def _group(kind: Kind, images: Sequence[Image], keeping: Keeping, graph: CopyGraph) -> Group:
     files = {same[0].path: same for same in one_inode(images)}
-    keeper, *copies = sorted((same[0] for same in files.values()), key=lambda image: keeping.rank(image, standing))
+    keeper, *copies = sorted((same[0] for same in files.values()), key=lambda image: keeping.rank(image, graph))
     names = {path: tuple(copy.path for copy in same[1:]) for path, same in files.items()}
-    why = keeping.why_kept(keeper, copies, standing)
+    why = keeping.why_kept(keeper, copies, graph)
     members = [Member(keeper, keep=True, why=why, names=names[keeper.path])]
-    members += [_member(copy, names[copy.path], keeper, keeping, standing) for copy in copies]
+    members += [_member(copy, names[copy.path], keeper, keeping, graph) for copy in copies]
     return Group(kind, tuple(members))
 
 
-def _member(image: Image, names: tuple[bytes, ...], keeper: Image, keeping: Keeping, standing: Standing) -> Member:
-    partner = standing.partner(image.content, keeper.content)
-    score = 1.0 if partner is None else partner.score
-    shown = shows_more(image.content, keeper.content, standing)
-    if any(standing.folders.is_protected(path) for path in (image.path, *names)):
+def _member(image: Image, names: tuple[bytes, ...], keeper: Image, keeping: Keeping, graph: CopyGraph) -> Member:
+    verified = graph.verified(image.content, keeper.content)
+    score = 1.0 if verified is None else verified.score
+    shown = shows_more(image.content, keeper.content, graph)
+    if any(graph.folders.is_protected(path) for path in (image.path, *names)):
         why, keep = PROTECTED, True
     elif shown is not None:
         why, keep = f"shows more, so it stays: the one kept is {shown:.0%} of it", True
-    elif keeping.shows_hidden(image, keeper, standing):
+    elif keeping.shows_hidden(image, keeper, graph):
         why, keep = NOTHING_ACROSS, True
     else:
-        why, keep = keeping.why_not(image, keeper, standing), False
-    return Member(image, keep, why, score, names, standing.partner(keeper.content, image.content))
+        why, keep = keeping.why_not(image, keeper, graph), False
+    return Member(image, keep, why, score, names, graph.verified(keeper.content, image.content))

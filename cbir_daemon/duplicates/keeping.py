@@ -63,7 +63,7 @@ _WITHOUT_DETAIL = frozenset({Trace.ENLARGED, Trace.BLURRED})
 
 
 @dataclass(frozen=True, slots=True)
-class Partner:
+class VerifiedCopy:
     """A verified copy of a content.
 
     Parameters
@@ -136,8 +136,8 @@ class Surpassed:
     by_extent: bool
 
 
-class Standing:
-    """What is known of some images and of the copies of their contents.
+class CopyGraph:
+    """The verified copies of each content, and what the files tell of both.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Standing:
 
     def __init__(self, images: Mapping[int, Sequence[Image]], pairs: Iterable[Pair], folders: Folders) -> None:
         self.folders = folders
-        self._partners: dict[int, dict[int, Partner]] = {}
+        self._copies: dict[int, dict[int, VerifiedCopy]] = {}
         self._surpassed: dict[int, Surpassed] = {}
         self._traces: dict[int, set[Trace]] = {}
         for pair in pairs:
@@ -172,20 +172,20 @@ class Standing:
         transform: Transform | None,
     ) -> None:
         shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(copy.picture)))
-        self._partners.setdefault(content.id, {})[copy.id] = Partner(
+        self._copies.setdefault(content.id, {})[copy.id] = VerifiedCopy(
             copy, own_area, area, score, *shares, transform=transform
         )
 
     @property
     def contents(self) -> list[int]:
         """The contents that have, or had, a verified copy."""
-        return list(self._partners)
+        return list(self._copies)
 
-    def partners(self, content_id: int) -> Mapping[int, Partner]:
+    def copies(self, content_id: int) -> Mapping[int, VerifiedCopy]:
         """Return the verified copies of a content by their ids."""
-        return self._partners.get(content_id, {})
+        return self._copies.get(content_id, {})
 
-    def partner(self, content: Content, copy: Content) -> Partner | None:
+    def verified(self, content: Content, copy: Content) -> VerifiedCopy | None:
         """Return what two contents show of each other.
 
         Parameters
@@ -197,10 +197,10 @@ class Standing:
 
         Returns
         -------
-        Partner or None
+        VerifiedCopy or None
             `copy` as a copy of `content`; None when it is none.
         """
-        return self.partners(content.id).get(copy.id)
+        return self.copies(content.id).get(copy.id)
 
     def traces(self, content: Content) -> list[Trace]:
         """Return what was done to a content, as the files of any of its copies tell; in the order of `Trace`.
@@ -220,17 +220,17 @@ class Standing:
         """Return what a content's copies have that it has not."""
         found = self._surpassed.get(content.id)
         if found is None:
-            found = self._surpassed[content.id] = _surpassed(content, self.partners(content.id).values(), self)
+            found = self._surpassed[content.id] = _surpassed(content, self.copies(content.id).values(), self)
         return found
 
     def drop(self, content_ids: Iterable[int]) -> set[int]:
-        """Compare these contents with nobody any more; return those that were copies of them."""
+        """Take contents out of the graph; return those that were copies of them."""
         touched: set[int] = set()
         for content_id in content_ids:
-            for partner_id in self._partners.pop(content_id, {}):
-                self._partners.get(partner_id, {}).pop(content_id, None)
-                self._surpassed.pop(partner_id, None)
-                touched.add(partner_id)
+            for copy_id in self._copies.pop(content_id, {}):
+                self._copies.get(copy_id, {}).pop(content_id, None)
+                self._surpassed.pop(copy_id, None)
+                touched.add(copy_id)
         return touched
 
 
@@ -243,7 +243,7 @@ def pixels(content: Content) -> int:
     return content.width_px * content.height_px
 
 
-def shows_more(content: Content, copy: Content, standing: Standing) -> float | None:
+def shows_more(content: Content, copy: Content, graph: CopyGraph) -> float | None:
     """Return the share of a content's picture that its copy shows, when that is not all of it; else None.
 
     Parameters
@@ -252,7 +252,7 @@ def shows_more(content: Content, copy: Content, standing: Standing) -> float | N
         Whose picture is measured, plain bars and borders left out.
     copy : Content
         Of which is asked how much of it it shows.
-    standing : Standing
+    graph : CopyGraph
         Knows the verified copies.
 
     Returns
@@ -260,8 +260,8 @@ def shows_more(content: Content, copy: Content, standing: Standing) -> float | N
     float or None
         In [0, `WHOLE`); None when the copy shows all of the picture, or is no verified copy.
     """
-    partner = standing.partner(content, copy)
-    return partner.own_share if partner is not None and partner.own_share < WHOLE else None
+    verified = graph.verified(content, copy)
+    return verified.own_share if verified is not None and verified.own_share < WHOLE else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,40 +278,38 @@ class Rule:
         Says why an image is not kept, given the one that is.
     """
 
-    behind: Callable[[Image, Standing], int]
-    wins: Callable[[Image, Image, Standing], str]
-    loses: Callable[[Image, Image, Standing], str]
+    behind: Callable[[Image, CopyGraph], int]
+    wins: Callable[[Image, Image, CopyGraph], str]
+    loses: Callable[[Image, Image, CopyGraph], str]
 
 
-def _surpassed(content: Content, partners: Iterable[Partner], standing: Standing) -> Surpassed:
+def _surpassed(content: Content, copies: Iterable[VerifiedCopy], graph: CopyGraph) -> Surpassed:
     by_original = by_pixels = by_bytes = by_extent = False
-    traces = standing.traces(content)
+    traces = graph.traces(content)
     gained_pixels = not _WITHOUT_DETAIL.isdisjoint(traces)
     own_pixels, own_density = pixels(content), _density(content)
-    for partner in partners:
-        seen, own_seen = pixels(partner.content) * partner.area, own_pixels * partner.own_area
+    for copy in copies:
+        seen, own_seen = pixels(copy.content) * copy.area, own_pixels * copy.own_area
         # What was made smaller is no original either, unless the pixels of the other one are empty.
-        is_original = bool(traces) and not standing.traces(partner.content)
+        is_original = bool(traces) and not graph.traces(copy.content)
         by_original |= is_original and (gained_pixels or own_seen <= FINER * seen)
         by_pixels |= seen > FINER * own_seen
-        by_extent |= partner.share < WHOLE <= partner.own_share
+        by_extent |= copy.share < WHOLE <= copy.own_share
         # A part of a picture, or one of another size, may need more bytes a pixel and tells nothing about this one.
-        alike = min(partner.own_share, partner.share) >= WHOLE and seen <= FINER * own_seen and own_seen <= FINER * seen
-        by_bytes |= (
-            alike and partner.content.format == content.format and _density(partner.content) > DENSER * own_density
-        )
+        alike = min(copy.own_share, copy.share) >= WHOLE and seen <= FINER * own_seen and own_seen <= FINER * seen
+        by_bytes |= alike and copy.content.format == content.format and _density(copy.content) > DENSER * own_density
     return Surpassed(by_original, by_pixels, by_bytes, by_extent)
 
 
-def _edited(image: Image, standing: Standing) -> int:
-    return int(standing.surpassed(image.content).by_original)
+def _edited(image: Image, graph: CopyGraph) -> int:
+    return int(graph.surpassed(image.content).by_original)
 
 
-def _coarser(image: Image, standing: Standing) -> int:
-    return int(standing.surpassed(image.content).by_pixels)
+def _coarser(image: Image, graph: CopyGraph) -> int:
+    return int(graph.surpassed(image.content).by_pixels)
 
 
-def _re_encoded(image: Image, _: Standing) -> int:
+def _re_encoded(image: Image, _: CopyGraph) -> int:
     return _FORMAT_RANKS.get(image.content.format, _ORDINARY_FORMAT)
 
 
@@ -320,43 +318,43 @@ def _density(content: Content) -> float:
     return content.size_bytes / max(1.0, pixels(content) * _or_all(content.picture))
 
 
-def _more_compressed(image: Image, standing: Standing) -> int:
-    return int(standing.surpassed(image.content).by_bytes)
+def _more_compressed(image: Image, graph: CopyGraph) -> int:
+    return int(graph.surpassed(image.content).by_bytes)
 
 
-def _undated(image: Image, _: Standing) -> int:
+def _undated(image: Image, _: CopyGraph) -> int:
     # What an older release read has no known date: that is no reason against it.
     return int(image.content.taken == "")
 
 
-def _partial(image: Image, standing: Standing) -> int:
-    return int(standing.surpassed(image.content).by_extent)
+def _partial(image: Image, graph: CopyGraph) -> int:
+    return int(graph.surpassed(image.content).by_extent)
 
 
 def _size_of(image: Image) -> str:
     return f"{image.content.width_px}x{image.content.height_px}"
 
 
-def _why_original(keeper: Image, edited: Image, standing: Standing) -> str:
-    return ", ".join(HAS_NOT[trace] for trace in standing.traces(edited.content))
+def _why_original(keeper: Image, edited: Image, graph: CopyGraph) -> str:
+    return ", ".join(HAS_NOT[trace] for trace in graph.traces(edited.content))
 
 
-def _why_edited(image: Image, keeper: Image, standing: Standing) -> str:
-    return ", ".join(HAS[trace] for trace in standing.traces(image.content))
+def _why_edited(image: Image, keeper: Image, graph: CopyGraph) -> str:
+    return ", ".join(HAS[trace] for trace in graph.traces(image.content))
 
 
-def _why_coarser(image: Image, keeper: Image, _: Standing) -> str:
+def _why_coarser(image: Image, keeper: Image, _: CopyGraph) -> str:
     if pixels(image.content) < pixels(keeper.content):
         return f"is smaller: {_size_of(image)} against {_size_of(keeper)} pixels"
     return "shows the same in fewer pixels"
 
 
-def _why_partial(image: Image, keeper: Image, standing: Standing) -> str:
-    partner = standing.partner(image.content, keeper.content)
-    return f"is a part of the one kept: {partner.share:.0%} of it" if partner else "is a part of another copy"
+def _why_partial(image: Image, keeper: Image, graph: CopyGraph) -> str:
+    verified = graph.verified(image.content, keeper.content)
+    return f"is a part of the one kept: {verified.share:.0%} of it" if verified else "is a part of another copy"
 
 
-def _why_folder(image: Image, keeper: Image, _: Standing) -> str:
+def _why_folder(image: Image, keeper: Image, _: CopyGraph) -> str:
     return "lies in a folder that is less preferred"
 
 
@@ -391,7 +389,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "whole": Rule(_partial, lambda keeper, next_best, _: "shows the whole picture, others a part of it", _why_partial),
     "folder": Rule(
-        lambda image, standing: standing.folders.rank(image.path),
+        lambda image, graph: graph.folders.rank(image.path),
         lambda keeper, next_best, _: "lies in a protected or preferred folder",
         _why_folder,
     ),
@@ -418,14 +416,14 @@ class Keeping:
     def __init__(self, names: Sequence[str] = tuple(RULES)) -> None:
         self.rules = [RULES[name] for name in names]
 
-    def rank(self, image: Image, standing: Standing) -> tuple[tuple[int, ...], bytes]:
+    def rank(self, image: Image, graph: CopyGraph) -> tuple[tuple[int, ...], bytes]:
         """Return what the images of a group are sorted by, the one to keep first.
 
         Parameters
         ----------
         image : Image
             An image of the group.
-        standing : Standing
+        graph : CopyGraph
             Knows the verified copies of its content, and which folders are preferred.
 
         Returns
@@ -433,9 +431,9 @@ class Keeping:
         tuple of (tuple of int, bytes)
             How far the image falls behind by each rule, in the order of the rules, then its path.
         """
-        return tuple(rule.behind(image, standing) for rule in self.rules), image.path
+        return tuple(rule.behind(image, graph) for rule in self.rules), image.path
 
-    def shows_hidden(self, image: Image, keeper: Image, standing: Standing) -> bool:
+    def shows_hidden(self, image: Image, keeper: Image, graph: CopyGraph) -> bool:
         """Whether an image shows what lies hidden below letters or a sticker in the one that is kept.
 
         That can be where the image was made smaller: neither is the original.  No where a rule before `original` puts
@@ -444,17 +442,17 @@ class Keeping:
         Parameters
         ----------
         image, keeper : Image
-        standing : Standing
+        graph : CopyGraph
         """
         for rule in self.rules:
             if rule is RULES["original"]:
-                traces = standing.traces(image.content), standing.traces(keeper.content)
+                traces = graph.traces(image.content), graph.traces(keeper.content)
                 return Trace.OVERLAY in traces[1] and Trace.OVERLAY not in traces[0]
-            if rule.behind(image, standing) > rule.behind(keeper, standing):
+            if rule.behind(image, graph) > rule.behind(keeper, graph):
                 return False
         return False
 
-    def why_kept(self, keeper: Image, copies: Sequence[Image], standing: Standing) -> str:
+    def why_kept(self, keeper: Image, copies: Sequence[Image], graph: CopyGraph) -> str:
         """Say what decided: each rule is asked only among those that were equal by the ones before.
 
         Parameters
@@ -463,7 +461,7 @@ class Keeping:
             The image that is kept.
         copies : sequence of Image
             The rest of the group, at least one.
-        standing : Standing
+        graph : CopyGraph
             The one by which `keeper` was found.
 
         Returns
@@ -472,14 +470,14 @@ class Keeping:
             A clause without a subject: "is the oldest of equals".
         """
         for rule in self.rules:
-            own = rule.behind(keeper, standing)
-            equal = [copy for copy in copies if rule.behind(copy, standing) == own]
+            own = rule.behind(keeper, graph)
+            equal = [copy for copy in copies if rule.behind(copy, graph) == own]
             if not equal:
-                return rule.wins(keeper, max(copies, key=lambda copy: pixels(copy.content)), standing)
+                return rule.wins(keeper, max(copies, key=lambda copy: pixels(copy.content)), graph)
             copies = equal
         return BY_NAME
 
-    def why_not(self, image: Image, keeper: Image, standing: Standing) -> str:
+    def why_not(self, image: Image, keeper: Image, graph: CopyGraph) -> str:
         """Say why an image is not kept.
 
         Parameters
@@ -488,7 +486,7 @@ class Keeping:
             An image of the group.
         keeper : Image
             The one that is kept.
-        standing : Standing
+        graph : CopyGraph
             The one by which `keeper` was found.
 
         Returns
@@ -499,6 +497,6 @@ class Keeping:
         if image.content.id == keeper.content.id:
             return "has the same bytes as the one kept"
         for rule in self.rules:
-            if rule.behind(image, standing) > rule.behind(keeper, standing):
-                return rule.loses(image, keeper, standing)
+            if rule.behind(image, graph) > rule.behind(keeper, graph):
+                return rule.loses(image, keeper, graph)
         return "is a copy of the one kept"

@@ -110,12 +110,12 @@ def reasons(query: NDArray[np.uint8], stored: NDArray[np.uint8], sample: NDArray
     sample : (k, LOOK_BYTES) ndarray of uint8
         At least one.
     """
-    standing = []
+    z_scores = []
     for part in _parts():
         asked = _unit(query[None, part].astype(np.float32))[0]
         products, usual = (_unit(rows[:, part].astype(np.float32)) @ asked for rows in (stored, sample))
-        standing.append((products - usual.mean()) / max(float(usual.std()), 1e-3))
-    return [REASONS[place] for place in np.argmax(standing, axis=0)]
+        z_scores.append((products - usual.mean()) / max(float(usual.std()), 1e-3))
+    return [REASONS[place] for place in np.argmax(z_scores, axis=0)]
 
 
 def _parts() -> list[slice]:

@@ -65,12 +65,12 @@ class Files(Table):
         clock_value = clock.value(connection)
         albums = set(column(connection.execute("SELECT id FROM album"), "id"))
         # An album may have been removed while its files were read.
-        standing = [change for change in changes if change.album_id in albums]
-        _lift(connection, [change for change in standing if isinstance(change, Moved)])
+        applicable = [change for change in changes if change.album_id in albums]
+        _lift(connection, [change for change in applicable if isinstance(change, Moved)])
         added: dict[int, bytes] = {}
         again: list[Indexed] = []
         touched: set[int] = set()
-        for change in standing:
+        for change in applicable:
             match change:
                 case Indexed():
                     content_id = _content(connection, change, added, touched)
