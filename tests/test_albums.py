@@ -21,7 +21,7 @@ from cbir_daemon.indexing import albums
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.store import Album
 from cbir_daemon.system.filesystems import Mount
-from cbir_daemon.watching.events import Unheard, Watcher
+from cbir_daemon.watching.events import Unwatched, Watcher
 from tests.fakes import FakeClock
 from tests.leftovers import nothing_left, thread_of
 from tests.rights import open_folder, ordinary_user
@@ -39,7 +39,7 @@ class Listener:
     def __init__(self) -> None:
         self.hints: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.scans: list[bytes | None] = []
-        self.unheard: dict[int, Unheard] = {}
+        self.unwatched: dict[int, Unwatched] = {}
 
     def hint(self, path: bytes) -> None:
         """Note a path."""
@@ -49,9 +49,9 @@ class Listener:
         """Want all but the thumbnails of a NAS."""
         return not folder.endswith(b"/@eaDir")
 
-    def set_unheard(self, album_id: int, unheard: Unheard) -> None:
+    def set_unwatched(self, album_id: int, unwatched: Unwatched) -> None:
         """Note from which folders no events come."""
-        self.unheard[album_id] = unheard
+        self.unwatched[album_id] = unwatched
 
     def request_scan(self, path: bytes | None = None) -> int:
         """Note which walk is asked for."""
@@ -111,9 +111,9 @@ class Wardrobe(World):
         """Return the album at a path."""
         return next(album for album in self.store.albums.listed() if album.path == bytes(path))
 
-    def unheard(self, path: Path) -> Unheard:
-        """Return from which folders of an album nothing is heard."""
-        return self.line.unheard.get(self.album(path).id, Unheard())
+    def unwatched(self, path: Path) -> Unwatched:
+        """Return from which folders of an album no events come."""
+        return self.line.unwatched.get(self.album(path).id, Unwatched())
 
     def mount(self, number: int, path: Path | bytes, kind: str) -> None:
         """Say that something is mounted."""
@@ -377,10 +377,10 @@ def test_what_is_mounted_inside_may_tell_nothing(wardrobe: Wardrobe) -> None:
     wardrobe.albums.remember([AlbumConfig(album)])
     wardrobe.albums.start(wardrobe.line)
     assert wardrobe.listed() == {str(album): "watching"}
-    assert wardrobe.unheard(album) == Unheard(trees=(bytes(album / "nas"),))
+    assert wardrobe.unwatched(album) == Unwatched(trees=(bytes(album / "nas"),))
     wardrobe.albums.remember([AlbumConfig(album, watch="inotify")])
     wardrobe.albums.watch(wardrobe.album(album))
-    assert wardrobe.unheard(album) == Unheard()
+    assert wardrobe.unwatched(album) == Unwatched()
 
 
 def test_what_is_mounted_later_is_taken_up(wardrobe: Wardrobe) -> None:
@@ -403,7 +403,7 @@ def test_what_is_mounted_later_is_taken_up(wardrobe: Wardrobe) -> None:
         wardrobe.albums.check()
         assert wardrobe.scans() == [bytes(album)]
         assert wardrobe.listed() == {str(album): state}
-        assert wardrobe.unheard(album).trees == trees
+        assert wardrobe.unwatched(album).trees == trees
         wardrobe.albums.check()
         assert wardrobe.scans() == []
     # Another disk of the same type at the same place.
@@ -462,7 +462,7 @@ def test_refused_folders_are_polled_and_told(wardrobe: Wardrobe, monkeypatch: py
         wardrobe.albums.start(wardrobe.line)
         wardrobe.scans()
     assert wardrobe.listed() == {str(album): "watching"}
-    assert wardrobe.unheard(album) == Unheard(frozenset([bytes(album / "a")]))
+    assert wardrobe.unwatched(album) == Unwatched(frozenset([bytes(album / "a")]))
     assert wardrobe.albums.report(wardrobe.album(album)).unwatched_folders == 1
     (problem,) = wardrobe.albums.problems()
     assert "1 folders are polled, not watched: No space left on device" in problem.what
@@ -472,7 +472,7 @@ def test_refused_folders_are_polled_and_told(wardrobe: Wardrobe, monkeypatch: py
     wardrobe.limits = (16_384, 128)
     wardrobe.albums.check()
     assert wardrobe.scans() == [bytes(album)]
-    assert (wardrobe.unheard(album), wardrobe.albums.problems()) == (Unheard(), [])
+    assert (wardrobe.unwatched(album), wardrobe.albums.problems()) == (Unwatched(), [])
 
 
 def test_an_album_that_cannot_be_watched_says_why(wardrobe: Wardrobe, monkeypatch: pytest.MonkeyPatch) -> None:

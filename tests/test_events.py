@@ -18,7 +18,7 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter
 from watchdog.observers.inotify_c import InotifyFD
 
-from cbir_daemon.watching.events import NOT_WATCHED, Unheard, Watcher, advice, limits
+from cbir_daemon.watching.events import NOT_WATCHED, Unwatched, Watcher, advice, limits
 from tests.leftovers import nothing_left, thread_of
 from tests.rights import open_folder, ordinary_user
 
@@ -388,14 +388,14 @@ def test_no_limit_no_advice() -> None:
     assert advice(13, 1) == advice(None, 1) == ""
 
 
-def test_unheard_folders() -> None:
+def test_unwatched_folders() -> None:
     """Single ones, and trees with all below them."""
-    unheard = Unheard(frozenset([b"/album/a"]), (b"/album/nas",))
-    assert unheard
-    assert not Unheard()
-    assert unheard.has(b"/album/a")
-    assert unheard.has(b"/album/nas")
-    assert unheard.has(b"/album/nas/x/y")
-    assert not unheard.has(b"/album/a/b")
-    assert not unheard.has(b"/album/nas2")
-    assert not unheard.has(b"/album")
+    unwatched = Unwatched(frozenset([b"/album/a"]), (b"/album/nas",))
+    assert unwatched
+    assert not Unwatched()
+    assert unwatched.has(b"/album/a")
+    assert unwatched.has(b"/album/nas")
+    assert unwatched.has(b"/album/nas/x/y")
+    assert not unwatched.has(b"/album/a/b")
+    assert not unwatched.has(b"/album/nas2")
+    assert not unwatched.has(b"/album")

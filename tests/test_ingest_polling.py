@@ -6,7 +6,7 @@ import pytest
 
 from cbir_daemon.indexing.schedule import WALK_SHARE, Due
 from cbir_daemon.watching import walk
-from cbir_daemon.watching.events import Unheard
+from cbir_daemon.watching.events import Unwatched
 from tests.house import (
     SLOW_WALK_S,
     House,
@@ -61,19 +61,19 @@ def test_what_is_written_in_place_is_found_by_a_walk(house: House) -> None:
     house.holds()
 
 
-def test_only_what_is_not_heard_of_is_looked_at(house: House) -> None:
+def test_only_unwatched_folders_are_looked_at(house: House) -> None:
     """In an album that is watched but for some folders."""
-    house.write("heard/a.png", 1)
-    house.write("unheard/b.png", 2)
-    house.ingest.set_unheard(1, Unheard(frozenset([bytes(house.album / "unheard")])))
+    house.write("watched/a.png", 1)
+    house.write("unwatched/b.png", 2)
+    house.ingest.set_unwatched(1, Unwatched(frozenset([bytes(house.album / "unwatched")])))
     let_walks_take(house, 0.0, since_ns=10 * walk.YOUNG_NS)
     house.settle()
     assert house.ingest.schedule.due_in_s() <= house.config.watch.poll_s
-    house.write("heard/c.png", 3)
-    house.write("unheard/d.png", 4)
+    house.write("watched/c.png", 3)
+    house.write("unwatched/d.png", 4)
     look(house)
-    assert set(house.rows()) == {"album/heard/a.png", "album/unheard/b.png", "album/unheard/d.png"}
-    house.ingest.set_unheard(1, Unheard())
+    assert set(house.rows()) == {"album/watched/a.png", "album/unwatched/b.png", "album/unwatched/d.png"}
+    house.ingest.set_unwatched(1, Unwatched())
     house.settle()
     house.holds()
     assert house.ingest.schedule.due_in_s() > house.config.watch.poll_s
@@ -92,14 +92,14 @@ def test_a_look_that_misses_too_much_is_followed_by_a_walk(large_house: House) -
 
 
 def test_what_went_where_nobody_looked_is_not_missing(large_house: House) -> None:
-    """A look at the folders that are not heard of finds most files gone; a walk finds them where they are heard of."""
+    """A look at the unwatched folders finds most files gone; a walk finds them in watched ones."""
     house = large_house
-    (house.album / "heard").mkdir()
-    house.ingest.set_unheard(1, Unheard(frozenset([bytes(house.album)])))
+    (house.album / "watched").mkdir()
+    house.ingest.set_unwatched(1, Unwatched(frozenset([bytes(house.album)])))
     let_walks_take(house, 0.0, since_ns=10 * walk.YOUNG_NS)
     house.settle()
     for path in house.album.glob("*.png"):
-        path.rename(house.album / "heard" / path.name)
+        path.rename(house.album / "watched" / path.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(house.pool, "read_files", refuse)
         look(house)

@@ -6,7 +6,7 @@ import pytest
 
 from cbir_daemon.config.settings import WatchConfig
 from cbir_daemon.indexing.schedule import WALK_SHARE, Due, Schedule, walk_pause_s
-from cbir_daemon.watching.events import Unheard
+from cbir_daemon.watching.events import Unwatched
 from cbir_daemon.watching.walk import Folder, Found
 from tests.fakes import FakeClock
 
@@ -15,15 +15,17 @@ ALBUM = 1
 FOLDERS = {b"": Folder(0, 5, 0, young=False)}
 WALKED = Found({}, (), FOLDERS)
 LOOKED = Found({}, (), FOLDERS, frozenset())
-PARTLY = Unheard(frozenset([b"/album/unheard"]))
+PARTLY = Unwatched(frozenset([b"/album/unwatched"]))
 
 
-def walked(*, took_s: float = 0.0, polled: bool = False, unheard: Unheard | None = None) -> tuple[Schedule, FakeClock]:
+def walked(
+    *, took_s: float = 0.0, polled: bool = False, unwatched: Unwatched | None = None
+) -> tuple[Schedule, FakeClock]:
     """Return the schedule of an album whose walk has just ended, and its clock at the beginning of the walk."""
     clock = FakeClock()
     schedule = Schedule(WATCH, clock)
-    if unheard is not None:
-        schedule.set_unheard(ALBUM, unheard)
+    if unwatched is not None:
+        schedule.set_unwatched(ALBUM, unwatched)
     began_at = schedule.now()
     clock.advance(took_s)
     schedule.set_found(ALBUM, WALKED, began_at, polled=polled)
@@ -49,13 +51,13 @@ def test_an_album_is_walked_as_often_as_it_may_cost(polled: bool, took_s: float,
 
 
 @pytest.mark.parametrize(
-    ("polled", "unheard", "looks"),
-    [(False, None, False), (False, Unheard(), False), (True, None, True), (False, PARTLY, True)],
-    ids=["watched", "heard of whole", "polled", "not heard of in part"],
+    ("polled", "unwatched", "looks"),
+    [(False, None, False), (False, Unwatched(), False), (True, None, True), (False, PARTLY, True)],
+    ids=["watched", "watched whole", "polled", "watched in part"],
 )
-def test_looks_come_between_walks_where_no_events_do(polled: bool, unheard: Unheard | None, looks: bool) -> None:
-    """Every `poll_s`, in an album that is polled or not heard of in part; its folders are remembered for that."""
-    schedule, clock = walked(took_s=10.0, polled=polled, unheard=unheard)
+def test_looks_come_between_walks_where_no_events_do(polled: bool, unwatched: Unwatched | None, looks: bool) -> None:
+    """Every `poll_s`, in an album that is polled or watched in part; its folders are remembered for that."""
+    schedule, clock = walked(took_s=10.0, polled=polled, unwatched=unwatched)
     assert schedule.due(ALBUM) is None
     assert schedule.folders(ALBUM) == (FOLDERS if looks else {})
     assert schedule.is_polled(ALBUM) == polled
@@ -110,11 +112,15 @@ def test_files_that_come_out_of_reach_are_news_once() -> None:
     assert (schedule.out_of_reach(ALBUM), schedule.out_of_reach(2)) == (1, 0)
 
 
-def test_folders_that_are_not_heard_of_are_news_once() -> None:
-    """An album is heard of whole until something else is said."""
+def test_unwatched_folders_are_news_once() -> None:
+    """An album has no unwatched folders until it is told of some."""
     schedule = Schedule(WATCH)
-    assert [schedule.set_unheard(ALBUM, unheard) for unheard in (Unheard(), PARTLY, PARTLY)] == [False, True, False]
-    assert (schedule.unheard(ALBUM), schedule.unheard(2)) == (PARTLY, Unheard())
+    assert [schedule.set_unwatched(ALBUM, unwatched) for unwatched in (Unwatched(), PARTLY, PARTLY)] == [
+        False,
+        True,
+        False,
+    ]
+    assert (schedule.unwatched(ALBUM), schedule.unwatched(2)) == (PARTLY, Unwatched())
 
 
 def test_settings_are_taken_while_it_runs() -> None:

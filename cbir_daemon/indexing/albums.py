@@ -24,7 +24,7 @@ from cbir_daemon.store import Album, NewAlert, Store
 from cbir_daemon.system import filesystems
 from cbir_daemon.system.filesystems import Mount, MountNews
 from cbir_daemon.watching import events
-from cbir_daemon.watching.events import Unheard, Watched, Watcher
+from cbir_daemon.watching.events import Unwatched, Watched, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -97,13 +97,13 @@ class Line(Protocol):
             Absolute path of the folder, the root itself or below it.
         """
 
-    def set_unheard(self, album_id: int, unheard: Unheard) -> None:
+    def set_unwatched(self, album_id: int, unwatched: Unwatched) -> None:
         """Say from which folders of a watched album no events come.
 
         Parameters
         ----------
         album_id : int
-        unheard : Unheard
+        unwatched : Unwatched
             All such folders; it replaces what was said before.
         """
 
@@ -255,7 +255,7 @@ class Albums:
             elif self._watcher.watch(album.path):
                 state = AlbumState.WATCHING
             self._store.albums.set_state(album.id, state)
-            self._line.set_unheard(album.id, self._unheard(album.path))
+            self._line.set_unwatched(album.id, self._unwatched_parts(album.path))
             return state
 
     def _mounts_of(self, root: bytes) -> tuple[Mount, ...]:
@@ -268,14 +268,14 @@ class Albums:
         mode = "auto" if settings is None else settings.watch
         return mode == "inotify" or (mode == "auto" and mount.tells)
 
-    def _unheard(self, root: bytes) -> Unheard:
+    def _unwatched_parts(self, root: bytes) -> Unwatched:
         """Return the folders of an album that are to be polled though it is watched."""
         assert self._watcher is not None
         if not self._watcher.stands(root):
-            return Unheard()
+            return Unwatched()
         below = self._watches[root].mounts[1:]
         trees = tuple(mount.point for mount in below if not self._is_heard(root, mount))
-        return Unheard(self._watcher.watched(root).refused, trees)
+        return Unwatched(self._watcher.watched(root).refused, trees)
 
     def _events_lost(self, root: bytes) -> None:
         """Have an album walked whose events were lost; called by a watching thread, so it waits for nothing."""
@@ -355,7 +355,7 @@ class Albums:
                 if self._is_outdated(album, limits):
                     self._begin_anew(album)
                 else:
-                    self._line.set_unheard(album.id, self._unheard(album.path))
+                    self._line.set_unwatched(album.id, self._unwatched_parts(album.path))
 
     def _is_outdated(self, album: Album, limits: tuple[int, ...]) -> bool:
         assert self._watcher is not None

@@ -29,7 +29,7 @@ from cbir_daemon.records import AlbumState, FileState
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, Gone, Store
 from cbir_daemon.watching import walk
-from cbir_daemon.watching.events import Unheard
+from cbir_daemon.watching.events import Unwatched
 from cbir_daemon.watching.mailbox import Mailbox
 
 logger = logging.getLogger(__name__)
@@ -117,16 +117,16 @@ class Ingest:
         """
         return not self._rules.excludes(folder[len(root) + 1 :])
 
-    def set_unheard(self, album_id: int, unheard: Unheard) -> None:
+    def set_unwatched(self, album_id: int, unwatched: Unwatched) -> None:
         """Say from which folders of a watched album no events come: they are polled.
 
         Parameters
         ----------
         album_id : int
-        unheard : Unheard
+        unwatched : Unwatched
             All such folders; it replaces what was said before.
         """
-        if self.schedule.set_unheard(album_id, unheard):
+        if self.schedule.set_unwatched(album_id, unwatched):
             self._mailbox.wake()
 
     def out_of_reach(self, album_id: int) -> int:
@@ -268,14 +268,14 @@ class Ingest:
         self._take(album, found, accept_losses=accept_losses, began_at=began_at)
 
     def _look_through(self, album: Album) -> None:
-        """Compare what changed in the folders of a polled album, or in those that are not heard of, with its rows."""
+        """Compare what changed in the folders of a polled album, or in its unwatched ones, with its rows."""
         began_at = self.schedule.now()
         known, polled = self.schedule.folders(album.id), self.schedule.is_polled(album.id)
         if album.state == AlbumState.MISSING or b"" not in known or not self._is_in_place(album):
             self._scan_album(album, accept_losses=False)
             return
-        unheard = self.schedule.unheard(album.id)
-        within = None if polled else lambda folder: unheard.has(walk.joined(album.path, folder))
+        unwatched = self.schedule.unwatched(album.id)
+        within = None if polled else lambda folder: unwatched.has(walk.joined(album.path, folder))
         found = walk.look(album.path, known, self._rules, within=within, now_ns=self._now_ns())
         self.schedule.set_found(album.id, found, began_at, polled=polled)
         if found.listed or b"" in found.unreadable:
@@ -383,7 +383,7 @@ class Ingest:
         rows = self._store.files.states(album.id, path) if has_rows else {}
         if self._is_to_read(album, path, state, rows.pop(path, None)):
             # No event will tell that it goes on growing.
-            growing = self._is_unheard(album, hint) and bool(self._fresh([state]))
+            growing = self._is_unwatched(album, hint) and bool(self._fresh([state]))
             targets.append(Target(album, path, state, settled=not growing))
         # A file has taken the place of a folder.
         gone += [Gone(album.id, below, below=False) for below in rows]
@@ -392,8 +392,8 @@ class Ingest:
         """Whether a file differs from its row, and its disk is not left in peace for a while."""
         return row != state and not self._retries.holds_back(walk.joined(album.path, path), state)
 
-    def _is_unheard(self, album: Album, path: bytes) -> bool:
-        return album.state == AlbumState.POLLING or self.schedule.unheard(album.id).has(walk.parent(path))
+    def _is_unwatched(self, album: Album, path: bytes) -> bool:
+        return album.state == AlbumState.POLLING or self.schedule.unwatched(album.id).has(walk.parent(path))
 
     def _compare_folder(self, album: Album, folder: bytes, targets: list[Target], gone: list[Gone]) -> None:
         """Look below a folder that came or was moved: its files raised no events of their own, or too early."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cbir_daemon.config.settings import WatchConfig
-from cbir_daemon.watching.events import Unheard
+from cbir_daemon.watching.events import Unwatched
 from cbir_daemon.watching.walk import Folder, Found
 
 WALK_SHARE = 100
@@ -64,35 +64,35 @@ class Schedule:
 
     Notes
     -----
-    The ingest thread writes it; `set_unheard`, `unheard` and `out_of_reach` may be called from any thread.
+    The ingest thread writes it; `set_unwatched`, `unwatched` and `out_of_reach` may be called from any thread.
     """
 
     def __init__(self, watch: WatchConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._watch = watch
         self._clock = clock
         self._plans: dict[int, _Plan] = {}
-        self._unheard: dict[int, Unheard] = {}
+        self._unwatched: dict[int, Unwatched] = {}
 
     def configure(self, watch: WatchConfig) -> None:
         """Take the settings that may change while it runs; a walk that is planned keeps its time."""
         self._watch = watch
 
-    def set_unheard(self, album_id: int, unheard: Unheard) -> bool:
+    def set_unwatched(self, album_id: int, unwatched: Unwatched) -> bool:
         """Note from which folders of a watched album no events come, and return whether they are other ones now.
 
         Parameters
         ----------
         album_id : int
-        unheard : Unheard
+        unwatched : Unwatched
             All such folders; it replaces what was noted before.
         """
-        changed = self.unheard(album_id) != unheard
-        self._unheard[album_id] = unheard
+        changed = self.unwatched(album_id) != unwatched
+        self._unwatched[album_id] = unwatched
         return changed
 
-    def unheard(self, album_id: int) -> Unheard:
+    def unwatched(self, album_id: int) -> Unwatched:
         """Return from which folders of an album no events come though it is watched."""
-        return self._unheard.get(album_id, Unheard())
+        return self._unwatched.get(album_id, Unwatched())
 
     def out_of_reach(self, album_id: int) -> int:
         """Return how many files of an album are on a disk inside it that is not mounted."""
@@ -125,11 +125,11 @@ class Schedule:
         return max(0.0, min(due, default=self._watch.rescan_s + now) - now)
 
     def _look_at(self, album_id: int, plan: _Plan) -> float:
-        """Return when an album's folders are looked at next; never for one that is heard of whole."""
-        return plan.last_at + self._watch.poll_s if plan.polled or self.unheard(album_id) else math.inf
+        """Return when an album's folders are looked at next; never when all of them are watched."""
+        return plan.last_at + self._watch.poll_s if plan.polled or self.unwatched(album_id) else math.inf
 
     def is_polled(self, album_id: int) -> bool:
-        """Whether all folders of an album are looked at between walks, not only those that are not heard of."""
+        """Whether all folders of an album are looked at between walks, not only the unwatched ones."""
         plan = self._plans.get(album_id)
         return plan is not None and plan.polled
 
@@ -154,7 +154,7 @@ class Schedule:
         plan = self._plans.setdefault(album_id, _Plan())
         plan.last_at = began_at
         plan.polled = polled
-        plan.folders = found.folders if polled or self.unheard(album_id) else {}
+        plan.folders = found.folders if polled or self.unwatched(album_id) else {}
         if found.listed is None:
             plan.walk_at = began_at + walk_pause_s(self._watch, self._clock() - began_at, polled=polled)
 

@@ -127,7 +127,7 @@ NOT_WATCHED = Watched()
 
 
 @dataclass(frozen=True, slots=True)
-class Unheard:
+class Unwatched:
     """The folders of an album from which no events come though it is watched.
 
     Parameters

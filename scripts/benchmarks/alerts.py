@@ -266,11 +266,11 @@ def alerts(count: int, kills: int) -> None:
         lost = len(written.keys() - places.taken[path])
         repeated = sum(times > 1 for times in places.arrived[path].values())
         messages = sum(key.startswith(f"{path} ") for key in places.bodies)
-        unheard = places.requests[path] - places.refused[path] - messages
+        not_received = places.requests[path] - places.refused[path] - messages
         faults.append(f"{lost} alerts never came to {path}" * (lost > 0))
         click.echo(
             f"| {path[1:]} | {len(written)} | {kills} | {places.requests[path]} | {places.refused[path]} |"
-            f" {unheard} | {repeated} | {lost} |"
+            f" {not_received} | {repeated} | {lost} |"
         )
     click.echo(f"{took_s:.0f} s")
     if any(faults):
