@@ -20,13 +20,13 @@ from cbir_daemon.alerts.sinks import BUNDLED, Sink
 from cbir_daemon.config import AlbumConfig, AlertsConfig, Config, SinkConfig
 from cbir_daemon.errors import NotFoundError, SinkError
 from cbir_daemon.kinds import Kind
-from cbir_daemon.store import AlertMatch, AlertRecord, Content, Image, NewAlert, Sighted, SinkState, Store
+from cbir_daemon.store import AlertMatch, AlertRecord, ContainedWork, Content, Image, NewAlert, SinkState, Store
 from tests.rows import digest, opened, state
 
 NOW = 1_700_000_000.0
 EXACT = AlertMatch(b"/album/same.jpg", Kind.EXACT, 1.0)
 COPY = AlertMatch(b"/album/copy.jpg", Kind.COPY, 0.95)
-WORK = Sighted("harbour.tif", Kind.COPY, 0.9)
+WORK = ContainedWork("harbour.tif", Kind.COPY, 0.9)
 PATIENCE_S = 120.0
 
 
@@ -120,7 +120,7 @@ def test_a_work_is_always_told() -> None:
         (AlertRecord(1, NOW, b"/a", "missing", (), "it is empty"), "album /a is missing: it is empty"),
         (AlertRecord(1, NOW, b"/\xff", "copy", (), watched=(WORK,)), "/\ufffd contains your work harbour.tif (0.900)"),
         (
-            AlertRecord(1, NOW, b"/a", "copy", (COPY,), watched=(Sighted("x", "exact", 1.0), WORK)),
+            AlertRecord(1, NOW, b"/a", "copy", (COPY,), watched=(ContainedWork("x", "exact", 1.0), WORK)),
             "/a contains your work x (the same bytes), your work harbour.tif (0.900)"
             " and is a copy (0.950) of /album/copy.jpg",
         ),

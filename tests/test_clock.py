@@ -16,8 +16,8 @@ from cbir_daemon.store import (
     NewWork,
     Pair,
     Placed,
-    Sighting,
     Store,
+    WorkMatch,
 )
 from cbir_daemon.store.table import Table
 from tests.rows import EXTRACTOR, ROOT, all_images, digest, indexed, opened, position, report, vector
@@ -53,7 +53,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "sinks.end_message": lambda store, _: store.sinks.end_message("mail", 1, NOW),
     "works.add": lambda store, _: store.works.add(NewWork(digest(8), vector(8), EXTRACTOR, "work", b"/work.jpg"), NOW),
     "works.remove": lambda store, _: store.works.remove(1),
-    "works.put_sightings": lambda store, _: store.works.put_sightings([Sighting(1, digest(2), "copy", 0.9)]),
+    "works.put_matches": lambda store, _: store.works.put_matches([WorkMatch(1, digest(2), "copy", 0.9)]),
     "journal.start": lambda store, _: store.journal.start([TASK], NOW),
     "journal.note": lambda store, _: store.journal.note(1, TaskState.BEGUN, b"/trash/b.jpg", "", NOW),
     "runs.start": lambda store, _: store.runs.start(FitBegun("asked", "1", 2), NOW),

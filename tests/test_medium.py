@@ -244,7 +244,7 @@ def test_texts_are_paired_and_watched_for(world: World) -> None:
     assert work.vector is not None
     added = watchlist.add(NewWork(work.digest, work.vector, work.extractor, "model", b""), NOW)
     assert added is not None
-    assert [sighting.kind for sighting in added[1]] == [Kind.COPY]
+    assert [match.kind for match in added[1]] == [Kind.COPY]
     put(world, "edited.md", edited(page("matching")))
     pairing = world.new_pairing(watchlist)
     while pairing.step():
@@ -262,10 +262,10 @@ def test_a_work_that_fills_half_of_a_text_is_seen(world: World) -> None:
     words = page("alerts").split()
     both = facts_of(" ".join([*page("model").split()[: len(words)], *words]))
     assert both.vector is not None
-    assert [sighting.kind for sighting in watchlist.sightings(both.digest, both.vector)] == [Kind.COPY]
+    assert [match.kind for match in watchlist.matches(both.digest, both.vector)] == [Kind.COPY]
     stranger = facts_of(page("watching"))
     assert stranger.vector is not None
-    assert watchlist.sightings(stranger.digest, stranger.vector) == []
+    assert watchlist.matches(stranger.digest, stranger.vector) == []
 
 
 def test_codes_of_another_medium_are_not_taken_up(world: World, tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_a_work_that_is_a_text_file_is_watched_for(texts: Rooms, album: Path, tm
     work = tmp_path / "work.txt"
     work.write_text(edited(page("alerts")))
     added = asked(texts, "watch_add", work)
-    assert [sighting["path"] for sighting in added["found"]] == [str(album / "alerts.txt")]
+    assert [match["path"] for match in added["found"]] == [str(album / "alerts.txt")]
     assert sql(texts.store.path, "SELECT extractor FROM work") == [("text/1",)]
 
 

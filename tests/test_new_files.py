@@ -20,7 +20,7 @@ from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Facts, FileState
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.search.search import Found
-from cbir_daemon.store import Gone, Image, Indexed, NewAlert, NewWork, Sighting
+from cbir_daemon.store import Gone, Image, Indexed, NewAlert, NewWork, WorkMatch
 from tests import pictures
 from tests.test_matching_look import stepped_aside
 from tests.worlds import World
@@ -115,7 +115,7 @@ class Counted(Parts):
         super().__init__(album.store, album.pool, album.searcher, album.watchlist, album.index, lambda: album.is_filled)
         self.album = album
 
-    def shown(self, image: Image) -> tuple[list[Found], list[Sighting]]:
+    def shown(self, image: Image) -> tuple[list[Found], list[WorkMatch]]:
         """Count."""
         self.album.looked_inside += 1
         return super().shown(image)
@@ -277,7 +277,7 @@ def test_a_work_inside_a_new_screenshot_is_told(album: Album, tmp_path: Path, wh
     album.add("page.jpg", PAGE)
     ((name, kind, _, watched),) = album.alerts()
     assert (name, kind, watched) == ("page.jpg", "copy", ["mine"])
-    assert [work.sightings for work in album.store.works.listed()] == [1 + (where == "in an album")]
+    assert [work.matches for work in album.store.works.listed()] == [1 + (where == "in an album")]
 
 
 @pytest.mark.parametrize("is_work", [False, True])

@@ -11,7 +11,7 @@ import pytest
 
 from cbir_daemon.comparison import Transform
 from cbir_daemon.duplicates import Pairing
-from cbir_daemon.store import AlertMatch, Image, Indexed, Sighted
+from cbir_daemon.store import AlertMatch, ContainedWork, Image, Indexed
 from tests import pictures, rows
 from tests.worlds import World
 
@@ -72,7 +72,7 @@ def test_an_alert_says_what_was_done(tmp_path: Path, whole_first: bool, words: s
     """To the file that was there, to get the new one."""
     named: list[AlertMatch] = []
 
-    def note(image: Image, matches: Sequence[AlertMatch], works: Sequence[Sighted]) -> None:
+    def note(image: Image, matches: Sequence[AlertMatch], works: Sequence[ContainedWork]) -> None:
         named.extend(matches)
 
     whole = pictures.photograph(1)

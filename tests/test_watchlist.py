@@ -14,7 +14,7 @@ import pytest
 from cbir_daemon.alerts import Policy
 from cbir_daemon.config import AlertsConfig
 from cbir_daemon.duplicates.watchlist import COMPARED
-from cbir_daemon.store import Gone, NewWork, Sighted, Work
+from cbir_daemon.store import ContainedWork, Gone, NewWork, Work
 from tests.pictures import Picture, mirrored, photograph
 from tests.rows import EXTRACTOR, digest, indexed, photographed, sql
 from tests.worlds import World
@@ -67,10 +67,10 @@ class Index(World):
             NewWork(digest(number), photographed(number), EXTRACTOR, name, b"/works/mine.tif"), NOW
         )
         assert added is not None
-        work, sightings = added
-        return work, [sighting.digest for sighting in sightings]
+        work, work_matches = added
+        return work, [match.digest for match in work_matches]
 
-    def alerted(self) -> list[tuple[bytes, list[Sighted]]]:
+    def alerted(self) -> list[tuple[bytes, list[ContainedWork]]]:
         """Return file name and works of every alert."""
         return [(alert.path.rpartition(b"/")[2], list(alert.watched)) for alert in self.store.alerts.listed(0, 100)]
 
@@ -92,9 +92,9 @@ def test_a_new_file_with_a_work_in_it_is_told(index: Index) -> None:
     index.add(2, photographed(2))
     alerts = index.alerted()
     assert [name for name, _ in alerts] == [b"1.jpg", b"101.jpg", b"102.jpg", b"103.jpg"]
-    assert alerts[0][1] == [Sighted("mine", "exact", 1.0)]
+    assert alerts[0][1] == [ContainedWork("mine", "exact", 1.0)]
     assert [(work.name, work.kind) for _, (work,) in alerts[1:]] == [("mine", "copy")] * 3
-    assert index.store.works.listed()[0].sightings == 4
+    assert index.store.works.listed()[0].matches == 4
 
 
 def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
@@ -105,7 +105,7 @@ def test_a_new_work_is_looked_for_in_all_there_is(index: Index) -> None:
     before = index.alerted()
     assert index.watch(1)[1] == [digest(1), digest(101)]
     assert index.watch(3, "other")[1] == []
-    assert [work.sightings for work in index.store.works.listed()] == [2, 0]
+    assert [work.matches for work in index.store.works.listed()] == [2, 0]
     # Looked up once more, as after an update: it was told by then.
     sql(index.store.path, "UPDATE content SET matched = 0")
     index.settle()
@@ -153,10 +153,10 @@ def test_the_list_is_there_after_a_restart(index: Index) -> None:
     """Read from the store."""
     index.watch(1)
     again = index.new_watchlist()
-    assert again.sightings(digest(101), photographed(1, mirrored)) == []
+    assert again.matches(digest(101), photographed(1, mirrored)) == []
     again.load()
-    (sighting,) = again.sightings(digest(101), photographed(1, mirrored))
-    assert (sighting.work_id, sighting.kind, sighting.digest) == (1, "copy", digest(101))
+    (match,) = again.matches(digest(101), photographed(1, mirrored))
+    assert (match.work_id, match.kind, match.digest) == (1, "copy", digest(101))
 
 
 def test_of_a_long_list_the_likeliest_are_compared(index: Index) -> None:
@@ -164,13 +164,13 @@ def test_of_a_long_list_the_likeliest_are_compared(index: Index) -> None:
     for number in range(3 * COMPARED):
         index.watch(number, f"work {number}")
     for number in (0, 17, 35):
-        found = index.watchlist.sightings(digest(1000), photographed(number, mirrored))
-        assert [sighting.work_id for sighting in found] == [number + 1]
+        found = index.watchlist.matches(digest(1000), photographed(number, mirrored))
+        assert [match.work_id for match in found] == [number + 1]
 
 
 def test_without_a_list_nothing_is_compared(index: Index) -> None:
     """Who watches for nothing pays nothing."""
-    assert index.watchlist.sightings(digest(1), photographed(1)) == []
+    assert index.watchlist.matches(digest(1), photographed(1)) == []
 
 
 # Parts.

@@ -28,11 +28,11 @@ from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import MapSpace, Medium
 from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.searcher import PROBED_CONTENTS, Searcher
-from cbir_daemon.store import AlertMatch, Applied, Change, Image, NewAlert, Sighted, Store
+from cbir_daemon.store import AlertMatch, Applied, Change, ContainedWork, Image, NewAlert, Store
 from cbir_daemon.watching.mailbox import Mailbox
 from tests import rows
 
-AlertFor = Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None]
+AlertFor = Callable[[Image, Sequence[AlertMatch], Sequence[ContainedWork]], NewAlert | None]
 
 MODEL = ModelConfig()
 

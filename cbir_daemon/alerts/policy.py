@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cbir_daemon.config import AlbumConfig, AlertsConfig, Config
 from cbir_daemon.kinds import facts_of, rank
-from cbir_daemon.store import AlertMatch, Image, NewAlert, Sighted
+from cbir_daemon.store import AlertMatch, ContainedWork, Image, NewAlert
 
 MAX_MATCHES = 20
 """Matches that travel with an alert; a file with more copies has its first ones."""
@@ -36,7 +36,7 @@ class Policy:
         self.settings, self._silent = config.alerts, _silent(config.albums)
 
     def alert_for(
-        self, image: Image, matches: Sequence[AlertMatch], watched: Sequence[Sighted] = ()
+        self, image: Image, matches: Sequence[AlertMatch], watched: Sequence[ContainedWork] = ()
     ) -> NewAlert | None:
         """Return the alert that a new image raises, or None when it raises none.
 
@@ -46,7 +46,7 @@ class Policy:
             The file that came; none of a silent album raises an alert.
         matches : sequence of AlertMatch
             Files with the same content, and copies; of those that the settings ask for the alert has the first ones.
-        watched : sequence of Sighted
+        watched : sequence of ContainedWork
             Works of the watch list that the image contains; they always count.
         """
         if image.path.startswith(self._silent):

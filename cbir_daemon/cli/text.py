@@ -139,10 +139,7 @@ def watched(answer: answers.WatchAdded) -> Iterator[str]:
         yield f"watching for {name}; it is in no album"
     else:
         yield f"watching for {name}; found in the albums:"
-        rows = [
-            ("  " + sighting["kind"], f"{sighting['score']:.3f}", path(sighting["path"]))
-            for sighting in answer["found"]
-        ]
+        rows = [("  " + match["kind"], f"{match['score']:.3f}", path(match["path"])) for match in answer["found"]]
         yield from table(rows)
 
 

@@ -25,7 +25,7 @@ from cbir_daemon.kinds import Kind, facts_of, rank
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
-from cbir_daemon.store import AlertMatch, Image, NewAlert, Pair, Sighted, Sighting, Store
+from cbir_daemon.store import AlertMatch, ContainedWork, Image, NewAlert, Pair, Store, WorkMatch
 from cbir_daemon.system import heartbeat
 from cbir_daemon.system.priority import be_nice
 from cbir_daemon.watching.walk import state_at
@@ -86,7 +86,7 @@ class Pairing:
         store: Store,
         searcher: Searcher,
         watchlist: WatchList,
-        alert_for: Callable[[Image, Sequence[AlertMatch], Sequence[Sighted]], NewAlert | None],
+        alert_for: Callable[[Image, Sequence[AlertMatch], Sequence[ContainedWork]], NewAlert | None],
         crowded: Callable[[], bool],
         looks: Looks | None = None,
         parts: Parts | None = None,
@@ -199,7 +199,7 @@ class Pairing:
         digests = self._store.contents.digests([content_id for content_id, _ in contents])
         pairs: list[Pair] = []
         pictures: dict[int, float] = {}
-        sightings: list[Sighting] = []
+        work_matches: list[WorkMatch] = []
         sharpness: dict[int, float] = {}
         done: list[int] = []
         for (content_id, vector), found in zip(contents, copies, strict=False):
@@ -211,11 +211,11 @@ class Pairing:
                 sharpness |= _sharpness(self._looks, content_id, found)
             pairs += [_pair(content_id, copy) for copy in found]
             pictures |= self._pictures(content_id, vector, found)
-            sightings += self._watchlist.sightings(digests[content_id], vector)
+            work_matches += self._watchlist.matches(digests[content_id], vector)
             done.append(content_id)
         if done:
-            self._store.pairs.put_matched(done, pairs, pictures, sightings, sharpness)
-            logger.debug("looked up contents=%d pairs=%d sightings=%d", len(done), len(pairs), len(sightings))
+            self._store.pairs.put_matched(done, pairs, pictures, work_matches, sharpness)
+            logger.debug("looked up contents=%d pairs=%d works=%d", len(done), len(pairs), len(work_matches))
         return bool(done)
 
     def _look_again(self) -> bool:
@@ -271,7 +271,7 @@ class Pairing:
         digests = list({image.content.digest for image in images})
         away, back = self._store.journal.away_since(digests), self._store.journal.undone(digests)
         twins = self._store.decisions.dismissed_twins()
-        sighted = self._store.works.sighted(digests)
+        contained = self._store.works.contained(digests)
         for image in images:
             digest = image.content.digest
             # Who has just put a file back knows what it is a copy of.
@@ -279,13 +279,13 @@ class Pairing:
                 yield image, None, True
                 continue
             matches = self._matches(image, same_bytes=digest not in twins)
-            alert = self._alert_for(image, matches, sighted.get(digest, ()))
+            alert = self._alert_for(image, matches, contained.get(digest, ()))
             is_copy = any(facts_of(match.kind).shows_same_exposure for match in matches)
             yield image, alert if alert is None else replace(alert, returned=away.get(digest)), is_copy
 
     def _is_worth(self, image: Image) -> bool:
         """Whether a copy or a work inside a file would raise an alert."""
-        copy, work = AlertMatch(image.path, Kind.COPY, 1.0), Sighted("", Kind.COPY, 1.0)
+        copy, work = AlertMatch(image.path, Kind.COPY, 1.0), ContainedWork("", Kind.COPY, 1.0)
         return self._alert_for(image, [copy], [work] if self._watchlist.search() else []) is not None
 
     def _look_inside(self) -> bool:
@@ -294,12 +294,16 @@ class Pairing:
         image = self._store.files.image_in_parts() if is_ready else None
         if self._parts is None or image is None:
             return False
-        found, sightings = self._parts.shown(image)
+        found, work_matches = self._parts.shown(image)
         names = {work.id: work.name for work in self._store.works.listed()}
-        watched = [Sighted(names[seen.work_id], seen.kind, seen.score) for seen in sightings if seen.work_id in names]
+        watched = [
+            ContainedWork(names[match.work_id], match.kind, match.score)
+            for match in work_matches
+            if match.work_id in names
+        ]
         alert = self._alert_for(image, self._matches_inside(image, found), watched)
-        self._store.alerts.put_in_parts(image, alert, sightings, time.time())
-        logger.debug("looked up parts copies=%d sightings=%d", len(found), len(sightings))
+        self._store.alerts.put_in_parts(image, alert, work_matches, time.time())
+        logger.debug("looked up parts copies=%d works=%d", len(found), len(work_matches))
         return True
 
     def _matches_inside(self, image: Image, found: Sequence[Found]) -> list[AlertMatch]:

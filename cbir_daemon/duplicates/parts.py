@@ -28,7 +28,7 @@ from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
-from cbir_daemon.store import Image, Sighting, Store, Work
+from cbir_daemon.store import Image, Store, Work, WorkMatch
 from cbir_daemon.system import heartbeat
 
 
@@ -77,7 +77,7 @@ class Parts:
         """Whether new files may be looked into: each is only once."""
         return self._index is None or self._is_filled()
 
-    def shown(self, image: Image) -> tuple[list[Found], list[Sighting]]:
+    def shown(self, image: Image) -> tuple[list[Found], list[WorkMatch]]:
         """Return the contents and the works that parts of a file show, best first; none when it cannot be read.
 
         Parameters
@@ -113,15 +113,15 @@ class Parts:
             return [], []
         dismissed = self._store.decisions.dismissed_with(image.content.digest)
         contents = self._contents(image, looks, picture, dismissed)
-        sightings = self._works(image, looks, picture)
-        if self._index is None or (contents and sightings):
-            return contents, sightings
+        work_matches = self._works(image, looks, picture)
+        if self._index is None or (contents and work_matches):
+            return contents, work_matches
         asked = self._files.asked_features(image.content.id)
         if asked is None:
-            return contents, sightings
+            return contents, work_matches
         return (
             contents or self._contents_by_features(self._index, image, asked, picture, dismissed),
-            sightings or self._works_by_features(image, asked, picture),
+            work_matches or self._works_by_features(image, asked, picture),
         )
 
     def _contents_by_features(
@@ -133,7 +133,7 @@ class Parts:
         placed = [candidate for candidate in placed if digests.get(candidate.content_id) not in dismissed]
         return self._copies_in_place(placed, picture, self._files.picture)
 
-    def _works_by_features(self, image: Image, asked: AskedFeatures, picture: Picture) -> list[Sighting]:
+    def _works_by_features(self, image: Image, asked: AskedFeatures, picture: Picture) -> list[WorkMatch]:
         works = {work.id: work for work in self._store.works.listed()}
         self._work_features.add(list(works.values()))
         heartbeat.beat()
@@ -141,7 +141,7 @@ class Parts:
         # A work may have been taken off the list.
         placed = [candidate for candidate in placed if candidate.content_id in works]
         copies = self._copies_in_place(placed, picture, lambda work_id, side_px: self._picture(works[work_id], side_px))
-        return [Sighting(copy.content_id, image.content.digest, Kind.COPY, copy.score) for copy in copies]
+        return [WorkMatch(copy.content_id, image.content.digest, Kind.COPY, copy.score) for copy in copies]
 
     def _copies_in_place(
         self, placed: list[Placed], picture: Picture, read: Callable[[int, int], Picture | None]
@@ -172,7 +172,7 @@ class Parts:
         heartbeat.beat()
         return [copy for copy in looks.looked(copies) if facts_of(copy.kind).shows_same_exposure]
 
-    def _works(self, image: Image, looks: QueryLooks, picture: Picture) -> list[Sighting]:
+    def _works(self, image: Image, looks: QueryLooks, picture: Picture) -> list[WorkMatch]:
         search = self._watchlist.search()
         if search is None:
             return []
@@ -182,7 +182,7 @@ class Parts:
         shown = [copy for copy in copies_in_parts(search, picture) if copy.content_id in works]
         vectors = search.store.vectors([copy.content_id for copy in shown])
         return [
-            Sighting(copy.content_id, image.content.digest, Kind.COPY, copy.score)
+            WorkMatch(copy.content_id, image.content.digest, Kind.COPY, copy.score)
             for copy in shown
             if self._is_same_exposure(looks, copy, vectors[copy.content_id], works[copy.content_id])
         ]

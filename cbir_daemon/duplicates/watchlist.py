@@ -1,6 +1,6 @@
 """The user's own works, and which contents contain one.
 
-In: vectors of works, vectors of contents.  Out: sightings.  Never here: who is told, files, how vectors are compared.
+In: vectors of works, vectors of contents.  Out: matches.  Never here: who is told, files, how vectors are compared.
 
 A work is looked for in every content once, when that content is new; and a new work once in all contents there are.
 """
@@ -21,7 +21,7 @@ from cbir_daemon.search.search import Search, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.snapshot import SearchSnapshot
 from cbir_daemon.search.turns import Urgency
-from cbir_daemon.store import NewWork, Sighting, Store, Work
+from cbir_daemon.store import NewWork, Store, Work, WorkMatch
 
 COMPARED = 12
 """Works that a content is compared with, at about a millisecond each; with more on the list, the likeliest by their
@@ -85,7 +85,7 @@ class WatchList:
         """Read the list from the store."""
         self._works = _listed(self._store.works.vectors(), self._medium)
 
-    def add(self, work: NewWork, now: float) -> tuple[Work, list[Sighting]] | None:
+    def add(self, work: NewWork, now: float) -> tuple[Work, list[WorkMatch]] | None:
         """Put a work on the list, and look for it in all contents.
 
         Parameters
@@ -97,8 +97,8 @@ class WatchList:
 
         Returns
         -------
-        Work, list of Sighting
-            The sightings best first; None when the work's bytes are on the list already.
+        Work, list of WorkMatch
+            The matches best first; None when the work's bytes are on the list already.
         """
         with self._changes:
             added = self._store.works.add(work, now)
@@ -106,9 +106,9 @@ class WatchList:
                 return None
             self.load()
         # Contents that come into view after this are looked up with the new list.
-        sightings = self._in_contents(added, work.vector)
-        self._store.works.put_sightings(sightings)
-        return added, sightings
+        work_matches = self._in_contents(added, work.vector)
+        self._store.works.put_matches(work_matches)
+        return added, work_matches
 
     def remove(self, work_id: int) -> bool:
         """Take a work off the list; False when it is not on it."""
@@ -117,7 +117,7 @@ class WatchList:
             self.load()
         return removed
 
-    def sightings(self, digest: bytes, vector: bytes) -> list[Sighting]:
+    def matches(self, digest: bytes, vector: bytes) -> list[WorkMatch]:
         """Return which works a content contains.
 
         Parameters
@@ -129,7 +129,7 @@ class WatchList:
 
         Returns
         -------
-        list of Sighting
+        list of WorkMatch
             The work with the same bytes first; the copies after it are not sorted by score.
         """
         works = self._works
@@ -142,8 +142,8 @@ class WatchList:
         }
         parts = self._parts(works, vector)
         copies = {**parts, **found}
-        return [Sighting(works.ids[row], digest, Kind.EXACT, 1.0) for row in exact] + [
-            Sighting(works.ids[row], digest, Kind.COPY, score) for row, score in copies.items() if row not in exact
+        return [WorkMatch(works.ids[row], digest, Kind.EXACT, 1.0) for row in exact] + [
+            WorkMatch(works.ids[row], digest, Kind.COPY, score) for row, score in copies.items() if row not in exact
         ]
 
     def search(self) -> Search | None:
@@ -167,16 +167,16 @@ class WatchList:
         ranked = works.snapshot.candidates(as_vectors([vector])[0], COMPARED)
         return [works.ids.index(work_id) for work_id, _ in ranked]
 
-    def _in_contents(self, work: Work, vector: bytes) -> list[Sighting]:
+    def _in_contents(self, work: Work, vector: bytes) -> list[WorkMatch]:
         same = self._store.contents.by_digest(work.digest)
-        found = [] if same is None else [Sighting(work.id, work.digest, Kind.EXACT, 1.0)]
+        found = [] if same is None else [WorkMatch(work.id, work.digest, Kind.EXACT, 1.0)]
         copies = self._searcher.copies(vector, without=None if same is None else same.id, urgency=Urgency.QUESTION)
         scores = {copy.content_id: copy.score for copy in copies}
         scores |= self._in_parts(vector, {*scores, *([] if same is None else [same.id])})
         digests = {image.content.id: image.content.digest for image in self._store.files.images(list(scores))}
         best = sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
         return found + [
-            Sighting(work.id, digests[content_id], Kind.COPY, score)
+            WorkMatch(work.id, digests[content_id], Kind.COPY, score)
             for content_id, score in best
             if content_id in digests
         ]

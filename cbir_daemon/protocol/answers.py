@@ -566,7 +566,7 @@ class Work(TypedDict):
     found: int
 
 
-class Sighting(TypedDict):
+class WorkMatch(TypedDict):
     """A file in which a work was seen."""
 
     path: WirePath
@@ -579,7 +579,7 @@ class WatchAdded(TypedDict):
 
     added: bool
     work: Work
-    found: list[Sighting]
+    found: list[WorkMatch]
 
 
 class WatchRemoved(TypedDict):

@@ -10,10 +10,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.store.records import AlertMatch, AlertRecord, Image, NewAlert, Sighted, Sighting, Waiting
+from cbir_daemon.store.records import AlertMatch, AlertRecord, ContainedWork, Image, NewAlert, Waiting, WorkMatch
 from cbir_daemon.store.rows import Columns, column
 from cbir_daemon.store.table import Table, reads, writes
-from cbir_daemon.store.works import write_sightings
+from cbir_daemon.store.works import write_work_matches
 
 
 class Alerts(Table):
@@ -50,7 +50,7 @@ class Alerts(Table):
         connection: sqlite3.Connection,
         image: Image,
         alert: NewAlert | None,
-        sightings: Sequence[Sighting],
+        work_matches: Sequence[WorkMatch],
         now: float,
     ) -> None:
         """Write what the parts of a file show, and that they were looked up; nothing when its content is a new one.
@@ -60,7 +60,7 @@ class Alerts(Table):
         image : Image
         alert : NewAlert or None
             None when the parts show nothing worth one.
-        sightings : sequence of Sighting
+        work_matches : sequence of WorkMatch
             Works of the watch list that the parts show; the alert names them.
         now : float
             Seconds since the epoch.
@@ -69,7 +69,7 @@ class Alerts(Table):
             "UPDATE file SET parts_due = 0 WHERE id = ? AND content_id = ?", (image.file_id, image.content.id)
         ).rowcount
         if looked_up:
-            write_sightings(connection, sightings, tell=False)
+            write_work_matches(connection, work_matches, tell=False)
             write_alerts(connection, (), () if alert is None else (alert,), now)
 
     @reads
@@ -145,12 +145,12 @@ def _from_json(text: str) -> tuple[AlertMatch, ...]:
     return tuple(AlertMatch(path.encode("latin-1"), *others) for path, *others in json.loads(text))
 
 
-def _names_to_json(watched: Iterable[Sighted]) -> str:
+def _names_to_json(watched: Iterable[ContainedWork]) -> str:
     return json.dumps([[work.name, work.kind, work.score] for work in watched])
 
 
-def _names_from_json(text: str) -> tuple[Sighted, ...]:
-    return tuple(Sighted(*row) for row in json.loads(text))
+def _names_from_json(text: str) -> tuple[ContainedWork, ...]:
+    return tuple(ContainedWork(*row) for row in json.loads(text))
 
 
 _ALERT = Columns(AlertRecord, convert={"matches": _from_json, "watched": _names_from_json})

@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.kinds import Kind
-from cbir_daemon.store.records import Pair, Sighting
+from cbir_daemon.store.records import Pair, WorkMatch
 from cbir_daemon.store.rows import Columns, scalar, tuples
 from cbir_daemon.store.table import Table, rank_sql, reads, writes
-from cbir_daemon.store.works import write_sightings
+from cbir_daemon.store.works import write_work_matches
 
 
 def _traces(words: str) -> tuple[Trace, ...]:
@@ -79,7 +79,7 @@ class Pairs(Table):
         content_ids: Sequence[int],
         pairs: Sequence[Pair],
         pictures: Mapping[int, float] = NOTHING,
-        sightings: Sequence[Sighting] = (),
+        work_matches: Sequence[WorkMatch] = (),
         sharpness: Mapping[int, float] = NOTHING,
     ) -> None:
         """Write what the lookup of contents found.
@@ -92,7 +92,7 @@ class Pairs(Table):
             What was found of them; a pair that is known already is replaced.
         pictures : mapping
             Content id -> share of its area that is picture and no bar, 0 to 1.
-        sightings : sequence of Sighting
+        work_matches : sequence of WorkMatch
             The files of a content in which a work of the watch list was not seen before are to raise an alert.
         sharpness : mapping
             Content id -> share of fine detail in its picture.
@@ -125,7 +125,7 @@ class Pairs(Table):
             f" WHERE pair.look != 'files' OR {rank_sql('excluded.kind')} <= {rank_sql('pair.kind')}",
             [_row(pair) for pair in pairs],
         )
-        write_sightings(connection, sightings, tell=True)
+        write_work_matches(connection, work_matches, tell=True)
 
     @reads
     def unlooked(self, connection: sqlite3.Connection) -> list[tuple[int, int]]:

@@ -226,7 +226,7 @@ class AlertMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighted:
+class ContainedWork:
     """One of the user's works that a file contains: its name, "exact" or "copy", and a score in [0, 1]."""
 
     name: str
@@ -255,7 +255,7 @@ class Work:
         The file that it was read from, which need not be there any more; empty when only its bytes came.
     added_at : float
         Seconds since the epoch.
-    sightings : int
+    matches : int
         Contents that were found to contain it.
     """
 
@@ -264,11 +264,11 @@ class Work:
     name: str
     path: bytes
     added_at: float
-    sightings: int = 0
+    matches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class WorkMatch:
     """A content, by its digest, that contains a work."""
 
     work_id: int
@@ -312,7 +312,7 @@ class NewAlert:
 
     Parameters
     ----------
-    watched : tuple of Sighted
+    watched : tuple of ContainedWork
         The user's works that the file contains.
     """
 
@@ -321,7 +321,7 @@ class NewAlert:
     matches: tuple[AlertMatch, ...]
     message: str = ""
     returned: float | None = None
-    watched: tuple[Sighted, ...] = ()
+    watched: tuple[ContainedWork, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +335,7 @@ class AlertRecord:
     matches: tuple[AlertMatch, ...]
     message: str = ""
     returned: float | None = None
-    watched: tuple[Sighted, ...] = ()
+    watched: tuple[ContainedWork, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Rows of the watch list, and of the contents that contain one of its works.
 
-In: works, sightings.  Out: works, and which of them a content contains.  Never here: looking for works.
+In: works, and the matches of contents with them, rows of the table `sighting`.  Out: works, and which of them a content
+contains.  Never here: looking for works.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ import itertools
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.store.records import NewWork, Sighted, Sighting, Work
+from cbir_daemon.store.records import ContainedWork, NewWork, Work, WorkMatch
 from cbir_daemon.store.rows import Columns, column, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, rank_sql, reads, writes
 
-_WORK = Columns(Work, computed={"sightings": "(SELECT count(*) FROM sighting WHERE work_id = work.id)"})
-_SIGHTED = Columns(Sighted)
-_SIGHTING = Columns(Sighting)
+_WORK = Columns(Work, computed={"matches": "(SELECT count(*) FROM sighting WHERE work_id = work.id)"})
+_CONTAINED = Columns(ContainedWork)
+_WORK_MATCH = Columns(WorkMatch)
 
 
 class Works(Table):
@@ -64,22 +65,22 @@ class Works(Table):
         return tuples(rows, "id", "digest", "vector")
 
     @writes(ticks=True)
-    def put_sightings(self, connection: sqlite3.Connection, sightings: Sequence[Sighting]) -> None:
+    def put_matches(self, connection: sqlite3.Connection, work_matches: Sequence[WorkMatch]) -> None:
         """Write which contents contain which works, for a caller who reports them at once: no alert follows."""
-        write_sightings(connection, sightings, tell=False)
+        write_work_matches(connection, work_matches, tell=False)
 
     @reads
-    def sighted(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, list[Sighted]]:
+    def contained(self, connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, list[ContainedWork]]:
         """Return digest -> the works that the content contains, best first, for those that contain any."""
-        found: dict[bytes, list[Sighted]] = {}
+        found: dict[bytes, list[ContainedWork]] = {}
         for chunk in in_chunks(digests):
             rows = connection.execute(
-                f"SELECT sighting.digest, {_SIGHTED} FROM sighting"  # noqa: S608 -- marks
+                f"SELECT sighting.digest, {_CONTAINED} FROM sighting"  # noqa: S608 -- marks
                 f" JOIN work ON work.id = sighting.work_id WHERE sighting.digest IN ({placeholders(len(chunk))})"
                 f" ORDER BY {rank_sql('sighting.kind')}, sighting.score DESC, work.id",
                 chunk,
             )
-            seen = _SIGHTED.reader(rows)
+            seen = _CONTAINED.reader(rows)
             for row in rows:
                 found.setdefault(row["digest"], []).append(seen(row))
         return found
@@ -92,27 +93,27 @@ def _free_name(connection: sqlite3.Connection, name: str) -> str:
     return next(name for name in names if name not in taken)
 
 
-def write_sightings(connection: sqlite3.Connection, sightings: Iterable[Sighting], *, tell: bool) -> None:
+def write_work_matches(connection: sqlite3.Connection, work_matches: Iterable[WorkMatch], *, tell: bool) -> None:
     """Write which contents contain which works.
 
     Parameters
     ----------
     connection : sqlite3.Connection
         The writer's, in the caller's transaction.
-    sightings : iterable of Sighting
+    work_matches : iterable of WorkMatch
         One that is known already is left as it is; one of a work that is gone by now is passed over.
     tell : bool
-        Whether the files of each content with a new sighting are to be decided upon again, so that they raise an alert.
+        Whether the files of each content with a new match are to be decided upon again, so that they raise an alert.
     """
-    for sighting in sightings:
+    for match in work_matches:
         # A work may have gone since it was seen.
         new = connection.execute(
-            f"INSERT OR IGNORE INTO sighting ({_SIGHTING.listed}) SELECT {_SIGHTING.marks}"  # noqa: S608 -- names of fields
+            f"INSERT OR IGNORE INTO sighting ({_WORK_MATCH.listed}) SELECT {_WORK_MATCH.marks}"  # noqa: S608 -- names of fields
             " WHERE EXISTS (SELECT 1 FROM work WHERE id = :work_id)",
-            _SIGHTING.values(sighting),
+            _WORK_MATCH.values(match),
         ).rowcount
         if new and tell:
             connection.execute(
                 "UPDATE file SET alert_due = 1 WHERE content_id = (SELECT id FROM content WHERE digest = ?)",
-                (sighting.digest,),
+                (match.digest,),
             )

@@ -13,7 +13,7 @@ from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
-from cbir_daemon.store import NewWork, Sighting, Work
+from cbir_daemon.store import NewWork, Work, WorkMatch
 
 FOLLOW_POLL_S = 60.0
 ALERTS_PAGE = 200
@@ -121,16 +121,16 @@ def watch_add(rooms: Rooms, request: Request) -> Reply[answers.WatchAdded]:
     if added is None:
         known = next(work for work in rooms.store.works.listed() if work.digest == facts.digest)
         return Reply({"added": False, "work": work_to_json(known), "found": []})
-    work, sightings = added
-    return Reply({"added": True, "work": work_to_json(work), "found": list(_found(rooms, sightings))})
+    work, work_matches = added
+    return Reply({"added": True, "work": work_to_json(work), "found": list(_found(rooms, work_matches))})
 
 
-def _found(rooms: Rooms, sightings: Sequence[Sighting]) -> Iterator[answers.Sighting]:
+def _found(rooms: Rooms, work_matches: Sequence[WorkMatch]) -> Iterator[answers.WorkMatch]:
     """Yield the files in which a work was seen, best first."""
-    for sighting in sightings:
-        content = rooms.store.contents.by_digest(sighting.digest)
+    for match in work_matches:
+        content = rooms.store.contents.by_digest(match.digest)
         for image in rooms.store.files.images([content.id]) if content is not None else ():
-            yield {"path": path_to_json(image.path), "kind": sighting.kind, "score": round(sighting.score, 4)}
+            yield {"path": path_to_json(image.path), "kind": match.kind, "score": round(match.score, 4)}
 
 
 def watch_remove(rooms: Rooms, request: Request) -> Reply[answers.WatchRemoved]:
@@ -175,5 +175,5 @@ def work_to_json(work: Work) -> answers.Work:
         "path": path_to_json(work.path) if work.path else None,
         "digest": work.digest.hex(),
         "added_at": when(work.added_at),
-        "found": work.sightings,
+        "found": work.matches,
     }
