@@ -102,9 +102,44 @@ class FileState:
     device: int = field(default=0, compare=False)
 
 
+IMAGE = "image"
+"""The medium of pictures; any other is compared by its parts."""
+
+Detail = str | int | float | bool
+"""A fact of a file that only its medium knows: a title, a length."""
+
+MAX_PARTS = 8_000
+MAX_DETAIL_BYTES = 64 * 1024
+MAX_DETAILS = 64
+"""Of a file; a worker that sends more is not believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a file that has parts.
+
+    Parameters
+    ----------
+    vector : bytes
+        4096 numbers of 8 bits.
+    start, end : float
+        Where it is in the file, in the unit of its medium.
+    label : str
+        The same for people: "page 3"; empty where the numbers say it.
+    detail : bytes
+        What its medium judges by besides; `MAX_DETAIL_BYTES` at most.
+    """
+
+    vector: bytes
+    start: float
+    end: float
+    label: str = ""
+    detail: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What reading an image tells.
+    """What reading a file tells.
 
     Parameters
     ----------
@@ -126,6 +161,12 @@ class Facts:
     descriptor : bytes
         How the image looks, as `decode.reader.Reader` names it; empty where the reader tells nothing of that, or when
         the digest was known.
+    medium : str
+        Whose reader read it.
+    parts : tuple of Part
+        Of a medium that has parts; empty when the digest was known.
+    details : mapping
+        What only its medium knows of it.
     """
 
     digest: bytes
@@ -137,6 +178,9 @@ class Facts:
     taken: str = ""
     extractor: str = field(kw_only=True)
     descriptor: bytes = b""
+    medium: str = IMAGE
+    parts: tuple[Part, ...] = ()
+    details: Mapping[str, Detail] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cbir_daemon.comparison import Reason
-from cbir_daemon.decode import DecodeLimits, DecodePool
+from cbir_daemon.decode import DecodeLimits, DecodePool, Readers
 from cbir_daemon.indexing.describing import Describer, described
 from cbir_daemon.kinds import Kind
 from cbir_daemon.matching import GREY64, appearance
@@ -239,7 +239,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def put(world: World, name: str, facts: Facts) -> int:
     """Index a picture as the ingest thread does, and return its content."""
     state = FileState(len(name), 1, facts.digest[0])
-    world.apply([Indexed(world.album_id, name.encode(), state, facts, described(PICTURES, facts))])
+    world.apply([Indexed(world.album_id, name.encode(), state, facts, described(Readers([PICTURES]), facts))])
     content = world.store.contents.by_digest(facts.digest)
     assert content is not None
     return content.id

@@ -26,10 +26,12 @@ FLOORS = (
     ("serving",),
     ("duplicates", "indexing", "map"),
     ("alerts", "meaning", "pictures", "search"),
+    ("media",),
     ("decode", "page", "store", "watching"),
     ("client", "resolving"),
     ("system",),
     ("config", "local_features", "matching", "protocol", "wording"),
+    ("part_medium",),
     ("medium",),
     ("comparison", "errors", "kinds", "records"),
     (NAME,),
@@ -48,7 +50,18 @@ DOORS = {
     "joblib": {"map"},
     "matplotlib": {"cli"},
     # `matching`, `map`, `pictures` and `search` calculate; the others only hand arrays on.
-    "numpy": {"duplicates", "local_features", "map", "matching", "meaning", "medium", "pictures", "search", "serving"},
+    "numpy": {
+        "duplicates",
+        "local_features",
+        "map",
+        "matching",
+        "meaning",
+        "medium",
+        "part_medium",
+        "pictures",
+        "search",
+        "serving",
+    },
     # Writes a graph once, and runs it.
     # The page's HTTP: parsed, served, routed.
     "h11": {"page"},

@@ -68,7 +68,7 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
 UNSEEN: Mapping[str, Callable[[Store, int], object]] = {
     "albums.set_device": lambda store, album: store.albums.set_device(album, 9),
     "albums.finish_baseline": lambda store, album: store.albums.finish_baseline(album),
-    "files.forget_extractors": lambda store, _: store.files.forget_extractors("grey64/2"),
+    "files.forget_extractors": lambda store, _: store.files.forget_extractors(["grey64/2"]),
     "files.forget_states": lambda store, _: store.files.forget_states("needs-extra", ()),
     "sinks.begin_message": lambda store, _: store.sinks.begin_message("mail", 1),
 }

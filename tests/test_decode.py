@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from cbir_daemon import decode
-from cbir_daemon.decode import REASONS
+from cbir_daemon.decode import REASONS, Readers
 from cbir_daemon.decode.opening import open_file, state_from
 from cbir_daemon.decode.reader import Extra
 from cbir_daemon.decode.reading import UnreadableError, read_whole
@@ -455,7 +455,7 @@ def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_extras_are_found_without_importing() -> None:
     """What is installed is not missing, and the other way round."""
     reader = replace(PICTURES, extras=(Extra("none", "nothing", "cbir_no_such_module"), Extra("some", "plain", "gzip")))
-    assert reader.missing_extras() == ("none",)
+    assert Readers([reader]).missing_extras() == ("none",)
 
 
 def test_the_type_is_told_by_content(photo: Image.Image, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell, batch_workers
+from cbir_daemon.decode import DecodeLimits, DecodePool, Readers, ReadTask, SheetCell, batch_workers
 from cbir_daemon.decode.opening import Handle, open_file
 from cbir_daemon.decode.processes import Workers
 from cbir_daemon.errors import ChildError, NotFoundError, UnavailableError, UnreadableImageError
@@ -136,7 +136,7 @@ def test_letters_in_a_drawing_are_drawn(pool: DecodePool, tmp_path: Path) -> Non
 
 def test_a_worker_that_asks_for_nonsense_is_replaced(pool: DecodePool, tmp_path: Path) -> None:
     """It cannot make the daemon load what there is not, nor start workers for ever."""
-    starter = Workers(LIMITS, PICTURES)
+    starter = Workers(LIMITS, Readers([PICTURES]))
     worker = starter.started({"fonts"})
     try:
         assert worker.asked_for(Frame({"wants": "heif"})) == "heif"
@@ -159,7 +159,7 @@ from cbir_daemon.pictures.file_reader import FILE_READER
 from cbir_daemon.pictures.pixels import read_colour, read_picture
 from cbir_daemon.decode.sheet import Panel, draw_sheet
 from cbir_daemon.decode import worker
-load(FILE_READER, {"heif", "jxl", "svg", "raw", "fonts"})
+load([FILE_READER], {"heif", "jxl", "svg", "raw", "fonts"})
 before = set(sys.modules)
 opened = []
 sys.addaudithook(lambda event, about: opened.append(about[0]) if event in ("open", "os.listdir", "import") else None)

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cbir_daemon.decode import DecodeLimits, DecodePool, ReadTask, SheetCell
+from cbir_daemon.decode import DecodeLimits, DecodePool, Readers, ReadTask, SheetCell
 from cbir_daemon.decode.batch_workers import MAX_TASKS_AHEAD
 from cbir_daemon.decode.messages import result_from
 from cbir_daemon.decode.opening import state_from
+from cbir_daemon.decode.processes import WORKER_MODULE
 from cbir_daemon.errors import ChildError, NoAccessError, NotFoundError, UnavailableError, UnreadableImageError
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.pictures.pixels import read_picture
@@ -31,6 +32,7 @@ from tests.deadly_worker import DEADLY
 from tests.pictures import photograph, save, write_album
 
 LIMITS = DecodeLimits(max_pixels=50_000_000, max_file_bytes=20_000_000, timeout_s=30.0)
+READERS = Readers([PICTURES])
 SHORT_S = 3.0
 """More than a worker needs for an image of these while others have the processors."""
 
@@ -42,8 +44,10 @@ def make_pool() -> Iterator[MakePool]:
     """Return a function that makes pools; they are closed, and no worker is left."""
     pools: list[DecodePool] = []
 
-    def make(workers: int = 1, limits: DecodeLimits = LIMITS, idle_s: float = 60.0, **settings: str) -> DecodePool:
-        pools.append(DecodePool(workers, limits, PICTURES, idle_s=idle_s, **settings))
+    def make(
+        workers: int = 1, limits: DecodeLimits = LIMITS, idle_s: float = 60.0, worker_module: str = WORKER_MODULE
+    ) -> DecodePool:
+        pools.append(DecodePool(workers, limits, PICTURES, idle_s=idle_s, worker_module=worker_module))
         return pools[-1]
 
     yield make
@@ -495,17 +499,18 @@ def test_a_sheet_without_matches_shows_the_query(make_pool: MakePool) -> None:
 def test_nonsense_from_a_worker_is_the_end_of_that_worker(message: dict[str, object]) -> None:
     """A process that hostile bytes have taken over is not believed."""
     with pytest.raises(ChildError):
-        result_from(Frame(message), PICTURES)
+        result_from(Frame(message), READERS)
 
 
 def test_a_vector_of_another_length_is_nonsense() -> None:
     """4096 bytes and a descriptor, or none."""
-    message = {"state": None, "digest": "00" * 32, "width_px": 1, "height_px": 1, "format": "PNG"}
+    facts = {"medium": "image", "width_px": 1, "height_px": 1, "format": "PNG"}
+    message = {"state": None, "digest": "00" * 32, **facts}
     whole = VECTOR_BYTES + PICTURES.descriptor_bytes
-    assert isinstance(result_from(Frame(message, bytes(whole)), PICTURES), Facts)
+    assert isinstance(result_from(Frame(message, bytes(whole)), READERS), Facts)
     for size in (VECTOR_BYTES, whole - 1, whole + 1):
         with pytest.raises(ChildError):
-            result_from(Frame(message, bytes(size)), PICTURES)
+            result_from(Frame(message, bytes(size)), READERS)
 
 
 def test_a_killed_fork_server_costs_nothing(make_pool: MakePool, album: list[Path]) -> None:

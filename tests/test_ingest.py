@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon.decode import DecodePool, ReadTask
+from cbir_daemon.decode import DecodePool, Readers, ReadTask
 from cbir_daemon.errors import StorageError
 from cbir_daemon.indexing import extras
 from cbir_daemon.indexing.batches import reading_order
@@ -579,14 +579,14 @@ def test_files_that_needed_an_extra_are_read_once_it_is_there(house: House) -> N
     failed = Unreadable("needs-extra", EXTRAS["SVG"].words)
     house.store.files.apply([Failed(album.id, b"drawing.png", state, failed)])
     without = replace(PICTURES, extras=(replace(EXTRAS["SVG"], module="cbir_no_svg"),))
-    extras.forget_what_is_installed(house.store, without)
+    extras.forget_what_is_installed(house.store, Readers([without]))
     house.settle()
     assert house.rows() == {"album/drawing.png": "needs-extra"}
     pytest.importorskip("resvg_py")
     before = house.pool.decoded
     for _ in range(2):
         house.start()
-        extras.forget_what_is_installed(house.store, PICTURES)
+        extras.forget_what_is_installed(house.store, Readers([PICTURES]))
         house.settle()
         assert house.rows() == {"album/drawing.png": hashlib.sha256(drawing).hexdigest()}
         assert house.pool.decoded == before + 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cbir_daemon.decode import DecodePool, ReadTask
+from cbir_daemon.decode import DecodePool, Readers, ReadTask
 from cbir_daemon.indexing import extras
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from cbir_daemon.indexing.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S
@@ -173,7 +173,7 @@ def test_each_reason_heals_as_the_table_says(house: House, code: str) -> None:
     house.settle(scan=False)
     assert (house.rows() == house.truth()) == (heals in (Heals.AT_ONCE, Heals.RIGHTS, Heals.PAUSE))
     house.start()
-    extras.forget_what_is_installed(house.store, PICTURES)
+    extras.forget_what_is_installed(house.store, Readers([PICTURES]))
     house.settle()
     assert (house.rows() == house.truth()) == (heals != Heals.CHANGE)
     house.write("a.png", 2)

@@ -269,10 +269,10 @@ def test_images_of_a_missing_album_say_so(store: Store, album: int) -> None:
 def test_known_digests_are_those_of_the_size(store: Store, album: int) -> None:
     """Only contents read by the same extractor count: others must be read again."""
     fill(store, range(2))
-    assert store.contents.known_digests([state(0).size_bytes, 1], EXTRACTOR) == {
+    assert store.contents.known_digests([state(0).size_bytes, 1], [EXTRACTOR]) == {
         state(0).size_bytes: frozenset({digest(0)})
     }
-    assert store.contents.known_digests([state(0).size_bytes], "grey64/2") == {}
+    assert store.contents.known_digests([state(0).size_bytes], ["grey64/2"]) == {}
 
 
 def test_a_content_that_another_extractor_read_is_made_anew(store: Store, album: int) -> None:
@@ -296,9 +296,9 @@ def test_a_content_that_another_extractor_read_is_made_anew(store: Store, album:
 def test_files_of_another_extractor_differ_from_their_rows(store: Store, album: int) -> None:
     """With them those that could not be read, which nobody knows the extractor of; without any, none."""
     store.files.apply([indexed(album, b"a.jpg", 1), failed(album, b"bad.jpg", 2)])
-    assert store.files.forget_extractors(EXTRACTOR) == 0
+    assert store.files.forget_extractors([EXTRACTOR]) == 0
     assert store.files.states(album)[b"a.jpg"] == state(1)
-    assert store.files.forget_extractors("grey64/2") == 2
+    assert store.files.forget_extractors(["grey64/2"]) == 2
     assert {row.size_bytes for row in store.files.states(album).values()} == {SIZE_UNKNOWN}
 
 
@@ -364,7 +364,7 @@ def test_more_ids_than_one_statement_holds(store: Store, album: int) -> None:
     many = [*range(-40_000, 0), *ids]
     assert list(store.contents.vectors(many)) == ids
     assert [image.content.id for image in store.files.images(many)] == ids
-    assert len(store.contents.known_digests([*range(40_000)], EXTRACTOR)) == 5
+    assert len(store.contents.known_digests([*range(40_000)], [EXTRACTOR])) == 5
     assert [[content_id for content_id, _ in rows] for rows in store.contents.all_vectors(2)] == [[1, 2], [3, 4], [5]]
 
 

@@ -36,6 +36,10 @@ class TextReader:
         """Return none."""
         return ()
 
+    def claims(self, data: bytes, /) -> bool:
+        """Return True: it is the only reader."""
+        return True
+
     def extra_for(self, data: bytes, /) -> str:
         """Return none."""
         return ""

@@ -30,7 +30,7 @@ from cbir_daemon.decode.processes import (
     peak_memory_of,
     timed_out,
 )
-from cbir_daemon.decode.reader import Reader
+from cbir_daemon.decode.reader import Readers
 from cbir_daemon.errors import ChildError, TimedOutError, UnavailableError
 from cbir_daemon.records import Facts, FileState, Unreadable
 from cbir_daemon.system import heartbeat
@@ -61,13 +61,13 @@ class _Worker:
         self.ready = False
         self.deadline = time.monotonic() + START_TIMEOUT_S
 
-    def send(self, task: ReadTask, handle: Handle, timeout_s: float) -> None:
+    def send(self, task: ReadTask, media: Sequence[str], handle: Handle, timeout_s: float) -> None:
         if self.ready and not self.tasks:
             self.deadline = time.monotonic() + timeout_s
         self.tasks.append((task, handle.state))
         # A dead worker is found out, and its tasks saved, where answers are collected.
         with contextlib.suppress(ChildError):
-            self.child.send({**read_message(task.known), "file": True}, descriptors=[handle.descriptor])
+            self.child.send({**read_message(task.known, media), "file": True}, descriptors=[handle.descriptor])
 
 
 class BatchWorkers:
@@ -79,7 +79,7 @@ class BatchWorkers:
         Processes at the same time.
     limits : DecodeLimits
         What one file may cost.
-    reader : Reader
+    readers : Readers
         What the processes read.
     idle_s : float
         After so many seconds without a batch all workers leave.
@@ -95,13 +95,13 @@ class BatchWorkers:
         self,
         workers: int,
         limits: DecodeLimits,
-        reader: Reader,
+        readers: Readers,
         idle_s: float,
         starter: Workers,
     ) -> None:
         self._size = workers
         self._limits = limits
-        self._reader = reader
+        self._readers = readers
         self._idle_s = idle_s
         self._starter = starter
         self.decoded = 0
@@ -224,7 +224,7 @@ class BatchWorkers:
                 if self._opened and len(worker.tasks) <= depth:
                     task, handle = self._opened.popleft()
                     try:
-                        worker.send(task, handle, self._limits.timeout_s)
+                        worker.send(task, self._readers.named(task.path), handle, self._limits.timeout_s)
                     finally:
                         handle.close()
 
@@ -260,7 +260,7 @@ class BatchWorkers:
                     self._loaded.add(name)
                     self._replace(worker, waiting)
                 elif worker.ready:
-                    result = result_from(frame, self._reader)
+                    result = result_from(frame, self._readers)
                     self.decoded += isinstance(result, Facts) and result.vector is not None
                     yield worker.tasks.popleft()[0], result
                 worker.ready = True

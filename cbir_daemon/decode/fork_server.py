@@ -1,7 +1,7 @@
 """The process that decode workers are forked from: it has loaded all that they read by.
 
-In: the names of the reader's and the worker's module, and of what is loaded besides.  Out: workers.  Never here: files,
-messages to workers.
+In: the names of the readers' and the worker's modules, and of what is loaded besides.  Out: workers.  Never here:
+files, messages to workers.
 
 Run as `python -m cbir_daemon.decode.fork_server FD LIFELINE`.  It is not confined; a worker confines itself before its
 first file.
@@ -29,8 +29,10 @@ def prepare(frame: Frame) -> Callable[[Frame, Channel], None]:
         From `messages.load_message`.
     """
     names = frozenset(frame.message["load"])
-    reader: FileReader = importlib.import_module(frame.message["reader"]).FILE_READER
-    loaded = Loaded(reader, names, load(reader, names))
+    readers: dict[str, FileReader] = {
+        medium: importlib.import_module(module).FILE_READER for medium, module in frame.message["readers"].items()
+    }
+    loaded = Loaded(readers, names, load(readers.values(), names))
     answer: Callable[[Frame, Channel], None] = importlib.import_module(frame.message["worker"]).WORKER(loaded).answer
     return answer
 

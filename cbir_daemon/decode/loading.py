@@ -1,6 +1,6 @@
 """Load, before a worker confines itself, all that it would otherwise load while it works.
 
-In: the reader, names of extras, `FONTS`, `LOCAL_FEATURES`.  Out: modules and fonts in memory.  Never here: files of
+In: the readers, names of extras, `FONTS`, `LOCAL_FEATURES`.  Out: modules and fonts in memory.  Never here: files of
 albums.
 
 A confined worker can open no file, so neither a module nor a font.  Not all workers need all: one is started with what
@@ -10,6 +10,7 @@ this daemon has met files for, and asks for another when it meets the first such
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from PIL import Image
@@ -19,12 +20,12 @@ from cbir_daemon.decode.reader import FileReader
 from cbir_daemon.decode.sheet import load_font
 
 
-def load(reader: FileReader, names: AbstractSet[str]) -> frozenset[str]:
+def load(readers: Iterable[FileReader], names: AbstractSet[str]) -> frozenset[str]:
     """Load what the worker draws and reads by.
 
     Parameters
     ----------
-    reader : FileReader
+    readers : iterable of FileReader
     names : set of str
         Of extras; `FONTS` loads a font besides, `LOCAL_FEATURES` what finds local features.
 
@@ -39,4 +40,4 @@ def load(reader: FileReader, names: AbstractSet[str]) -> frozenset[str]:
         load_font()
     if LOCAL_FEATURES in names:
         importlib.import_module("cbir_daemon.local_features.extraction").load()
-    return reader.load(names)
+    return frozenset().union(*(reader.load(names) for reader in readers))

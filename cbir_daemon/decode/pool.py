@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 from cbir_daemon.decode.batch_workers import BatchWorkers
 from cbir_daemon.decode.canvas import Canvas, mosaic_message
-from cbir_daemon.decode.messages import DecodeLimits, ReadTask, result_from
+from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
 from cbir_daemon.decode.opening import open_file
 from cbir_daemon.decode.processes import WORKER_MODULE, Workers
-from cbir_daemon.decode.reader import Reader
+from cbir_daemon.decode.reader import Reader, Readers
 from cbir_daemon.decode.request_workers import RequestWorkers
 from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
@@ -69,7 +69,7 @@ _BYTES_OF_A_PIXEL = {Grey: 1, Colour: 3}
 
 
 class DecodePool:
-    """Worker processes that read files of one kind.
+    """Worker processes that read files of one kind, or of several.
 
     Parameters
     ----------
@@ -83,6 +83,13 @@ class DecodePool:
         After so many seconds without work a worker leaves; see `close_idle`.
     worker_module : str
         Dotted name of the module whose `WORKER` each worker is.
+    more : sequence of Reader
+        Other kinds of files that the workers read.
+
+    Attributes
+    ----------
+    readers : Readers
+        Of all of them.
 
     Notes
     -----
@@ -100,11 +107,12 @@ class DecodePool:
         *,
         idle_s: float = 60.0,
         worker_module: str = WORKER_MODULE,
+        more: Sequence[Reader] = (),
     ) -> None:
-        self.reader = reader
+        self.readers = Readers((reader, *more))
         self._limits = limits
-        self._starter = Workers(limits, reader, worker_module)
-        self._batch_workers = BatchWorkers(workers, limits, reader, idle_s, self._starter)
+        self._starter = Workers(limits, self.readers, worker_module)
+        self._batch_workers = BatchWorkers(workers, limits, self.readers, idle_s, self._starter)
         self._request_workers = RequestWorkers(workers, limits, idle_s, self._starter)
 
     def open(self) -> None:
@@ -160,7 +168,7 @@ class DecodePool:
         return self._batch_workers.read_files(tasks)
 
     def read_image(self, source: Path | bytes) -> Facts:
-        """Return the facts of one image: a query.
+        """Return the facts of one file: a query.
 
         Parameters
         ----------
@@ -174,13 +182,14 @@ class DecodePool:
         NoAccessError
             When this process may not read it: send its bytes instead.
         UnreadableImageError
-            When it is no image, or breaks a limit; `reason` is a word of `REASONS`.
+            When it is in no format that is read, or breaks a limit; `reason` is a word of `REASONS`.
         ChildError
             When no worker can be started.
         UnavailableError
             When the pool is closed.
         """
-        answer = self._ask({"do": "read"}, source)
+        media = () if isinstance(source, bytes) else self.readers.named(os.fsencode(source))
+        answer = self._ask(read_message(media=media), source)
         result = answer if isinstance(answer, Unreadable) else self._result(answer)
         if isinstance(result, Unreadable):
             raise _refusal(source, result)
@@ -363,7 +372,7 @@ class DecodePool:
             opened.close()
 
     def _result(self, answer: Frame) -> Facts | Unreadable:
-        return result_from(answer, self.reader)
+        return result_from(answer, self.readers)
 
     def _panel(self, source: Path | bytes, caption: tuple[str, ...], side_px: int) -> tuple[dict[str, Any], bytes]:
         """Return the description of one picture of a sheet, and the picture's RGB bytes."""

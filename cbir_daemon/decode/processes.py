@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, load_message, set_up_message
-from cbir_daemon.decode.reader import Reader
+from cbir_daemon.decode.reader import Readers
 from cbir_daemon.errors import ChildError, UnavailableError
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import SINGLE_THREADED, Child
@@ -42,15 +42,15 @@ class Workers:
     ----------
     limits : DecodeLimits
         What one file may cost.
-    reader : Reader
+    readers : Readers
         What they read.
     module : str
         Whose `WORKER` they are.
     """
 
-    def __init__(self, limits: DecodeLimits, reader: Reader, module: str = WORKER_MODULE) -> None:
+    def __init__(self, limits: DecodeLimits, readers: Readers, module: str = WORKER_MODULE) -> None:
         self._limits = limits
-        self._reader = reader
+        self._readers = readers
         self._module = module
         # Guards what follows.
         self._lock = threading.Lock()
@@ -85,13 +85,13 @@ class Workers:
         """
         server, loaded = self._server_with(names)
         try:
-            return WorkerProcess(self._limits, self._reader, loaded, server, self._module)
+            return WorkerProcess(self._limits, self._readers, loaded, server, self._module)
         except ChildError:
             # It may have been killed for want of memory, or by somebody.
             self._forget(server)
         server, loaded = self._server_with(names)
         try:
-            return WorkerProcess(self._limits, self._reader, loaded, server, self._module)
+            return WorkerProcess(self._limits, self._readers, loaded, server, self._module)
         except ChildError as error:
             self._forget(server)
             raise ChildError("decode workers die while they start", hint="see the log for what they print") from error
@@ -103,7 +103,7 @@ class Workers:
                 raise UnavailableError(CLOSED)
             if self._server is None or not names <= self._loaded:
                 loaded = self._loaded | names
-                server = ForkServer(SERVER_MODULE, _environment(), load_message(self._reader, self._module, loaded))
+                server = ForkServer(SERVER_MODULE, _environment(), load_message(self._readers, self._module, loaded))
                 if self._server is not None:
                     self._server.retire()
                 self._server, self._loaded = server, loaded
@@ -138,7 +138,7 @@ class WorkerProcess(Child):
     ----------
     limits : DecodeLimits
         What one file may cost.
-    reader : Reader
+    readers : Readers
         What it reads.
     loaded : frozenset of str
         What the server has loaded: names of extras, and `FONTS`.  A worker can load nothing else.
@@ -156,14 +156,14 @@ class WorkerProcess(Child):
     def __init__(
         self,
         limits: DecodeLimits,
-        reader: Reader,
+        readers: Readers,
         loaded: frozenset[str],
         server: ForkServer,
         module: str = WORKER_MODULE,
     ) -> None:
         super().__init__(module, start=server.start)
         self.loaded = loaded
-        self._loadable = {FONTS, LOCAL_FEATURES, *(extra.name for extra in reader.extras)}
+        self._loadable = {FONTS, LOCAL_FEATURES, *(extra.name for extra in readers.extras)}
         try:
             self.send(set_up_message(limits))
         except ChildError:

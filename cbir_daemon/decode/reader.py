@@ -1,21 +1,23 @@
 """The seam between workers and what they read: all that this room asks of one kind of file.
 
-In: nothing.  Out: `Reader`, as which the daemon knows a kind of file; the protocols `FileReader` and `Pictures`, and
-the values that they return.  Never here: a reader itself (`pictures.PICTURES` is the only one), Pillow.
+In: nothing.  Out: `Reader`, as which the daemon knows a kind of file, and `Readers`, several of them; the protocols
+`FileReader` and `Pictures`, and the values that they return.  Never here: a reader itself (as `pictures.PICTURES`),
+Pillow.
 
-Whoever starts the daemon passes a `Reader` to the pool; no room below imports one by name.  A worker is another
-process, so the code that reads is passed by the name of its module.
+Whoever starts the daemon passes readers to the pool; no room below imports one by name.  A worker is another process,
+so the code that reads is passed by the name of its module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Protocol
 
-from cbir_daemon.records import DescriptorKind
+from cbir_daemon.records import IMAGE, DescriptorKind, Detail, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Reader:
         the kind that it compares.
     descriptor_bytes : int
         Of a descriptor.
+    medium : str
+        Name of the medium that compares what it reads.
     """
 
     extractor: str
@@ -78,6 +82,61 @@ class Reader:
     extras: tuple[Extra, ...] = ()
     descriptor: DescriptorKind | None = None
     descriptor_bytes: int = 0
+    medium: str = IMAGE
+
+
+class Readers:
+    """The kinds of files that a daemon reads.
+
+    Parameters
+    ----------
+    readers : sequence of Reader
+        At least one, each of another medium.  Of readers that claim the same bytes, the first one reads them.
+    """
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self._readers = {reader.medium: reader for reader in readers}
+
+    def __iter__(self) -> Iterator[Reader]:
+        return iter(self._readers.values())
+
+    def of(self, medium: str) -> Reader:
+        """Return the reader of a medium; raises `KeyError` where there is none."""
+        return self._readers[medium]
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Lower case, of the files that are looked at."""
+        return frozenset().union(*(reader.suffixes for reader in self))
+
+    @property
+    def extractors(self) -> frozenset[str]:
+        """Names and versions of how files become vectors."""
+        return frozenset(reader.extractor for reader in self)
+
+    @property
+    def extras(self) -> tuple[Extra, ...]:
+        """What they need for some formats."""
+        return tuple(extra for reader in self for extra in reader.extras)
+
+    def named(self, path: bytes) -> tuple[str, ...]:
+        """Return the media one of which a file is of, by its name; empty where there is one only.
+
+        Parameters
+        ----------
+        path : bytes
+
+        Returns
+        -------
+        tuple of str
+            All of them when the name says nothing.
+        """
+        if len(self._readers) == 1:
+            return ()
+        suffix = os.path.splitext(path.lower())[1].decode(errors="replace")  # noqa: PTH122 -- a path of bytes
+        return tuple(medium for medium, reader in self._readers.items() if suffix in reader.suffixes) or (
+            *self._readers,
+        )
 
     def missing_extras(self) -> tuple[str, ...]:
         """Return the names of the extras that are not installed here; nothing is imported to find out."""
@@ -111,6 +170,10 @@ class Reading:
         When a camera took it, as ISO 8601 in local time; empty when it does not say so.
     descriptor : bytes
         How it looks: `Reader.descriptor_bytes` numbers; empty where the reader tells nothing of that.
+    parts : tuple of Part
+        Of a medium that compares parts.
+    details : mapping
+        What only its medium knows of it.
     """
 
     vector: bytes
@@ -119,6 +182,8 @@ class Reading:
     format: str
     taken: str = ""
     descriptor: bytes = b""
+    parts: tuple[Part, ...] = ()
+    details: Mapping[str, Detail] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +282,16 @@ class FileReader(Protocol):
         ----------
         extras : set of str
             Names.
+        """
+        ...
+
+    def claims(self, data: bytes, /) -> bool:
+        """Return whether a file is of this kind, by its bytes alone; asked where the name does not tell.
+
+        Parameters
+        ----------
+        data : bytes
+            The whole file; its beginning should do.
         """
         ...
 

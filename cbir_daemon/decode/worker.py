@@ -58,14 +58,15 @@ class Loaded:
 
     Parameters
     ----------
-    reader : FileReader
+    readers : mapping of str to FileReader
+        By the names of their media.
     names : frozenset of str
         Of extras, `FONTS` and `LOCAL_FEATURES`.
     left_out : frozenset of str
         Extras that a worker could have and has not loaded.
     """
 
-    reader: FileReader
+    readers: Mapping[str, FileReader]
     names: frozenset[str]
     left_out: frozenset[str]
 
@@ -81,7 +82,7 @@ class Worker:
     """
 
     def __init__(self, loaded: Loaded, limits: DecodeLimits = NO_LIMITS_YET) -> None:
-        self._reader = loaded.reader
+        self._readers = loaded.readers
         self._loaded = loaded
         self._limits = limits
         self._answers: Mapping[str, Callable[[Frame, int | None], Answer]] = {
@@ -119,22 +120,28 @@ class Worker:
     def _set_up(self, frame: Frame, _: int | None) -> Answer:
         self._limits = limits_from(frame.message)
         _silence_libraries()
-        folders = self._reader.folders(self._loaded.names)
+        folders = [folder for reader in self._readers.values() for folder in reader.folders(self._loaded.names)]
         return {"ready": True, "granted": confine(self._limits.max_memory_bytes, folders)}, b""
 
     @property
-    def _pictures(self) -> Pictures:
-        if self._reader.pictures is None:
+    def _drawing(self) -> FileReader | None:
+        """The reader of what there are pictures of, if any is."""
+        return next((reader for reader in self._readers.values() if reader.pictures is not None), None)
+
+    def _pictures_of(self, data: bytes) -> Pictures:
+        drawing = self._drawing
+        if drawing is None or drawing.pictures is None:
             raise UnreadableError("not-an-image", "there is no picture of such a file")
-        return self._reader.pictures
+        self._check_loaded(drawing, data)
+        return drawing.pictures
 
     def read(self, frame: Frame, descriptor: int | None) -> Answer:
-        """Return the facts of an image, or why there are none.
+        """Return the facts of a file, or why there are none.
 
         Parameters
         ----------
         frame : Frame
-            From `read_message`; the blob is the image when no descriptor came.
+            From `read_message`; the blob is the file when no descriptor came.
         descriptor : int or None
             Open for reading; it stays the caller's.
 
@@ -142,7 +149,7 @@ class Worker:
         -------
         message : dict
         blob : bytes
-            The vector; empty when its digest is known already, or when there are no facts.
+            The vector, and what else has bytes; empty when its digest is known already, or when there are no facts.
         """
         allow_cpu_time(self._limits.timeout_s)
         state = None
@@ -151,15 +158,23 @@ class Worker:
             digest = hashlib.sha256(data).digest()
             if digest in known_from(frame.message):
                 return reading_message(digest, NOT_DECODED, state)
-            self._check_loaded(data)
-            return reading_message(digest, self._reader.read(data, self._limits.max_pixels), state)
+            medium = self._medium_of(frame, data)
+            reader = self._readers[medium]
+            self._check_loaded(reader, data)
+            return reading_message(digest, reader.read(data, self._limits.max_pixels), state, medium)
         except UnreadableError as error:
             return unreadable_message(_with_state(error.unreadable, state))
         except MemoryError:
             return unreadable_message(Unreadable("out-of-memory", OUT_OF_MEMORY, state))
 
-    def _check_loaded(self, data: bytes) -> None:
-        extra = self._reader.extra_for(data)
+    def _medium_of(self, frame: Frame, data: bytes) -> str:
+        """Return the medium of a file: of those that its name leaves, the first that claims its bytes, or the first."""
+        media = frame.message.get("media") or list(self._readers)
+        claimed = (medium for medium in media if self._readers[medium].claims(data)) if len(media) > 1 else iter(media)
+        return str(next(claimed, media[0]))
+
+    def _check_loaded(self, reader: FileReader, data: bytes) -> None:
+        extra = reader.extra_for(data)
         if extra in self._loaded.left_out:
             raise _NotLoadedError(extra)
 
@@ -193,8 +208,7 @@ class Worker:
         allow_cpu_time(self._limits.timeout_s)
         try:
             data, _ = self._bytes_of(frame, descriptor)
-            self._check_loaded(data)
-            pixels = draw(self._pictures, data, self._limits.max_pixels)
+            pixels = draw(self._pictures_of(data), data, self._limits.max_pixels)
         except UnreadableError as error:
             return unreadable_message(error.unreadable)
         except MemoryError:
@@ -207,8 +221,7 @@ class Worker:
         side_px = frame.message["side_px"]
         try:
             data, _ = self._bytes_of(frame, descriptor)
-            self._check_loaded(data)
-            pixels = self._pictures.colour(data, self._limits.max_pixels, side_px)
+            pixels = self._pictures_of(data).colour(data, self._limits.max_pixels, side_px)
             picture = encoded_preview(pixels, frame.message["form"])
         except UnreadableError as error:
             return unreadable_message(error.unreadable)
@@ -224,8 +237,10 @@ class Worker:
 
     def _mosaic(self, frame: Frame, _: int | None) -> Answer:
         allow_cpu_time(self._limits.timeout_s)
-        pictures = self._reader.pictures
-        return {}, draw_mosaic(frame, greys if pictures is None else pictures.palette)
+        drawing = self._drawing
+        return {}, draw_mosaic(
+            frame, greys if drawing is None or drawing.pictures is None else drawing.pictures.palette
+        )
 
     def _bytes_of(self, frame: Frame, descriptor: int | None) -> tuple[bytes, FileState | None]:
         """Return the bytes of the file that came with the frame, or else those in the frame."""

@@ -22,7 +22,7 @@ from cbir_daemon.duplicates.work_features import WorkFeatures
 from cbir_daemon.errors import NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.kinds import Kind, facts_of
 from cbir_daemon.local_features import STORED_SIDE_PX, AskedFeatures, StoredFeatures
-from cbir_daemon.records import Facts
+from cbir_daemon.records import IMAGE, Facts
 from cbir_daemon.search.feature_lists import FeatureIndex
 from cbir_daemon.search.parts import PARTS_SIDE_PX, copies_in_parts
 from cbir_daemon.search.search import Found
@@ -98,7 +98,7 @@ class Parts:
             content.width_px,
             content.height_px,
             content.format,
-            extractor=self._pool.reader.extractor,
+            extractor=self._pool.readers.of(IMAGE).extractor,
         )
         looks = QueryLooks(
             self._store,

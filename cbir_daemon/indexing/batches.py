@@ -182,7 +182,7 @@ class Batches:
 
     def _read_chunk(self, targets: Sequence[Target]) -> None:
         known = self._store.contents.known_digests(
-            list({target.state.size_bytes for target in targets}), self._pool.reader.extractor
+            list({target.state.size_bytes for target in targets}), self._pool.readers.extractors
         )
         by_path = {target.absolute: target for target in targets}
         tasks = [ReadTask(path, known.get(target.state.size_bytes, frozenset())) for path, target in by_path.items()]
@@ -215,7 +215,7 @@ class Batches:
             logger.debug("unreadable path=%s code=%s", os.fsdecode(target.absolute), result.code)
             yield Failed(target.album.id, target.path, state, result)
         else:
-            yield Indexed(target.album.id, target.path, state, result, described(self._pool.reader, result))
+            yield Indexed(target.album.id, target.path, state, result, described(self._pool.readers, result))
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write changes in one commit, and let searches see them.

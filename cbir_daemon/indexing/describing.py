@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cbir_daemon.decode import DecodePool, Reader
+from cbir_daemon.decode import DecodePool, Readers
 from cbir_daemon.errors import NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.medium import Appearance
 from cbir_daemon.records import DescriptorKind, Facts
@@ -25,16 +25,17 @@ BATCH_CONTENTS = 256
 """Contents described before they are committed: a second or two."""
 
 
-def described(reader: Reader, facts: Facts) -> tuple[tuple[DescriptorKind, bytes], ...]:
+def described(readers: Readers, facts: Facts) -> tuple[tuple[DescriptorKind, bytes], ...]:
     """Return the descriptors that are written with a content; none of a file whose digest was known.
 
     Parameters
     ----------
-    reader : Reader
-        By which it was read.
+    readers : Readers
+        By one of which it was read.
     facts : Facts
     """
-    return ((reader.descriptor, facts.descriptor),) if reader.descriptor is not None and facts.descriptor else ()
+    kind = readers.of(facts.medium).descriptor if facts.descriptor else None
+    return () if kind is None else ((kind, facts.descriptor),)
 
 
 class Describer(Filler[bytes]):

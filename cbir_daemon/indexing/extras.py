@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import logging
 
-from cbir_daemon.decode import Reader
+from cbir_daemon.decode import Readers
 from cbir_daemon.records import Heals, reasons_healed_by
 from cbir_daemon.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-def forget_what_is_installed(store: Store, reader: Reader) -> int:
+def forget_what_is_installed(store: Store, readers: Readers) -> int:
     """Let the next walk read the files for which an extra was missing that has been installed since.
 
     Parameters
     ----------
     store : Store
-    reader : Reader
+    readers : Readers
         Whose extras they are.
 
     Returns
@@ -28,8 +28,8 @@ def forget_what_is_installed(store: Store, reader: Reader) -> int:
     int
         How many files that are.  Those whose extra is still missing are left alone.
     """
-    missing = reader.missing_extras()
-    count = sum(store.files.forget_states(code, reader.missing_words()) for code in reasons_healed_by(Heals.EXTRA))
+    missing = readers.missing_extras()
+    count = sum(store.files.forget_states(code, readers.missing_words()) for code in reasons_healed_by(Heals.EXTRA))
     if count or missing:
         logger.info("extras missing=%s files_to_read_again=%d", ",".join(missing) or "none", count)
     return count

@@ -192,10 +192,11 @@ class Ingest:
         StorageError, ChildError
             When the disk or the workers refuse; call it again later.
         """
-        extras.forget_what_is_installed(self._store, self._pool.reader)
-        count = self._store.files.forget_extractors(self._pool.reader.extractor)
+        extras.forget_what_is_installed(self._store, self._pool.readers)
+        extractors = self._pool.readers.extractors
+        count = self._store.files.forget_extractors(extractors)
         if count:
-            logger.info("extractor=%s files_to_read_again=%d", self._pool.reader.extractor, count)
+            logger.info("extractors=%s files_to_read_again=%d", ",".join(sorted(extractors)), count)
         while not self._stopping:
             self._mailbox.wait(min(self.schedule.due_in_s(), self._retries.due_in_s()))
             self.step()

@@ -110,6 +110,15 @@ class PictureReader:
         """
         return [folder for extra in EXTRAS.values() if extra.name in extras for folder in extra.folders]
 
+    def claims(self, data: bytes, /) -> bool:
+        """Return whether the first bytes are of a format that promises an image.
+
+        Parameters
+        ----------
+        data : bytes
+        """
+        return format_of(data) != ""
+
     def extra_for(self, data: bytes, /) -> str:
         """Return the name of the extra that reads an image, by its first bytes.
 

@@ -7,7 +7,7 @@ does together with its file; what a vector means.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from cbir_daemon.store import soundness
 from cbir_daemon.store.records import Content
@@ -25,22 +25,24 @@ class Contents(Table):
 
     @reads
     def known_digests(
-        self, connection: sqlite3.Connection, sizes: Sequence[int], extractor: str
+        self, connection: sqlite3.Connection, sizes: Sequence[int], extractors: Collection[str]
     ) -> dict[int, frozenset[bytes]]:
         """Return, for each size in bytes, the digests of the contents of that size.
 
         Parameters
         ----------
         sizes : sequence of int
-        extractor : str
+        extractors : collection of str
             Contents whose vectors were made by another are left out.
         """
+        names = sorted(extractors)
         found: dict[int, set[bytes]] = {}
         for chunk in in_chunks(sizes):
             marks = placeholders(len(chunk))
             rows = connection.execute(
-                f"SELECT size_bytes, digest FROM content WHERE extractor = ? AND size_bytes IN ({marks})",  # noqa: S608 -- marks
-                (extractor, *chunk),
+                "SELECT size_bytes, digest FROM content"  # noqa: S608 -- marks
+                f" WHERE extractor IN ({placeholders(len(names))}) AND size_bytes IN ({marks})",
+                (*names, *chunk),
             )
             for size, digest in tuples(rows, "size_bytes", "digest"):
                 found.setdefault(size, set()).add(digest)

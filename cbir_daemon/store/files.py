@@ -7,7 +7,7 @@ disk, reading files.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from cbir_daemon.records import SIZE_UNKNOWN, AlbumState, FileState, Heals, reasons_healed_by
 from cbir_daemon.store import clock
@@ -132,7 +132,7 @@ class Files(Table):
 
     # Answers show the size of a content, not that of a row; only walks compare it.
     @writes(ticks=False)
-    def forget_extractors(self, connection: sqlite3.Connection, but: str) -> int:
+    def forget_extractors(self, connection: sqlite3.Connection, but: Collection[str]) -> int:
         """Have the next walk read files again whose contents were read by another extractor; return how many there are.
 
         While there are any, files that could not be read are tried again as well: it is not known which extractor
@@ -140,14 +140,15 @@ class Files(Table):
 
         Parameters
         ----------
-        but : str
-            The extractor of today.
+        but : collection of str
+            The extractors of today.
         """
-        others = "content_id IN (SELECT id FROM content WHERE extractor != ?1)"
+        names = sorted(but)
+        others = f"SELECT id FROM content WHERE extractor NOT IN ({placeholders(len(names))})"  # noqa: S608 -- marks
         return connection.execute(
-            f"UPDATE file SET size_bytes = {SIZE_UNKNOWN} WHERE {others}"  # noqa: S608 -- words of ours
-            " OR error_code IS NOT NULL AND EXISTS (SELECT 1 FROM content WHERE extractor != ?1)",
-            (but,),
+            f"UPDATE file SET size_bytes = {SIZE_UNKNOWN} WHERE content_id IN ({others})"  # noqa: S608 -- words of ours
+            f" OR error_code IS NOT NULL AND EXISTS ({others})",
+            [*names, *names],
         ).rowcount
 
     @reads

@@ -70,7 +70,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "pending": rooms.ingest.pending,
             "decoded": rooms.pool.decoded,
             "decode_peak_mib": round(rooms.pool.peak_memory_bytes() / MIB, 1),
-            "missing_extras": list(rooms.pool.reader.missing_extras()),
+            "missing_extras": list(rooms.pool.readers.missing_extras()),
             "progress": _progress(rooms),
             "duplicates_pending": counts.unmatched + counts.alerts_due + counts.parts_due,
             "looks_pending": rooms.describer.pending,

@@ -116,7 +116,7 @@ def _files(rooms: Rooms) -> Iterator[Problem]:
 
 def _needs_extra(rooms: Rooms, waiting: int) -> Problem:
     messages = [rooms.store.files.error_messages(code) for code in reasons_healed_by(Heals.EXTRA)]
-    extras = ",".join(rooms.pool.reader.needed_extras([message for counted in messages for message in counted]))
+    extras = ",".join(rooms.pool.readers.needed_extras([message for counted in messages for message in counted]))
     if not extras:
         return Problem(
             f"{_files_need(waiting)} an extra that was installed after the daemon's start",

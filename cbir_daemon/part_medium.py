@@ -1,0 +1,332 @@
+"""The seam to kinds of files that are compared part by part: sound, text, what a plugin brings.
+
+In: nothing.  Out: the protocol `PartMedium`, and the values that its methods take and return.  Never here: a medium
+itself, files, SQL.
+
+A file of such a medium has one vector for the whole of it, by which it is drawn, mapped and ranked, and any number of
+parts, each with a vector and a place.  Whoever searches compares parts with parts; the medium judges two files by how
+their parts agree.  `medium.Medium` is the seam to pictures, which have one vector and no parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.comparison import Overlap
+from cbir_daemon.medium import Codes, Floats, MapSpace
+from cbir_daemon.records import Detail
+
+Place = tuple[float, float]
+"""Where something begins and ends in a file, in the medium's unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of a file besides its numbers.
+
+    Parameters
+    ----------
+    format : str
+        Name of the file format in capitals.
+    size_bytes : int
+        0 where it is not known.
+    details : mapping
+        What the reader told: a title, a length, a bit rate.
+    """
+
+    format: str
+    size_bytes: int = 0
+    details: Mapping[str, Detail] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one file, in the order in which its reader gave them.
+
+    Parameters
+    ----------
+    vectors : (n, 4096) ndarray of uint8
+    places : (n, 2) ndarray of float64
+        Where each begins and ends, in the medium's unit.
+    labels : tuple of str
+        Where each is, for people; may be empty.
+    details : tuple of bytes
+        What the reader gave with each for judging; may be empty.
+    facts : FileFacts
+        Of the file.
+    """
+
+    vectors: NDArray[np.uint8]
+    places: NDArray[np.float64]
+    labels: tuple[str, ...]
+    details: tuple[bytes, ...]
+    facts: FileFacts
+
+    @property
+    def length(self) -> float:
+        """Where the last part ends, in the medium's unit; 0 without parts."""
+        return float(self.places[:, 1].max(initial=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What is looked up for a query: some of its parts, each under some views.
+
+    Parameters
+    ----------
+    codes : (v, terms) ndarray of float32
+        Scaled so that the product with a window of a packed code is a score, about -1 to 1.
+    rows : (v,) ndarray of int64
+        Of which part of the query each is.
+    numbers : (v, k) ndarray of float32
+        The medium's own, which tell the views apart: a speed, a pitch; (v, 0) where there are none.
+    """
+
+    codes: Floats
+    rows: NDArray[np.int64]
+    numbers: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A stored file that a query may be a copy of, with how each of its m parts compares with each of v probes.
+
+    Parameters
+    ----------
+    parts : Parts
+    scores : (v, m) ndarray of float32
+        Of the best window.
+    windows : (v, m) ndarray of int64
+        Which window that is.
+    """
+
+    parts: Parts
+    scores: Floats
+    windows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class FileJudgement:
+    """What comparing two files says.
+
+    Parameters
+    ----------
+    is_copy : bool
+        Whether the score reaches the medium's threshold.
+    score : float
+        0 to 1, 1 = same.
+    overlap : Overlap
+        Share of the query that the stored file has, and of the stored file that the query has.
+    query_place, match_place : tuple of (float, float)
+        Where in each the common part begins and ends, in the medium's unit.
+    details : mapping
+        What was done, by the medium's own names: a speed, a pitch, pages.
+    """
+
+    is_copy: bool
+    score: float
+    overlap: Overlap
+    query_place: Place
+    match_place: Place
+    details: Mapping[str, Detail] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Merit:
+    """One reason to keep a file rather than a copy of it.
+
+    Parameters
+    ----------
+    name : str
+        For people: "bit rate".
+    value : float
+        The larger is better.
+    words : str
+        The value for people: "320 kbit/s".
+    """
+
+    name: str
+    value: float
+    words: str
+
+
+class PartMedium(Protocol):
+    """One kind of file that is compared by its parts.
+
+    Notes
+    -----
+    Any thread calls any method; none keeps anything between two calls.
+    """
+
+    # -- names and sizes ---------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The word by which settings, the index and answers name it: "audio"."""
+        ...
+
+    @property
+    def noun(self) -> str:
+        """What one of its files is called: "sound file"."""
+        ...
+
+    @property
+    def extractor(self) -> str:
+        """The extractor whose vectors it compares, as `decode.reader.Reader` names it.
+
+        Codes are stored beside vectors: whatever changes codes, probes or vectors takes another name.
+        """
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Of places: "s", "characters"."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """Score from which a file is a copy."""
+        ...
+
+    @property
+    def floor(self) -> float:
+        """Score of a probe and a part below which the part's file is no candidate."""
+        ...
+
+    @property
+    def windows(self) -> int:
+        """Windows of a packed code."""
+        ...
+
+    @property
+    def terms(self) -> int:
+        """Numbers of a window's code."""
+        ...
+
+    @property
+    def spaces(self) -> Mapping[str, MapSpace]:
+        """By what whole files may be near each other on the map; the default first."""
+        ...
+
+    # -- candidate generation ----------------------------------------------------------------------------------------
+
+    def is_plain(self, parts: Parts, /) -> bool:
+        """Return whether a file says too little to match anything but the same bytes: silence, a few words.
+
+        Parameters
+        ----------
+        parts : Parts
+        """
+        ...
+
+    def packed_codes(self, vectors: NDArray[np.uint8], /) -> Codes:
+        """Return the codes by which parts are found.
+
+        Parameters
+        ----------
+        vectors : (n, 4096) ndarray of uint8
+
+        Returns
+        -------
+        (n, windows, terms) ndarray of int8
+        """
+        ...
+
+    def probes(self, query: Parts, /) -> Probes:
+        """Return what is looked up for a query; parts that say too little are left out.
+
+        Parameters
+        ----------
+        query : Parts
+        """
+        ...
+
+    # -- two files ---------------------------------------------------------------------------------------------------
+
+    def judge(self, query: Parts, probes: Probes, candidates: Sequence[Candidate], /) -> list[FileJudgement]:
+        """Return what comparing a query with each of some stored files says.
+
+        Parameters
+        ----------
+        query : Parts
+        probes : Probes
+            Of the query.
+        candidates : sequence of Candidate
+            Likeliest first.  All at once: what many of them have in common may weigh less.
+
+        Returns
+        -------
+        list of FileJudgement
+            One for each candidate, in order.
+        """
+        ...
+
+    def reversed(self, judgement: FileJudgement, /) -> FileJudgement:
+        """Return a judgement as it is when the stored file is the query.
+
+        Parameters
+        ----------
+        judgement : FileJudgement
+        """
+        ...
+
+    def likeness(self, query: NDArray[np.uint8], stored: NDArray[np.uint8], /) -> Floats:
+        """Return how alike whole files are; ranks `similar`.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        stored : (m, 4096) ndarray of uint8
+
+        Returns
+        -------
+        (m,) ndarray of float32
+            In [0, 1], 1 = same.
+        """
+        ...
+
+    # -- for people --------------------------------------------------------------------------------------------------
+
+    def words(self, judgement: FileJudgement, path: str, /, query: FileFacts, match: FileFacts) -> str:
+        """Return where a query is from: "5 s of {path}, from 1:10 on, 4 % faster".
+
+        Parameters
+        ----------
+        judgement : FileJudgement
+        path : str
+            What stands for the match: its path, or "it".
+        query, match : FileFacts
+        """
+        ...
+
+    def merits(self, facts: FileFacts, /) -> tuple[Merit, ...]:
+        """Return why a file is kept rather than a copy of it, what counts most first; the same names for each file.
+
+        Parameters
+        ----------
+        facts : FileFacts
+        """
+        ...
+
+    def summary(self, facts: FileFacts, /) -> str:
+        """Return what is said of a file where a picture's width and height are: "3:41, 320 kbit/s".
+
+        Parameters
+        ----------
+        facts : FileFacts
+        """
+        ...
+
+    def picture(self, vector: NDArray[np.uint8], /) -> NDArray[np.uint8]:
+        """Return how a file or a part is drawn, (64, 64) grey levels.
+
+        Parameters
+        ----------
+        vector : (4096,) ndarray of uint8
+        """
+        ...
