@@ -1,4 +1,4 @@
-"""A process for the tests of `cbir_daemon.map.start`: it digests what a layout starts from and what judges it."""
+"""A process for the tests of `cbir_daemon.map.start`: it digests what a layout starts from and what scores it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.map.neighbors import to_points
 from cbir_daemon.map.start import first_positions
-from cbir_daemon.map.tuning import Judge
+from cbir_daemon.map.tuning import Scorer
 from tests.neighbors import nearest_others
 
 SAMPLE = 500
@@ -36,9 +36,9 @@ def digests(path: Path) -> dict[str, str]:
     found["neighbors"] = digest(neighbors.ids, neighbors.distances)
     # A poor map, so that the scores say something.
     positions = np.ascontiguousarray(sample[:, :3])
-    judge = Judge.prepare(sample, neighbors, None, size=SAMPLE, seed=1)
-    found["ranks"] = digest(judge.ranks)
-    found["scores"] = repr(judge.score(positions, positions, 20))
+    scorer = Scorer.prepare(sample, neighbors, None, size=SAMPLE, seed=1)
+    found["ranks"] = digest(scorer.ranks)
+    found["scores"] = repr(scorer.score(positions, positions, 20))
     return found
 
 

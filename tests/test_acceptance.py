@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon.map import quality
-from cbir_daemon.map.acceptance import Verdict, compare, held_out
+from cbir_daemon.map.acceptance import Comparison, compare, held_out
 
 COUNT = 600
 
@@ -31,9 +31,9 @@ def shuffled(positions: NDArray[np.float32], share: float) -> NDArray[np.float32
 
 def test_the_same_map_is_not_worse(codes: NDArray[np.float32]) -> None:
     """Codes as their own map keep every neighbour."""
-    verdict = compare(codes, codes, codes, np.arange(50))
-    assert verdict == Verdict(50, 1.0, 1.0, 0.0)
-    assert verdict.accepted
+    comparison = compare(codes, codes, codes, np.arange(50))
+    assert comparison == Comparison(50, 1.0, 1.0, 0.0)
+    assert comparison.accepted
 
 
 @pytest.mark.parametrize(("share", "accepted"), [(0.5, False), (0.05, False), (0.003, True)])

@@ -17,7 +17,7 @@ from cbir_daemon.map.tuning import (
     RECALL_MARGIN,
     REPETITIONS,
     TIE_MARGIN,
-    Judge,
+    Scorer,
     Search,
     TrialKey,
     candidate_neighbors,
@@ -218,18 +218,18 @@ def test_what_is_known_is_not_tried_again() -> None:
     assert rest.tried == whole.tried[2:]
 
 
-def judge_of(points: NDArray[np.float32], held_out: NDArray[np.float32], size: int = 1000) -> Judge:
-    """Return a judge over exact neighbours."""
-    return Judge.prepare(points, nearest_others(points, 12), nearest(points, held_out, 12), size=size, seed=0)
+def scorer_of(points: NDArray[np.float32], held_out: NDArray[np.float32], size: int = 1000) -> Scorer:
+    """Return a scorer over exact neighbours."""
+    return Scorer.prepare(points, nearest_others(points, 12), nearest(points, held_out, 12), size=size, seed=0)
 
 
 def test_a_perfect_map_scores_one_and_a_random_one_by_chance() -> None:
     """The codes themselves as positions keep every neighbour; shuffled positions keep as many as chance."""
     points, held_out = points_on_a_sphere(200), points_on_a_sphere(20, seed=1)
-    judge = judge_of(points, held_out)
-    assert judge.score(points, held_out, 15) == Trial(15, 8, 1.0, 1.0)
+    scorer = scorer_of(points, held_out)
+    assert scorer.score(points, held_out, 15) == Trial(15, 8, 1.0, 1.0)
     shuffled = np.random.default_rng(0).permutation(points)
-    score = judge.score(shuffled, held_out, 15)
+    score = scorer.score(shuffled, held_out, 15)
     assert score.trustworthiness == pytest.approx(0.5, abs=0.05)
     assert score.neighbor_recall < 0.15
 
@@ -263,17 +263,17 @@ def test_of_equals_the_first_on_the_map_count() -> None:
 def test_held_out_images_count_for_half() -> None:
     """A map that is perfect for fitted images and useless for projected ones keeps about half."""
     points, held_out = points_on_a_sphere(200), points_on_a_sphere(40, seed=1)
-    score = judge_of(points, held_out).score(points, -held_out, 15)
+    score = scorer_of(points, held_out).score(points, -held_out, 15)
     assert score.trustworthiness == 1.0
     assert score.neighbor_recall == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_sample_judges_much_like_the_whole() -> None:
+def test_a_sample_scores_much_like_the_whole() -> None:
     """Scores on 150 of 600 images are near those on all of them."""
     points, held_out = points_on_a_sphere(600), points_on_a_sphere(50, seed=1)
     flattened, flattened_held_out = points[:, :3], held_out[:, :3]
-    whole = judge_of(points, held_out).score(flattened, flattened_held_out, 15)
-    sampled = judge_of(points, held_out, size=150).score(flattened, flattened_held_out, 15)
+    whole = scorer_of(points, held_out).score(flattened, flattened_held_out, 15)
+    sampled = scorer_of(points, held_out, size=150).score(flattened, flattened_held_out, 15)
     assert sampled.neighbor_recall == pytest.approx(whole.neighbor_recall, abs=0.05)
     assert sampled.trustworthiness == pytest.approx(whole.trustworthiness, abs=0.06)
 
@@ -297,4 +297,4 @@ def test_every_measure_looks_at_the_same_neighbourhood() -> None:
     assert recall(positions, positions[:1], true_ids, own=np.array([0])) == 1.0
     assert recall(positions, positions[:1] - 1, true_ids - 1) == 1.0
     points = points_on_a_sphere(images)
-    assert judge_of(points, points[:20], size=100).width == 13
+    assert scorer_of(points, points[:20], size=100).width == 13

@@ -34,7 +34,7 @@ DEFAULT_PLAN = Path("plan.jsonl")
 
 
 @dataclass
-class Outcome:
+class Decisions:
     """The decisions of a review so far.
 
     Parameters
@@ -65,7 +65,7 @@ def review(plan: Path, choice: Choice, as_json: bool) -> int:
     """
     if os.path.lexists(plan):
         raise BadRequestError(f"{plan}: exists already", hint="give another name with --plan")
-    outcome = Outcome()
+    decisions = Decisions()
     with connected() as client:
         groups = distinct(choice.asked(client)["groups"])
         for number, group in enumerate(groups, 1):
@@ -73,10 +73,10 @@ def review(plan: Path, choice: Choice, as_json: bool) -> int:
             answer = _ask(group["images"])
             if answer == "q":
                 break
-            _take(outcome, client, group["images"], answer, number, choice)
-    if outcome.lines:
-        write_plan(outcome.lines, plan)
-    _say(outcome, plan, as_json=as_json)
+            _take(decisions, client, group["images"], answer, number, choice)
+    if decisions.lines:
+        write_plan(decisions.lines, plan)
+    _say(decisions, plan, as_json=as_json)
     return FOUND if groups else NOTHING_FOUND
 
 
@@ -113,22 +113,22 @@ def _numbered(images: Sequence[GroupImage]) -> Iterator[str]:
 
 
 def _take(
-    outcome: Outcome, client: Client, images: Sequence[GroupImage], answer: str, number: int, choice: Choice
+    decisions: Decisions, client: Client, images: Sequence[GroupImage], answer: str, number: int, choice: Choice
 ) -> None:
     if answer == "d":
         paths = [Path(os.fsdecode(path_from_json(image["path"]))) for image in images]
         for first, second in itertools.combinations(paths, 2):
             client.dismiss(first, second)
-        outcome.dismissed += 1
+        decisions.dismissed += 1
         return
     if answer not in ("k", "s"):
         images = [_marked(image, is_kept=place == int(answer)) for place, image in enumerate(images, 1)]
     lines = [] if answer == "s" else list(lines_of(number, images, choice))
     if any(line.kind for line in lines):
-        outcome.lines += lines
-        outcome.planned += 1
+        decisions.lines += lines
+        decisions.planned += 1
     else:
-        outcome.skipped += 1
+        decisions.skipped += 1
 
 
 def _marked(image: GroupImage, *, is_kept: bool) -> GroupImage:
@@ -136,12 +136,12 @@ def _marked(image: GroupImage, *, is_kept: bool) -> GroupImage:
     return {**image, "keep": is_kept, "why": why}
 
 
-def _say(outcome: Outcome, plan: Path, *, as_json: bool) -> None:
-    written = path_to_json(bytes(plan.absolute())) if outcome.lines else None
+def _say(decisions: Decisions, plan: Path, *, as_json: bool) -> None:
+    written = path_to_json(bytes(plan.absolute())) if decisions.lines else None
     document: Reviewed = {
-        "planned": outcome.planned,
-        "dismissed": outcome.dismissed,
-        "skipped": outcome.skipped,
+        "planned": decisions.planned,
+        "dismissed": decisions.dismissed,
+        "skipped": decisions.skipped,
         "plan": written,
     }
     if as_json:

@@ -34,12 +34,12 @@ def planned(lines: Sequence[Line], store: Store, groups: Groups, *, unlooked: bo
     for line in lines:
         if line.action == KEEP and line.path in images:
             kept.setdefault(line.group, []).append(images[line.path])
-    judge = _Judge(store, groups, unlooked=unlooked)
-    return [judge.task(line, images, kept.get(line.group, ())) for line in lines if line.action != KEEP]
+    planner = _Planner(store, groups, unlooked=unlooked)
+    return [planner.task(line, images, kept.get(line.group, ())) for line in lines if line.action != KEEP]
 
 
-class _Judge:
-    """Decides line by line."""
+class _Planner:
+    """Makes the task of one line after the other."""
 
     def __init__(self, store: Store, groups: Groups, *, unlooked: bool) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Whether a new map is taken into use.
 
-In: codes, and the positions of the same contents on the map in use and on a new one.  Out: a verdict.  Never here:
-fitting, rows, threads.
+In: codes, and the positions of the same contents on the map in use and on a new one.  Out: how they compare.  Never
+here: fitting, rows, threads.
 
 Both maps are compared by the recall of the same contents.  These are held out of every fit, so that neither map has
 learnt them.  In a collection that is too small for that, all contents are compared.
@@ -56,7 +56,7 @@ def held_out(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Comparison:
     """How a new map compares with the one in use.
 
     Parameters
@@ -87,7 +87,7 @@ def compare(
     rows: NDArray[np.intp],
     *,
     is_euclidean: bool = False,
-) -> Verdict:
+) -> Comparison:
     """Compare two maps of the same contents.
 
     Parameters
@@ -102,8 +102,8 @@ def compare(
         Whether codes are as far apart as they lie.
     """
     if len(codes) <= NEAREST or len(rows) == 0:
-        return Verdict()
+        return Comparison()
     true_ids = quality.true_neighbors(codes, rows, is_euclidean=is_euclidean)
     recalls, recalls_before = (quality.recall(places, places[rows], true_ids, own=rows) for places in (after, before))
     spread = float(np.std(recalls - recalls_before)) / len(rows) ** 0.5
-    return Verdict(len(rows), float(recalls.mean()), float(recalls_before.mean()), spread)
+    return Comparison(len(rows), float(recalls.mean()), float(recalls_before.mean()), spread)

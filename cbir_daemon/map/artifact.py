@@ -1,7 +1,7 @@
 """Saved maps on disk: written whole or not at all, and read only when they are what was written.
 
 In: a folder of finished files and the facts about them.  Out: an artifact (`model.joblib`, `codes.npy`,
-`positions.npy`, `flat.npy`, `manifest.json`) under its own name, and the verdict whether one may be loaded.  Never
+`positions.npy`, `flat.npy`, `manifest.json`) under its own name, and whether one may be loaded.  Never
 here: what is inside the files; unpickling; umap, numba, scikit-learn and joblib, whose versions are read from their
 metadata, without importing them.
 

@@ -115,7 +115,7 @@ class Fitting:
         neighbors = wide.first(max(NEAREST, recipe.n_neighbors)).copied()
         del known, wide
         model, flat = self._fit(images.points, neighbors, recipe, warm, stages)
-        curve = curve or (self._judge(images.points, neighbors, model),)
+        curve = curve or (self._score(images.points, neighbors, model),)
         name, digest = self._save(images.points, model, flat)
         report = {
             **asdict(tuning.choose(curve)),
@@ -257,13 +257,13 @@ class Fitting:
             halves = threads.submit(fitted), threads.submit(flattened)
             return halves[0].result(), halves[1].result()
 
-    def _judge(self, points: NDArray[np.float32], neighbors: Neighbors, model: umap.UMAP) -> Trial:
+    def _score(self, points: NDArray[np.float32], neighbors: Neighbors, model: umap.UMAP) -> Trial:
         """Score a map of a fit that held no image out: a sample is projected anew, each image without itself."""
         size, seed = self._settings.score_sample, self._settings.seed
-        judge = tuning.Judge.prepare(points, neighbors, None, size=size, seed=seed)
-        sampled = Neighbors(neighbors.ids[judge.sample], neighbors.distances[judge.sample])
+        scorer = tuning.Scorer.prepare(points, neighbors, None, size=size, seed=seed)
+        sampled = Neighbors(neighbors.ids[scorer.sample], neighbors.distances[scorer.sample])
         projected = project(model, sampled.first(model.n_neighbors))
-        return judge.score(model.embedding_, projected, model.n_neighbors)
+        return scorer.score(model.embedding_, projected, model.n_neighbors)
 
     def _save(self, points: NDArray[np.float32], model: umap.UMAP, flat: NDArray[np.float32]) -> tuple[str, bytes]:
         self._tell("save", 0, 1, "saving the map")

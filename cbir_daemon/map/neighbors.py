@@ -1,7 +1,7 @@
 """The exact nearest neighbours of codes.
 
-In: codes (unit rows; rows of zeros for flat images), or codes of a Euclidean space (rows of norm 1 at most).  Out: ids
-and distances of the k nearest.  Never here: umap, files, approximation.
+In: codes (unit rows; rows of zeros for uniform images), or codes of a Euclidean space (rows of norm 1 at most).  Out:
+ids and distances of the k nearest.  Never here: umap, files, approximation.
 
 Codes are compared by half of their squared difference.  For unit vectors that is the cosine distance, but exact near 0,
 where 1 - dot loses all its digits.  In a Euclidean space it gives the same order as the distance, which
@@ -66,16 +66,16 @@ class Neighbors:
 
 
 def to_points(codes: NDArray[np.float32], *, is_euclidean: bool = False) -> NDArray[np.float32]:
-    """Return codes as the rows that are compared: unit rows, flat images included, or any rows of a Euclidean space.
+    """Return codes as the rows that are compared: unit rows, uniform images included, or any rows of a Euclidean space.
 
-    A flat image has the code 0, which has no direction.  It becomes the constant unit vector: codes are free of their
-    mean, so this one is at distance 1 from every code and at distance 0 from other flat images.  In a Euclidean space
-    zeros are a place like any other.
+    A uniform image has the code 0, which has no direction.  It becomes the constant unit vector: codes are free of
+    their mean, so this one is at distance 1 from every code and at distance 0 from other uniform images.  In a
+    Euclidean space zeros are a place like any other.
 
     Parameters
     ----------
     codes : (n, f) ndarray of float32
-        Unit rows free of their mean; rows of zeros for flat images.  In a Euclidean space rows of norm 1 at most.
+        Unit rows free of their mean; rows of zeros for uniform images.  In a Euclidean space rows of norm 1 at most.
     is_euclidean : bool
         Whether codes are as far apart as they lie.
 

@@ -287,7 +287,7 @@ class Refit:
         projector = self._projection.projector(report.artifact, report.sha256, space.version)
         try:
             new = self._whole_map(ids, codes, offered[result.rows], result, projector)
-            self._take_into_use(run_id, report, projector, new, self._verdict(space, new, codes))
+            self._take_into_use(run_id, report, projector, new, self._compared(space, new, codes))
         except CbirError:
             projector.close()
             # Nobody will ever ask for this artifact.
@@ -344,24 +344,24 @@ class Refit:
         return new
 
     def _take_into_use(
-        self, run_id: int, report: FitReport, projector: Projector, new: NewMap, verdict: acceptance.Verdict
+        self, run_id: int, report: FitReport, projector: Projector, new: NewMap, comparison: acceptance.Comparison
     ) -> None:
         """Swap the new map in, or refuse it."""
-        if verdict.compared:
-            numbers = {"kept_before": round(verdict.recall_before, 4), "kept_after": round(verdict.recall, 4)}
-            self._store.runs.add_numbers(run_id, numbers | {"compared": verdict.compared})
+        if comparison.compared:
+            numbers = {"kept_before": round(comparison.recall_before, 4), "kept_after": round(comparison.recall, 4)}
+            self._store.runs.add_numbers(run_id, numbers | {"compared": comparison.compared})
         if self._cancelled.is_set():
             raise ModelError(CANCELLED)
-        if verdict.accepted:
+        if comparison.accepted:
             self._activate(run_id, self._with_curve(report), projector, new)
         else:
-            self._refuse(run_id, projector, verdict)
+            self._refuse(run_id, projector, comparison)
 
-    def _refuse(self, run_id: int, projector: Projector, verdict: acceptance.Verdict) -> None:
+    def _refuse(self, run_id: int, projector: Projector, comparison: acceptance.Comparison) -> None:
         projector.close()
         why = (
-            f"neighbour recall of {verdict.compared} images: {verdict.recall:.3f} on the new map,"
-            f" {verdict.recall_before:.3f} on the one in use"
+            f"neighbour recall of {comparison.compared} images: {comparison.recall:.3f} on the new map,"
+            f" {comparison.recall_before:.3f} on the one in use"
         )
         logger.info("fit refused run=%d reason=%s", run_id, why)
         self._store.runs.end(run_id, FitOutcome.REFUSED, why, time.time())
@@ -389,22 +389,22 @@ class Refit:
         active = self._store.runs.active()
         return report if report.curve or active is None else replace(report, curve=active.curve)
 
-    def _verdict(self, space: MapSpace, new: NewMap, codes: NDArray[np.float32]) -> acceptance.Verdict:
+    def _compared(self, space: MapSpace, new: NewMap, codes: NDArray[np.float32]) -> acceptance.Comparison:
         """Compare a new map with the one in use on all contents; accepted when there is nothing to keep."""
         active, coverage = self._store.runs.active(), self._store.positions.coverage()
         if active is None or active.numbers.get("min_dist", 0.0) != self.settings.min_dist:
-            return acceptance.Verdict()
+            return acceptance.Comparison()
         if active.code_version != space.version:
             # Each is the best in its own space.
-            return acceptance.Verdict()
+            return acceptance.Comparison()
         if active.kind == FitKind.ROUGH:
             # It was never to stay.
-            return acceptance.Verdict()
+            return acceptance.Comparison()
         if coverage.fitted < acceptance.FEWEST_COVERED_FRACTION * len(new.ids):
-            return acceptance.Verdict()
+            return acceptance.Comparison()
         before = self._places_on(active.id, new.ids, codes)
         if before is None:
-            return acceptance.Verdict()
+            return acceptance.Comparison()
         rows = np.flatnonzero(acceptance.held_out(new.ids))
         if len(rows) < acceptance.FEWEST_HELD_OUT:
             rows = np.random.default_rng(self.settings.seed).permutation(len(new.ids))[: acceptance.MOST_HELD_OUT]

@@ -53,7 +53,7 @@ class Trials:
         self._neighbors = sampled.neighbors(is_euclidean=is_euclidean)
         width = self._neighbors.ids.shape[1]
         self._held_out = nearest(self._points, points[held_out_rows], width, is_euclidean=is_euclidean)
-        self._judge = tuning.Judge.prepare(
+        self._scorer = tuning.Scorer.prepare(
             self._points, self._neighbors, self._held_out, size=settings.score_sample, seed=seed
         )
 
@@ -73,4 +73,4 @@ class Trials:
         recipe = Recipe(key.n_neighbors, key.n_components, seed, self._settings.min_dist, EPOCHS)
         model = fit_map(self._points, self._neighbors, recipe)
         projected = project(model, self._held_out.first(key.n_neighbors))
-        return self._judge.score(model.embedding_, projected, key.n_neighbors)
+        return self._scorer.score(model.embedding_, projected, key.n_neighbors)

@@ -246,7 +246,7 @@ def _mean(scores: Sequence[Trial]) -> Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class Scorer:
     """Scores the maps of one collection by one measure.
 
     Parameters
@@ -275,7 +275,7 @@ class Judge:
     @classmethod
     def prepare(
         cls, points: NDArray[np.float32], neighbors: Neighbors, held_out: Neighbors | None, *, size: int, seed: int
-    ) -> Judge:
+    ) -> Scorer:
         """Draw a sample of at most `size` fitted rows, and keep what every score needs.
 
         Parameters

@@ -349,14 +349,14 @@ def show_choices(folder: Path) -> None:
     vectors = Album.open([folder] if folder != PHOTOS else []).vectors
     order = np.random.default_rng(SEED).permutation(len(vectors))
     held_out, fitted = vectors[order[:CHOICE_HELD_OUT]], vectors[order[CHOICE_HELD_OUT:]]
-    judge = Choices(fitted, held_out)
+    choices = Choices(fitted, held_out)
     click.echo(f"{'':<22}{'dimensions':>11}{'epochs':>8}{'fitted':>8}{'held out':>10}{'seconds':>9}")
     for metric in METRICS:
-        judge.try_out(metric, COMPONENTS, layout.EPOCHS)
+        choices.try_out(metric, COMPONENTS, layout.EPOCHS)
     for n_components in DIMENSIONS:
-        judge.try_out("free 16x16", n_components, layout.EPOCHS)
+        choices.try_out("free 16x16", n_components, layout.EPOCHS)
     for epochs in EPOCHS:
-        judge.try_out("free 16x16", COMPONENTS, epochs)
+        choices.try_out("free 16x16", COMPONENTS, epochs)
     click.echo(f"(recall: share of the {NEAREST} nearest by whole vectors in the nearest {NEIGHBORHOOD_SHARE:.0%})")
 
 
