@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cbir_daemon.matching import GREY64, coarse_views
 from cbir_daemon.medium import Codes
 from cbir_daemon.search import Collection, Snapshot
-from cbir_daemon.search.candidates import Proposals, SavedLists
+from cbir_daemon.search.candidates import ListedCandidates, SavedLists
 from cbir_daemon.search.code_table import Rows
 from cbir_daemon.search.list_bounds import ListBounds
 from tests.test_collection import best_of
@@ -470,7 +470,7 @@ def test_searches_while_lists_grow() -> None:
     rows = Rows(GREY64)
     rows.append(np.arange(COUNT), CODES)
     growing = lists.Lists.trained(CODES, bounds=FEW_PATTERNS)
-    snapshot = Snapshot(GREY64, rows.frozen(), Proposals(rows, lists=growing))
+    snapshot = Snapshot(GREY64, rows.frozen(), ListedCandidates(rows, lists=growing))
     stop = threading.Event()
 
     def grow() -> None:

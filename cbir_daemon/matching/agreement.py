@@ -39,7 +39,7 @@ class Overlaps:
         Pixels of the coarser image, plain edges included: a disc on a page is seen in all of the page.
     evidence_px : (n,) ndarray of float32
         How many of them hold structure in both; none where all edges run one way.
-    spared, spared_px : (n,) ndarray of float32
+    trimmed, trimmed_px : (n,) ndarray of float32
         Correlation and evidence without the strip of `STRIP_PX` lines, along either axis of the query, that disagrees
         most.  Letters across a picture disagree there and nowhere else; other pictures disagree everywhere.
     """
@@ -49,8 +49,8 @@ class Overlaps:
     correlations: Floats
     area_px: Floats
     evidence_px: Floats
-    spared: Floats
-    spared_px: Floats
+    trimmed: Floats
+    trimmed_px: Floats
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Overlaps:
         """Return what some of the n images show.
@@ -112,10 +112,10 @@ def overlaps(image: Floats, shown: Floats, others: Floats, affines: Floats, sign
     correlations, evidence_px = _correlated(products.sum(axis=(2, 3)), evidence)
     by_rows, by_columns = (_without_strip(products.sum(axis=axis), evidence) for axis in (3, 2))
     rows_win = by_rows[0] >= by_columns[0]
-    spared, spared_px = (
+    trimmed, trimmed_px = (
         np.where(rows_win, of_rows, of_columns) for of_rows, of_columns in zip(by_rows, by_columns, strict=True)
     )
-    return Overlaps(own, stored, correlations, everything.sum(axis=(1, 2)) * pixels, evidence_px, spared, spared_px)
+    return Overlaps(own, stored, correlations, everything.sum(axis=(1, 2)) * pixels, evidence_px, trimmed, trimmed_px)
 
 
 def _directions(images: Floats) -> Floats:

@@ -230,8 +230,8 @@ def _score(found: Alignments, rows: NDArray[np.int64], shown: Overlaps) -> None:
     (best false score 0.958), with it 0.864.
     """
     costs = area_ratios(found.lies.affines[rows]) * np.where(found.lies.signs[rows] < 0, _NEGATIVE_COST, 1)
-    correlations = np.stack([shown.correlations, shown.spared])
-    evidence_px = np.stack([shown.evidence_px, shown.spared_px])
+    correlations = np.stack([shown.correlations, shown.trimmed])
+    evidence_px = np.stack([shown.evidence_px, shown.trimmed_px])
     multiples = np.stack([costs, costs * _STRIP_COST]) * (1 + _DOUBLING_PX / np.maximum(evidence_px, 1))
     needed_px = _needed_px(found.lies.affines[rows], found.lies.signs[rows], shown)
     scores = (1 - (1 - correlations) * multiples) * np.minimum(1, evidence_px / needed_px)

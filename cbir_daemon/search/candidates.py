@@ -103,7 +103,7 @@ class ExactScan:
         """
 
 
-class Proposals:
+class ListedCandidates:
     """The lists of one generation of rows.
 
     Parameters
@@ -317,7 +317,7 @@ class SavedLists:
             self._taken = taken
 
     def rows(self, views: CoarseViews, limit: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
-        """Return what `Proposals.rows` does.
+        """Return what `ListedCandidates.rows` does.
 
         Parameters
         ----------
@@ -328,7 +328,7 @@ class SavedLists:
         return None if self._lists is None else _proposed(self._lists, views, limit, frozen)
 
     def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
-        """Return what `Proposals.joined_rows` does.
+        """Return what `ListedCandidates.joined_rows` does.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.medium import CoarseViews, Codes, Guesses, JoinViews, Medium
-from cbir_daemon.search.candidates import LISTED_ABOVE, CandidateSource, Proposals
+from cbir_daemon.search.candidates import LISTED_ABOVE, CandidateSource, ListedCandidates
 from cbir_daemon.search.code_table import EXTENT_ROWS, FrozenRows, Ids, Rows
 from cbir_daemon.search.list_bounds import USUAL, ListBounds
 
@@ -235,11 +235,11 @@ class Collection:
         """Take up what the file has; one that is missing, damaged or of other codes is made anew."""
         self._take(Rows.open(self._path, self._medium, self._extent_rows))
         if len(self) >= self._listed_above:
-            self._proposals.load()
+            self._source.load()
 
     def close(self) -> None:
         """Save the lists and let the files go; snapshots stay readable."""
-        self._proposals.save()
+        self._source.save()
         self._rows.close()
 
     def __len__(self) -> int:
@@ -253,7 +253,7 @@ class Collection:
     @property
     def listed(self) -> int:
         """Rows for which lists are asked."""
-        return self._proposals.covered
+        return self._source.covered
 
     def add(self, ids: Sequence[int], vectors: NDArray[np.uint8]) -> None:
         """Add contents; an id that is there already gets the new vector.
@@ -297,7 +297,7 @@ class Collection:
 
     def snapshot(self) -> Snapshot:
         """Return what is there now, for any thread; copies nothing."""
-        return Snapshot(self._medium, self._rows.frozen(), self._proposals)
+        return Snapshot(self._medium, self._rows.frozen(), self._source)
 
     def tend(self) -> bool:
         """Do a little of what the lists need, for less than a second; False when there is nothing to do.
@@ -306,7 +306,7 @@ class Collection:
         -----
         For one background thread.  Training the lists, once in the life of a collection, takes some seconds.
         """
-        return self._proposals.step()
+        return self._source.step()
 
     def _kill(self, ids: Ids) -> None:
         rows = self._rows.find(ids)
@@ -330,4 +330,4 @@ class Collection:
         self._rows.close()
         self._rows = rows
         beside = None if self._path is None else lists_beside(self._path)
-        self._proposals = Proposals(rows, beside, self._listed_above, self._bounds)
+        self._source = ListedCandidates(rows, beside, self._listed_above, self._bounds)
