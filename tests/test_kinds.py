@@ -23,7 +23,7 @@ PACKAGE = Path(cbir_daemon.__file__).parent
 
 NAMED_IN = {
     "kinds.py": "the enum, and the table of what holds of each",
-    "store/records.py": "what a pair is when nothing else is said",
+    "store/row_types.py": "what a pair is when nothing else is said",
     "search/search.py": "copies by their vectors, similar by looks and positions",
     "serving/handlers/queries.py": "exact by the digest of a query",
     "serving/handlers/likeness.py": "similar by what a network says",

@@ -8,7 +8,7 @@ other rooms talk to.
 """
 
 from cbir_daemon.store.backup import restore
-from cbir_daemon.store.records import (
+from cbir_daemon.store.row_types import (
     Album,
     AlbumDrift,
     AlertMatch,

@@ -10,7 +10,7 @@ import sqlite3
 from cbir_daemon.store import clock
 from cbir_daemon.store.alerts import write_alerts
 from cbir_daemon.store.contents import drop_orphans
-from cbir_daemon.store.records import Album, Applied, NewAlert
+from cbir_daemon.store.row_types import Album, Applied, NewAlert
 from cbir_daemon.store.rows import Columns, column
 from cbir_daemon.store.table import Table, reads, writes
 

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.store.records import AlertMatch, AlertRecord, ContainedWork, Image, NewAlert, Waiting, WorkMatch
+from cbir_daemon.store.row_types import AlertMatch, AlertRecord, ContainedWork, Image, NewAlert, Waiting, WorkMatch
 from cbir_daemon.store.rows import Columns, column
 from cbir_daemon.store.table import Table, reads, writes
 from cbir_daemon.store.works import write_work_matches

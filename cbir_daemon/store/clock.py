@@ -54,7 +54,7 @@ class Clock:
         timeout_s : float
             Longest wait, in seconds.
         """
-        heartbeat.rest(timeout_s)
+        heartbeat.idle(timeout_s)
         with self._changed:
             self._changed.wait_for(lambda: self.moment > moment, timeout_s)
         heartbeat.beat()

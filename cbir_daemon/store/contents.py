@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from cbir_daemon.store import soundness
-from cbir_daemon.store.records import Content
+from cbir_daemon.store.row_types import Content
 from cbir_daemon.store.rows import Columns, column, mapping, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads
 

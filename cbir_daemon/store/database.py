@@ -209,7 +209,7 @@ class Database:
                     future.set_result(result)
 
     def _next_job(self) -> Job | None:
-        heartbeat.rest(heartbeat.FOREVER_S)
+        heartbeat.idle(heartbeat.FOREVER_S)
         job = self._jobs.get()
         heartbeat.beat()
         return job

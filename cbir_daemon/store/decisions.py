@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from cbir_daemon.store.records import Decision
+from cbir_daemon.store.row_types import Decision
 from cbir_daemon.store.rows import Columns, column
 from cbir_daemon.store.table import Table, reads, writes
 

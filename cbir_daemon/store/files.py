@@ -13,7 +13,7 @@ from cbir_daemon.records import SIZE_UNKNOWN, AlbumState, FileState, Heals, reas
 from cbir_daemon.store import clock
 from cbir_daemon.store.contents import CONTENT, drop_orphans
 from cbir_daemon.store.descriptors import write_descriptors
-from cbir_daemon.store.records import Applied, Change, Counts, Failed, Gone, Image, Indexed, Moved
+from cbir_daemon.store.row_types import Applied, Change, Counts, Failed, Gone, Image, Indexed, Moved
 from cbir_daemon.store.rows import Columns, column, mapping
 from cbir_daemon.store.table import Table, in_chunks, keeps, placeholders, reads, writes
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cbir_daemon.records import ResolveTask, TaskAction, TaskState
-from cbir_daemon.store.records import ResolveRun
+from cbir_daemon.store.row_types import ResolveRun
 from cbir_daemon.store.rows import Columns, mapping, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, reads, writes
 

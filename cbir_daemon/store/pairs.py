@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.kinds import Kind
-from cbir_daemon.store.records import Pair, WorkMatch
+from cbir_daemon.store.row_types import Pair, WorkMatch
 from cbir_daemon.store.rows import Columns, scalar, tuples
 from cbir_daemon.store.table import Table, rank_sql, reads, writes
 from cbir_daemon.store.works import write_work_matches

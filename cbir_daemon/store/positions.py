@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from cbir_daemon.records import DescriptorKind, FitOutcome, Origin
-from cbir_daemon.store.records import AlbumDrift, Coverage, Drift, Placed
+from cbir_daemon.store.row_types import AlbumDrift, Coverage, Drift, Placed
 from cbir_daemon.store.rows import Columns, mapping, scalar, tuples
 from cbir_daemon.store.table import Table, keeps, reads, writes
 

@@ -12,7 +12,7 @@ from dataclasses import astuple
 
 from cbir_daemon.records import FitOutcome, FitReport, Trial
 from cbir_daemon.store.positions import write_positions
-from cbir_daemon.store.records import Baseline, FitBegun, ModelRun, Placed
+from cbir_daemon.store.row_types import Baseline, FitBegun, ModelRun, Placed
 from cbir_daemon.store.rows import Columns
 from cbir_daemon.store.table import Table, reads, writes
 

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from cbir_daemon.store.records import SinkState
+from cbir_daemon.store.row_types import SinkState
 from cbir_daemon.store.rows import Columns
 from cbir_daemon.store.table import Table, reads, writes
 

@@ -10,7 +10,7 @@ import itertools
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.store.records import ContainedWork, NewWork, Work, WorkMatch
+from cbir_daemon.store.row_types import ContainedWork, NewWork, Work, WorkMatch
 from cbir_daemon.store.rows import Columns, column, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, rank_sql, reads, writes
 
