@@ -15,7 +15,7 @@ from cbir_daemon.watching.mailbox import Mailbox
 
 def names(now: float) -> list[str]:
     """Return who is late at a moment."""
-    return [pulse.name for pulse in heartbeat.late(now)]
+    return [thread.name for thread in heartbeat.late(now)]
 
 
 def test_a_thread_is_late_when_its_promise_is_over() -> None:
@@ -32,13 +32,13 @@ def test_a_thread_is_late_when_its_promise_is_over() -> None:
 
 def test_who_waits_for_work_is_never_late() -> None:
     """A thread that rests for ever is not late; what refused its work before is over."""
-    with heartbeat.of("one") as pulse:
+    with heartbeat.of("one") as own:
         heartbeat.refused("the disk is full", 30)
-        assert pulse.trouble == "the disk is full"
+        assert own.trouble == "the disk is full"
         heartbeat.beat()
-        assert pulse.trouble == "the disk is full"
-        heartbeat.rest(heartbeat.FOREVER_S)
-        assert pulse.trouble == ""
+        assert own.trouble == "the disk is full"
+        heartbeat.idle(heartbeat.FOREVER_S)
+        assert own.trouble == ""
         assert names(time.monotonic() + 1e9) == []
 
 
@@ -61,13 +61,13 @@ def test_a_walk_waits_for_the_file_system(tmp_path: Path) -> None:
 
     class Looking(walk.Filter):
         def excludes_entry(self, path: bytes) -> bool:
-            seen.append(pulse.waits_for)
+            seen.append(own.waits_for)
             return super().excludes_entry(path)
 
-    with heartbeat.of("ingest") as pulse:
+    with heartbeat.of("ingest") as own:
         walk.walk(bytes(tmp_path), b"", Looking((), frozenset({".jpg"})))
         assert seen == [f"the file system of {tmp_path}"]
-        assert pulse.waits_for == ""
+        assert own.waits_for == ""
 
 
 def test_rooms_that_wait_say_so(tmp_path: Path) -> None:
@@ -84,11 +84,11 @@ def test_rooms_that_wait_say_so(tmp_path: Path) -> None:
             lambda: mailbox.wait(0.0),
         ]
         for wait in waits:
-            with heartbeat.of("one") as pulse:
+            with heartbeat.of("one") as own:
                 heartbeat.refused("the disk is full", 1e6)
                 wait()
-                assert pulse.trouble == ""
-                assert pulse.due <= time.monotonic() + heartbeat.STALLED_S
+                assert own.trouble == ""
+                assert own.due <= time.monotonic() + heartbeat.STALLED_S
         assert "writer" not in names(time.monotonic() + heartbeat.STALLED_S / 2)
     finally:
         store.close()

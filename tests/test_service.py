@@ -90,9 +90,9 @@ def whats(rooms: Rooms) -> list[str]:
 # -- alive -------------------------------------------------------------------------------------------------------------
 
 
-def test_every_thread_of_the_daemon_has_a_pulse(service: Service) -> None:
+def test_every_thread_of_the_daemon_has_a_heartbeat(service: Service) -> None:
     """Each thread that the daemon cannot do without promises when it is heard of again."""
-    names = {pulse.name for pulse in heartbeat.all_now()}
+    names = {thread.name for thread in heartbeat.all_now()}
     assert names == {thread.name for thread in service.threads} | {"writer", "server"}
     assert {"pairing", "projection", "refit", "ingest", "backups"} < names
     assert service.lives(time.monotonic())
@@ -155,7 +155,7 @@ def test_nothing_runs_after_a_block_that_failed(tmp_path: Path) -> None:
 
     def fail() -> None:
         with service.started():
-            assert {"writer", "server", "ingest"} < {pulse.name for pulse in heartbeat.all_now()}
+            assert {"writer", "server", "ingest"} < {thread.name for thread in heartbeat.all_now()}
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -210,7 +210,7 @@ def test_a_thread_that_is_refused_says_why(rooms: Rooms) -> None:
     with heartbeat.of("pairing"):
         heartbeat.refused("index.sqlite: database or disk is full", RETRY_S)
         assert whats(rooms) == ["thread pairing failed and tries again: index.sqlite: database or disk is full"]
-        heartbeat.rest(0.0)
+        heartbeat.idle(0.0)
         assert whats(rooms) == []
 
 

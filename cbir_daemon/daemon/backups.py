@@ -76,7 +76,7 @@ class Backups:
         while not self._stopping.is_set():
             moment = self._store.moment
             if not self.due():
-                heartbeat.rest(CHECK_S)
+                heartbeat.idle(CHECK_S)
                 self._store.wait_for_change(moment, CHECK_S)
             elif not self.renew():
                 self._stopping.wait(RETRY_S)

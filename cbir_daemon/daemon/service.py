@@ -219,9 +219,9 @@ class Service:
 
     def lives(self, now: float) -> bool:
         """Whether every thread goes round.  One that a file system keeps waiting would wait again after a restart."""
-        stuck = [pulse for pulse in heartbeat.late(now) if not pulse.waits_for]
-        for pulse in stuck:
-            logger.error("thread stuck name=%s late_s=%.0f", pulse.name, now - pulse.due)
+        stuck = [thread for thread in heartbeat.late(now) if not thread.waits_for]
+        for thread in stuck:
+            logger.error("thread stuck name=%s late_s=%.0f", thread.name, now - thread.due)
         return not stuck and all(thread.is_alive() for thread in self.threads)
 
     def read_again(self, rooms: OpenRooms) -> None:

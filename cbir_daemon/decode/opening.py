@@ -79,7 +79,7 @@ def open_file(path: bytes, max_file_bytes: int, *, follow: bool = False) -> Hand
 
     Notes
     -----
-    A network server that does not answer keeps the caller waiting; the thread's pulse says for what.
+    A network server that does not answer keeps the caller waiting; the thread's heartbeat says for what.
     """
     heartbeat.beat(waits_for=f"the file system of {os.fsdecode(path)}")
     try:

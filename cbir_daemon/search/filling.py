@@ -100,7 +100,7 @@ class Filler(ABC, Generic[Made]):
         while not self._stopping.is_set():
             moment = self._store.moment
             if not self._quiet() or not self.step():
-                heartbeat.rest(POLL_S)
+                heartbeat.idle(POLL_S)
                 self._store.wait_for_change(moment, POLL_S)
 
     def open(self) -> None:

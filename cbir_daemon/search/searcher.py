@@ -222,7 +222,7 @@ class Searcher:
                 return
             heartbeat.beat(TEND_S)
             if not self.tend():
-                heartbeat.rest(heartbeat.FOREVER_S)
+                heartbeat.idle(heartbeat.FOREVER_S)
                 self._changed.wait()
 
     def tend(self) -> bool:

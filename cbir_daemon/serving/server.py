@@ -171,7 +171,7 @@ class Server:
     def run(self) -> None:
         """Accept connections until `close`."""
         while not self._closed.is_set():
-            heartbeat.rest(heartbeat.FOREVER_S)
+            heartbeat.idle(heartbeat.FOREVER_S)
             try:
                 self._poller.poll()
                 connection, _ = self._listener.accept()

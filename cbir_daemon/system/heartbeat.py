@@ -4,8 +4,8 @@ In: calls from the loops themselves.  Out: which threads are late, and which hav
 what a thread does, and what follows when it is late.
 
 That a thread lives says little: it may wait for a lock for ever.  So each loop promises, before each step, when it
-takes the next one at the latest.  Only the thread itself writes its pulse, so a promise is two assignments and no lock.
-In a thread that never registered (a connection, a test) a promise does nothing.
+takes the next one at the latest.  Only the thread itself writes its heartbeat, so a promise is two assignments and no
+lock.  In a thread that never registered (a connection, a test) a promise does nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOREVER_S = math.inf
 """For a thread that waits until somebody asks something of it."""
 
 
-class Pulse:
+class Heartbeat:
     """The promise of one thread.
 
     Parameters
@@ -49,24 +49,24 @@ class Pulse:
 
 
 _here = threading.local()
-_pulses: list[Pulse] = []
-_pulses_lock = threading.Lock()
+_all: list[Heartbeat] = []
+_all_lock = threading.Lock()
 
 
 @contextmanager
-def of(name: str) -> Iterator[Pulse]:
+def of(name: str) -> Iterator[Heartbeat]:
     """Register this thread while the block runs."""
-    pulse = Pulse(name)
-    before = getattr(_here, "pulse", None)
-    with _pulses_lock:
-        _pulses.append(pulse)
-    _here.pulse = pulse
+    heartbeat = Heartbeat(name)
+    before = getattr(_here, "heartbeat", None)
+    with _all_lock:
+        _all.append(heartbeat)
+    _here.heartbeat = heartbeat
     try:
-        yield pulse
+        yield heartbeat
     finally:
-        _here.pulse = before
-        with _pulses_lock:
-            _pulses.remove(pulse)
+        _here.heartbeat = before
+        with _all_lock:
+            _all.remove(heartbeat)
 
 
 def beat(seconds: float = STALLED_S, *, waits_for: str = "") -> None:
@@ -79,13 +79,13 @@ def beat(seconds: float = STALLED_S, *, waits_for: str = "") -> None:
     waits_for : str
         What the step is at the mercy of, such as a file system: being late is then no fault of this program's.
     """
-    pulse: Pulse | None = getattr(_here, "pulse", None)
-    if pulse is not None:
-        pulse.waits_for = waits_for
-        pulse.due = time.monotonic() + seconds
+    heartbeat: Heartbeat | None = getattr(_here, "heartbeat", None)
+    if heartbeat is not None:
+        heartbeat.waits_for = waits_for
+        heartbeat.due = time.monotonic() + seconds
 
 
-def rest(seconds: float) -> None:
+def idle(seconds: float) -> None:
     """Promise that this thread is heard of again after a wait for work; its trouble is over.
 
     Parameters
@@ -93,9 +93,9 @@ def rest(seconds: float) -> None:
     seconds : float
         Longest wait; one step more is allowed on top of it.
     """
-    pulse: Pulse | None = getattr(_here, "pulse", None)
-    if pulse is not None:
-        pulse.trouble = ""
+    heartbeat: Heartbeat | None = getattr(_here, "heartbeat", None)
+    if heartbeat is not None:
+        heartbeat.trouble = ""
         beat(seconds + STALLED_S)
 
 
@@ -109,18 +109,18 @@ def refused(reason: str, retry_s: float) -> None:
     retry_s : float
         Seconds until it tries again.
     """
-    pulse: Pulse | None = getattr(_here, "pulse", None)
-    if pulse is not None:
-        pulse.trouble = reason
+    heartbeat: Heartbeat | None = getattr(_here, "heartbeat", None)
+    if heartbeat is not None:
+        heartbeat.trouble = reason
         beat(retry_s + STALLED_S)
 
 
-def all_now() -> list[Pulse]:
-    """Return the pulses of all registered threads."""
-    with _pulses_lock:
-        return list(_pulses)
+def all_now() -> list[Heartbeat]:
+    """Return the heartbeats of all registered threads."""
+    with _all_lock:
+        return list(_all)
 
 
-def late(now: float) -> list[Pulse]:
-    """Return the pulses of the threads that have broken their promise; `now` is monotonic seconds."""
-    return [pulse for pulse in all_now() if pulse.due < now]
+def late(now: float) -> list[Heartbeat]:
+    """Return the heartbeats of the threads that have broken their promise; `now` is monotonic seconds."""
+    return [heartbeat for heartbeat in all_now() if heartbeat.due < now]

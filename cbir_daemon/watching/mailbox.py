@@ -53,7 +53,7 @@ class Mailbox:
 
     def wait(self, timeout_s: float) -> None:
         """Return when a path is due, when woken, or after `timeout_s` seconds."""
-        heartbeat.rest(timeout_s)
+        heartbeat.idle(timeout_s)
         with self._changed:
             deadline = self._clock() + timeout_s
             while not self._woken:

@@ -47,19 +47,19 @@ def problems(rooms: Rooms, least_free_bytes: int = LEAST_FREE_BYTES) -> list[Pro
 
 
 def _threads(now: float) -> Iterator[Problem]:
-    for pulse in heartbeat.all_now():
-        if pulse.trouble:
+    for thread in heartbeat.all_now():
+        if thread.trouble:
             yield Problem(
-                f"thread {pulse.name} failed and tries again: {pulse.trouble}", "remove that cause; the index is safe"
+                f"thread {thread.name} failed and tries again: {thread.trouble}", "remove that cause; the index is safe"
             )
-        elif pulse.due < now and pulse.waits_for:
-            since_s = now - pulse.due + heartbeat.STALLED_S
+        elif thread.due < now and thread.waits_for:
+            since_s = now - thread.due + heartbeat.STALLED_S
             yield Problem(
-                f"thread {pulse.name} has waited {since_s:.0f} s for {pulse.waits_for}",
+                f"thread {thread.name} has waited {since_s:.0f} s for {thread.waits_for}",
                 "check that disk or server (dmesg, mount); the daemon goes on when it answers",
             )
-        elif pulse.due < now:
-            yield Problem(f"thread {pulse.name} hangs", "restart the daemon, and report its log")
+        elif thread.due < now:
+            yield Problem(f"thread {thread.name} hangs", "restart the daemon, and report its log")
 
 
 def _disk(rooms: Rooms, least_free_bytes: int) -> Iterator[Problem]:
