@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from cbir_daemon import config
-from cbir_daemon.duplicates import Groups
+from cbir_daemon.duplicates import Group, Groups
+from cbir_daemon.kinds import Kind
+from cbir_daemon.serving.ahead import Ahead
 from cbir_daemon.serving.queue import ORDERS, Queue, Selection, day_of
 from cbir_daemon.store import Store
 from tests.rows import facts, indexed, opened, state
 
+WAIT_S = 30.0
 DAY_NS = 86_400 * 10**9
 
 
@@ -81,7 +85,7 @@ def test_a_group_has_the_day_of_its_newest_image(queue: Queue) -> None:
 
 def test_folders_that_share_most_come_first(queue: Queue) -> None:
     """Each pair of folders with its groups and what is won there."""
-    pairs = queue.listed(Selection()).folder_pairs()
+    pairs = queue.listed(Selection()).folder_pairs
     assert [(pair.folders, pair.groups, pair.saves_bytes) for pair in pairs] == [
         ((b"/album/a", b"/album/b"), 2, 1_001 + 1_002),
         ((b"/album/a", b"/album/a"), 1, 1_003),
@@ -103,8 +107,86 @@ def test_other_settings_make_other_lists(store: Store, tmp_path: Path) -> None:
     """A list made by settings that no longer hold is not given again, though the index did not change."""
     groups = Groups(store, config.load(environ={"HOME": str(tmp_path)}))
     queue = Queue(store, groups)
-    assert sum(queue.listed(Selection()).spare().values()) == 1_001 + 1_002 + 1_003
+    assert queue.listed(Selection()).spare.saves_bytes == 1_001 + 1_002 + 1_003
     settings = tmp_path / "config.toml"
     settings.write_text('[duplicates]\nprotect = ["/album/*"]\n')
     groups.configure(config.load(config=settings, environ={"HOME": str(tmp_path)}))
-    assert sum(queue.listed(Selection()).spare().values()) == 0
+    assert queue.listed(Selection()).spare.saves_bytes == 0
+
+
+# -- made ahead --------------------------------------------------------------------------------------------------------
+
+
+class CountedGroups(Groups):
+    """Groups that count how often they are asked."""
+
+    def __init__(self, store: Store, home: Path) -> None:
+        super().__init__(store, config.load(environ={"HOME": str(home)}))
+        self.asked = threading.Semaphore(0)
+
+    def found(
+        self, kind: Kind | None = None, below: bytes | None = None, *, across: bool = False, unlooked: bool = False
+    ) -> list[Group]:
+        """Count, and return what all groups return."""
+        self.asked.release()
+        return super().found(kind, below, across=across, unlooked=unlooked)
+
+    def was_asked(self) -> bool:
+        """Whether they were asked since the last time that this was called."""
+        return self.asked.acquire(blocking=False)
+
+
+def test_the_first_list_is_there_before_it_is_asked_for(store: Store, tmp_path: Path) -> None:
+    """It is made once after a change, and who asks for it then waits for no grouping."""
+    groups = CountedGroups(store, tmp_path)
+    queue = Queue(store, groups)
+    ahead = Ahead(store, queue, lambda: True)
+    assert ahead.step()
+    assert groups.was_asked()
+    assert numbers(queue, Selection()) == [3, 2, 1]
+    assert not ahead.step()
+    assert not groups.was_asked()
+    third = facts(3).digest
+    store.decisions.dismiss(third, third, 1.0)
+    assert ahead.step()
+    assert groups.was_asked()
+    assert numbers(queue, Selection()) == [2, 1]
+    assert not groups.was_asked()
+
+
+def test_no_list_is_made_ahead_of_a_large_index_or_while_indexing(store: Store, tmp_path: Path) -> None:
+    """Three contents with two files each have six images in groups; memory is bounded by their number."""
+    queue = Queue(store, CountedGroups(store, tmp_path))
+    assert not Ahead(store, queue, lambda: False).step()
+    assert not Ahead(store, queue, lambda: True, most_images=5).step()
+    assert Ahead(store, queue, lambda: True, most_images=6).step()
+
+
+def test_lists_are_made_after_each_change(store: Store, tmp_path: Path) -> None:
+    """The thread makes one at the start, one after a change, and ends when it is asked to."""
+    groups = CountedGroups(store, tmp_path)
+    ahead = Ahead(store, Queue(store, groups), lambda: True)
+    thread = threading.Thread(target=ahead.run)
+    thread.start()
+    try:
+        assert groups.asked.acquire(timeout=WAIT_S)
+        third = facts(3).digest
+        store.decisions.dismiss(third, third, 1.0)
+        assert groups.asked.acquire(timeout=WAIT_S)
+    finally:
+        ahead.stop()
+        store.wake()
+        thread.join(WAIT_S)
+    assert not thread.is_alive()
+
+
+def test_groups_are_made_once_for_all_lists(store: Store, tmp_path: Path) -> None:
+    """Lists of other orders and filters hold the same groups, until the index changes."""
+    groups = Groups(store, config.load(environ={"HOME": str(tmp_path)}))
+    queue = Queue(store, groups)
+    first = queue.listed(Selection()).groups
+    assert [group is again for group, again in zip(first, groups.found(Kind.EXACT), strict=True)] == [True] * 3
+    second = queue.listed(Selection(is_reversed=True, folders=(b"/album/a", b"/album/b"))).groups
+    assert [group is again for group, again in zip(second, (first[2], first[1]), strict=True)] == [True] * 2
+    store.decisions.dismiss(facts(3).digest, facts(3).digest, 1.0)
+    assert queue.listed(Selection()).groups[0] is not first[1]

@@ -37,6 +37,7 @@ from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving import handlers
+from cbir_daemon.serving.ahead import Ahead
 from cbir_daemon.serving.plane import Planes
 from cbir_daemon.serving.previews import Previews
 from cbir_daemon.serving.queue import Queue
@@ -76,11 +77,13 @@ class OpenRooms:
         Those that a handler may ask.
     policy : Policy
     backups : Backups
+    ahead : Ahead
     """
 
     handled: handlers.Rooms
     policy: Policy
     backups: Backups
+    ahead: Ahead
 
     @property
     def configurable(self) -> tuple[Configurable, ...]:
@@ -161,7 +164,8 @@ def open_rooms(
         stopping=stopping,
     )
     backups = Backups(base.store, base.config.backup.every_days * DAY_S, base.is_quiet)
-    return OpenRooms(handled, policy, backups)
+    ahead = Ahead(base.store, handled.queue, lambda: base.is_quiet() and handled.pairing.idle)
+    return OpenRooms(handled, policy, backups, ahead)
 
 
 def _require_pair(reader: Reader, medium: Medium) -> None:

@@ -144,6 +144,7 @@ class Service:
         self._start_thread("ingest", handled.ingest.run)
         self._start_thread("searching", handled.searcher.run)
         self._start_thread("backups", rooms.backups.run)
+        self._start_thread("ahead", rooms.ahead.run)
 
     def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
         server = Server(
@@ -261,6 +262,7 @@ class Service:
             handled.searcher,
             handled.outbox,
             rooms.backups,
+            rooms.ahead,
         ):
             room.stop()
         handled.store.wake()

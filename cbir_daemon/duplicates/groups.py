@@ -9,6 +9,7 @@ resembles C does not bring A and C together: C is in no group as long as B is in
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -101,11 +102,20 @@ class Groups:
     store : Store
     config : Config
         Its albums and its section [duplicates].
+
+    Notes
+    -----
+    To group 10 000 contents takes a second, so what was grouped is kept until the index or the settings change: 1 KB an
+    image in a group.
     """
 
     def __init__(self, store: Store, config: Config) -> None:
         self._store = store
         self.revision = 0
+        # Guards what follows; held while contents are grouped, so that two who ask at once have it done once.
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[Kind, bool], tuple[Group, ...]] = {}
+        self._kept_of = (0, 0)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -135,13 +145,9 @@ class Groups:
         unlooked : bool
             Whether copies may go, too, that the vectors alone call so.
         """
-        made: dict[Kind, Callable[[], list[Group]]] = {
-            Kind.EXACT: self._exact,
-            Kind.COPY: partial(self._copies, unlooked=unlooked),
-            Kind.SHOT: self._shots,
-        }
         kinds = [kind] if kind is not None else kinds_that(lambda facts: facts.is_listed)
-        groups = [group for asked in kinds for group in made[asked]()]
+        with self._lock:
+            groups = [group for asked in kinds for group in self._of(asked, unlooked=unlooked and asked is Kind.COPY)]
         if below is not None:
             folder = below.rstrip(b"/") + b"/"
             groups = [
@@ -150,6 +156,20 @@ class Groups:
         if across:
             groups = [group for group in groups if len({member.image.album_id for member in group.members}) > 1]
         return sorted(groups, key=lambda group: (-group.saves_bytes, rank(group.kind), group.members[0].image.path))
+
+    def _of(self, kind: Kind, *, unlooked: bool) -> tuple[Group, ...]:
+        # Taken before the index is read: what is kept is as new as this, or newer.
+        now = (self._store.clock, self.revision)
+        if now != self._kept_of:
+            self._kept, self._kept_of = {}, now
+        if (kind, unlooked) not in self._kept:
+            made: dict[Kind, Callable[[], list[Group]]] = {
+                Kind.EXACT: self._exact,
+                Kind.COPY: partial(self._copies, unlooked=unlooked),
+                Kind.SHOT: self._shots,
+            }
+            self._kept[kind, unlooked] = tuple(made[kind]())
+        return self._kept[kind, unlooked]
 
     def _exact(self) -> list[Group]:
         images = self._store.files.images(self._store.contents.repeated())

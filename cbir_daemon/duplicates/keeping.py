@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cbir_daemon.comparison import Trace, Transform
 from cbir_daemon.store import Content, Image, Pair
@@ -27,6 +28,11 @@ DENSER = 1.1
 
 WHOLE = 0.9
 """Share of a picture that another must show to show all of it: a pixel of 64 lost at each edge leaves 0.94."""
+
+KEPT_FOLDERS = 1024
+"""Of which the rank is remembered."""
+
+PROTECTED_RANK = 0
 
 _CAMERA_FORMATS = ("DNG", "RAW", "CR2", "CR3", "NEF", "ARW", "RAF", "ORF", "RW2", "PEF", "SRW")
 _FORMAT_RANKS = {**dict.fromkeys(_CAMERA_FORMATS, 0), "HEIF": 1, "HEIC": 1, "WEBP": 3, "AVIF": 3, "GIF": 3, "BMP": 3}
@@ -104,21 +110,27 @@ class Folders:
         self._roots = tuple(root.rstrip(b"/") + b"/" for root in protected_roots)
         self._protect = [re.compile(fnmatch.translate(glob)) for glob in protect]
         self._prefer = [re.compile(fnmatch.translate(glob)) for glob in prefer]
+        # Files of one folder are asked about one after the other, each several times.
+        self._rank = lru_cache(KEPT_FOLDERS)(self._rank_of)
 
     def is_protected(self, path: bytes) -> bool:
         """Whether a file is never to be removed."""
-        return path.startswith(self._roots) or self._first(self._protect, path) is not None
+        return self.rank(path) == PROTECTED_RANK
 
     def rank(self, path: bytes) -> int:
         """Return 0 for a protected folder, then the place of the preferred ones, then that of all others."""
-        if self.is_protected(path):
-            return 0
-        found = self._first(self._prefer, path)
-        return 1 + (len(self._prefer) if found is None else found)
+        return self._rank(path[: path.rfind(b"/") + 1])
+
+    def _rank_of(self, folder: bytes) -> int:
+        """Return the rank of the files in a folder, whose path ends with a slash."""
+        if folder.startswith(self._roots) or self._first(self._protect, folder) is not None:
+            return PROTECTED_RANK
+        found = self._first(self._prefer, folder)
+        return PROTECTED_RANK + 1 + (len(self._prefer) if found is None else found)
 
     @staticmethod
-    def _first(globs: Sequence[re.Pattern[str]], path: bytes) -> int | None:
-        names = os.fsdecode(path).split("/")[:-1]
+    def _first(globs: Sequence[re.Pattern[str]], folder: bytes) -> int | None:
+        names = os.fsdecode(folder).split("/")[:-1]
         above = {"/".join(names[:end]) for end in range(1, len(names) + 1)} | set(names)
         return next((number for number, glob in enumerate(globs) if any(map(glob.match, above))), None)
 

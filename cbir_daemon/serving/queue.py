@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 from cbir_daemon.duplicates import Group, Groups
@@ -71,6 +72,14 @@ class FolderPair:
 
 
 @dataclass(frozen=True, slots=True)
+class Spare:
+    """How many files may go, and what they take; a file that is in a group of each kind counts once."""
+
+    files: int
+    saves_bytes: int
+
+
+@dataclass(frozen=True)
 class Listed:
     """A list of groups.
 
@@ -84,17 +93,20 @@ class Listed:
     clock: int
     groups: tuple[Group, ...]
 
-    def spare(self) -> Mapping[bytes, int]:
-        """Return path -> bytes of each file that may go: also of one in a group of each kind, which wins them once."""
-        return {
+    @cached_property
+    def spare(self) -> Spare:
+        """What may go of these groups."""
+        sizes = {
             member.image.path: member.image.content.size_bytes
             for group in self.groups
             for member in group.members
             if not member.keep
         }
+        return Spare(len(sizes), sum(sizes.values()))
 
+    @cached_property
     def folder_pairs(self) -> list[FolderPair]:
-        """Return the pairs of folders that have most groups, of these groups."""
+        """The pairs of folders that have most groups, of these groups."""
         found: dict[tuple[bytes, bytes], list[int]] = {}
         for group in self.groups:
             for pair in _pairs_of(group):

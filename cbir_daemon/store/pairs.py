@@ -14,7 +14,7 @@ from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.kinds import Kind
 from cbir_daemon.store.row_types import Pair, WorkMatch
 from cbir_daemon.store.rows import Columns, scalar, tuples
-from cbir_daemon.store.table import Table, rank_sql, reads, writes
+from cbir_daemon.store.table import Table, keeps, rank_sql, reads, writes
 from cbir_daemon.store.works import write_work_matches
 
 
@@ -60,6 +60,11 @@ class Pairs(Table):
     def unmatched_count(self, connection: sqlite3.Connection, after: int) -> int:
         """Return how many contents above `after` have not been looked up."""
         return int(scalar(connection, "SELECT count(*) FROM content WHERE matched = 0 AND id > ?", (after,)))
+
+    @keeps
+    def count(self, connection: sqlite3.Connection) -> int:
+        """Count the pairs of all kinds."""
+        return int(scalar(connection, "SELECT count(*) FROM pair"))
 
     @reads
     def pass_bound(self, connection: sqlite3.Connection) -> int:

@@ -51,18 +51,17 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplica
     params = Params(request.params)
     offset, limit = params.integer("offset", 0), params.integer("limit", 0, most=MOST_GROUPS)
     listed = rooms.queue.listed(_selection(params), params.integer("at", 0) or None)
-    spare = listed.spare()
     whole: answers.Duplicates = {
         "clock": listed.clock,
-        "saves": sum(spare.values()),
+        "saves": listed.spare.saves_bytes,
         "total": len(listed.groups),
-        "files": len(spare),
+        "files": listed.spare.files,
         "groups": [],
     }
     if not limit:
         return paged(map(_group_to_json, listed.groups[offset:]), lambda page: {**whole, "groups": page})
     if not offset:
-        whole["folder_pairs"] = list(map(_folder_pair_to_json, listed.folder_pairs()))
+        whole["folder_pairs"] = list(map(_folder_pair_to_json, listed.folder_pairs))
     shown = [_group_to_json(group) for group in listed.groups[offset : offset + limit]]
     return iter([Reply({**whole, "groups": shown})])
 
