@@ -31,7 +31,7 @@ from cbir_daemon.decode.reader import Extra
 from cbir_daemon.decode.reading import UnreadableError, read_whole
 from cbir_daemon.pictures import PICTURES, formats
 from cbir_daemon.pictures.extras import jxl_header
-from cbir_daemon.pictures.pixels import read_colour, read_picture
+from cbir_daemon.pictures.pixels import read_colour, read_picture, read_preview
 from cbir_daemon.records import FileState, Heals, Unreadable
 from tests.pictures import photograph
 from tests.places import ZOO
@@ -675,6 +675,25 @@ def test_a_colour_picture_is_upright_and_small(photo: Image.Image) -> None:
     expected = np.asarray(photo.resize((120, 80), Image.Resampling.LANCZOS), np.int16)
     assert np.abs(np.asarray(small, np.int16) - expected).mean() < 4
     assert read_colour(saved(photo, "PNG"), MAX_PIXELS, 2000).size == (480, 320)
+
+
+@pytest.mark.parametrize(
+    ("stored_px", "side_px", "expected_px"),
+    [((1000, 750), 512, (500, 375)), ((750, 1000), 512, (375, 500)), ((1000, 750), 600, (600, 450))],
+)
+def test_a_preview_takes_the_scale_that_is_nearly_large_enough(
+    photo: Image.Image, stored_px: tuple[int, int], side_px: int, expected_px: tuple[int, int]
+) -> None:
+    """A JPEG whose half is a tenth smaller than asked is decoded at half; else it is made as small as asked."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    stored = photo.resize(stored_px)
+    preview = read_preview(saved(as_stored(stored, 3), "JPEG", exif=exif, quality=95), MAX_PIXELS, side_px)
+    assert preview.size == expected_px
+    expected = np.asarray(stored.resize(expected_px, Image.Resampling.LANCZOS), np.int16)
+    assert np.abs(np.asarray(preview, np.int16) - expected).mean() < 4
+    assert read_preview(saved(photo, "PNG"), MAX_PIXELS, 300).size == (300, 200)
+    assert read_preview(saved(photo, "PNG"), MAX_PIXELS, 2000).size == (480, 320)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F", "LAB"])

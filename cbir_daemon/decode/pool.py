@@ -258,7 +258,7 @@ class DecodePool:
         digest : bytes
             SHA-256 that the image must have.
         side_px : int
-            Width and height at most; a smaller image keeps its size.
+            Width and height at most; it may be a tenth less, and a smaller image keeps its size.
         form : str
             "jpeg" or "webp".
 
