@@ -172,7 +172,22 @@ class Client:
         return cast("answers.AlbumList", self.ask("album_list"))
 
     def duplicates(
-        self, *, kind: str | None = None, album: AnyPath | None = None, across: bool = False, unlooked: bool = False
+        self,
+        *,
+        kind: str | None = None,
+        album: AnyPath | None = None,
+        across: bool = False,
+        unlooked: bool = False,
+        folders: Sequence[AnyPath] = (),
+        min_score: float = 0.0,
+        max_score: float = 1.0,
+        since: str = "",
+        until: str = "",
+        order: str = "space",
+        reverse: bool = False,
+        offset: int = 0,
+        limit: int = 0,
+        at: int = 0,
     ) -> answers.Duplicates:
         """Return groups of images that show the same, each with the one to keep.
 
@@ -186,8 +201,37 @@ class Client:
             Only groups with images of more than one album.
         unlooked : bool
             Whether copies may go, too, whose files could not be compared.
+        folders : sequence of path
+            Two folders: only groups with an image in each, not counting those below it.
+        min_score, max_score : float
+            Bounds, 0 to 1, of the score of a group's least alike image.
+        since, until : str
+            Bounds of the day of a group's newest image: a date such as "2026-01-31", or its beginning.
+        order : str
+            "space" (most space first), "kind", "folders", "score" (surest first) or "date" (newest first).
+        reverse : bool
+            The other way round.
+        offset, limit : int
+            Groups to leave out, and groups at most, up to 200; with a limit of 0 all.
+        at : int
+            The `clock` of an answer before: its list is gone on with while the daemon keeps it.
         """
-        params = {"kind": kind, "album": _path(album), "across": across, "unlooked": unlooked}
+        params = {
+            "kind": kind,
+            "album": _path(album),
+            "across": across,
+            "unlooked": unlooked,
+            "folders": [_path(folder) for folder in folders],
+            "min_score": min_score,
+            "max_score": max_score,
+            "since": since,
+            "until": until,
+            "order": order,
+            "reverse": reverse,
+            "offset": offset,
+            "limit": limit,
+            "at": at,
+        }
         return cast("answers.Duplicates", self._pages("groups", "duplicates", params))
 
     def dismiss(self, first: AnyPath, second: AnyPath) -> answers.Changed:

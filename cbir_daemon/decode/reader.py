@@ -213,7 +213,15 @@ class Pictures(Protocol):
         ...
 
     def preview(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
-        """Return a picture in RGB for people; see `colour`.  It may be a tenth smaller where that is faster."""
+        """Return a picture in RGB for people; see `colour`.
+
+        Parameters
+        ----------
+        data : bytes
+        max_pixels : int
+        side_px : int
+            The picture may be a tenth smaller where that is faster.
+        """
         ...
 
     def grey(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:

@@ -146,19 +146,42 @@ def test_strangers_cannot_be_aligned_for_sure(client: Client, daemon: Daemon) ->
 
 def test_a_group_tells_what_was_done(client: Client, daemon: Daemon) -> None:
     """In words and as measured: a crop, mirrored; a window of the list has the counts of all of it."""
-    answer = client.ask("duplicates", {"limit": 10})
+    answer = client.duplicates(limit=10)
     (group,) = answer["groups"]
     kept, copy = group["images"]
     assert (kept["path"], kept["done"], kept["transform"]) == (str(daemon.album / "whole.jpg"), "", None)
     assert "mirrored" in copy["done"]
+    assert copy["transform"] is not None
     assert copy["transform"]["flip"] is True
+    assert copy["overlap"] is not None
     assert copy["overlap"]["copy"] > 0.9 > copy["overlap"]["kept"]
     assert (answer["total"], answer["files"]) == (1, 1)
     assert answer["folder_pairs"] == [
         {"folders": [str(daemon.album), str(daemon.album)], "groups": 1, "saves": group["saves"]}
     ]
-    assert client.ask("duplicates", {"limit": 10, "offset": 1})["groups"] == []
-    assert client.ask("duplicates", {"limit": 10, "min_score": 0.999})["total"] == 0
+    assert client.duplicates(limit=10, offset=1, at=answer["clock"])["groups"] == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "total"),
+    [
+        ({"min_score": 0.999}, 0),
+        ({"max_score": 0.1}, 0),
+        ({"since": "2000", "until": "2999-12"}, 1),
+        ({"since": "2999"}, 0),
+        ({"until": "1999-12-31"}, 0),
+        ({"order": "date", "reverse": True}, 1),
+    ],
+)
+def test_the_client_filters_groups(client: Client, filters: dict[str, Any], total: int) -> None:
+    """By score and date, in any order; the count is that of the groups that pass."""
+    assert client.duplicates(**filters)["total"] == total
+
+
+def test_the_client_filters_groups_by_a_pair_of_folders(client: Client, daemon: Daemon) -> None:
+    """Two files of one folder are in that folder twice; another folder has none of them."""
+    assert client.duplicates(folders=[daemon.album, daemon.album])["total"] == 1
+    assert client.duplicates(folders=[daemon.album, daemon.home])["total"] == 0
 
 
 @pytest.mark.parametrize(
