@@ -56,7 +56,7 @@ class Ahead:
             moment, began = self._store.moment, time.thread_time()
             if self.step():
                 rest_s = RESTS * (time.thread_time() - began)
-                heartbeat.rest(rest_s)
+                heartbeat.idle(rest_s)
                 self._stopping.wait(rest_s)
             else:
                 self._store.wait_for_change(moment, POLL_S)
