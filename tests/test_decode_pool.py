@@ -176,6 +176,18 @@ def test_a_worker_killed_in_the_middle_costs_nothing(make_pool: MakePool, album:
     assert len(pool.pids()) == 2
 
 
+def test_few_files_are_shared_among_the_workers(make_pool: MakePool, album: list[Path]) -> None:
+    """None is sent two while another has none, though several go in one message: one that is slow keeps one only."""
+    pool = make_pool(2)
+    read(pool, *album)
+    for slow in pool.pids():
+        os.kill(slow, signal.SIGSTOP)
+        batch = pool.read_files(tasks_for(album[:2]))
+        codes = [code_of(next(batch)[1])]
+        os.kill(slow, signal.SIGCONT)
+        assert codes + [code_of(result) for _, result in batch] == ["read"] * 2
+
+
 def test_a_file_that_kills_two_workers_is_recorded(make_pool: MakePool, album: list[Path], tmp_path: Path) -> None:
     """A third one is not given it; all others are read, and a question about it is answered by the same word."""
     deadly = [tmp_path / path.name for path in album[:2]]

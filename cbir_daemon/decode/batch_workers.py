@@ -4,14 +4,16 @@ In: tasks.  Out: each task with what came of it, in order of completion.  Never 
 
 The files are opened here, and workers get the descriptors: see `opening`.
 
-One thread serves all workers: it waits for whichever answers first.  Each worker has a few tasks ahead in its pipe, so
-that none waits while the caller stores what came before.  Workers answer in the order in which they were asked, so the
-oldest unanswered task of a worker that dies is the one that killed it; the others go to somebody else.
+One thread serves all workers: it waits for whichever answers first.  Each worker has tasks ahead in its pipe, so that
+none waits while the caller stores what came before, and gets several in one message once it has done half of them.
+Workers answer file by file, in the order in which they were asked, so the oldest unanswered task of a worker that dies
+is the one that killed it; the others go to somebody else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import threading
 import time
@@ -19,7 +21,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
-from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_message, result_from
+from cbir_daemon.decode.messages import DecodeLimits, ReadTask, read_files_message, result_from
 from cbir_daemon.decode.opening import Handle, open_file
 from cbir_daemon.decode.processes import (
     CLOSED,
@@ -34,11 +36,17 @@ from cbir_daemon.decode.reader import Readers
 from cbir_daemon.errors import ChildError, TimedOutError, UnavailableError
 from cbir_daemon.records import Facts, FileState, Unreadable
 from cbir_daemon.system import heartbeat
+from cbir_daemon.system.child import MAX_DESCRIPTORS
 
-# Tasks in the pipe of one worker: many while much is left, so that a worker at 2 ms a file bridges a caller's pause of
-# 30 ms (a commit); few at the end, so that no worker sits on tasks while another has none.
+# Tasks in the pipe of one worker: many while much is left, so that half of them, at 2 ms a file, bridge a pause of the
+# caller's of 30 ms (a commit); few at the end, so that no worker sits on tasks while another has none.
 MIN_TASKS_AHEAD: Final = 2
-MAX_TASKS_AHEAD: Final = 16
+MAX_TASKS_AHEAD: Final = MAX_DESCRIPTORS
+
+# While every worker has so many tasks ahead, answers are let gather for a moment: to wake up for each takes a third of
+# what this thread does for a file.
+GATHER_TASKS: Final = MAX_TASKS_AHEAD // 2
+GATHER_S: Final = 0.005
 
 # Descriptors open here, or on their way to all workers together: the kernel counts both, and 1 024 is a common limit.
 MAX_DESCRIPTORS_AHEAD: Final = 256
@@ -61,13 +69,14 @@ class _Worker:
         self.ready = False
         self.deadline = time.monotonic() + START_TIMEOUT_S
 
-    def send(self, task: ReadTask, media: Sequence[str], handle: Handle, timeout_s: float) -> None:
+    def send(self, opened: Sequence[tuple[ReadTask, Handle]], media: Sequence[Sequence[str]], timeout_s: float) -> None:
         if self.ready and not self.tasks:
             self.deadline = time.monotonic() + timeout_s
-        self.tasks.append((task, handle.state))
+        self.tasks.extend((task, handle.state) for task, handle in opened)
         # A dead worker is found out, and its tasks saved, where answers are collected.
         with contextlib.suppress(ChildError):
-            self.child.send({**read_message(task.known, media), "file": True}, descriptors=[handle.descriptor])
+            message = read_files_message([task.known for task, _ in opened], media)
+            self.child.send(message, descriptors=[handle.descriptor for _, handle in opened])
 
 
 class BatchWorkers:
@@ -118,7 +127,7 @@ class BatchWorkers:
         self._failed_starts = 0
         # Files of this batch that were in hand when a worker died.
         self._suspects: set[bytes] = set()
-        self._closed = False
+        self._ended = threading.Event()
 
     def read_files(self, tasks: Sequence[ReadTask]) -> Generator[Result]:
         """Yield each task with the facts of its file, or why there are none, in order of completion.
@@ -156,7 +165,7 @@ class BatchWorkers:
     def warm(self) -> None:
         """Start all workers, so that they load while the caller makes up the tasks of a batch."""
         with self._lock:
-            while not self._closed and len(self._workers) < self._size:
+            while not self._ended.is_set() and len(self._workers) < self._size:
                 self._workers.append(self._started())
 
     def pids(self) -> list[int]:
@@ -183,7 +192,7 @@ class BatchWorkers:
 
     def close(self) -> None:
         """Kill all workers."""
-        self._closed = True
+        self._ended.set()
         # A batch under way lets go of the lock within CLOSE_CHECK_S.
         with self._lock:
             self._dismiss(self._workers)
@@ -203,8 +212,9 @@ class BatchWorkers:
     def _open_next(self, waiting: deque[ReadTask]) -> Iterator[Result]:
         """Open as many files as the workers have room for; yield the tasks whose files cannot be read."""
         ahead = self._tasks_ahead(len(waiting) + len(self._opened))
-        room = min(self._size * ahead - sum(len(worker.tasks) for worker in self._workers), MAX_DESCRIPTORS_AHEAD)
-        while waiting and len(self._opened) < room and not self._closed:
+        missing = self._size - len(self._workers)
+        room = sum(self._room(worker, ahead) for worker in self._workers) + missing * ahead
+        while waiting and len(self._opened) < room and not self._ended.is_set():
             task = waiting.popleft()
             opened = open_file(task.path, self._limits.max_file_bytes)
             if isinstance(opened, Unreadable):
@@ -213,20 +223,34 @@ class BatchWorkers:
                 self._opened.append((task, opened))
 
     def _hand_out(self, files: int) -> None:
-        if self._closed:
+        if self._ended.is_set():
             raise UnavailableError(CLOSED)
         self._dismiss([worker for worker in self._workers if not worker.tasks and not worker.child.running])
         open_files = len(self._opened) + sum(len(worker.tasks) for worker in self._workers)
         while len(self._workers) < min(self._size, open_files):
             self._workers.append(self._started())
-        for depth in range(self._tasks_ahead(files + len(self._opened))):
-            for worker in self._workers:
-                if self._opened and len(worker.tasks) <= depth:
-                    task, handle = self._opened.popleft()
-                    try:
-                        worker.send(task, self._readers.named(task.path), handle, self._limits.timeout_s)
-                    finally:
-                        handle.close()
+        ahead = self._tasks_ahead(files + len(self._opened))
+        hungry = [worker for worker in self._workers if self._room(worker, ahead)]
+        hungry.sort(key=lambda worker: len(worker.tasks))
+        for place, worker in enumerate(hungry):
+            fair = math.ceil(len(self._opened) / (len(hungry) - place))
+            self._send(worker, min(self._room(worker, ahead), fair))
+
+    def _send(self, worker: _Worker, count: int) -> None:
+        """Send a worker so many of the files that are open, and close these here."""
+        opened = [self._opened.popleft() for _ in range(count)]
+        try:
+            if opened:
+                media = [self._readers.named(task.path) for task, _ in opened]
+                worker.send(opened, media, self._limits.timeout_s)
+        finally:
+            for _, handle in opened:
+                handle.close()
+
+    @staticmethod
+    def _room(worker: _Worker, ahead: int) -> int:
+        """Return how many tasks a worker is sent now: none before it has done half of those that it may have ahead."""
+        return ahead - len(worker.tasks) if len(worker.tasks) <= ahead // 2 else 0
 
     def _tasks_ahead(self, files: int) -> int:
         most = min(MAX_TASKS_AHEAD, MAX_DESCRIPTORS_AHEAD // self._size)
@@ -241,6 +265,8 @@ class BatchWorkers:
         poller = select.poll()
         for worker in busy:
             poller.register(worker.child.fileno(), select.POLLIN)
+        if min(len(worker.tasks) for worker in busy) >= GATHER_TASKS:
+            self._ended.wait(GATHER_S)
         patience_s = min(worker.deadline for worker in busy) - time.monotonic()
         heard = {fileno for fileno, _ in poller.poll(1000 * min(max(patience_s, 0.0), CLOSE_CHECK_S))}
         results: list[Result] = []

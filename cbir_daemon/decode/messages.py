@@ -133,6 +133,20 @@ def read_message(known: AbstractSet[bytes] = frozenset(), media: Sequence[str] =
     return message
 
 
+def read_files_message(known: Sequence[AbstractSet[bytes]], media: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return the message that asks for the facts of several files, whose descriptors come with it in this order.
+
+    Each is answered by itself, in this order.
+
+    Parameters
+    ----------
+    known, media : sequence
+        Of each file, as `read_message` has them.
+    """
+    files = [{**read_message(digests, names), "file": True} for digests, names in zip(known, media, strict=True)]
+    return {"do": "read-files", "files": files}
+
+
 def known_from(message: Mapping[str, Any]) -> frozenset[bytes]:
     """Return the digests in a read message: what has one of them need not be decoded."""
     return frozenset(bytes.fromhex(digest) for digest in message.get("known", ()))

@@ -105,8 +105,17 @@ class Worker:
         frame : Frame
             Its message says what to `do`; with `file`, a descriptor came with it.
         channel : Channel
-            Gets the answer, or `wants`: the name of what must be loaded before this file can be read.
+            Gets the answer, or `wants`: the name of what must be loaded before this file can be read.  Where a frame
+            asks for several files, each gets its own as soon as it is read, so that the daemon knows what this process
+            is at.
         """
+        if frame.message["do"] == "read-files":
+            for message in frame.message["files"]:
+                self._answer(Frame(message), channel)
+        else:
+            self._answer(frame, channel)
+
+    def _answer(self, frame: Frame, channel: Channel) -> None:
         descriptor = channel.take_descriptor() if frame.message.get("file") else None
         try:
             message, blob = self._answers[frame.message["do"]](frame, descriptor)

@@ -23,11 +23,13 @@ gray-scale and rotation invariant texture classification with local binary patte
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from cbir_daemon.records import VECTOR_SIDE_PX
@@ -60,8 +62,8 @@ _MIDDLE: Final = 0.5
 
 _CELLS: Final = 3
 _DIRECTIONS: Final = 8
-_PATTERN_SCALES: Final = ((1, 0.0), (2, 1.0), (3, 1.5))
-"""Pixels between a pixel and its neighbours, and the deviation of the blur before."""
+_PATTERN_STEPS: Final = (1, 2, 3)
+"""Pixels between a pixel and its neighbours, at each scale of the texture."""
 
 _PATTERNS: Final = 10
 _PATTERN_LEVELS: Final = np.float32(1)
@@ -92,7 +94,8 @@ def describe(vector: bytes, chroma: bytes) -> bytes:
     luma = np.frombuffer(vector, np.uint8).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     planes = np.frombuffer(chroma, np.uint8).reshape(2, -1)
     seen = luma.astype(np.float32)
-    parts = (_colour(luma[1::2, 1::2].ravel(), planes), _edges(seen), _texture(seen))
+    smooth = _blurred(seen, 1.0)
+    parts = (_colour(luma[1::2, 1::2].ravel(), planes), _edges(smooth), _texture((seen, smooth, _blurred(seen, 1.5))))
     return bytes(np.rint(_LEVELS * np.concatenate(parts)).astype(np.uint8))
 
 
@@ -245,9 +248,8 @@ def _blur(deviation_px: float) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _edges(luma: Floats) -> Floats:
-    """Return the (72,) histograms of the directions of edges in each cell, in square roots."""
-    image = _blurred(luma, 1.0)
+def _edges(image: Floats) -> Floats:
+    """Return the (72,) histograms of the directions of edges in each cell of a smooth picture, in square roots."""
     # Neighbours are nearly equal after the blur: every second row and column tells as much.
     down, across = _slopes(image[:, ::2]), _slopes(image.T[:, ::2]).T
     strength = np.hypot(down, across).ravel()
@@ -274,31 +276,44 @@ def _cells() -> Places:
     return (rows[:, None] * _CELLS + rows).ravel() * _DIRECTIONS
 
 
-def _texture(luma: Floats) -> Floats:
-    """Return the (30,) histograms of local binary patterns at three scales, in square roots, each of equal weight."""
-    parts = []
-    for step, deviation_px in _PATTERN_SCALES:
-        parts.append(_patterns(_blurred(luma, deviation_px) if deviation_px else luma, step))
-    return np.concatenate(parts) / np.float32(np.sqrt(len(parts)))
+def _texture(images: Sequence[Floats]) -> Floats:
+    """Return the (30,) histograms of local binary patterns at three scales, in square roots, each of equal weight.
+
+    Parameters
+    ----------
+    images : sequence of (64, 64) ndarray of float32
+        The picture for each of `_PATTERN_STEPS`, smoother where the step is longer.
+    """
+    codes = [_codes_of_bits(image, step) for image, step in zip(images, _PATTERN_STEPS, strict=True)]
+    # Counted before they are named: 256 numbers of a picture are fewer than its pixels.
+    counted = np.stack([np.bincount(scale, minlength=256) for scale in codes]) @ _patterns_of_bits()
+    roots = np.sqrt(counted / counted.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(roots.ravel() / np.float32(np.sqrt(len(codes))), dtype=np.float32)
 
 
-def _patterns(image: Floats, step: int) -> Floats:
-    """Return the (10,) histogram of patterns of neighbours `step` pixels away, in square roots."""
-    # In one row: a neighbour is so many places away, and numpy compares without a break.  What wraps around the edges
-    # lies in the margin, which is not counted.
+def _codes_of_bits(image: Floats, step: int) -> Bytes:
+    """Return a bit for each neighbour, `step` pixels away, of each pixel that is brighter: 8 bits a pixel."""
+    # In one row: a neighbour is so many places away, and one call compares all.  What wraps around the edges lies in
+    # the margin, which is not counted.
     numbers = image.ravel()
     margin = step * (VECTOR_SIDE_PX + 1)
-    middle = numbers[margin:-margin] + _PATTERN_LEVELS
+    size = len(numbers) - 2 * margin
+    strides = step * VECTOR_SIDE_PX * numbers.itemsize, step * numbers.itemsize, numbers.itemsize
+    around = as_strided(numbers, (3, 3, size), strides, writeable=False)
+    brighter = (around > numbers[margin:-margin] + _PATTERN_LEVELS).view(np.uint8)
+    brighter *= _bit_of_neighbour()
     bits = np.zeros(len(numbers), dtype=np.uint8)
-    inside = bits[margin:-margin]
-    for row, column in reversed(_AROUND):
-        first = margin + step * (row * VECTOR_SIDE_PX + column)
-        # Twice what is there makes room for one more bit; a shift takes three times as long.
-        inside += inside
-        inside |= (numbers[first : first + len(middle)] > middle).view(np.uint8)
-    codes = bits.reshape(image.shape)[step:-step, step:-step]
-    # Counted before they are named: 256 numbers of a picture are fewer than its pixels.
-    return _roots(np.bincount(codes.ravel(), minlength=256) @ _patterns_of_bits())
+    np.bitwise_or.reduce(brighter.reshape(9, size), axis=0, out=bits[margin:-margin])
+    return bits.reshape(image.shape)[step:-step, step:-step].ravel()
+
+
+@cache
+def _bit_of_neighbour() -> Bytes:
+    """Return the bit of each of the 3 x 3 around a pixel as (3, 3, 1); 0 for the pixel itself."""
+    bits = np.zeros((3, 3, 1), dtype=np.uint8)
+    for place, (row, column) in enumerate(_AROUND):
+        bits[1 + row, 1 + column] = 1 << place
+    return bits
 
 
 @cache

@@ -15,17 +15,18 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from cbir_daemon.decode.reading import OUT_OF_MEMORY, UnreadableError
-from cbir_daemon.pictures.appearance import CHROMA_BYTES, CHROMA_SIDE_PX
+from cbir_daemon.pictures.appearance import CHROMA_BYTES
 from cbir_daemon.pictures.extras import Opened, open_extra
 from cbir_daemon.pictures.formats import EXTRAS, PILLOW_FORMATS, format_of
 from cbir_daemon.records import VECTOR_SIDE_PX
@@ -130,16 +131,24 @@ def read_picture(data: bytes, max_pixels: int) -> Picture:
     with _translated_errors(data, max_pixels):
         opened, stored_size = _drafted(data, max_pixels)
         image = opened.image
-        grey, planes = _first_frame_that_shows(image)
+        small = _first_frame_that_shows(image)
         # Some formats know their size, or turn themselves upright, only when loaded.
         width_px, height_px = opened.full_size or stored_size or image.size
         orientation = opened.orientation or _orientation(image)
         taken = _taken(image)
     if orientation >= _FIRST_LYING_ORIENTATION:
         width_px, height_px = height_px, width_px
-    vector = _upright(grey, orientation).tobytes()
-    chroma = b"".join(_sampled(_upright(plane, orientation)) for plane in planes)
-    return Picture(vector, chroma or NO_CHROMA, width_px, height_px, opened.format, taken)
+    vector, chroma = _numbers(_upright(small, orientation))
+    return Picture(vector, chroma, width_px, height_px, opened.format, taken)
+
+
+def _numbers(small: Image.Image) -> tuple[bytes, bytes]:
+    """Return the vector and the chroma of an upright 64x64 picture, of mode L or YCbCr."""
+    if small.mode == "L":
+        return small.tobytes(), NO_CHROMA
+    # All channels leave Pillow at once: each call of it costs more than the numbers.
+    channels = np.frombuffer(small.tobytes(), np.uint8).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX, 3)
+    return channels[..., 0].tobytes(), channels[1::2, 1::2, 1:].transpose(2, 0, 1).tobytes()
 
 
 def _drafted(data: bytes, max_pixels: int) -> tuple[Opened, tuple[int, int] | None]:
@@ -356,25 +365,26 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else image
 
 
-def _first_frame_that_shows(image: Image.Image) -> tuple[Image.Image, Sequence[Image.Image]]:
-    """Return the 64x64 pictures of the greys and of the chroma of a frame, as it is stored, not yet upright."""
-    first = _planes(image)
-    if image.format not in _ANIMATED_FORMATS or not _is_blank(first[0]):
+def _first_frame_that_shows(image: Image.Image) -> Image.Image:
+    """Return the 64x64 picture of a frame, as `_small` does."""
+    first = _small(image)
+    if image.format not in _ANIMATED_FORMATS or not _is_blank(first):
         return first
     for frame in range(1, MAX_FRAMES):
         try:
             image.seek(frame)
-            later = _planes(image)
+            later = _small(image)
         # What is wrong with a later frame, or that there is none, does no harm to the first.
         except Exception:  # noqa: BLE001 -- plugins raise whatever hostile bytes reach
             break
-        if not _is_blank(later[0]):
+        if not _is_blank(later):
             return later
     return first
 
 
-def _is_blank(grey: Image.Image) -> bool:
-    darkest, brightest = _extrema(grey)
+def _is_blank(small: Image.Image) -> bool:
+    """Whether the greys of a 64x64 picture, of mode L or YCbCr, are nearly the same."""
+    darkest, brightest = _extrema(small if small.mode == "L" else small.getchannel("Y"))
     return brightest - darkest <= BLANK_RANGE
 
 
@@ -386,22 +396,21 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
     return lowest, highest
 
 
-def _planes(image: Image.Image) -> tuple[Image.Image, Sequence[Image.Image]]:
-    """Return the 64x64 pictures of the greys, and of Cb and Cr, of a loaded image, as it is stored, not yet upright.
+def _small(image: Image.Image) -> Image.Image:
+    """Return the 64x64 picture of a loaded image, as it is stored, not yet upright.
 
-    What is grey has neither Cb nor Cr.
+    Its mode is L when the image is grey, else YCbCr.
     """
     if image.mode == "YCbCr":
         # Together: the weights of its neighbours are worked out and fetched once for the three numbers of a pixel.
-        luma, *chroma = _scaled(image).split()
-        return luma, chroma
+        return _scaled(image)
     if image.mode in _GREY_MODES:
-        return _grey(image), ()
+        return _grey(image)
     colours = _small_colours(image)
     # Through a profile, or from inks, greys come from colours; else they are those of the large picture.
     has_greys_of_colours = bool(_profile(image)) or image.mode in _INDIRECT_MODES
     grey = colours.convert("L") if has_greys_of_colours else _grey(image)
-    return grey, colours.convert("YCbCr").split()[1:]
+    return Image.merge("YCbCr", (grey, *colours.convert("YCbCr").split()[1:]))
 
 
 def _grey(image: Image.Image) -> Image.Image:
@@ -426,11 +435,6 @@ def _small_colours(image: Image.Image) -> Image.Image:
 def _in_mode(mode: str, image: Image.Image) -> Image.Image:
     """Return an image in a mode; converting what is in it already would copy it."""
     return image if image.mode == mode else image.convert(mode)
-
-
-def _sampled(plane: Image.Image) -> bytes:
-    """Return every second row and column of a plane: the pixels at odd places."""
-    return plane.resize((CHROMA_SIDE_PX, CHROMA_SIDE_PX), Image.Resampling.NEAREST).tobytes()
 
 
 def _profile(image: Image.Image) -> bytes:
