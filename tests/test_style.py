@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import cbir_daemon
-from cbir_daemon import comparison, kinds, records
+from cbir_daemon import comparison, errors, kinds, records
 from tests.conftest import COMPILING_FILE, FITTING_FILES, LONG_FILES
 
 PACKAGE = Path(cbir_daemon.__file__).parent
@@ -41,6 +41,14 @@ ARRAY = re.compile(r"NDArray|Floats|Codes")
 
 SECTION = re.compile(r"^Parameters\n-{10}\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", re.MULTILINE | re.DOTALL)
 """What stands below "Parameters", up to the next title."""
+
+RAISES = re.compile(r"^Raises\n-{6}\n", re.MULTILINE)
+
+SHAPE = re.compile(r"\((?:\.\.\.(?:, \w+)*|[\w *+-]+,[^)]*)\)")
+"""A shape, such as `(n, 2)` or `(k,)`."""
+
+ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+"""The tree of errors."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -161,6 +169,57 @@ def test_public_functions_describe_what_they_take(folder: str) -> None:
     """Each that takes two values or an array has a section "Parameters"."""
     found = [f"{path.name}: {name}" for path in sources(folder) for name in undescribed(path.read_text("utf-8"))]
     assert not found, "\n".join(found)
+
+
+def raised(function: Function) -> set[str]:
+    """Return the errors of the tree that a function raises itself."""
+    names = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            names.add(getattr(error, "attr", getattr(error, "id", "")))
+    return names & ERRORS
+
+
+def silent_about_errors(source: str) -> list[str]:
+    """Return the public functions of a module that raise an error of ours and have no section "Raises"."""
+    return [
+        name
+        for name, function in public_functions(ast.parse(source))
+        if raised(function) and not is_command(function) and not RAISES.search(ast.get_docstring(function) or "")
+    ]
+
+
+@pytest.mark.parametrize("folder", folders())
+def test_public_functions_describe_what_they_raise(folder: str) -> None:
+    """Each that raises an error of the tree itself says when."""
+    found = [
+        f"{path.name}: {name}" for path in sources(folder) for name in silent_about_errors(path.read_text("utf-8"))
+    ]
+    assert not found, "\n".join(found)
+    shown = 'def read(path):\n    """Read.{}"""\n    raise errors.NotFoundError(path)'
+    assert silent_about_errors(shown.format("")) == ["read"]
+    assert not silent_about_errors(shown.format("\n\n    Raises\n    ------\n    NotFoundError\n    "))
+
+
+def shapeless(source: str) -> list[str]:
+    """Return the public functions of a module that return an array and do not say its shape in brackets."""
+    return [
+        name
+        for name, function in public_functions(ast.parse(source))
+        if function.returns is not None and ARRAY.search(ast.unparse(function.returns))
+        if not SHAPE.search(ast.get_docstring(function) or "")
+    ]
+
+
+@pytest.mark.parametrize("folder", folders())
+def test_public_functions_describe_the_arrays_that_they_return(folder: str) -> None:
+    """Each has a shape in its docstring, such as `(n, 2)`."""
+    found = [f"{path.name}: {name}" for path in sources(folder) for name in shapeless(path.read_text("utf-8"))]
+    assert not found, "\n".join(found)
+    shown = 'def codes() -> Floats:\n    """Return {}codes."""'
+    assert shapeless(shown.format("")) == ["codes"]
+    assert not shapeless(shown.format("(n, 256) "))
 
 
 def test_the_benchmarks_describe_the_arrays_that_they_take() -> None:

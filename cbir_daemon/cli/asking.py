@@ -149,6 +149,11 @@ def status(connect: Connect, *, prometheus: bool, as_json: bool) -> int:
         Whether to print metrics.
     as_json : bool
         Whether to print JSON.
+
+    Raises
+    ------
+    BadRequestError
+        When both are asked for.
     """
     if prometheus and as_json:
         raise BadRequestError("--prometheus and --json exclude each other", hint="give one of them")

@@ -154,7 +154,15 @@ def decisions_import(file: Path, as_json: bool) -> None:
 
 
 def read_file(file: Path) -> bytes:
-    """Return the bytes of a file, or of standard input for `-`."""
+    """Return the bytes of a file, or of standard input for `-`.
+
+    Raises
+    ------
+    BadRequestError
+        When it is a folder.
+    NotFoundError
+        When it cannot be read.
+    """
     if str(file) == "-":
         return sys.stdin.buffer.read()
     try:

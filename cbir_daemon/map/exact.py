@@ -44,14 +44,15 @@ def integers(numbers: Floats, by: float) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    numbers : ndarray of float32 or float64
+    numbers : (...) ndarray of float32 or float64
+        Of any shape.
     by : float
         The factor, from `scale`.
 
     Returns
     -------
-    ndarray of float64
-        Of the shape of `numbers`; each a whole number.
+    (...) ndarray of float64
+        Of the same shape; each a whole number.
     """
     multiples = np.multiply(numbers, by, dtype=np.float64)
     return np.rint(multiples, out=multiples)

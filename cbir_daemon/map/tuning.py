@@ -95,7 +95,7 @@ def split(images: int, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[
 
     Returns
     -------
-    fitted, held_out : ndarray of intp
+    fitted, held_out : (f,), (h,) ndarray of intp
         Rows, each ascending, none in both.
     """
     drawn = np.random.default_rng(seed).permutation(images)[:most]

@@ -135,9 +135,15 @@ def between(first: Floats, second: Floats, share: Floats) -> Floats:
 
     Parameters
     ----------
-    first, second : ndarray of float32
-    share : ndarray of float32
-        0 for the first, 1 for the second.
+    first, second : (...) ndarray of float32
+        Of one shape.
+    share : (...) ndarray of float32
+        0 for the first, 1 for the second; of a shape that broadcasts to theirs.
+
+    Returns
+    -------
+    (...) ndarray of float32
+        `first`, with other values.
     """
     second -= first
     second *= share

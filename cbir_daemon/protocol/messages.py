@@ -186,14 +186,26 @@ class Params:
         return value
 
     def text(self, name: str) -> str:
-        """Return a text; absent is empty."""
+        """Return a text; absent is empty.
+
+        Raises
+        ------
+        BadRequestError
+            When the value is no text.
+        """
         value = self.values.get(name, "")
         if not isinstance(value, str):
             raise BadRequestError(f"parameter {name!r} must be text")
         return _sayable(value)
 
     def flag(self, name: str) -> bool:
-        """Return true or false; absent is false."""
+        """Return true or false; absent is false.
+
+        Raises
+        ------
+        BadRequestError
+            When the value is neither.
+        """
         value = self.values.get(name, False)
         if not isinstance(value, bool):
             raise BadRequestError(f"parameter {name!r} must be true or false")
@@ -232,14 +244,26 @@ class Params:
         return value
 
     def path(self, name: str) -> bytes:
-        """Return an absolute path, without a trailing slash."""
+        """Return an absolute path, without a trailing slash.
+
+        Raises
+        ------
+        BadRequestError
+            When it is missing, or no absolute path.
+        """
         path = self.maybe_path(name)
         if path is None:
             raise BadRequestError(f"parameter {name!r} is missing")
         return path
 
     def maybe_path(self, name: str) -> bytes | None:
-        """Return an absolute path, or None when the parameter is absent."""
+        """Return an absolute path, or None when the parameter is absent.
+
+        Raises
+        ------
+        BadRequestError
+            When it is no path, or a relative one.
+        """
         value = self.values.get(name)
         if value is None:
             return None

@@ -47,7 +47,7 @@ class CandidateSource(Protocol):
     """Who generates candidates: which rows a query is compared with."""
 
     def rows(self, views: CoarseViews, limit: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
-        """Return the living rows that may score highest, each once, ascending; None when it may be any.
+        """Return the living rows that may score highest.
 
         Parameters
         ----------
@@ -57,6 +57,11 @@ class CandidateSource(Protocol):
             Rows that will be used, at most.
         frozen : FrozenRows
             The rows that are searched.
+
+        Returns
+        -------
+        (k,) ndarray of int64, or None
+            Each row once, ascending; None when it may be any.
         """
         ...
 
@@ -324,6 +329,11 @@ class SavedLists:
         views : CoarseViews
         limit : int
         frozen : FrozenRows
+
+        Returns
+        -------
+        (k,) ndarray of int64, or None
+            Each row once, ascending; None when it may be any.
         """
         return None if self._lists is None else _proposed(self._lists, views, limit, frozen)
 
@@ -334,6 +344,11 @@ class SavedLists:
         ----------
         views : sequence of JoinViews
         frozen : FrozenRows
+
+        Returns
+        -------
+        list of (k,) ndarray of int64, or None
+            For each image, each row once, ascending; None when it may be any.
         """
         return None if self._lists is None else _proposed_joined(self._lists, views, frozen)
 

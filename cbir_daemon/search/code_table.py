@@ -87,7 +87,13 @@ class FrozenRows:
     generation: bytes = b""
 
     def blocks(self, start: int = 0) -> list[Codes]:
-        """Return the codes from row `start` on, dead rows included, in pieces that are views."""
+        """Return the codes from row `start` on, dead rows included.
+
+        Returns
+        -------
+        list of (m, windows, terms) ndarray of int8
+            Views of the extents of the file, in order of row.
+        """
         count = len(self.ids)
         return [
             extent["codes"][max(0, start - first) : count - first]

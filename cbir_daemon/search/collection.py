@@ -62,12 +62,17 @@ class Snapshot:
         return self.rows.ids[self.rows.alive]
 
     def codes_of(self, content_ids: Sequence[int]) -> Codes | None:
-        """Return the packed codes of contents, (len(content_ids), windows, terms); None unless all have some.
+        """Return the packed codes of contents.
 
         Parameters
         ----------
         content_ids : sequence of int
             Each once.
+
+        Returns
+        -------
+        (k, windows, terms) ndarray of int8, or None
+            In the order of `content_ids`; None unless all have codes.
         """
         asked = np.array(content_ids, dtype=np.int64)
         rows = np.flatnonzero(np.isin(self.rows.ids, asked) & self.rows.alive)

@@ -80,7 +80,13 @@ class SearchProcess(Child):
             raise
 
     def is_ready(self) -> bool:
-        """Return whether it may be asked by now; raises `ChildError` when it never will be."""
+        """Return whether it may be asked by now.
+
+        Raises
+        ------
+        ChildError
+            When it never will be: it refused to start.
+        """
         try:
             answer = self.receive(0).message
         except TimedOutError:

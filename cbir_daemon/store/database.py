@@ -113,7 +113,15 @@ class Database:
         schema.migrate(self._writer)
 
     def open_existing(self) -> None:
-        """Check that the file is an index of this release, and read from it only; `write` is refused."""
+        """Check that the file is an index of this release, and read from it only; `write` is refused.
+
+        Raises
+        ------
+        SchemaTooNewError
+            When a newer release wrote it.
+        StorageError
+            When it is older, cannot be read, or is the database of another program.
+        """
         with _translated(self.path), closing(self._connect("ro")) as connection:
             schema.refuse_foreign(connection, self.path)
             found = schema.version(connection)

@@ -84,6 +84,11 @@ def images(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Images]]:
     request : Request
         `paths` (list of paths) or `digests` (list of texts): at most 1000; the files come in this order, those of one
         content in order of path.
+
+    Raises
+    ------
+    BadRequestError
+        When both are given, or one is no such list.
     """
     params = Params(request.params)
     paths, digests = params.items("paths", MAX_ASKED), params.items("digests", MAX_ASKED)
