@@ -25,8 +25,18 @@ from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates.meanings import MeaningFiller
 from cbir_daemon.errors import ChildError, ModelError
 from cbir_daemon.meaning import NUMBERS, Meaning, units
-from cbir_daemon.meaning.descriptors import COSINES, SHARES, cosines, descriptor_of, signs, tables
+from cbir_daemon.meaning.descriptors import (
+    COSINES,
+    MEAN_COSINES,
+    MEAN_SHARES,
+    SHARES,
+    cosines,
+    descriptor_of,
+    signs,
+    tables,
+)
 from cbir_daemon.meaning.kept import NETWORK_FILE, RECORD_FILE, kept_network, make_network
+from cbir_daemon.meaning.reranking import products_among
 from cbir_daemon.meaning.weights import WEIGHTS_SHA256, read_tensors, weights_path
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.search.meaning_table import MeaningTable
@@ -260,8 +270,23 @@ def test_a_score_is_how_often_a_match_is_right(tmp_path: Path) -> None:
     assert ours.alike(stored[0], stored)[[0, 1, 3]].tolist() == [1, 0, 0]
     assert ours.alike(stored[0], stored)[2] == pytest.approx(np.interp(0.5**0.5, COSINES, SHARES))
     assert own.alike(stored[0], stored).tolist() == pytest.approx([1, 0, 0.5**0.5, 0])
-    assert list(COSINES) == sorted(COSINES)
-    assert list(SHARES) == sorted(SHARES)
+    assert ours.alike_among(stored[0], stored)[[0, 1]].tolist() == pytest.approx([1, 0], abs=0.01)
+    for table in (COSINES, SHARES, MEAN_COSINES, MEAN_SHARES):
+        assert list(table) == sorted(table)
+
+
+def test_what_resembles_good_matches_comes_first() -> None:
+    """Of two rows as like the query, that one which its best match resembles; the query itself describes no row."""
+    query = np.array([1, 0, 0, 0], np.float32)
+    rows = np.array([[0.8, 0.6, 0, 0], [0.4, 0.9165, 0, 0], [0.4, 0, 0.9165, 0], [0, 0, 0, 0]], np.float32)
+    assert rows[1] @ query == rows[2] @ query
+    products = products_among(query, rows, lambda found: np.clip(found, 0, 1))
+    assert products[1] > products[2] + 0.1
+    assert products[3] == 0
+    (alone,) = products_among(query, rows[2:3], lambda found: np.clip(found, 0, 1))
+    described = query + 0.4 * rows[2]
+    assert alone == pytest.approx(float(rows[2] @ described / np.linalg.norm(described)), abs=1e-4)
+    assert len(products_among(query, rows[:0], lambda found: np.clip(found, 0, 1))) == 0
 
 
 # -- the process -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +23,19 @@ from numpy.typing import NDArray
 
 from cbir_daemon.config.settings import EFFICIENTNET_LITE0
 from cbir_daemon.errors import ChildError, ModelError, TimedOutError
-from cbir_daemon.meaning.descriptors import COSINES, LARGEST_SIDE_PX, NUMBERS, SHARES, Descriptors, cosines
+from cbir_daemon.meaning.descriptors import (
+    COSINES,
+    LARGEST_SIDE_PX,
+    MEAN_COSINES,
+    MEAN_SHARES,
+    NUMBERS,
+    SHARES,
+    Descriptors,
+    cosines,
+    units,
+)
 from cbir_daemon.meaning.kept import WORKER_MODULE, NetworkFile, kept_network, make_network
+from cbir_daemon.meaning.reranking import products_among
 from cbir_daemon.meaning.weights import PACKAGE, WEIGHTS_SHA256
 from cbir_daemon.records import DescriptorKind, Problem
 from cbir_daemon.system.child import SINGLE_THREADED, Child
@@ -212,9 +223,31 @@ class Meaning:
             Of EfficientNet-Lite0: the share of matches of this score that show the same kind of thing.  Of a user's
             network nobody has measured that: the cosine, and 0 below it.
         """
-        found = cosines(query, stored)
-        shares = np.interp(found, COSINES, SHARES) if self._built else np.clip(found, 0, 1)
-        return np.asarray(shares, dtype=np.float32)
+        return self._shares(cosines(query, stored), COSINES, SHARES)
+
+    def alike_among(self, query: Descriptors, stored: Descriptors) -> NDArray[np.float32]:
+        """Return how alike pictures are in what they show, (n,) in [0, 1], told by what they have in common.
+
+        Parameters
+        ----------
+        query : (128,) ndarray of int8
+        stored : (n, 128) ndarray of int8
+            The likeliest matches of the query: each counts with its neighbours among them.
+
+        Returns
+        -------
+        (n,) ndarray of float32
+            As `alike`.
+        """
+        found = products_among(
+            units(query[None])[0], units(stored), lambda products: self._shares(products, COSINES, SHARES)
+        )
+        return self._shares(found, MEAN_COSINES, MEAN_SHARES)
+
+    def _shares(
+        self, found: NDArray[np.float32], measured: Sequence[float], shares: Sequence[float]
+    ) -> NDArray[np.float32]:
+        return np.asarray(np.interp(found, measured, shares) if self._built else np.clip(found, 0, 1), dtype=np.float32)
 
     def peak_memory_bytes(self) -> int:
         """Return the largest resident memory that the process has had so far; 0 when there was none yet."""
