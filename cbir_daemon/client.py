@@ -92,7 +92,7 @@ class Client:
         by: str | None = None,
         explain: bool = False,
     ) -> answers.Query:
-        """Return what in the albums is, copies or resembles an image.
+        """Return the images of the albums that are, copy or resemble an image.
 
         Parameters
         ----------
@@ -277,7 +277,7 @@ class Client:
         return cast("answers.Aligned", self.ask("align", {"keep": keep, "copy": copy}))
 
     def decisions(self) -> answers.Decisions:
-        """Return what was dismissed, oldest first."""
+        """Return the dismissed pairs, oldest first."""
         return cast("answers.Decisions", self._pages("decisions", "decisions", {}))
 
     def decisions_import(self, lines: bytes) -> answers.DecisionsImported:

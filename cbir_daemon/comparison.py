@@ -1,4 +1,4 @@
-"""What comparing two images tells: how one lies in the other, what was done to it, and how that was found out.
+"""The result of comparing two images: how one lies in the other, what was done to it, and how that was found out.
 
 In: nothing.  Out: frozen values.  Never here: comparing; numpy, for the client reads this module too.
 """
@@ -19,7 +19,7 @@ class LookedAt(StrEnum):
 
 
 class Trace(StrEnum):
-    """What was done to a picture, as its pixels tell beside those of a copy that has no such trace."""
+    """An edit of a picture, as its pixels tell beside those of a copy that has no such trace."""
 
     OVERLAY = "overlay"
     """Letters, a sticker or a logo lie across it."""
@@ -37,7 +37,7 @@ class Trace(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """What was done to the stored image to get the query: mirrored first, then turned counter-clockwise.
+    """The edit that makes the query of the stored image: mirrored first, then turned counter-clockwise.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Transform:
     invert: bool = False
 
     def reversed(self) -> Transform:
-        """Return what leads back: a mirror after a turn is the opposite turn after the mirror."""
+        """Return the inverse: a mirror after a turn is the opposite turn after the mirror."""
         if self.flip:
             return self
         # No angle is 0.0 and not -0.0.
@@ -90,7 +90,7 @@ class Tone:
 
 
 class Around(StrEnum):
-    """What of a query lies beside the stored image."""
+    """The part of a query that lies beside the stored image."""
 
     NOTHING = "nothing"
     """The query is all on the stored image."""
@@ -103,7 +103,7 @@ class Around(StrEnum):
 
 
 class Family(StrEnum):
-    """What a first guess took a query for; see `Guess`."""
+    """The family of views of a first guess; see `Guess`."""
 
     WHOLE = "whole"
     """The whole stored image."""
@@ -233,7 +233,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What comparing two vectors says.
+    """The result of comparing two vectors.
 
     Parameters
     ----------
@@ -270,11 +270,11 @@ class Likeness(StrEnum):
     GREY = "grey"
     """The map's neighbourhood, and the greys."""
     MEANING = "meaning"
-    """What a network says that they show."""
+    """The meaning that a network sees in them."""
 
 
 class Reason(StrEnum):
-    """What makes a content resemble a query most."""
+    """The part in which a content resembles a query most."""
 
     COLOUR = "colour"
     LAYOUT = "layout"

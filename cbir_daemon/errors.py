@@ -130,7 +130,7 @@ class BusyError(CbirError):
 
 
 class TimedOutError(CbirError):
-    """What was waited for did not come in time."""
+    """An event did not come in time."""
 
     code = "timed-out"
     exit_status = 75

@@ -23,7 +23,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KindFacts:
-    """What holds of every match of a kind.  Rooms ask this; those that find matches are the only ones to name kinds.
+    """The facts of a kind, which hold of every match of it.
+
+    Rooms ask for facts; only those that find matches name kinds.
 
     Parameters
     ----------
@@ -93,7 +95,7 @@ _RANKS: Mapping[str, int] = {kind: place for place, kind in enumerate(Kind)}
 
 
 def facts_of(kind: str) -> KindFacts:
-    """Return what holds of a kind; of one that only another release knows, nothing."""
+    """Return the facts of a kind; of one that only another release knows, none hold."""
     return KINDS.get(kind, _UNKNOWN)
 
 
@@ -113,7 +115,7 @@ def duplicate_kind(*, same_bytes: bool) -> Kind:
 
 
 class AlertKind(StrEnum):
-    """What an alert is about: a kind of match, or an album."""
+    """The subject of an alert: a kind of match, or an album."""
 
     EXACT = Kind.EXACT.value
     COPY = Kind.COPY.value

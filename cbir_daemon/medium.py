@@ -54,7 +54,7 @@ class CoarseViews:
 
 @dataclass(frozen=True, slots=True)
 class JoinViews:
-    """What a content is compared by where many are looked up among each other.
+    """The views of a content where many are looked up among each other.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Guesses:
 
 
 class Seen(StrEnum):
-    """What a second look at two files says."""
+    """The answer of a second look at two files."""
 
     COPY = "copy"
     """One exposure."""
@@ -120,7 +120,7 @@ class Seen(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a second look at two files says, and what was done to each that was not done to the other.
+    """The answer of a second look at two files, and the edits that each has and the other has not.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class SecondLook(Protocol):
         ...
 
     def detail_traces(self, query: Fine, stored: Fine, /) -> tuple[tuple[Trace, ...], tuple[Trace, ...]]:
-        """Return what was done to the detail of each of two pictures of one exposure that was not done to the other.
+        """Return the edits of detail that each of two pictures of one exposure has and the other has not.
 
         Parameters
         ----------
@@ -317,7 +317,7 @@ class PictureParts(Protocol):
         ...
 
     def around_part(self, picture: NDArray[np.uint8], part: Window, /) -> Around:
-        """Return what lies around a part of a picture.
+        """Return the surroundings of a part of a picture.
 
         Parameters
         ----------
@@ -386,7 +386,7 @@ class Appearance(Protocol):
         ...
 
     def norms(self, descriptors: NDArray[np.uint8], /) -> Floats:
-        """Return what `alike` divides by: (n,) float32 of (n, size) descriptors.
+        """Return the divisors of `alike`: (n,) float32 of (n, size) descriptors.
 
         Parameters
         ----------
@@ -414,7 +414,7 @@ class Appearance(Protocol):
     def reasons(
         self, query: NDArray[np.uint8], stored: NDArray[np.uint8], sample: NDArray[np.uint8], /
     ) -> list[Reason]:
-        """Return what makes each content resemble a query most.
+        """Return the part in which each content resembles a query most.
 
         Parameters
         ----------
@@ -516,17 +516,17 @@ class Medium(Protocol):
 
     @property
     def second_look(self) -> SecondLook | None:
-        """What compares two files besides their vectors; None where vectors are all there is."""
+        """Compares two files besides their vectors; None where vectors are all there is."""
         ...
 
     @property
     def picture_parts(self) -> PictureParts | None:
-        """What finds the parts of a query that is a picture; None for what is none."""
+        """Finds the parts of a query that is a picture; None for other media."""
         ...
 
     @property
     def appearance(self) -> Appearance | None:
-        """What describes how contents look; None for what cannot be looked at."""
+        """Describes how contents look; None for contents that cannot be looked at."""
         ...
 
     # -- one vector, two vectors -------------------------------------------------------------------------------------
@@ -574,7 +574,7 @@ class Medium(Protocol):
         guesses: Guesses | None = None,
         codes: Codes | None = None,
     ) -> list[Judgement]:
-        """Return what verifying each stored vector as a copy of a query says.
+        """Verify each stored vector as a copy of a query.
 
         Parameters
         ----------

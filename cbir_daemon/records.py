@@ -27,7 +27,7 @@ class AlbumState(StrEnum):
 
 
 class SinkType(StrEnum):
-    """What kind of place alerts go to."""
+    """The kind of place that alerts go to."""
 
     COMMAND = "command"
     """A program."""
@@ -86,7 +86,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells that a file is still the one that was read.
+    """The state of a file on its disk: while it is equal, the file is the one that was read.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What reading a file tells.
+    """The facts that reading a file gives.
 
     Parameters
     ----------
@@ -340,7 +340,7 @@ class FitReport:
 
 
 class TaskAction(StrEnum):
-    """What can be done to a file that is not kept."""
+    """The ways to deal with a file that is not kept."""
 
     TRASH = "trash"
     MOVE = "move"
@@ -362,7 +362,7 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResolveTask:
-    """What `cbir resolve` is to do to one file: the daemon decides and remembers it, the client does it.
+    """A task of `cbir resolve` about one file: the daemon decides and remembers it, the client does it.
 
     Parameters
     ----------
@@ -407,7 +407,7 @@ class ResolveTask:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong and what to do about it: the value that rooms hand up to `cbir status`.
+    """A fault and its remedy: the value that rooms hand up to `cbir status`.
 
     A room in which something can go wrong has a method `problems()`.  It returns what is wrong now, each fault once,
     worst first.  What heals by itself within seconds is no problem.

@@ -1,4 +1,4 @@
-"""What a user is told, and that it arrives.
+"""Alerts: which a user gets, and that they arrive.
 
 In: images with their matches; alerts in the store; settings.  Out: alerts wanted; messages to every place that alerts
 go to, each delivered at least once, with its id.  Never here: how matches were found, our own socket.

@@ -64,7 +64,7 @@ class Command:
             raise SinkError(f"{self._argv[0]}: {_how(process.returncode)}{_last_line(said)}")
 
     def _finished(self, process: subprocess.Popen[bytes], data: bytes) -> bytes:
-        """Return what the program wrote to standard error once it has ended."""
+        """Return the program's standard error once it has ended."""
         deadline = time.monotonic() + self._timeout_s
         rest: bytes | None = data
         while True:

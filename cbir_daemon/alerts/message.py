@@ -1,4 +1,4 @@
-"""What is said of alerts: one document for programs, a title and lines for people.
+"""The wording of alerts: one document for programs, a title and lines for people.
 
 In: alerts of the store.  Out: JSON and text.  Never here: where it goes.
 """
@@ -19,7 +19,7 @@ TEST_ID = "test"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What goes to a place at once.
+    """A message: the alerts that go to a place at once.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class _Attempt:
 
 @dataclass(slots=True)
 class _Line:
-    """What goes to one place; only the outbox's own thread starts and ends attempts."""
+    """The queue of one place; only the outbox's own thread starts and ends attempts."""
 
     sink: Sink
     attempt: _Attempt | None = None
@@ -255,7 +255,7 @@ class Outbox:
         thread.start()
 
     def _message(self, sink: Sink, state: SinkState) -> Message:
-        """Return what is waiting, or the message that was under way, as it was."""
+        """Return the waiting alerts, or the message that was under way, as it was."""
         last_id = math.inf if state.trying_id is None else state.trying_id
         ids = self._store.alerts.ids(state.delivered_id, sink.bundling.most)
         alerts = self._store.alerts.listed(state.delivered_id, sink.bundling.few)
@@ -294,7 +294,7 @@ def _remaining(span_s: float, since: float, now: float) -> float:
 
 
 def _trouble(line: _Line, now: float) -> tuple[str, str]:
-    """Return what is wrong with a place and what to do about it, or empty text."""
+    """Return the problem of a place and its remedy, or empty text."""
     late_s = 0.0 if line.attempt is None else now - line.attempt.started - line.sink.timeout_s
     if late_s > GRACE_S:
         return f"a message has been under way for {late_s + line.sink.timeout_s:.0f} s", "restart the daemon"

@@ -1,4 +1,4 @@
-"""What nobody may see: addresses and keys, read from a file or the environment when they are needed.
+"""Secrets: addresses and keys, read from a file or the environment when they are needed.
 
 In: a place.  Out: the text that is there.  Never here: a message with that text in it.
 """

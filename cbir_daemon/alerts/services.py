@@ -56,7 +56,7 @@ class Services:
 
 
 def without(addresses: str, said: str) -> str:
-    """Return what apprise said, without any part of the addresses: each may be a token or a password.
+    """Return the words of apprise, without any part of the addresses: each may be a token or a password.
 
     Parameters
     ----------

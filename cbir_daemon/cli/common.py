@@ -1,4 +1,4 @@
-"""What the commands of `cbir` share that click runs.
+"""Helpers of those commands of `cbir` that click runs.
 
 In: options, paths.  Out: a client of the daemon, absolute paths.  Never here: printing (`printing`), one command's own
 text.

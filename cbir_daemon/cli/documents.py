@@ -27,7 +27,7 @@ class ResolvedFile(TypedDict):
 
 
 class Resolved(TypedDict):
-    """What `cbir resolve` prints of a plan, or of what a run did."""
+    """The document of `cbir resolve`: a plan, or the work of a run."""
 
     run: int | None
     saves: int
@@ -69,13 +69,13 @@ class PageShown(TypedDict):
 
 
 class Tried(Trial):
-    """What `cbir model plot` prints: the hyper-parameters that were chosen, and all that were tried."""
+    """The document of `cbir model plot`: the hyper-parameters that were chosen, and all that were tried."""
 
     curve: list[Trial]
 
 
 class Checked(TypedDict):
-    """What `cbir-daemon doctor` found wrong with a state."""
+    """The findings of `cbir-daemon doctor`."""
 
     state: str
     findings: list[str]

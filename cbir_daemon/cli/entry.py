@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def maybe_run(words: Sequence[str]) -> Run | None:
-    """Return what an ordinary command line of `query` or `status` does; None for every other line.
+    """Return the work of an ordinary command line of `query` or `status`; None for every other line.
 
     Parameters
     ----------

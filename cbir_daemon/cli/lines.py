@@ -1,4 +1,4 @@
-"""What lines for people are made of: paths that cannot upset a terminal, sizes with their units, aligned columns.
+"""The parts of lines for people: paths that cannot upset a terminal, sizes with their units, aligned columns.
 
 In: values of answers.  Out: text.  Never here: one command's answer, printing.
 """

@@ -73,7 +73,7 @@ def page(port: int | None, unix: Path | None, is_opened: bool, is_printed: bool,
 
 
 def _server() -> Callable[..., None]:
-    """Return what serves the page; its libraries are an extra.
+    """Return the server of the page; its libraries are an extra.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What commands print and write: data on stdout, messages on stderr, files.
+"""The output of commands: data on stdout, messages on stderr, files.
 
 In: answers, lines, bytes.  Out: what a user sees.  Never here: what a line says; click.
 """

@@ -95,7 +95,7 @@ def tasks(answer: documents.Resolved) -> Iterator[str]:
 
 
 def task(noted: documents.ResolvedFile) -> str:
-    """Return what was done to a file as one line."""
+    """Return the work on a file as one line."""
     if noted["state"] == TaskState.DONE and noted["target"] is not None and noted["action"] in (TRASH, MOVE):
         return f"{noted['action']}  {path(noted['path'])} -> {path(noted['target'])}"
     if noted["state"] == TaskState.DONE:

@@ -1,4 +1,4 @@
-"""What the operator decided: TOML, environment and flags in, one frozen `Config` out.
+"""The operator's decisions: TOML, environment and flags in, one frozen `Config` out.
 
 `settings` declares every key once, `checks` says what each accepts, `places` knows where things lie, `reading` puts
 them together, `text` writes them down.  Never here: who uses a value, and anything the program changes by itself.

@@ -1,4 +1,4 @@
-"""What a key accepts: a value as TOML gives it in, the value as the program uses it out.
+"""The values that a key accepts: a value as TOML gives it in, the value as the program uses it out.
 
 Never here: names of keys, defaults, files.
 """

@@ -136,7 +136,7 @@ def client_socket_paths(socket: AnyPath | None, environ: Mapping[str, str], cwd:
 
 
 def read_places(file: Place) -> dict[str, Any]:
-    """Return what the configuration file says of `PLACE_KEYS`, and perhaps more; nothing when it says nothing of them.
+    """Return the `PLACE_KEYS` of the configuration file, and perhaps others; nothing when it has none of them.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def check_file(environ: Mapping[str, str], cwd: AnyPath) -> None:
 
 
 def read_table(file: Place) -> dict[str, Any]:
-    """Return what the configuration file says; nothing when it is missing and nobody named it.
+    """Return the table of the configuration file; an empty one when it is missing and nobody named it.
 
     Raises
     ------

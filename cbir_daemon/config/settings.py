@@ -35,7 +35,7 @@ LOG_SINK = "log"
 _ALERTING = kinds_that(lambda facts: facts.raises_alerts)
 
 KEEP_RULES = ("original", "resolution", "format", "compression", "date", "whole", "folder", "oldest")
-"""What makes an image of a group the one to keep, in the order in which it is asked."""
+"""The rules that choose the image of a group to keep, in the order in which they are asked."""
 
 
 def usable_processors() -> int:
@@ -45,7 +45,7 @@ def usable_processors() -> int:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is said of a setting.
+    """The declaration of a setting.
 
     Parameters
     ----------

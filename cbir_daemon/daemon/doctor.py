@@ -23,7 +23,7 @@ PRIVATE = 0o077
 
 
 def check(config: Config, watches_file: Path = WATCHES_FILE) -> list[str]:
-    """Return what is wrong, most important first; empty when all is sound.
+    """Return the findings, most important first; none when all is sound.
 
     Parameters
     ----------

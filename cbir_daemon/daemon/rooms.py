@@ -259,7 +259,7 @@ def _open_meaning(config: Config, closing: ExitStack) -> Meaning:
 
 @dataclass(frozen=True, slots=True)
 class _Fillers:
-    """What makes descriptors in the background."""
+    """The makers of descriptors in the background."""
 
     describer: Describer
     meanings: MeaningFiller
@@ -267,7 +267,7 @@ class _Fillers:
     meaning: DescriptorKind
 
     def of(self, kind: DescriptorKind) -> Describer | MeaningFiller:
-        """Return what makes descriptors of a kind that maps may go by."""
+        """Return the maker of descriptors of a kind that maps may go by."""
         return self.meanings if kind == self.meaning else self.describer
 
 

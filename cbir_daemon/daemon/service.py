@@ -1,4 +1,4 @@
-"""Who runs, and in which order things start and stop.
+"""The running daemon: the order in which its rooms start and stop.
 
 In: a `Config`.  Out: a running daemon, until a signal.  Never here: formats, SQL, what a request means.
 

@@ -51,7 +51,7 @@ GATHER_S: Final = 0.005
 # Descriptors open here, or on their way to all workers together: the kernel counts both, and 1 024 is a common limit.
 MAX_DESCRIPTORS_AHEAD: Final = 256
 
-# While it waits for workers, a batch looks this often whether the crew was closed.
+# While it waits for workers, a batch looks this often whether the workers were closed.
 CLOSE_CHECK_S: Final = 0.2
 
 # So many workers in a row that die before they are ready are a broken installation.
@@ -141,14 +141,14 @@ class BatchWorkers:
         ChildError
             When workers cannot be started at all.
         UnavailableError
-            When the crew is closed.
+            When the workers are closed.
         """
         waiting = deque(tasks)
         self._suspects.clear()
         self._in_batch = True
         try:
             while waiting or self._opened or any(worker.tasks for worker in self._workers):
-                # Without the lock: a server that does not answer must keep nobody from closing the crew.
+                # Without the lock: a server that does not answer must keep nobody from closing the workers.
                 yield from self._open_next(waiting)
                 with self._lock:
                     self._hand_out(len(waiting))

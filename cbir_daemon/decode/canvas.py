@@ -1,4 +1,4 @@
-"""What a picture of many small ones is made of, as daemon and worker tell each other.
+"""The order for a picture of many small ones, from daemon to worker.
 
 In: a canvas.  Out: a message, and back.  Never here: Pillow.
 """

@@ -1,4 +1,4 @@
-"""What the daemon and its workers say to each other, as frames.
+"""The messages between the daemon and its workers, as frames.
 
 In: tasks, limits, results.  Out: JSON-able messages and blobs, and back.  Never here: processes, pixels, Pillow.
 
@@ -48,7 +48,7 @@ DETAIL_CHARACTERS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What one file may cost.
+    """The limits of one file.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def _state_fields(state: FileState | None) -> list[int] | None:
 
 
 def result_from(frame: Frame, readers: Readers) -> Facts | Unreadable:
-    """Return what a worker answered.
+    """Return the answer of a worker.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def _parsed(message: Mapping[str, Any], blob: bytes, readers: Readers) -> Facts 
 
 
 def _known(message: Mapping[str, Any], digest: bytes, state: FileState | None) -> Facts:
-    """Return what is said of a file that was not decoded."""
+    """Return the message about a file that was not decoded."""
     return Facts(digest, None, int(message["width_px"]), int(message["height_px"]), "", state, extractor="")
 
 

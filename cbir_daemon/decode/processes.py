@@ -171,7 +171,7 @@ class WorkerProcess(Child):
             raise
 
     def asked_for(self, frame: Frame) -> str:
-        """Return what an answer says must be loaded before the file can be read; empty when it says nothing of that.
+        """Return the names that must be loaded before the file can be read, by an answer; empty when it has none.
 
         Parameters
         ----------

@@ -79,7 +79,7 @@ class RequestWorkers:
         ChildError
             When no worker can be started.
         UnavailableError
-            When the desk is closed.
+            When the workers are closed.
         """
         with self._turns:
             answer = self._answer_loaded(message, blob, descriptor)

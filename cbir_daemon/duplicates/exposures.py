@@ -45,7 +45,7 @@ def seen_between(
     stored_picture: Picture,
     copy: Found | None = None,
 ) -> Seen:
-    """Return what comparing two pictures says, each with the 4096 numbers by which the two are aligned first.
+    """Compare two pictures, each with the 4096 numbers by which the two are aligned first.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def seen_between(
 
 
 def sight_of(second_look: SecondLook, vector: bytes, picture: Picture, stored: bytes, stored_picture: Picture) -> Sight:
-    """Return what comparing two pictures says, as `seen_between`, and what was done to each of them.
+    """Compare two pictures, as `seen_between`, and return the edits of each of them, too.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ HAS: Mapping[Trace, str] = {
     Trace.NOISY: "has noise over it",
     Trace.COMPRESSED: "was saved with greater loss",
 }
-"""What is said of a picture to which it was done, beside one to which it was not."""
+"""The words for an edited picture, beside one without that edit."""
 
 HAS_NOT: Mapping[Trace, str] = {
     Trace.OVERLAY: "has no letters or stickers across it",
@@ -65,7 +65,7 @@ HAS_NOT: Mapping[Trace, str] = {
 }
 
 _WITHOUT_DETAIL = frozenset({Trace.ENLARGED, Trace.BLURRED})
-"""What leaves pixels that show nothing."""
+"""Edits that leave pixels which show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ NO_FOLDERS = Folders((), (), ())
 
 @dataclass(frozen=True, slots=True)
 class Surpassed:
-    """What a content's copies have that it has not: see `RULES`."""
+    """The rules by which some copy surpasses a content: see `RULES`."""
 
     by_original: bool
     by_pixels: bool
@@ -198,7 +198,7 @@ class CopyGraph:
         return self._copies.get(content_id, {})
 
     def verified(self, content: Content, copy: Content) -> VerifiedCopy | None:
-        """Return what two contents show of each other.
+        """Return a content as a verified copy of another one.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class CopyGraph:
         return self.copies(content.id).get(copy.id)
 
     def traces(self, content: Content) -> list[Trace]:
-        """Return what was done to a content, as the files of any of its copies tell; in the order of `Trace`.
+        """Return the edits of a content, as the files of any of its copies tell; in the order of `Trace`.
 
         Parameters
         ----------
@@ -229,7 +229,7 @@ class CopyGraph:
         return [trace for trace in Trace if trace in known]
 
     def surpassed(self, content: Content) -> Surpassed:
-        """Return what a content's copies have that it has not."""
+        """Return the rules by which some copy surpasses a content."""
         found = self._surpassed.get(content.id)
         if found is None:
             found = self._surpassed[content.id] = _surpassed(content, self.copies(content.id).values(), self)
@@ -429,7 +429,7 @@ class Keeping:
         self.rules = [RULES[name] for name in names]
 
     def rank(self, image: Image, graph: CopyGraph) -> tuple[tuple[int, ...], bytes]:
-        """Return what the images of a group are sorted by, the one to keep first.
+        """Return the key that sorts the images of a group, the one to keep first.
 
         Parameters
         ----------

@@ -180,7 +180,7 @@ def trusted(parse: Callable[[bytes], Features], data: bytes) -> Features:
 
 
 def as_picture(grey: Grey) -> Picture:
-    """Return what a worker read as a (height, width) array."""
+    """Return the pixels that a worker read as a (height, width) array."""
     return np.frombuffer(grey.pixels, dtype=np.uint8).reshape(grey.height_px, grey.width_px)
 
 
@@ -297,7 +297,7 @@ class QueryLooks:
         return seen_between(second_look, *shown, vector, picture, copy) is not Seen.SHOT
 
     def _pairs(self, content_id: int) -> dict[int, Pair]:
-        """Return what a content was compared with, by content id."""
+        """Return the contents that a content was compared with, by id."""
         pairs = self._store.pairs.listed(content_id)
         return {pair.content_id + pair.other_id - content_id: pair for pair in pairs if pair.look_version}
 
@@ -440,7 +440,7 @@ class Looks:
     def _sight(
         self, content_id: int, vector: bytes, copy: Found, stored: bytes, *, are_two_frames: bool
     ) -> Sight | None:
-        """Return what the two files show; None when one of them cannot be read."""
+        """Return the look at two files; None when one of them cannot be read."""
         heartbeat.beat()
         picture, stored_picture = self._picture(content_id), self._picture(copy.content_id)
         if picture is None or stored_picture is None:
@@ -454,7 +454,7 @@ class Looks:
         return Sight(Seen.COPY, sight.own_traces + own_traces, sight.traces + traces)
 
     def _detail_traces(self, content_id: int, copy: Found, picture: Picture) -> tuple[tuple[Trace, ...], ...]:
-        """Return what was done to the detail of a content and of its copy, where both show one frame."""
+        """Return the edits of detail of a content and of its copy, where both show one frame."""
         if not shows_same_frame(copy):
             return (), ()
         contents = {

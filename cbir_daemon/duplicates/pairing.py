@@ -317,7 +317,7 @@ class Pairing:
         return sorted(matches, key=lambda match: (-match.score, match.path))
 
     def _matches(self, image: Image, *, same_bytes: bool) -> list[AlertMatch]:
-        """Return what was there before `image`, is on disk and shows the same, exact first."""
+        """Return the images that were there before `image`, are on disk and show the same, exact first."""
         content_id = image.content.id
         pairs = {
             pair.other_id if pair.content_id == content_id else pair.content_id: pair
@@ -348,7 +348,7 @@ def _joining() -> ThreadPoolExecutor:
 
 
 def _pair(content_id: int, found: Found) -> Pair:
-    """Return what a lookup found as a pair: of the two, the content that was looked up was the query."""
+    """Return a match of a lookup as a pair: of the two, the content that was looked up was the query."""
     own, match = found.overlap.query, found.overlap.match
     look = LookedAt.VECTORS if found.look is None else found.look
     if found.content_id < content_id:

@@ -1,4 +1,4 @@
-"""What a new file shows that is no copy as a whole: a picture on a page, pasted onto another one, or a piece of one.
+"""Copies inside a new file that is no copy as a whole: a picture on a page, pasted onto another one, or a piece of one.
 
 In: a file that is a copy of nothing.  Out: the contents and the works of the watch list that its parts show or its
 local features find, each after a look at the files.  Never here: pairs and groups: a screenshot is no duplicate of what
@@ -146,7 +146,7 @@ class Parts:
     def _copies_in_place(
         self, placed: list[Placed], picture: Picture, read: Callable[[int, int], Picture | None]
     ) -> list[Found]:
-        """Return what of contents, or works, that features find is a copy: features find and never decide."""
+        """Return the copies among contents, or works, that features find: features find and never decide."""
         second_look, parts = self._second_look, self._searcher.medium.picture_parts
         if second_look is None or parts is None:
             return []

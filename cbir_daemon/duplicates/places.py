@@ -127,7 +127,7 @@ def looked_in_place(
     second_look: SecondLook,
     parts: PictureParts,
 ) -> list[Found]:
-    """Return what of the contents that features find is a copy, or another shot, best first.
+    """Return the copies and shots among the contents that features find, best first.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def looked_in_place(
 def _compared(
     affine: NDArray[np.float64], picture: Picture, stored: Picture, second_look: SecondLook, parts: PictureParts
 ) -> tuple[Seen, float]:
-    """Return what comparing the place where both show the same says, and how they agree."""
+    """Compare the place where both show the same, and return how they agree, too."""
     window, stored_window = _bounds(_inverse(affine)), _bounds(affine)
     if min(_least_side(picture, window), _least_side(stored, stored_window)) < _LEAST_SIDE_PX:
         return Seen.UNCLEAR, 0.0
@@ -203,7 +203,7 @@ def _found(placed: Placed, picture: Picture, stored: Picture, parts: PicturePart
 
 
 def around_query(parts: PictureParts, stored: Picture, affine: NDArray[np.float64]) -> Around:
-    """Return what of a stored picture was put around the query that it shows; nothing where that has no frame.
+    """Return the surroundings that a stored picture puts around the query; nothing where that has no frame.
 
     Parameters
     ----------

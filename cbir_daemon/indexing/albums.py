@@ -81,7 +81,7 @@ class AlbumReport:
 
 
 class Line(Protocol):
-    """What takes the hints: see `cbir_daemon.indexing.line.Ingest`."""
+    """The taker of hints: see `cbir_daemon.indexing.line.Ingest`."""
 
     def hint(self, path: bytes) -> None:
         """Say that something may have happened at an absolute path."""
@@ -388,7 +388,7 @@ class Albums:
         return events.NOT_WATCHED if watcher is None else watcher.watched(root)
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with the albums now."""
+        """Return the problems of the albums now."""
         albums = self._store.albums.listed()
         found = [problem for album in albums for problem in self._missing(album)]
         found += [problem for album in albums for problem in self._unwatched(album)]

@@ -19,7 +19,7 @@ MIN_LOSS_FILES = 20
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """What a walk found at an album's path.
+    """The findings of a walk at an album's path.
 
     Parameters
     ----------

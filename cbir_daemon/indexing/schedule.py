@@ -112,7 +112,7 @@ class Schedule:
         return album_id in self._plans
 
     def due(self, album_id: int) -> Due | None:
-        """Return what is due for an album now; a walk for one that was never gone through, None for nothing."""
+        """Return the work that is due for an album now; a walk for a new one, None for nothing."""
         plan, now = self._plans.get(album_id), self._clock()
         if plan is None or now >= plan.walk_at:
             return Due.WALK
@@ -134,7 +134,7 @@ class Schedule:
         return plan is not None and plan.polled
 
     def folders(self, album_id: int) -> Mapping[bytes, Folder]:
-        """Return what is remembered of an album's folders for the next look; empty when there is none."""
+        """Return the remembered state of an album's folders for the next look; empty when there is none."""
         plan = self._plans.get(album_id)
         return {} if plan is None else plan.folders
 

@@ -51,7 +51,7 @@ _LEAST_SCALE_PX, _STEPS = 0.5, 16
 
 @dataclass(frozen=True, slots=True)
 class StoredFeatures:
-    """What is kept of the picture of a content.
+    """The local features of a content's picture.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class StoredFeatures:
 
 @dataclass(frozen=True, slots=True)
 class AskedFeatures:
-    """What is known of the picture of a query.
+    """The local features of a query's picture.
 
     Parameters
     ----------

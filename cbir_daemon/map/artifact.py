@@ -58,7 +58,7 @@ class ArtifactRefusedError(ModelError):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an artifact says about itself.
+    """The manifest of an artifact.
 
     Parameters
     ----------

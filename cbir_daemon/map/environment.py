@@ -1,4 +1,4 @@
-"""What the children of this room find in their environment.
+"""The environment of the children of this room.
 
 In: the folder of models and a number of threads.  Out: environment variables.  Never here: starting anything.
 """

@@ -46,7 +46,7 @@ STAGE_SPANS: dict[Stage, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class FitSettings:
-    """What to fit.
+    """The settings of a fit.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ class Fit:
         return self._child.fileno()
 
     def poll(self, timeout_s: float) -> FitProgress | FitResult | None:
-        """Return what the fit says next, or None when it says nothing within `timeout_s`.
+        """Return the next message of the fit, or None when none comes within `timeout_s`.
 
         Raises
         ------
@@ -268,7 +268,7 @@ class Fit:
 
 
 def _names(images: int, ids: NDArray[np.int64] | None, previous: Previous | None) -> dict[str, NDArray[Any]]:
-    """Return what the child needs beside the codes, as arrays with names."""
+    """Return the input of the child beside the codes, as arrays with names."""
     named: dict[str, NDArray[Any]] = {"ids": np.arange(images) if ids is None else np.asarray(ids, np.int64)}
     if len(named["ids"]) != images or (np.diff(named["ids"]) <= 0).any():
         raise ValueError("each row needs an id, and they must ascend")

@@ -64,7 +64,7 @@ Tell = Callable[[Stage, int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class FitInput:
-    """What is fitted.
+    """The images that are fitted.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Fitting:
         return {"report": report}, b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 
     def _load(self, ids: NDArray[np.int64]) -> FitInput:
-        """Return what will be fitted.  The files may be written over afterwards."""
+        """Return the images that will be fitted.  The files may be written over afterwards."""
         codes = np.load(self._folder / artifact.CODES_FILE, mmap_mode="r")
         images, features = codes.shape
         most = min(self._settings.max_fit_images, self._affordable(features))
@@ -298,7 +298,7 @@ class _Shares:
         self._done: dict[str, float] = {}
 
     def of(self, name: str) -> Progress:
-        """Return what takes the epochs of a half."""
+        """Return the function that takes the epochs of a half."""
 
         def progress(epochs: int, of: int) -> None:
             with self._lock:

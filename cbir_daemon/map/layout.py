@@ -89,7 +89,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a map is made with.
+    """The recipe of a map.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def _watched(epochs: int, progress: Progress | None) -> dict[str, Any]:
 
 
 class _Bar:
-    """What a progress bar is drawn on: a number at a time."""
+    """A file that a progress bar is drawn on: a number at a time."""
 
     def __init__(self, epochs: int, progress: Progress) -> None:
         self._epochs = epochs

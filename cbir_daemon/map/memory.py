@@ -74,7 +74,7 @@ def _block_image_mib(features: int) -> float:
 
 
 def available_mib(meminfo: Path = Path("/proc/meminfo")) -> float:
-    """Return what the kernel thinks a new process could get without swapping."""
+    """Return the memory that the kernel thinks a new process could get without swapping."""
     return memory_bytes(meminfo, "MemAvailable") / BYTES_PER_MIB
 
 

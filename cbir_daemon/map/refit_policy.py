@@ -215,7 +215,7 @@ def _may_be_warm(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelCo
 def _obstacle(
     coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig, features: Features, now: datetime
 ) -> str:
-    """Return what has to pass before a fit that has a reason may begin; empty for nothing."""
+    """Return the wait before a fit that has a reason may begin; empty for none."""
     if features.undescribed:
         return f"{features.undescribed} contents to be described"
     if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
@@ -243,7 +243,7 @@ def _obstacle(
 
 
 def _held_back(coverage: Coverage, runs: Sequence[ModelRun], settings: ModelConfig) -> str:
-    """Return what has to change before a map is fitted that was refused or that a user cancelled, or nothing."""
+    """Return the changes before a map is fitted that was refused or that a user cancelled, or empty text."""
     last = next((run for run in runs if run.outcome in ENDED or BY_USER in run.numbers), None)
     if last is None or not (last.outcome == FitOutcome.REFUSED or BY_USER in last.numbers):
         return ""

@@ -39,7 +39,7 @@ class WarmStart:
 
     @classmethod
     def of(cls, previous: Previous, ids: NDArray[np.int64]) -> WarmStart | None:
-        """Return what a new fit takes over from the map before; None when no image is on both.
+        """Return the start that a new fit takes from the map before; None when no image is on both.
 
         Parameters
         ----------

@@ -27,7 +27,7 @@ _LEAST_GAIN = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Overlaps:
-    """What n images and a query show of each other, on the query's pixels.
+    """The overlaps of n images with a query, on the query's pixels.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Overlaps:
     trimmed_px: Floats
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Overlaps:
-        """Return what some of the n images show.
+        """Return the overlaps of some of the n images.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class Overlaps:
 
 
 def overlaps(image: Floats, shown: Floats, others: Floats, affines: Floats, signs: Floats) -> Overlaps:
-    """Return what a query and other images show of each other under affines.
+    """Return the overlaps of a query with other images under affines.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ SHARES = (0.0, 0.12, 0.25, 0.32, 0.40, 0.50, 0.70, 0.92, 0.98, 1.0)
 sets, which differ by 0.1 (`scripts/bench similar --calibrate`)."""
 
 REASONS = (Reason.COLOUR, Reason.LAYOUT, Reason.TEXTURE)
-"""What each part of a descriptor is said to be."""
+"""The name of each part of a descriptor."""
 
 ROWS_AT_ONCE = 512
 """Descriptors compared at once: 1 MB of floats, which stay in the processor's cache."""

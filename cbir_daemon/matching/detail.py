@@ -1,4 +1,4 @@
-"""What was done to the finest detail of a picture: enlarged, blurred, noise added, saved with greater loss.
+"""Edits of the finest detail of a picture: enlarged, blurred, noise added, saved with greater loss.
 
 In: the same part of two copies of one exposure, pixel by pixel as their files have it.  Out: what was done to each of
 them that was not done to the other.  Never here: files, whether the two are copies, letters and borders (`direction`).
@@ -74,7 +74,7 @@ _MUCH_STEEPER, _LITTLE_BEYOND = 0.22, -1.7
 
 
 def detail_traces(query: Fine, stored: Fine) -> Traces:
-    """Return what was done to the detail of each of two copies that was not done to the other.
+    """Return the edits of detail that each of two copies has and the other has not.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def _tiled(picture: Floats) -> Complexes:
 
 
 def _one_size(own: Floats, counterpart: Floats, pair: _Waves) -> tuple[Trace, ...]:
-    """Return what was done to a picture that was not done to another one of its size."""
+    """Return the edits of detail that a picture has and another one of its size has not."""
     if _is_blurred(pair):
         return (Trace.BLURRED,)
     if _is_compressed(own, counterpart, pair):
@@ -341,7 +341,7 @@ def _has_nothing_new(bands: Bands) -> bool:
 
 
 def enlargement(large: Fine, small: Fine) -> Bands | None:
-    """Return what the waves of a larger and a smaller picture say, where the two agree; None where they never do.
+    """Return the edits that the waves of a larger and a smaller picture tell; None where the two never agree.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What was laid over a picture, or put around it: letters, stickers, captions, borders.
+"""Things laid over a picture, or put around it: letters, stickers, captions, borders.
 
 In: two pictures of one exposure that lie on each other.  Out: what was done to each of them that was not done to the
 other.  Never here: how they were laid on each other (`look`), what happened to fine detail (`detail`).
@@ -66,7 +66,7 @@ _EDGE_LEVELS, _EDGE_SHARE = 12.0, 0.6
 
 
 def direction(aligned: Aligned) -> Traces:
-    """Return what was laid over, or put around, each of two pictures and not the other.
+    """Return the things laid over, or put around, each of two pictures and not the other.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def _flatness(image: Floats, inside: Mask, around: Mask) -> tuple[float, float]:
 
 
 def _put_around(image: Floats, counterpart: Floats, warp: NDArray[np.float64]) -> tuple[Trace, ...]:
-    """Return what was put around a picture, beyond the frame of the other one.
+    """Return the surroundings of a picture beyond the frame of the other one.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ def _beyond_px(image: Floats, counterpart: Floats, warp: NDArray[np.float64]) ->
 
 
 def _near(mask: Mask) -> Mask:
-    """Return what lies within four pixels of what is set."""
+    """Return the mask grown by four pixels."""
     near = mask.astype(np.float32)
     for _ in range(4):
         near = _highest(near)

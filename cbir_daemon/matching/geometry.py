@@ -131,7 +131,7 @@ def sample_at(images: Floats, points: Floats, rows: NDArray[np.int64] | None = N
 
 
 def between(first: Floats, second: Floats, share: Floats) -> Floats:
-    """Return what lies between two arrays, in the first one's place; the second one is used up.
+    """Interpolate between two arrays, in the first one's place; the second one is used up.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def rotations(angles_deg: Sequence[float], zooms: Sequence[float] = (1.0,)) -> F
 
 
 def transform_of(matrix: Floats, *, invert: bool) -> Transform:
-    """Return what an affine from query to stored image says was done to the stored image.
+    """Return the edit of the stored image that an affine from query to stored image tells.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ def compared(query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats
 
 
 def _judged(blocks: BlockMeasures) -> Look:
-    """Return what the blocks of two aligned pictures say."""
+    """Return the answer of the blocks of two aligned pictures."""
     count = blocks.count
     if count < LEAST_BLOCKS:
         return Look(Seen.UNCLEAR, count)

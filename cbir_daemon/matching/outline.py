@@ -41,7 +41,7 @@ _STRIDE = 3
 
 
 def outlines(grey: NDArray[np.uint8]) -> list[Points]:
-    """Return what may be the four corners of a picture on plain ground; empty where there is none, or it is upright.
+    """Return the likely corners of a picture on plain ground, four; empty where there is none, or it is upright.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ def rectangles(picture: NDArray[np.uint8]) -> list[Window]:
 
 
 def around_part(picture: NDArray[np.uint8], part: Window) -> Around:
-    """Return what lies around a part of a picture.
+    """Return the surroundings of a part of a picture.
 
     Parameters
     ----------

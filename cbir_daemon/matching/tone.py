@@ -68,7 +68,7 @@ def tone_of(image: Floats, stored_image: Floats, matrix: Floats, *, invert: bool
 
 
 def around(image: Floats, matrix: Floats) -> Around:
-    """Return what of a query lies beside the stored image.
+    """Return the part of a query that lies beside the stored image.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def around(image: Floats, matrix: Floats) -> Around:
 
 
 def _sides(is_beside: _Mask) -> list[_Mask]:
-    """Return what lies beside a picture as masks (64, 64): above, below, left and right of its rows and columns."""
+    """Return the surroundings of a picture as masks (64, 64): above, below, left and right of its rows and columns."""
     rows, columns = np.any(~is_beside, axis=1), np.any(~is_beside, axis=0)
     above, below = np.cumsum(rows) == 0, np.cumsum(rows[::-1])[::-1] == 0
     left, right = np.cumsum(columns) == 0, np.cumsum(columns[::-1])[::-1] == 0

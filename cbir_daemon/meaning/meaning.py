@@ -1,4 +1,4 @@
-"""What pictures show, as the daemon sees it: pictures in, descriptors out, a process while there is something to do.
+"""Meaning, as the daemon sees it: pictures in, descriptors out, a process while there is something to do.
 
 In: upright pictures.  Out: descriptors.  Never here: running a network (`worker`), what is stored, what is similar.
 """

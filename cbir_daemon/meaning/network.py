@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cbir_daemon.errors import ModelError
 
 EPSILON: Final = 1e-3
-"""What batch norm adds to a variance: TensorFlow's, where these weights were trained."""
+"""The number that batch norm adds to a variance: TensorFlow's, where these weights were trained."""
 
 GREATEST: Final = 6.0
 """ReLU6 ends here."""

@@ -77,7 +77,7 @@ class Network:
         return SIDE_PX if self._size is None else max(self._size)
 
     def features(self, picture: Picture) -> Floats:
-        """Return what the network says of a picture.
+        """Return the network's output for a picture.
 
         Parameters
         ----------

@@ -113,7 +113,7 @@ class _Unpickler(pickle.Unpickler):
     """Takes apart a pickle that names arrays, and nothing else."""
 
     def find_class(self, module: str, name: str) -> object:
-        """Return what builds an ordered dictionary, an array or a row of numbers; refuse all else."""
+        """Return the builder of an ordered dictionary, an array or a row of numbers; refuse all else."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):

@@ -127,7 +127,7 @@ def running_address(path: Path, wake: str = "") -> str:
 
 
 def _locked_address(path: Path) -> str:
-    """Return what the file says, if a running page holds it."""
+    """Return the address in the file, if a running page holds it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

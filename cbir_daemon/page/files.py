@@ -33,7 +33,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What a file holds, and as what it is sent."""
+    """The bytes of a file, and the headers that it is sent with."""
 
     data: bytes
     type: str

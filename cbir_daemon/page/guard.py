@@ -1,4 +1,4 @@
-"""Who is let in: every request passes here before anything answers it, and every answer on its way out.
+"""The check of every request, before anything answers it, and of every answer on its way out.
 
 In: a request's line and headers.  Out: the application's answer, or a refusal; with the same headers on all.  Never
 here: what a request means, the bodies of requests.

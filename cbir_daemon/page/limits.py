@@ -1,4 +1,4 @@
-"""What a connection may cost: how many there are, how long a request takes to come, whose it is.
+"""The limits of connections: how many there are, how long a request takes to come, whose it is.
 
 In: uvicorn's protocol.  Out: the same, with limits that it lacks.  Never here: what a request means.
 

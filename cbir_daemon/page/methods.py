@@ -74,7 +74,7 @@ ACTS: Mapping[str, frozenset[str]] = {
     "apply": frozenset({"plan"}),
     "undo": frozenset({"run", "tasks"}),
 }
-"""What the child does that may touch files, and with which parameters."""
+"""Requests of the page that the child answers, as they may touch files, with their parameters."""
 
 LONG = ("model_fit",)
 """Streams that take minutes; those with `follow` have no end."""

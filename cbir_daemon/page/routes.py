@@ -1,4 +1,4 @@
-"""What answers what: the page's files, methods, pictures.
+"""The addresses of the page: its files, methods, pictures.
 
 In: requests that were let in, links to the daemon.  Out: answers.  Never here: who may ask (`guard`).
 """
@@ -62,7 +62,7 @@ class Routes:
     stopping: asyncio.Event
 
     def application(self) -> Starlette:
-        """Return what answers."""
+        """Return the application."""
         return Starlette(
             routes=[
                 Route("/", self._front),
@@ -204,7 +204,7 @@ async def _acted(answers: AsyncIterator[Json]) -> AsyncIterator[bytes]:
 
 
 def _passed(message: Json) -> Json:
-    """Return what of the daemon's message a browser gets."""
+    """Return the part of the daemon's message that a browser gets."""
     return {name: message[name] for name in ("ok", "clock", "more") if name in message}
 
 

@@ -164,4 +164,4 @@ def _pixels(image: Image.Image) -> Pixels:
 
 
 FILE_READER: Final[FileReader] = PictureReader()
-"""What a worker reads images by."""
+"""The reader of images that a worker loads."""

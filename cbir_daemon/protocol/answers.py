@@ -51,7 +51,7 @@ Turn = Annotated[int, (0, 90, 180, 270)]
 
 
 class Transform(TypedDict):
-    """What was done to the stored image to get the query."""
+    """The edit that makes the query of the stored image."""
 
     flip: bool
     turn: Turn
@@ -175,7 +175,7 @@ class Hello(TypedDict):
 
 
 class Problem(TypedDict):
-    """What is wrong, and what to do."""
+    """A fault and its remedy."""
 
     what: str
     do: str
@@ -531,7 +531,7 @@ class Alert(TypedDict):
 
 
 class AlertMessage(TypedDict):
-    """What a program or an address is sent: alerts that go to a place at once."""
+    """The message to a program or an address: alerts that go to a place at once."""
 
     id: str
     test: bool
@@ -660,7 +660,7 @@ class FitNumbers(TypedDict, total=False):
 
 
 class FitBegun(TypedDict):
-    """What is known of a fit from its beginning."""
+    """The facts of a fit from its beginning."""
 
     id: int
     reason: str
@@ -739,7 +739,7 @@ class Place(TypedDict):
 
 
 class Atlas(TypedDict):
-    """What a blob of squares shows."""
+    """The squares of a blob."""
 
     first: int
     count: int

@@ -1,4 +1,4 @@
-"""What travels over the socket: requests, answers, errors, paths.
+"""The messages of the socket: requests, answers, errors, paths.
 
 In: JSON objects.  Out: frozen requests and answers, and back.  Never here: sockets, what a method does.
 
@@ -38,7 +38,7 @@ DIGEST_BYTES = 32
 
 
 class Request(Value):
-    """What a client asks.
+    """A request of a client.
 
     Parameters
     ----------

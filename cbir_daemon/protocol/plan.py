@@ -25,17 +25,17 @@ HARD_LINK = TaskAction.HARD_LINK.value
 CLONE = TaskAction.CLONE.value
 
 LINKS = (HARD_LINK, CLONE)
-"""What makes files of the same bytes share their room."""
+"""The actions that make files of the same bytes share their room."""
 
 ACTIONS = (TRASH, MOVE, *LINKS)
-"""What can be done to a file that is not kept."""
+"""The actions on a file that is not kept."""
 
 COMMENT = "#"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is to be done to one file.
+    """The action on one file.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class Value:
-    """What is equal to another of its class with equal parts; the parts are named by `__slots__`."""
+    """A value that is equal to another of its class with equal parts, which `__slots__` names."""
 
     __slots__: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""What is done to the files of duplicates, so that nothing is lost and all of it can be undone.
+"""The files of duplicates are moved, linked and put back, so that nothing is lost and all of it can be undone.
 
 In: tasks of a journal.  Out: files in the trash, in a folder or sharing their bytes, and back again.
 Never here: which files are duplicates, SQL, sockets, printing.

@@ -51,7 +51,7 @@ def _digest(path: Path, stamp: Stamp) -> bytes:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what shows later whether a file is unchanged.
+    """Return the stamp by which a later look knows whether a file is unchanged.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is like a vector: the state that is searched, snapshots of it, and the searches of a snapshot.
+"""Searching for what is like a vector: the state that is searched, snapshots of it, and the searches of a snapshot.
 
 In: vectors and positions of contents.  Out: contents with kind, score and distance.  Never here: files of albums, SQL.
 

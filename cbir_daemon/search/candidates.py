@@ -44,7 +44,7 @@ EXTRA = "cbir-daemon[index]"
 
 
 class CandidateSource(Protocol):
-    """Who generates candidates: which rows a query is compared with."""
+    """Generates candidates: the rows that a query is compared with."""
 
     def rows(self, views: CoarseViews, limit: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
         """Return the living rows that may score highest.
@@ -322,7 +322,7 @@ class SavedLists:
             self._taken = taken
 
     def rows(self, views: CoarseViews, limit: int, frozen: FrozenRows) -> NDArray[np.int64] | None:
-        """Return what `ListedCandidates.rows` does.
+        """Return the answer of `ListedCandidates.rows`.
 
         Parameters
         ----------
@@ -338,7 +338,7 @@ class SavedLists:
         return None if self._lists is None else _proposed(self._lists, views, limit, frozen)
 
     def joined_rows(self, views: Sequence[JoinViews], frozen: FrozenRows) -> list[NDArray[np.int64]] | None:
-        """Return what `ListedCandidates.joined_rows` does.
+        """Return the answer of `ListedCandidates.joined_rows`.
 
         Parameters
         ----------

@@ -60,7 +60,7 @@ def record_of(medium: Medium) -> np.dtype[np.void]:
 
 @dataclass(frozen=True, slots=True)
 class FrozenRows:
-    """What the rows were at one moment; any thread may read them.
+    """A frozen state of the rows; any thread may read them.
 
     Parameters
     ----------
@@ -495,7 +495,7 @@ def _checksums(records: NDArray[np.void], seed: int) -> NDArray[np.uint32]:
 
 
 def _header(generation: bytes, medium: Medium) -> bytes:
-    """Return what a file of a medium's codes begins with."""
+    """Return the head of a file of a medium's codes."""
     extractor, size = medium.extractor.encode().ljust(32, b"\0"), record_of(medium).itemsize
     fixed = HEADER.pack(MAGIC, LAYOUT, size, medium.windows, medium.terms, generation, extractor)
     data = fixed + medium.packed_codes(medium.probe_vectors()).tobytes()

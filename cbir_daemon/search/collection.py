@@ -37,7 +37,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a collection held at one moment; any thread may search it.
+    """A frozen state of a collection; any thread may search it.
 
     Parameters
     ----------
@@ -301,7 +301,7 @@ class Collection:
         self._take(self._made())
 
     def snapshot(self) -> Snapshot:
-        """Return what is there now, for any thread; copies nothing."""
+        """Return the state of now, for any thread; copies nothing."""
         return Snapshot(self._medium, self._rows.frozen(), self._source)
 
     def tend(self) -> bool:

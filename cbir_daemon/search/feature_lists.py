@@ -173,7 +173,7 @@ class FeatureLists:
     def _near_by_word(
         self, codes: NDArray[np.uint64], words: NDArray[np.int64], asked: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-        """Return what `_near` does, a word after the other: long lists are read as they lie, and never copied."""
+        """Return the result of `_near`, a word after the other: long lists are read as they lie, and never copied."""
         order = np.argsort(words, kind="stable")
         words, asked = words[order], asked[order]
         firsts = np.flatnonzero(np.diff(words, prepend=-1))

@@ -62,7 +62,7 @@ class Filler(ABC, Generic[Made]):
 
     @abstractmethod
     def _make(self, content_id: int) -> Made | None:
-        """Return what a content lacks; None when it cannot be made."""
+        """Return the descriptor that a content lacks; None when it cannot be made."""
 
     @abstractmethod
     def _keep(self, made: Mapping[int, Made]) -> None:

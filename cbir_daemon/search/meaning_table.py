@@ -1,4 +1,4 @@
-"""What contents show, in memory, one after another, for queries that are compared with all of them.
+"""Descriptors of meaning, in memory, one after another, for queries that are compared with all of them.
 
 In: descriptors as bytes, by content id.  Out: ids and rows of numbers.  Never here: how they are made or compared.
 """

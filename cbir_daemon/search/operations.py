@@ -1,4 +1,4 @@
-"""What is asked of a search, by name: in the daemon's own process, or in a search process.
+"""The operations of a search, by name: in the daemon's own process, or in a search process.
 
 In: the searches of a snapshot, and arguments.  Out: what they return.  Never here: where it is done, and in
 which order.
@@ -26,34 +26,34 @@ Traces = tuple[Trace, ...]
 
 
 def _copies(search: Search, vector: bytes, without: int | None) -> list[Found]:
-    """Return what `Search.copies` does."""
+    """Call `Search.copies` and return its answer."""
     return search.copies(vector, without=without)
 
 
 def _joined(search: Search, contents: list[tuple[int, bytes]], known: list[frozenset[int]]) -> list[list[Found]]:
-    """Return what `Search.joined` does."""
+    """Call `Search.joined` and return its answer."""
     return search.joined(contents, known)
 
 
 def _ranked(
     search: Search, vector: bytes, position: NDArray[np.float32] | None, limit: int, look: bytes | None
 ) -> list[Found]:
-    """Return what `Search.search` does."""
+    """Call `Search.search` and return its answer."""
     return search.search(vector, position, limit, look)
 
 
 def _judgements(search: Search, vector: bytes, content_ids: list[int]) -> dict[int, Judgement]:
-    """Return what `Search.judgements` does."""
+    """Call `Search.judgements` and return its answer."""
     return search.judgements(vector, content_ids)
 
 
 def _in_parts(search: Search, picture: Picture) -> list[Found]:
-    """Return what `parts.copies_in_parts` does."""
+    """Call `parts.copies_in_parts` and return its answer."""
     return copies_in_parts(search, picture)
 
 
 def _in_turned_parts(search: Search, picture: Picture) -> list[Found]:
-    """Return what `parts.copies_in_turned_parts` does."""
+    """Call `parts.copies_in_turned_parts` and return its answer."""
     return copies_in_turned_parts(search, picture)
 
 
@@ -66,41 +66,41 @@ def _seen(
     affine: tuple[float, ...],
     invert: bool,
 ) -> Seen:
-    """Return what `SecondLook.seen` does."""
+    """Call `SecondLook.seen` and return its answer."""
     return _second_look_of(search).seen(query, stored, query_picture, stored_picture, affine, invert=invert)
 
 
 def _seen_in_place(
     search: Search, query_picture: Picture, stored_picture: Picture, affine: NDArray[np.float64]
 ) -> tuple[Seen, float]:
-    """Return what `SecondLook.seen_in_place` does."""
+    """Call `SecondLook.seen_in_place` and return its answer."""
     return _second_look_of(search).seen_in_place(query_picture, stored_picture, affine)
 
 
 def _sight(search: Search, query: Vector, stored: Vector, query_picture: Picture, stored_picture: Picture) -> Sight:
-    """Return what `SecondLook.sight` does."""
+    """Call `SecondLook.sight` and return its answer."""
     return _second_look_of(search).sight(query, stored, query_picture, stored_picture)
 
 
 def _homography(
     search: Search, query: Vector, stored: Vector, query_picture: Picture, stored_picture: Picture
 ) -> NDArray[np.float64] | None:
-    """Return what `SecondLook.homography` does."""
+    """Call `SecondLook.homography` and return its answer."""
     return _second_look_of(search).homography(query, stored, query_picture, stored_picture)
 
 
 def _busiest(search: Search, picture: Picture, width: float, height: float) -> Window:
-    """Return what `SecondLook.busiest` does."""
+    """Call `SecondLook.busiest` and return its answer."""
     return _second_look_of(search).busiest(picture, width, height)
 
 
 def _detail_traces(search: Search, query: Fine, stored: Fine) -> tuple[Traces, Traces]:
-    """Return what `SecondLook.detail_traces` does."""
+    """Call `SecondLook.detail_traces` and return its answer."""
     return _second_look_of(search).detail_traces(query, stored)
 
 
 def _sharpness(search: Search, picture: Picture) -> float:
-    """Return what `SecondLook.sharpness` does."""
+    """Call `SecondLook.sharpness` and return its answer."""
     return _second_look_of(search).sharpness(picture)
 
 

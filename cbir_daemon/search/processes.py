@@ -179,7 +179,7 @@ class Processes:
             self._entrance.give_back(turn)
 
     def run(self, urgency: Urgency, search: Search, name: str, *arguments: object) -> Any:  # noqa: ANN401 -- see `OPERATIONS`
-        """Return what an operation returns, as soon as it is the caller's turn.
+        """Return the result of an operation, as soon as it is the caller's turn.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class Processes:
             self._end(turn)
 
     def _done(self, turn: Turn[SearchProcess], search: Search, name: str, arguments: tuple[object, ...]) -> Any:  # noqa: ANN401 -- see `OPERATIONS`
-        """Return what an operation returns in the place of a turn."""
+        """Return the result of an operation in the place of a turn."""
         operation = OPERATIONS[name]
         answer = None if turn.place is None else self._answer(turn.place, turn.urgency, search, name, arguments)
         if answer is None:

@@ -127,7 +127,7 @@ class Follower:
 
     @property
     def snapshot(self) -> SearchSnapshot:
-        """What the daemon searches; of codes that it has not told of, none."""
+        """The snapshot that the daemon searches; without codes that it has not published."""
         return SearchSnapshot(self._collection, self._map, self._looks)
 
     def take(self, frame: Frame, descriptor: int) -> None:

@@ -145,7 +145,7 @@ class Search:
 
     @property
     def medium(self) -> Medium:
-        """What the vectors of the snapshot are, and how they are compared."""
+        """The medium of the snapshot's vectors, which compares them."""
         return self.snapshot.collection.medium
 
     def copies(self, vector: bytes, *, without: int | None = None) -> list[Found]:
@@ -245,7 +245,7 @@ class Search:
         ]
 
     def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
-        """Return what verification says of contents, copies or not; those that have gone are left out.
+        """Verify contents, copies or not; those that have gone are left out.
 
         Parameters
         ----------
@@ -289,7 +289,7 @@ class Search:
     def _similar(
         self, query: NDArray[np.uint8], look: bytes | None, near_ids: list[int], found_ids: set[int], limit: int
     ) -> list[Found]:
-        """Return what resembles the query: what looks most alike, and of what has no descriptor what is near."""
+        """Return the contents that look most like the query, and of those without a descriptor the near ones."""
         appearance, looks = self.medium.appearance, self.snapshot.looks
         if look is None or appearance is None or looks is None:
             found = self._alike(query, near_ids)

@@ -328,7 +328,7 @@ class Searcher:
         return self.searches(Urgency.QUESTION, snapshot).ranked(vector, position, limit, look)
 
     def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
-        """Return what verification says of contents, copies or not; those that have gone are left out.
+        """Verify contents, copies or not; those that have gone are left out.
 
         Parameters
         ----------

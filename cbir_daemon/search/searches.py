@@ -25,7 +25,7 @@ Vector = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Searches:
-    """What is asked of a snapshot.
+    """The questions to a snapshot.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Searches:
     processes: Processes | None
 
     def ask(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 -- see `OPERATIONS`
-        """Return what an operation returns.
+        """Return the result of an operation.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class Searches:
         return self.processes.run(self.urgency, self.search, name, *arguments)
 
     def copies(self, vector: bytes, *, without: int | None = None) -> list[Found]:
-        """Return what `Search.copies` does.
+        """Return the answer of `Search.copies`.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class Searches:
         return cast(list[Found], self.ask("copies", vector, without))
 
     def joined(self, contents: Sequence[tuple[int, bytes]], known: Sequence[Iterable[int]]) -> list[list[Found]]:
-        """Return what `Search.joined` does.
+        """Return the answer of `Search.joined`.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class Searches:
     def ranked(
         self, vector: bytes, position: NDArray[np.float32] | None, limit: int, look: bytes | None
     ) -> list[Found]:
-        """Return what `Search.search` does.
+        """Return the answer of `Search.search`.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class Searches:
         return cast(list[Found], self.ask("ranked", vector, position, limit, look))
 
     def judgements(self, vector: bytes, content_ids: Sequence[int]) -> dict[int, Judgement]:
-        """Return what `Search.judgements` does.
+        """Return the answer of `Search.judgements`.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Searches:
         return cast(dict[int, Judgement], self.ask("judgements", vector, list(content_ids)))
 
     def in_parts(self, picture: Picture) -> list[Found]:
-        """Return what `parts.copies_in_parts` does.
+        """Return the answer of `parts.copies_in_parts`.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Searches:
         return cast(list[Found], self.ask("in_parts", picture))
 
     def in_turned_parts(self, picture: Picture) -> list[Found]:
-        """Return what `parts.copies_in_turned_parts` does.
+        """Return the answer of `parts.copies_in_turned_parts`.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class PlacedLook:
         *,
         invert: bool = False,
     ) -> Seen:
-        """Return what `SecondLook.seen` does.
+        """Return the answer of `SecondLook.seen`.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class PlacedLook:
     def seen_in_place(
         self, query_picture: Picture, stored_picture: Picture, affine: NDArray[np.float64]
     ) -> tuple[Seen, float]:
-        """Return what `SecondLook.seen_in_place` does.
+        """Return the answer of `SecondLook.seen_in_place`.
 
         Parameters
         ----------
@@ -184,7 +184,7 @@ class PlacedLook:
         return cast(tuple[Seen, float], self.ask("seen_in_place", query_picture, stored_picture, affine))
 
     def sight(self, query: Vector, stored: Vector, query_picture: Picture, stored_picture: Picture) -> Sight:
-        """Return what `SecondLook.sight` does.
+        """Return the answer of `SecondLook.sight`.
 
         Parameters
         ----------
@@ -196,7 +196,7 @@ class PlacedLook:
     def homography(
         self, query: Vector, stored: Vector, query_picture: Picture, stored_picture: Picture
     ) -> NDArray[np.float64] | None:
-        """Return what `SecondLook.homography` does.
+        """Return the answer of `SecondLook.homography`.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ class PlacedLook:
         return cast(NDArray[np.float64] | None, self.ask("homography", query, stored, query_picture, stored_picture))
 
     def busiest(self, picture: Picture, width: float, height: float, /) -> Window:
-        """Return what `SecondLook.busiest` does.
+        """Return the answer of `SecondLook.busiest`.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class PlacedLook:
         return cast(Window, self.ask("busiest", picture, width, height))
 
     def detail_traces(self, query: Fine, stored: Fine, /) -> tuple[tuple[Trace, ...], tuple[Trace, ...]]:
-        """Return what `SecondLook.detail_traces` does.
+        """Return the answer of `SecondLook.detail_traces`.
 
         Parameters
         ----------
@@ -229,7 +229,7 @@ class PlacedLook:
         return cast(tuple[tuple[Trace, ...], tuple[Trace, ...]], self.ask("detail_traces", query, stored))
 
     def sharpness(self, picture: Picture, /) -> float:
-        """Return what `SecondLook.sharpness` does.
+        """Return the answer of `SecondLook.sharpness`.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Who searches next, and where: one queue for all that ask, by urgency and then by who came first.
+"""The turns of searches, and where they run: one queue for all that ask, by urgency and then by who came first.
 
 In: who asks, the places that are free.  Out: a place for each, in order.  Never here: what a place is; searches.
 
@@ -23,7 +23,7 @@ PATIENCE = 32
 
 
 class Urgency(IntEnum):
-    """Who waits for a search, the most urgent first."""
+    """The urgency of a search, the most urgent first."""
 
     QUESTION = 0
     """A client."""

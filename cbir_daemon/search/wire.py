@@ -97,7 +97,7 @@ def _packed(value: Any, raw: list[bytes]) -> Any:  # noqa: ANN401 -- JSON
 
 @cache
 def _reader(hint: Any) -> _Read:  # noqa: ANN401 -- any type may stand for a value
-    """Return what makes a value of a type from JSON and raw bytes."""
+    """Return the function that makes a value of a type from JSON and raw bytes."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         (kind,) = (part for part in parts if part is not NoneType)

@@ -102,7 +102,7 @@ class Alerts(Table):
 
     @reads
     def waiting(self, connection: sqlite3.Connection, since: int) -> Waiting | None:
-        """Return what alerts there are with an id above `since`; None when there are none."""
+        """Return the alerts with an id above `since`; None when there are none."""
         return _WAITING.first(connection.execute(_WAITING.select("FROM alert WHERE id > ? HAVING count(*)"), (since,)))
 
 

@@ -21,7 +21,7 @@ LOAD_CHUNK = 5_000
 
 
 class Contents(Table):
-    """What files hold, once for each SHA-256; `Files.apply` writes it."""
+    """The contents of files, once for each SHA-256; `Files.apply` writes them."""
 
     @reads
     def known_digests(

@@ -32,7 +32,7 @@ _NEW_TASK_SQL = (
 
 
 class Journal(Table):
-    """What `cbir resolve` was about to do to files, and what became of it."""
+    """The tasks of `cbir resolve`, and their states."""
 
     @writes(ticks=True)
     def start(self, connection: sqlite3.Connection, tasks: Iterable[ResolveTask], now: float) -> int:

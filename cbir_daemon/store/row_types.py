@@ -1,4 +1,4 @@
-"""What the store takes and returns: frozen values, one for each row or change.
+"""The values that the store takes and returns: frozen, one for each row or change.
 
 In: fields.  Out: values.  Never here: SQL, and values that other rooms share (`cbir_daemon.records`).
 """
@@ -129,7 +129,7 @@ Change = Indexed | Failed | Moved | Gone
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a batch of changes did to the contents.
+    """The effect of a batch of changes on the contents.
 
     Parameters
     ----------
@@ -397,7 +397,7 @@ class FitBegun:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What new contents are compared with: distances and recall of a map when it was fitted.
+    """The baseline of new contents: distances and recall of a map when it was fitted.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ def tuples(cursor: sqlite3.Cursor, *names: str) -> list[Any]:
 
 
 def mapping(cursor: sqlite3.Cursor, key: str, value: str) -> dict[Any, Any]:
-    """Return what each row has in one column for what it has in another.
+    """Return a mapping from one column of each row to another.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ _ALBUM_COLUMNS = ("path",)
 
 @dataclass(frozen=True, slots=True)
 class Salvage:
-    """What could be read of an index.
+    """The rows that could be read of an index.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Salvage:
 
 
 def salvaged(index: Path) -> Salvage:
-    """Return what is worth keeping of an index.
+    """Return the rows of an index that are worth keeping.
 
     Raises
     ------

@@ -69,7 +69,7 @@ def checked(contents: sqlite3.Cursor) -> Iterator[tuple[int, bytes]]:
 
 
 def findings(connection: sqlite3.Connection) -> list[str]:
-    """Return what is wrong with the file and the invariants between its rows, a sentence each."""
+    """Return the faults of the file and of the invariants between its rows, a sentence each."""
     looked = column(connection.execute("PRAGMA integrity_check"), "integrity_check")
     integrity = [_one_line(line) for line in looked if line != "ok"]
     if integrity:

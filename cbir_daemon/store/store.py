@@ -145,7 +145,7 @@ class Store:
         self._clock.wake()
 
     def check(self) -> list[str]:
-        """Return what is wrong with the file and the invariants between its rows, a sentence each."""
+        """Return the faults of the file and of the invariants between its rows, a sentence each."""
         with self._database.read() as connection:
             return soundness.findings(connection)
 

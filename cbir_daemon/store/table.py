@@ -1,4 +1,4 @@
-"""What the objects of the tables share: a method either reads, or writes and says whether it raises the clock.
+"""The base of the tables' objects: a method either reads, or writes and says whether it raises the clock.
 
 In: methods that take a connection.  Out: methods that take none, each run in a transaction of its own.  Never here:
 what a row means.

@@ -160,7 +160,7 @@ def _readable(connection: socket.socket, timeout_s: float) -> bool:
 
 
 class Process(Protocol):
-    """What a child runs in: a `subprocess.Popen`, or a process that another one forked."""
+    """The process of a child: a `subprocess.Popen`, or a process that another one forked."""
 
     returncode: int | None
 
@@ -316,7 +316,7 @@ class Child:
 
 
 def _interpreter(module: str, env: Mapping[str, str]) -> Start:
-    """Return what starts a module in a new interpreter."""
+    """Return the command that starts a module in a new interpreter."""
 
     def start(connection: int, lifeline: int) -> Process:
         try:

@@ -1,4 +1,4 @@
-"""What kind of file system a path lies on, and whether the kernel hears of every change there.
+"""The file system that a path lies on, and whether the kernel hears of every change there.
 
 In: a path, and the kernel's table of mounts.  Out: the mount it lies on, the mounts below it.  Never here: what is in a
 folder; nothing here touches the file systems themselves, so a server that is gone keeps nobody waiting.
@@ -133,7 +133,7 @@ def mount_of(path: bytes, table: Iterable[Mount]) -> Mount:
 
 
 def mounts_below(path: bytes, table: Iterable[Mount]) -> tuple[Mount, ...]:
-    """Return what is mounted on folders below a path, not on the path itself.
+    """Return the mounts on folders below a path, not on the path itself.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ _X32_BIT: Final = 0x40000000
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """What seccomp must know of a processor: its audit number, and the numbers of system calls."""
+    """The numbers of a processor for seccomp: its audit number, and the numbers of system calls."""
 
     audit: int
     seccomp: int

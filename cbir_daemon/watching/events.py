@@ -60,14 +60,14 @@ EVENTS: list[type[FileSystemEvent]] = [
 
 SYSCTL = Path("/proc/sys")
 LIMITS = {errno.ENOSPC: "max_user_watches", errno.EMFILE: "max_user_instances"}
-"""What the operator can raise when the kernel refuses: names below `fs.inotify`."""
+"""Limits that the operator can raise when the kernel refuses: names below `fs.inotify`."""
 
 NAMESPACE_LIMITS = {"max_user_watches": "max_inotify_watches", "max_user_instances": "max_inotify_instances"}
 """The limits of a container's user name space: for each name below `fs.inotify` the one below `user`."""
 
 
 def limits(sysctl: Path = SYSCTL) -> tuple[int, ...]:
-    """Return what this user may watch at most: when it changes, what was refused may be allowed."""
+    """Return the limits of this user's watches: when they change, a refused folder may be allowed."""
     machine = [_limit(sysctl / "fs/inotify" / name) for name in NAMESPACE_LIMITS]
     return (*machine, *(_limit(sysctl / "user" / name) for name in NAMESPACE_LIMITS.values()))
 

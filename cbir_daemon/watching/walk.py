@@ -92,7 +92,7 @@ YOUNG_NS = 600 * 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a walk saw.
+    """The findings of a walk.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def look(
 
 
 def _at(folder: bytes) -> Folder | None:
-    """Return what is known of a folder without listing it; None when there is none."""
+    """Return the state of a folder without listing it; None when there is none."""
     heartbeat.beat(waits_for=f"the file system of {os.fsdecode(folder)}")
     try:
         status = os.lstat(folder)

@@ -1,4 +1,4 @@
-"""What is said to people, wherever it is said: counts, and what was done to a picture.
+"""Words for people, wherever they are said: counts, and the edits of a picture.
 
 In: values.  Out: text.  Never here: how something was found, what a terminal can show.
 """

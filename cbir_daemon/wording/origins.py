@@ -1,4 +1,4 @@
-"""What was done to a picture, in words: "crop (38 %) of /albums/2019/IMG_1.jpg, mirrored, brighter".
+"""The edits of a picture, in words: "crop (38 %) of /albums/2019/IMG_1.jpg, mirrored, brighter".
 
 In: how one image follows from another, as values.  Out: a line for people.  Never here: how that was found, what a
 terminal can show.
@@ -88,7 +88,7 @@ def origin(edit: Edit, path: str) -> str:
 
 
 def edits(edit: Edit) -> str:
-    """Return what was done to get a copy, without a name: "crop (38 %), mirrored"; empty when nothing was."""
+    """Return the edits that make a copy, without a name: "crop (38 %), mirrored"; empty when there are none."""
     noun = _noun(edit)
     return ", ".join([*([noun] if noun != COPY else []), *_done(edit)])
 
@@ -100,7 +100,7 @@ def _done(edit: Edit) -> Iterator[str]:
 
 
 def _noun(edit: Edit) -> str:
-    """Return what an image is of another one, with the share or the size."""
+    """Return the relation of an image to another one, with the share or the size."""
     tilt = abs(edit.transform.angle)
     if edit.overlap.match < max(LEAST_CUT, WHOLE - CUT_A_DEGREE * tilt):
         share = f"({max(1, round(100 * edit.overlap.match))} %)"

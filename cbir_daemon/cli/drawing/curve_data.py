@@ -1,4 +1,4 @@
-"""What a fit tried, put in order for a plot.
+"""The candidates of a fit, put in order for a plot.
 
 In: a curve as `cbir model show` has it.  Out: points, each once, in series.  Never here: drawing.
 """

@@ -47,7 +47,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What a worker needs to draw a picture of many."""
+    """The order for a picture of many, for a worker."""
 
     canvas: Canvas
     tiles: bytes

@@ -1,4 +1,4 @@
-"""What each method of the socket means.
+"""The meaning of each method of the socket.
 
 In: a request.  Out: one reply, or a stream of them.  Never here: sockets, framing, SQL, pixels.
 

@@ -240,7 +240,7 @@ def _two_digests(pair: object) -> list[bytes]:
 
 
 def decisions(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Decisions]]:
-    """Return what was dismissed, oldest first, with the files that have these contents now, in pages.
+    """Return the dismissed pairs, oldest first, with the files that have these contents now, in pages.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is wrong with the daemon and its albums, worst first, from every room that reports problems.
+"""The problems of the daemon and its albums, worst first, from every room that reports problems.
 
 In: the rooms.  Out: `Problem`s.  Never here: mending anything; how they are shown.
 """
@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 
 
 def problems(rooms: Rooms, least_free_bytes: int = LEAST_FREE_BYTES) -> list[Problem]:
-    """Return what is wrong now, worst first; empty when all is well.
+    """Return the problems of now, worst first; none when all is well.
 
     Parameters
     ----------

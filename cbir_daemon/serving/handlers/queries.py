@@ -51,7 +51,7 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a query found."""
+    """The matches of a query."""
 
     facts: Facts
     placed_by: PlacedBy | None = None
@@ -59,7 +59,7 @@ class _Answer:
 
 
 def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
-    """Return what in the albums is, copies or resembles an image, best first.
+    """Return the images of the albums that are, copy or resemble an image, best first.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def _exact(same: Content | None, map_distance: float | None) -> list[Found]:
 
 
 def _looked_at(rooms: Rooms, request: Request, facts: Facts, found: list[Found], kind: str | None) -> list[Found]:
-    """Return what was found after a look at the files of the first copies, best first.
+    """Return the matches after a look at the files of the first copies, best first.
 
     Where the whole query is a copy of nothing, its local features are looked up, and then its parts.
     """
@@ -270,7 +270,7 @@ def _has_copy(found: Sequence[Found]) -> bool:
 
 
 def _after_looks(rooms: Rooms, looks: QueryLooks, found: list[Found]) -> list[Found]:
-    """Return what was found, those copies as shots whose files show another exposure."""
+    """Return the matches, those copies as shots whose files show another exposure."""
     if not rooms.config.match.look:
         return found
     looked = iter(looks.looked([match for match in found if facts_of(match.kind).is_paired]))

@@ -1,4 +1,4 @@
-"""What every handler takes and returns: the rooms of the daemon, and replies."""
+"""The input and output of every handler: the rooms of the daemon, and replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the daemon does now, in one line for `systemctl status`.
+"""The work of the daemon now, in one line for `systemctl status`.
 
 In: the rooms.  Out: a sentence or a few.  Never here: the whole of `cbir status`.
 """
@@ -17,7 +17,7 @@ def is_busy(rooms: Rooms) -> bool:
 
 
 def summary(rooms: Rooms) -> str:
-    """Return what is being done, or else how much the index has; and how many problems `cbir status` shows."""
+    """Return the work of now, or else the size of the index; and how many problems `cbir status` shows."""
     counts = rooms.store.files.counts()
     parts = []
     if rooms.ingest.pending:
