@@ -6,6 +6,7 @@ import fcntl
 import logging
 import mmap
 import os
+import platform
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -288,6 +289,41 @@ def test_a_process_of_another_release_refuses(world: World) -> None:
         child.send({"do": "open", "release": "0.0.1"})
         refused = child.receive(ANSWER_S).message["refused"]
     assert refused == f"release {__version__} was installed over 0.0.1, which still runs"
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no table of system calls")
+def test_a_process_that_was_taken_over_changes_and_sends_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the state and what it is made of, and no photograph; from each of its threads."""
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    album = tmp_path / "albums"
+    state = world.store.path.parent / "state"
+    for folder in (album, state):
+        folder.mkdir()
+    (album / "photograph.jpg").write_bytes(b"private")
+    (state / "file").write_bytes(b"codes")
+    opening = {
+        "do": "open",
+        "index": str(world.store.path),
+        "folders": [str(state)],
+        "medium": GREY64.location,
+        "copy_threshold": None,
+        "release": __version__,
+    }
+    with closing(Child("tests.prying_search")) as child:
+        child.send(opening)
+        granted = child.receive(ANSWER_S).message["granted"]
+        child.send({"do": "pry", "inside": str(state / "file"), "outside": str(album / "photograph.jpg")})
+        said = child.receive(ANSWER_S).message
+    if "landlock" not in granted:
+        pytest.skip("this kernel has no Landlock")
+    assert "seccomp" in granted
+    reading = {"read the state", "load what makes lists"}
+    assert {name for name, outcome in said["tried"].items() if outcome == "done"} == reading
+    assert {outcome for name, outcome in said["tried"].items() if name not in reading} == {"PermissionError"}
+    assert said["tried_in_a_thread"] == said["tried"]
+    assert (state / "file").read_bytes() == b"codes"
 
 
 def test_an_index_that_cannot_be_read_is_said_to_be(world: World, processes: Processes) -> None:

@@ -2,15 +2,19 @@
 
 In: first a frame that says what is searched, then parts of snapshots and operations.  Out: what the operations return.
 Never here: changes, files of albums, bytes of images: all that comes was made by the daemon and its decode workers.
+
+Vectors come from hostile bytes all the same, by way of a worker.  So the process confines itself once the index is
+open: it can read the folders of the state and of libraries, and change, send and start nothing.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cbir_daemon import __version__
 from cbir_daemon.errors import StorageError
@@ -23,6 +27,10 @@ from cbir_daemon.search.wire import decoded, encoded
 from cbir_daemon.store import Store
 from cbir_daemon.system.child import Channel, serve
 from cbir_daemon.system.priority import be_nice
+from cbir_daemon.system.sandbox import confine
+
+SYSTEM_LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+"""What faiss needs of the system, which a process imports when it meets the first inverted lists."""
 
 
 class Process:
@@ -42,8 +50,9 @@ class Process:
         frame : Frame
             `do` is "open", "take" or "ask".
         channel : Channel
-            Gets `ready` or `refused` for the first; nothing for a part; for a question one of `done`, with the result
-            as the blob, `stale` when the rows of the snapshot are gone, and `failed` when the index cannot be read.
+            Gets `ready`, with what the kernel has `granted` of the confinement, or `refused` for the first; nothing for
+            a part; for a question one of `done`, with the result as the blob, `stale` when the rows of the snapshot are
+            gone, and `failed` when the index cannot be read.
         """
         if self._opened is None:
             channel.send(self._open(frame.message))
@@ -58,10 +67,14 @@ class Process:
         store = Store(Path(message["index"]))
         try:
             store.open_existing()
+            # A connection that is kept: SQLite has the files of its log open from now on, which it wants to write to.
+            store.contents.vectors([0])
         except StorageError as error:
             return {"refused": str(error)}
         self._opened = store, Follower(medium_at(message["medium"])), message["copy_threshold"]
-        return {"ready": True}
+        # No limit on memory: the codes of a million images are a gigabyte, mapped.
+        granted = confine(None, [*message["folders"], *filter(None, sys.path), *SYSTEM_LIBRARIES], opens=True)
+        return {"ready": True, "granted": granted}
 
     def _take(self, follower: Follower, frame: Frame, descriptor: int) -> None:
         try:

@@ -343,9 +343,12 @@ class Processes:
         return urgency is Urgency.PASS or contents >= self._small
 
     def _start(self, search: Search) -> None:
+        codes = search.snapshot.collection.rows.path
         opening = {
             "do": "open",
             "index": str(self._index),
+            # What it may read: the index, the codes, and the lists beside these.
+            "folders": sorted({str(path.absolute().parent) for path in (self._index, codes) if path is not None}),
             "medium": search.medium.location,
             "copy_threshold": search.copy_threshold,
             "release": __version__,

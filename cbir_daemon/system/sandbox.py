@@ -121,31 +121,38 @@ _MACHINES: Final[Mapping[str, _Machine]] = {
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def confine(max_memory_bytes: int, readable: Sequence[str] = (), *, serves: bool = False) -> list[str]:
+def confine(
+    max_memory_bytes: int | None, readable: Sequence[str] = (), *, serves: bool = False, opens: bool = False
+) -> list[str]:
     """Limit the address space; forbid core files, new privileges, files, connecting and running programs.
 
     Parameters
     ----------
-    max_memory_bytes : int
-        Address space of this process; what asks for more gets `MemoryError`.
+    max_memory_bytes : int or None
+        Address space of this process; what asks for more gets `MemoryError`.  None for one that maps large files.
     readable : sequence of str
         Folders in which files may still be opened for reading; `~` is this user's home.
     serves : bool
         Whether the process goes on answering on sockets that are bound already, and may connect to Unix sockets.  TCP
         connections of its own are forbidden nevertheless, where the kernel has Landlock 4.
+    opens : bool
+        Whether the process cannot work without opening what is readable: on a kernel without Landlock it may then open
+        whatever its user may.
 
     Returns
     -------
     list of str
         Which of `landlock` and `seccomp` this kernel has granted.
     """
-    _lower(resource.RLIMIT_AS, max_memory_bytes)
+    if max_memory_bytes is not None:
+        _lower(resource.RLIMIT_AS, max_memory_bytes)
     _lower(resource.RLIMIT_CORE, 0)
     # Landlock and seccomp ask for it, and it is worth having alone.
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     has_landlock = _forbid_files(readable)
-    # Only Landlock can tell one folder from another: without it none is readable.
-    has_seccomp = _forbid_calls(opening_too=not (readable and has_landlock), sockets_too=not serves)
+    # Only Landlock can tell one folder from another: without it none is readable, or all are.
+    may_open = bool(readable) if has_landlock else opens
+    has_seccomp = _forbid_calls(opening_too=not may_open, sockets_too=not serves)
     return ["landlock"] * has_landlock + ["seccomp"] * has_seccomp
 
 
