@@ -25,7 +25,7 @@ FLOORS = (
     ("daemon",),
     ("serving",),
     ("duplicates", "indexing", "map"),
-    ("alerts", "meaning", "pictures", "search"),
+    ("alerts", "meaning", "pictures", "search", "text"),
     ("media",),
     ("decode", "page", "store", "watching"),
     ("client", "resolving"),
@@ -61,12 +61,14 @@ DOORS = {
         "pictures",
         "search",
         "serving",
+        "text",
     },
     # Writes a graph once, and runs it.
     # The page's HTTP: parsed, served, routed.
     "h11": {"page"},
     "onnx": {"meaning"},
     "onnxruntime": {"meaning"},
+    "pypdfium2": {"text"},
     "rich": {"cli"},
     "scipy": {"map"},
     "sqlite3": {"store"},
