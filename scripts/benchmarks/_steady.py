@@ -125,7 +125,14 @@ def show_steady(title: str, files: Sequence[Path], rounds: int, goal: float) -> 
     rounds : int
     goal : float
         Of the ratio.
+
+    Raises
+    ------
+    click.ClickException
+        When there are too few files.
     """
+    if len(files) <= WARMING_FILES:
+        raise click.ClickException(f"{len(files)} {title}: give more than {WARMING_FILES}, which only warm the workers")
     workers = len(os.sched_getaffinity(0))
     pairs = [(rate_of_peer(files, workers), rate_of_daemon(files)) for _ in range(rounds)]
     peer_ms = statistics.median(peer.processor_ms for peer, _ in pairs)
