@@ -24,10 +24,11 @@ from cbir_daemon.errors import ChildError, StorageError, UnavailableError
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import Fine
 from cbir_daemon.search.processes import ENTERED, PROCESS_MODULE, RETRY_S, Processes
+from cbir_daemon.search.published import Part, Publisher
 from cbir_daemon.search.search import Search
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.searches import PlacedLook, Searches
-from cbir_daemon.search.shared_arrays import SharedArrays, mapped
+from cbir_daemon.search.shared_arrays import GrowingArrays, SharedArrays, mapped
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import Gone, Indexed
 from cbir_daemon.system.child import Child
@@ -474,3 +475,43 @@ def test_shared_arrays_can_be_read_and_nothing_else() -> None:
         assert arrays[2].tolist() == (numbers.reshape(2, 5).T > 3).tolist()
         assert not any(array.flags.writeable for array in arrays)
         del arrays
+
+
+def test_arrays_that_grow_can_be_read_by_others_and_nothing_else() -> None:
+    """Others see what is filled after they have mapped them, and only who made them can write."""
+    with nothing_left():
+        growing = GrowingArrays([("<i8", [10]), ("|u1", [10, 3])])
+        with pytest.raises(PermissionError):
+            mmap.mmap(growing.descriptor, 0, mmap.MAP_SHARED, mmap.PROT_WRITE)
+        with pytest.raises(PermissionError):
+            os.pwrite(growing.descriptor, b"x", 0)
+        with pytest.raises(PermissionError):
+            fcntl.fcntl(growing.descriptor, fcntl.F_ADD_SEALS, 0)
+        numbers, rows = mapped(growing.descriptor, growing.layout)
+        growing.arrays[0][:2], growing.arrays[1][1] = (7, 8), 9
+        assert numbers.tolist() == [7, 8, *[0] * 8]
+        assert rows[:2].tolist() == [[0, 0, 0], [9, 9, 9]]
+        assert not numbers.flags.writeable
+        assert GrowingArrays([("<i8", [1])]).number > growing.number
+        del growing, numbers, rows
+
+
+def test_descriptors_that_come_are_not_copied(world: World) -> None:
+    """They lie behind the others in the memory that processes have mapped; when some go, the rest moves."""
+    publisher, look = Publisher(), world.medium.appearance
+    assert look is not None
+    kind, size = look.kind, look.size
+
+    def described(*content_ids: int) -> Part:
+        world.store.descriptors.put(kind, {number: bytes([number]) * size for number in content_ids})
+        world.searcher.describe(content_ids)
+        return publisher.parts(world.searcher.snapshot, frozenset({"looks"}))["looks"]
+
+    first, second = described(*range(1, 9)), described(9, 10)
+    assert second is not first
+    assert second.shared is first.shared
+    assert (first.message["filled"], second.message["filled"]) == (8, 10)
+    world.searcher.change((), {3})
+    third = described(11)
+    assert third.shared is not second.shared
+    assert third.message["filled"] == 10

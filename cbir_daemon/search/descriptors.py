@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Reason
 from cbir_daemon.medium import Appearance
+from cbir_daemon.search.shared_arrays import GrowingArrays
 
 SAMPLED = 500
 """Contents, about, by which it is told what is usual."""
@@ -26,24 +27,25 @@ class _Room:
     """Arrays with room behind the rows that tables show.
 
     A commit adds 256 contents to 100 000: without room each would copy 50 MB.  Rows that a table shows stay as they
-    are, so that tables share them.
+    are, so that tables share them, and search processes map them.
     """
 
     def __init__(self, size: int, rows: int) -> None:
-        self.ids = np.empty(rows, np.int64)
-        self.rows = np.empty((rows, size), np.uint8)
-        self.norms = np.empty(rows, np.float32)
+        self.shared = GrowingArrays([("<i8", [rows]), ("|u1", [rows, size]), ("<f4", [rows])])
+        self._arrays = self.shared.arrays
+        self._rows = rows
         self.used = 0
 
     def has(self, rows: int) -> bool:
-        return self.used + rows <= len(self.ids)
+        return self.used + rows <= self._rows
 
     def append(self, ids: NDArray[np.int64], rows: NDArray[np.uint8], norms: NDArray[np.float32]) -> DescriptorTable:
         """Fill the next rows, and return the table of all that are filled."""
-        new = slice(self.used, self.used + len(ids))
-        self.ids[new], self.rows[new], self.norms[new] = ids, rows, norms
-        self.used = new.stop
-        return DescriptorTable(self.ids[: self.used], self.rows[: self.used], self.norms[: self.used], _room=self)
+        end = self.used + len(ids)
+        for array, numbers in zip(self._arrays, (ids, rows, norms), strict=True):
+            array[self.used : end] = numbers
+        self.used = end
+        return DescriptorTable(*(array[:end] for array in self._arrays), _room=self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +103,22 @@ class DescriptorTable:
             return self._room_for(len(ids)).append(ids, rows, appearance.norms(rows))
         kept = self.without(set(ids.tolist()))
         order = np.argsort(np.concatenate([kept.ids, ids]))
-        return DescriptorTable(
+        return _in_room(
             np.concatenate([kept.ids, ids])[order],
             np.concatenate([kept.rows, rows])[order],
             np.concatenate([kept.norms, appearance.norms(rows)])[order],
         )
 
+    @property
+    def shared(self) -> GrowingArrays | None:
+        """The memory that search processes map, whose first rows are those of this table; None where it has none."""
+        return None if self._room is None else self._room.shared
+
     def _room_for(self, count: int) -> _Room:
         """Return room behind the rows of this table: its own, unless another table has taken that."""
         if self._room is not None and self._room.used == len(self) and self._room.has(count):
             return self._room
-        room = _Room(self.rows.shape[1], int(GROWTH * (len(self) + count)))
+        room = _Room(self.rows.shape[1], _rows_for(len(self) + count))
         room.append(self.ids, self.rows, self.norms)
         return room
 
@@ -123,7 +130,7 @@ class DescriptorTable:
         gone : set of int
         """
         stays = ~np.isin(self.ids, list(gone))
-        return self if stays.all() else DescriptorTable(self.ids[stays], self.rows[stays], self.norms[stays])
+        return self if stays.all() else _in_room(self.ids[stays], self.rows[stays], self.norms[stays])
 
     def of(self, content_id: int) -> NDArray[np.uint8] | None:
         """Return the (size,) descriptor of a content, or None."""
@@ -201,3 +208,13 @@ class DescriptorTable:
             return {}
         sample = self.rows[:: max(1, len(self) // SAMPLED)]
         return dict(zip(self.ids[rows].tolist(), appearance.reasons(descriptor, self.rows[rows], sample), strict=True))
+
+
+def _in_room(ids: NDArray[np.int64], rows: NDArray[np.uint8], norms: NDArray[np.float32]) -> DescriptorTable:
+    """Return a table of descriptors in new room."""
+    return _Room(rows.shape[1], _rows_for(len(ids))).append(ids, rows, norms)
+
+
+def _rows_for(count: int) -> int:
+    """Return for how many rows there is to be room where so many are filled."""
+    return int(GROWTH * count)

@@ -3,8 +3,9 @@
 In: snapshots in the daemon, messages with descriptors in a search process.  Out: such messages, and the same snapshot.
 Never here: processes, searches.
 
-The codes stay in their file, which both map; which content each row is, positions and descriptors are copied once into
-memory that all processes map.  So every process searches the very state that the daemon does, and none keeps a copy.
+The codes stay in their file, which both map, and descriptors in the memory into which the daemon writes new ones behind
+those that are there.  Which content each row is, and positions, are copied once into memory that all processes map.  So
+every process searches the very state that the daemon does, and none keeps a copy.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from cbir_daemon.search.candidates import SavedLists
 from cbir_daemon.search.code_table import FollowedRows
 from cbir_daemon.search.collection import Collection, Snapshot, lists_beside
 from cbir_daemon.search.descriptors import DescriptorTable
-from cbir_daemon.search.shared_arrays import SharedArrays, mapped
+from cbir_daemon.search.shared_arrays import GrowingArrays, SharedArrays, mapped
 from cbir_daemon.search.snapshot import Map, SearchSnapshot
 
 logger = logging.getLogger(__name__)
@@ -41,12 +42,12 @@ class Part:
         What it is a copy of.
     message : dict
         Tells a process of it.
-    shared : SharedArrays
+    shared : SharedArrays or GrowingArrays
     """
 
     source: object
     message: dict[str, Any]
-    shared: SharedArrays
+    shared: SharedArrays | GrowingArrays
 
 
 @dataclass(slots=True)
@@ -88,11 +89,19 @@ class Publisher:
         source = {"rows": snapshot.collection.rows, "map": snapshot.map, "looks": snapshot.looks}[name]
         last = self._published.get(name)
         if last is None or last.source is not source:
-            details, arrays = _described(name, snapshot)
-            shared = SharedArrays(arrays)
-            last = Part(source, {"do": "take", "part": name, "arrays": shared.layout, **details}, shared)
-            self._published[name] = last
+            last = self._published[name] = _published_part(name, snapshot, source)
         return last
+
+
+def _published_part(name: str, snapshot: SearchSnapshot, source: object) -> Part:
+    """Return a part of a snapshot; it is copied where it does not lie in shared memory already."""
+    if name == "looks" and snapshot.looks is not None and snapshot.looks.shared is not None:
+        growing = snapshot.looks.shared
+        message = {"part": name, "arrays": growing.layout, "memory": growing.number, "filled": len(snapshot.looks)}
+        return Part(source, {"do": "take", **message}, growing)
+    details, arrays = _described(name, snapshot)
+    shared = SharedArrays(arrays)
+    return Part(source, {"do": "take", "part": name, "arrays": shared.layout, **details}, shared)
 
 
 def _described(name: str, snapshot: SearchSnapshot) -> tuple[dict[str, Any], Sequence[NDArray[Any]]]:
@@ -124,6 +133,8 @@ class Follower:
         self._collection = Collection(medium).snapshot()
         self._map: Map | None = None
         self._looks: DescriptorTable | None = None
+        # What is filled row by row is mapped once; its parts tell how far it is filled.
+        self._growing: tuple[int, list[NDArray[Any]]] | None = None
 
     @property
     def snapshot(self) -> SearchSnapshot:
@@ -146,13 +157,19 @@ class Follower:
             When the codes that the daemon means are in their file no more.
         """
         message = frame.message
-        arrays = mapped(descriptor, message["arrays"])
+        arrays = self._filled(message, descriptor) if "filled" in message else mapped(descriptor, message["arrays"])
         if message["part"] == "rows":
             self._take_rows(message, *arrays)
         elif message["part"] == "map":
             self._map = Map(message["run_id"], *arrays) if arrays else None
         else:
             self._looks = DescriptorTable(*arrays) if arrays else None
+
+    def _filled(self, message: dict[str, Any], descriptor: int) -> list[NDArray[Any]]:
+        """Return the rows that are filled of arrays that grow."""
+        if self._growing is None or self._growing[0] != message["memory"]:
+            self._growing = message["memory"], mapped(descriptor, message["arrays"])
+        return [array[: message["filled"]] for array in self._growing[1]]
 
     def _take_rows(self, message: dict[str, Any], ids: NDArray[np.int64], alive: NDArray[np.bool_]) -> None:
         path, generation = Path(message["path"]), bytes.fromhex(message["generation"])

@@ -11,7 +11,7 @@ import mmap
 import os
 import weakref
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,12 @@ ALIGNMENT = 64
 
 SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 """Whoever has the memory can read it and nothing else."""
+
+_F_SEAL_FUTURE_WRITE = 0x0010
+"""<linux/fcntl.h>: nobody maps the memory to write to it any more; `fcntl` names it from Python 3.13 on."""
+
+GROWING_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | _F_SEAL_FUTURE_WRITE
+"""Whoever gets the memory can read it and nothing else, while who made it goes on writing."""
 
 Layout = Sequence[tuple[str, Sequence[int]]]
 """Type, as `numpy.dtype` takes it, and shape of each array."""
@@ -59,6 +65,49 @@ class SharedArrays:
         fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, SEALS)
 
 
+class GrowingArrays:
+    """Arrays that are filled row by row, in memory that other processes may map meanwhile.
+
+    Parameters
+    ----------
+    layout : sequence of (str, sequence of int)
+        The kernel gives memory only to what is written.
+
+    Attributes
+    ----------
+    arrays : list of ndarray
+        To be written to here, and nowhere else.
+    descriptor : int
+        Of the memory; closed with this object.
+    layout : list of (str, list of int)
+        By which `mapped` finds the arrays again.
+    number : int
+        By which it is told apart from all others of this process, also from those that are gone.
+
+    Raises
+    ------
+    OSError
+        When memory is out, or on Linux before 5.1.
+
+    References
+    ----------
+    fcntl(2), F_SEAL_FUTURE_WRITE.
+    """
+
+    _numbers = count()
+
+    def __init__(self, layout: Layout) -> None:
+        self.number = next(self._numbers)
+        self.layout = [(dtype, list(shape)) for dtype, shape in layout]
+        self.descriptor = os.memfd_create("cbir", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        weakref.finalize(self, os.close, self.descriptor)
+        *_, size = _offsets(self.layout)
+        os.ftruncate(self.descriptor, max(size, ALIGNMENT))
+        memory = mmap.mmap(self.descriptor, 0, mmap.MAP_SHARED)
+        self.arrays = _views(memory, self.layout)
+        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, GROWING_SEALS)
+
+
 def mapped(descriptor: int, layout: Layout) -> list[NDArray[Any]]:
     """Return the arrays of shared memory as views that cannot be written.
 
@@ -73,7 +122,10 @@ def mapped(descriptor: int, layout: Layout) -> list[NDArray[Any]]:
     OSError, ValueError
         When the memory cannot be mapped, or is smaller than the layout says.
     """
-    memory = mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ)
+    return _views(mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ), layout)
+
+
+def _views(memory: mmap.mmap, layout: Layout) -> list[NDArray[Any]]:
     return [
         np.frombuffer(memory, dtype=np.dtype(dtype), count=int(np.prod(shape)), offset=offset).reshape(shape)
         for (dtype, shape), offset in zip(layout, _offsets(layout), strict=False)
