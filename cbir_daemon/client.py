@@ -449,8 +449,8 @@ class Client:
         """
         return cast("answers.MapPlace", self.ask("map_place", {"digest": digest}))
 
-    def images(self, *, paths: Sequence[AnyPath] = (), digests: Sequence[str] = ()) -> answers.Images:
-        """Return the indexed files at paths, or those of contents; of both the paths are taken.
+    def images(self, *, paths: Sequence[AnyPath] = (), digests: Sequence[str] = (), named: str = "") -> answers.Images:
+        """Return the indexed files at paths, those of contents, or those whose paths have some words.
 
         Parameters
         ----------
@@ -458,8 +458,10 @@ class Client:
             Absolute, at most 1000.
         digests : sequence of str
             SHA-256 in hexadecimal digits, at most 1000.
+        named : str
+            Words, each of which occurs in the path: the first 200 such files.
         """
-        asked: Json = {"paths": [_path(path) for path in paths]} if paths else {"digests": list(digests)}
+        asked: Json = {"paths": [_path(path) for path in paths], "digests": list(digests), "named": named}
         return cast("answers.Images", self._pages("images", "images", asked))
 
     def preview(self, digest: str, *, side_px: int = 1024, form: str = "jpeg") -> bytes:
@@ -475,6 +477,20 @@ class Client:
             "jpeg" or "webp".
         """
         return self._exchange("preview", {"digest": digest, "side_px": side_px, "form": form}).blob
+
+    def error_preview(self, path: AnyPath, *, side_px: int = 1024, form: str = "jpeg") -> bytes:
+        """Return a picture of what is there of a file that could not be read.
+
+        Parameters
+        ----------
+        path : path
+            Of a file that `errors` lists.
+        side_px : int
+            Width and height at most, 256 to 2048.
+        form : str
+            "jpeg" or "webp".
+        """
+        return self._exchange("error_preview", {"path": _path(path), "side_px": side_px, "form": form}).blob
 
     def thumbnail(self, digest: str) -> bytes:
         """Return the 64x64 grey numbers of a content as a WebP."""

@@ -254,26 +254,31 @@ class Reason:
     heals : Heals
     tries : int or None
         How often a file is tried again after a pause, from each start; None for as long as it fails.
+    is_drawable : bool
+        Whether a part of the picture may be there to be seen.
     """
 
     meaning: str
     heals: Heals = Heals.CHANGE
     tries: int | None = None
+    is_drawable: bool = False
 
 
 REASONS: Mapping[str, Reason] = {
     "empty": Reason("the file has no bytes"),
-    "not-an-image": Reason("the bytes are in no format that is read here"),
-    "needs-extra": Reason("the format is read by an extra that is not installed", Heals.EXTRA),
-    "truncated": Reason("the file ends before the picture does"),
-    "damaged": Reason("the format is known, but this file is damaged, or a variant of it that is not read"),
-    "too-many-pixels": Reason("width x height is above `max_pixels`"),
+    "not-an-image": Reason("the bytes are in no format that is read here", is_drawable=True),
+    "needs-extra": Reason("the format is read by an extra that is not installed", Heals.EXTRA, is_drawable=True),
+    "truncated": Reason("the file ends before the picture does", is_drawable=True),
+    "damaged": Reason(
+        "the format is known, but this file is damaged, or a variant of it that is not read", is_drawable=True
+    ),
+    "too-many-pixels": Reason("width x height is above `max_pixels`", is_drawable=True),
     "too-large": Reason("the file is above `max_file_bytes`"),
     # A slow disk or a busy machine may be the cause, which passes.  A file that takes too long by itself does so each
     # time, and each try costs a worker `timeout_s`: five more of them come within half an hour.
     "timed-out": Reason("reading took longer than `timeout_s`", Heals.PAUSE, tries=5),
     "crashed": Reason("two worker processes in a row died while they read this file"),
-    "out-of-memory": Reason("reading needs more memory than a worker may have"),
+    "out-of-memory": Reason("reading needs more memory than a worker may have", is_drawable=True),
     "no-access": Reason("permission denied", Heals.RIGHTS),
     "vanished": Reason("the file was gone when it was opened", Heals.AT_ONCE),
     "changed-while-reading": Reason("the file was written to while it was read", Heals.AT_ONCE),

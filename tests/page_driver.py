@@ -7,8 +7,10 @@ time.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -117,14 +119,54 @@ class PageDriver:
         """Click the first match."""
         self.first(selector).click()
 
+    def drop(self, selector: str, file: Path, event: str = "drop") -> None:
+        """Drop a file on an element, or paste it there: with `event` "paste"."""
+        script = """
+            const [target, name, bytes, kind] = arguments, data = new DataTransfer();
+            const raw = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
+            data.items.add(new File([raw], name, { type: "image/jpeg" }));
+            const options = { bubbles: true, cancelable: true };
+            target.dispatchEvent(kind === "paste" ? new ClipboardEvent(kind, { ...options, clipboardData: data })
+                                                  : new DragEvent(kind, { ...options, dataTransfer: data }));
+        """
+        self.driver.execute_script(
+            script, self.first(selector), file.name, b64encode(file.read_bytes()).decode(), event
+        )
+
+    def tap(self, element: WebElement) -> None:
+        """Touch an element with a finger, and lift it."""
+        self.driver.execute_script("arguments[0].scrollIntoView({ block: 'center' })", element)
+        script = (
+            "const box = arguments[0].getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]"
+        )
+        x, y = self.driver.execute_script(script, element)
+        self.touch([(x, y)])
+        self.touch([])
+
+    def touch(self, fingers: Sequence[tuple[float, float]], event: str = "touchStart") -> None:
+        """Put fingers at points of the page; none lifts them."""
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(fingers)]
+        self._send("Input.dispatchTouchEvent", {"type": event if points else "touchEnd", "touchPoints": points})
+
+    @contextmanager
+    def in_theme(self, theme: str) -> Iterator[None]:
+        """Show the page as a browser does that is set to "dark" or "light"."""
+        self._send("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]})
+        try:
+            yield
+        finally:
+            self._send("Emulation.setEmulatedMedia", {"features": []})
+
     @contextmanager
     def of_size(self, width_px: int, height_px: int) -> Iterator[None]:
         """Show the page in a window of another size."""
         size = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": width_px < 600}
         self._send("Emulation.setDeviceMetricsOverride", size)
+        self._send("Emulation.setTouchEmulationEnabled", {"enabled": size["mobile"]})
         try:
             yield
         finally:
+            self._send("Emulation.setTouchEmulationEnabled", {"enabled": False})
             self._send("Emulation.clearDeviceMetricsOverride", {})
 
     def _send(self, command: str, parameters: dict[str, Any]) -> None:

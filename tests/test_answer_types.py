@@ -27,6 +27,7 @@ RETURNED = {
     "sheet": bytes,
     "map_tile": bytes,
     "preview": bytes,
+    "error_preview": bytes,
     "thumbnail": bytes,
     "model_fit": Iterator[answers.ModelFit],
     "map": Iterator[tuple[answers.MapPart, bytes]],

@@ -285,7 +285,7 @@ CONTRACT: Mapping[str, str] = {
     "cbir model show": """
         n_neighbors n_components trustworthiness neighbor_recall fitted_images projected_images fitted_at duration_s
         peak_mib curve curve[].n_neighbors curve[].trustworthiness curve[].neighbor_recall""",
-    "cbir errors": "errors errors[].path errors[].code errors[].message",
+    "cbir errors": "errors errors[].path errors[].code errors[].message errors[].drawable",
 }
 """Fields that users and other programs rely on: none is renamed or removed."""
 
@@ -381,13 +381,14 @@ class Scene:
         return answer
 
     def make_albums(self) -> None:
-        """Write a dozen pictures, two files with the same bytes, one that is none, and a name that is not UTF-8."""
+        """Write a dozen pictures, two files of the same bytes, two that cannot be read, a name that is not UTF-8."""
         pictures.write_album(self.daemon.album, 10)
         pictures.write_album(self.second, 2, first_seed=10)
         same = Path(os.fsdecode(bytes(self.daemon.album) + b"/same-\xe9.jpg"))
         same.write_bytes(self.first.read_bytes())
         os.link(same, self.daemon.album / "z-link.jpg")
         (self.daemon.album / "none.jpg").write_bytes(b"not an image")
+        (self.daemon.album / "cut.jpg").write_bytes(self.first.read_bytes()[:-500])
 
     def without_map(self) -> None:
         """Index; then let a copy come, which is told."""
@@ -504,6 +505,8 @@ class Scene:
             self.answers["dismiss_all"] += [client.dismiss_all([(kept, copy)], undo=undo) for undo in (False, True)]
             self.answers["cbir duplicates"].append(client.ask("duplicates", {"limit": 1}))
             self.answers["preview"].append(client.ask("preview", {"digest": digest}))
+            cut_off = {"path": str(self.daemon.album / "cut.jpg")}
+            self.answers["error_preview"].append(client.ask("error_preview", cut_off))
             self.answers["thumbnail"].append(client.ask("thumbnail", {"digest": digest}))
             self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
             self.answers["cbir model cancel"].append(client.model_cancel())

@@ -267,9 +267,24 @@ class DecodePool:
         bytes or None
             None when the image cannot be read, or has another digest.
         """
-        answer = self._ask({"do": "preview", "side_px": side_px, "form": form}, source)
+        answer = self._ask({"do": "preview", "side_px": side_px, "form": form, "remains": False}, source)
         is_it = isinstance(answer, Frame) and answer.message.get("digest") == digest.hex()
         return answer.blob if is_it and isinstance(answer, Frame) else None
+
+    def draw_remains(self, source: Path | bytes, side_px: int, form: str) -> bytes | None:
+        """Return a picture of what is there of an image that cannot be read whole; None when nothing can be drawn.
+
+        Parameters
+        ----------
+        source : Path or bytes
+            A file, links followed, or the bytes of one.
+        side_px : int
+            Width and height at most.
+        form : str
+            "jpeg" or "webp".
+        """
+        answer = self._ask({"do": "preview", "side_px": side_px, "form": form, "remains": True}, source)
+        return None if isinstance(answer, Unreadable) or "code" in answer.message else answer.blob
 
     def read_features(self, source: Path | bytes, side_px: int, *, asked: bool) -> bytes | None:
         """Return the local features of an image as the bytes that `local_features` reads; None when there are none.

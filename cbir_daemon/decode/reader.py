@@ -224,6 +224,17 @@ class Pictures(Protocol):
         """
         ...
 
+    def remains(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
+        """Return a picture in RGB of what is there of an image that cannot be read whole; see `preview`.
+
+        Parameters
+        ----------
+        data : bytes
+        max_pixels : int
+        side_px : int
+        """
+        ...
+
     def grey(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
         """Return a picture in grey; see `colour`.
 

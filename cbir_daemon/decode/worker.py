@@ -230,7 +230,9 @@ class Worker:
         side_px = frame.message["side_px"]
         try:
             data, _ = self._bytes_of(frame, descriptor)
-            pixels = self._pictures_of(data).preview(data, self._limits.max_pixels, side_px)
+            pictures = self._pictures_of(data)
+            draw = pictures.remains if frame.message["remains"] else pictures.preview
+            pixels = draw(data, self._limits.max_pixels, side_px)
             picture = encoded_preview(pixels, frame.message["form"])
         except UnreadableError as error:
             return unreadable_message(error.unreadable)

@@ -45,7 +45,7 @@ METHODS: Mapping[str, Method] = {
     "album_list": _single(),
     "scan": _single("path"),
     "query": _single("digest", "limit", "kind", "min_score", "by", "explain"),
-    "images": _stream("paths", "digests"),
+    "images": _stream("paths", "digests", "named"),
     "duplicates": _stream(
         *("kind", "album", "across", "unlooked", "folders", "min_score", "max_score", "since", "until"),
         *("order", "reverse", "offset", "limit", "at"),

@@ -6,6 +6,7 @@ In: requests that were let in, links to the daemon.  Out: answers.  Never here: 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -27,7 +28,7 @@ from cbir_daemon.page.keys import Keys
 from cbir_daemon.page.link import Link
 from cbir_daemon.page.replies import answered, error_message, failed, refusal, streamed
 from cbir_daemon.protocol.framing import Frame, encode
-from cbir_daemon.protocol.messages import Json
+from cbir_daemon.protocol.messages import Json, path_to_json
 
 SIDES_PX = (256, 512, 1024, 2048)
 FORM = "jpeg"
@@ -71,6 +72,7 @@ class Routes:
                 *(Route(f"/api/{name}", self._act, methods=["POST"]) for name in methods.ACTS),
                 Route("/api/{method}", self._method, methods=["POST"]),
                 Route("/picture/{key}/grey/{digest}", self._grey),
+                Route("/picture/{key}/error/{path}/{side:int}", self._error),
                 Route("/picture/{key}/tile/{run}/{level:int}/{column:int}/{row:int}", self._tile),
                 Route("/picture/{key}/{digest}/{side:int}", self._picture),
             ],
@@ -151,11 +153,18 @@ class Routes:
     # -- pictures ----------------------------------------------------------------------------------------------------
 
     async def _picture(self, request: Request) -> Response:
+        return await self._drawn(request, "preview", {"digest": request.path_params["digest"]})
+
+    async def _error(self, request: Request) -> Response:
+        """Send what is there of a file that could not be read, which the daemon lists; it has a path alone."""
+        return await self._drawn(request, "error_preview", {"path": _path_from(request.path_params["path"])})
+
+    async def _drawn(self, request: Request, method: str, params: Json) -> Response:
         side_px = request.path_params["side"]
         if side_px not in SIDES_PX:
             raise NotFoundError(f"there are previews of {', '.join(map(str, SIDES_PX))} pixels")
-        params = {"digest": request.path_params["digest"], "side_px": side_px, "form": FORM}
-        frame = await self.link.ask("preview", params, timeout_s=ANSWER_TIMEOUT_S)
+        asked = {**params, "side_px": side_px, "form": FORM}
+        frame = await self.link.ask(method, asked, timeout_s=ANSWER_TIMEOUT_S)
         return Response(frame.blob, media_type=MEDIA_TYPES[FORM])
 
     async def _tile(self, request: Request) -> Response:
@@ -206,6 +215,14 @@ async def _acted(answers: AsyncIterator[Json]) -> AsyncIterator[bytes]:
 def _passed(message: Json) -> Json:
     """Return the part of the daemon's message that a browser gets."""
     return {name: message[name] for name in ("ok", "clock", "more") if name in message}
+
+
+def _path_from(text: str) -> object:
+    """Return a path as the daemon takes it, from its bytes in base64 for addresses (RFC 4648, section 5)."""
+    try:
+        return path_to_json(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+    except ValueError as error:
+        raise BadRequestError("the path in the address is none") from error
 
 
 def _in_address(request: Request) -> Json:

@@ -22,6 +22,7 @@ from cbir_daemon.pictures.appearance import describe, palette
 from cbir_daemon.pictures.extras import load_extra
 from cbir_daemon.pictures.formats import EXTRAS, format_of
 from cbir_daemon.pictures.pixels import NO_CHROMA, read_colour, read_crop, read_grey, read_picture, read_preview
+from cbir_daemon.pictures.remains import read_remains
 from cbir_daemon.records import VECTOR_BYTES
 
 # In which metadata may be written.
@@ -54,6 +55,17 @@ class SmallPictures:
         side_px : int
         """
         return _pixels(read_preview(data, max_pixels, side_px))
+
+    def remains(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
+        """Return a picture in RGB of what is there of an image that cannot be read whole.
+
+        Parameters
+        ----------
+        data : bytes
+        max_pixels : int
+        side_px : int
+        """
+        return _pixels(read_remains(data, max_pixels, side_px))
 
     def grey(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
         """Return a picture in grey, no larger than `side_px`.

@@ -280,6 +280,7 @@ class Unreadable(TypedDict):
     path: WirePath
     code: str
     message: str
+    drawable: bool
 
 
 class Errors(TypedDict):
@@ -622,6 +623,12 @@ class Preview(TypedDict):
     """Answer of `preview`, whose blob is the picture."""
 
     digest: str
+    form: Annotated[str, ("jpeg", "webp")]
+
+
+class ErrorPreview(TypedDict):
+    """Answer of `error_preview`, whose blob is the picture."""
+
     form: Annotated[str, ("jpeg", "webp")]
 
 

@@ -229,6 +229,28 @@ class Files(Table):
         return found
 
     @reads
+    def images_named(self, connection: sqlite3.Connection, words: Sequence[str], limit: int) -> list[Image]:
+        """Return files in whose path below the album each word occurs, in order of path.
+
+        Parameters
+        ----------
+        words : sequence of str
+            Letters of ASCII stand for both cases.
+        limit : int
+            Files at most.
+
+        Notes
+        -----
+        Every path is looked at: 50 ms for 100 000.
+        """
+        occurs = " AND ".join(["instr(lower(CAST(file.path AS TEXT)), lower(?)) > 0"] * len(words))
+        rows = connection.execute(
+            f"{_IMAGE_SQL} WHERE {occurs or 'TRUE'} ORDER BY album.path, file.path LIMIT ?",
+            (*words, limit),
+        )
+        return _images(rows)
+
+    @reads
     def images_due(self, connection: sqlite3.Connection, limit: int) -> list[Image]:
         """Return files of which it is not decided whether they raise an alert, of contents that were looked up."""
         rows = connection.execute(
@@ -265,6 +287,18 @@ class Files(Table):
             " ORDER BY album.path, file.path"
         )
         return [(row["root"] + b"/" + row["path"], row["error_code"], row["error_message"]) for row in rows]
+
+    @reads
+    def error_at(self, connection: sqlite3.Connection, path: bytes) -> tuple[str, str] | None:
+        """Return code and message of the file at an absolute path that could not be read; None when it is none."""
+        rows = connection.execute(
+            "SELECT file.error_code, file.error_message FROM file JOIN album ON album.id = file.album_id"
+            " WHERE file.error_code IS NOT NULL"
+            " AND CAST(album.path || '/' AS BLOB) = substr(?1, 1, length(album.path) + 1)"
+            " AND file.path = substr(?1, length(album.path) + 2)",
+            (path,),
+        )
+        return next(((row["error_code"], row["error_message"]) for row in rows), None)
 
     @keeps
     def error_counts(self, connection: sqlite3.Connection) -> dict[str, int]:

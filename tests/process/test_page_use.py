@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from selenium.webdriver import ActionChains, Chrome
 
 from tests import pictures
-from tests.browser import WIDE, chromium, complaints, needs_chromium, running_page
+from tests.browser import TELEPHONE, WIDE, chromium, complaints, needs_chromium, running_page
 from tests.page_driver import PageDriver
 from tests.process.daemon import Daemon, living
 from tests.test_contract import put_map
@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.process, needs_chromium]
 
 MARKUP = "<img src=x onerror=document.title=1>.jpg"
 REORDERED = "holiday\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe.jpg"
+CUT_OFF = "cut off.jpg"
 SIDES_PX = (960, 640)
 BLACK_LEVEL = 6.0
 """Grey levels by which a crop, laid upon its original, may differ on average: it was saved as a JPEG in between."""
@@ -47,6 +48,8 @@ def write_album(album: Path) -> None:
     pictures.save(pictures.brighter(pictures.load(originals[3])), album / "phone" / "lighter.jpg", quality=90)
     pictures.resaved(originals[4], album / "phone" / MARKUP, quality=80)
     pictures.resaved(originals[5], album / "phone" / REORDERED, quality=80)
+    whole = (album / "photo-6.jpg").read_bytes()
+    (album / "phone" / CUT_OFF).write_bytes(whole[: len(whole) // 2])
     for path in sorted(album.rglob("*.jpg")):
         os.utime(path, (1e9, 1e9))
 
@@ -405,6 +408,93 @@ def test_a_picture_can_be_asked_about(page: PageDriver, album_daemon: Daemon) ->
     page.until(lambda: page.all(".match.exact"))
 
 
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_a_picture_can_be_dropped_and_pasted(page: PageDriver, album_daemon: Daemon, event: str) -> None:
+    """What is dropped on the page or pasted into it is answered as what is chosen."""
+    page.open("ask")
+    page.drop("main.ask", album_daemon.album / "phone" / "small.jpg", event)
+    page.until(lambda: page.all(".match.exact"))
+    assert any(path.endswith("/photo-2.jpg") for path in page.texts(".match.copy .path"))
+
+
+def test_an_answer_has_an_address(page: PageDriver, album_daemon: Daemon, address: str, browser: Chrome) -> None:
+    """The link of an answer opens in another tab: by the digest alone, and by a digest of nothing it says so."""
+    page.open("ask")
+    page.first("input[type=file]").send_keys(str(album_daemon.album / "phone" / "small.jpg"))
+    link = page.first(".asked figcaption a").get_attribute("href")
+    assert link is not None
+    room = link.partition("#")[2]
+    browser.switch_to.new_window("tab")
+    browser.get(address + room)
+    page.until(lambda: page.all(".match.exact"))
+    assert any(path.endswith("/small.jpg") for path in page.texts(".match.exact .path"))
+    page.open(f"ask/{'0' * 64}")
+    page.said("no indexed file has this digest")
+
+
+def test_what_is_there_of_an_unreadable_file_is_shown(page: PageDriver) -> None:
+    """Its upper half is a picture; the reason stands beside it, and the whole path."""
+    page.open("state")
+    page.until(lambda: any(path.endswith(f"/{CUT_OFF}") for path in page.texts(".errors .path")))
+    assert page.texts(".errors .state") == ["truncated"]
+    drawn = page.first(".errors .remains img")
+    page.until(lambda: page.driver.execute_script("return arguments[0].naturalWidth", drawn))
+    shown = page.pixels(".errors .remains img")
+    middle = slice(shown.shape[1] // 4, -shown.shape[1] // 4)
+    assert np.std(shown[8:20, middle]) > BLACK_LEVEL
+    assert np.std(shown[-12:-4, middle]) < BLACK_LEVEL / 2
+
+
+def test_a_decision_is_taken_back_on_the_page_of_the_state(page: PageDriver, album_daemon: Daemon) -> None:
+    """The button beside it deletes it."""
+    page.press("n")
+    page.until(lambda: album_daemon.run("decisions", "list").stdout)
+    page.open("state")
+    page.click(".decisions button")
+    page.said("may be duplicates again")
+    assert not album_daemon.run("decisions", "list").stdout
+    page.until(lambda: not page.all(".decisions li"))
+
+
+def test_a_run_is_taken_back_on_the_page_of_the_state(page: PageDriver, album_daemon: Daemon) -> None:
+    """One file of it by the button beside the file, then the rest by the one beside the run."""
+    page.press("Enter")
+    page.until(lambda: page.group() == 2)
+    page.press("Enter")
+    page.until(lambda: "Move 2 files to the trash" in page.plan())
+    page.click(".planbar .apply")
+    page.said("2 files moved to the trash")
+    files = list(album_daemon.album.rglob("*.jpg"))
+    page.open("state")
+    page.first(".runs > li [aria-expanded]").click()
+    page.first(".runs .tasks button").click()
+    page.said("It came back.")
+    assert len(list(album_daemon.album.rglob("*.jpg"))) == len(files) + 1
+    page.driver.execute_script("document.querySelector('.runs > li > button:not([aria-expanded])').click()")
+    page.said("2 files came back")
+    assert len(list(album_daemon.album.rglob("*.jpg"))) == len(files) + 2
+
+
+def test_an_image_is_found_by_its_name_on_the_map(mapped: PageDriver) -> None:
+    """/ goes to the field; words of the path list images, one of which is shown at its place; nonsense is refused."""
+    page = mapped
+    page.open("map")
+    page.first(".map canvas")
+    page.press("/")
+    field = page.until(
+        lambda: page.driver.execute_script("return document.activeElement.closest('input[type=search]')")
+    )
+    field.send_keys("PHONE mirr")
+    page.press("Enter")
+    listed = page.until(lambda: page.texts(".map .card.list li .path"))
+    assert [path.rpartition("/")[2] for path in listed] == ["mirrored.jpg"]
+    page.first(".map .card.list li a").click()
+    page.until(lambda: any(path.endswith("/mirrored.jpg") for path in page.texts(".map .card:not(.list) .path")))
+    field.send_keys(" nonsense")
+    page.press("Enter")
+    page.said("No image has PHONE mirr nonsense in its path.")
+
+
 def test_an_image_is_shown_on_the_map(mapped: PageDriver) -> None:
     """M goes to the map, where the image is looked at; Escape closes it."""
     page = mapped
@@ -452,22 +542,35 @@ def test_alerts_come_by_themselves(daemon: Daemon, browser: Chrome) -> None:
         browser.get("about:blank")
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("room", ["duplicates", "ask", "map", "state"])
-def test_axe_finds_nothing_serious(page: PageDriver, axe: str, room: str) -> None:
-    """Roles, labels, contrast and focus are in order, in each room."""
-    page.open(room)
-    page.until(lambda: not page.all("main [aria-busy]"))
-    assert serious(page, axe) == []
+def test_axe_finds_nothing_serious(page: PageDriver, axe: str, room: str, theme: str) -> None:
+    """Roles, labels, contrast and focus are in order, in each room and theme."""
+    with page.in_theme(theme):
+        page.open(room)
+        page.until(lambda: not page.all("main [aria-busy]"))
+        assert serious(page, axe) == []
 
 
-def test_axe_finds_nothing_serious_in_dialogs(page: PageDriver, axe: str) -> None:
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_what_was_decided(page: PageDriver, axe: str, theme: str) -> None:
+    """The same holds for groups with a verdict, whose pictures and words are fainter."""
+    with page.in_theme(theme):
+        page.press("Enter", "k")
+        page.until(lambda: page.all(".group .verdict.kept"))
+        assert serious(page, axe) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_dialogs(page: PageDriver, axe: str, theme: str) -> None:
     """The same holds for the comparison and the list of keys."""
-    page.press("c")
-    page.first(".compare")
-    assert serious(page, axe) == []
-    page.press("?")
-    page.first("dialog.sheet")
-    assert serious(page, axe) == []
+    with page.in_theme(theme):
+        page.press("c")
+        page.first(".compare")
+        assert serious(page, axe) == []
+        page.press("?")
+        page.first("dialog.sheet")
+        assert serious(page, axe) == []
 
 
 @pytest.fixture(scope="module")
@@ -503,6 +606,22 @@ def test_a_telephone_is_wide_enough(page: PageDriver, room: str) -> None:
         page.until(lambda: not page.all("main [aria-busy]"))
         width = page.driver.execute_script("return document.documentElement.scrollWidth")
     assert width <= 360
+
+
+def test_a_finger_decides(page: PageDriver) -> None:
+    """On a telephone a tap accepts a group, opens the comparison, and a mode of it; two fingers zoom there."""
+    with page.of_size(*TELEPHONE):
+        page.tap(page.first(".group.current footer .main"))
+        page.until(lambda: page.group() == 2)
+        page.tap(page.first(".group.current .thumb"))
+        page.until(lambda: all(ready(page)) and len(ready(page)) == 2)
+        layers = page.all(".compare .layer")
+        before = [layer.get_attribute("style") for layer in layers]
+        middle = 300.0
+        page.touch([(150.0, middle), (200.0, middle)])
+        page.touch([(100.0, middle), (280.0, middle)], "touchMove")
+        page.touch([])
+        page.until(lambda: [layer.get_attribute("style") for layer in layers] != before)
 
 
 def test_nothing_comes_from_elsewhere(page: PageDriver) -> None:

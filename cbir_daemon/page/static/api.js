@@ -48,6 +48,12 @@ export async function openSession() {
 export const pictureAddress = (digest, sizePx) => `/picture/${readKey}/${digest}/${sizePx}`;
 // Its 64x64 grey numbers, which are there when its file is not.
 export const greyAddress = (digest) => `/picture/${readKey}/grey/${digest}`;
+// What is there of a file that could not be read, which has a path alone: its bytes, in base64 for addresses.
+export function errorAddress(path, sizePx) {
+  const b64 = typeof path === "string" ? btoa(String.fromCharCode(...new TextEncoder().encode(path))) : path.b64;
+  const name = b64.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return `/picture/${readKey}/error/${name}/${sizePx}`;
+}
 export const tileAddress = (run, level, column, row, isDark) =>
   `/picture/${readKey}/tile/${run}/${level}/${column}/${row}${isDark ? "?dark=true" : ""}`;
 

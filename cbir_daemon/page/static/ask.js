@@ -19,7 +19,7 @@ const WHY = {
 };
 const TURNS = { 90: "turned 90° left", 180: "turned upside down", 270: "turned 90° right" };
 
-// What was done to the stored picture, in words, from the numbers of the answer.
+// What the picture that was asked about is of the stored one, in words, from the numbers of the answer.
 function done(match) {
   if (match.done) return match.done;
   if (match.kind === "similar") return WHY[match.why] ?? "";
@@ -27,14 +27,14 @@ function done(match) {
   const words = [];
   if (match.kind === "exact") return "";
   if (overlap.match < 0.97)
-    words.push(`${match.around === "nothing" ? "a crop" : "a part"} (${percent(overlap.match)} of it)`);
-  if (overlap.query < 0.97 && match.around !== "nothing") words.push(`${percent(overlap.query)} of the query`);
+    words.push(`${match.around === "nothing" ? "a crop" : "a part"} (${percent(overlap.match)} of this)`);
+  if (overlap.query < 0.97 && match.around !== "nothing") words.push("with more around it");
   if (transform.flip) words.push("mirrored");
   if (transform.turn) words.push(TURNS[transform.turn]);
   if (Math.abs(transform.angle) >= 1) words.push(`tilted ${Math.round(Math.abs(transform.angle))}°`);
   if (transform.invert) words.push("negative");
   if (Math.abs(tone.shift) >= 10) words.push(tone.shift > 0 ? "brighter" : "darker");
-  return words.join(", ");
+  return words.length ? `the one above: ${words.join(", ")}` : "";
 }
 
 function Match({ match, isShown, show }) {

@@ -86,6 +86,7 @@ METHODS: Mapping[str, Handler] = {
     "map_place": tiles.map_place,
     "images": pictures.images,
     "preview": pictures.preview,
+    "error_preview": pictures.error_preview,
     "thumbnail": pictures.thumbnail,
     "hello": hello,
 }

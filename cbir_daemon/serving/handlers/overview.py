@@ -11,7 +11,7 @@ from cbir_daemon import __version__
 from cbir_daemon.map.refit import RefitState
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import VERSION, Request, path_to_json, when
-from cbir_daemon.records import FitOutcome
+from cbir_daemon.records import REASONS, FitOutcome
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
@@ -193,7 +193,7 @@ def errors(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Errors]]:
         Has no parameters.
     """
     rows: Iterator[answers.Unreadable] = (
-        {"path": path_to_json(path), "code": code, "message": message}
+        {"path": path_to_json(path), "code": code, "message": message, "drawable": REASONS[code].is_drawable}
         for path, code, message in rooms.store.files.errors()
     )
     return paged(rows, lambda page: {"errors": page})

@@ -1,15 +1,16 @@
-"""Methods that show contents, which are named by their digests: `preview`, `thumbnail`, `images`."""
+"""Methods that show contents, which are named by their digests, and files: `preview`, `thumbnail`, `images` ..."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from cbir_daemon.decode.canvas import TILE, Canvas
 from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, digest_from_json, path_from_json, path_to_json
-from cbir_daemon.records import VECTOR_SIDE_PX
+from cbir_daemon.records import REASONS, VECTOR_SIDE_PX
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import Content, Image
 
@@ -18,6 +19,9 @@ MIN_SIDE_PX, DEFAULT_SIDE_PX, MAX_SIDE_PX = 256, 1024, 2048
 
 MAX_ASKED = 1_000
 """Paths or digests in a request: some 100 KB of it."""
+
+MOST_WORDS, MOST_NAMED = 20, 200
+"""Words that a path must have, and files that are found by them: more than a person looks through."""
 
 GREY_SQUARE = Canvas(VECTOR_SIDE_PX, VECTOR_SIDE_PX, VECTOR_SIDE_PX, "WEBP")
 """Of one vector, as it is."""
@@ -41,14 +45,48 @@ def preview(rooms: Rooms, request: Request) -> Reply[answers.Preview]:
         When no worker can be started, or the daemon stops.
     """
     params = Params(request.params)
-    side_px = params.integer("side_px", DEFAULT_SIDE_PX, least=MIN_SIDE_PX, most=MAX_SIDE_PX)
-    form = params.choice("form", FORMS) or FORMS[0]
+    side_px, form = _asked(params)
     digest = params.digest("digest")
     drawn = rooms.previews.of(digest, side_px, form)
     if drawn is None:
         content_of(rooms, digest)
         raise NotFoundError(f"{digest.hex()}: no file of this content can be read now", hint="is its disk away?")
     return Reply({"digest": digest.hex(), "form": form}, drawn)
+
+
+def error_preview(rooms: Rooms, request: Request) -> Reply[answers.ErrorPreview]:
+    """Draw what can be drawn of a file that could not be read; the blob of the reply is a JPEG or WebP.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `path` (path): of a file that `errors` lists.  `side_px`, `form`: as for `preview`.
+
+    Raises
+    ------
+    NotFoundError
+        When no such file is listed, or nothing of it can be drawn; the message has the reason.
+    ChildError, UnavailableError
+        When no worker can be started, or the daemon stops.
+    """
+    params = Params(request.params)
+    side_px, form = _asked(params)
+    path = params.path("path")
+    error = rooms.store.files.error_at(path)
+    if error is None:
+        raise NotFoundError(f"{os.fsdecode(path)}: is no file that could not be read", hint="`errors` lists these")
+    code, message = error
+    drawn = rooms.pool.draw_remains(Path(os.fsdecode(path)), side_px, form) if REASONS[code].is_drawable else None
+    if drawn is None:
+        raise NotFoundError(f"{os.fsdecode(path)}: nothing of it can be drawn: {message}")
+    return Reply({"form": form}, drawn)
+
+
+def _asked(params: Params) -> tuple[int, str]:
+    """Return how large a picture is asked for, and in which form."""
+    side_px = params.integer("side_px", DEFAULT_SIDE_PX, least=MIN_SIDE_PX, most=MAX_SIDE_PX)
+    return side_px, params.choice("form", FORMS) or FORMS[0]
 
 
 def thumbnail(rooms: Rooms, request: Request) -> Reply[answers.Thumbnail]:
@@ -83,18 +121,21 @@ def images(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Images]]:
     rooms : Rooms
     request : Request
         `paths` (list of paths) or `digests` (list of texts): at most 1000; the files come in this order, those of one
-        content in order of path.
+        content in order of path.  Or `named` (text): words that occur in the path; the first 200 in order of path.
 
     Raises
     ------
     BadRequestError
-        When both are given, or one is no such list.
+        When more than one of them is given, or one is no such list.
     """
     params = Params(request.params)
     paths, digests = params.items("paths", MAX_ASKED), params.items("digests", MAX_ASKED)
-    if paths and digests:
-        raise BadRequestError("both 'paths' and 'digests' are given", hint="give one of them")
-    found = _at_paths(rooms, paths) if paths else _of_contents(rooms, digests)
+    words = params.text("named").split()
+    if sum(map(bool, (paths, digests, words))) > 1:
+        raise BadRequestError("more than one of 'paths', 'digests' and 'named' is given", hint="give one of them")
+    found: Iterable[Image] = _at_paths(rooms, paths) if paths else _of_contents(rooms, digests)
+    if words:
+        found = rooms.store.files.images_named(words[:MOST_WORDS], MOST_NAMED)
     return paged(map(image_to_json, found), lambda page: {"images": page})
 
 

@@ -9,6 +9,7 @@ import { say, sayFault } from "../saying.js";
 import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { bytes, counted, moment, pixels } from "../words.js";
 import { Drawing } from "./drawing.js";
+import { Found, SearchForm } from "./search.js";
 import { Tiles } from "./tiles.js";
 
 const STEP = 1.5;
@@ -139,6 +140,8 @@ function Walk({ grid, digest }) {
   const [isLasso, setLasso] = useState(false);
   const [image, setImage] = useState(null);
   const [images, setImages] = useState(null);
+  const [search, setSearch] = useState(null);
+  const field = useRef(null);
 
   useEffect(() => {
     const tiles = new Tiles(grid, isDark, () => drawing.current?.redraw());
@@ -177,6 +180,7 @@ function Walk({ grid, digest }) {
   async function drawn(polygon) {
     setLasso(false);
     setImage(null);
+    setSearch(null);
     setImages(await inside(grid, polygon));
   }
 
@@ -199,6 +203,7 @@ function Walk({ grid, digest }) {
   const close = () => {
     setImage(null);
     setImages(null);
+    setSearch(null);
     Object.assign(drawing.current, { lasso: [], mark: null });
     drawing.current.redraw();
   };
@@ -218,12 +223,13 @@ function Walk({ grid, digest }) {
       what: "look at the image in the middle",
       act: () => pick([drawing.current.view.x, drawing.current.view.y]).catch(sayFault),
     },
+    { names: ["/"], shown: "/", what: "search images by name", act: () => field.current.focus() },
     { names: ["l"], shown: "L", what: "draw a line around images", act: () => setLasso(!isLasso) },
     {
       names: ["Escape"],
       shown: "Esc",
       what: "close what is shown",
-      refusal: () => (image || images ? "" : "Nothing is open."),
+      refusal: () => (image || images || search ? "" : "Nothing is open."),
       act: close,
     },
   ]);
@@ -234,7 +240,12 @@ function Walk({ grid, digest }) {
       <button type="button" aria-label="Zoom in" onClick=${() => drawing.current.zoom(STEP)}>+</button><button
           type="button" aria-label="Zoom out" onClick=${() => drawing.current.zoom(1 / STEP)}>−</button>
       <button type="button" onClick=${() => drawing.current.showAll()}>All</button></div>
-    ${image && html`<${Picked} image=${image} close=${close} />`}
+    <${SearchForm} field=${field} found=${(next) => {
+      close();
+      setSearch(next);
+    }} />
+    ${search && !image && html`<${Found} search=${search} close=${close} />`}
+    ${image && html`<${Picked} image=${image} close=${search ? () => setImage(null) : close} />`}
     ${images && html`<${Listed} images=${images} mark=${() => mark().catch(sayFault)} close=${close} />`}`;
 }
 

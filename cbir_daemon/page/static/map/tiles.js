@@ -64,7 +64,8 @@ export class Tiles {
         signal: this.left.signal,
       });
       const picture = response.ok ? await createImageBitmap(await response.blob()) : null;
-      if (response.ok || response.status === 404) this.held.set(name, { picture, frame: this.frame });
+      // What cannot be drawn now is not asked for again with each frame.
+      this.held.set(name, { picture, frame: this.frame });
       this.forget();
     } catch (error) {
       if (error.name !== "AbortError") throw error;

@@ -1,11 +1,12 @@
 // What the daemon is at: state and problems, alerts as they come, unreadable files, the model, decisions and resolves.
-import { ask, listed } from "../api.js";
+import { ask } from "../api.js";
 import { html } from "../html.js";
 import { Path, textOf } from "../paths.js";
 import { sayFault } from "../saying.js";
 import { useEffect, useState } from "../vendor/hooks.js";
 import { counted, duration, moment, number, percent } from "../words.js";
 import { Alerts } from "./alerts.js";
+import { Errors } from "./errors.js";
 import { Model } from "./model.js";
 import { Past } from "./past.js";
 
@@ -69,11 +70,16 @@ function Progress({ status }) {
     }`;
 }
 
+// A command stands between backticks.
+function Advice({ text }) {
+  return text.split("`").map((part, at) => (at % 2 ? html`<code>${part}</code>` : part));
+}
+
 function Problems({ problems }) {
   if (!problems.length) return html`<p class="fine">Nothing is wrong.</p>`;
   return html`<ul class="problems">${problems.map(
     (problem) => html`<li
-      key=${problem.what}><strong>${problem.what}</strong> <span class="notes">${problem.do}</span></li>`,
+      key=${problem.what}><strong>${problem.what}</strong> <span class="notes"><${Advice} text=${problem.do} /></span></li>`,
   )}</ul>`;
 }
 
@@ -97,27 +103,6 @@ function State({ status, isAway }) {
       ${refitText(status.refit)} cbir ${status.version}, running since ${moment(status.started_at)}.</p>
     <${Progress} status=${status} /><${Problems} problems=${status.problems} /><${Albums}
         albums=${status.albums} /></section>`;
-}
-
-function Errors({ count }) {
-  const [errors, setErrors] = useState(null);
-  useEffect(() => {
-    const gone = new AbortController();
-    listed("errors", "errors", {}, gone.signal).then(setErrors, sayFault);
-    return () => gone.abort();
-  }, [count]);
-  if (!errors?.length) return null;
-  return html`<section aria-labelledby="errors-title"><h2 id="errors-title">Unreadable files</h2>
-    <ul class="errors">${errors.slice(0, 500).map(
-      (error) => html`<li key=${textOf(error.path)}><span
-        class="state">${error.code}</span> <${Path} path=${error.path} /> <span
-            class="notes">${error.message}</span></li>`,
-    )}</ul>
-    ${
-      errors.length > 500 &&
-      html`<p
-        class="notes">and ${number(errors.length - 500)} more: \`cbir errors\` lists all</p>`
-    }</section>`;
 }
 
 export function See() {
