@@ -853,6 +853,7 @@ ANSWERS: Mapping[str, type] = {
     "map_place": MapPlace,
     "images": Images,
     "preview": Preview,
+    "error_preview": ErrorPreview,
     "thumbnail": Thumbnail,
 }
 """Method -> type of what stands in `ok`; of a stream, in each of its answers."""
