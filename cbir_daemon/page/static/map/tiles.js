@@ -3,6 +3,7 @@ import { tileAddress } from "../api.js";
 
 const KEPT = 220; // Of 256 KiB each, once decoded.
 const AT_ONCE = 4;
+const AGAIN_MS = 5000;
 
 export class Tiles {
   // grid: {run, columns, rows, levels, tile_px, cell_px}; `isDark`: on a dark ground; `arrived` is called after each tile.
@@ -64,8 +65,9 @@ export class Tiles {
         signal: this.left.signal,
       });
       const picture = response.ok ? await createImageBitmap(await response.blob()) : null;
-      // What cannot be drawn now is not asked for again with each frame.
       this.held.set(name, { picture, frame: this.frame });
+      // What cannot be drawn now is asked for again after a while, not with each frame.
+      if (!response.ok && response.status !== 404) setTimeout(() => this.held.delete(name), AGAIN_MS);
       this.forget();
     } catch (error) {
       if (error.name !== "AbortError") throw error;
