@@ -10,6 +10,7 @@ their parts agree.  `medium.Medium` is the seam to pictures, which have one vect
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -134,6 +135,32 @@ class FileJudgement:
     query_place: Place
     match_place: Place
     details: Mapping[str, Detail] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return it as text that `judgement_from` reads."""
+        return json.dumps(
+            {
+                "score": self.score,
+                "overlap": [self.overlap.query, self.overlap.match],
+                "query": self.query_place,
+                "match": self.match_place,
+                "details": dict(self.details),
+            }
+        )
+
+
+def judgement_from(text: str) -> FileJudgement:
+    """Return the judgement of two copies in a text that `to_json` wrote."""
+    read = json.loads(text)
+    (query_start, query_end), (match_start, match_end) = read["query"], read["match"]
+    return FileJudgement(
+        is_copy=True,
+        score=read["score"],
+        overlap=Overlap(*read["overlap"]),
+        query_place=(query_start, query_end),
+        match_place=(match_start, match_end),
+        details=read["details"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def matches(answer: answers.Query, *, explain: bool = False) -> Iterator[str]:
             f"{match['kind']} by {match['why']}" if match.get("why") else match["kind"],
             f"{match['score']:.3f}",
             "map -" if match["map_distance"] is None else f"map {about}{match['map_distance']:.2f}",
-            f"{match['width']}x{match['height']}",
+            match.get("summary") or f"{match['width']}x{match['height']}",
             origin(match),
         )
         for match in answer["matches"]

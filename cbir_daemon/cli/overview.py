@@ -22,6 +22,9 @@ def overview(answer: answers.Status) -> Iterator[str]:
     """Yield the state of the daemon on one screen."""
     images, errors = counted(answer["images"], "image"), counted(answer["errors"], "error")
     yield f"{answer['state']}: {images}, {errors}, {answer['pending']} pending"
+    media = answer.get("media", ())
+    if len(media) > 1:
+        yield "contents: " + ", ".join(f"{medium['contents']} {medium['medium']}" for medium in media)
     yield from problems(answer.get("problems", ()))
     progress = answer.get("progress")
     if progress and progress["found"]:

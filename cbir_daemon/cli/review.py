@@ -103,7 +103,7 @@ def _numbered(images: Sequence[GroupImage]) -> Iterator[str]:
     rows = [
         (
             f"{'*' if image['keep'] else ' '}{number:3d}",
-            f"{image['width']}x{image['height']}",
+            image.get("summary") or f"{image['width']}x{image['height']}",
             lines.size(image["size"]),
             f"{lines.path(image['path'])}  ({image['why']})",
         )

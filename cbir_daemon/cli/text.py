@@ -47,7 +47,7 @@ def groups(answer: answers.Duplicates) -> Iterator[str]:
             [
                 (
                     "  keep" if image["keep"] else "      ",
-                    f"{image['width']}x{image['height']}",
+                    image.get("summary") or f"{image['width']}x{image['height']}",
                     size(image["size"]),
                     f"{path(image['path'])}  ({image['why']})",
                 )

@@ -137,6 +137,25 @@ def names() -> Check:
     return Check("a list of names", read)
 
 
+def names_with(needed: str) -> Check:
+    """Accept a list of names, each at most once, of which one is there always.
+
+    Parameters
+    ----------
+    needed : str
+        That one.
+    """
+    listed = names()
+
+    def read(value: object) -> tuple[str, ...]:
+        found = listed.read(value)
+        if needed not in found:
+            raise ValueError
+        return tuple(found)
+
+    return Check(f'a list of names, "{needed}" among them', read)
+
+
 def name() -> Check:
     """Accept a name: small letters, digits, `-` and `_`."""
 

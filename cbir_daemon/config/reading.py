@@ -32,8 +32,10 @@ from cbir_daemon.config.settings import (
     LISTS,
     LOG_SINK,
     MEANING,
+    MEDIA,
     PLACES,
     SECTIONS,
+    TOP,
     About,
     AlbumConfig,
     Config,
@@ -77,7 +79,7 @@ def load(
     file = config_place(config, environ, cwd)
     table = read_table(file)
     reader = _Reader(Path(file.path), environ)
-    reader.check_top(table)
+    media = reader.top(table)
     sections: dict[str, Any] = {name: reader.section(name, table.get(name, {})) for name in SECTIONS}
     sections["meaning"] = reader.with_whole_path(sections["meaning"])
     found = reader.albums(table.get(ALBUM, []), [Path(absolute(album, cwd)) for album in albums])
@@ -93,6 +95,7 @@ def load(
         state_dir=Path(places["state"].path),
         socket_path=Path(places["socket"].path),
         config_path=reader.file if reader.file.exists() else None,
+        media=media,
         origins=MappingProxyType(reader.origins),
         **sections,
     )
@@ -127,12 +130,15 @@ class _Reader:
         if self.faults:
             raise ConfigError("\n".join(map(str, self.faults)))
 
-    def check_top(self, table: Mapping[str, object]) -> None:
-        """Find keys outside of every section that mean nothing, and check `state` and `socket`."""
-        self._refuse_unknown("", table, (*PLACES, *LISTS, *SECTIONS))
+    def top(self, table: Mapping[str, object]) -> tuple[str, ...]:
+        """Find keys outside of every section that mean nothing, check `state` and `socket`, and return `media`."""
+        self._refuse_unknown("", table, (*PLACES, *TOP, *LISTS, *SECTIONS))
         for key, about in PLACES.items():
             if key in table:
                 self._value(key, key, table[key], about)
+        self.origins |= {key: f"file {self.file}" if key in table else DEFAULT for key in TOP}
+        read = self._value("media", "media", table["media"], TOP["media"]) if "media" in table else MEDIA
+        return read if isinstance(read, tuple) else MEDIA
 
     def section(self, name: str, table: object) -> object:
         """Return section `name`: what the file says of it, defaults for the rest."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from cbir_daemon.config import checks
 from cbir_daemon.config.checks import Check
 from cbir_daemon.kinds import kinds_that
-from cbir_daemon.records import SinkType
+from cbir_daemon.records import IMAGE, SinkType
 
 ABOUT = "about"
 MIB = 1024 * 1024
@@ -34,7 +34,7 @@ LOG_SINK = "log"
 
 _ALERTING = kinds_that(lambda facts: facts.raises_alerts)
 
-KEEP_RULES = ("original", "resolution", "format", "compression", "date", "whole", "folder", "oldest")
+KEEP_RULES = ("original", "resolution", "format", "compression", "merits", "date", "whole", "folder", "oldest")
 """The rules that choose the image of a group to keep, in the order in which they are asked."""
 
 
@@ -475,6 +475,8 @@ class Config:
         Absolute; neither needs to exist.
     config_path : Path or None
         The file that was read; None when there was none.
+    media : tuple of str
+        Names of the media that are indexed.
     origins : mapping of str to str
         Where each value came from: "default", "flag --state", "environment CBIR_STATE", "file PATH" or "command
         line", by `state`, `socket`, `config`, `SECTION.KEY`, `album[N].KEY` and `sink[N].KEY`.
@@ -496,6 +498,7 @@ class Config:
     state_dir: Path
     socket_path: Path
     config_path: Path | None
+    media: tuple[str, ...]
     origins: Mapping[str, str]
 
 
@@ -521,3 +524,13 @@ PLACES = {
     "socket": About(checks.path_text(), "The Unix socket on which the daemon answers."),
 }
 """Keys above the first section; flag and environment beat them."""
+
+MEDIA: tuple[str, ...] = (IMAGE,)
+"""The default of `media`."""
+
+TOP = {
+    "media": About(
+        checks.names_with(IMAGE), "Kinds of files that are indexed besides images: `docs/media.md` lists them."
+    ),
+}
+"""Further keys above the first section."""

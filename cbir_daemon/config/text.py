@@ -12,7 +12,18 @@ from datetime import time
 from typing import TYPE_CHECKING
 
 from cbir_daemon.config.checks import AUTO, written
-from cbir_daemon.config.settings import ABOUT, LISTS, PLACES, SECTIONS, About, AlbumConfig, Config, SinkConfig
+from cbir_daemon.config.settings import (
+    ABOUT,
+    LISTS,
+    MEDIA,
+    PLACES,
+    SECTIONS,
+    TOP,
+    About,
+    AlbumConfig,
+    Config,
+    SinkConfig,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,6 +38,8 @@ def sample() -> str:
     lines = [SAMPLE_HEAD]
     for key, about in PLACES.items():
         lines += [*_comment(about), f'# {key} = "~/.local/state/cbir{"" if key == "state" else "/socket"}"', ""]
+    for key, about in TOP.items():
+        lines += [*_comment(about), f"# {key} = {toml(MEDIA)}", ""]
     for title, kind in _titles():
         lines += [f"# {(kind.__doc__ or '').strip()}", f"{'# ' if kind in LISTS.values() else ''}{title}"]
         for entry in fields(kind):
@@ -45,6 +58,7 @@ def show(config: Config) -> str:
         f"# configuration: {config.config_path or 'no file'} ({config.origins['config']})",
         _shown("state", toml(config.state_dir), config.origins["state"]),
         _shown("socket", toml(config.socket_path), config.origins["socket"]),
+        *(_shown(key, toml(getattr(config, key)), config.origins[key]) for key in TOP),
     ]
     for number, album in enumerate(config.albums):
         lines += ["", "[[album]]", *_shown_fields(AlbumConfig, album, f"album[{number}].", config)]
@@ -58,6 +72,7 @@ def show(config: Config) -> str:
 def tables() -> str:
     """Return the reference of all keys as Markdown tables, one for each section."""
     places = [_row(key, about, "see above") for key, about in PLACES.items()]
+    places += [_row(key, about, f"`{toml(MEDIA)}`") for key, about in TOP.items()]
     parts = [_table("Above the first section", places)]
     for title, kind in _titles():
         rows = [_row(entry.name, entry.metadata[ABOUT], _default_in_table(entry)) for entry in fields(kind)]

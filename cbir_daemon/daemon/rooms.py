@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,9 +30,11 @@ from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.matching import GREY64
 from cbir_daemon.meaning import Meaning, meaning_space
+from cbir_daemon.media import FileMedium, load
 from cbir_daemon.medium import Medium
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import DescriptorKind
+from cbir_daemon.search.part_searcher import PartSearcher, PartSearchers
 from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
@@ -107,6 +109,7 @@ def open_rooms(
     closing: ExitStack,
     medium: Medium = MEDIUM,
     reader: Reader = READER,
+    media: Sequence[FileMedium] | None = None,
 ) -> OpenRooms:
     """Open every room.
 
@@ -122,9 +125,13 @@ def open_rooms(
         How vectors are compared.
     reader : Reader
         How files become them.
+    media : sequence of FileMedium, optional
+        Kinds of files besides; those of the setting when they are not given.
 
     Raises
     ------
+    ConfigError
+        When there is no medium that the setting names.
     ValueError
         When the reader makes other vectors, or other descriptors, than the medium compares.
     BadRequestError
@@ -133,17 +140,19 @@ def open_rooms(
         When the index, the codes or the map cannot be opened.
     """
     _require_pair(reader, medium)
-    base = _open_base(settings(), medium, reader, closing)
-    watchlist = WatchList(base.store, base.searcher, base.config.match.copy_threshold)
+    base = _open_base(settings(), medium, reader, load(settings().media) if media is None else media, closing)
+    part_searchers = tuple(base.part_searchers)
+    watchlist = WatchList(base.store, base.searcher, base.config.match.copy_threshold, part_searchers)
     watchlist.load()
     policy = Policy(base.config.alerts, base.config.albums)
     fillers = _fillers(base)
     projection, refit = _open_map(base, fillers)
-    groups = Groups(base.store, base.config)
+    groups = Groups(base.store, base.config, base.part_searchers.media)
     handled = handlers.Rooms(
         settings=settings,
         store=base.store,
         searcher=base.searcher,
+        part_searchers=base.part_searchers,
         processes=base.processes,
         pool=base.pool,
         previews=Previews(base.store, base.pool),
@@ -187,6 +196,7 @@ class _Base:
     store: Store
     processes: Processes
     searcher: Searcher
+    part_searchers: PartSearchers
     albums: Albums
     pool: DecodePool
     meaning: Meaning
@@ -201,14 +211,26 @@ class _Base:
         return self.ingest.pending > CROWDED_FILES
 
 
-def _open_base(config: Config, medium: Medium, reader: Reader, closing: ExitStack) -> _Base:
+def _open_base(
+    config: Config, medium: Medium, reader: Reader, media: Sequence[FileMedium], closing: ExitStack
+) -> _Base:
     store = _open_store(config, closing)
+    part_searchers = PartSearchers([PartSearcher(store, other.medium) for other in media])
     processes = Processes(store.path, config.server.search_processes, usable_processors())
-    searcher, albums = _open_search(config, store, medium, processes, closing)
-    pool = _open_pool(config, reader, closing)
+    searcher, albums = _open_search(config, store, medium, part_searchers, processes, closing)
+    pool = _open_pool(config, reader, [other.reader for other in media], closing)
     meaning = _open_meaning(config, closing)
-    ingest = Ingest(config, store, searcher, pool, Mailbox(), reader.suffixes, albums)
-    return _Base(config, medium, store, processes, searcher, albums, pool, meaning, ingest)
+    ingest = Ingest(
+        config,
+        store,
+        searcher,
+        pool,
+        Mailbox(),
+        pool.readers.suffixes,
+        albums,
+        part_searchers=part_searchers,
+    )
+    return _Base(config, medium, store, processes, searcher, part_searchers, albums, pool, meaning, ingest)
 
 
 def _open_store(config: Config, closing: ExitStack) -> Store:
@@ -222,13 +244,18 @@ def _open_store(config: Config, closing: ExitStack) -> Store:
 
 
 def _open_search(
-    config: Config, store: Store, medium: Medium, processes: Processes, closing: ExitStack
+    config: Config,
+    store: Store,
+    medium: Medium,
+    part_searchers: PartSearchers,
+    processes: Processes,
+    closing: ExitStack,
 ) -> tuple[Searcher, Albums]:
     """Remember the albums, then load the codes: without an album there is nothing to load them for."""
     searcher = Searcher(store, medium, config.match.copy_threshold, config.state_dir / CODES_FILE, processes=processes)
     closing.callback(searcher.close)
     closing.callback(processes.close)
-    albums = Albums(store, searcher, config.albums)
+    albums = Albums(store, searcher, config.albums, part_searchers=part_searchers)
     albums.remember(config.albums)
     if not store.albums.listed():
         raise BadRequestError(
@@ -236,12 +263,13 @@ def _open_search(
         )
     sdnotify.notify(sdnotify.status("loading the vectors"))
     searcher.load()
+    part_searchers.load()
     return searcher, albums
 
 
-def _open_pool(config: Config, reader: Reader, closing: ExitStack) -> DecodePool:
+def _open_pool(config: Config, reader: Reader, more: Sequence[Reader], closing: ExitStack) -> DecodePool:
     limits = DecodeLimits(config.decode.max_pixels, config.decode.max_file_bytes, config.decode.timeout_s)
-    pool = DecodePool(config.decode.workers, limits, reader)
+    pool = DecodePool(config.decode.workers, limits, reader, more=more)
     closing.callback(pool.close)
     pool.open()
     return pool
@@ -321,6 +349,7 @@ def _pairing(base: _Base, watchlist: WatchList, policy: Policy, features: Featur
         looks,
         parts,
         fitting=lambda: refit.state is not None,
+        part_searchers=tuple(base.part_searchers),
     )
 
 

@@ -46,8 +46,8 @@ RETRY_S = 30.0
 FIXED_SECTIONS = ("decode", "server", "match", "meaning")
 """Sections that are read once: the pool, the socket, the searcher and the network are made with them."""
 
-FIXED_PLACES = {"state_dir": "state", "socket_path": "socket"}
-"""Field of `Config` -> key of the file; both are in use until the daemon ends."""
+FIXED_PLACES = {"state_dir": "state", "socket_path": "socket", "media": "media"}
+"""Field of `Config` -> key of the file; all are in use until the daemon ends."""
 
 
 class Service:

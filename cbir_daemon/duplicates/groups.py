@@ -20,6 +20,7 @@ from cbir_daemon.duplicates.exposures import seconds_between
 from cbir_daemon.duplicates.keeping import (
     HAS_NOT,
     NO_FOLDERS,
+    NO_MEDIA,
     CopyGraph,
     Folders,
     Keeping,
@@ -28,6 +29,7 @@ from cbir_daemon.duplicates.keeping import (
     shows_more,
 )
 from cbir_daemon.kinds import Kind, kinds_that, rank
+from cbir_daemon.part_medium import PartMedium
 from cbir_daemon.records import FileState
 from cbir_daemon.store import Image, Pair, Store
 from cbir_daemon.wording.origins import moment
@@ -102,6 +104,8 @@ class Groups:
     store : Store
     config : Config
         Its albums and its section [duplicates].
+    media : mapping of str to PartMedium
+        Those besides images.
 
     Notes
     -----
@@ -109,8 +113,9 @@ class Groups:
     image in a group.
     """
 
-    def __init__(self, store: Store, config: Config) -> None:
+    def __init__(self, store: Store, config: Config, media: Mapping[str, PartMedium] = NO_MEDIA) -> None:
         self._store = store
+        self._media = media
         self.revision = 0
         # Guards what follows; held while contents are grouped, so that two who ask at once have it done once.
         self._lock = threading.Lock()
@@ -177,9 +182,8 @@ class Groups:
 
     def _copies(self, *, unlooked: bool) -> list[Group]:
         pairs, images = self._pairs(Kind.COPY)
-        return copy_groups(
-            pairs, images, self.keeping, self.folders, self._store.decisions.dismissed_twins(), unlooked=unlooked
-        )
+        twins = self._store.decisions.dismissed_twins()
+        return copy_groups(pairs, images, self.keeping, self.folders, twins, unlooked=unlooked, media=self._media)
 
     def _shots(self) -> list[Group]:
         pairs, images = self._pairs(Kind.SHOT)
@@ -226,6 +230,7 @@ def copy_groups(
     twins: Set[bytes] = frozenset(),
     *,
     unlooked: bool = True,
+    media: Mapping[str, PartMedium] = NO_MEDIA,
 ) -> list[Group]:
     """Return groups of contents that were verified to be copies.
 
@@ -243,9 +248,11 @@ def copy_groups(
         Digests of which all files are to stay: such a file is in no group with another one of the same bytes.
     unlooked : bool
         Whether copies may go, too, that the vectors alone call so.
+    media : mapping of str to PartMedium
+        Those besides images.
     """
     known = [pair for pair in pairs if images.get(pair.content_id) and images.get(pair.other_id)]
-    graph = CopyGraph(images, known, folders)
+    graph = CopyGraph(images, known, folders, media)
     by_vectors = frozenset(
         frozenset((pair.content_id, pair.other_id)) for pair in known if pair.look is LookedAt.VECTORS
     )

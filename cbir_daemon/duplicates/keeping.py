@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cbir_daemon.comparison import Trace, Transform
+from cbir_daemon.duplicates.part_pairing import done_in_words, facts_of_content
+from cbir_daemon.part_medium import Merit, PartMedium
 from cbir_daemon.store import Content, Image, Pair
 
 FINER = 1.1
@@ -42,6 +44,8 @@ _ORDINARY_FORMAT = 2
 WebP, AVIF, GIF and BMP come from web pages, messengers and screen shots.
 """
 
+
+NO_MEDIA: Mapping[str, PartMedium] = {}
 
 HAS: Mapping[Trace, str] = {
     Trace.OVERLAY: "has letters or a sticker across it",
@@ -83,6 +87,8 @@ class VerifiedCopy:
     score : float
     transform : Transform or None
         What was done to the content to get the copy; None where an older release found the two.
+    done : str
+        The same in the words of a medium that compares parts; empty for images.
     """
 
     content: Content
@@ -92,6 +98,7 @@ class VerifiedCopy:
     own_share: float
     share: float
     transform: Transform | None = None
+    done: str = ""
 
 
 class Folders:
@@ -158,10 +165,19 @@ class CopyGraph:
     pairs : sequence of Pair
         Those of contents that have images.
     folders : Folders
+    media : mapping of str to PartMedium
+        Those besides images that say what their files are worth.
     """
 
-    def __init__(self, images: Mapping[int, Sequence[Image]], pairs: Iterable[Pair], folders: Folders) -> None:
+    def __init__(
+        self,
+        images: Mapping[int, Sequence[Image]],
+        pairs: Iterable[Pair],
+        folders: Folders,
+        media: Mapping[str, PartMedium] = NO_MEDIA,
+    ) -> None:
         self.folders = folders
+        self._media = media
         self._copies: dict[int, dict[int, VerifiedCopy]] = {}
         self._surpassed: dict[int, Surpassed] = {}
         self._traces: dict[int, set[Trace]] = {}
@@ -169,8 +185,8 @@ class CopyGraph:
             first, second = (images[content_id][0].content for content_id in (pair.content_id, pair.other_id))
             area, other_area = _or_all(pair.overlap), _or_all(pair.other_overlap)
             back = None if pair.transform is None else pair.transform.reversed()
-            self._put(first, second, area, other_area, pair.score, pair.transform)
-            self._put(second, first, other_area, area, pair.score, back)
+            self._put(first, second, area, other_area, pair.score, pair.transform, self._done(pair, first, second))
+            self._put(second, first, other_area, area, pair.score, back, self._done(pair, second, first))
             self._traces.setdefault(first.id, set()).update(pair.traces)
             self._traces.setdefault(second.id, set()).update(pair.other_traces)
 
@@ -182,11 +198,22 @@ class CopyGraph:
         area: float,
         score: float,
         transform: Transform | None,
+        done: str,
     ) -> None:
         shares = (min(1.0, own_area / _or_all(content.picture)), min(1.0, area / _or_all(copy.picture)))
         self._copies.setdefault(content.id, {})[copy.id] = VerifiedCopy(
-            copy, own_area, area, score, *shares, transform=transform
+            copy, own_area, area, score, *shares, transform=transform, done=done
         )
+
+    def _done(self, pair: Pair, content: Content, copy: Content) -> str:
+        """Return what was done to a content to get its copy, in the words of its medium; empty for images."""
+        medium = self._media.get(content.medium)
+        return done_in_words(pair, copy, content, medium) if medium is not None and pair.lying else ""
+
+    def merits(self, content: Content) -> tuple[Merit, ...]:
+        """Return what a content is worth beside its copies, as its medium says; nothing for images."""
+        medium = self._media.get(content.medium)
+        return () if medium is None else medium.merits(facts_of_content(content))
 
     @property
     def contents(self) -> list[int]:
@@ -308,7 +335,12 @@ def _surpassed(content: Content, copies: Iterable[VerifiedCopy], graph: CopyGrap
         by_pixels |= seen > FINER * own_seen
         by_extent |= copy.share < WHOLE <= copy.own_share
         # A part of a picture, or one of another size, may need more bytes a pixel and tells nothing about this one.
-        alike = min(copy.own_share, copy.share) >= WHOLE and seen <= FINER * own_seen and own_seen <= FINER * seen
+        alike = (
+            own_pixels > 0
+            and min(copy.own_share, copy.share) >= WHOLE
+            and seen <= FINER * own_seen
+            and own_seen <= FINER * seen
+        )
         by_bytes |= alike and copy.content.format == content.format and _density(copy.content) > DENSER * own_density
     return Surpassed(by_original, by_pixels, by_bytes, by_extent)
 
@@ -332,6 +364,23 @@ def _density(content: Content) -> float:
 
 def _more_compressed(image: Image, graph: CopyGraph) -> int:
     return int(graph.surpassed(image.content).by_bytes)
+
+
+def _worth(merits: Iterable[Merit]) -> tuple[float, ...]:
+    return tuple(merit.value for merit in merits)
+
+
+def _of_less_worth(image: Image, graph: CopyGraph) -> int:
+    own = _worth(graph.merits(image.content))
+    return int(any(_worth(graph.merits(copy.content)) > own for copy in graph.copies(image.content.id).values()))
+
+
+def _why_worth(first: Image, second: Image, graph: CopyGraph) -> str:
+    """Return the first thing by which two files differ in worth: "bit rate: 320 kbit/s against 128 kbit/s"."""
+    both = zip(graph.merits(first.content), graph.merits(second.content), strict=True)
+    return next(
+        (f"{own.name}: {own.words} against {merit.words}" for own, merit in both if own.value != merit.value), ""
+    )
 
 
 def _undated(image: Image, _: CopyGraph) -> int:
@@ -393,6 +442,11 @@ RULES: Mapping[str, Rule] = {
         lambda image, keeper, _: (
             f"is more compressed: {_density(image.content):.2f} bytes a pixel against {_density(keeper.content):.2f}"
         ),
+    ),
+    "merits": Rule(
+        _of_less_worth,
+        lambda keeper, next_best, graph: f"is the better file, by its {_why_worth(keeper, next_best, graph)}",
+        lambda image, keeper, graph: f"is the poorer file, by its {_why_worth(image, keeper, graph)}",
     ),
     "date": Rule(
         _undated,

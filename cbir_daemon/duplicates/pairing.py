@@ -19,9 +19,12 @@ from functools import partial
 
 from cbir_daemon.comparison import Around, LookedAt, Overlap, Transform
 from cbir_daemon.duplicates.looks import Looks
+from cbir_daemon.duplicates.part_pairing import PartPairing, done_in_words
 from cbir_daemon.duplicates.parts import Parts
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.kinds import Kind, facts_of, rank
+from cbir_daemon.records import IMAGE
+from cbir_daemon.search.part_searcher import PartSearcher
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
@@ -79,6 +82,8 @@ class Pairing:
         New contents from which all may be looked up among each other.
     joined_contents : int
         Contents that a thread looks up at once among each other.
+    part_searchers : sequence of PartSearcher
+        Of the media besides images.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Pairing:
         batch_contents: int = BATCH_CONTENTS,
         least_pass: int = LEAST_PASS,
         joined_contents: int = JOINED_CONTENTS,
+        part_searchers: Sequence[PartSearcher] = (),
     ) -> None:
         self._store = store
         self._searcher = searcher
@@ -107,6 +113,10 @@ class Pairing:
         self._batch_contents = batch_contents
         self._least_pass = least_pass
         self._joined_contents = joined_contents
+        self._media = {searcher.medium.name: searcher.medium for searcher in part_searchers}
+        self._others = [
+            PartPairing(store, searcher, watchlist.part_works[searcher.medium.name]) for searcher in part_searchers
+        ]
         self._stopping = threading.Event()
         # Pair of contents that could not be looked at -> the files that it had when that was tried.
         self._tried: dict[tuple[int, int], frozenset[int]] = {}
@@ -133,7 +143,13 @@ class Pairing:
 
     def step(self) -> bool:
         """Look up some contents and decide on some files; False when there was nothing to do."""
-        return self._look_up() | self._alert() or self._look_inside() or self._look_again()
+        found = self._look_up() | self._look_up_others() | self._alert()
+        return found or self._look_inside() or self._look_again()
+
+    def _look_up_others(self) -> bool:
+        """Find the pairs of the next contents of each medium besides images; False when there were none."""
+        found = [other.step() for other in self._others]
+        return any(found)
 
     def _look_up(self) -> bool:
         """Find the pairs of the next contents; False when there were none."""
@@ -261,7 +277,7 @@ class Pairing:
         for image, alert, is_known in self._decided(images):
             if alert is not None:
                 alerts.append(alert)
-            elif not is_known and self._parts is not None and self._is_worth(image):
+            elif image.content.medium == IMAGE and not is_known and self._parts is not None and self._is_worth(image):
                 parts_due.append(image.file_id)
         self._store.alerts.put([image.file_id for image in images], alerts, time.time(), parts_due)
         return True
@@ -334,12 +350,18 @@ class Pairing:
                 source.path,
                 pairs[source.content.id].kind,
                 pairs[source.content.id].score,
-                _done(pairs[source.content.id], image, source),
+                self._done(pairs[source.content.id], image, source),
             )
             for source in self._store.files.images(list(pairs))
             if _is_older(source, image) and _is_there(source)
         ]
         return sorted(matches, key=lambda match: (rank(match.kind), -match.score, match.path))
+
+    def _done(self, pair: Pair, image: Image, source: Image) -> str:
+        medium = self._media.get(image.content.medium)
+        if medium is None or not pair.lying:
+            return _done(pair, image, source)
+        return done_in_words(pair, image.content, source.content, medium)
 
 
 def _joining() -> ThreadPoolExecutor:

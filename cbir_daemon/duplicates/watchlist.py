@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.duplicates.part_works import part_works
 from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import Medium
 from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search.part_searcher import PartSearcher
 from cbir_daemon.search.search import Search, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.snapshot import SearchSnapshot
@@ -64,16 +66,30 @@ class WatchList:
         Searches the contents for a work that is new.
     copy_threshold : float or None
         As for `Searcher`.
+    part_searchers : sequence of PartSearcher
+        Of the media besides images.
+
+    Attributes
+    ----------
+    part_works : mapping of str to PartWorks
+        The works of the media besides images, by the names of those.
 
     Notes
     -----
     Any thread may call any method.
     """
 
-    def __init__(self, store: Store, searcher: Searcher, copy_threshold: float | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        searcher: Searcher,
+        copy_threshold: float | None = None,
+        part_searchers: Sequence[PartSearcher] = (),
+    ) -> None:
         self._store = store
         self._searcher = searcher
         self._copy_threshold = copy_threshold
+        self.part_works = part_works(store, part_searchers)
         self._changes = threading.Lock()
         self._works = _listed((), searcher.medium)
 
@@ -84,6 +100,8 @@ class WatchList:
     def load(self) -> None:
         """Read the list from the store."""
         self._works = _listed(self._store.works.vectors(), self._medium)
+        for works in self.part_works.values():
+            works.load()
 
     def add(self, work: NewWork, now: float) -> tuple[Work, list[WorkMatch]] | None:
         """Put a work on the list, and look for it in all contents.
@@ -106,7 +124,8 @@ class WatchList:
                 return None
             self.load()
         # Contents that come into view after this are looked up with the new list.
-        work_matches = self._in_contents(added, work.vector)
+        others = self.part_works.get(work.medium)
+        work_matches = self._in_contents(added, work.vector) if others is None else others.in_contents(added, work)
         self._store.works.put_matches(work_matches)
         return added, work_matches
 

@@ -19,6 +19,7 @@ from cbir_daemon.config import AlbumConfig, Config
 from cbir_daemon.errors import BadRequestError, CbirError, NoAccessError, NotFoundError
 from cbir_daemon.kinds import AlertKind
 from cbir_daemon.records import AlbumState, Problem
+from cbir_daemon.search.part_searcher import NO_PARTS, PartSearchers
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, NewAlert, Store
 from cbir_daemon.system import filesystems
@@ -130,6 +131,8 @@ class Albums:
         Returns what the kernel lets this user watch at most; injected by tests.
     clock : callable, optional
         Monotonic seconds, by which lost events are forgotten; injected by tests.
+    part_searchers : PartSearchers
+        Of the media besides images.
     """
 
     def __init__(
@@ -142,9 +145,11 @@ class Albums:
         make_watcher: Callable[..., Watcher] = Watcher,
         limits: Callable[[], tuple[int, ...]] = events.limits,
         clock: Callable[[], float] = time.monotonic,
+        part_searchers: PartSearchers = NO_PARTS,
     ) -> None:
         self._store = store
         self._searcher = searcher
+        self._part_searchers = part_searchers
         self._settings = {_root(album.path): album for album in settings}
         self._turn = threading.RLock()
         self._watcher: Watcher | None = None
@@ -228,7 +233,9 @@ class Albums:
                         self._watcher.forget(album.path)
                     self._watches.pop(album.path, None)
                     self._why_missing.pop(album.id, None)
-                    self._searcher.change((), self._store.albums.remove(album.id).gone)
+                    gone = self._store.albums.remove(album.id).gone
+                    self._searcher.change((), gone)
+                    self._part_searchers.change({}, gone)
                     return
             raise NotFoundError(f"{os.fsdecode(path)}: is no album", hint="`cbir album list` shows them")
 

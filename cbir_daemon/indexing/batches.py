@@ -17,6 +17,7 @@ from cbir_daemon.decode import DecodePool, ReadTask
 from cbir_daemon.indexing.describing import described
 from cbir_daemon.indexing.retries import Retries
 from cbir_daemon.records import REASONS, Facts, FileState, Heals, Unreadable
+from cbir_daemon.search.part_searcher import NO_PARTS, PartSearchers
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, Applied, Change, Failed, Indexed, Moved, Store
 from cbir_daemon.watching import walk
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 BATCH_FILES = 256
 """Files committed together: at 500 a second, two commits a second; a kill costs at most these once more."""
+
+BATCH_PARTS = 8_192
+"""Parts with which files are committed before there are `BATCH_FILES` of them: 32 MB of vectors."""
 
 TASK_FILES = 2_048
 """Files whose known digests are looked up at once."""
@@ -97,6 +101,8 @@ class Batches:
         Whether to end after the batch that is read now.
     batch_files : int
         Files committed together.
+    part_searchers : PartSearchers
+        Of the media besides images.
 
     Attributes
     ----------
@@ -117,6 +123,7 @@ class Batches:
         hint: Callable[[bytes], None],
         stopping: Callable[[], bool],
         batch_files: int,
+        part_searchers: PartSearchers = NO_PARTS,
     ) -> None:
         self._store = store
         self._searcher = searcher
@@ -125,6 +132,7 @@ class Batches:
         self._hint = hint
         self._stopping = stopping
         self._batch_files = batch_files
+        self._part_searchers = part_searchers
         self.progress = Progress()
 
     def apply_moves(self, targets: Collection[Target]) -> list[Target]:
@@ -187,15 +195,17 @@ class Batches:
         by_path = {target.absolute: target for target in targets}
         tasks = [ReadTask(path, known.get(target.state.size_bytes, frozenset())) for path, target in by_path.items()]
         changes: list[Change] = []
+        parts = 0
         # Closed, it lets go of the files that are being read when this ends early.
         with closing(self._pool.read_files(tasks)) as results:
             for task, result in results:
                 changes.extend(self._change(by_path[task.path], result))
+                parts += len(result.parts) if isinstance(result, Facts) else 0
                 self.progress.done += 1
                 self.progress.errors += isinstance(result, Unreadable)
-                if len(changes) >= self._batch_files:
+                if len(changes) >= self._batch_files or parts >= BATCH_PARTS:
                     self.commit(changes)
-                    changes = []
+                    changes, parts = [], 0
                 if self._stopping():
                     break
         if changes:
@@ -215,7 +225,8 @@ class Batches:
             logger.debug("unreadable path=%s code=%s", os.fsdecode(target.absolute), result.code)
             yield Failed(target.album.id, target.path, state, result)
         else:
-            yield Indexed(target.album.id, target.path, state, result, described(self._pool.readers, result))
+            descriptors, codes = described(self._pool.readers, result), self._part_searchers.codes(result)
+            yield Indexed(target.album.id, target.path, state, result, descriptors, codes)
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Write changes in one commit, and let searches see them.
@@ -237,8 +248,10 @@ class Batches:
         # A file whose content went with its last other file while this one was read is read for itself.
         for change in applied.again:
             self._hint(self._path_of(change))
-        if applied.added or applied.gone:
-            self._searcher.change(applied.added, applied.gone)
+        if applied.added or applied.gone or applied.added_by_medium:
+            if applied.added or applied.gone:
+                self._searcher.change(applied.added, applied.gone)
+            self._part_searchers.change(applied.added_by_medium, applied.gone)
             # The commit has woken who works on new contents; only now they are in view.
             self._store.wake()
 

@@ -26,6 +26,7 @@ from cbir_daemon.indexing.retries import Retries
 from cbir_daemon.indexing.schedule import Due, Schedule
 from cbir_daemon.indexing.tickets import ScanRequests
 from cbir_daemon.records import AlbumState, FileState
+from cbir_daemon.search.part_searcher import NO_PARTS, PartSearchers
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Album, Gone, Store
 from cbir_daemon.watching import walk
@@ -58,6 +59,8 @@ class Ingest:
 
     batch_files : int
         Files committed together.
+    part_searchers : PartSearchers
+        Of the media besides images.
 
     Attributes
     ----------
@@ -79,6 +82,7 @@ class Ingest:
         now_ns: Callable[[], int] = time.time_ns,
         clock: Callable[[], float] = time.monotonic,
         batch_files: int = BATCH_FILES,
+        part_searchers: PartSearchers = NO_PARTS,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -92,7 +96,9 @@ class Ingest:
         self._busy = False
         self._now_ns = now_ns
         self._retries = Retries(clock)
-        self.batches = Batches(store, searcher, pool, self._retries, self.hint, lambda: self._stopping, batch_files)
+        self.batches = Batches(
+            store, searcher, pool, self._retries, self.hint, lambda: self._stopping, batch_files, part_searchers
+        )
         self.started = False
         # Albums whose losses the user has accepted, until those are forgotten.
         self._accepted: set[int] = set()

@@ -108,8 +108,16 @@ class Explanation(TypedDict):
     evidence_needed_px: float
 
 
+class PartPlace(TypedDict):
+    """Where in two files their common part begins and ends, in the unit of their medium."""
+
+    query: list[float]
+    match: list[float]
+    unit: str
+
+
 class Match(TypedDict):
-    """An image that is, copies or resembles the query."""
+    """A file that is, copies or resembles the query."""
 
     path: WirePath
     digest: str
@@ -130,16 +138,21 @@ class Match(TypedDict):
     width: int
     height: int
     size: int
+    medium: str
+    summary: str
+    place: PartPlace | None
     missing: NotRequired[Literal[True]]
     explanation: NotRequired[Explanation]
 
 
 class QueryImage(TypedDict):
-    """The image that was asked about."""
+    """The file that was asked about."""
 
     digest: str
     width: int
     height: int
+    medium: str
+    summary: str
     position: PlacedBy | None
 
 
@@ -245,6 +258,13 @@ class Refit(TypedDict):
     progress: RunningFit | None
 
 
+class MediumCount(TypedDict):
+    """How many contents of a medium there are."""
+
+    medium: str
+    contents: int
+
+
 class Status(TypedDict):
     """Answer of `status`."""
 
@@ -257,6 +277,7 @@ class Status(TypedDict):
     images: int
     errors: int
     contents: int
+    media: list[MediumCount]
     pending: int
     decoded: int
     decode_peak_mib: float
@@ -358,6 +379,8 @@ class GroupImage(TypedDict):
     done: str
     transform: Transform | None
     overlap: GroupOverlap | None
+    medium: str
+    summary: str
 
 
 class Group(TypedDict):

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from cbir_daemon.records import DescriptorKind
+from cbir_daemon.records import IMAGE, DescriptorKind
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
 from cbir_daemon.system.priority import be_nice
@@ -72,10 +72,11 @@ class Filler(ABC, Generic[Made]):
 
     @property
     def pending(self) -> int:
-        """Contents that lack it, without those it could not be made of."""
+        """Images that lack it, without those it could not be made of."""
         if not self.enabled:
             return 0
-        return max(0, self._store.files.counts().contents - self._store.descriptors.count(self._kind) - self._failed)
+        images = self._store.contents.counts()[IMAGE]
+        return max(0, images - self._store.descriptors.count(self._kind) - self._failed)
 
     @property
     def idle(self) -> bool:

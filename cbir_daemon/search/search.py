@@ -30,6 +30,7 @@ from cbir_daemon.comparison import (
 )
 from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import Guesses, Medium
+from cbir_daemon.part_medium import FileJudgement
 from cbir_daemon.records import VECTOR_BYTES
 from cbir_daemon.search.neighborhood import neighborhood_width
 from cbir_daemon.search.snapshot import SearchSnapshot
@@ -89,6 +90,8 @@ class Found:
         From what was compared to the content; see `Judgement`.
     match_around : Around
         What was put around the query to get the content, as far as a look at the files told.
+    lying : FileJudgement or None
+        How the query lies in the content, of a medium that compares parts.
     """
 
     content_id: int
@@ -109,6 +112,7 @@ class Found:
     why: Reason | None = None
     affine: tuple[float, ...] = ()
     match_around: Around = Around.NOTHING
+    lying: FileJudgement | None = None
 
     @property
     def compared(self) -> Window | Quadrilateral | None:

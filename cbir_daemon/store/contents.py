@@ -6,15 +6,21 @@ does together with its file; what a vector means.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from cbir_daemon.part_medium import FileFacts
+from cbir_daemon.records import IMAGE
 from cbir_daemon.store import soundness
 from cbir_daemon.store.row_types import Content
-from cbir_daemon.store.rows import Columns, column, mapping, tuples
-from cbir_daemon.store.table import Table, in_chunks, placeholders, reads
+from cbir_daemon.store.rows import Columns, column, mapping, scalar, tuples
+from cbir_daemon.store.table import Table, in_chunks, keeps, placeholders, reads
 
-CONTENT = Columns(Content, "content")
+CONTENT = Columns(Content, "content", convert={"details": json.loads})
+
+OTHER = f"medium != '{IMAGE}'"
+"""A literal, not a parameter: the index `content_other` holds these rows only, and SQLite must see so."""
 
 LOAD_CHUNK = 5_000
 """Vectors read at once while the collection is loaded: 20 MB."""
@@ -68,10 +74,20 @@ class Contents(Table):
         return CONTENT.first(rows)
 
     @reads
-    def ids(self, connection: sqlite3.Connection) -> list[int]:
-        """Return the ids of all contents, ascending."""
+    def ids(self, connection: sqlite3.Connection, medium: str = IMAGE) -> list[int]:
+        """Return the ids of all contents of a medium, ascending."""
+        if medium != IMAGE:
+            rows = connection.execute(f"SELECT id FROM content WHERE {OTHER} AND medium = ?", (medium,))  # noqa: S608 -- words of ours
+            return sorted(column(rows, "id"))
         # From an index: the table itself has a page for each vector.
-        return sorted(column(connection.execute("SELECT id FROM content INDEXED BY content_size"), "id"))
+        every = column(connection.execute("SELECT id FROM content INDEXED BY content_size"), "id")
+        others = column(connection.execute(f"SELECT id FROM content WHERE {OTHER}"), "id")  # noqa: S608 -- words of ours
+        return sorted(set(every).difference(others)) if others else sorted(every)
+
+    @keeps
+    def counts(self, connection: sqlite3.Connection) -> dict[str, int]:
+        """Return medium -> number of contents."""
+        return counts_by_medium(connection)
 
     @reads
     def vectors(self, connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, bytes]:
@@ -94,6 +110,20 @@ class Contents(Table):
         return found
 
     @reads
+    def file_facts(self, connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, FileFacts]:
+        """Return content id -> what a medium is told of it, in the order of the ids, for those that are there."""
+        found: dict[int, FileFacts] = {}
+        for chunk in in_chunks(content_ids):
+            marks = placeholders(len(chunk))
+            rows = connection.execute(
+                f"SELECT id, format, size_bytes, details FROM content WHERE id IN ({marks})",  # noqa: S608 -- marks
+                chunk,
+            )
+            for row in rows:
+                found[row["id"]] = FileFacts(row["format"], row["size_bytes"], json.loads(row["details"]))
+        return {content_id: found[content_id] for content_id in content_ids if content_id in found}
+
+    @reads
     def digests(self, connection: sqlite3.Connection, content_ids: Sequence[int]) -> dict[int, bytes]:
         """Return content id -> SHA-256, for those that are there."""
         found: dict[int, bytes] = {}
@@ -103,15 +133,17 @@ class Contents(Table):
             found |= mapping(rows, "id", "digest")
         return found
 
-    def all_vectors(self, size: int = LOAD_CHUNK) -> Iterator[list[tuple[int, bytes]]]:
-        """Yield every content with its vector, in pieces of `size`, in order of id."""
-        rows = self.vectors_after(0, size)
+    def all_vectors(self, size: int = LOAD_CHUNK, medium: str | None = None) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield every content, or every one of a medium, with its vector, in pieces of `size`, in order of id."""
+        rows = self.vectors_after(0, size, medium)
         while rows:
             yield rows
-            rows = self.vectors_after(rows[-1][0], size)
+            rows = self.vectors_after(rows[-1][0], size, medium)
 
     @reads
-    def vectors_after(self, connection: sqlite3.Connection, content_id: int, limit: int) -> list[tuple[int, bytes]]:
+    def vectors_after(
+        self, connection: sqlite3.Connection, content_id: int, limit: int, medium: str | None = None
+    ) -> list[tuple[int, bytes]]:
         """Return the next contents with their vectors, in order of id.
 
         Parameters
@@ -120,6 +152,8 @@ class Contents(Table):
             Only contents with a larger id; 0 begins.
         limit : int
             Most contents to return.
+        medium : str, optional
+            Only contents of this one.
 
         Returns
         -------
@@ -132,7 +166,8 @@ class Contents(Table):
             At a vector that is not what was written.
         """
         rows = connection.execute(
-            "SELECT id, vector, checksum FROM content WHERE id > ? ORDER BY id LIMIT ?", (content_id, limit)
+            "SELECT id, vector, checksum FROM content WHERE id > ? AND (? IS NULL OR medium = ?) ORDER BY id LIMIT ?",
+            (content_id, medium, medium, limit),
         )
         return list(soundness.checked(rows))
 
@@ -148,6 +183,13 @@ class Contents(Table):
             """
         )
         return column(rows, "content_id")
+
+
+def counts_by_medium(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return medium -> number of contents."""
+    rows = connection.execute(f"SELECT medium, count(*) AS contents FROM content WHERE {OTHER} GROUP BY medium")  # noqa: S608 -- words of ours
+    others = mapping(rows, "medium", "contents")
+    return {IMAGE: scalar(connection, "SELECT count(*) FROM content") - sum(others.values()), **others}
 
 
 def drop_orphans(connection: sqlite3.Connection, content_ids: Iterable[int]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from cbir_daemon.records import DescriptorKind
+from cbir_daemon.store.contents import OTHER
 from cbir_daemon.store.rows import column, mapping, scalar, tuples
 from cbir_daemon.store.table import Table, in_chunks, keeps, placeholders, reads, writes
 
@@ -58,7 +59,7 @@ class Descriptors(Table):
 
     @reads
     def missing(self, connection: sqlite3.Connection, kind: DescriptorKind, content_id: int, limit: int) -> list[int]:
-        """Return ids of contents that have a file and no descriptor of a kind, ascending, from beyond a content id.
+        """Return ids of images that have a file and no descriptor of a kind, ascending, from beyond a content id.
 
         Parameters
         ----------
@@ -70,9 +71,10 @@ class Descriptors(Table):
         """
         rows = connection.execute(
             # From an index: the contents themselves have a page for each vector.
-            "SELECT DISTINCT content_id FROM file INDEXED BY file_content WHERE content_id > ?"
+            "SELECT DISTINCT content_id FROM file INDEXED BY file_content WHERE content_id > ?"  # noqa: S608 -- words of ours
             " AND NOT EXISTS (SELECT 1 FROM descriptor"
             " WHERE name = ? AND version = ? AND descriptor.content_id = file.content_id)"
+            f" AND content_id NOT IN (SELECT id FROM content WHERE {OTHER})"
             " ORDER BY content_id LIMIT ?",
             (content_id, kind.name, kind.version, limit),
         )

@@ -6,13 +6,15 @@ disk, reading files.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from cbir_daemon.records import SIZE_UNKNOWN, AlbumState, FileState, Heals, reasons_healed_by
+from cbir_daemon.records import IMAGE, SIZE_UNKNOWN, AlbumState, Facts, FileState, Heals, reasons_healed_by
 from cbir_daemon.store import clock
 from cbir_daemon.store.contents import CONTENT, drop_orphans
 from cbir_daemon.store.descriptors import write_descriptors
+from cbir_daemon.store.parts import write_parts
 from cbir_daemon.store.row_types import Applied, Change, Counts, Failed, Gone, Image, Indexed, Moved
 from cbir_daemon.store.rows import Columns, column, mapping
 from cbir_daemon.store.table import Table, in_chunks, keeps, placeholders, reads, writes
@@ -67,7 +69,7 @@ class Files(Table):
         # An album may have been removed while its files were read.
         applicable = [change for change in changes if change.album_id in albums]
         _lift(connection, [change for change in applicable if isinstance(change, Moved)])
-        added: dict[int, bytes] = {}
+        added: dict[int, Facts] = {}
         again: list[Indexed] = []
         touched: set[int] = set()
         for change in applicable:
@@ -85,11 +87,14 @@ class Files(Table):
                 case Gone():
                     touched |= _forget(connection, change)
         gone = drop_orphans(connection, touched)
+        stay = {content_id: facts for content_id, facts in added.items() if content_id not in gone}
+        images = [(content_id, facts.vector) for content_id, facts in stay.items() if facts.medium == IMAGE]
         return Applied(
             clock_value,
-            tuple((content_id, vector) for content_id, vector in added.items() if content_id not in gone),
+            tuple((content_id, vector) for content_id, vector in images if vector is not None),
             tuple(content_id for content_id in gone if content_id not in added),
             tuple(again),
+            _by_medium(stay),
         )
 
     # Two names of a file on one disk are a hard link, and such a copy wins no space.
@@ -317,7 +322,13 @@ class Files(Table):
         return mapping(rows, "error_message", "files")
 
 
-def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, bytes], touched: set[int]) -> int | None:
+def _by_medium(added: Mapping[int, Facts]) -> dict[str, tuple[int, ...]]:
+    """Return medium -> ids of new contents that are no images."""
+    media = {facts.medium for facts in added.values()} - {IMAGE}
+    return {medium: tuple(key for key, facts in added.items() if facts.medium == medium) for medium in media}
+
+
+def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, Facts], touched: set[int]) -> int | None:
     """Return the id of the content that was read, noted in `added` when it is new; None when its vector is missing.
 
     One that another extractor read is new: its files get the new content, and the old one, `touched`, goes with all
@@ -338,11 +349,11 @@ def _content(connection: sqlite3.Connection, change: Indexed, added: dict[int, b
     return content_id
 
 
-def _new_content(connection: sqlite3.Connection, change: Indexed, vector: bytes, added: dict[int, bytes]) -> int:
+def _new_content(connection: sqlite3.Connection, change: Indexed, vector: bytes, added: dict[int, Facts]) -> int:
     facts = change.facts
     cursor = connection.execute(
-        "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format, taken, checksum)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, crc32(?3))",
+        "INSERT INTO content (digest, extractor, vector, size_bytes, width_px, height_px, format, taken, medium,"
+        " details, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, crc32(?3))",
         (
             facts.digest,
             facts.extractor,
@@ -352,12 +363,15 @@ def _new_content(connection: sqlite3.Connection, change: Indexed, vector: bytes,
             facts.height_px,
             facts.format,
             facts.taken,
+            facts.medium,
+            json.dumps(dict(facts.details)),
         ),
     )
     assert cursor.lastrowid is not None
     for kind, numbers in change.descriptors:
         write_descriptors(connection, kind, {cursor.lastrowid: numbers})
-    added[cursor.lastrowid] = vector
+    write_parts(connection, cursor.lastrowid, facts.parts, change.codes)
+    added[cursor.lastrowid] = facts
     return cursor.lastrowid
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.kinds import Kind
+from cbir_daemon.records import IMAGE
 from cbir_daemon.store.row_types import Pair, WorkMatch
 from cbir_daemon.store.rows import Columns, scalar, tuples
 from cbir_daemon.store.table import Table, keeps, rank_sql, reads, writes
@@ -36,7 +37,9 @@ class Pairs(Table):
     """Contents that were found to be copies of each other."""
 
     @reads
-    def unmatched(self, connection: sqlite3.Connection, limit: int, after: int = 0) -> list[tuple[int, bytes]]:
+    def unmatched(
+        self, connection: sqlite3.Connection, limit: int, after: int = 0, medium: str = IMAGE
+    ) -> list[tuple[int, bytes]]:
         """Return contents that have not been looked up, in order of id.
 
         Parameters
@@ -45,6 +48,8 @@ class Pairs(Table):
             Most contents to return.
         after : int
             Only contents with a larger id.
+        medium : str
+            Only contents of this one.
 
         Returns
         -------
@@ -52,14 +57,16 @@ class Pairs(Table):
             A vector has 4096 bytes.
         """
         rows = connection.execute(
-            "SELECT id, vector FROM content WHERE matched = 0 AND id > ? ORDER BY id LIMIT ?", (after, limit)
+            "SELECT id, vector FROM content WHERE matched = 0 AND medium = ? AND id > ? ORDER BY id LIMIT ?",
+            (medium, after, limit),
         )
         return tuples(rows, "id", "vector")
 
     @reads
     def unmatched_count(self, connection: sqlite3.Connection, after: int) -> int:
-        """Return how many contents above `after` have not been looked up."""
-        return int(scalar(connection, "SELECT count(*) FROM content WHERE matched = 0 AND id > ?", (after,)))
+        """Return how many images above `after` have not been looked up."""
+        count = "SELECT count(*) FROM content WHERE matched = 0 AND medium = ? AND id > ?"
+        return int(scalar(connection, count, (IMAGE, after)))
 
     @keeps
     def count(self, connection: sqlite3.Connection) -> int:
@@ -73,9 +80,11 @@ class Pairs(Table):
 
     @writes(ticks=True)
     def start_pass(self, connection: sqlite3.Connection, newest_id: int) -> None:
-        """Have all contents up to `newest_id` looked up among each other, also those that were looked up before."""
+        """Have all images up to `newest_id` looked up among each other, also those that were looked up before."""
         connection.execute("UPDATE pass SET bound = ?", (newest_id,))
-        connection.execute("UPDATE content SET matched = 0 WHERE matched = 1 AND id <= ?", (newest_id,))
+        connection.execute(
+            "UPDATE content SET matched = 0 WHERE matched = 1 AND medium = ? AND id <= ?", (IMAGE, newest_id)
+        )
 
     @writes(ticks=True)
     def put_matched(
@@ -122,7 +131,7 @@ class Pairs(Table):
             " ON CONFLICT DO UPDATE SET score = excluded.score, overlap = excluded.overlap,"
             " other_overlap = excluded.other_overlap, flip = excluded.flip, turn = excluded.turn,"
             " angle = excluded.angle, invert = excluded.invert, kind = excluded.kind, look = excluded.look,"
-            " look_version = excluded.look_version,"
+            " look_version = excluded.look_version, lying = excluded.lying,"
             # A pair that is found from both sides is compared once: the other time it has no traces.
             " traces = iif(excluded.traces || excluded.other_traces = '', pair.traces, excluded.traces),"
             " other_traces = iif(excluded.traces || excluded.other_traces = '', pair.other_traces,"
@@ -136,7 +145,7 @@ class Pairs(Table):
     def unlooked(self, connection: sqlite3.Connection) -> list[tuple[int, int]]:
         """Return (content id, other id) of the pairs whose files could not be compared so far."""
         rows = connection.execute(
-            "SELECT content_id, other_id FROM pair WHERE look_version = 0 ORDER BY content_id, other_id"
+            "SELECT content_id, other_id FROM pair WHERE look_version = 0 AND lying = '' ORDER BY content_id, other_id"
         )
         return tuples(rows, "content_id", "other_id")
 

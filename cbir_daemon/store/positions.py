@@ -10,7 +10,8 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
 
-from cbir_daemon.records import DescriptorKind, FitOutcome, Origin
+from cbir_daemon.records import IMAGE, DescriptorKind, FitOutcome, Origin
+from cbir_daemon.store.contents import counts_by_medium
 from cbir_daemon.store.row_types import AlbumDrift, Coverage, Drift, Placed
 from cbir_daemon.store.rows import Columns, mapping, scalar, tuples
 from cbir_daemon.store.table import Table, keeps, reads, writes
@@ -124,7 +125,7 @@ class Positions(Table):
         """
         rows = connection.execute(
             "SELECT id, vector FROM content WHERE id NOT IN (SELECT content_id FROM position WHERE run_id = :run_id)"
-            " AND EXISTS (SELECT 1 FROM model_run WHERE id = :run_id AND outcome = :active)"
+            " AND medium = (SELECT medium FROM model_run WHERE id = :run_id AND outcome = :active)"
             " AND (:name IS NULL OR id <= :tried_id OR EXISTS"
             " (SELECT 1 FROM descriptor WHERE content_id = content.id AND name = :name AND version = :version))"
             " ORDER BY id LIMIT :limit",
@@ -140,11 +141,11 @@ class Positions(Table):
         return tuples(rows, "id", "vector")
 
     @keeps
-    def coverage(self, connection: sqlite3.Connection) -> Coverage:
-        """Count how the active map covers the contents; all zeros but the contents when there is none."""
-        contents = scalar(connection, "SELECT count(*) FROM content")
+    def coverage(self, connection: sqlite3.Connection, medium: str = IMAGE) -> Coverage:
+        """Count how a medium's active map covers its contents; all zeros but the contents when there is none."""
+        contents = counts_by_medium(connection).get(medium, 0)
         run = connection.execute(
-            "SELECT id, present_images FROM model_run WHERE outcome = ?", (FitOutcome.ACTIVE,)
+            "SELECT id, present_images FROM model_run WHERE outcome = ? AND medium = ?", (FitOutcome.ACTIVE, medium)
         ).fetchone()
         if run is None:
             return Coverage(contents, 0, 0, 0, 0)

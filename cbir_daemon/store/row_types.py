@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 
 from cbir_daemon.comparison import LookedAt, Trace, Transform
 from cbir_daemon.kinds import Kind
-from cbir_daemon.records import DescriptorKind, Facts, FileState, FitKind, TaskState, Trial, Unreadable
+from cbir_daemon.records import (
+    IMAGE,
+    DescriptorKind,
+    Detail,
+    Facts,
+    FileState,
+    FitKind,
+    Part,
+    TaskState,
+    Trial,
+    Unreadable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,10 @@ class Content:
         When a camera took it, as `Facts.taken`; None when an older release read it.
     picture : float or None
         Share of its area inside plain bars and borders, in (0, 1]; None as long as no copy of it was found.
+    medium : str
+        Whose reader read it.
+    details : mapping
+        What only its medium knows of it.
     """
 
     id: int
@@ -57,6 +72,8 @@ class Content:
     format: str
     taken: str | None = None
     picture: float | None = None
+    medium: str = IMAGE
+    details: Mapping[str, Detail] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,7 @@ class Image:
 class Indexed:
     """A file that was read; `facts.vector` is None when its digest was known.
 
-    `descriptors` are written with a content that is new.
+    `descriptors` are written with a content that is new, and so are its parts, each with its code.
     """
 
     album_id: int
@@ -94,6 +111,7 @@ class Indexed:
     state: FileState
     facts: Facts
     descriptors: tuple[tuple[DescriptorKind, bytes], ...] = ()
+    codes: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +154,9 @@ class Applied:
     clock : int
         After the commit.
     added : tuple of (content id, vector)
+        Images.
+    added_by_medium : mapping
+        Medium -> ids of new contents, of other media.
     gone : tuple of content id
     again : tuple of Indexed
         Files of which nothing was written: their digest was known when they were read, and is no more.
@@ -145,6 +166,7 @@ class Applied:
     added: tuple[tuple[int, bytes], ...]
     gone: tuple[int, ...]
     again: tuple[Indexed, ...] = ()
+    added_by_medium: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +190,8 @@ class Pair:
         Of the comparison of the files; 0 when it has not taken place.
     traces, other_traces : tuple of Trace
         What was done to each content that was not done to the other, as the files tell.
+    lying : str
+        JSON: how the first lies in the other, as its medium said; empty for images.
     """
 
     content_id: int
@@ -181,6 +205,7 @@ class Pair:
     look_version: int = 0
     traces: tuple[Trace, ...] = ()
     other_traces: tuple[Trace, ...] = ()
+    lying: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +261,17 @@ class ContainedWork:
 
 @dataclass(frozen=True, slots=True)
 class NewWork:
-    """A picture that is about to be put on the watch list; see `Work`."""
+    """A file that is about to be put on the watch list; see `Work`."""
 
     digest: bytes
     vector: bytes
     extractor: str
     name: str
     path: bytes
+    medium: str = IMAGE
+    format: str = ""
+    details: Mapping[str, Detail] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +411,7 @@ class ModelRun:
     numbers: Mapping[str, float] = field(default_factory=dict)
     far_distance: float | None = None
     kept: float | None = None
+    medium: str = IMAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +423,7 @@ class FitBegun:
     present_images: int
     kind: str = FitKind.TUNED
     numbers: Mapping[str, float] = field(default_factory=dict)
+    medium: str = IMAGE
 
 
 @dataclass(frozen=True, slots=True)

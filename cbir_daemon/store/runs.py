@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
-from cbir_daemon.records import FitOutcome, FitReport, Trial
+from cbir_daemon.records import IMAGE, FitOutcome, FitReport, Trial
 from cbir_daemon.store.positions import write_positions
 from cbir_daemon.store.row_types import Baseline, FitBegun, ModelRun, Placed
 from cbir_daemon.store.rows import Columns
@@ -41,11 +41,11 @@ class Runs(Table):
         Raises
         ------
         StorageError
-            When another run has not ended: only one may be running.
+            When another run of its medium has not ended: only one may be running.
         """
         cursor = connection.execute(
-            "INSERT INTO model_run (reason, kind, numbers, started_at, outcome, code_version, present_images)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO model_run (reason, kind, numbers, started_at, outcome, code_version, present_images, medium)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 begun.reason,
                 begun.kind,
@@ -54,6 +54,7 @@ class Runs(Table):
                 FitOutcome.RUNNING,
                 begun.code_version,
                 begun.present_images,
+                begun.medium,
             ),
         )
         assert cursor.lastrowid is not None
@@ -101,6 +102,7 @@ class Runs(Table):
         now: float,
         outcome: FitOutcome = FitOutcome.CANCELLED,
         message: str = "the daemon stopped during the fit",
+        medium: str | None = None,
     ) -> None:
         """Close a run that was left open: by a killed daemon, or because its end could not be written.
 
@@ -112,10 +114,13 @@ class Runs(Table):
             How the run is said to have come out.
         message : str
             Why, as a sentence.
+        medium : str, optional
+            Only a run of this one; without it those of all.
         """
         connection.execute(
-            "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE outcome = ?",
-            (outcome, message, now, FitOutcome.RUNNING),
+            "UPDATE model_run SET outcome = ?, message = ?, finished_at = ? WHERE outcome = ?"
+            " AND (? IS NULL OR medium = ?)",
+            (outcome, message, now, FitOutcome.RUNNING, medium, medium),
         )
 
     @writes(ticks=True)
@@ -130,7 +135,7 @@ class Runs(Table):
     ) -> None:
         """Make a fit the active map, with the positions it gives; the map before is replaced in the same commit.
 
-        The positions of all other maps are deleted.
+        The positions of all other maps of its medium are deleted.
 
         Parameters
         ----------
@@ -146,8 +151,10 @@ class Runs(Table):
             What contents that come later are compared with; without it they are not compared.
         """
         known = baseline or Baseline()
+        same = "medium = (SELECT medium FROM model_run WHERE id = ?)"
         connection.execute(
-            "UPDATE model_run SET outcome = ? WHERE outcome = ?", (FitOutcome.REPLACED, FitOutcome.ACTIVE)
+            f"UPDATE model_run SET outcome = ? WHERE outcome = ? AND {same}",  # noqa: S608 -- words of ours
+            (FitOutcome.REPLACED, FitOutcome.ACTIVE, run_id),
         )
         connection.execute(
             """
@@ -176,14 +183,20 @@ class Runs(Table):
             ),
         )
         write_positions(connection, run_id, placed)
-        connection.execute("DELETE FROM position WHERE run_id != ?", (run_id,))
+        connection.execute(
+            f"DELETE FROM position WHERE run_id != ? AND run_id IN (SELECT id FROM model_run WHERE {same})",  # noqa: S608 -- words of ours
+            (run_id, run_id),
+        )
 
     @reads
-    def active(self, connection: sqlite3.Connection) -> ModelRun | None:
-        """Return the run whose map is in use, or None."""
-        return _RUN.first(connection.execute(_RUN.select("FROM model_run WHERE outcome = ?"), (FitOutcome.ACTIVE,)))
+    def active(self, connection: sqlite3.Connection, medium: str = IMAGE) -> ModelRun | None:
+        """Return the run whose map of a medium is in use, or None."""
+        rows = connection.execute(
+            _RUN.select("FROM model_run WHERE outcome = ? AND medium = ?"), (FitOutcome.ACTIVE, medium)
+        )
+        return _RUN.first(rows)
 
     @reads
-    def listed(self, connection: sqlite3.Connection) -> list[ModelRun]:
-        """Return every run, newest first."""
-        return _RUN.all(connection.execute(_RUN.select("FROM model_run ORDER BY id DESC")))
+    def listed(self, connection: sqlite3.Connection, medium: str = IMAGE) -> list[ModelRun]:
+        """Return every run of a medium, newest first."""
+        return _RUN.all(connection.execute(_RUN.select("FROM model_run WHERE medium = ? ORDER BY id DESC"), (medium,)))

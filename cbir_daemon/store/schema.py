@@ -428,6 +428,58 @@ INSERT INTO descriptor (content_id, name, version, numbers)
 DROP TABLE feature;
 """
 
+_MEDIA = """
+-- Of which medium a content is, and what only that knows of it, as JSON.
+ALTER TABLE content ADD COLUMN medium TEXT NOT NULL DEFAULT 'image';
+ALTER TABLE content ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
+-- What is no image is listed and counted without reading vectors; where there is none, this costs nothing.
+CREATE INDEX content_other ON content (medium) WHERE medium != 'image';
+DROP INDEX content_unmatched;
+CREATE INDEX content_unmatched ON content (medium, id) WHERE matched = 0;
+
+-- Parts of a content, of a medium that compares parts.
+CREATE TABLE part (
+    id          INTEGER PRIMARY KEY,
+    content_id  INTEGER NOT NULL REFERENCES content (id) ON DELETE CASCADE,
+    number      INTEGER NOT NULL,
+    -- Where it begins and ends in the file, in the unit of the medium.
+    place_start REAL    NOT NULL,
+    place_end   REAL    NOT NULL,
+    label       TEXT    NOT NULL,
+    code        BLOB    NOT NULL,
+    UNIQUE (content_id, number)
+) STRICT;
+-- Beside the codes, which are read at each start; compressed by zlib, which has a checksum of its own.
+CREATE TABLE part_vector (
+    part_id INTEGER PRIMARY KEY REFERENCES part (id) ON DELETE CASCADE,
+    vector  BLOB NOT NULL,
+    detail  BLOB NOT NULL
+) STRICT;
+
+-- The same of works.
+ALTER TABLE work ADD COLUMN medium TEXT NOT NULL DEFAULT 'image';
+ALTER TABLE work ADD COLUMN format TEXT NOT NULL DEFAULT '';
+ALTER TABLE work ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE work_part (
+    work_id     INTEGER NOT NULL REFERENCES work (id) ON DELETE CASCADE,
+    number      INTEGER NOT NULL,
+    place_start REAL    NOT NULL,
+    place_end   REAL    NOT NULL,
+    label       TEXT    NOT NULL,
+    vector      BLOB    NOT NULL,
+    detail      BLOB    NOT NULL,
+    PRIMARY KEY (work_id, number)
+) STRICT;
+
+-- JSON: how the first of two contents lies in the second, of a medium that compares parts.
+ALTER TABLE pair ADD COLUMN lying TEXT NOT NULL DEFAULT '';
+
+-- Each medium has its own map.
+ALTER TABLE model_run ADD COLUMN medium TEXT NOT NULL DEFAULT 'image';
+DROP INDEX model_run_active;
+CREATE UNIQUE INDEX model_run_active ON model_run (medium, outcome) WHERE outcome IN ('active', 'running');
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _DISKS,
@@ -442,6 +494,7 @@ MIGRATIONS: tuple[str, ...] = (
     _DESCRIPTORS,
     _LOCAL,
     lengthened("model_run", "kind", "rough"),
+    _MEDIA,
 )
 """Script number i leads from version i to version i + 1."""
 

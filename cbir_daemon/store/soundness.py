@@ -25,6 +25,23 @@ BACKUP_SUFFIX = ".backup"
 _HAS_CHECKSUMS = "SELECT 1 FROM pragma_table_info('content') WHERE name = 'checksum'"
 _CHANGED = f"SELECT count(*) FROM content WHERE checksum != {CHECKSUM}(vector)"  # noqa: S608 -- a name
 _ORPHANS = "SELECT count(*) FROM content WHERE id NOT IN (SELECT content_id FROM file WHERE content_id IS NOT NULL)"
+_HAS_PARTS = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'part_vector'"
+_PART_FINDINGS = (
+    (
+        "SELECT count(*) FROM part WHERE content_id IN (SELECT id FROM content WHERE medium = 'image')",
+        "an image has parts",
+    ),
+    (
+        "SELECT count(*) FROM part WHERE id NOT IN (SELECT part_id FROM part_vector)",
+        "a part has no vector",
+    ),
+    (
+        "SELECT count(*) FROM (SELECT 1 FROM part GROUP BY content_id HAVING max(number) + 1 != count(*))",
+        "a content lacks some of its parts",
+    ),
+)
+"""Questions to which the answer is 0, each with what is wrong when it is not."""
+
 _MAPLESS = (
     "SELECT count(*) FROM model_run WHERE outcome = 'active' AND (artifact IS NULL OR sha256 IS NULL"
     " OR NOT EXISTS (SELECT 1 FROM position WHERE run_id = model_run.id))"
@@ -84,6 +101,8 @@ def findings(connection: sqlite3.Connection) -> list[str]:
         found.append(f"integrity: {changed} vectors are not what was written")
     if orphans := scalar(connection, _ORPHANS):
         found.append(f"{orphans} contents belong to no file")
+    if connection.execute(_HAS_PARTS).fetchone():
+        found += [sentence for question, sentence in _PART_FINDINGS if scalar(connection, question)]
     if scalar(connection, _MAPLESS):
         found.append("the active model has no artifact or no positions")
     return found

@@ -21,6 +21,7 @@ from cbir_daemon.store.descriptors import Descriptors
 from cbir_daemon.store.files import Files
 from cbir_daemon.store.journal import Journal
 from cbir_daemon.store.pairs import Pairs
+from cbir_daemon.store.parts import PartRows
 from cbir_daemon.store.positions import Positions
 from cbir_daemon.store.runs import Runs
 from cbir_daemon.store.sinks import Sinks
@@ -73,6 +74,7 @@ class Store:
         self.albums = Albums(*tables)
         self.files = Files(*tables)
         self.contents = Contents(*tables)
+        self.parts = PartRows(*tables)
         self.descriptors = Descriptors(*tables)
         self.pairs = Pairs(*tables)
         self.decisions = Decisions(*tables)

@@ -7,9 +7,12 @@ contains.  Never here: looking for works.
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+from cbir_daemon.records import IMAGE, Detail
+from cbir_daemon.store.parts import write_work_parts
 from cbir_daemon.store.row_types import ContainedWork, NewWork, Work, WorkMatch
 from cbir_daemon.store.rows import Columns, column, tuples
 from cbir_daemon.store.table import Table, in_chunks, placeholders, rank_sql, reads, writes
@@ -40,12 +43,23 @@ class Works(Table):
         """
         name = _free_name(connection, work.name)
         cursor = connection.execute(
-            "INSERT INTO work (digest, extractor, vector, name, path, added_at) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (digest) DO NOTHING",
-            (work.digest, work.extractor, work.vector, name, work.path, now),
+            "INSERT INTO work (digest, extractor, vector, name, path, added_at, medium, format, details)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
+            (
+                work.digest,
+                work.extractor,
+                work.vector,
+                name,
+                work.path,
+                now,
+                work.medium,
+                work.format,
+                json.dumps(dict(work.details)),
+            ),
         )
         if not cursor.rowcount or cursor.lastrowid is None:
             return None
+        write_work_parts(connection, cursor.lastrowid, work.parts)
         return Work(cursor.lastrowid, work.digest, name, work.path, now)
 
     @writes(ticks=True)
@@ -60,9 +74,17 @@ class Works(Table):
 
     @reads
     def vectors(self, connection: sqlite3.Connection) -> list[tuple[int, bytes, bytes]]:
-        """Return (id, digest, vector) of every work, in order of id."""
-        rows = connection.execute("SELECT id, digest, vector FROM work ORDER BY id")
+        """Return (id, digest, vector) of every work that is an image, in order of id."""
+        rows = connection.execute("SELECT id, digest, vector FROM work WHERE medium = ? ORDER BY id", (IMAGE,))
         return tuples(rows, "id", "digest", "vector")
+
+    @reads
+    def of_medium(self, connection: sqlite3.Connection, medium: str) -> list[tuple[int, bytes, str, dict[str, Detail]]]:
+        """Return (id, digest, format, details) of every work of a medium, in order of id."""
+        rows = connection.execute(
+            "SELECT id, digest, format, details FROM work WHERE medium = ? ORDER BY id", (medium,)
+        )
+        return [(row["id"], row["digest"], row["format"], json.loads(row["details"])) for row in rows]
 
     @writes(ticks=True)
     def put_matches(self, connection: sqlite3.Connection, work_matches: Sequence[WorkMatch]) -> None:

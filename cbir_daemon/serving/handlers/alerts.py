@@ -11,6 +11,8 @@ from cbir_daemon.alerts import alert_to_json
 from cbir_daemon.errors import BadRequestError, NotFoundError, TooPlainError, UnavailableError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
+from cbir_daemon.records import Facts
+from cbir_daemon.search.part_searcher import read_parts
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import NewWork, Work, WorkMatch
@@ -115,14 +117,33 @@ def watch_add(rooms: Rooms, request: Request) -> Reply[answers.WatchAdded]:
         raise BadRequestError("parameter 'name' must be one line of at most 200 characters", hint="give another one")
     facts = rooms.pool.read_image(request.blob or Path(os.fsdecode(path or b"")))
     assert facts.vector is not None
-    if rooms.searcher.medium.is_plain(as_vectors([facts.vector])[0]):
-        raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
-    added = rooms.watchlist.add(NewWork(facts.digest, facts.vector, facts.extractor, name, path or b""), time.time())
+    _refuse_plain(rooms, facts, name)
+    new = NewWork(
+        facts.digest,
+        facts.vector,
+        facts.extractor,
+        name,
+        path or b"",
+        facts.medium,
+        facts.format,
+        facts.details,
+        facts.parts,
+    )
+    added = rooms.watchlist.add(new, time.time())
     if added is None:
         known = next(work for work in rooms.store.works.listed() if work.digest == facts.digest)
         return Reply({"added": False, "work": work_to_json(known), "found": []})
     work, work_matches = added
     return Reply({"added": True, "work": work_to_json(work), "found": list(_found(rooms, work_matches))})
+
+
+def _refuse_plain(rooms: Rooms, facts: Facts, name: str) -> None:
+    """Raise when a work is too plain to be found in anything."""
+    searcher = rooms.part_searchers.of(facts.medium)
+    if searcher is not None and searcher.medium.is_plain(read_parts(facts)):
+        raise TooPlainError(f"{name}: too plain to watch for: there is too little in it")
+    if searcher is None and rooms.searcher.medium.is_plain(as_vectors([facts.vector or b""])[0]):
+        raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
 
 
 def _found(rooms: Rooms, work_matches: Sequence[WorkMatch]) -> Iterator[answers.WorkMatch]:

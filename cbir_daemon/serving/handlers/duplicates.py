@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from cbir_daemon.comparison import Overlap, Transform
 from cbir_daemon.duplicates import Group, Member
@@ -16,7 +17,8 @@ from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.kinds import Kind, facts_of, kinds_that
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, digest_from_json, path_from_json, path_to_json, when
-from cbir_daemon.records import DIGEST_BYTES
+from cbir_daemon.records import DIGEST_BYTES, IMAGE
+from cbir_daemon.serving.handlers.other_media import summary_of
 from cbir_daemon.serving.handlers.pictures import content_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.serving.queue import ORDERS, FolderPair, Selection
@@ -58,12 +60,13 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplica
         "files": listed.spare.files,
         "groups": [],
     }
+    shown = partial(_group_to_json, rooms)
     if not limit:
-        return paged(map(_group_to_json, listed.groups[offset:]), lambda page: {**whole, "groups": page})
+        return paged(map(shown, listed.groups[offset:]), lambda page: {**whole, "groups": page})
     if not offset:
         whole["folder_pairs"] = list(map(_folder_pair_to_json, listed.folder_pairs))
-    shown = [_group_to_json(group) for group in listed.groups[offset : offset + limit]]
-    return iter([Reply({**whole, "groups": shown})])
+    groups = [shown(group) for group in listed.groups[offset : offset + limit]]
+    return iter([Reply({**whole, "groups": groups})])
 
 
 def _selection(params: Params) -> Selection:
@@ -94,18 +97,18 @@ def _folder_pair_to_json(pair: FolderPair) -> answers.FolderPair:
     return {"folders": list(map(path_to_json, pair.folders)), "groups": pair.groups, "saves": pair.saves_bytes}
 
 
-def _group_to_json(group: Group) -> answers.Group:
+def _group_to_json(rooms: Rooms, group: Group) -> answers.Group:
     kept = group.members[0].image.content
     return {
         "id": f"{group.kind}-{kept.digest.hex()[:ID_DIGITS]}",
         "kind": group.kind.value,
-        "look": None if group.look is None else group.look.value,
+        "look": None if group.look is None or kept.medium != IMAGE else group.look.value,
         "saves": group.saves_bytes,
-        "images": [_member_to_json(group, member) for member in group.members],
+        "images": [_member_to_json(rooms, group, member) for member in group.members],
     }
 
 
-def _member_to_json(group: Group, member: Member) -> answers.GroupImage:
+def _member_to_json(rooms: Rooms, group: Group, member: Member) -> answers.GroupImage:
     image, content, copied = member.image, member.image.content, member.copied
     done = None if copied is None else copied.transform
     return {
@@ -126,6 +129,8 @@ def _member_to_json(group: Group, member: Member) -> answers.GroupImage:
         if done is None
         else {"flip": done.flip, "turn": done.turn, "angle": done.angle, "invert": done.invert},
         "overlap": None if copied is None else {"kept": round(copied.own_area, 3), "copy": round(copied.area, 3)},
+        "medium": content.medium,
+        "summary": summary_of(rooms, content),
     }
 
 
@@ -134,6 +139,8 @@ def _edits(group: Group, member: Member) -> str:
     copied, kept = member.copied, group.members[0].image.content
     if copied is None or not facts_of(group.kind).shows_same_exposure:
         return ""
+    if copied.done:
+        return copied.done
     pixels = [content.width_px * content.height_px for content in (member.image.content, kept)]
     edit = origins.Edit(
         kind=group.kind,
@@ -155,6 +162,8 @@ def align(rooms: Rooms, request: Request) -> Reply[answers.Aligned]:
 
     Raises
     ------
+    BadRequestError
+        When one of them is no image.
     NotFoundError
         When no content has one of these digests.
     ChildError, UnavailableError
@@ -162,6 +171,8 @@ def align(rooms: Rooms, request: Request) -> Reply[answers.Aligned]:
     """
     params = Params(request.params)
     kept, copy = (content_of(rooms, digest) for digest in [params.digest(name) for name in ("keep", "copy")])
+    if {kept.medium, copy.medium} != {IMAGE}:
+        raise BadRequestError("only images lie on each other", hint="`cbir duplicates` says what a copy has in common")
     found = laid(rooms.store, rooms.pool, rooms.searcher, kept, copy)
     numbers = None if found.homography is None else [round(float(number), 7) for number in found.homography.flat]
     return Reply(

@@ -67,6 +67,10 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "images": counts.images,
             "errors": counts.errors,
             "contents": counts.contents,
+            "media": [
+                {"medium": medium, "contents": rooms.store.contents.counts().get(medium, 0)}
+                for medium in rooms.config.media
+            ],
             "pending": rooms.ingest.pending,
             "decoded": rooms.pool.decoded,
             "decode_peak_mib": round(rooms.pool.peak_memory_bytes() / MIB, 1),

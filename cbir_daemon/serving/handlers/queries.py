@@ -22,13 +22,20 @@ from cbir_daemon.local_features import ASKED_SIDE_PX, AskedFeatures
 from cbir_daemon.map.projection import QueryPosition
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
-from cbir_daemon.records import Facts, PlacedBy
+from cbir_daemon.records import IMAGE, Facts, PlacedBy
 from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
 from cbir_daemon.serving.handlers.origins import origin_of
+from cbir_daemon.serving.handlers.other_media import (
+    found_by_parts,
+    origin_by_parts,
+    place_of,
+    summary_of,
+    summary_of_query,
+)
 from cbir_daemon.serving.handlers.pictures import content_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 from cbir_daemon.store import Content, Image
@@ -89,7 +96,7 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
     explain = Params(request.params).flag("explain")
     with rooms.processes.question():
         answer = _find(rooms, request)
-        if explain:
+        if explain and answer.facts.medium == IMAGE:
             answer = _explained(rooms, request, answer)
     return Reply(
         {
@@ -99,9 +106,11 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
                 "digest": answer.facts.digest.hex(),
                 "width": answer.facts.width_px,
                 "height": answer.facts.height_px,
+                "medium": answer.facts.medium,
+                "summary": summary_of_query(rooms, answer.facts),
                 "position": answer.placed_by,
             },
-            "matches": [_match_to_json(answer.facts, match) for match in answer.matches],
+            "matches": [_match_to_json(rooms, answer.facts, match) for match in answer.matches],
         }
     )
 
@@ -149,8 +158,13 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
     by = asked_likeness(rooms, params)
     facts = rooms.pool.read_image(_source(request))
-    found, placed_by = _search(rooms, request, facts, kind, limit, by)
-    found = _looked_at(rooms, request, facts, found, kind)
+    placed_by = None
+    searcher = rooms.part_searchers.of(facts.medium)
+    if searcher is None:
+        found, placed_by = _search(rooms, request, facts, kind, limit, by)
+        found = _looked_at(rooms, request, facts, found, kind)
+    else:
+        found = found_by_parts(rooms, searcher, facts, kind, limit)
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
@@ -320,14 +334,14 @@ def _position(
     return rooms.projection.position(facts.vector, descriptors.of, current.run_id)
 
 
-def _match_to_json(query: Facts, match: _Match) -> answers.Match:
+def _match_to_json(rooms: Rooms, query: Facts, match: _Match) -> answers.Match:
     image, found = match.image, match.found
     later_s = seconds_between(image.content.taken, query.taken)
     described: answers.Match = {
         "path": path_to_json(image.path),
         "digest": image.content.digest.hex(),
         "kind": found.kind.value,
-        "look": None if found.look is None else found.look.value,
+        "look": None if found.look is None or found.lying is not None else found.look.value,
         "features": found.features or None,
         "part": None if found.part is None else _window_to_json(found.part),
         "why": None if found.why is None else found.why.value,
@@ -339,10 +353,13 @@ def _match_to_json(query: Facts, match: _Match) -> answers.Match:
         "around": found.around.value,
         "match_around": found.match_around.value,
         "later_s": later_s,
-        "origin": origin_of(query, image, found, later_s),
+        "origin": origin_by_parts(rooms, query, image, found) or origin_of(query, image, found, later_s),
         "width": image.content.width_px,
         "height": image.content.height_px,
         "size": image.content.size_bytes,
+        "medium": image.content.medium,
+        "summary": summary_of(rooms, image.content),
+        "place": place_of(rooms, image, found),
     }
     if match.judgement is not None:
         described["explanation"] = _explanation_to_json(match.judgement)

@@ -21,6 +21,7 @@ from cbir_daemon.indexing.line import Ingest
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.meaning import Meaning
+from cbir_daemon.search.part_searcher import PartSearchers
 from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving.plane import Planes
@@ -44,6 +45,7 @@ class Rooms:
     settings: Callable[[], Config]
     store: Store
     searcher: Searcher
+    part_searchers: PartSearchers
     processes: Processes
     pool: DecodePool
     previews: Previews

@@ -1,0 +1,404 @@
+"""Search files that are compared by their parts: which are copies of a file, and which resemble it.
+
+In: parts of a query, a store.  Out: contents with kind, score and how the two lie in each other.  Never here: what a
+part is (`part_medium`), files of albums, threads of its own.
+
+The codes of all parts are held in memory and scanned whole: 100 000 parts of 256 numbers are 26 MB, and a probe of them
+is one row of a matrix product.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.comparison import LookedAt
+from cbir_daemon.kinds import Kind
+from cbir_daemon.part_medium import Candidate, FileFacts, FileJudgement, PartMedium, Parts, Probes
+from cbir_daemon.records import Facts, Part
+from cbir_daemon.search.search import LEAST_SIMILAR, Found, as_vectors
+from cbir_daemon.search.snapshot import Map, extended, without
+from cbir_daemon.store import Image, Store
+
+HITS_A_PROBE = 64
+"""Parts that a probe finds at most: what more files than that share tells none of them apart."""
+
+MAX_CANDIDATES = 32
+"""Files that are judged, at most."""
+
+MAX_COMPARED = 2_000
+"""Files whose likeness with a query is asked, at most: reading their vectors takes 20 ms."""
+
+BLOCK_SCORES = 4_000_000
+"""Scores that are computed at once: 16 MB."""
+
+LOAD_CONTENTS = 500
+"""Contents whose codes are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartSnapshot:
+    """The files of one medium at one moment; never changed.
+
+    Parameters
+    ----------
+    ids : (n,) ndarray of int64
+        Content of each part; those of one content are neighbours.
+    codes : (n, windows, terms) ndarray of int8
+    contents : frozenset of int
+        Ids of all files, those without parts too.
+    map : Map or None
+        Where files lie.
+    """
+
+    ids: NDArray[np.int64]
+    codes: NDArray[np.int8]
+    contents: frozenset[int]
+    map: Map | None = None
+
+
+class PartSearcher:
+    """Holds the codes of the files of one medium, and searches them.
+
+    Parameters
+    ----------
+    store : Store
+        Gives parts and codes.
+    medium : PartMedium
+
+    Notes
+    -----
+    Any thread may call any method.
+    """
+
+    def __init__(self, store: Store, medium: PartMedium) -> None:
+        self.medium = medium
+        self._store = store
+        self._turn = threading.Lock()
+        shape = (0, medium.windows, medium.terms)
+        self.snapshot = PartSnapshot(np.zeros(0, np.int64), np.zeros(shape, np.int8), frozenset())
+
+    # -- changes -----------------------------------------------------------------------------------------------------
+
+    @property
+    def newest_id(self) -> int:
+        """Highest content id in the snapshot; 0 for none."""
+        return max(self.snapshot.contents, default=0)
+
+    def load(self) -> None:
+        """Read the codes of all files, and their positions."""
+        ids = self._store.contents.ids(self.medium.name)
+        for start in range(0, len(ids), LOAD_CONTENTS):
+            self.change(ids[start : start + LOAD_CONTENTS], ())
+        run = self._store.runs.active(self.medium.name)
+        if run is not None:
+            self.place(run.id, self._store.positions.listed(run.id))
+
+    def change(self, added: Sequence[int], gone: Iterable[int]) -> None:
+        """Take files in and out, in one step.
+
+        Parameters
+        ----------
+        added : sequence of int
+            Content ids, of this medium, that the store has.
+        gone : iterable of int
+            Content ids; unknown ones are ignored.
+        """
+        with self._turn:
+            lost = self.snapshot.contents.intersection(gone)
+            if not added and not lost:
+                return
+            before = self.snapshot
+            stay = ~np.isin(before.ids, list(lost)) if lost else slice(None)
+            ids, codes = self._codes(added)
+            self.snapshot = PartSnapshot(
+                np.concatenate([before.ids[stay], ids]),
+                np.concatenate([before.codes[stay], codes]),
+                (before.contents - lost) | set(added),
+                without(before.map, set(lost)),
+            )
+
+    def _codes(self, content_ids: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+        rows = self._store.parts.codes(content_ids) if content_ids else []
+        shape = (len(rows), self.medium.windows, self.medium.terms)
+        codes = np.frombuffer(b"".join(code for _, code in rows), np.int8).reshape(shape)
+        return np.array([content_id for content_id, _ in rows], dtype=np.int64), codes
+
+    def replace_map(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
+        """Swap the map for that of another run; see `Searcher.replace_map`.
+
+        Parameters
+        ----------
+        run_id : int
+        placed : sequence of (content id, position)
+        """
+        with self._turn:
+            self.snapshot = replace(self.snapshot, map=extended(None, run_id, placed) if placed else None)
+
+    def place(self, run_id: int, placed: Sequence[tuple[int, bytes]]) -> None:
+        """Add positions to the map in use; see `Searcher.place`.
+
+        Parameters
+        ----------
+        run_id : int
+        placed : sequence of (content id, position)
+        """
+        with self._turn:
+            current = self.snapshot.map
+            if placed and (current is None or current.run_id == run_id):
+                self.snapshot = replace(self.snapshot, map=extended(current, run_id, placed))
+
+    def drop_map(self) -> None:
+        """Search without a map from now on."""
+        with self._turn:
+            self.snapshot = replace(self.snapshot, map=None)
+
+    # -- searches ----------------------------------------------------------------------------------------------------
+
+    def parts_of(self, content_ids: Sequence[int]) -> dict[int, Parts]:
+        """Return content id -> parts, of the files that are there.
+
+        Parameters
+        ----------
+        content_ids : sequence of int
+        """
+        stored = self._store.parts.of(content_ids)
+        return {
+            content_id: parts_from(stored.get(content_id, ()), facts)
+            for content_id, facts in self._store.contents.file_facts(content_ids).items()
+        }
+
+    def copies(self, query: Parts, *, without: int | None = None) -> list[Found]:
+        """Return the copies of a file, best first.
+
+        Parameters
+        ----------
+        query : Parts
+        without : int, optional
+            Content id to leave out: the one that the query is.
+        """
+        if self.medium.is_plain(query):
+            return []
+        probes = self.medium.probes(query)
+        ranked = [content_id for content_id in self._ranked(probes) if content_id != without]
+        return self._judged(query, probes, ranked[:MAX_CANDIDATES])
+
+    def similar(
+        self, query: bytes, parts: Parts, position: NDArray[np.float32] | None, limit: int, known: set[int]
+    ) -> list[Found]:
+        """Return the files that resemble a file, likest first.
+
+        Parameters
+        ----------
+        query : bytes
+            Vector of the whole file.
+        parts : Parts
+        position : (n_components,) ndarray of float32 or None
+            Of the query on the snapshot's map.
+        limit : int
+        known : set of int
+            Contents to leave out.
+        """
+        snapshot = self.snapshot
+        ids: list[int] = sorted(snapshot.contents)
+        if len(ids) > MAX_COMPARED:
+            near = [] if snapshot.map is None or position is None else snapshot.map.nearest(position, MAX_COMPARED // 2)
+            probes = self.medium.probes(parts)
+            ids = list(dict.fromkeys([*near, *self._ranked(probes, floor=-1.0)]))[:MAX_COMPARED]
+        rows = self._store.contents.vectors([content_id for content_id in ids if content_id not in known])
+        if not rows:
+            return []
+        scores = self.medium.likeness(as_vectors([query])[0], as_vectors(list(rows.values()))).tolist()
+        found = [
+            Found(content_id, Kind.SIMILAR, score, self._distance(content_id, position))
+            for content_id, score in zip(rows, scores, strict=True)
+            if score >= LEAST_SIMILAR
+        ]
+        return sorted(found, key=lambda match: (-match.score, match.content_id))[:limit]
+
+    def _distance(self, content_id: int, position: NDArray[np.float32] | None) -> float | None:
+        current = self.snapshot.map
+        return None if current is None or position is None else current.distance(content_id, position)
+
+    def _ranked(self, probes: Probes, floor: float | None = None) -> list[int]:
+        """Return the files that have parts which the probes find, likeliest first."""
+        snapshot = self.snapshot
+        least = self.medium.floor if floor is None else floor
+        content, probe, score = map(np.concatenate, zip(*_hits(snapshot, probes, least), strict=True))
+        if not len(content):
+            return []
+        ids, places = np.unique(content, return_inverse=True)
+        queried, rows = np.unique(probes.rows, return_inverse=True)
+        best = np.zeros((len(ids), len(queried)), dtype=np.float32)
+        # Of a part of the query the best view counts, of a file its best part.
+        np.maximum.at(best, (places, rows[probe]), score)
+        order = np.lexsort((ids, -best.sum(axis=1)))
+        return [int(content_id) for content_id in ids[order]]
+
+    def _judged(self, query: Parts, probes: Probes, content_ids: Sequence[int]) -> list[Found]:
+        stored = self.parts_of(content_ids)
+        snapshot = self.snapshot
+        ids, candidates = [], []
+        for content_id in content_ids:
+            codes = snapshot.codes[snapshot.ids == content_id]
+            # A file may have gone, or come back, since the snapshot was taken.
+            if content_id in stored and len(codes) == len(stored[content_id].vectors):
+                ids.append(content_id)
+                candidates.append(candidate(stored[content_id], codes, probes))
+        judged = self.medium.judge(query, probes, candidates) if candidates else []
+        found = [
+            copy_of(content_id, judgement)
+            for content_id, judgement in zip(ids, judged, strict=True)
+            if judgement.is_copy
+        ]
+        return sorted(found, key=lambda match: (-match.score, match.content_id))
+
+
+def _hits(
+    snapshot: PartSnapshot, probes: Probes, least: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield, block by block, content, probe and score of the best parts of each probe."""
+    # Of one block a probe takes as many as of all: more are ranked, none is lost.
+    yield np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    windows = snapshot.codes.shape[1]
+    size = max(1, BLOCK_SCORES // max(1, windows * len(probes.codes)))
+    for start in range(0, len(snapshot.ids) if len(probes.codes) else 0, size):
+        scores = window_scores(snapshot.codes[start : start + size], probes).max(axis=1)
+        if len(scores) > HITS_A_PROBE:
+            rows = np.argpartition(scores, -HITS_A_PROBE, axis=0)[-HITS_A_PROBE:]
+        else:
+            rows = np.broadcast_to(np.arange(len(scores))[:, None], scores.shape)
+        kept = np.take_along_axis(scores, rows, axis=0)
+        hit = kept >= least
+        probe = np.broadcast_to(np.arange(scores.shape[1]), rows.shape)
+        yield snapshot.ids[start + rows[hit]], probe[hit], kept[hit]
+
+
+def window_scores(codes: NDArray[np.int8], probes: Probes) -> NDArray[np.float32]:
+    """Return how each window of each part compares with each probe.
+
+    Parameters
+    ----------
+    codes : (m, windows, terms) ndarray of int8
+    probes : Probes
+
+    Returns
+    -------
+    (m, windows, v) ndarray of float32
+    """
+    count, windows, terms = codes.shape
+    flat = codes.reshape(count * windows, terms).astype(np.float32)
+    return np.asarray(flat @ probes.codes.T, dtype=np.float32).reshape(count, windows, len(probes.codes))
+
+
+def candidate(parts: Parts, codes: NDArray[np.int8], probes: Probes) -> Candidate:
+    """Return a stored file as it is judged.
+
+    Parameters
+    ----------
+    parts : Parts
+    codes : (m, windows, terms) ndarray of int8
+        Of its parts.
+    probes : Probes
+        Of the query.
+    """
+    scores = window_scores(codes, probes)
+    return Candidate(parts, np.ascontiguousarray(scores.max(axis=1).T), np.ascontiguousarray(scores.argmax(axis=1).T))
+
+
+def copy_of(content_id: int, judgement: FileJudgement) -> Found:
+    """Return a copy as searches return it."""
+    return Found(
+        content_id, Kind.COPY, judgement.score, None, overlap=judgement.overlap, look=LookedAt.FILES, lying=judgement
+    )
+
+
+def parts_from(parts: Sequence[Part], facts: FileFacts) -> Parts:
+    """Return the parts of a file as its medium takes them.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    facts : FileFacts
+    """
+    return Parts(
+        as_vectors([part.vector for part in parts]),
+        np.array([(part.start, part.end) for part in parts], dtype=np.float64).reshape(len(parts), 2),
+        tuple(part.label for part in parts),
+        tuple(part.detail for part in parts),
+        facts,
+    )
+
+
+def read_parts(facts: Facts) -> Parts:
+    """Return the parts of a file that was just read."""
+    size_bytes = 0 if facts.state is None else facts.state.size_bytes
+    return parts_from(facts.parts, FileFacts(facts.format, size_bytes, facts.details))
+
+
+def image_facts(image: Image) -> FileFacts:
+    """Return what a medium is told of an indexed file."""
+    return FileFacts(image.content.format, image.content.size_bytes, image.content.details)
+
+
+class PartSearchers:
+    """The searchers of the media besides images, by name.
+
+    Parameters
+    ----------
+    searchers : sequence of PartSearcher
+    """
+
+    def __init__(self, searchers: Sequence[PartSearcher] = ()) -> None:
+        self._searchers = {searcher.medium.name: searcher for searcher in searchers}
+
+    def __iter__(self) -> Iterator[PartSearcher]:
+        return iter(self._searchers.values())
+
+    def of(self, medium: str) -> PartSearcher | None:
+        """Return the searcher of a medium; None for images, and for one that is not enabled."""
+        return self._searchers.get(medium)
+
+    @property
+    def media(self) -> Mapping[str, PartMedium]:
+        """The media by their names."""
+        return {name: searcher.medium for name, searcher in self._searchers.items()}
+
+    def load(self) -> None:
+        """Read the codes of all files."""
+        for searcher in self:
+            searcher.load()
+
+    def codes(self, facts: Facts) -> tuple[bytes, ...]:
+        """Return the codes that are stored with the parts of a file that was read.
+
+        Parameters
+        ----------
+        facts : Facts
+        """
+        searcher = self.of(facts.medium)
+        if searcher is None or not facts.parts:
+            return ()
+        return tuple(code.tobytes() for code in searcher.medium.packed_codes(read_parts(facts).vectors))
+
+    def change(self, added: Mapping[str, Sequence[int]], gone: Iterable[int]) -> None:
+        """Take files in and out.
+
+        Parameters
+        ----------
+        added : mapping
+            Medium -> content ids.
+        gone : iterable of int
+            Content ids, of any medium.
+        """
+        lost = tuple(gone)
+        for name, searcher in self._searchers.items():
+            searcher.change(added.get(name, ()), lost)
+
+
+NO_PARTS = PartSearchers()
+"""Of a daemon that indexes images alone."""

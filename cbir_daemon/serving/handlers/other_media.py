@@ -1,0 +1,112 @@
+"""Queries by files that are compared by their parts: what is found, and what is said of it.
+
+In: rooms, facts of a query.  Out: contents that are, copy or resemble it; the fields of answers that images have not.
+Never here: images.
+"""
+
+from __future__ import annotations
+
+from cbir_daemon.duplicates.part_pairing import facts_of_content
+from cbir_daemon.errors import TooPlainError
+from cbir_daemon.kinds import Kind, facts_of
+from cbir_daemon.protocol import answers
+from cbir_daemon.records import Facts
+from cbir_daemon.search.part_searcher import PartSearcher, read_parts
+from cbir_daemon.search.search import Found
+from cbir_daemon.serving.handlers.rooms import Rooms
+from cbir_daemon.store import Content, Image
+
+Place = tuple[float, float]
+
+PATH = "{path}"
+"""What stands for the path of a match, as in `origins`."""
+
+
+def found_by_parts(rooms: Rooms, searcher: PartSearcher, facts: Facts, kind: str | None, limit: int) -> list[Found]:
+    """Return what is, copies or resembles a file, best first, each content once.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    searcher : PartSearcher
+        Of the file's medium.
+    facts : Facts
+        Of the file.
+    kind : str or None
+        Only matches of this kind.
+    limit : int
+        Matches that resemble, at most.
+
+    Raises
+    ------
+    TooPlainError
+        When the file says too little to match anything, and no indexed file has its bytes.
+    """
+    assert facts.vector is not None
+    same = rooms.store.contents.by_digest(facts.digest)
+    exact = [] if same is None else [Found(same.id, Kind.EXACT, 1.0, None)]
+    parts = read_parts(facts)
+    if searcher.medium.is_plain(parts):
+        if same is None:
+            raise TooPlainError(
+                f"too plain to match: there is too little in this {searcher.medium.noun}",
+                hint="only a file with the very same bytes would be found",
+            )
+        return exact
+    if kind is not None and facts_of(kind).has_same_bytes:
+        return exact
+    found = exact + searcher.copies(parts, without=None if same is None else same.id)
+    if kind is None or facts_of(kind).is_by_position:
+        current = searcher.snapshot.map
+        position = None if current is None or same is None else current.position_of(same.id)
+        known = {match.content_id for match in found}
+        found += searcher.similar(facts.vector, parts, position, limit, known)
+    return found
+
+
+def place_of(rooms: Rooms, image: Image, found: Found) -> answers.PartPlace | None:
+    """Return where in the query and in a match their common part is; None where that is not told."""
+    searcher = rooms.part_searchers.of(image.content.medium)
+    if searcher is None or found.lying is None:
+        return None
+    return {
+        "query": list(_rounded(found.lying.query_place)),
+        "match": list(_rounded(found.lying.match_place)),
+        "unit": searcher.medium.unit,
+    }
+
+
+def _rounded(place: Place) -> Place:
+    return round(place[0], 3), round(place[1], 3)
+
+
+def origin_by_parts(rooms: Rooms, query: Facts, image: Image, found: Found) -> str | None:
+    """Return where a query is from, in the words of its medium; None where that says nothing.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    query : Facts
+    image : Image
+        The match.
+    found : Found
+        How the two compare.
+    """
+    searcher = rooms.part_searchers.of(image.content.medium)
+    if searcher is None or found.lying is None:
+        return None
+    asked = read_parts(query).facts
+    said = searcher.medium.words(found.lying, PATH, query=asked, match=facts_of_content(image.content))
+    return f"{said}; its album is missing" if image.missing else said
+
+
+def summary_of(rooms: Rooms, content: Content) -> str:
+    """Return what is said of a content in the place of width and height; empty for an image."""
+    searcher = rooms.part_searchers.of(content.medium)
+    return "" if searcher is None else searcher.medium.summary(facts_of_content(content))
+
+
+def summary_of_query(rooms: Rooms, facts: Facts) -> str:
+    """Return the same of a file that was read."""
+    searcher = rooms.part_searchers.of(facts.medium)
+    return "" if searcher is None else searcher.medium.summary(read_parts(facts).facts)
