@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Overlap
 from cbir_daemon.medium import Codes, Floats, MapSpace
-from cbir_daemon.records import Detail
+from cbir_daemon.records import VECTOR_BYTES, Detail, Part
 
 Place = tuple[float, float]
 """Where something begins and ends in a file, in the medium's unit."""
@@ -180,6 +180,56 @@ class Merit:
     name: str
     value: float
     words: str
+
+
+def parts_from(parts: Sequence[Part], facts: FileFacts) -> Parts:
+    """Return the parts of a file as its medium takes them.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    facts : FileFacts
+    """
+    vectors = np.frombuffer(b"".join(part.vector for part in parts), dtype=np.uint8)
+    return Parts(
+        vectors.reshape(len(parts), VECTOR_BYTES),
+        np.array([(part.start, part.end) for part in parts], dtype=np.float64).reshape(len(parts), 2),
+        tuple(part.label for part in parts),
+        tuple(part.detail for part in parts),
+        facts,
+    )
+
+
+def window_scores(codes: NDArray[np.int8], probes: Probes) -> NDArray[np.float32]:
+    """Return how each window of each part compares with each probe.
+
+    Parameters
+    ----------
+    codes : (m, windows, terms) ndarray of int8
+    probes : Probes
+
+    Returns
+    -------
+    (m, windows, v) ndarray of float32
+    """
+    count, windows, terms = codes.shape
+    flat = codes.reshape(count * windows, terms).astype(np.float32)
+    return np.asarray(flat @ probes.codes.T, dtype=np.float32).reshape(count, windows, len(probes.codes))
+
+
+def candidate(parts: Parts, codes: NDArray[np.int8], probes: Probes) -> Candidate:
+    """Return a stored file as it is judged.
+
+    Parameters
+    ----------
+    parts : Parts
+    codes : (m, windows, terms) ndarray of int8
+        Of its parts.
+    probes : Probes
+        Of the query.
+    """
+    scores = window_scores(codes, probes)
+    return Candidate(parts, np.ascontiguousarray(scores.max(axis=1).T), np.ascontiguousarray(scores.argmax(axis=1).T))
 
 
 class PartMedium(Protocol):

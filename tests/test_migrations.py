@@ -42,6 +42,8 @@ TABLES = [
     "file",
     "model_run",
     "pair",
+    "part",
+    "part_vector",
     "pass",
     "position",
     "resolve_run",
@@ -49,9 +51,19 @@ TABLES = [
     "sighting",
     "sink",
     "work",
+    "work_part",
 ]
 
-IRREPLACEABLE = ("alert", "decision", "model_run", "position", "resolve_run", "resolve_task", "sighting", "work")
+IRREPLACEABLE = (
+    "alert",
+    "decision",
+    "model_run",
+    "position",
+    "resolve_run",
+    "resolve_task",
+    "sighting",
+    "work",
+)
 """Tables that no look at the albums fills again as they were."""
 
 
@@ -105,7 +117,7 @@ def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path]
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 13
+    assert version(index) == SCHEMA_VERSION == 14
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -137,7 +149,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 13: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 14: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 

@@ -16,7 +16,14 @@ from cbir_daemon.protocol.messages import path_to_json
 UNCHANGED: answers.Transform = {"flip": False, "turn": 0, "angle": 0.0, "invert": False}
 
 
-QUERY: answers.QueryImage = {"digest": "00", "width": 640, "height": 480, "position": "projected"}
+QUERY: answers.QueryImage = {
+    "digest": "00",
+    "width": 640,
+    "height": 480,
+    "medium": "image",
+    "summary": "",
+    "position": "projected",
+}
 
 
 def match(**fields: Any) -> answers.Match:  # noqa: ANN401 -- JSON
@@ -240,6 +247,8 @@ def test_a_group_shows_the_one_to_keep_and_why() -> None:
         "path": "/a",
         "width": 640,
         "height": 480,
+        "medium": "image",
+        "summary": "",
         "size": 2_048,
         "keep": True,
         "why": "has the most pixels",

@@ -18,6 +18,7 @@ from cbir_daemon.config import ModelConfig
 from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates import Looks, Pairing, Parts
+from cbir_daemon.duplicates.pairing import BATCH_CONTENTS, JOINED_CONTENTS, LEAST_PASS
 from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.batches import BATCH_FILES
@@ -147,7 +148,20 @@ class World:
             See `Pairing`; by default no map is fitted.
         """
         watched = watchlist or self.new_watchlist()
-        return Pairing(self.store, self.searcher, watched, alert_for, crowded, looks, parts, fitting=fitting, **bounds)
+        limits = dict(bounds)
+        return Pairing(
+            self.store,
+            self.searcher,
+            watched,
+            alert_for,
+            crowded,
+            looks,
+            parts,
+            fitting=fitting,
+            batch_contents=limits.pop("batch_contents", BATCH_CONTENTS),
+            least_pass=limits.pop("least_pass", LEAST_PASS),
+            joined_contents=limits.pop("joined_contents", JOINED_CONTENTS),
+        )
 
     def new_projection(
         self,

@@ -215,10 +215,10 @@ def _open_base(
     config: Config, medium: Medium, reader: Reader, media: Sequence[FileMedium], closing: ExitStack
 ) -> _Base:
     store = _open_store(config, closing)
-    part_searchers = PartSearchers([PartSearcher(store, other.medium) for other in media])
+    part_searchers = PartSearchers([PartSearcher(store, added.medium) for added in media])
     processes = Processes(store.path, config.server.search_processes, usable_processors())
     searcher, albums = _open_search(config, store, medium, part_searchers, processes, closing)
-    pool = _open_pool(config, reader, [other.reader for other in media], closing)
+    pool = _open_pool(config, reader, [added.reader for added in media], closing)
     meaning = _open_meaning(config, closing)
     ingest = Ingest(
         config,

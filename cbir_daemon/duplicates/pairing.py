@@ -114,7 +114,7 @@ class Pairing:
         self._least_pass = least_pass
         self._joined_contents = joined_contents
         self._media = {searcher.medium.name: searcher.medium for searcher in part_searchers}
-        self._others = [
+        self._part_pairings = [
             PartPairing(store, searcher, watchlist.part_works[searcher.medium.name]) for searcher in part_searchers
         ]
         self._stopping = threading.Event()
@@ -148,7 +148,7 @@ class Pairing:
 
     def _look_up_others(self) -> bool:
         """Find the pairs of the next contents of each medium besides images; False when there were none."""
-        found = [other.step() for other in self._others]
+        found = [pairing.step() for pairing in self._part_pairings]
         return any(found)
 
     def _look_up(self) -> bool:

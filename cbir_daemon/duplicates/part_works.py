@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.kinds import Kind
-from cbir_daemon.part_medium import FileFacts, PartMedium, Parts
-from cbir_daemon.search.part_searcher import PartSearcher, candidate, parts_from
+from cbir_daemon.part_medium import FileFacts, PartMedium, Parts, candidate, parts_from
+from cbir_daemon.search.part_searcher import PartSearcher
 from cbir_daemon.store import NewWork, Store, Work, WorkMatch
 
 
@@ -101,5 +101,11 @@ class PartWorks:
 
 
 def part_works(store: Store, searchers: Sequence[PartSearcher]) -> dict[str, PartWorks]:
-    """Return the works of each of several media, by their names, to be loaded."""
+    """Return the works of each of several media, by their names, to be loaded.
+
+    Parameters
+    ----------
+    store : Store
+    searchers : sequence of PartSearcher
+    """
     return {searcher.medium.name: PartWorks(store, searcher) for searcher in searchers}

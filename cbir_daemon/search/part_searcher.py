@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 
 from cbir_daemon.comparison import LookedAt
 from cbir_daemon.kinds import Kind
-from cbir_daemon.part_medium import Candidate, FileFacts, FileJudgement, PartMedium, Parts, Probes
-from cbir_daemon.records import Facts, Part
+from cbir_daemon.part_medium import (
+    FileFacts,
+    FileJudgement,
+    PartMedium,
+    Parts,
+    Probes,
+    candidate,
+    parts_from,
+    window_scores,
+)
+from cbir_daemon.records import Facts
 from cbir_daemon.search.search import LEAST_SIMILAR, Found, as_vectors
 from cbir_daemon.search.snapshot import Map, extended, without
 from cbir_daemon.store import Image, Store
@@ -278,59 +287,16 @@ def _hits(
         yield snapshot.ids[start + rows[hit]], probe[hit], kept[hit]
 
 
-def window_scores(codes: NDArray[np.int8], probes: Probes) -> NDArray[np.float32]:
-    """Return how each window of each part compares with each probe.
-
-    Parameters
-    ----------
-    codes : (m, windows, terms) ndarray of int8
-    probes : Probes
-
-    Returns
-    -------
-    (m, windows, v) ndarray of float32
-    """
-    count, windows, terms = codes.shape
-    flat = codes.reshape(count * windows, terms).astype(np.float32)
-    return np.asarray(flat @ probes.codes.T, dtype=np.float32).reshape(count, windows, len(probes.codes))
-
-
-def candidate(parts: Parts, codes: NDArray[np.int8], probes: Probes) -> Candidate:
-    """Return a stored file as it is judged.
-
-    Parameters
-    ----------
-    parts : Parts
-    codes : (m, windows, terms) ndarray of int8
-        Of its parts.
-    probes : Probes
-        Of the query.
-    """
-    scores = window_scores(codes, probes)
-    return Candidate(parts, np.ascontiguousarray(scores.max(axis=1).T), np.ascontiguousarray(scores.argmax(axis=1).T))
-
-
 def copy_of(content_id: int, judgement: FileJudgement) -> Found:
-    """Return a copy as searches return it."""
+    """Return a copy as searches return it.
+
+    Parameters
+    ----------
+    content_id : int
+    judgement : FileJudgement
+    """
     return Found(
         content_id, Kind.COPY, judgement.score, None, overlap=judgement.overlap, look=LookedAt.FILES, lying=judgement
-    )
-
-
-def parts_from(parts: Sequence[Part], facts: FileFacts) -> Parts:
-    """Return the parts of a file as its medium takes them.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-    facts : FileFacts
-    """
-    return Parts(
-        as_vectors([part.vector for part in parts]),
-        np.array([(part.start, part.end) for part in parts], dtype=np.float64).reshape(len(parts), 2),
-        tuple(part.label for part in parts),
-        tuple(part.detail for part in parts),
-        facts,
     )
 
 

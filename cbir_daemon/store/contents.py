@@ -134,7 +134,15 @@ class Contents(Table):
         return found
 
     def all_vectors(self, size: int = LOAD_CHUNK, medium: str | None = None) -> Iterator[list[tuple[int, bytes]]]:
-        """Yield every content, or every one of a medium, with its vector, in pieces of `size`, in order of id."""
+        """Yield contents with their vectors, in order of id.
+
+        Parameters
+        ----------
+        size : int
+            Contents in a piece.
+        medium : str, optional
+            Only contents of this one.
+        """
         rows = self.vectors_after(0, size, medium)
         while rows:
             yield rows

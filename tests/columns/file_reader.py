@@ -55,7 +55,8 @@ class ColumnReader:
             for number, column in enumerate(columns)
             if column is not None
         )
-        whole = np.mean([np.frombuffer(part.vector, np.uint8) for part in parts] or [np.zeros(VECTOR_BYTES)], axis=0)
+        vectors = np.frombuffer(b"".join(part.vector for part in parts) or bytes(VECTOR_BYTES), np.uint8)
+        whole = vectors.reshape(-1, VECTOR_BYTES).mean(axis=0)
         details = {"rows": len(rows), "columns": len(header)}
         return Reading(whole.astype(np.uint8).tobytes(), 0, 0, "CSV", parts=parts, details=details)
 
@@ -90,7 +91,7 @@ def _vector(column: np.ndarray[tuple[int], np.dtype[np.float64]]) -> bytes:
     low, high = course.min(), course.max()
     if high <= low:
         return bytes([128]) * VECTOR_BYTES
-    return np.rint(255 * (course - low) / (high - low)).astype(np.uint8).tobytes()
+    return bytes(np.rint(255 * (course - low) / (high - low)).astype(np.uint8))
 
 
 FILE_READER: Final[FileReader] = ColumnReader()

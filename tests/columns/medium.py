@@ -5,7 +5,7 @@ In: parts.  Out: codes, probes, judgements, words.  Never here: files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cbir_daemon.comparison import Overlap
 from cbir_daemon.medium import Codes, Floats, MapSpace
 from cbir_daemon.part_medium import Candidate, FileFacts, FileJudgement, Merit, Parts, Probes
+from cbir_daemon.records import VECTOR_BYTES
 
 EXTRACTOR = "columns/1"
 """Another name whenever vectors, codes or probes are made otherwise."""
@@ -52,7 +53,7 @@ class Columns:
         """Return each column as it is, and upside down."""
         rows = np.flatnonzero(_lively(query))
         codes = _codes(query.vectors[rows]) / np.float32(SCALE)
-        signs = np.repeat(np.float32([1, -1]), len(rows))
+        signs = np.repeat(np.array([1, -1], dtype=np.float32), len(rows))
         return Probes(np.concatenate([codes, -codes]), np.tile(rows, 2), signs[:, None])
 
     def judge(self, query: Parts, probes: Probes, candidates: Sequence[Candidate], /) -> list[FileJudgement]:
@@ -99,7 +100,7 @@ def _lively(parts: Parts) -> NDArray[np.bool_]:
 
 def _codes(vectors: NDArray[np.uint8]) -> Floats:
     """Return the means of stretches without their mean, of norm 1; zeros for what has no course."""
-    means = vectors.reshape(len(vectors), TERMS, -1).mean(axis=2, dtype=np.float32)
+    means = vectors.reshape(len(vectors), TERMS, VECTOR_BYTES // TERMS).mean(axis=2, dtype=np.float32)
     free = means - means.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(free, axis=1, keepdims=True)
     return np.asarray(np.where(norms >= PLAIN, free / np.maximum(norms, PLAIN), 0), dtype=np.float32)
@@ -119,11 +120,11 @@ def _judged(query: Parts, probes: Probes, candidate: Candidate) -> FileJudgement
     columns = {column for _, column, _ in found.values()}
     score = min(1.0, sum(score for score, _, _ in found.values()) / len(found))
     overlap = Overlap(len(found) / len(query.vectors), len(columns) / len(candidate.parts.vectors))
+    query_place, match_place = _place(query, found), _place(candidate.parts, columns)
     details = {"columns": len(columns), "negative": all(negative for _, _, negative in found.values())}
-    places = [_place(query, found), _place(candidate.parts, columns)]
-    return FileJudgement(True, score, overlap, *places, details)
+    return FileJudgement(True, score, overlap, query_place, match_place, details)
 
 
-def _place(parts: Parts, rows: object) -> tuple[float, float]:
-    places = parts.places[sorted(rows)]  # type: ignore[call-overload]
+def _place(parts: Parts, rows: Iterable[int]) -> tuple[float, float]:
+    places = parts.places[sorted(rows)]
     return float(places.min()), float(places.max())

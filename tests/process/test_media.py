@@ -150,7 +150,7 @@ def test_a_medium_that_is_not_there_is_refused(daemon: Daemon, tmp_path: Path) -
     """The daemon does not start, and says which there are."""
     config = tmp_path / "config.toml"
     config.write_text('media = ["image", "smells"]\n')
-    state = ["--state", tmp_path / "state", "--config", config]
+    state: list[str | Path] = ["--state", tmp_path / "state", "--config", config]
     refused = daemon.run("run", *state, daemon.album, command="cbir-daemon")
     assert refused.returncode == 78
     assert b"there is no medium 'smells'" in refused.stderr

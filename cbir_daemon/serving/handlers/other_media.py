@@ -65,7 +65,16 @@ def found_by_parts(rooms: Rooms, searcher: PartSearcher, facts: Facts, kind: str
 
 
 def place_of(rooms: Rooms, image: Image, found: Found) -> answers.PartPlace | None:
-    """Return where in the query and in a match their common part is; None where that is not told."""
+    """Return where in the query and in a match their common part is; None where that is not told.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    image : Image
+        The match.
+    found : Found
+        How the two compare.
+    """
     searcher = rooms.part_searchers.of(image.content.medium)
     if searcher is None or found.lying is None:
         return None
@@ -101,12 +110,24 @@ def origin_by_parts(rooms: Rooms, query: Facts, image: Image, found: Found) -> s
 
 
 def summary_of(rooms: Rooms, content: Content) -> str:
-    """Return what is said of a content in the place of width and height; empty for an image."""
+    """Return what is said of a content in the place of width and height; empty for an image.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    content : Content
+    """
     searcher = rooms.part_searchers.of(content.medium)
     return "" if searcher is None else searcher.medium.summary(facts_of_content(content))
 
 
 def summary_of_query(rooms: Rooms, facts: Facts) -> str:
-    """Return the same of a file that was read."""
+    """Return the same of a file that was read.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    facts : Facts
+    """
     searcher = rooms.part_searchers.of(facts.medium)
     return "" if searcher is None else searcher.medium.summary(read_parts(facts).facts)
