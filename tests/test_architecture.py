@@ -55,6 +55,7 @@ DOORS = {
         "local_features",
         "map",
         "matching",
+        "media",
         "meaning",
         "medium",
         "part_medium",

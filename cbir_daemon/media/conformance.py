@@ -103,7 +103,7 @@ def _findings(
     for sample in read.values():
         yield from _compared(entry, sample)
     yield from _empty(entry)
-    yield from _told_apart(entry, read, copies, strangers)
+    yield from _separated(entry, read, copies, strangers)
     yield from _hostile(file_reader, samples, random.Random(seed))  # noqa: S311 -- damage, no secret
 
 
@@ -213,7 +213,7 @@ def _empty(entry: FileMedium) -> Iterator[str]:
         yield "no parts have codes of another shape"
 
 
-def _told_apart(
+def _separated(
     entry: FileMedium,
     read: Mapping[str, _Sample],
     copies: Sequence[tuple[str, str]],
