@@ -13,6 +13,8 @@ from PIL import Image, ImageOps
 
 from cbir_daemon import matching
 from cbir_daemon.matching import LOOK_SIDE_PX, Look
+from cbir_daemon.matching.in_place import compared_in_place
+from cbir_daemon.matching.look import UNSURE_SHIFT_PX
 from cbir_daemon.medium import Seen
 from tests import pictures
 
@@ -101,6 +103,40 @@ def test_a_step_aside_makes_another_shot(photograph: int, parallax_px: float) ->
     (judgement,) = matching.judge(vector_of(shot), vector_of(REAL[photograph])[None])
     assert judgement.is_copy
     assert looked(shot, REAL[photograph]).seen is Seen.SHOT
+
+
+def noisy(picture: Picture) -> Picture:
+    """Return a picture as of a sensor in the dark."""
+    noise = np.random.default_rng(5).normal(0, 30, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+RUINED: dict[str, Callable[[Picture], Picture]] = {
+    "JPEG 10": lambda picture: jpeg(picture, 10),
+    "JPEG 5": lambda picture: jpeg(picture, 5),
+    "noisy": noisy,
+}
+
+
+@pytest.mark.parametrize("loss", RUINED)
+def test_what_great_loss_hides_in_each_block_is_seen_in_all(loss: str) -> None:
+    """Of a shot of so small a parallax no block is sure to have moved; that neighbours moved alike is."""
+    look = looked(RUINED[loss](stepped_aside(REAL[0], 1.5)), REAL[0])
+    assert look.seen is not Seen.COPY, look
+    assert look.common_shift_px > UNSURE_SHIFT_PX
+    copy = looked(RUINED[loss](REAL[0]), REAL[0])
+    assert copy.seen is Seen.COPY, copy
+
+
+def test_what_great_loss_hides_is_seen_in_a_place_too() -> None:
+    """A shot that was saved again with great loss is no copy where local features aligned it."""
+    seen = []
+    for parallax_px in (1.2, 0.0):
+        query = jpeg(stepped_aside(REAL[0], parallax_px), 4)
+        affine, _ = matching.affine_between(vector_of(query), vector_of(REAL[0]))
+        look = compared_in_place(grey_of(query), grey_of(REAL[0]), affine.astype(np.float64), ())
+        seen.append(look.seen)
+    assert seen == [Seen.UNCLEAR, Seen.COPY]
 
 
 def test_the_order_of_two_pictures_does_not_matter() -> None:

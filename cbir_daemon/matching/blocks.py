@@ -43,6 +43,16 @@ _LEAST_AGREEMENT = 0.5
 # Shift in pixels, and share of what still differs that it must explain, from which a block has moved.
 _MOVED_PX, _EXPLAINED_SHARE = 0.1, 0.2
 
+# Shift in pixels, and structure, beyond which more of it counts no more where neighbours are compared: a block that
+# shows something else must not tell what all do.
+_COUNTED_PX, _COUNTED_STRUCTURE = 1.0, 0.05
+
+# Standard errors by which chance may hide a common shift.
+_ERRORS = 2.0
+
+# Lines down and columns across from a block to half of its eight neighbours; the others have it among their own.
+_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
+
 # Energy of local contrast, 0 to 1, from which a block has structure of its own.
 _LEAST_ENERGY = 0.04
 
@@ -112,6 +122,12 @@ class BlockMeasures:
         Correlation before the block's own shift, -1 to 1.
     moved : (n,) ndarray of bool
         Whether its own shift is seen, and explains what differs.
+    shift_x, shift_y : (n,) ndarray of float32
+        Its own shift in pixels.
+    structure : (n,) ndarray of float32
+        Smaller eigenvalue of its structure tensor, for each pixel.
+    columns : int
+        Blocks in a line; lines follow each other.
     """
 
     x: Floats
@@ -120,6 +136,10 @@ class BlockMeasures:
     differs: NDArray[np.bool_]
     agreement: Floats
     moved: NDArray[np.bool_]
+    shift_x: Floats
+    shift_y: Floats
+    structure: Floats
+    columns: int
 
     @property
     def count(self) -> int:
@@ -135,6 +155,43 @@ class BlockMeasures:
     def median_agreement(self) -> float:
         """Median correlation of the agreeing blocks, -1 to 1; there must be one."""
         return float(np.median(self.agreement[self.agrees]))
+
+    @property
+    def common_shift_px(self) -> float:
+        """Shift in pixels that neighbouring blocks have in common; 0 where each shifts by itself.
+
+        Notes
+        -----
+        The root of the mean of the products of neighbours' shifts, weighted by structure.  Noise and compression shift
+        each block by itself, by more than a parallax does where they are strong; their products are 0 on average.  A
+        parallax shifts neighbours alike.
+        """
+        mean, _ = self._common_shift()
+        return math.sqrt(max(0.0, mean))
+
+    @property
+    def possible_shift_px(self) -> float:
+        """Largest shift in pixels that neighbouring blocks may have in common: what chance hides is added."""
+        mean, error = self._common_shift()
+        return math.sqrt(max(0.0, mean + _ERRORS * error))
+
+    def _common_shift(self) -> tuple[float, float]:
+        """Return the mean product of the shifts of neighbours, in square pixels, and its standard error."""
+        size = np.minimum(_COUNTED_PX / np.maximum(np.hypot(self.shift_x, self.shift_y), 1e-6), 1)
+        weights = np.minimum(self.structure, _COUNTED_STRUCTURE) * self.agrees
+        across, down, weights = (
+            values.reshape(-1, self.columns) for values in (self.shift_x * size, self.shift_y * size, weights)
+        )
+        products = squares = total = 0.0
+        for lines, columns in _NEIGHBOURS:
+            own, near = _beside(across.shape, lines, columns)
+            both = weights[own] * weights[near]
+            weighted = both * (across[own] * across[near] + down[own] * down[near])
+            products += float(weighted.sum())
+            squares += float((weighted * weighted).sum())
+            total += float(both.sum())
+        total = max(total, 1e-9)
+        return products / total, math.sqrt(squares) / total
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +284,17 @@ class PicturePair:
         differs = inside & ~agrees & (np.minimum(own_energy, seen_energy) > _LEAST_ENERGY * pixels_shown)
         explained = (after - before) / (1 - before + np.float32(0.002))
         moved = (np.hypot(shift_x, shift_y) > _MOVED_PX) & (explained > _EXPLAINED_SHARE)
-        return BlockMeasures(*blocks.middles(), agrees, differs, before, moved)
+        return BlockMeasures(
+            *blocks.middles(),
+            agrees,
+            differs,
+            before,
+            moved,
+            shift_x,
+            shift_y,
+            np.asarray(structure / pixels_shown, dtype=np.float32),
+            len(blocks.lefts),
+        )
 
     def broad_agreement(
         self, warp: NDArray[np.float64], blocks: NDArray[np.bool_], fine_px: float, coarse_px: float
@@ -248,6 +315,16 @@ class PicturePair:
             (_smooth(picture, fine_px) - _smooth(picture, coarse_px)) * weights for picture in (self.fixed, seen)
         )
         return float(np.vdot(own, moved) / max(float(np.vdot(own, own) * np.vdot(moved, moved)) ** 0.5, 1e-6))
+
+
+def _beside(shape: tuple[int, int], lines: int, columns: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return where the blocks of a grid are that have one some lines below and columns beside, and where these are."""
+    height, width = shape
+    first, last = max(0, -columns), width - max(0, columns)
+    return (slice(0, height - lines), slice(first, last)), (
+        slice(lines, height),
+        slice(first + columns, last + columns),
+    )
 
 
 def _homography(affine: Floats) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ here than one that the vectors found; but something else may cover a part of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from cbir_daemon.comparison import Window
 from cbir_daemon.matching.blocks import BlockMeasures, PicturePair
 from cbir_daemon.matching.geometry import Floats
-from cbir_daemon.matching.look import COPY_AGREEMENT, LEAST_BLOCKS, SHOT_SHARE, Look
+from cbir_daemon.matching.look import COPY_AGREEMENT, LEAST_BLOCKS, SHOT_SHARE, Look, is_still
 from cbir_daemon.medium import Seen
 
 # Longer side below which nothing is compared, and rounds of steps that align the two better.
@@ -73,7 +74,7 @@ def compared_in_place(
         # Letters across two pictures agree in all fine detail there is; the pictures below them do not in coarser.
         and pair.broad_agreement(warp, blocks.agrees, _BROAD_PX, _BROADER_PX) >= _BROAD_AGREEMENT
     )
-    return look if is_sure else Look(Seen.UNCLEAR, look.blocks, look.moved_share, look.agreement)
+    return look if is_sure else replace(look, seen=Seen.UNCLEAR)
 
 
 def _judged(blocks: BlockMeasures) -> Look:
@@ -83,10 +84,13 @@ def _judged(blocks: BlockMeasures) -> Look:
     moved_share, agreement = blocks.moved_share, blocks.median_agreement
     differing = int(blocks.differs.sum())
     is_copy = (
-        agreement >= COPY_AGREEMENT and moved_share < _MOVED_SHARE and differing <= _COVERED_SHARE * (count + differing)
+        agreement >= COPY_AGREEMENT
+        and moved_share < _MOVED_SHARE
+        and differing <= _COVERED_SHARE * (count + differing)
+        and is_still(blocks)
     )
     seen = Seen.SHOT if moved_share >= SHOT_SHARE else Seen.COPY if is_copy else Seen.UNCLEAR
-    return Look(seen, count, round(moved_share, 3), round(agreement, 3))
+    return Look(seen, count, round(moved_share, 3), round(agreement, 3), round(blocks.common_shift_px, 3))
 
 
 def _agrees_by_itself(window: Window, x: Floats, y: Floats, blocks: BlockMeasures) -> bool:

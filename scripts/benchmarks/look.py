@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -30,6 +31,36 @@ from cbir_daemon.pictures.pixels import read_grey
 from cbir_daemon.search import Collection
 
 CANDIDATES = 60
+
+
+def saved_again(image: Image.Image, form: str, quality: int) -> Image.Image:
+    """Return an image as it is after it was saved with loss."""
+    stream = io.BytesIO()
+    image.convert("RGB").save(stream, form, quality=quality)
+    return Image.open(stream)
+
+
+def noisy(image: Image.Image, levels: int) -> Image.Image:
+    """Return an image with noise of a standard deviation in grey levels."""
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    noise = np.random.default_rng(SEED).normal(0, levels, pixels.shape)
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+def smaller(image: Image.Image) -> Image.Image:
+    """Return an image hardly larger than what is looked at."""
+    image = image.copy()
+    image.thumbnail((240, 240))
+    return image
+
+
+LOSSES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    **{f"JPEG {quality}": partial(saved_again, form="JPEG", quality=quality) for quality in (40, 20, 10, 5)},
+    **{f"WebP {quality}": partial(saved_again, form="WEBP", quality=quality) for quality in (20, 1)},
+    **{f"noise {levels}": partial(noisy, levels=levels) for levels in (20, 40)},
+    "240 pixels": smaller,
+}
+"""What hides parallax."""
 
 LARGE = (4000, 3000)
 LOOK_PX = matching.LOOK_SIDE_PX
@@ -75,8 +106,9 @@ def print_row(title: str, looks: Sequence[tuple[Look, float]]) -> None:
 @click.command()
 @click.option("--shots", type=click.Path(exists=True, file_okay=False, path_type=Path), default=PHOTOS / "shots")
 @click.option("--photographs", default=24, show_default=True, help="To edit, from all folders.")
+@click.option("--losses", is_flag=True, help="Only look at different shots of which one has lost much since.")
 @click.option("--large", "large_pairs", default=0, help="Only measure looks at so many pairs of 12-megapixel files.")
-def look(shots: Path, photographs: int, large_pairs: int) -> None:
+def look(shots: Path, photographs: int, large_pairs: int, *, losses: bool) -> None:
     """Print what a second look says of bursts and of edited copies, or what one at two large files costs."""
     if large_pairs:
         with threadpool_limits(1):
@@ -87,6 +119,11 @@ def look(shots: Path, photographs: int, large_pairs: int) -> None:
     )
     album = Album.open([shots])
     with threadpool_limits(1):
+        if losses:
+            pairs = list(bursts(album))
+            for name, lossy in LOSSES.items():
+                print_row(name, [looked(lossy(album.image(row)), album.image(second)) for row, second in pairs])
+            return
         print_row("different shots", [looked(album.image(row), album.image(second)) for row, second in bursts(album)])
         everything = Album.open([PHOTOS / name for name in ("bsds", "clothing", "shots")])
         rows = np.random.default_rng(SEED).choice(len(everything), photographs, replace=False).tolist()
