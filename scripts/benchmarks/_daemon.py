@@ -21,7 +21,9 @@ import click
 from cbir_daemon.client import Client
 
 COMMANDS = Path(sys.executable).parent
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 600.0
+"""To make the codes of 100 000 contents takes a quarter of a minute on quiet cores."""
+
 POLL_S = 0.05
 MIB = 1024 * 1024
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 import numpy as np
 from _album import PHOTOS, Album
+from _crowd import add_crowd
 from _daemon import Daemon
 from _edits import EDITS
 from _hard import HARD, TEMPLATES, Query, alone, chain_queries, hard_queries, opened
@@ -138,7 +139,7 @@ def stored_name(photograph: Path) -> str:
 
 @contextmanager
 def staged(
-    folders: Sequence[Path], others: int | None, seed: int, wrong: Path | None, *, local: bool
+    folders: Sequence[Path], others: int | None, seed: int, wrong: Path | None, *, local: bool, crowd: int = 0
 ) -> Iterator[Stage]:
     """Index photographs with a daemon on a state of its own.
 
@@ -153,6 +154,8 @@ def staged(
         Where queries are kept of which anything else was called a copy.
     local : bool
         Whether the daemon takes local features.
+    crowd : int
+        Contents without files in the album besides, made of the photographs of the other folders.
     """
     photographs = Album.open(folders)
     random = np.random.default_rng(seed)
@@ -168,8 +171,15 @@ def staged(
         daemon = Daemon(home, album, f"min_images = 100000\n[match]\nlocal = {str(local).lower()}")
         daemon.start()
         try:
+            if crowd:
+                # Nothing is asked of the album's own duplicates: to look them up would take longer than all the rest.
+                daemon.wait_indexed(len(originals) + len(rest))
+                daemon.stop()
+                others_there = [album / stored_name(photographs.files[row]) for row in rest]
+                add_crowd(home / "state", home / "crowd", others_there, crowd)
+                daemon.start()
             settle(daemon)
-            click.echo(f"{len(originals)} photographs and {len(rest)} others in the album, seed {seed}\n")
+            click.echo(f"{len(originals)} photographs and {len(rest) + crowd} others in the album, seed {seed}\n")
             yield Stage(daemon, album, originals, outside, home, wrong)
         finally:
             daemon.stop()
@@ -191,6 +201,7 @@ def ask_suites(
     wrong: Path | None,
     *,
     local: bool,
+    crowd: int = 0,
 ) -> None:
     """Ask for all queries of some suites, and print what came of it.
 
@@ -209,8 +220,10 @@ def ask_suites(
         Where queries are kept of which anything else was called a copy.
     local : bool
         Whether the daemon takes local features.
+    crowd : int
+        Contents without files in the album besides.
     """
-    with staged(folders or FOLDERS, others, seed, wrong, local=local) as stage:
+    with staged(folders or FOLDERS, others, seed, wrong, local=local, crowd=crowd) as stage:
         click.echo(
             "| kind | queries | first | copy | wrong | strangers | wrong | ms |\n|---|---|---|---|---|---|---|---|"
         )

@@ -235,11 +235,18 @@ def print_goals(ours: Column) -> None:
 @click.option("--strangers", default=500, show_default=True, help="Photographs asked for in an album without them.")
 @click.option("--peers/--no-peers", default=True, help="Whether to measure the peers.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the distributions of scores here.")
-@click.option("--suite", type=click.Choice([*SUITES, "all"]), help="Ask a daemon instead, without peers.")
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    type=click.Choice([*SUITES, "all"]),
+    help="Ask a daemon instead, without peers; may be given again.",
+)
 @click.option("--others", type=int, help="Photographs of the other folders in the daemon's album; all by default.")
 @click.option("--seed", default=SEED, show_default=True, help="Of a suite's album and queries.")
 @click.option("--wrong", type=click.Path(file_okay=False, path_type=Path), help="Keep a suite's wrong queries here.")
 @click.option("--local/--no-local", default=False, help="Whether the suite's daemon takes local features.")
+@click.option("--crowd", default=0, show_default=True, help="Contents without files in the daemon's album besides.")
 @click.option("--processes", default=len(os.sched_getaffinity(0)), show_default=True, help="Asked at the same time.")
 def accuracy(
     photos: Sequence[Path],
@@ -247,10 +254,11 @@ def accuracy(
     sift_queries: int,
     strangers: int,
     plot: Path | None,
-    suite: str | None,
+    suites: tuple[str, ...],
     others: int | None,
     seed: int,
     wrong: Path | None,
+    crowd: int,
     processes: int,
     *,
     peers: bool,
@@ -262,8 +270,10 @@ def accuracy(
     all of them.  A suite asks a daemon for QUERIES edits in all, and for half as many of strangers: `mild` edits as
     above, `hard` ones, `chains` of two to four edits, and `templates` around different photographs.
     """
-    if suite is not None:
-        ask_suites(SUITES if suite == "all" else (suite,), photos, queries, others, seed, wrong, local=local)
+    if suites:
+        ask_suites(
+            SUITES if "all" in suites else suites, photos, queries, others, seed, wrong, local=local, crowd=crowd
+        )
         return
     album = Album.open(photos)
     finders: list[Finder] = [Ours(album)]
