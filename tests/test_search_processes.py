@@ -342,11 +342,11 @@ def test_an_index_that_cannot_be_read_is_said_to_be(world: World, processes: Pro
 def test_processes_leave_when_idle(world: World) -> None:
     """Also those that have died meanwhile; the next search starts another one."""
     searcher = world.searcher
-    with closing(Processes(world.store.path, 1, 1, idle_s=10.0, small=0)) as processes:
+    with closing(Processes(world.store.path, 1, 1, idle_s=1000.0, small=0)) as processes:
         process_id = ready(searcher, processes)
         processes.close_idle(time.monotonic())
         assert processes.pids() == [process_id]
-        processes.close_idle(time.monotonic() + 11)
+        processes.close_idle(time.monotonic() + 1001)
         assert (processes.running, processes.pids()) == (0, [])
         with pytest.raises(ProcessLookupError):
             os.kill(process_id, 0)
