@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cbir_daemon.matching import COPY_FLOOR, GREY64
-from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search import Collection, CollectionSnapshot
 from cbir_daemon.search.code_table import EXTENT_ROWS, record_of
 from cbir_daemon.search.collection import SLACK_ROWS
 
@@ -28,7 +28,7 @@ def vectors_of(count: int, seed: int = 0) -> Vectors:
     return blocks.repeat(8, axis=1).repeat(8, axis=2).reshape(count, 4096)
 
 
-def best_of(snapshot: Snapshot, vector: NDArray[np.uint8]) -> int:
+def best_of(snapshot: CollectionSnapshot, vector: NDArray[np.uint8]) -> int:
     """Return the id that comes first."""
     return snapshot.candidates(vector, 1)[0][0]
 

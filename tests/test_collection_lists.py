@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.matching import GREY64, coarse_views
 from cbir_daemon.medium import Codes
-from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search import Collection, CollectionSnapshot
 from cbir_daemon.search.candidates import ListedCandidates, SavedLists
 from cbir_daemon.search.code_table import Rows
 from cbir_daemon.search.list_bounds import ListBounds
@@ -87,7 +87,7 @@ def large() -> Collection:
     return settled(collection)
 
 
-def nearest(snapshot: Snapshot, query: NDArray[np.uint8], count: int) -> list[tuple[int, float]]:
+def nearest(snapshot: CollectionSnapshot, query: NDArray[np.uint8], count: int) -> list[tuple[int, float]]:
     """Return the best of all, as a search does."""
     scores, ids = snapshot.scores(query), snapshot.ids
     order = np.lexsort((ids, -scores))[:count]
@@ -312,7 +312,7 @@ def test_lists_that_are_gone_when_some_are_to_be_added_are_made_anew(path: Path,
     assert len(trained) == 1
 
 
-def followed(collection: Collection, saved: SavedLists) -> Snapshot:
+def followed(collection: Collection, saved: SavedLists) -> CollectionSnapshot:
     """Return the snapshot of a collection as a process searches it that maps the saved lists."""
     snapshot = collection.snapshot()
     saved.refresh(snapshot.rows)
@@ -470,7 +470,7 @@ def test_searches_while_lists_grow() -> None:
     rows = Rows(GREY64)
     rows.append(np.arange(COUNT), CODES)
     growing = lists.Lists.trained(CODES, bounds=FEW_PATTERNS)
-    snapshot = Snapshot(GREY64, rows.frozen(), ListedCandidates(rows, lists=growing))
+    snapshot = CollectionSnapshot(GREY64, rows.frozen(), ListedCandidates(rows, lists=growing))
     stop = threading.Event()
 
     def grow() -> None:

@@ -14,7 +14,7 @@ from cbir_daemon.comparison import Family, Outcome, Transform, Window
 from cbir_daemon.matching import GREY64
 from cbir_daemon.matching.agreement import overlaps, polish
 from cbir_daemon.matching.views import STORED_WINDOWS, WHOLE, content_box, guess_of
-from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search import Collection, CollectionSnapshot
 from tests.pictures import photograph
 
 Vector = NDArray[np.uint8]
@@ -39,7 +39,7 @@ def album() -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def snapshot(album: NDArray[np.uint8]) -> Snapshot:
+def snapshot(album: NDArray[np.uint8]) -> CollectionSnapshot:
     """Return the forty as a frozen collection; ids start at 100."""
     collection = Collection(GREY64)
     collection.add(range(100, 100 + COUNT), album)
@@ -69,7 +69,7 @@ EDITS: dict[str, tuple[Callable[[Image.Image], Image.Image], Transform]] = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_edit_is_found_and_named(name: str, album: NDArray[np.uint8], snapshot: Snapshot) -> None:
+def test_edit_is_found_and_named(name: str, album: NDArray[np.uint8], snapshot: CollectionSnapshot) -> None:
     """The original of an edited picture comes first, is a copy, and the edit is reported."""
     edit, expected = EDITS[name]
     query = vector_of(edit(picture_of(7)))
@@ -92,7 +92,7 @@ CROPS = {
 
 
 @pytest.mark.parametrize("name", CROPS)
-def test_overlap_of_a_crop(name: str, album: NDArray[np.uint8], snapshot: Snapshot) -> None:
+def test_overlap_of_a_crop(name: str, album: NDArray[np.uint8], snapshot: CollectionSnapshot) -> None:
     """A crop shows nothing but its original, and of that as much as was cut out; the other way round likewise."""
     picture, (left, top, right, bottom) = picture_of(7), CROPS[name]
     sides = picture.width, picture.height
@@ -177,7 +177,7 @@ def on_a_phone(picture: Image.Image) -> Image.Image:
     return screen
 
 
-def test_bars_end_where_the_picture_begins(album: NDArray[np.uint8], snapshot: Snapshot) -> None:
+def test_bars_end_where_the_picture_begins(album: NDArray[np.uint8], snapshot: CollectionSnapshot) -> None:
     """A clock, buttons and a caption belong to the bars: what is between them is aligned to the pixel."""
     screen = vector_of(on_a_phone(picture_of(7)))
     left, top, right, bottom = content_box(screen.reshape(64, 64).astype(np.float32)).rows[0]
@@ -198,7 +198,7 @@ def captioned_crop(picture: Image.Image) -> Image.Image:
     return whole
 
 
-def test_a_captioned_part_is_found(album: NDArray[np.uint8], snapshot: Snapshot) -> None:
+def test_a_captioned_part_is_found(album: NDArray[np.uint8], snapshot: CollectionSnapshot) -> None:
     """What a caption leaves is looked for as a part of other pictures."""
     seeds = range(0, COUNT, 4)
     queries = [vector_of(captioned_crop(picture_of(seed))) for seed in seeds]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cbir_daemon.duplicates.part_works import part_works
 from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import Medium
-from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search import Collection, CollectionSnapshot
 from cbir_daemon.search.part_searcher import PartSearcher
 from cbir_daemon.search.search import Search, as_vectors
 from cbir_daemon.search.searcher import Searcher
@@ -41,7 +41,7 @@ class _Works:
     digests: tuple[bytes, ...]
     vectors: NDArray[np.uint8]
     codes: NDArray[np.float32]
-    snapshot: Snapshot
+    snapshot: CollectionSnapshot
 
 
 @dataclass(frozen=True, slots=True)

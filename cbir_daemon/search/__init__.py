@@ -7,6 +7,6 @@ compared with, `collection` joins these; `snapshot` is one state of it all, `sea
 asked of it.
 """
 
-from cbir_daemon.search.collection import Collection, Snapshot
+from cbir_daemon.search.collection import Collection, CollectionSnapshot
 
-__all__ = ["Collection", "Snapshot"]
+__all__ = ["Collection", "CollectionSnapshot"]

@@ -36,7 +36,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class CollectionSnapshot:
     """A frozen state of a collection; any thread may search it.
 
     Parameters
@@ -300,9 +300,9 @@ class Collection:
         """Forget all contents."""
         self._take(self._made())
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> CollectionSnapshot:
         """Return the state of now, for any thread; copies nothing."""
-        return Snapshot(self._medium, self._rows.frozen(), self._source)
+        return CollectionSnapshot(self._medium, self._rows.frozen(), self._source)
 
     def tend(self) -> bool:
         """Do a little of what the lists need, for less than a second; False when there is nothing to do.

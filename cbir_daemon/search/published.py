@@ -24,7 +24,7 @@ from cbir_daemon.medium import Medium
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.search.candidates import SavedLists
 from cbir_daemon.search.code_table import FollowedRows
-from cbir_daemon.search.collection import Collection, Snapshot, lists_beside
+from cbir_daemon.search.collection import Collection, CollectionSnapshot, lists_beside
 from cbir_daemon.search.descriptors import DescriptorTable
 from cbir_daemon.search.shared_arrays import GrowingArrays, SharedArrays, mapped
 from cbir_daemon.search.snapshot import Map, SearchSnapshot
@@ -179,4 +179,4 @@ class Follower:
         assert self._lists is not None
         rows = self._followed.frozen(ids, alive)
         self._lists.refresh(rows)
-        self._collection = Snapshot(self._medium, rows, self._lists)
+        self._collection = CollectionSnapshot(self._medium, rows, self._lists)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.search.collection import Snapshot
+from cbir_daemon.search.collection import CollectionSnapshot
 from cbir_daemon.search.descriptors import DescriptorTable
 
 
@@ -68,13 +68,13 @@ class SearchSnapshot:
 
     Parameters
     ----------
-    collection : Snapshot
+    collection : CollectionSnapshot
     map : Map or None
     looks : DescriptorTable or None
         How contents look; None for a medium that cannot be looked at.
     """
 
-    collection: Snapshot
+    collection: CollectionSnapshot
     map: Map | None
     looks: DescriptorTable | None = None
 

@@ -31,7 +31,7 @@ from cbir_daemon.decode import DecodeLimits, DecodePool
 from cbir_daemon.matching import GREY64
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.records import Facts, FileState, FitReport, Trial
-from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search import Collection, CollectionSnapshot
 from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.searches import Searches
@@ -153,24 +153,24 @@ class Growing:
             pass
 
 
-def nearest(snapshot: Snapshot, query: NDArray[np.uint8]) -> set[int]:
+def nearest(snapshot: CollectionSnapshot, query: NDArray[np.uint8]) -> set[int]:
     """Return the ids that score highest when all are compared.
 
     Parameters
     ----------
-    snapshot : Snapshot
+    snapshot : CollectionSnapshot
     query : (4096,) ndarray of uint8
     """
     scores = snapshot.scores(query)
     return set(snapshot.ids[np.argsort(-scores, kind="stable")[:CANDIDATES]].tolist())
 
 
-def proposed(snapshot: Snapshot, query: NDArray[np.uint8]) -> set[int]:
+def proposed(snapshot: CollectionSnapshot, query: NDArray[np.uint8]) -> set[int]:
     """Return the ids that a search gives.
 
     Parameters
     ----------
-    snapshot : Snapshot
+    snapshot : CollectionSnapshot
     query : (4096,) ndarray of uint8
     """
     return {content_id for content_id, _ in snapshot.candidates(query, CANDIDATES)}

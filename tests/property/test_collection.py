@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cbir_daemon.matching import GREY64, packed_codes
-from cbir_daemon.search import Collection, Snapshot
+from cbir_daemon.search import Collection, CollectionSnapshot
 from cbir_daemon.search.code_table import HEADER_BYTES, record_of
 from tests.test_collection import vectors_of
 
@@ -28,7 +28,7 @@ CODES = packed_codes(VECTORS)
 batches = st.dictionaries(st.integers(0, 30), st.integers(0, NUMBERS - 1), max_size=8)
 
 
-def held(snapshot: Snapshot) -> dict[int, int]:
+def held(snapshot: CollectionSnapshot) -> dict[int, int]:
     """Return which vector each content has, told from its codes."""
     rows = np.flatnonzero(snapshot.rows.alive)
     codes = snapshot.rows.take(rows)
@@ -46,7 +46,7 @@ class CollectionAgainstDictionary(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="cbir-codes-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
         self.path = self.folder / "codes.rows"
         self.model: dict[int, int] = {}
-        self.kept: list[tuple[Snapshot, dict[int, int]]] = []
+        self.kept: list[tuple[CollectionSnapshot, dict[int, int]]] = []
         self.open()
 
     def open(self) -> None:
