@@ -383,9 +383,9 @@ def test_a_work_that_is_watched_for_is_a_line() -> None:
 
 def test_errors_are_lines() -> None:
     """None at all without any."""
-    assert list(text.errors({"errors": [{"code": "empty", "path": "/a\n", "message": "no bytes"}]})) == [
-        "empty  /a\\n: no bytes"
-    ]
+    assert list(
+        text.errors({"errors": [{"code": "empty", "path": "/a\n", "message": "no bytes", "drawable": False}]})
+    ) == ["empty  /a\\n: no bytes"]
     assert list(text.errors({"errors": []})) == []
 
 
