@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cbir_daemon.errors import ConfigError
-from cbir_daemon.media import FileMedium, load, registry
+from cbir_daemon.media import FileMedium, load
 from cbir_daemon.media.conformance import findings
 from cbir_daemon.medium import Codes
 from cbir_daemon.part_medium import FileJudgement, Parts
@@ -100,13 +100,12 @@ def test_names_that_do_not_belong_together_are_seen() -> None:
     assert any("suffixes begin with a dot" in line for line in found)
 
 
-def test_a_broken_package_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_package_is_refused_in_a_sentence() -> None:
     """It names the medium, and says what to do."""
     for name, location, words in (
         ("gone", "tests.no_such_module:THING", "cannot be imported"),
         ("none", "tests.columns.install:METADATA", "is no FileMedium"),
         ("misnamed", "tests.columns:COLUMNS", "calls itself 'columns'"),
     ):
-        monkeypatch.setattr(registry, "BUILT_IN", {name: location})
         with pytest.raises(ConfigError, match=words):
-            load(["image", name])
+            load(["image", name], {name: location})

@@ -43,13 +43,15 @@ def names() -> tuple[str, ...]:
     return (IMAGE, *BUILT_IN, *sorted({point.name for point in entry_points(group=GROUP)} - {IMAGE, *BUILT_IN}))
 
 
-def load(asked: Sequence[str]) -> tuple[FileMedium, ...]:
+def load(asked: Sequence[str], built_in: Mapping[str, str] = BUILT_IN) -> tuple[FileMedium, ...]:
     """Import media.
 
     Parameters
     ----------
     asked : sequence of str
         Names, in the order in which their readers claim bytes; that of the pictures is passed over.
+    built_in : mapping
+        Name -> where the medium is, of those that are no entry points.
 
     Returns
     -------
@@ -61,11 +63,11 @@ def load(asked: Sequence[str]) -> tuple[FileMedium, ...]:
     ConfigError
         When there is no medium of a name, or it is none.
     """
-    return tuple(_loaded(name) for name in asked if name != IMAGE)
+    return tuple(_loaded(name, built_in) for name in asked if name != IMAGE)
 
 
-def _loaded(name: str) -> FileMedium:
-    found = _import(name, _location(name))
+def _loaded(name: str, built_in: Mapping[str, str]) -> FileMedium:
+    found = _import(name, _location(name, built_in))
     if not isinstance(found, FileMedium):
         raise ConfigError(f"medium {name!r} is no FileMedium", hint="its package is broken: see docs/media.md")
     if {found.reader.medium, found.medium.name} != {name}:
@@ -78,9 +80,9 @@ def _loaded(name: str) -> FileMedium:
     return found
 
 
-def _location(name: str) -> str:
-    if name in BUILT_IN:
-        return BUILT_IN[name]
+def _location(name: str, built_in: Mapping[str, str]) -> str:
+    if name in built_in:
+        return built_in[name]
     points = [point for point in entry_points(group=GROUP) if point.name == name]
     if not points:
         raise ConfigError(
