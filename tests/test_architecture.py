@@ -313,6 +313,17 @@ def test_the_service_starts_without_the_children_s_libraries() -> None:
     assert not {"umap", "numba", "sklearn", "PIL", "onnx", "onnxruntime"} & loaded
 
 
+def test_the_service_loads_no_medium_that_nobody_asked_for() -> None:
+    """What `media` does not name is not imported, and asking which media there are imports none."""
+    loaded = modules_loaded_by(
+        f"import {NAME}.daemon.service; from {NAME}.media import load, names; names(); load(['image'])"
+    )
+    assert f"{NAME}.media.registry" in loaded
+    assert not {
+        module for module in loaded if room_of_module(module) in {"sound", "text"} or module.endswith("conformance")
+    }
+
+
 def test_a_daemon_does_not_load_the_code_that_moves_files() -> None:
     """Whatever `cbir-daemon` loads to run, nothing of `resolving` is in its process."""
     code = f"import {NAME}.cli.start, {NAME}.cli.daemon, {NAME}.daemon.service"

@@ -23,7 +23,7 @@ from cbir_daemon.decode.reader import Reader, Readers
 from cbir_daemon.decode.request_workers import RequestWorkers
 from cbir_daemon.errors import CbirError, ChildError, NoAccessError, NotFoundError, UnreadableImageError
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.records import Facts, Unreadable
+from cbir_daemon.records import VECTOR_SIDE_PX, Facts, Unreadable
 
 # Pixels of a picture's longer side on a sheet; `cbir_daemon.decode.sheet` scales down what is too large.
 _QUERY_SIDE_PX = 440
@@ -40,10 +40,13 @@ class SheetCell:
         Absolute path of the file.
     caption : tuple of str
         Lines below its picture.
+    square : bytes
+        Grey levels of a square that is drawn in the place of the file; empty for an image.
     """
 
     path: bytes
     caption: tuple[str, ...]
+    square: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +304,9 @@ class DecodePool:
         answer = self._ask({"do": "features", "side_px": side_px, "asked": asked}, source)
         return None if isinstance(answer, Unreadable) or "code" in answer.message else answer.blob
 
-    def draw_sheet(self, query: Path | bytes, query_caption: tuple[str, ...], cells: Sequence[SheetCell]) -> bytes:
+    def draw_sheet(
+        self, query: Path | bytes, query_caption: tuple[str, ...], cells: Sequence[SheetCell], square: bytes = b""
+    ) -> bytes:
         """Return a PNG of the query, large, and of the matches beside it, each with its caption.
 
         A file that cannot be read gets a grey cell that says why.
@@ -314,6 +319,8 @@ class DecodePool:
             Lines below its picture.
         cells : sequence of SheetCell
             The matches, in reading order.
+        square : bytes
+            Of the query, as `SheetCell.square`.
 
         Raises
         ------
@@ -322,8 +329,10 @@ class DecodePool:
         UnavailableError
             When the pool is closed.
         """
-        panels = [self._panel(query, query_caption, _QUERY_SIDE_PX)]
-        panels += [self._panel(Path(os.fsdecode(cell.path)), cell.caption, _CELL_SIDE_PX) for cell in cells]
+        panels = [self._panel(query, query_caption, _QUERY_SIDE_PX, square)]
+        panels += [
+            self._panel(Path(os.fsdecode(cell.path)), cell.caption, _CELL_SIDE_PX, cell.square) for cell in cells
+        ]
         message = {"do": "sheet", "panels": [panel for panel, _ in panels]}
         answer = self._request_workers.ask(message, b"".join(pixels for _, pixels in panels))
         if isinstance(answer, Unreadable):
@@ -389,14 +398,26 @@ class DecodePool:
     def _result(self, answer: Frame) -> Facts | Unreadable:
         return result_from(answer, self.readers)
 
-    def _panel(self, source: Path | bytes, caption: tuple[str, ...], side_px: int) -> tuple[dict[str, Any], bytes]:
+    def _panel(
+        self, source: Path | bytes, caption: tuple[str, ...], side_px: int, square: bytes
+    ) -> tuple[dict[str, Any], bytes]:
         """Return the description of one picture of a sheet, and the picture's RGB bytes."""
-        answer = self._ask({"do": "colour", "side_px": side_px}, source)
         panel = {"caption": [_printable(line) for line in caption], "width_px": 0, "height_px": 0, "reason": ""}
+        if square:
+            times = side_px // VECTOR_SIDE_PX
+            side = times * VECTOR_SIDE_PX
+            return {**panel, "width_px": side, "height_px": side}, _enlarged(square, times)
+        answer = self._ask({"do": "colour", "side_px": side_px}, source)
         result = answer if isinstance(answer, Unreadable) or "code" not in answer.message else self._result(answer)
         if isinstance(result, Frame):
             return {**panel, **result.message}, result.blob
         return {**panel, "reason": result.message if isinstance(result, Unreadable) else ""}, b""
+
+
+def _enlarged(square: bytes, times: int) -> bytes:
+    """Return the RGB bytes of a grey square of `VECTOR_SIDE_PX`, so many times as wide and high."""
+    rows = (square[start : start + VECTOR_SIDE_PX] for start in range(0, len(square), VECTOR_SIDE_PX))
+    return b"".join(times * b"".join(bytes([level]) * (3 * times) for level in row) for row in rows)
 
 
 def _refusal(source: Path | bytes, unreadable: Unreadable) -> CbirError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.columns.install import install, table, written
 from tests.pictures import photograph, save
@@ -91,6 +93,21 @@ def test_what_says_nothing_matches_nothing(daemon: Daemon) -> None:
         True,
     )
     assert [match["kind"] for match in daemon.matches(daemon.album / "flat.csv")] == ["exact"]
+
+
+def test_tables_are_drawn_by_their_numbers(daemon: Daemon) -> None:
+    """A contact sheet, a thumbnail and a preview show the course of a table, which no picture is read for."""
+    sheet = daemon.home / "sheet.png"
+    assert daemon.run("query", daemon.album / "table-3.csv", "--sheet", sheet).returncode == 0
+    with Image.open(sheet) as picture:
+        panel = np.asarray(picture.convert("L"))[:200, :200]
+    assert {60, 240} <= set(panel.ravel().tolist())
+    (image,) = daemon.json("query", daemon.album / "table-3.csv", "-n", "1", "--kind", "exact")["matches"]
+    with daemon.client() as client:
+        drawn = {64: client.thumbnail(image["digest"]), 256: client.preview(image["digest"], side_px=256)}
+        for side_px, blob in drawn.items():
+            with Image.open(io.BytesIO(blob)) as picture:
+                assert (picture.format, picture.size) == ("WEBP", (side_px, side_px))
 
 
 def test_a_copy_raises_an_alert_and_is_a_duplicate(daemon: Daemon) -> None:

@@ -12,7 +12,7 @@ from cbir_daemon.kinds import Kind, facts_of
 from cbir_daemon.protocol import answers
 from cbir_daemon.records import Facts
 from cbir_daemon.search.part_searcher import PartSearcher, read_parts
-from cbir_daemon.search.search import Found
+from cbir_daemon.search.search import Found, as_vectors
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.store import Content, Image
 
@@ -107,6 +107,21 @@ def origin_by_parts(rooms: Rooms, query: Facts, image: Image, found: Found) -> s
     asked = read_parts(query).facts
     said = searcher.medium.words(found.lying, PATH, query=asked, match=facts_of_content(image.content))
     return f"{said}; its album is missing" if image.missing else said
+
+
+def drawn_vector(rooms: Rooms, medium: str, vector: bytes) -> bytes:
+    """Return the grey levels by which a whole file is drawn: 64 rows of 64.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    medium : str
+        Of the file.
+    vector : bytes
+        Its 4096 numbers.
+    """
+    searcher = rooms.part_searchers.of(medium)
+    return vector if searcher is None else searcher.medium.picture(as_vectors([vector])[0]).tobytes()
 
 
 def summary_of(rooms: Rooms, content: Content) -> str:

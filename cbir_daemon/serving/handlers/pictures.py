@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cbir_daemon.decode.canvas import TILE, Canvas
 from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, digest_from_json, path_from_json, path_to_json
-from cbir_daemon.records import REASONS, VECTOR_SIDE_PX
+from cbir_daemon.records import IMAGE, REASONS, VECTOR_SIDE_PX
+from cbir_daemon.serving.handlers.other_media import drawn_vector
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import Content, Image
 
@@ -47,11 +49,25 @@ def preview(rooms: Rooms, request: Request) -> Reply[answers.Preview]:
     params = Params(request.params)
     side_px, form = _asked(params)
     digest = params.digest("digest")
+    content = rooms.store.contents.by_digest(digest)
+    if content is not None and content.medium != IMAGE:
+        # There is nothing to look at in the file: it is drawn by its numbers.
+        return Reply({"digest": digest.hex(), "form": "webp"}, _enlarged(rooms, content, side_px))
     drawn = rooms.previews.of(digest, side_px, form)
     if drawn is None:
         content_of(rooms, digest)
         raise NotFoundError(f"{digest.hex()}: no file of this content can be read now", hint="is its disk away?")
     return Reply({"digest": digest.hex(), "form": form}, drawn)
+
+
+def _enlarged(rooms: Rooms, content: Content, side_px: int) -> bytes:
+    """Return a square in which the numbers of a content are drawn, as a WebP."""
+    vector = rooms.store.contents.vectors([content.id]).get(content.id)
+    if vector is None:
+        raise _unknown(content.digest)
+    canvas = replace(GREY_SQUARE, width_px=side_px, height_px=side_px)
+    place = TILE.pack(0, 0, side_px, side_px, 0, 0, 0, 0)
+    return rooms.pool.draw_mosaic(canvas, place, b"", drawn_vector(rooms, content.medium, vector))
 
 
 def error_preview(rooms: Rooms, request: Request) -> Reply[answers.ErrorPreview]:
@@ -90,7 +106,7 @@ def _asked(params: Params) -> tuple[int, str]:
 
 
 def thumbnail(rooms: Rooms, request: Request) -> Reply[answers.Thumbnail]:
-    """Draw the 64x64 grey numbers of a content, which are there when its disk is away, too; the blob is a WebP.
+    """Draw the 64x64 numbers of a content, which are there when its disk is away, too; the blob is a WebP.
 
     Parameters
     ----------
@@ -110,7 +126,8 @@ def thumbnail(rooms: Rooms, request: Request) -> Reply[answers.Thumbnail]:
     if vector is None:
         raise _unknown(content.digest)
     whole = TILE.pack(0, 0, VECTOR_SIDE_PX, VECTOR_SIDE_PX, 0, 0, 0, 0)
-    return Reply({"digest": content.digest.hex()}, rooms.pool.draw_mosaic(GREY_SQUARE, whole, b"", vector))
+    square = drawn_vector(rooms, content.medium, vector)
+    return Reply({"digest": content.digest.hex()}, rooms.pool.draw_mosaic(GREY_SQUARE, whole, b"", square))
 
 
 def images(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Images]]:

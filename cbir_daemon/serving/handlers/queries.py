@@ -30,6 +30,7 @@ from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
 from cbir_daemon.serving.handlers.origins import origin_of
 from cbir_daemon.serving.handlers.other_media import (
+    drawn_vector,
     found_by_parts,
     origin_by_parts,
     place_of,
@@ -144,11 +145,24 @@ def sheet(rooms: Rooms, request: Request) -> Reply[answers.Sheet]:
     """
     with rooms.processes.question():
         answer = _find(rooms, request)
-    cells = [SheetCell(match.image.path, _caption(match)) for match in answer.matches[:MAX_SHEET_MATCHES]]
-    facts = answer.facts
-    caption = ("query", f"{facts.width_px} x {facts.height_px} {facts.format}")
-    picture = rooms.pool.draw_sheet(_source(request), caption, cells)
+    matches, facts = answer.matches[:MAX_SHEET_MATCHES], answer.facts
+    squares = _squares(rooms, matches)
+    cells = [
+        SheetCell(match.image.path, _caption(match), squares.get(match.image.content.id, b"")) for match in matches
+    ]
+    summary = summary_of_query(rooms, facts)
+    caption = ("query", f"{summary or f'{facts.width_px} x {facts.height_px}'} {facts.format}")
+    own_square = drawn_vector(rooms, facts.medium, facts.vector or b"") if facts.medium != IMAGE else b""
+    picture = rooms.pool.draw_sheet(_source(request), caption, cells, own_square)
     return Reply({"clock": rooms.store.clock, "matches": len(cells)}, picture)
+
+
+def _squares(rooms: Rooms, matches: Sequence[_Match]) -> dict[int, bytes]:
+    """Return content id -> the grey levels by which it is drawn, of matches that are no images."""
+    media = {match.image.content.id: match.image.content.medium for match in matches}
+    others = [content_id for content_id, medium in media.items() if medium != IMAGE]
+    vectors = rooms.store.contents.vectors(others) if others else {}
+    return {content_id: drawn_vector(rooms, media[content_id], vector) for content_id, vector in vectors.items()}
 
 
 def _find(rooms: Rooms, request: Request) -> _Answer:
