@@ -38,7 +38,7 @@ from cbir_daemon.map.codes import codes_of
 from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
 from cbir_daemon.map.refit_policy import Features, FitDecision
 from cbir_daemon.medium import MapSpace, space_for
-from cbir_daemon.records import DescriptorKind, FitKind, FitOutcome, FitReport, Origin
+from cbir_daemon.records import IMAGE, DescriptorKind, FitKind, FitOutcome, FitReport, Origin
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
@@ -454,7 +454,7 @@ class Refit:
     def _codes(self, space: MapSpace) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         ids: list[int] = []
         parts = [np.empty((0, space.size), dtype=np.float32)]
-        for contents in self._store.contents.all_vectors():
+        for contents in self._store.contents.all_vectors(medium=IMAGE):
             heartbeat.beat()
             ids += [content_id for content_id, _ in contents]
             parts.append(codes_of(self._store, space, contents))

@@ -100,7 +100,7 @@ def test_tables_are_drawn_by_their_numbers(daemon: Daemon) -> None:
     sheet = daemon.home / "sheet.png"
     assert daemon.run("query", daemon.album / "table-3.csv", "--sheet", sheet).returncode == 0
     with Image.open(sheet) as picture:
-        panel = np.asarray(picture.convert("L"))[:200, :200]
+        panel = np.asarray(picture.convert("L"))
     assert {60, 240} <= set(panel.ravel().tolist())
     (image,) = daemon.json("query", daemon.album / "table-3.csv", "-n", "1", "--kind", "exact")["matches"]
     with daemon.client() as client:
