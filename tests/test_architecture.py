@@ -25,7 +25,7 @@ FLOORS = (
     ("daemon",),
     ("serving",),
     ("duplicates", "indexing", "map"),
-    ("alerts", "meaning", "pictures", "search", "text"),
+    ("alerts", "meaning", "pictures", "search", "sound", "text"),
     ("media",),
     ("decode", "page", "store", "watching"),
     ("client", "resolving"),
@@ -42,6 +42,8 @@ DOORS = {
     # `pictures` reads files; the workers of `decode` draw sheets and maps.
     "PIL": {"decode", "pictures"},
     "apprise": {"alerts"},
+    # Decodes sound; only workers import it.
+    "av": {"sound"},
     "click": {"cli"},
     # Found and described there; compared with numpy alone.
     "cv2": {"local_features"},
@@ -62,6 +64,7 @@ DOORS = {
         "pictures",
         "search",
         "serving",
+        "sound",
         "text",
     },
     # Writes a graph once, and runs it.
@@ -102,7 +105,7 @@ PAGE_SERVER = {file.stem for file in PACKAGE.joinpath("page").glob("*.py")} - {"
 DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 
-BY_NAME = {"matching": {"daemon"}, "pictures": {"daemon"}}
+BY_NAME = {"matching": {"daemon"}, "pictures": {"daemon"}, "sound": set[str]()}
 """Who may name a medium and its functions, or a reader and its; every other room is passed a `Medium` or a `Reader`."""
 
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}

@@ -18,7 +18,7 @@ from cbir_daemon.records import IMAGE
 GROUP: Final = "cbir_daemon.media"
 """Group of the entry points that name media: `NAME = "module:object"`, the object a `FileMedium`."""
 
-BUILT_IN: Mapping[str, str] = {"text": "cbir_daemon.text:TEXT"}
+BUILT_IN: Mapping[str, str] = {"audio": "cbir_daemon.sound:AUDIO", "text": "cbir_daemon.text:TEXT"}
 """Name of a medium of this package -> where it is."""
 
 

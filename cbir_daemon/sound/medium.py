@@ -1,0 +1,214 @@
+"""Sound as a medium: the functions of this room as a `PartMedium`.
+
+In: parts of files.  Out: codes, probes, judgements, words.  Never here: how files become parts, PyAV; the daemon
+imports this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbir_daemon.comparison import Overlap
+from cbir_daemon.medium import Codes, Floats, MapSpace
+from cbir_daemon.part_medium import Candidate, FileFacts, FileJudgement, Merit, Parts, Place, Probes
+from cbir_daemon.sound import features, likeness
+from cbir_daemon.sound.agreement import Agreement, agreement
+from cbir_daemon.sound.places import PART_HOP, frames_from, picture
+from cbir_daemon.sound.spectrum import FRAME_S, Frames
+from cbir_daemon.sound.words import merits, origin, summary
+
+EXTRACTOR: Final = "audio-bands/1"
+"""How a file becomes numbers, and they become codes; stands in the index."""
+
+THRESHOLD: Final = 0.6
+"""Score from which two sounds are copies; measured by `scripts/bench media`, see docs/sound.md."""
+
+_JUST_BELOW: Final = THRESHOLD - 0.01
+_FLOOR: Final = 0.35
+# A jingle, or a loop that two songs are made from, is not all there is of either.
+_COMMON_SHARE: Final = 0.5
+# What goes on for longer is no jingle.
+_COMMON_S: Final = 30.0
+# A loop fits itself a bar later nearly as well.
+_RIVAL_SHARE: Final = 0.7
+
+
+class SoundMedium:
+    """Files with sound, compared by ten seconds at a time."""
+
+    name: str = "audio"
+    noun: str = "sound file"
+    extractor: str = EXTRACTOR
+    unit: str = "s"
+    threshold: float = THRESHOLD
+    floor: float = _FLOOR
+    windows: int = features.WINDOWS
+    terms: int = features.TERMS
+    spaces: Mapping[str, MapSpace] = likeness.SPACES
+
+    def is_plain(self, parts: Parts, /) -> bool:
+        """Return whether a file is silence, a held tone, or nothing else that could be told again.
+
+        Parameters
+        ----------
+        parts : Parts
+        """
+        return not len(parts.vectors) or not features.telling_frames(_contrasts(parts))
+
+    def packed_codes(self, vectors: NDArray[np.uint8], /) -> Codes:
+        """Return the codes of the windows of parts.
+
+        Parameters
+        ----------
+        vectors : (n, 4096) ndarray of uint8
+        """
+        return features.packed_codes(vectors)
+
+    def probes(self, query: Parts, /) -> Probes:
+        """Return what is looked up for a file; see `features.probes`.
+
+        Parameters
+        ----------
+        query : Parts
+        """
+        return features.probes(_frames(query))
+
+    def judge(self, query: Parts, probes: Probes, candidates: Sequence[Candidate], /) -> list[FileJudgement]:
+        """Return what comparing a file with each candidate says.
+
+        Parameters
+        ----------
+        query : Parts
+        probes : Probes
+        candidates : sequence of Candidate
+        """
+        contrast = _contrasts(query)
+        return [self._judged(contrast, query, probes, candidate) for candidate in candidates]
+
+    def _judged(self, query: Floats, parts: Parts, probes: Probes, candidate: Candidate) -> FileJudgement:
+        stored = _contrasts(candidate.parts)
+        found = agreement(query, stored, _hits(probes, candidate))
+        line = found.line
+        frames = found.end - found.start
+        overlap = Overlap(_share(frames, query), _share(frames * line.speed, stored))
+        is_copy = found.score >= THRESHOLD and _is_more_than_a_jingle(found, overlap)
+        return FileJudgement(
+            is_copy=is_copy,
+            score=found.score if is_copy else min(found.score, _JUST_BELOW),
+            overlap=overlap,
+            query_place=_seconds(found.start, found.end, parts.length),
+            match_place=_seconds(
+                line.offset + line.speed * found.start, line.offset + line.speed * found.end, candidate.parts.length
+            ),
+            # A line raises the query to meet the stored sound.
+            details={"speed": round(float(line.speed), 3), "pitch_semitones": round(0.0 - line.pitch, 2)},
+        )
+
+    def reversed(self, judgement: FileJudgement, /) -> FileJudgement:
+        """Return a judgement as it is when the stored file is the query.
+
+        Parameters
+        ----------
+        judgement : FileJudgement
+        """
+        details = judgement.details
+        return FileJudgement(
+            is_copy=judgement.is_copy,
+            score=judgement.score,
+            overlap=Overlap(judgement.overlap.match, judgement.overlap.query),
+            query_place=judgement.match_place,
+            match_place=judgement.query_place,
+            details={
+                "speed": round(1 / float(details["speed"]), 3),
+                "pitch_semitones": 0.0 - float(details["pitch_semitones"]),
+            },
+        )
+
+    def likeness(self, query: NDArray[np.uint8], stored: NDArray[np.uint8], /) -> Floats:
+        """Return how alike whole files sound; see `likeness.alike`.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        stored : (m, 4096) ndarray of uint8
+        """
+        return likeness.alike(query, stored)
+
+    def words(self, judgement: FileJudgement, path: str, /, query: FileFacts, match: FileFacts) -> str:
+        """Return where a sound is from; see `words.origin`.
+
+        Parameters
+        ----------
+        judgement : FileJudgement
+        path : str
+        query, match : FileFacts
+        """
+        return origin(judgement, path)
+
+    def merits(self, facts: FileFacts, /) -> tuple[Merit, ...]:
+        """Return why a file is kept rather than a copy; see `words.merits`.
+
+        Parameters
+        ----------
+        facts : FileFacts
+        """
+        return merits(facts)
+
+    def summary(self, facts: FileFacts, /) -> str:
+        """Return how long a sound is and how it is kept; see `words.summary`.
+
+        Parameters
+        ----------
+        facts : FileFacts
+        """
+        return summary(facts)
+
+    def picture(self, vector: NDArray[np.uint8], /) -> NDArray[np.uint8]:
+        """Return the spectrogram: time from left to right, the highest band on top, loud is bright.
+
+        Parameters
+        ----------
+        vector : (4096,) ndarray of uint8
+        """
+        return picture(vector)
+
+
+def _frames(parts: Parts) -> Frames:
+    return frames_from(parts.vectors, parts.length)
+
+
+def _contrasts(parts: Parts) -> Floats:
+    return features.contrasts(features.long_enough(_frames(parts)))
+
+
+def _hits(probes: Probes, candidate: Candidate) -> tuple[NDArray[np.float64], NDArray[np.float64], Floats, Floats]:
+    """Return first frames in both sounds, pitches and scores of the windows that are alike."""
+    probe, part = np.nonzero(candidate.scores >= _FLOOR)
+    stored = part * PART_HOP + candidate.windows[probe, part] * features.WINDOW_HOP
+    starts, pitches = probes.numbers[probe].T
+    return starts.astype(np.float64), stored.astype(np.float64), pitches, candidate.scores[probe, part]
+
+
+def _share(frames: float, contrast: Floats) -> float:
+    """Return which share of what a sound says a stretch of that many frames is."""
+    return min(1.0, float(frames) / max(features.telling_frames(contrast), features.WINDOW_FRAMES))
+
+
+def _is_more_than_a_jingle(found: Agreement, overlap: Overlap) -> bool:
+    is_much = max(overlap.query, overlap.match) >= _COMMON_SHARE
+    is_long = (found.end - found.start) * FRAME_S >= _COMMON_S
+    is_loop = found.rival > _RIVAL_SHARE * found.evidence
+    return (is_much or is_long) and not is_loop
+
+
+def _seconds(start: float, end: float, length_s: float) -> Place:
+    low, high = (round(float(min(max(frame * FRAME_S, 0.0), length_s)), 2) for frame in (start, end))
+    return low, max(low, high)
+
+
+MEDIUM: Final = SoundMedium()
+"""What the daemon compares sound by."""
