@@ -12,6 +12,7 @@ import pytest
 
 from cbir_daemon.decode.reader import Reading
 from cbir_daemon.decode.reading import UnreadableError
+from cbir_daemon.media.conformance import findings
 from cbir_daemon.part_medium import Candidate, FileFacts, FileJudgement, Parts
 from cbir_daemon.sound import AUDIO
 from cbir_daemon.sound.file_reader import FILE_READER
@@ -316,3 +317,13 @@ def test_a_truncated_file_is_read_as_far_as_it_goes() -> None:
     (judgement,) = judged(parts_from(data[: len(data) // 2]), [stored_song(1)])
     assert judgement.is_copy
     assert judgement.overlap.match == pytest.approx(0.5, abs=0.1)
+
+
+def test_it_keeps_to_what_every_medium_must() -> None:
+    """The suite for authors of media finds nothing: determinism, limits, hostile files, round trip, self-match."""
+    samples = {
+        "song.flac": written(song(1, 12)),
+        "song.mp3": written(song(1, 12), "libmp3lame", "mp3", 64_000),
+        "other.ogg": written(song(2, 12), "libopus", "ogg"),
+    }
+    assert findings(AUDIO, samples, copies=[("song.mp3", "song.flac")], strangers=[("song.flac", "other.ogg")]) == []

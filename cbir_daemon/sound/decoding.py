@@ -8,7 +8,9 @@ PyAV's wheel brings FFmpeg, which reads from memory here and is given a list of 
 
 from __future__ import annotations
 
+import importlib
 import io
+import pkgutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -122,10 +124,13 @@ class Sound:
 
 
 def warm_up() -> None:
-    """Use all that reading takes once, so that a worker needs no file afterwards."""
+    """Load all that reading takes, so that a worker needs no file afterwards."""
     av.logging.set_level(None)
-    with suppress(UnreadableError):
-        Sound(b"RIFF")
+    # PyAV imports these when it meets a stream of their kind, and others when it fails.
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if not module.name.endswith("__main__"):
+            with suppress(ImportError):
+                importlib.import_module(module.name)
 
 
 def _opened(data: bytes) -> InputContainer:

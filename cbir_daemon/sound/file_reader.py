@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
 
+import numpy as np
+
 from cbir_daemon.decode.reader import FileReader, Pictures, Reading
 from cbir_daemon.decode.reading import UnreadableError
 from cbir_daemon.records import Part
@@ -37,6 +39,8 @@ class SoundReader:
             return frozenset()
         if EXTRA.name not in extras:
             return frozenset({EXTRA.name})
+        # numpy loads its Fourier transforms when they are asked for first.
+        frames_of([np.zeros(RATE_HZ, dtype=np.float32)])
         # One that is broken reads no more than one that is not there.
         with suppress(ImportError):
             importlib.import_module(_DECODING).warm_up()
