@@ -188,8 +188,7 @@ def probes(frames: Frames) -> Probes:
     Returns
     -------
     Probes
-        `rows` are places of the query, the frames from one stored window to the next; `numbers` the first frame, and by
-        how many semitones the query was raised.
+        `numbers` are the first frame in the query, and by how many semitones it was raised.
     """
     contrast = contrasts(long_enough(frames))
     starts = _telling_starts(contrast)
@@ -198,7 +197,7 @@ def probes(frames: Frames) -> Probes:
     numbers = np.stack([np.tile(starts, len(PITCHES)), np.repeat(PITCHES, len(starts))], axis=1)
     return Probes(
         codes=np.concatenate(codes).reshape(count, TERMS) / np.float32(_CODE_SCALE),
-        rows=np.tile(starts // WINDOW_HOP, len(PITCHES)),
+        rows=np.tile(np.minimum(starts, max(len(frames) - 1, 0)) // PART_HOP, len(PITCHES)),
         numbers=numbers.astype(np.float32).reshape(count, 2),
     )
 

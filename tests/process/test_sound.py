@@ -10,7 +10,7 @@ import pytest
 from tests.process.daemon import Daemon, living
 from tests.sounds import RATE_HZ, cut, faster, song, written
 
-pytestmark = [pytest.mark.process]
+pytestmark = [pytest.mark.process, pytest.mark.in_order]
 
 SONGS = 4
 
