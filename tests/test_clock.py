@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -25,6 +27,7 @@ from tests.rows import EXTRACTOR, ROOT, all_images, digest, indexed, opened, pos
 FOLDER = Path(inspect.getfile(Table)).parent
 
 NOW = 1_700_000_000.0
+PATIENCE_S = 60.0
 
 ALERT = NewAlert(ROOT, "missing", (), "its folder is empty")
 TASK = ResolveTask(
@@ -140,6 +143,40 @@ def test_a_change_that_an_answer_shows_raises_the_clock(tmp_path: Path, name: st
         SEEN[name](store, album)
         assert store.clock > clock
         assert store.moment > moment
+
+
+class Held(int):
+    """A moment that is compared only once it may be: meanwhile nobody can raise the clock."""
+
+    def __new__(cls, moment: int, _compared: Event, _released: Event) -> Held:
+        """Return a number like any other."""
+        return super().__new__(cls, moment)
+
+    def __init__(self, _moment: int, compared: Event, released: Event) -> None:
+        self._compared, self._released = compared, released
+
+    def __lt__(self, now: int) -> bool:
+        self._compared.set()
+        assert self._released.wait(PATIENCE_S)
+        return True
+
+
+def test_a_clock_that_is_behind_its_commit_is_known_to_be(tmp_path: Path) -> None:
+    """All can read what was written a moment before the clock shows it; `settle` waits for that, too."""
+    compared, released = Event(), Event()
+    with opened(tmp_path / "index.sqlite") as store, ThreadPoolExecutor(2) as pool:
+        assert store.is_clock_current
+        waiting = pool.submit(store.wait_for_change, Held(store.moment, compared, released), PATIENCE_S)
+        assert compared.wait(PATIENCE_S)
+        before = store.clock
+        added = pool.submit(store.albums.add, b"/other")
+        while len(store.albums.listed()) < 2:
+            pass
+        assert (store.clock, store.is_clock_current) == (before, False)
+        released.set()
+        waiting.result()
+        added.result()
+        assert (store.clock, store.is_clock_current) == (before + 1, True)
 
 
 @pytest.mark.parametrize("name", UNSEEN)

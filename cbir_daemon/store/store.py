@@ -126,6 +126,12 @@ class Store:
         return self._clock.value
 
     @property
+    def is_clock_current(self) -> bool:
+        """Whether `clock` is that of the last commit: who wrote it raises it a moment after all can read it."""
+        with self._database.read() as connection:
+            return clock.value(connection) == self._clock.value
+
+    @property
     def moment(self) -> int:
         """A number that each tick and each `wake` raises; take it before looking, then `wait_for_change`."""
         return self._clock.moment

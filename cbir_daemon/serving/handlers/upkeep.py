@@ -37,7 +37,8 @@ def settle(rooms: Rooms, request: Request) -> Reply[answers.Settled]:
     timeout_s = Params(request.params).number("timeout_s", 600.0, least=0.0, most=MAX_TIMEOUT_S)
     deadline = time.monotonic() + timeout_s
     ticket = rooms.ingest.request_scan()
-    while not _settled(rooms, ticket):
+    # While the clock is behind, answers from now on would have two clocks and show one state.
+    while not (_settled(rooms, ticket) and rooms.store.is_clock_current):
         if rooms.stopping.is_set():
             raise UnavailableError("the daemon is stopping")
         if time.monotonic() >= deadline:
