@@ -242,6 +242,14 @@ def test_judgements_come_in_order_and_do_not_depend_on_company(album: NDArray[np
     assert matching.judge(album[7], album[:0]) == []
 
 
+def test_judgements_do_not_depend_on_who_made_the_codes(album: NDArray[np.uint8]) -> None:
+    """Explained to the last bit: codes that are at hand begin at the guesses of those that are made."""
+    codes = matching.packed_codes(album)
+    for seed in range(4):
+        query = vector_of(EDITS["mirrored"][0](picture_of(seed)))
+        assert matching.judge(query, album, codes=codes) == matching.judge(query, album)
+
+
 def test_explanation_gives_the_score(album: NDArray[np.uint8]) -> None:
     """The correlation, the cost and the evidence of an explanation make the score, and it says which rule decided."""
     crop = vector_of(picture_of(7).crop((0, 0, 340, 226)).point([255 - level for level in range(256)] * 3))

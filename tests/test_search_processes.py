@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -23,13 +24,17 @@ from cbir_daemon.comparison import Window
 from cbir_daemon.errors import ChildError, StorageError, UnavailableError
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import Fine
+from cbir_daemon.search.collection import Snapshot
+from cbir_daemon.search.operations import OPERATIONS
 from cbir_daemon.search.processes import ENTERED, PROCESS_MODULE, RETRY_S, Processes
 from cbir_daemon.search.published import Part, Publisher
 from cbir_daemon.search.search import Search
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.searches import PlacedLook, Searches
 from cbir_daemon.search.shared_arrays import GrowingArrays, SharedArrays, mapped
+from cbir_daemon.search.snapshot import SearchSnapshot
 from cbir_daemon.search.turns import Urgency
+from cbir_daemon.search.wire import encoded
 from cbir_daemon.store import Gone, Indexed
 from cbir_daemon.system.child import Child
 from tests import deadly_search
@@ -158,6 +163,61 @@ def test_a_process_compares_pictures_as_the_daemon_does(world: World, processes:
         look.side_px,
         look.detail_side_px,
     )
+
+
+class Unread:
+    """A part of a snapshot that must not be read."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AssertionError(f"{name} is read, and the part is not declared")
+
+
+def readable(snapshot: SearchSnapshot, parts: frozenset[str]) -> SearchSnapshot:
+    """Return a snapshot of which only some parts can be read."""
+    unread: Any = Unread()
+    collection = snapshot.collection
+    return SearchSnapshot(
+        collection if "rows" in parts else Snapshot(collection.medium, unread, unread),
+        snapshot.map if "map" in parts else unread,
+        snapshot.looks if "looks" in parts else unread,
+    )
+
+
+def questions(searcher: Searcher) -> dict[str, tuple[object, ...]]:
+    """Return arguments of all operations."""
+    vector, original = photographed(4, brighter), photographed(4)
+    vectors = tuple(np.frombuffer(numbers, np.uint8) for numbers in (vector, original))
+    page = np.asarray(on_a_page(photograph(4, SIZE_PX)).mean(axis=2), dtype=np.uint8)
+    look = searcher.medium.appearance
+    assert look is not None
+    return {
+        "ranked": (vector, np.array([3.0, 0.0], dtype=np.float32), 5, bytes(look.size)),
+        "copies": (vector, None),
+        "joined": ([(5, original)], [frozenset[int]()]),
+        "judgements": (vector, [5, 6]),
+        "in_parts": (page,),
+        "in_turned_parts": (page,),
+        "seen": (*vectors, grey(4), grey(4), (), False),
+        "seen_in_place": (grey(4), grey(4), np.eye(2, 3)),
+        "sight": (*vectors, grey(4), grey(4)),
+        "homography": (*vectors, grey(4), grey(4)),
+        "busiest": (grey(4), 0.5, 0.25),
+        "detail_traces": (Fine(grey(4), Window()), Fine(grey(4), Window())),
+        "sharpness": (grey(4),),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_an_operation_reads_no_part_that_it_does_not_declare(world: World, name: str) -> None:
+    """A process that has just started has no other part, and would quietly answer without it."""
+    searcher = world.searcher
+    searcher.replace_map(1, [(content_id, position(content_id, 0)) for content_id in range(1, COUNT)])
+    operation, arguments = OPERATIONS[name], questions(searcher)[name]
+
+    def answered(parts: frozenset[str]) -> bytes:
+        return encoded(operation.do(Search(readable(searcher.snapshot, parts), world.store.contents), *arguments))
+
+    assert answered(operation.reads) == answered(frozenset({"rows", "map", "looks"}))
 
 
 def test_a_process_follows_what_comes_and_goes(world: World, processes: Processes) -> None:

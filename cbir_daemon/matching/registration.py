@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.matching.align import EDGE_PX, Template, equalize, refine
 from cbir_daemon.matching.geometry import Floats, compose, inverse, sample
-from cbir_daemon.matching.views import STORED_WINDOWS, TERMS, Windows, query_views, window_codes
+from cbir_daemon.matching.views import STORED_WINDOWS, TERMS, Windows, query_views
 from cbir_daemon.medium import Codes, Guesses
 from cbir_daemon.records import VECTOR_SIDE_PX
 
@@ -54,6 +54,10 @@ _JOINED_FLOORS = _Floors((0.1, 0.25, 0.45, 0.65), (0.7,) * 5 + (0.75,))
 # Change of the correlation below which further steps change nothing that matters.
 _LEAST_CHANGE = 1e-3
 
+# Correlation by which a guess must surpass a plainer one: less is rounding, as where a picture is compared with itself,
+# whose parts agree as its whole does.
+_LEAST_LEAD = 1e-4
+
 # Area of the stored image that a query shows, below which a half-size query is as coarse as the whole-size image.
 _CROP_AREA = 0.64
 
@@ -86,9 +90,7 @@ class Registered:
     near: _Rows
 
 
-def register(
-    image: Floats, others: Floats, box: Windows, starts: Guesses | None = None, codes: Codes | None = None
-) -> Registered:
+def register(image: Floats, others: Floats, box: Windows, start: Guesses | Codes) -> Registered:
     """Return how a query lies on each candidate.
 
     Parameters
@@ -97,22 +99,20 @@ def register(
     others : (m, 64, 64) ndarray of float32
     box : Windows
         The query's content box.
-    starts : Guesses, optional
-        One for each image, to start from; then more of them are given up.
-    codes : (m, len(STORED_WINDOWS), TERMS) ndarray of int8, optional
-        Of the images, from `packed_codes`; made here when not given.
+    start : Guesses, or (m, len(STORED_WINDOWS), TERMS) ndarray of int8
+        One guess for each image, to start from; then more of them are given up.  Or the images' codes, from
+        `packed_codes`, which tell several for each.
     """
     # Bars and borders are cut off and what is left fills the frame: otherwise their edges are all that aligns.
     frame = without_edge(box)
     content = sample(image[None], frame, VECTOR_SIDE_PX)
-    guesses = _guesses(image, others, box, codes) if starts is None else starts
-    floors = _FLOORS if starts is None else _JOINED_FLOORS
+    guesses, floors = (start, _JOINED_FLOORS) if isinstance(start, Guesses) else (_guesses(image, box, start), _FLOORS)
     count = len(guesses.signs) // max(1, len(others))
     pyramid = _Pyramid(others)
     small = Template(equalize(_halved(content))[0])
     owners = np.repeat(np.arange(len(others)), count)
     affines, reached = pyramid.refine(small, owners, compose(guesses.affines, frame), guesses.signs, floors.first)
-    better = np.argmax(reached.reshape(-1, count), axis=1) + count * np.arange(len(others))
+    better = _first_of_best(reached.reshape(-1, count)) + count * np.arange(len(others))
     affines, signs, reached = affines[better], guesses.signs[better], reached[better]
     near = np.flatnonzero(reached >= floors.first[-1])
     affines[near], reached[near] = pyramid.refine(small, near, affines[near], signs[near], floors.half, _LEAST_CHANGE)
@@ -170,6 +170,12 @@ class _Pyramid:
         return affines, correlations
 
 
+def _first_of_best(reached: Floats) -> _Rows:
+    """Return for each row of correlations (m, k) the first column that none surpasses by `_LEAST_LEAD`."""
+    is_best = reached >= reached.max(axis=1, keepdims=True) - np.float32(_LEAST_LEAD)
+    return np.asarray(np.argmax(is_best, axis=1))
+
+
 def _halved(images: Floats) -> Floats:
     lines = images[:, ::2] + images[:, 1::2]
     return np.asarray((lines[:, :, ::2] + lines[:, :, 1::2]) / 4, dtype=np.float32)
@@ -184,16 +190,16 @@ def without_edge(box: Windows) -> Floats:
     return frame
 
 
-def _guesses(image: Floats, others: Floats, box: Windows, codes: Codes | None) -> Guesses:
+def _guesses(image: Floats, box: Windows, codes: Codes) -> Guesses:
     seen = query_views(image, box)
     # Packed codes are longer by one factor, which makes no difference to which correlate most.
-    known = window_codes(others, STORED_WINDOWS) if codes is None else codes.astype(np.float32, order="C")
-    stored = known.reshape(-1, TERMS)
-    correlations = (stored @ seen.codes.T).reshape(len(others), len(STORED_WINDOWS), -1)
+    stored = codes.astype(np.float32, order="C").reshape(-1, TERMS)
+    correlations = (stored @ seen.codes.T).reshape(len(codes), len(STORED_WINDOWS), -1)
     # The best window for each view, then the best views: two windows under one view lead to the same place.
     strengths = np.abs(correlations)
-    views = np.argpartition(-strengths.max(axis=1), _GUESSES, axis=1)[:, :_GUESSES].ravel()
-    owners = np.repeat(np.arange(len(others)), _GUESSES)
+    # In order, as the plainer views come before the others.
+    views = np.sort(np.argpartition(-strengths.max(axis=1), _GUESSES, axis=1)[:, :_GUESSES], axis=1).ravel()
+    owners = np.repeat(np.arange(len(codes)), _GUESSES)
     windows = strengths[owners, :, views].argmax(axis=1)
     signs = np.where(correlations[owners, windows, views] < 0, -1, 1).astype(np.float32)
     return Guesses(views, windows, signs, compose(STORED_WINDOWS.frames[windows], seen.affines[views]))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Explanation, Judgement, Outcome, Overlap
 from cbir_daemon.matching.agreement import Overlaps, overlaps, polish
+from cbir_daemon.matching.coarse import packed_codes
 from cbir_daemon.matching.codes import is_plain
 from cbir_daemon.matching.geometry import Floats, inside, inverse, overlaps_of, transform_of
 from cbir_daemon.matching.registration import Registered, register, without_edge
@@ -38,6 +39,9 @@ _NEGATIVE_COST = 1.5
 
 # So does that of what is left when a strip is left out, which may be what tells two pictures apart.
 _STRIP_COST = 2.5
+
+# Score that leaving out a strip must win: less is rounding, by which even a picture and itself would lose a strip.
+_LEAST_SPARED = 1e-4
 
 # Pixels with structure in the overlap at which disagreement counts twice, as a share of it: outlines of trousers agree
 # to 0.97 over 600.  Of 5 200 true pairs half hold 2 000 and more, all but 1 % 570.
@@ -78,7 +82,7 @@ def judge(
         One for each stored vector (`all_pairs`): less is tried, more is given up, and neither guess nor tone is
         returned.
     codes : (m, WINDOWS, TERMS) ndarray of int8, optional
-        From `packed_codes`, of the stored vectors; made anew when not given.
+        From `packed_codes`, of the stored vectors; made when not given: exact ones may begin at another guess.
 
     Returns
     -------
@@ -91,7 +95,8 @@ def judge(
     if not len(others):
         return []
     box = content_box(image)
-    aligned = align(image, others, box, guesses, codes)
+    start = guesses if guesses is not None else packed_codes(stored) if codes is None else codes
+    aligned = align(image, others, box, start)
     # All at once: one at a time they would cost as much as aligning.
     shares = overlaps_of(aligned.lies.affines)
     plain = is_plain(query)
@@ -141,9 +146,7 @@ class Alignments:
     strips: NDArray[np.bool_]
 
 
-def align(
-    image: Floats, others: Floats, box: Windows, starts: Guesses | None = None, codes: Codes | None = None
-) -> Alignments:
+def align(image: Floats, others: Floats, box: Windows, start: Guesses | Codes) -> Alignments:
     """Return how a query aligns with each image.
 
     Parameters
@@ -152,11 +155,10 @@ def align(
     others : (m, 64, 64) ndarray of float32
     box : Windows
         The query's content box.
-    starts : Guesses, optional
-    codes : (m, WINDOWS, TERMS) ndarray of int8, optional
+    start : Guesses, or (m, WINDOWS, TERMS) ndarray of int8
         See `register`.
     """
-    lies = register(image, others, box, starts, codes)
+    lies = register(image, others, box, start)
     affines, signs = lies.affines, lies.signs
     shown = inside(inverse(without_edge(box)), VECTOR_SIDE_PX, 0.0).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     found = Alignments(
@@ -200,7 +202,7 @@ def affine_between(query: NDArray[np.uint8], stored: NDArray[np.uint8]) -> tuple
     image, known = (
         np.asarray(vector, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX) for vector in (query, stored)
     )
-    lies = align(image, known[None], content_box(image)).lies
+    lies = align(image, known[None], content_box(image), packed_codes(stored)).lies
     return lies.affines[0], bool(lies.signs[0] < 0)
 
 
@@ -236,7 +238,7 @@ def _score(found: Alignments, rows: NDArray[np.int64], shown: Overlaps) -> None:
     needed_px = _needed_px(found.lies.affines[rows], found.lies.signs[rows], shown)
     scores = (1 - (1 - correlations) * multiples) * np.minimum(1, evidence_px / needed_px)
     # The first of the two is the whole overlap, the second what is left without a strip.
-    better = scores.argmax(axis=0)[None]
+    better = (scores[1] > scores[0] + _LEAST_SPARED).astype(np.int64)[None]
     found.strips[rows] = better[0] == 1
     found.needed_px[rows] = needed_px
     for kept, both in (

@@ -140,8 +140,8 @@ OPERATIONS: Mapping[str, Operation] = {
     operation.do.__name__.removeprefix("_"): operation
     for operation in (
         _operation(_ranked, "rows", "map", "looks"),
-        *(_operation(do, "rows") for do in (_copies, _joined, _in_parts, _in_turned_parts)),
-        *(_operation(do) for do in (_judgements, _seen, _seen_in_place, _sight, _homography)),
+        *(_operation(do, "rows") for do in (_copies, _joined, _judgements, _in_parts, _in_turned_parts)),
+        *(_operation(do) for do in (_seen, _seen_in_place, _sight, _homography)),
         *(_operation(do) for do in (_busiest, _detail_traces, _sharpness)),
     )
 }

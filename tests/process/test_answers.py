@@ -15,7 +15,7 @@ import pytest
 
 from tests import manual, pictures
 from tests.answers import script
-from tests.answers.comparison import NOTES, Difference, Kind, differences
+from tests.answers.comparison import NOTES, Kind, differences
 from tests.answers.home import furnish
 from tests.answers.recording import Answers, Recorder
 from tests.process.daemon import COMMANDS, Daemon, ended
@@ -26,9 +26,6 @@ pytestmark = pytest.mark.process
 
 PROCESSORS = 0.005
 """Share by which scores may differ from those recorded elsewhere: processors sum in different orders."""
-
-OFFSET_STEP = 0.1
-"""Grey levels to which `tone.offset` is rounded."""
 
 OTHER_CBIR = """#!/usr/bin/env bash
 set -o pipefail
@@ -55,23 +52,11 @@ def test_the_state_of_an_earlier_release_answers_as_it_did(daemon: Daemon, state
         difference
         for difference in differences(recorded, now, tolerance=PROCESSORS)
         # A sentence may become plainer from release to release; what scripts read may not.
-        if difference.kind not in NOTES | {Kind.WORDING}
-        and not UNLOOKED.match(difference.question)
-        and not is_within_choice(difference)
+        if difference.kind not in NOTES | {Kind.WORDING} and not UNLOOKED.match(difference.question)
     ]
     assert [str(difference) for difference in found] == []
     asked = "opened: cbir duplicates --json"
     assert grouped(now[asked]) == grouped(recorded[asked])
-
-
-def is_within_choice(difference: Difference) -> bool:
-    """Return whether a release may answer so: it began at another of several equal guesses, or rounded otherwise."""
-    if ".explanation.guess." in difference.place:
-        return True
-    old, new = difference.old, difference.new
-    if not difference.place.endswith(".tone.offset") or not isinstance(old, float) or not isinstance(new, float):
-        return False
-    return abs(old - new) <= OFFSET_STEP + 1e-6
 
 
 def without_similar(recorded: Answers) -> Answers:

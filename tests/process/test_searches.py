@@ -54,19 +54,9 @@ def started(daemon: Daemon) -> list[Path]:
 
 
 def answer(client: Client, query: Path) -> str:
-    """Return what a query answers, but for the time that it took and the guesses that explanations tell of.
-
-    In the first search of a process another of several equal guesses may come first.  It leads to the same copy; of
-    what is no copy it explains another failure.
-    """
+    """Return all that a query answers, explained, but for the time that it took."""
     document: dict[str, Any] = {**client.query(query, explain=True)}
     del document["took_ms"]
-    for match in document["matches"]:
-        explanation: dict[str, Any] = match.get("explanation", {})
-        if match["kind"] == "similar" and explanation:
-            match["explanation"] = explanation["outcome"]
-        else:
-            explanation.pop("guess", None)
     return json.dumps(document, sort_keys=True)
 
 

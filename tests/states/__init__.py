@@ -1,7 +1,9 @@
 """States that earlier releases made, small enough to be kept here.
 
 In: a folder beside this module.  Out: a home as that release left it, wherever it is put.  Never here: what it must
-answer; `answers.json` beside each state has that, as the release that made it answered.
+answer; `answers.json` beside each state has that, as the release that made it answered.  Where an alignment begins
+(`explanation.guess`) and the last digit of `tone.offset` are no facts about images: when alignment changes, these two
+are written anew.
 
 A state is `home.tar.xz`: the folders of pictures with their times, and the index as SQL.  Paths inside name the home by
 `HOME_TEXT` and `HOME_HEX`, so that it can lie anywhere.  The saved map is left out, as from a backup: it could be used
