@@ -26,7 +26,7 @@ _GUESSES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Floors:
+class CorrelationFloors:
     """Correlations before each step below which an affine is given up.
 
     Parameters
@@ -45,11 +45,11 @@ class _Floors:
 # Of 592 copies under 41 mild edits, 24 hard ones and chains none had less than 0.24, 0.34, 0.47 and 0.57 before the
 # first steps, 0.67 before the next and 0.49, 0.55, 0.58 and 0.6 before the last; of 18 770 others 60 to 90 % had less
 # than each of the first floors, a third of the rest than the next, three quarters of the rest than the last.
-_FLOORS = _Floors((0.15, 0.28, 0.42, 0.55), (0.62,) * 6)
+FLOORS = CorrelationFloors((0.15, 0.28, 0.42, 0.55), (0.62,) * 6)
 
 # Where many are looked up and each pair is seen twice: of 1 161 pairs, seen from either side, each floor gives up at
 # most one in a thousand, the last one at half size two.
-_JOINED_FLOORS = _Floors((0.1, 0.25, 0.45, 0.65), (0.7,) * 5 + (0.75,))
+JOINED_FLOORS = CorrelationFloors((0.1, 0.25, 0.45, 0.65), (0.7,) * 5 + (0.75,))
 
 # Change of the correlation below which further steps change nothing that matters.
 _LEAST_CHANGE = 1e-3
@@ -90,7 +90,9 @@ class Registered:
     near: _Rows
 
 
-def register(image: Floats, others: Floats, box: Windows, start: Guesses | Codes) -> Registered:
+def register(
+    image: Floats, others: Floats, box: Windows, start: Guesses | Codes, floors: CorrelationFloors | None = None
+) -> Registered:
     """Return how a query lies on each candidate.
 
     Parameters
@@ -102,11 +104,15 @@ def register(image: Floats, others: Floats, box: Windows, start: Guesses | Codes
     start : Guesses, or (m, len(STORED_WINDOWS), TERMS) ndarray of int8
         One guess for each image, to start from; then more of them are given up.  Or the images' codes, from
         `packed_codes`, which tell several for each.
+    floors : CorrelationFloors, optional
+        What is given up; `JOINED_FLOORS` for one guess each, else `FLOORS`.
     """
     # Bars and borders are cut off and what is left fills the frame: otherwise their edges are all that aligns.
     frame = without_edge(box)
     content = sample(image[None], frame, VECTOR_SIDE_PX)
-    guesses, floors = (start, _JOINED_FLOORS) if isinstance(start, Guesses) else (_guesses(image, box, start), _FLOORS)
+    guesses = start if isinstance(start, Guesses) else _guesses(image, box, start)
+    if floors is None:
+        floors = JOINED_FLOORS if isinstance(start, Guesses) else FLOORS
     count = len(guesses.signs) // max(1, len(others))
     pyramid = _Pyramid(others)
     small = Template(equalize(_halved(content))[0])
