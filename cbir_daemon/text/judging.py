@@ -37,10 +37,10 @@ MANY: Final = 3
 """Candidates that share what is boilerplate."""
 
 # A text's own shingles, or numbers, that must be there to be asked for.
-_FEWEST_OWN: Final = 8
+_FEWEST_OWN: Final = 12
 _FEWEST_NUMBERS: Final = 8
 # Of the share of boilerplate: a text whose own words are in the other one less often is another form.
-_OWN_TO_SHARED: Final = 0.3
+_OWN_TO_SHARED: Final = 0.5
 _NUMBERS_TO_WORDS: Final = 0.2
 # Share of a text from which it is contained, boilerplate or not.
 _CONTAINED: Final = 0.8
