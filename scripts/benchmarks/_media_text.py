@@ -191,7 +191,7 @@ def ask_forms(bench: Bench) -> list[str]:
             for row, text in asked:
                 found = column.ask(text, FILE_READER.read(text.encode(), 0))
                 first += bool(found) and found[0][0] == row and found[0][1] >= column.finder.threshold
-                wrong += any(other != row and score >= column.finder.threshold for other, score in found)
+                wrong += any(found_row != row and score >= column.finder.threshold for found_row, score in found)
             cells.append(f"{first} right, {wrong} wrong")
         lines.append(f"| {len(asked)} forms: {title} | " + " | ".join(cells) + " |")
     return lines
