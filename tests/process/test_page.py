@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -194,6 +195,30 @@ def test_pictures_are_drawn_anew(page: Page) -> None:
     assert (grey.status, grey.headers["content-type"]) == (200, "image/webp")
     assert page.ask("GET", f"/picture/{key}/{image['digest']}/257").status == 404
     assert page.ask("GET", f"/picture/{key}/{'0' * 64}/256").status == 404
+
+
+def test_of_files_only_unreadable_ones_are_drawn_by_path(page: Page) -> None:
+    """What is there of one that `errors` lists; nothing of an image, and of no file beside the album."""
+    whole = (page.daemon.album / "photo-0005.jpg").read_bytes()
+    cut_off = page.daemon.album / "cut off \N{HEAVY BLACK HEART}.jpg"
+    cut_off.write_bytes(whole[: len(whole) * 2 // 3])
+    page.daemon.settle()
+    key = page.read_key()
+
+    def drawn(path: Path, key: str = key) -> Answer:
+        name = base64.urlsafe_b64encode(os.fsencode(path)).decode().rstrip("=")
+        return page.ask("GET", f"/picture/{key}/error/{name}/256")
+
+    try:
+        preview = drawn(cut_off)
+        assert (preview.status, preview.body[:3]) == (200, b"\xff\xd8\xff")
+        assert drawn(cut_off, page.key).status == 403
+        for path in (page.daemon.album / "photo-0005.jpg", Path("/etc/passwd"), page.daemon.config):
+            assert drawn(path).error == "not-found"
+        assert page.ask("GET", f"/picture/{key}/error/%C3%A4/256").error == "bad-request"
+    finally:
+        cut_off.unlink()
+        page.daemon.settle()
 
 
 def test_an_image_is_asked_about_by_its_bytes(page: Page) -> None:

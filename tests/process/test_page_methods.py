@@ -86,6 +86,17 @@ def test_a_preview_is_of_the_bytes_that_were_asked_for(client: Client, daemon: D
         file.write_bytes(before)
 
 
+def test_images_are_found_by_words_of_their_names(client: Client, daemon: Daemon) -> None:
+    """Each word occurs somewhere below the album, Latin letters in any case; none gives nothing."""
+    named = {
+        text: [image["path"] for image in client.images(named=text)["images"]] for text in ("PART", "jpg who", "x%")
+    }
+    assert named == {"PART": [str(daemon.album / "part.jpg")], "jpg who": [str(daemon.album / "whole.jpg")], "x%": []}
+    assert client.images(named="  ")["images"] == []
+    with pytest.raises(BadRequestError, match="named"):
+        client.images(named="part", digests=["0" * 64])
+
+
 @pytest.mark.parametrize("side_px", [255, 2049])
 def test_previews_have_bounds(client: Client, daemon: Daemon, side_px: int) -> None:
     """Smaller and larger ones are refused."""
