@@ -24,7 +24,7 @@ from cbir_daemon.comparison import Window
 from cbir_daemon.errors import ChildError, StorageError, UnavailableError
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import Fine
-from cbir_daemon.search.collection import Snapshot
+from cbir_daemon.search.collection import CollectionSnapshot
 from cbir_daemon.search.operations import OPERATIONS
 from cbir_daemon.search.processes import ENTERED, PROCESS_MODULE, RETRY_S, Processes
 from cbir_daemon.search.published import Part, Publisher
@@ -177,7 +177,7 @@ def readable(snapshot: SearchSnapshot, parts: frozenset[str]) -> SearchSnapshot:
     unread: Any = Unread()
     collection = snapshot.collection
     return SearchSnapshot(
-        collection if "rows" in parts else Snapshot(collection.medium, unread, unread),
+        collection if "rows" in parts else CollectionSnapshot(collection.medium, unread, unread),
         snapshot.map if "map" in parts else unread,
         snapshot.looks if "looks" in parts else unread,
     )

@@ -21,7 +21,7 @@ from cbir_daemon.config import Config
 from cbir_daemon.config.settings import SECTIONS
 from cbir_daemon.daemon.rooms import OpenRooms
 from cbir_daemon.daemon.service import RETRY_S, Service
-from cbir_daemon.decode import ReadTask
+from cbir_daemon.decode import Readers, ReadTask
 from cbir_daemon.indexing.batches import Progress
 from cbir_daemon.map import Projector
 from cbir_daemon.map.refit import RefitState
@@ -289,7 +289,7 @@ def test_files_that_could_not_be_read_are_counted_by_reason(rooms: Rooms) -> Non
 def test_extras_that_files_need_are_named(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those alone, with the command that installs them; a missing one that no file needs is no problem."""
     nowhere = {name: replace(extra, module=f"cbir_no_{extra.name}") for name, extra in EXTRAS.items()}
-    monkeypatch.setattr(rooms.pool, "reader", replace(PICTURES, extras=tuple(nowhere.values())))
+    monkeypatch.setattr(rooms.pool, "readers", Readers([replace(PICTURES, extras=tuple(nowhere.values()))]))
     assert problems(rooms) == []
     (album,) = rooms.store.albums.listed()
     for number, name in enumerate(("SVG", "HEIF", "SVG")):

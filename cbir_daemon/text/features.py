@@ -4,7 +4,7 @@ In: the line of letters of a normal text.  Out: the vector of a whole text, vect
 vectors are compared (`codes`).
 
 Written with numpy and not with scikit-learn's `HashingVectorizer`, which does the same to a string at a time: importing
-it costs 2.2 s and 110 MB in what workers are forked from, and it hashes the overlap of two passages twice.
+it takes 2.2 s of processor time where workers are forked from, and it hashes the overlap of two passages twice.
 
 References
 ----------

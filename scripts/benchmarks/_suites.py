@@ -168,7 +168,8 @@ def staged(
         album.mkdir()
         for path in (*originals, *(photographs.files[row] for row in rest)):
             shutil.copyfile(path, album / stored_name(path))
-        daemon = Daemon(home, album, f"min_images = 100000\n[match]\nlocal = {str(local).lower()}")
+        no_map = "min_images = 1000000\nmax_fit_images = 1000000"
+        daemon = Daemon(home, album, f"{no_map}\n[match]\nlocal = {str(local).lower()}")
         daemon.start()
         try:
             if crowd:
