@@ -20,9 +20,8 @@ from PIL import Image
 
 from cbir_daemon.local_features import LOCAL, StoredFeatures
 from cbir_daemon.local_features.layout import STORED, STORED_FEATURES
-from cbir_daemon.matching import GREY64
 from cbir_daemon.pictures import PICTURES
-from cbir_daemon.records import Facts, FileState
+from cbir_daemon.records import LOOK, Facts, FileState
 from cbir_daemon.store import Indexed, Store
 
 SEED = 20_261_130
@@ -117,7 +116,7 @@ def add_crowd(state: Path, folder: Path, paths: Sequence[Path], count: int) -> N
 def _photographs(store: Store, paths: Sequence[Path]) -> list[Photograph]:
     contents = [store.contents.at_path(bytes(path)) for path in paths]
     ids = [content.id for content in contents if content is not None]
-    looks, features = store.descriptors.of(GREY64.appearance.kind, ids), store.descriptors.of(LOCAL, ids)
+    looks, features = store.descriptors.of(LOOK, ids), store.descriptors.of(LOCAL, ids)
     return [
         Photograph(
             _small(path),
@@ -159,5 +158,5 @@ def _add(store: Store, album_id: int, photographs: Sequence[Photograph], numbers
         looks.append(first.photograph.look)
         held.append(StoredFeatures(320, 240, kept).to_bytes() if has_features else b"")
     ids = [content_id for content_id, _ in store.files.apply(changes).added]
-    store.descriptors.put(GREY64.appearance.kind, dict(zip(ids, looks, strict=True)))
+    store.descriptors.put(LOOK, dict(zip(ids, looks, strict=True)))
     store.descriptors.put(LOCAL, {row: kept for row, kept in zip(ids, held, strict=True) if kept})

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -140,10 +140,10 @@ def _state_of(album: Path, path: bytes) -> FileState:
 
 
 @contextmanager
-def page_of(daemon: Daemon) -> Iterator[tuple[int, str]]:
+def page_of(environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     """Run the page, and give its process id and its address."""
     command: list[str | Path] = [COMMANDS / "cbir", "page", "--port", "0"]
-    with subprocess.Popen(command, env=daemon.environ, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 -- ours
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 -- ours
         assert process.stdout is not None
         try:
             yield process.pid, process.stdout.readline().strip()
@@ -250,7 +250,7 @@ def page(groups: int, verdicts: int) -> None:
         daemon.start()
         try:
             daemon.ask("settle")
-            with page_of(daemon) as (pid, address), browser(home) as chrome:
+            with page_of(daemon.environ) as (pid, address), browser(home) as chrome:
                 figures = seen_in(chrome, address, min(verdicts, groups - 2))
                 figures["memory of the page process, MiB"] = memory_mib(family_of(pid))
             took = previews_ms(daemon, album)

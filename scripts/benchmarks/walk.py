@@ -184,7 +184,7 @@ def served(home: Path, plane: Plane) -> Iterator[Walked]:
 def busy_ms(chrome: Chrome) -> float:
     """Return the processor time that the page's thread has taken, in milliseconds."""
     metrics = chrome.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-    return 1000 * next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+    return 1000 * float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
 
 def panned(chrome: Chrome) -> dict[str, float]:
@@ -232,7 +232,7 @@ def walk(images: int) -> None:
         plane = plane_of(images)
         figures = {"the map laid out, s of processor time": time.process_time() - began}
         figures["memory of the map in the daemon, MiB"] = plane.contents.nbytes / MIB
-        with served(home, plane) as walked, page_of(walked) as (pid, address), browser(home) as chrome:
+        with served(home, plane) as walked, page_of(walked.environ) as (pid, address), browser(home) as chrome:
             chrome.get(f"{address}/map")
             figures["first sight of the map, s"] = chrome.execute_async_script(SEEN) / 1000
             figures |= panned(chrome)
