@@ -78,7 +78,7 @@ def pair_of(content_id: int, found: Found, medium: PartMedium) -> Pair:
         lying.overlap.query,
         lying.overlap.match,
         kind=Kind.COPY,
-        look=LookedAt.FILES,
+        look=LookedAt.VECTORS,
         lying=lying.to_json(),
     )
 

@@ -299,7 +299,7 @@ def copy_of(content_id: int, judgement: FileJudgement) -> Found:
     judgement : FileJudgement
     """
     return Found(
-        content_id, Kind.COPY, judgement.score, None, overlap=judgement.overlap, look=LookedAt.FILES, lying=judgement
+        content_id, Kind.COPY, judgement.score, None, overlap=judgement.overlap, look=LookedAt.VECTORS, lying=judgement
     )
 
 

@@ -68,7 +68,7 @@ def test_a_part_of_a_file_is_found(daemon: Daemon) -> None:
         assert best["origin"] == "2 of 5 columns of {path}"
         assert best["place"] == {"query": [0.0, 3.0], "match": [1.0, 4.0], "unit": "columns"}
         assert best["overlap"] == {"query": round(2 / 3, 3), "match": 0.4}
-        assert (best["look"], best["width"], best["summary"]) == (None, 0, "200 rows, 5 columns")
+        assert (best["look"], best["width"], best["summary"]) == ("vectors", 0, "200 rows, 5 columns")
         assert {match["kind"] for match in found["matches"][1:]} <= {"similar"}
         assert (found["query"]["medium"], found["query"]["summary"]) == ("columns", "200 rows, 3 columns")
     said = daemon.run("query", query, "-n", "1").stdout.decode()
@@ -110,23 +110,34 @@ def test_tables_are_drawn_by_their_numbers(daemon: Daemon) -> None:
                 assert (picture.format, picture.size) == ("WEBP", (side_px, side_px))
 
 
+def stays(daemon: Daemon, path: Path) -> bool:
+    """Return whether a plan leaves a copy where it is, since no file of its medium is looked at."""
+    plan = daemon.home / "careful.jsonl"
+    daemon.run("resolve", "--plan", plan)
+    return not plan.exists() or str(path) not in plan.read_text()
+
+
 def test_a_copy_raises_an_alert_and_is_a_duplicate(daemon: Daemon) -> None:
-    """A new file with all columns but one and fewer rows is a copy; the better file is kept, and the other may go."""
+    """A new file with all columns but one and fewer rows is a copy; it goes only if asked for."""
     kept, copy = daemon.album / "table-7.csv", daemon.album / "copy.csv"
     copy.write_bytes(written(table(7)[:, [0, 3, 2, 4]] * 1000))
     daemon.settle()
     alert = daemon.alerts()[-1]
     assert (alert["path"], [match["path"] for match in alert["matches"]]) == (str(copy), [str(kept)])
+    assert stays(daemon, copy)
     (group,) = daemon.json("duplicates")["groups"]
+    assert all(image["keep"] for image in group["images"])
+    with daemon.client() as client:
+        (group,) = client.duplicates(unlooked=True)["groups"]
     assert [(image["path"], image["keep"]) for image in group["images"]] == [(str(kept), True), (str(copy), False)]
     assert [image["why"] for image in group["images"]] == [
         "is the better file, by its columns: 5 against 4",
         "is the poorer file, by its columns: 4 against 5",
     ]
     assert group["images"][1]["done"] == "4 of 5 columns of it"
-    assert (group["look"], group["images"][0]["summary"]) == (None, "200 rows, 5 columns")
+    assert (group["look"], group["images"][0]["summary"]) == ("vectors", "200 rows, 5 columns")
     plan = daemon.home / "plan.jsonl"
-    assert daemon.run("resolve", "--plan", plan).returncode == 0
+    assert daemon.run("resolve", "--plan", plan, "--unlooked").returncode == 0
     assert str(copy) in plan.read_text()
     assert daemon.run("dismiss", kept, copy).returncode == 0
     assert daemon.run("duplicates").returncode == 1

@@ -60,7 +60,7 @@ def test_pages_of_a_pdf_file_are_found_in_it(daemon: Daemon) -> None:
         assert best["origin"].endswith("of it stands in {path}, pages 2\u20133")
         assert best["place"]["unit"] == "characters"
         assert best["overlap"]["query"] > 0.95
-        assert (best["summary"], best["look"]) == ("4 pages, 1 320 words", None)
+        assert (best["summary"], best["look"]) == ("4 pages, 1 320 words", "vectors")
         assert "copy" not in {match["kind"] for match in found["matches"][1:]}
 
 
@@ -83,16 +83,17 @@ def test_a_file_without_words_matches_its_own_bytes(daemon: Daemon) -> None:
 
 
 def test_a_copy_raises_an_alert_and_the_longer_text_is_kept(daemon: Daemon) -> None:
-    """A web page of most of a text is a duplicate of it; the plan would take the shorter one away."""
+    """A web page of most of a text is a duplicate of it; a plan takes the shorter one away if asked to."""
     kept, copy = daemon.album / "text-4.md", daemon.album / "copy.html"
     copy.write_bytes(web_page(prose(4)[:3000]))
     daemon.settle()
     assert [match["path"] for match in daemon.alerts()[-1]["matches"]] == [str(kept)]
-    (group,) = daemon.json("duplicates")["groups"]
+    with daemon.client() as client:
+        (group,) = client.duplicates(unlooked=True)["groups"]
     assert [(image["path"], image["keep"]) for image in group["images"]] == [(str(kept), True), (str(copy), False)]
     assert group["images"][0]["why"].startswith("is the better file, by its words: 600 words against")
     plan = daemon.home / "plan.jsonl"
-    assert daemon.run("resolve", "--plan", plan).returncode == 0
+    assert daemon.run("resolve", "--plan", plan, "--unlooked").returncode == 0
     assert str(copy) in plan.read_text()
     copy.unlink()
     daemon.settle()

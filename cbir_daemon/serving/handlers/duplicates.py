@@ -102,7 +102,7 @@ def _group_to_json(rooms: Rooms, group: Group) -> answers.Group:
     return {
         "id": f"{group.kind}-{kept.digest.hex()[:ID_DIGITS]}",
         "kind": group.kind.value,
-        "look": None if group.look is None or kept.medium != IMAGE else group.look.value,
+        "look": None if group.look is None else group.look.value,
         "saves": group.saves_bytes,
         "images": [_member_to_json(rooms, group, member) for member in group.members],
     }

@@ -355,7 +355,7 @@ def _match_to_json(rooms: Rooms, query: Facts, match: _Match) -> answers.Match:
         "path": path_to_json(image.path),
         "digest": image.content.digest.hex(),
         "kind": found.kind.value,
-        "look": None if found.look is None or found.lying is not None else found.look.value,
+        "look": None if found.look is None else found.look.value,
         "features": found.features or None,
         "part": None if found.part is None else _window_to_json(found.part),
         "why": None if found.why is None else found.why.value,
