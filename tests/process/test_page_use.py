@@ -79,7 +79,7 @@ def address(album_daemon: Daemon) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Give a browser for all tests; each opens a tab of its own."""
+    """Give a browser for all tests; each has a tab of its own."""
     with chromium(tmp_path_factory.mktemp("browser"), WIDE) as browser:
         yield browser
 
@@ -107,8 +107,15 @@ def mapped(daemon: Daemon, browser: Chrome) -> Iterator[PageDriver]:
 
 
 def opened(browser: Chrome, address: str) -> PageDriver:
-    """Return the queue in a fresh tab, with its first groups there."""
+    """Return the queue in a fresh tab, the only one, with its first groups there."""
+    earlier = browser.window_handles
     browser.switch_to.new_window("tab")
+    fresh = browser.current_window_handle
+    # Each tab holds a stream, and Chromium opens six connections to an address at most.
+    for handle in earlier:
+        browser.switch_to.window(handle)
+        browser.close()
+    browser.switch_to.window(fresh)
     browser.get(address)
     page = PageDriver(browser)
     page.until(lambda: len(page.all(".group:not(.waiting)")) >= 2)

@@ -12,7 +12,7 @@ from tests.pictures import photograph, save
 from tests.process.daemon import Daemon, living
 from tests.texts import edited, misread, pdf, prose, web_page
 
-pytestmark = [pytest.mark.process]
+pytestmark = [pytest.mark.process, pytest.mark.in_order]
 
 TEXTS = 6
 PAGES = [prose(seed, 330) for seed in range(40, 44)]
