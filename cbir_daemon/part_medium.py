@@ -376,7 +376,7 @@ class PartMedium(Protocol):
         ----------
         judgement : FileJudgement
         path : str
-            What stands for the match: its path, or "it".
+            What stands for the match: its path, or "that file".
         query, match : FileFacts
         """
         ...

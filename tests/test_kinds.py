@@ -35,7 +35,7 @@ NAMED_IN = {
     "duplicates/part_pairing.py": "copies by the parts of a file",
     "duplicates/part_works.py": "works of the watch list in the parts of a content",
     "search/part_searcher.py": "copies by their parts, and what resembles a whole file",
-    "serving/handlers/other_media.py": "exact, by digest, of a query that is no image",
+    "serving/handlers/part_queries.py": "exact, by digest, of a query that is no image",
     "duplicates/groups.py": "how the groups of each kind are made",
 }
 """Who names kinds, and what of them it finds; adding one touches those that find it, not the others."""

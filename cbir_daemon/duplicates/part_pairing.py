@@ -19,8 +19,8 @@ from cbir_daemon.system import heartbeat
 BATCH_CONTENTS = 16
 """Contents looked up and committed together."""
 
-PATH = "it"
-"""What stands for a file whose name was said."""
+PATH = "that file"
+"""What stands for a file whose name is said beside the words."""
 
 
 class PartPairing:

@@ -15,7 +15,7 @@ from tests.columns.install import install, table, written
 from tests.pictures import photograph, save
 from tests.process.daemon import Daemon, living
 
-pytestmark = [pytest.mark.process]
+pytestmark = [pytest.mark.process, pytest.mark.in_order]
 
 TABLES = 12
 
@@ -134,7 +134,7 @@ def test_a_copy_raises_an_alert_and_is_a_duplicate(daemon: Daemon) -> None:
         "is the better file, by its columns: 5 against 4",
         "is the poorer file, by its columns: 4 against 5",
     ]
-    assert group["images"][1]["done"] == "4 of 5 columns of it"
+    assert group["images"][1]["done"] == "4 of 5 columns of that file"
     assert (group["look"], group["images"][0]["summary"]) == ("vectors", "200 rows, 5 columns")
     plan = daemon.home / "plan.jsonl"
     assert daemon.run("resolve", "--plan", plan, "--unlooked").returncode == 0

@@ -18,7 +18,7 @@ from cbir_daemon.kinds import Kind, facts_of, kinds_that
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, digest_from_json, path_from_json, path_to_json, when
 from cbir_daemon.records import DIGEST_BYTES, IMAGE
-from cbir_daemon.serving.handlers.other_media import summary_of
+from cbir_daemon.serving.handlers.part_queries import summary_of
 from cbir_daemon.serving.handlers.pictures import content_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.serving.queue import ORDERS, FolderPair, Selection

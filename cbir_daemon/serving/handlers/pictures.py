@@ -12,7 +12,7 @@ from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, digest_from_json, path_from_json, path_to_json
 from cbir_daemon.records import IMAGE, REASONS, VECTOR_SIDE_PX
-from cbir_daemon.serving.handlers.other_media import drawn_vector
+from cbir_daemon.serving.handlers.part_queries import drawn_vector
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import Content, Image
 

@@ -29,7 +29,7 @@ from cbir_daemon.search.snapshot import Map
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
 from cbir_daemon.serving.handlers.origins import origin_of
-from cbir_daemon.serving.handlers.other_media import (
+from cbir_daemon.serving.handlers.part_queries import (
     drawn_vector,
     found_by_parts,
     origin_by_parts,
