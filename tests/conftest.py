@@ -16,7 +16,7 @@ settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "dev")
 
-SLOW_TIMEOUT_S = 1200
+SLOW_TIMEOUT_S = 2400
 """For a test that fits maps, its fixtures included: a first compilation takes 46 s of processor time, or minutes of a
 busy machine.  The other tests have `timeout` of pyproject.toml."""
 

@@ -31,7 +31,6 @@ from tests.pictures import photograph
 from tests.rows import all_images, due
 from tests.worlds import World
 
-PATIENCE_S = 60.0
 LIMITS = DecodeLimits(max_pixels=1_000_000, max_file_bytes=1_000_000, timeout_s=30.0)
 SUFFIXES = (".png", ".jpg")
 # Long ago, so that files count as left alone.

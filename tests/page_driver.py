@@ -23,10 +23,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.patience import PATIENCE_S
+
 T = TypeVar("T")
 
-SEEN_S = 30.0
-"""Ends a test that waits for what never comes."""
 
 NAMED = {
     "Enter": Keys.ENTER,
@@ -68,7 +68,7 @@ class PageDriver:
 
     def until(self, seen: Callable[[], T | None]) -> T:
         """Wait until `seen` returns something, and return that."""
-        found = WebDriverWait(self.driver, SEEN_S, poll_frequency=0.02).until(lambda _: seen())
+        found = WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.02).until(lambda _: seen())
         assert found is not None
         return found
 

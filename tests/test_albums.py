@@ -24,13 +24,12 @@ from cbir_daemon.system.filesystems import Mount
 from cbir_daemon.watching.events import Unwatched, Watcher
 from tests.fakes import FakeClock
 from tests.leftovers import nothing_left, thread_of
+from tests.patience import PATIENCE_S
 from tests.rights import open_folder, ordinary_user
 from tests.rows import all_images, indexed
 from tests.worlds import World
 
 __all__ = ["open_folder"]
-
-PATIENCE_S = 120.0
 
 
 class Listener:

@@ -21,13 +21,13 @@ from cbir_daemon.config import AlbumConfig, AlertsConfig, Config, SinkConfig
 from cbir_daemon.errors import NotFoundError, SinkError
 from cbir_daemon.kinds import Kind
 from cbir_daemon.store import AlertMatch, AlertRecord, ContainedWork, Content, Image, NewAlert, SinkState, Store
+from tests.patience import PATIENCE_S
 from tests.rows import digest, opened, state
 
 NOW = 1_700_000_000.0
 EXACT = AlertMatch(b"/album/same.jpg", Kind.EXACT, 1.0)
 COPY = AlertMatch(b"/album/copy.jpg", Kind.COPY, 0.95)
 WORK = ContainedWork("harbour.tif", Kind.COPY, 0.9)
-PATIENCE_S = 120.0
 
 
 def configured(alerts: AlertsConfig, *sinks: str) -> Config:

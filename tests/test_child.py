@@ -18,11 +18,11 @@ from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import Child
 from tests.echo_child import NICENESS
 from tests.leftovers import nothing_left
+from tests.patience import PATIENCE_S
 from tests.places import CHECKOUT
 
 MODULE = "tests.echo_child"
 ENVIRONMENT = {"PYTHONPATH": str(CHECKOUT), "CBIR_TEST_WORD": "hello"}
-ANSWER_S = 120.0
 ORPHAN_S = 60.0
 """How soon a child must be gone after its parent: milliseconds where nothing else runs, and never while it computes."""
 
@@ -39,7 +39,7 @@ def test_frames_go_there_and_back(child: Child) -> None:
     """Messages and bytes come back as they were sent."""
     blob = bytes(range(256)) * 12_000
     child.send({"do": "echo", "word": "été"}, blob)
-    assert child.receive(ANSWER_S) == Frame({"do": "echo", "word": "été", "bytes": len(blob)}, blob)
+    assert child.receive(PATIENCE_S) == Frame({"do": "echo", "word": "été", "bytes": len(blob)}, blob)
 
 
 def test_no_module_of_the_present_folder_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,13 +48,13 @@ def test_no_module_of_the_present_folder_is_imported(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with contextlib.closing(Child(MODULE, env=ENVIRONMENT)) as child:
         child.send({"do": "echo", "word": "hello"})
-        assert child.receive(ANSWER_S) == Frame({"do": "echo", "word": "hello"})
+        assert child.receive(PATIENCE_S) == Frame({"do": "echo", "word": "hello"})
 
 
 def test_many_frames_at_once_stay_in_order(child: Child) -> None:
     """Frames that arrive together are handed out one by one, first come first served."""
     child.send({"do": "count", "to": 20})
-    assert [child.receive(ANSWER_S).message["number"] for _ in range(20)] == list(range(20))
+    assert [child.receive(PATIENCE_S).message["number"] for _ in range(20)] == list(range(20))
 
 
 def test_a_child_stands_apart(child: Child) -> None:
@@ -64,14 +64,14 @@ def test_a_child_stands_apart(child: Child) -> None:
     """
     child.send({"do": "describe"})
     expected = {"group": child.pid, "session": os.getsid(0), "word": "hello"}
-    assert child.receive(ANSWER_S).message == {"nice": min(19, os.nice(0) + NICENESS), **expected}
+    assert child.receive(PATIENCE_S).message == {"nice": min(19, os.nice(0) + NICENESS), **expected}
 
 
 def test_what_a_child_prints_is_no_data(capfd: pytest.CaptureFixture[str]) -> None:
     """Standard output of a child goes to our standard error."""
     child = Child(MODULE, env=ENVIRONMENT)
     child.send({"do": "print"})
-    child.receive(ANSWER_S)
+    child.receive(PATIENCE_S)
     child.close()
     assert capfd.readouterr() == ("", "this is for the log")
 
@@ -88,7 +88,7 @@ def test_a_dead_child_is_an_error_that_says_how(child: Child, order: dict[str, o
     """Whoever waits for a child that died learns module, pid and signal or status; so does who talks to it."""
     child.send(order)
     with pytest.raises(ChildError) as caught:
-        child.receive(ANSWER_S)
+        child.receive(PATIENCE_S)
     assert caught.value.message == f"{MODULE} (pid {child.pid}) {how}"
     assert not child.running
     with pytest.raises(ChildError):
@@ -99,7 +99,7 @@ def test_a_module_that_is_not_there_is_a_dead_child(capfd: pytest.CaptureFixture
     """A child that cannot even begin is told like any other that ended."""
     child = Child("cbir_daemon.no_such_module")
     with pytest.raises(ChildError, match="ended with status 1"):
-        child.receive(ANSWER_S)
+        child.receive(PATIENCE_S)
     child.close()
     assert "no_such_module" in capfd.readouterr().err
 
@@ -108,7 +108,7 @@ def test_a_child_that_talks_nonsense_is_an_error(child: Child) -> None:
     """Bytes that are no frame end the conversation."""
     child.send({"do": "talk nonsense"})
     with pytest.raises(ChildError):
-        child.receive(ANSWER_S)
+        child.receive(PATIENCE_S)
 
 
 def test_waiting_has_an_end(child: Child) -> None:
@@ -133,11 +133,11 @@ def test_a_child_that_cannot_react_is_ended_all_the_same(child: Child) -> None:
 def test_the_time_that_a_child_has_used(child: Child) -> None:
     """It only rises, and is none for a child that is gone."""
     child.send({"do": "echo"})
-    child.receive(ANSWER_S)
+    child.receive(PATIENCE_S)
     before = child.cpu_s
     assert before > 0
     child.send({"do": "compute"})
-    child.receive(ANSWER_S)
+    child.receive(PATIENCE_S)
     while child.cpu_s <= before:
         pass
     child.close()

@@ -22,12 +22,12 @@ from cbir_daemon.store import (
     WorkMatch,
 )
 from cbir_daemon.store.table import Table
+from tests.patience import PATIENCE_S
 from tests.rows import EXTRACTOR, ROOT, all_images, digest, indexed, opened, position, report, vector
 
 FOLDER = Path(inspect.getfile(Table)).parent
 
 NOW = 1_700_000_000.0
-PATIENCE_S = 60.0
 
 ALERT = NewAlert(ROOT, "missing", (), "its folder is empty")
 TASK = ResolveTask(

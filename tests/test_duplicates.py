@@ -20,11 +20,11 @@ from cbir_daemon.kinds import Kind
 from cbir_daemon.records import Facts, FileState, ResolveTask, TaskState
 from cbir_daemon.store import Content, Gone, Image, Indexed, Moved, Pair
 from cbir_daemon.watching import walk
+from tests.patience import PATIENCE_S
 from tests.pictures import Picture, brighter, gamma, mirrored
 from tests.rows import EXTRACTOR, all_images, digest, photographed
 from tests.worlds import World
 
-PATIENCE_S = 120.0
 NOW = 1_700_000_000.0
 OLD = 1_000_000_000_000_000_000
 

@@ -14,7 +14,8 @@ import pytest
 
 from tests import pictures
 from tests.manual import section
-from tests.process.daemon import COMMAND_TIMEOUT_S, COMMANDS, Daemon, living
+from tests.patience import PATIENCE_S
+from tests.process.daemon import COMMANDS, Daemon, living
 
 pytestmark = pytest.mark.process
 
@@ -46,7 +47,7 @@ def shell(daemon: Daemon, script: str, folder: Path) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=COMMAND_TIMEOUT_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

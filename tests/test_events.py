@@ -20,11 +20,11 @@ from watchdog.observers.inotify_c import InotifyFD
 
 from cbir_daemon.watching.events import NOT_WATCHED, Unwatched, Watcher, advice, limits
 from tests.leftovers import nothing_left, thread_of
+from tests.patience import PATIENCE_S
 from tests.rights import open_folder, ordinary_user
 
 __all__ = ["open_folder"]
 
-PATIENCE_S = 120.0
 QUEUE_FILE = Path("/proc/sys/fs/inotify/max_queued_events")
 FILE = "fs/inotify/max_user_watches"
 

@@ -17,11 +17,11 @@ from cbir_daemon.errors import ChildError
 from cbir_daemon.system.child import Child
 from cbir_daemon.system.forking import ForkServer
 from tests.leftovers import nothing_left
+from tests.patience import PATIENCE_S
 from tests.places import CHECKOUT
 
 MODULE = "tests.fork_server"
 ENVIRONMENT = {"PYTHONPATH": str(CHECKOUT)}
-ANSWER_S = 120.0
 ORPHAN_S = 60.0
 
 
@@ -37,7 +37,7 @@ def server() -> Iterator[ForkServer]:
 def answer_of(child: Child, order: dict[str, object]) -> dict[str, int]:
     """Return what a child answers."""
     child.send(order)
-    return dict(child.receive(ANSWER_S).message)
+    return dict(child.receive(PATIENCE_S).message)
 
 
 def is_there(pid: int) -> bool:
@@ -71,7 +71,7 @@ def test_how_a_forked_child_ended_is_known(server: ForkServer, order: dict[str, 
     ):
         child.send(order)
         with pytest.raises(ChildError) as caught:
-            child.receive(ANSWER_S)
+            child.receive(PATIENCE_S)
         assert caught.value.message == f"forked (pid {child.pid}) {how}"
         assert not child.running
         assert answer_of(sibling, {"do": "describe"})["pid"] == sibling.pid

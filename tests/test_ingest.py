@@ -29,7 +29,6 @@ from tests.house import (
     BROKEN,
     LIMITS,
     OLD_NS,
-    PATIENCE_S,
     House,
     Result,
     as_results,
@@ -41,6 +40,7 @@ from tests.house import (
     pool,
     room_for,
 )
+from tests.patience import PATIENCE_S
 from tests.rows import all_images, due, sql
 
 __all__ = ["house", "new_house", "pool"]

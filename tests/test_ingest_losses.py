@@ -14,7 +14,6 @@ from cbir_daemon.decode import DecodePool
 from cbir_daemon.indexing.losses import MIN_LOSS_FILES
 from tests.house import (
     BROKEN,
-    PATIENCE_S,
     House,
     fill,
     house,
@@ -26,6 +25,7 @@ from tests.house import (
     put_elsewhere,
     refuse,
 )
+from tests.patience import PATIENCE_S
 from tests.rights import open_folder, ordinary_user
 from tests.rows import all_images, due
 

@@ -24,10 +24,10 @@ from cbir_daemon.map.refit_policy import FitDecision
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.store import Coverage, Gone
 from tests.fakes import FakeClock, FakeFits, FakeProjector, no_descriptor, positions_of
+from tests.patience import PATIENCE_S
 from tests.rows import indexed, photographed, vector
 from tests.worlds import World
 
-PATIENCE_S = 120.0
 SETTINGS = ModelConfig(min_images=5, refit_min_changes=2, refit_min_interval_s=600.0, fit_hours=None)
 COUNT = 8
 

@@ -39,6 +39,7 @@ from cbir_daemon.store import Gone, Indexed
 from cbir_daemon.system.child import Child
 from tests import deadly_search
 from tests.leftovers import nothing_left
+from tests.patience import PATIENCE_S
 from tests.pictures import bordered, brighter, cropped, mirrored, on_a_page, photograph
 from tests.places import CHECKOUT
 from tests.rows import indexed, photographed, position, sql, vector_of
@@ -48,7 +49,6 @@ COUNT = 12
 LOOK = bytes(range(240)) * 2
 SIZE_PX = (320, 240)
 DEADLY = "tests.deadly_search"
-ANSWER_S = 60.0
 
 
 def picture(number: int) -> Indexed:
@@ -299,7 +299,7 @@ def test_a_process_killed_during_a_search_costs_one_retry(
         while not processes.searching:
             pass
         os.kill(process_id, signal.SIGKILL)
-        assert asked.result(ANSWER_S) == here(searcher).copies(vector)
+        assert asked.result(PATIENCE_S) == here(searcher).copies(vector)
     assert caplog.text.count("search is tried again") == 1
 
 
@@ -348,7 +348,7 @@ def test_a_process_of_another_release_refuses(world: World) -> None:
     """What was installed over a daemon that still runs may mean something else by the same bytes."""
     with closing(Child(PROCESS_MODULE)) as child:
         child.send({"do": "open", "release": "0.0.1"})
-        refused = child.receive(ANSWER_S).message["refused"]
+        refused = child.receive(PATIENCE_S).message["refused"]
     assert refused == f"release {__version__} was installed over 0.0.1, which still runs"
 
 
@@ -374,9 +374,9 @@ def test_a_process_that_was_taken_over_changes_and_sends_nothing(
     }
     with closing(Child("tests.prying_search")) as child:
         child.send(opening)
-        granted = child.receive(ANSWER_S).message["granted"]
+        granted = child.receive(PATIENCE_S).message["granted"]
         child.send({"do": "pry", "inside": str(state / "file"), "outside": str(album / "photograph.jpg")})
-        said = child.receive(ANSWER_S).message
+        said = child.receive(PATIENCE_S).message
     if "landlock" not in granted:
         pytest.skip("this kernel has no Landlock")
     assert "seccomp" in granted
@@ -425,7 +425,7 @@ def test_what_runs_at_the_end_is_refused(world: World) -> None:
             pass
         processes.close()
         with pytest.raises(UnavailableError, match="the daemon is stopping"):
-            asked.result(ANSWER_S)
+            asked.result(PATIENCE_S)
     with pytest.raises(ProcessLookupError):
         os.kill(process_id, 0)
     with pytest.raises(UnavailableError, match="the daemon is stopping"):
@@ -478,14 +478,14 @@ def test_questions_are_let_in_as_they_came(world: World, processes: Processes) -
                     pass
             assert entered == []
         for task in asked:
-            task.result(ANSWER_S)
+            task.result(PATIENCE_S)
         with crowded(processes):
             refused = pool.submit(ask, 3)
             while not processes.waiting:
                 pass
             processes.stop()
             with pytest.raises(UnavailableError, match="the daemon is stopping"):
-                refused.result(ANSWER_S)
+                refused.result(PATIENCE_S)
     assert sorted(entered) == [0, 1, 2]
 
 

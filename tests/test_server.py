@@ -22,9 +22,9 @@ from cbir_daemon.protocol.framing import MAX_LINE_BYTES, Frame, FrameReader, enc
 from cbir_daemon.protocol.messages import Request
 from cbir_daemon.serving.handlers import Reply
 from cbir_daemon.serving.server import FRAME_TIMEOUT_S, IDLE_TIMEOUT_S, Server
+from tests.patience import PATIENCE_S
 from tests.rights import NOBODY, ordinary_user
 
-PATIENCE_S = 120.0
 SHORT_S = 0.1
 CLOCK = 812
 MAX_BLOB_BYTES = 100_000

@@ -36,10 +36,10 @@ from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.serving.handlers.summary import reading, summary
 from cbir_daemon.store import Failed, FitBegun, Store
 from cbir_daemon.system import heartbeat
+from tests.patience import PATIENCE_S
 from tests.pictures import photograph
 
 NOW = 1_767_225_600.0
-PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

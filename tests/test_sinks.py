@@ -28,9 +28,9 @@ from cbir_daemon.alerts.webhook import Webhook, signature
 from cbir_daemon.config import SinkConfig
 from cbir_daemon.errors import SinkError
 from cbir_daemon.store import AlertMatch, AlertRecord
+from tests.patience import PATIENCE_S
 
 NOW = 1_700_000_000.0
-PATIENCE_S = 120.0
 LATE_S = 3.0
 """More than a program of the shell needs to begin while others have the processors."""
 TOKEN = "t0ken-of-mine"  # noqa: S105 -- of a test

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
+from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon
 
 HOME: Final = "~"
@@ -50,7 +51,6 @@ TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
 SAMPLE: Final = re.compile(r"^([^#].*) \S+$", re.MULTILINE)
 """A line of metrics: name and labels, then the value."""
 DAY: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b(?!T)")
-ANSWER_TIMEOUT_S: Final = 60.0
 
 
 class Answer(TypedDict):
@@ -118,7 +118,7 @@ class Recorder:
         """Send a request and return the messages of its answer, without their blobs; those of a follower end at one."""
         messages = []
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.settimeout(PATIENCE_S)
             connection.connect(str(self.daemon.state / "socket"))
             connection.sendall(json.dumps(request).encode() + b"\n" + blob)
             with connection.makefile("rb") as stream:

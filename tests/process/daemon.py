@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from cbir_daemon.client import Client
+from tests.patience import PATIENCE_S
 
 COMMANDS = Path(sys.executable).parent
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 60.0
-COMMAND_TIMEOUT_S = 300.0
 SETTLE_S = 0.3
-SETTLE_TIMEOUT_S = 240.0
 SETTLES = 50
 """How often a test settles before it gives up waiting for a line in the log."""
 
@@ -75,7 +72,7 @@ class Daemon:
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(notify))
-            manager.settimeout(START_TIMEOUT_S)
+            manager.settimeout(PATIENCE_S)
             with self.log.open("ab") as log:
                 command = [*self.before, self.commands / "cbir-daemon", "run", "--quiet", *(argv or (self.album,))]
                 self.process = subprocess.Popen(command, cwd=self.home, env=self.environ, stderr=log, stdout=log)  # noqa: S603 -- ours
@@ -90,7 +87,7 @@ class Daemon:
     def wait(self) -> int:
         """Wait for the process to end and return its status."""
         assert self.process is not None
-        status = self.process.wait(STOP_TIMEOUT_S)
+        status = self.process.wait(PATIENCE_S)
         self.process = None
         return status
 
@@ -114,7 +111,7 @@ class Daemon:
             env=environ,
             input=stdin,
             capture_output=True,
-            timeout=COMMAND_TIMEOUT_S,
+            timeout=PATIENCE_S,
             check=False,
         )
 
@@ -132,7 +129,7 @@ class Daemon:
     def settle(self) -> Any:  # noqa: ANN401 -- JSON
         """Wait until everything is done and return the status, without the start of a command for each."""
         with self.client() as client:
-            client.settle(SETTLE_TIMEOUT_S)
+            client.settle(PATIENCE_S)
             return client.status()
 
     def client(self) -> Client:

@@ -35,10 +35,10 @@ from cbir_daemon.decode.reading import UnreadableError
 from cbir_daemon.pictures.pixels import read_picture
 from cbir_daemon.store import Store
 from tests import pictures
+from tests.patience import PATIENCE_S
 from tests.process.daemon import living
 
 SETTLE_S = 0.05
-SETTLE_TIMEOUT_S = 60.0
 MAX_PIXELS = 10_000_000
 PICTURE_PX = (192, 128)
 EVERYTHING = 1_000
@@ -369,10 +369,10 @@ class AlbumMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         """The index holds what is on the disk, and the doctor finds nothing."""
         with Client([self.daemon.state / "socket"]) as client:
-            client.settle(SETTLE_TIMEOUT_S)
+            client.settle(PATIENCE_S)
             if any(album["state"] == "missing" for album in client.status()["albums"]):
                 client.scan(accept_losses=True)
-                client.settle(SETTLE_TIMEOUT_S)
+                client.settle(PATIENCE_S)
         state = indexed(self.daemon.state)
         truth = expected(on_disk(self.album))
         assert state.files == truth.files

@@ -17,6 +17,7 @@ import pytest
 from cbir_daemon.client import Client
 from cbir_daemon.indexing.batches import BATCH_FILES
 from tests import pictures
+from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon, living
 
 pytestmark = pytest.mark.process
@@ -26,8 +27,6 @@ IMAGES = 24
 WITH_MAPS = "min_images = 20\nn_components = 4\nrefit_min_interval_s = 0\n"
 FITTING = "cbir_daemon.map.fit_child"
 FORKING = "cbir_daemon.decode.fork_server"
-GONE_S = 60.0
-"""How soon children are gone after their daemon; it takes milliseconds where nothing else runs."""
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def test_a_killed_daemon_takes_its_children_along(fitting: Daemon) -> None:
     running = children(fitting, FITTING) + children(fitting, FORKING) + workers(fitting)
     assert len(running) >= 3
     fitting.kill()
-    assert all_gone(running, GONE_S)
+    assert all_gone(running, PATIENCE_S)
     fitting.start()
     assert [run["outcome"] for run in fitting.json("model", "history")["runs"]][-1] == "cancelled"
 

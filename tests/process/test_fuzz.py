@@ -19,12 +19,12 @@ from cbir_daemon.protocol.framing import encode
 from cbir_daemon.protocol.messages import ERRORS
 from cbir_daemon.serving.handlers import METHODS
 from tests import pictures
+from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon, living
 
 pytestmark = pytest.mark.process
 
 EXAMPLES = 120
-ANSWER_S = 120.0
 PROBES = 40
 """Answers that a stream without an end may give before its client hangs up."""
 
@@ -80,7 +80,7 @@ def line(message: dict[str, Any]) -> bytes:
 def answers(daemon: Daemon, data: bytes) -> list[dict[str, Any]]:
     """Send bytes and no more, and return what is answered until the daemon has said all."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_S)
+        connection.settimeout(PATIENCE_S)
         connection.connect(str(daemon.state / "socket"))
         received = b""
         try:
@@ -97,7 +97,7 @@ def answers(daemon: Daemon, data: bytes) -> list[dict[str, Any]]:
 
 def lives(daemon: Daemon) -> None:
     """Check that the daemon is well and no handler has failed."""
-    with Client([daemon.state / "socket"], timeout_s=ANSWER_S) as client:
+    with Client([daemon.state / "socket"], timeout_s=PATIENCE_S) as client:
         assert client.status()["images"] == 3
     log = daemon.log.read_text()
     assert "handler failed" not in log, log

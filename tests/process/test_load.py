@@ -18,6 +18,7 @@ import pytest
 
 from cbir_daemon.client import Client
 from tests import pictures
+from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon, living
 
 pytestmark = pytest.mark.process
@@ -26,7 +27,6 @@ SIZE_PX = (160, 112)
 BEFORE = 24
 ARRIVING = 120
 CLIENTS = 16
-PATIENCE_S = 120.0
 MOST_GROWTH_MIB = 200.0
 STATUSES = 200
 CROWD = 500

@@ -23,11 +23,11 @@ import pytest
 from cbir_daemon.page.guard import HEADERS
 from tests import pictures
 from tests.browser import running_page
+from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon, living
 
 pytestmark = pytest.mark.process
 
-TIMEOUT_S = 60.0
 NOBODY = 65534
 
 
@@ -86,7 +86,7 @@ class Page:
 
     def ask(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
         """Send a request with these headers and no others, and return the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in ({"Host": self.host} if headers is None else headers).items():
@@ -111,7 +111,7 @@ class Page:
 
     def raw(self, data: bytes) -> bytes:
         """Send bytes and return all that comes until the connection ends."""
-        with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             return received(connection)
@@ -234,7 +234,7 @@ def test_an_image_is_asked_about_by_its_bytes(page: Page) -> None:
 
 def test_alerts_are_streamed_as_they_come(page: Page) -> None:
     """A follower gets an alert once its file is indexed, without asking again."""
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=PATIENCE_S)
     connection.request("POST", "/api/alerts", b'{"follow": true}', {**page.own, "Accept-Encoding": "identity"})
     stream = connection.getresponse()
     copy = page.daemon.album / "late.jpg"
@@ -490,7 +490,7 @@ def test_a_body_of_a_gibibyte_is_refused_at_once(page: Page) -> None:
         refused = page.ask("POST", path, {**page.own, "Content-Type": kind, "Content-Length": str(2**30)})
         assert (refused.status, refused.error, refused.headers["connection"]) == (413, "too-large", "close")
     head = "".join(f"{name}: {value}\r\n" for name, value in page.own.items())
-    with socket.create_connection(("127.0.0.1", page.port), TIMEOUT_S) as connection:
+    with socket.create_connection(("127.0.0.1", page.port), PATIENCE_S) as connection:
         connection.sendall(f"POST /api/status HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n".encode())
         piece = b"100000\r\n" + b" " * 2**20 + b"\r\n"
         assert sent_until_refused(connection, piece, 1024) < 64
@@ -541,8 +541,8 @@ def test_long_headers_are_refused(page: Page) -> None:
 
 def test_a_slow_head_is_cut_off(page: Page) -> None:
     """Slow loris: what does not end its headers in ten seconds loses its connection, however it dribbles."""
-    with socket.create_connection(("127.0.0.1", page.port), TIMEOUT_S) as silent:
-        with socket.create_connection(("127.0.0.1", page.port), TIMEOUT_S) as slow:
+    with socket.create_connection(("127.0.0.1", page.port), PATIENCE_S) as silent:
+        with socket.create_connection(("127.0.0.1", page.port), PATIENCE_S) as slow:
             slow.sendall(f"GET / HTTP/1.1\r\nHost: {page.host}\r\n".encode())
             slow.settimeout(1.0)
             before = time.monotonic()
@@ -554,7 +554,7 @@ def test_a_slow_head_is_cut_off(page: Page) -> None:
                     slow.sendall(b"X: y\r\n")
                 except ConnectionError:
                     break
-                assert time.monotonic() - before < TIMEOUT_S
+                assert time.monotonic() - before < PATIENCE_S
         assert received(silent) == b""
     assert page.ask("GET", "/").status == 200
 
@@ -562,7 +562,7 @@ def test_a_slow_head_is_cut_off(page: Page) -> None:
 def test_a_slow_body_is_cut_off(page: Page) -> None:
     """A body that stops coming is answered, and its connection ended."""
     head = "".join(f"{name}: {value}\r\n" for name, value in page.own.items())
-    with socket.create_connection(("127.0.0.1", page.port), TIMEOUT_S) as slow:
+    with socket.create_connection(("127.0.0.1", page.port), PATIENCE_S) as slow:
         slow.sendall(f"POST /api/status HTTP/1.1\r\n{head}Content-Length: 100\r\n\r\n{{".encode())
         answer = received(slow)
     assert answer.startswith(b"HTTP/1.1 504 ")
@@ -570,7 +570,7 @@ def test_a_slow_body_is_cut_off(page: Page) -> None:
 
 def test_connections_are_counted(page: Page) -> None:
     """More than 64 at a time are not taken; those that are there go on, and leave room when they end."""
-    opened = [socket.create_connection(("127.0.0.1", page.port), TIMEOUT_S) for _ in range(80)]
+    opened = [socket.create_connection(("127.0.0.1", page.port), PATIENCE_S) for _ in range(80)]
     try:
         turned_away = 0
         for connection in opened[64:]:
@@ -601,7 +601,7 @@ def test_another_user_gets_nothing(page: Page) -> None:
             ["/usr/bin/python3", "-c", program, str(page.port)],
             input=request,
             capture_output=True,
-            timeout=TIMEOUT_S,
+            timeout=PATIENCE_S,
             user=user,
             cwd="/",
             check=True,
@@ -694,11 +694,11 @@ def test_a_signal_ends_it_in_order(lone: Daemon, number: signal.Signals) -> None
     assert process.stdout is not None
     with process.stdout as output:
         page = Page(lone, output.readline().decode().strip())
-        connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=TIMEOUT_S)
+        connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=PATIENCE_S)
         connection.request("POST", "/api/alerts", b'{"follow": true}', page.own)
         connection.getresponse()
         process.send_signal(number)
-        assert process.wait(TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
         connection.close()
     assert not [pid for pid in pids_of(lone.home) if b"page.applier" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -758,7 +758,7 @@ def test_a_service_manager_hands_the_port_over(lone: Daemon) -> None:
             assert lone.run("page", "--url", "--port", str(port)).stdout.decode().strip() == address
         finally:
             process.terminate()
-        assert process.wait(TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 # -- behind a proxy ----------------------------------------------------------------------------------------------------
@@ -767,7 +767,7 @@ def test_a_service_manager_hands_the_port_over(lone: Daemon) -> None:
 def ask_unix(path: Path, host: str, headers: str = "") -> bytes:
     """Ask for the front over a Unix socket, and return what comes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(TIMEOUT_S)
+        connection.settimeout(PATIENCE_S)
         connection.connect(str(path))
         connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n".encode())
         return received(connection)
@@ -789,7 +789,7 @@ def test_behind_a_proxy_there_is_a_socket_for_its_user_alone(lone: Daemon) -> No
             assert ask_unix(path, host, forwarded).startswith(b"HTTP/1.1 403 ")
     finally:
         process.terminate()
-        assert process.wait(TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert process.stdout is not None
         process.stdout.close()
         lone.config.write_text(before)

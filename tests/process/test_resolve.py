@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests import killed_cbir, pictures
-from tests.process.daemon import COMMAND_TIMEOUT_S, Daemon, living
+from tests.patience import PATIENCE_S
+from tests.process.daemon import Daemon, living
 
 pytestmark = pytest.mark.process
 
@@ -286,7 +287,7 @@ def killed(home: Home, step: int) -> bool:
     """Apply the plan in a process that dies at a step; False when it came to its end before."""
     command = [sys.executable, killed_cbir.__file__, str(step), "resolve", "--plan", str(home.plan), "--apply"]
     done = subprocess.run(  # noqa: S603 -- our own program
-        command, env=home.daemon.environ, capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False
+        command, env=home.daemon.environ, capture_output=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
     return done.returncode != 0

@@ -18,8 +18,9 @@ from cbir_daemon.client import Client
 from cbir_daemon.config.settings import usable_processors
 from cbir_daemon.errors import UnavailableError
 from tests import pictures
+from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon
-from tests.process.test_faults_processes import GONE_S, all_gone, children
+from tests.process.test_faults_processes import all_gone, children
 
 pytestmark = pytest.mark.process
 
@@ -30,7 +31,6 @@ CLIENTS = usable_processors() + 6
 """More than are searched for at once, so that some wait."""
 PROCESSES = 2
 ROUNDS = 3
-PATIENCE_S = 120.0
 
 
 def started(daemon: Daemon) -> list[Path]:
@@ -128,7 +128,7 @@ def end_while_many_ask(daemon: Daemon, how: signal.Signals) -> None:
         running = wait_for_processes(daemon)
         daemon.signal(how)
         assert daemon.wait() == (0 if how is signal.SIGTERM else -how)
-        assert all_gone(running, GONE_S)
+        assert all_gone(running, PATIENCE_S)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

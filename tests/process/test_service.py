@@ -20,9 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from cbir_daemon.client import Client
 from cbir_daemon.errors import ForbiddenError
 from tests import pictures
+from tests.patience import PATIENCE_S
 from tests.places import CHECKOUT
 from tests.process import under_filter
-from tests.process.daemon import COMMANDS, START_TIMEOUT_S, STOP_TIMEOUT_S, Daemon
+from tests.process.daemon import COMMANDS, Daemon
 from tests.rights import ordinary_user
 
 pytestmark = pytest.mark.process
@@ -68,7 +69,7 @@ def listening_to(daemon: Daemon) -> Iterator[Manager]:
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(path))
-        listener.settimeout(START_TIMEOUT_S)
+        listener.settimeout(PATIENCE_S)
         yield Manager(listener)
 
 
@@ -83,7 +84,7 @@ def started(daemon: Daemon, *command: str | Path, **environ: str) -> Iterator[su
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(STOP_TIMEOUT_S)
+            process.wait(PATIENCE_S)
         daemon.process = None
 
 
@@ -94,7 +95,7 @@ def run_command(daemon: Daemon) -> list[str | Path]:
 
 def client(daemon: Daemon) -> Client:
     """Return a client of the daemon's socket."""
-    return Client([daemon.state / "socket"], timeout_s=START_TIMEOUT_S)
+    return Client([daemon.state / "socket"], timeout_s=PATIENCE_S)
 
 
 # -- what the manager is told ------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def test_the_manager_hears_of_the_whole_life(daemon: Daemon) -> None:
         manager.wait_for("READY=1")
         process.send_signal(signal.SIGTERM)
         manager.wait_for("STOPPING=1")
-        assert process.wait(STOP_TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_first_index_shows_how_far_it_is(daemon: Daemon) -> None:
@@ -146,9 +147,9 @@ def test_a_reload_never_ends_the_daemon(daemon: Daemon) -> None:
         # Faster than Python could send them, or handle them.
         command = f"while kill -HUP {process.pid}; do :; done"
         floods = [subprocess.Popen(["sh", "-c", command], stderr=subprocess.DEVNULL) for _ in range(2)]  # noqa: S603, S607
-        assert process.wait(STOP_TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
         for flood in floods:
-            flood.wait(STOP_TIMEOUT_S)
+            flood.wait(PATIENCE_S)
     # CPython says so of a signal that came while its handler was replaced, after the last line of ours.
     log = daemon.log.read_text()
     assert log.count("Traceback") == log.count("OSError: Signal 1 ignored due to race condition"), log
@@ -196,21 +197,21 @@ def test_systemd_hands_the_socket_over(daemon: Daemon) -> None:
         daemon.environ["CBIR_SOCKET"] = str(path)
         wait_for_log(daemon, f"Listening on {path}")
         inode = path.stat().st_ino
-        with Client([path], timeout_s=START_TIMEOUT_S) as asker:
+        with Client([path], timeout_s=PATIENCE_S) as asker:
             assert asker.hello()["pid"] == process.pid
             asker.settle()
             assert asker.status()["images"] == IMAGES
         manager.wait_for("READY=1")
         assert not (daemon.state / "socket").exists()
         process.terminate()
-        assert process.wait(STOP_TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert path.stat().st_ino == inode
     assert f"ready socket={path} " in daemon.log.read_text()
 
 
 def wait_for_log(daemon: Daemon, words: str) -> None:
     """Return when the log holds `words`: systemd's helper tells nobody else that it listens."""
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + PATIENCE_S
     while words not in daemon.log.read_text():
         assert time.monotonic() < deadline, daemon.log.read_text()
         os.sched_yield()
@@ -228,7 +229,7 @@ def test_no_client_is_refused_over_a_restart(daemon: Daemon) -> None:
         for _ in range(2):
             with (
                 listening_to(daemon) as manager,
-                Client([path], timeout_s=START_TIMEOUT_S) as early,
+                Client([path], timeout_s=PATIENCE_S) as early,
                 daemon.log.open("ab") as log,
             ):
                 command = ["bash", "-c", become, str(listener.fileno()), *run_command(daemon)]
@@ -278,7 +279,7 @@ def test_the_whole_loop_works_under_the_filter_of_the_unit(daemon: Daemon, unit:
         assert sheet.read_bytes().startswith(b"\x89PNG")
         assert filters_of(process.pid) == 1
         process.terminate()
-        assert process.wait(STOP_TIMEOUT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert not re.search("WARNING|ERROR|Traceback", daemon.log.read_text())
 
 
