@@ -40,7 +40,8 @@ SHARES: Final = (0.0, 0.1, 0.3, 0.39, 0.5, 0.64, 0.84, 0.97, 1.0)
 
 MEAN_COSINES: Final = (0.0, 0.4, 0.55, 0.65, 0.75, 0.825, 0.875, 0.925, 0.975, 1.0)
 MEAN_SHARES: Final = (0.0, 0.15, 0.36, 0.48, 0.57, 0.69, 0.78, 0.91, 0.99, 1.0)
-"""The same where both are the means of a descriptor and its neighbours, which are more alike."""
+"""The share of right matches by cosine, where each of the two is the mean of a descriptor and its neighbours.  Means
+are more alike than descriptors."""
 
 ROWS_AT_ONCE: Final = 1024
 """Descriptors compared at once: 512 KB of floats, which stay in the processor's cache.  A million take 80 ms; in pieces
