@@ -21,7 +21,7 @@ PACKAGE = Path(cbir_daemon.__file__).parent
 NAME = "cbir_daemon"
 
 FLOORS = (
-    ("cli",),
+    ("cli", "library"),
     ("daemon",),
     ("serving",),
     ("duplicates", "indexing", "map"),
@@ -108,6 +108,9 @@ DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
 BY_NAME = {"matching": {"daemon"}, "pictures": {"daemon"}, "sound": set[str]()}
 """Who may name a medium and its functions, or a reader and its; every other room is passed a `Medium` or a `Reader`."""
 
+LENT = {NAME: {f"{NAME}.library"}}
+"""What a room imports for type checkers only, so that its users find it there."""
+
 HEIGHT = {room: -number for number, floor in enumerate(FLOORS) for room in floor}
 
 
@@ -179,8 +182,8 @@ def all_imports() -> list[Import]:
 
 
 def ours() -> list[Import]:
-    """Return the imports of our own modules."""
-    return [found for found in all_imports() if found.top == NAME]
+    """Return the imports of our own modules; not what the package lends its name to, which it imports when asked."""
+    return [found for found in all_imports() if found.top == NAME and found.module not in LENT.get(found.room, ())]
 
 
 def foreign() -> list[Import]:
@@ -308,6 +311,15 @@ def test_the_client_starts_light() -> None:
     heavy = {"numpy", "scipy", "PIL", "umap", "numba", "sklearn", "joblib", "sqlite3", "watchdog", "matplotlib"}
     assert "click" in (loaded := loaded_by(code))
     assert not heavy & loaded
+
+
+def test_the_package_is_imported_light() -> None:
+    """`import cbir_daemon` loads nothing else, and the library on a socket neither numpy nor anything of the daemon."""
+    assert not {module for module in modules_loaded_by(f"import {NAME}") if module.startswith(f"{NAME}.")}
+    loaded = modules_loaded_by(f"from {NAME} import Index")
+    rooms = {room_of_module(module) for module in loaded if module.startswith(f"{NAME}.")}
+    assert rooms == {"library", *CLIENT_SEES} - {"cli", "page", "resolving", "wording", NAME}
+    assert not {"numpy", "sqlite3", "click"} & loaded
 
 
 def test_the_service_starts_without_the_children_s_libraries() -> None:

@@ -239,8 +239,9 @@ def test_what_is_described_is_what_is_taken(folder: str) -> None:
 
 
 def is_private(name: str) -> bool:
-    """Return whether a name is its owner's own; those of named tuples are for everybody."""
-    return name.startswith("_") and not name.startswith("__") and name not in {"_asdict", "_fields", "_replace"}
+    """Return whether a name is its owner's own; those of named tuples, and of notebooks, are for everybody."""
+    public = {"_asdict", "_fields", "_replace", "_repr_html_"}
+    return name.startswith("_") and not name.startswith("__") and name not in public
 
 
 def replaced(call: ast.Call) -> str:

@@ -22,7 +22,7 @@ from cbir_daemon.duplicates import Groups, Looks, Pairing, Parts
 from cbir_daemon.duplicates.features import FeatureFiller
 from cbir_daemon.duplicates.meanings import MeaningFiller
 from cbir_daemon.duplicates.watchlist import WatchList
-from cbir_daemon.errors import BadRequestError
+from cbir_daemon.errors import BadRequestError, StorageError
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.describing import Describer
 from cbir_daemon.indexing.line import Ingest
@@ -110,6 +110,8 @@ def open_rooms(
     medium: Medium = MEDIUM,
     reader: Reader = READER,
     media: Sequence[FileMedium] | None = None,
+    *,
+    read_only: bool = False,
 ) -> OpenRooms:
     """Open every room.
 
@@ -127,6 +129,9 @@ def open_rooms(
         How files become them.
     media : sequence of FileMedium, optional
         Kinds of files besides; those of the setting when they are not given.
+    read_only : bool
+        Whether the state is only read, as a daemon may use it at the same time: codes are made in memory, and a map
+        that cannot be used is not looked at.
 
     Raises
     ------
@@ -140,13 +145,14 @@ def open_rooms(
         When the index, the codes or the map cannot be opened.
     """
     _require_pair(reader, medium)
-    base = _open_base(settings(), medium, reader, load(settings().media) if media is None else media, closing)
+    media = load(settings().media) if media is None else media
+    base = _open_base(settings(), medium, reader, media, closing, read_only=read_only)
     part_searchers = tuple(base.part_searchers)
     watchlist = WatchList(base.store, base.searcher, base.config.match.copy_threshold, part_searchers)
     watchlist.load()
     policy = Policy(base.config.alerts, base.config.albums)
     fillers = _fillers(base)
-    projection, refit = _open_map(base, fillers)
+    projection, refit = _open_map(base, fillers, read_only=read_only)
     groups = Groups(base.store, base.config, base.part_searchers.media)
     handled = handlers.Rooms(
         settings=settings,
@@ -166,7 +172,7 @@ def open_rooms(
         describer=fillers.describer,
         meaning=base.meaning,
         meanings=fillers.meanings,
-        outbox=_open_outbox(base),
+        outbox=_open_outbox(base, read_only=read_only),
         projection=projection,
         refit=refit,
         albums=base.albums,
@@ -212,12 +218,18 @@ class _Base:
 
 
 def _open_base(
-    config: Config, medium: Medium, reader: Reader, media: Sequence[FileMedium], closing: ExitStack
+    config: Config,
+    medium: Medium,
+    reader: Reader,
+    media: Sequence[FileMedium],
+    closing: ExitStack,
+    *,
+    read_only: bool,
 ) -> _Base:
-    store = _open_store(config, closing)
+    store = _open_store(config, closing, read_only=read_only)
     part_searchers = PartSearchers([PartSearcher(store, added.medium) for added in media])
-    processes = Processes(store.path, config.server.search_processes, usable_processors())
-    searcher, albums = _open_search(config, store, medium, part_searchers, processes, closing)
+    processes = Processes(store.path, 0 if read_only else config.server.search_processes, usable_processors())
+    searcher, albums = _open_search(config, store, medium, part_searchers, processes, closing, read_only=read_only)
     pool = _open_pool(config, reader, [added.reader for added in media], closing)
     meaning = _open_meaning(config, closing)
     ingest = Ingest(
@@ -233,10 +245,14 @@ def _open_base(
     return _Base(config, medium, store, processes, searcher, part_searchers, albums, pool, meaning, ingest)
 
 
-def _open_store(config: Config, closing: ExitStack) -> Store:
+def _open_store(config: Config, closing: ExitStack, *, read_only: bool) -> Store:
     """Open the index; the fits that a killed daemon left open end here."""
-    sdnotify.notify(sdnotify.status("opening the index"))
     store = Store(config.state_dir / INDEX_FILE)
+    if read_only:
+        store.open_existing()
+        closing.callback(store.close)
+        return store
+    sdnotify.notify(sdnotify.status("opening the index"))
     store.open()
     closing.callback(store.close)
     store.runs.end_interrupted(time.time())
@@ -250,12 +266,20 @@ def _open_search(
     part_searchers: PartSearchers,
     processes: Processes,
     closing: ExitStack,
+    *,
+    read_only: bool,
 ) -> tuple[Searcher, Albums]:
     """Remember the albums, then load the codes: without an album there is nothing to load them for."""
-    searcher = Searcher(store, medium, config.match.copy_threshold, config.state_dir / CODES_FILE, processes=processes)
+    # The file of the codes belongs to the daemon alone.
+    codes_path = None if read_only else config.state_dir / CODES_FILE
+    searcher = Searcher(store, medium, config.match.copy_threshold, codes_path, processes=processes)
     closing.callback(searcher.close)
     closing.callback(processes.close)
     albums = Albums(store, searcher, config.albums, part_searchers=part_searchers)
+    if read_only:
+        searcher.load()
+        part_searchers.load()
+        return searcher, albums
     albums.remember(config.albums)
     if not store.albums.listed():
         raise BadRequestError(
@@ -308,7 +332,7 @@ def _fillers(base: _Base) -> _Fillers:
     )
 
 
-def _open_map(base: _Base, fillers: _Fillers) -> tuple[Projection, Refit]:
+def _open_map(base: _Base, fillers: _Fillers, *, read_only: bool) -> tuple[Projection, Refit]:
     models_dir = base.config.state_dir / MODELS_FOLDER
     spaces = base.medium.spaces
     if base.meaning.enabled:
@@ -321,7 +345,13 @@ def _open_map(base: _Base, fillers: _Fillers) -> tuple[Projection, Refit]:
         spaces=spaces,
         tried_id=lambda kind: fillers.of(kind).tried_id,
     )
-    projection.open()
+    try:
+        projection.open()
+    except StorageError:
+        # A daemon sets such a map aside, which is a change of the index.
+        if not read_only:
+            raise
+        base.searcher.drop_map()
     refit = Refit(
         base.store,
         base.searcher,
@@ -365,7 +395,8 @@ def _parts(base: _Base, watchlist: WatchList, features: FeatureFiller) -> Parts:
     )
 
 
-def _open_outbox(base: _Base) -> Outbox:
+def _open_outbox(base: _Base, *, read_only: bool) -> Outbox:
     outbox = Outbox(base.store)
-    outbox.configure(base.config)
+    if not read_only:
+        outbox.configure(base.config)
     return outbox

@@ -104,6 +104,8 @@ class Store:
             When it is not there, or is of another schema.
         """
         self._database.open_existing()
+        with self._database.read() as connection:
+            self._clock.advance(clock.value(connection))
 
     def close(self) -> None:
         """Finish pending writes and close the file."""
