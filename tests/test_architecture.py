@@ -28,7 +28,7 @@ FLOORS = (
     ("alerts", "meaning", "pictures", "search", "sound", "text"),
     ("media",),
     ("decode", "page", "store", "watching"),
-    ("client", "resolving"),
+    ("client", "installing", "resolving"),
     ("system",),
     ("config", "local_features", "matching", "protocol", "wording"),
     ("part_medium",),
@@ -102,7 +102,7 @@ CLIENT_SEES = {
 PAGE_SERVER = {file.stem for file in PACKAGE.joinpath("page").glob("*.py")} - {"applier"}
 """Modules of `page` that are not the child's, which puts files into the trash."""
 
-DAEMON_SIDE = {"daemon", "logs", "progress", "start"}
+DAEMON_SIDE = {"daemon", "installing", "logs", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 
 BY_NAME = {"matching": {"daemon"}, "pictures": {"daemon"}, "sound": set[str]()}

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import cbir_daemon.config
+from cbir_daemon import installing
 from cbir_daemon.config import AlbumConfig, Config, SinkConfig, client_socket_paths, load, sample, show, tables
 from cbir_daemon.config.places import SYSTEM_SOCKET, check_file
 from cbir_daemon.config.settings import LISTS, SECTIONS, usable_processors
 from cbir_daemon.errors import ConfigError
-from tests.places import CHECKOUT
 
 MANUAL = Path(cbir_daemon.__file__).parent / "docs" / "configuration.md"
 
@@ -420,8 +420,8 @@ def test_client_looks_in_the_folders_above(tmp_path: Path, environ: dict[str, st
     paths = client_socket_paths(None, environ, inner)
     assert paths[2:4] == [str(folder / ".cbir" / "socket") for folder in (inner, tmp_path)]
     assert paths[-1] == SYSTEM_SOCKET
-    units = CHECKOUT / "systemd" / "system"
-    assert f"ListenStream={SYSTEM_SOCKET}\n" in (units / "cbir-daemon.socket").read_text()
+    unit = installing.unit_folder("system") / "cbir-daemon.socket"
+    assert f"ListenStream={SYSTEM_SOCKET}\n" in unit.read_text()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")

@@ -1,4 +1,4 @@
-"""The units and the script that installs them, judged by systemd's own tools."""
+"""The units and the command that installs them, judged by systemd's own tools."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from cbir_daemon import config
+from cbir_daemon import config, installing
+from cbir_daemon.cli import daemon as daemon_commands
 from cbir_daemon.page.listening import DEFAULT_PORT
 from tests.places import CHECKOUT
 
 SCRIPT = CHECKOUT / "scripts" / "install-service"
-UNITS = ("cbir-daemon.service", "cbir-daemon.socket")
-PAGE_UNITS = ("cbir-page.service", "cbir-page.socket")
-"""Of a user, who has a browser."""
-SCOPES = ("user", "system")
+PROGRAM = Path(sys.prefix) / "bin"
+UNITS = installing.UNITS
+PAGE_UNITS = installing.PAGE_UNITS
+SCOPES: tuple[installing.Scope, ...] = ("user", "system")
 MOST_EXPOSURE = 2.0
 ALBUM = '/srv/my "best" \\ \n photos'
 
@@ -36,7 +38,7 @@ class Root:
         "user" or "system".
     """
 
-    def __init__(self, path: Path, scope: str) -> None:
+    def __init__(self, path: Path, scope: installing.Scope) -> None:
         self.path = path
         self.scope = scope
         self.home = Path("/home/ana")
@@ -46,16 +48,14 @@ class Root:
         self.config = path / folder / "cbir/config.toml"
 
     def run(self, *argv: str) -> list[str]:
-        """Run the script and return the steps that it shows."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-        done = subprocess.run(  # noqa: S603 -- our own script
-            [SCRIPT, f"--{self.scope}", "--root", self.path, "--venv", sys.prefix, *argv],
-            env=kept | {"HOME": str(self.home)},
-            capture_output=True,
-            text=True,
-            check=False,
+        """Run the command and return the steps that it shows."""
+        done = CliRunner().invoke(
+            daemon_commands.daemon,
+            ["install-service", f"--{self.scope}", "--root", str(self.path), *argv],
+            env={"HOME": str(self.home), "XDG_CONFIG_HOME": None, "XDG_STATE_HOME": None},
+            catch_exceptions=False,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.exit_code, done.stderr) == (0, "")
         return [line.strip() for line in done.stdout.splitlines()]
 
     def files(self) -> dict[str, tuple[float, bytes]]:
@@ -87,7 +87,7 @@ def analyze(*argv: str | Path, tmp_path: Path) -> subprocess.CompletedProcess[st
     )
 
 
-# -- the script --------------------------------------------------------------------------------------------------------
+# -- the command -------------------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_changes_nothing(root: Root) -> None:
@@ -149,11 +149,137 @@ def test_what_is_something_else_stays(root: Root) -> None:
     assert (link_dir / "cbir").read_text() == "another program"
 
 
-def test_a_wrong_option_is_refused(tmp_path: Path) -> None:
-    """An option that is not known ends with 64 and says so; nothing is done."""
-    done = subprocess.run([SCRIPT, "--sytem"], capture_output=True, text=True, check=False)  # noqa: S603 -- ours
+@pytest.mark.parametrize("argv", [["--sytem"], ["--root"]])
+def test_a_wrong_option_is_refused(argv: list[str]) -> None:
+    """An option that is not known, or lacks its value, ends with 64 and says so; nothing is done."""
+    done = subprocess.run(  # noqa: S603 -- ours
+        [PROGRAM / "cbir-daemon", "install-service", *argv], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (64, "")
-    assert "unknown option --sytem" in done.stderr
+    assert argv[0] in done.stderr
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_the_checkout_s_script_calls_the_command(scope: str, tmp_path: Path) -> None:
+    """`scripts/install-service` does what the command of the environment does, with the same words."""
+    argv = [f"--{scope}", "--root", str(tmp_path / "root"), "--dry-run", "/srv/photos"]
+    programs: list[list[str | Path]] = [[SCRIPT, "--venv", sys.prefix], [PROGRAM / "cbir-daemon", "install-service"]]
+    by_script, by_command = (
+        subprocess.run([*program, *argv], capture_output=True, text=True, check=True).stdout  # noqa: S603 -- ours
+        for program in programs
+    )
+    assert by_script == by_command
+    assert "write" in by_script
+
+
+# -- with a manager ----------------------------------------------------------------------------------------------------
+
+MANAGER = """#!/bin/sh
+echo "$@" >> "$CALLS"
+case "$*" in *"$REFUSED"*) exit 1;; esac
+"""
+"""A service manager that notes what it is asked, and refuses what it is told to refuse."""
+
+
+class Home:
+    """A user's home folder, and a manager that notes what it is asked.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calls = path / "calls"
+        self.manager = path / "bin/systemctl"
+        self.manager.parent.mkdir()
+        self.manager.write_text(MANAGER)
+        self.manager.chmod(0o755)
+
+    def run(self, program: Path, *argv: str, refused: str = "nothing") -> subprocess.CompletedProcess[str]:
+        """Run the user's installation by the commands of `program`."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CBIR_", "PYTHON"))}
+        # The interpreter's own folder stands behind: a wheel is installed with it.
+        environ = {"HOME": str(self.path), "PATH": f"{self.manager.parent}:{os.environ['PATH']}"}
+        return subprocess.run(  # noqa: S603 -- our own command
+            [program / "cbir-daemon", "install-service", "--user", *argv],
+            env=kept | environ | {"CALLS": str(self.calls), "REFUSED": refused},
+            cwd=self.path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def asked(self) -> list[str]:
+        """Return what the manager was asked since the last time."""
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        self.calls.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Give an empty home."""
+    return Home(tmp_path)
+
+
+def test_it_is_started_when_there_is_an_album(home: Home) -> None:
+    """The manager reads the units, enables and restarts them; without an album it is told nothing more."""
+    units = " ".join(UNITS)
+    assert "! no album is named" in home.run(PROGRAM).stdout
+    assert home.asked() == ["--user daemon-reload"]
+    (home.path / ".config/cbir/config.toml").unlink()
+    assert home.run(PROGRAM, "/srv/photos").returncode == 0
+    assert home.asked() == ["--user daemon-reload", f"--user enable {units}", f"--user restart {units}"]
+    assert home.run(PROGRAM, "--no-start").returncode == 0
+    assert home.asked() == []
+    assert home.run(PROGRAM, "--uninstall").returncode == 0
+    assert home.asked() == [f"--user disable --now {units} {' '.join(PAGE_UNITS)}", "--user daemon-reload"]
+
+
+def test_a_manager_that_refuses_is_told_in_one_line(home: Home) -> None:
+    """The step that failed is named; what was put in place stays, and taking away goes on."""
+    done = home.run(PROGRAM, "/srv/photos", refused="enable")
+    assert (done.returncode, done.stderr.count("\n")) == (69, 1)
+    assert "systemctl --user enable" in done.stderr
+    assert home.run(PROGRAM, "--uninstall", refused="disable").returncode == 0
+    assert not list((home.path / ".config/systemd/user").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(home: Home) -> None:
+    """A file where a folder should be ends the installation with one line that names it."""
+    (home.path / ".config").write_text("")
+    done = home.run(PROGRAM, "--no-start")
+    assert (done.returncode, done.stderr.count("\n")) == (74, 1)
+    assert str(home.path / ".config/cbir/config.toml") in done.stderr
+
+
+@pytest.mark.skipif(not (CHECKOUT / "cbir_daemon").is_dir(), reason="the sources of the wheel are not here")
+def test_the_wheel_alone_installs_the_service(home: Home, tmp_path: Path) -> None:
+    """In an environment that has the wheel and no checkout, units, links and configuration are put in place."""
+    subprocess.run(  # noqa: S603 -- our own interpreter
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path / "dist"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        check=True,
+    )
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)  # noqa: S603 -- the interpreter
+    (site,) = venv.glob("lib/python*/site-packages")
+    # A path listed here is searched, but what is listed in it, the checkout, is not.
+    libraries = [folder for folder in sys.path if folder.endswith("site-packages")]
+    (site / "libraries.pth").write_text("\n".join(libraries))
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin/python"), "--disable-pip-version-check", "install"]
+    subprocess.run([*pip, "--quiet", "--no-deps", "--no-index", "--force-reinstall", str(wheel)], check=True)  # noqa: S603 -- pip
+    done = home.run(venv / "bin", "/srv/photos")
+    assert (done.returncode, done.stderr) == (0, "")
+    service = (home.path / ".config/systemd/user/cbir-daemon.service").read_text()
+    assert f"\nExecStart={venv}/bin/cbir-daemon run --quiet\n" in service
+    assert (home.path / ".local/bin/cbir").resolve() == venv / "bin/cbir"
+    settings = config.load(config=home.path / ".config/cbir/config.toml", environ={"HOME": "/"})
+    assert [album.path for album in settings.albums] == [Path("/srv/photos")]
 
 
 # -- the units ---------------------------------------------------------------------------------------------------------
@@ -163,7 +289,7 @@ def test_a_wrong_option_is_refused(tmp_path: Path) -> None:
 def test_systemd_finds_nothing_to_complain_of(root: Root, tmp_path: Path) -> None:
     """`systemd-analyze verify` is silent about service and socket."""
     root.run(ALBUM)
-    units = [root.unit_dir / unit for unit in (*UNITS, *(PAGE_UNITS if root.scope == "user" else ()))]
+    units = [root.unit_dir / unit for unit in installing.unit_names(root.scope)]
     done = analyze(f"--{root.scope}", "verify", *units, tmp_path=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -185,7 +311,7 @@ def test_the_page_is_a_user_s(root: Root) -> None:
 @needs_systemd
 def test_the_system_unit_is_confined(tmp_path: Path) -> None:
     """`systemd-analyze security` scores at most 2.0 of 10, and the score is the one in docs/running.md or lower."""
-    unit = CHECKOUT / "systemd" / "system" / UNITS[0]
+    unit = installing.unit_folder("system") / UNITS[0]
     done = analyze("security", "--offline=yes", f"--threshold={10 * MOST_EXPOSURE:.0f}", unit, tmp_path=tmp_path)
     found = re.search(r"Overall exposure level for cbir-daemon.service: ([0-9.]+)", done.stdout)
     assert found
@@ -201,10 +327,10 @@ def config_docs() -> Path:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_every_line_that_takes_away_has_no_double(scope: str) -> None:
+def test_every_line_that_takes_away_has_no_double(scope: installing.Scope) -> None:
     """No setting stands twice but those that add up, so that what a reader sees is what holds."""
-    for unit in (*UNITS, *(PAGE_UNITS if scope == "user" else ())):
-        lines = (CHECKOUT / "systemd" / scope / unit).read_text().splitlines()
+    for unit in installing.unit_names(scope):
+        lines = (installing.unit_folder(scope) / unit).read_text().splitlines()
         keys = [line.partition("=")[0] for line in lines if re.match(r"\w+=", line)]
         twice = {key for key in keys if keys.count(key) > 1}
         assert twice <= {"SystemCallFilter", "After", "ListenStream"}

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 
 from cbir_daemon import __version__, config
+from cbir_daemon.cli.installing import install_service
 from cbir_daemon.cli.logs import log_to
 from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
@@ -172,6 +173,9 @@ def reindex_command(config_file: Path | None, state: Path | None) -> None:
         lost = reindex(index)
     kept = f"; lost, at least in part: {', '.join(lost)}" if lost else ""
     click.echo(f"began {index} anew{kept}; the old one is beside it as .before-reindex", err=True)
+
+
+daemon.add_command(install_service)
 
 
 def main() -> None:

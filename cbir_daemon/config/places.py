@@ -23,7 +23,7 @@ MAX_SOCKET_PATH_BYTES = 107
 LOCAL_STATE = ".cbir"
 """Name of the state folder that `scripts/run` makes inside the checkout."""
 SYSTEM_SOCKET = "/run/cbir/socket"
-"""Where the service of the machine listens (systemd/system); only root can make that folder."""
+"""Where the service of the machine listens (`installing/units/system`); only root can make that folder."""
 
 
 PLACE_KEYS = ("state", "socket")

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from cbir_daemon import installing
 from cbir_daemon.client import Client
 from cbir_daemon.errors import ForbiddenError
 from tests import pictures
@@ -28,7 +29,7 @@ from tests.rights import ordinary_user
 
 pytestmark = pytest.mark.process
 
-UNITS = [CHECKOUT / "systemd" / scope / "cbir-daemon.service" for scope in ("user", "system")]
+UNITS = [installing.unit_folder(scope) / "cbir-daemon.service" for scope in ("user", "system")]
 IMAGES = 5
 FILES = 400
 """So many that reading them takes longer than the manager waits between two looks."""
