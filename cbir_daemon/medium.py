@@ -426,6 +426,15 @@ class Appearance(Protocol):
         ...
 
 
+class Metric(StrEnum):
+    """How far apart the codes of a map are."""
+
+    COSINE = "cosine"
+    """By angle: codes have norm 1, or 0 for what has no structure."""
+    EUCLIDEAN = "euclidean"
+    """As they lie: codes have any norm up to 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class MapSpace:
     """By what contents are near each other on a map.
@@ -438,14 +447,14 @@ class MapSpace:
         Numbers of a code.
     codes : callable
         Takes (n, 4096) vectors, and (n, descriptor_bytes) descriptors, rows of zeros where there are none.  Returns
-        (n, size) codes of float32, of L2 norm 1, and zeros for what has no structure; of any norm up to 1 when
-        `is_euclidean`.
+        (n, size) codes of float32, of L2 norm 1, and zeros for what has no structure; of any norm up to 1 in a
+        Euclidean space.
     descriptor : DescriptorKind or None
         Which descriptors it takes.
     descriptor_bytes : int
         Of each.
-    is_euclidean : bool
-        Whether codes are as far apart as they lie, and of any norm up to 1; by angle else.
+    metric : Metric
+        How far apart codes are.
     """
 
     version: str
@@ -453,7 +462,7 @@ class MapSpace:
     codes: Callable[[NDArray[np.uint8], NDArray[np.uint8]], Floats]
     descriptor: DescriptorKind | None = None
     descriptor_bytes: int = 0
-    is_euclidean: bool = False
+    metric: Metric = Metric.COSINE
 
 
 def space_for(spaces: Mapping[str, MapSpace], features: str) -> MapSpace:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cbir_daemon.map.neighbors import BLOCK_BYTES, EXACT_BLOCK_BYTES, Neighbors, nearest_to_rows
+from cbir_daemon.map.points import Points
 
 
 def nearest_others(
-    points: NDArray[np.float32],
+    points: Points,
     k: int,
     progress: Callable[[int], None] = lambda _: None,
     *,
-    is_euclidean: bool = False,
     block_bytes: int = BLOCK_BYTES,
     exact_block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> Neighbors:
@@ -23,13 +22,11 @@ def nearest_others(
 
     Parameters
     ----------
-    points : (n, f) ndarray of float32
-        From `to_points`.
+    points : (n, f) Points
     k : int
         1 to n - 1.
     progress : callable, optional
         Gets the number of rows done.
-    is_euclidean : bool
     block_bytes, exact_block_bytes : int
         See `nearest_to_rows`.
 
@@ -42,8 +39,7 @@ def nearest_others(
         np.arange(len(points)),
         k,
         progress,
-        is_euclidean=is_euclidean,
         block_bytes=block_bytes,
         exact_block_bytes=exact_block_bytes,
     )
-    return found.tied(is_euclidean=is_euclidean)
+    return found.tied(points.metric)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.map.neighbors import to_points
+from cbir_daemon.map.points import to_points
 from cbir_daemon.map.start import first_positions
 from cbir_daemon.map.tuning import Scorer
 from tests.neighbors import nearest_others
@@ -26,13 +26,13 @@ def digest(*arrays: NDArray[Any]) -> str:
 
 def digests(path: Path) -> dict[str, str]:
     """Return the digests for the codes in a file."""
-    points = to_points(np.load(path))
+    points = to_points(np.load(path)).rows
     found = {f"start in {d}": digest(first_positions(points, d, 7)) for d in (2, 16, 32)}
     found["start of five"] = digest(first_positions(points[:5], 16, 7))
     found["start of ten, five times each"] = digest(first_positions(np.tile(points[:10], (5, 1)), 16, 7))
     # The end holds the duplicates.
     sample = points[-SAMPLE:]
-    neighbors = nearest_others(sample, 20)
+    neighbors = nearest_others(to_points(sample), 20)
     found["neighbors"] = digest(neighbors.ids, neighbors.distances)
     # A poor map, so that the scores say something.
     positions = np.ascontiguousarray(sample[:, :3])

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from cbir_daemon.map import quality
 from cbir_daemon.map.acceptance import Comparison, compare, held_out
+from cbir_daemon.map.points import to_points
+from cbir_daemon.medium import Metric
 
 COUNT = 600
 
@@ -31,7 +33,7 @@ def shuffled(positions: NDArray[np.float32], share: float) -> NDArray[np.float32
 
 def test_the_same_map_is_not_worse(codes: NDArray[np.float32]) -> None:
     """Codes as their own map keep every neighbour."""
-    comparison = compare(codes, codes, codes, np.arange(50))
+    comparison = compare(to_points(codes), codes, codes, np.arange(50))
     assert comparison == Comparison(50, 1.0, 1.0, 0.0)
     assert comparison.accepted
 
@@ -39,20 +41,20 @@ def test_the_same_map_is_not_worse(codes: NDArray[np.float32]) -> None:
 @pytest.mark.parametrize(("share", "accepted"), [(0.5, False), (0.05, False), (0.003, True)])
 def test_a_worse_map_is_refused(codes: NDArray[np.float32], share: float, *, accepted: bool) -> None:
     """What is worse by chance alone is not; the better one is taken whichever is the new one."""
-    worse = compare(codes, codes, shuffled(codes, share), np.arange(0, COUNT, 2))
+    worse = compare(to_points(codes), codes, shuffled(codes, share), np.arange(0, COUNT, 2))
     assert worse.accepted is accepted
-    assert compare(codes, shuffled(codes, share), codes, np.arange(0, COUNT, 2)).accepted
+    assert compare(to_points(codes), shuffled(codes, share), codes, np.arange(0, COUNT, 2)).accepted
 
 
 def test_nothing_to_compare_is_accepted(codes: NDArray[np.float32]) -> None:
     """No image in common, or too few for ten neighbours."""
-    assert compare(codes[:10], codes[:10], codes[:10], np.arange(10)).accepted
-    assert compare(codes, codes, codes, np.arange(0)).compared == 0
+    assert compare(to_points(codes[:10]), codes[:10], codes[:10], np.arange(10)).accepted
+    assert compare(to_points(codes), codes, codes, np.arange(0)).compared == 0
 
 
 def test_maps_may_differ_in_dimensions(codes: NDArray[np.float32]) -> None:
     """Another number of dimensions is another map of the same images."""
-    assert not compare(codes, codes, codes[:, :2], np.arange(100)).accepted
+    assert not compare(to_points(codes), codes, codes[:, :2], np.arange(100)).accepted
 
 
 @pytest.mark.parametrize(
@@ -77,8 +79,8 @@ def test_codes_of_a_euclidean_space_are_compared_as_they_lie() -> None:
     bright = np.asarray(greys / 64, dtype=np.float32)
     codes = np.concatenate([bright, np.zeros_like(bright)], axis=1)
     rows = np.arange(60)
-    assert compare(codes, bright, bright, rows, is_euclidean=True).recall == 1
-    assert compare(codes, bright, bright, rows).recall < 0.5
+    assert compare(to_points(codes, Metric.EUCLIDEAN), bright, bright, rows).recall == 1
+    assert compare(to_points(codes), bright, bright, rows).recall < 0.5
 
 
 def test_an_image_is_never_its_own_neighbour() -> None:
@@ -89,7 +91,7 @@ def test_an_image_is_never_its_own_neighbour() -> None:
     codes /= np.linalg.norm(codes, axis=1, keepdims=True)
     codes[1:20] = codes[0]
     rows = np.arange(40)
-    ids = quality.true_neighbors(codes, rows)
+    ids = quality.true_neighbors(to_points(codes), rows)
     assert not (ids == rows[:, np.newaxis]).any()
     assert ids.shape == (40, 10)
     assert (ids[:20] < 20).all()

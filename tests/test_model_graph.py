@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from cbir_daemon.map import graph
 from cbir_daemon.map.graph import Graph, GraphSizes, built, checksums, updated, width_of
-from cbir_daemon.map.neighbors import Neighbors, nearest_to_rows, to_points
+from cbir_daemon.map.neighbors import Neighbors, nearest_to_rows
+from cbir_daemon.map.points import Points, to_points
+from cbir_daemon.medium import Metric
 from tests.neighbors import nearest_others
 
 FEATURES = 16
@@ -39,25 +41,23 @@ def pool() -> NDArray[np.float32]:
 POINTS = to_points(pool())
 
 RAW = to_points(
-    np.random.default_rng(4).uniform(0, 1, size=(POOL, 1)).astype(np.float32) * np.abs(pool()), is_euclidean=True
+    np.random.default_rng(4).uniform(0, 1, size=(POOL, 1)).astype(np.float32) * np.abs(pool()), Metric.EUCLIDEAN
 )
 """The same directions with any norm up to 1; black images among them."""
-RAW[12:16] = RAW[11]
+RAW.rows[12:16] = RAW.rows[11]
 
 collections = st.dictionaries(st.integers(0, 80), st.integers(0, POOL - 1), min_size=2, max_size=50)
 
 
-def of(
-    collection: dict[int, int], points: NDArray[np.float32] = POINTS
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def of(collection: dict[int, int], points: Points = POINTS) -> tuple[NDArray[np.int64], Points]:
     """Return ids and points of a collection, which says of each id which code of the pool it has."""
     ids = np.array(sorted(collection), np.int64)
-    return ids, points[[collection[int(name)] for name in ids]]
+    return ids, points[np.array([collection[int(name)] for name in ids])]
 
 
 def same(first: Graph, second: Graph) -> bool:
     """Return whether two graphs know the same neighbours, bit for bit, as far as they promise to."""
-    ours, theirs = first.neighbors(NARROW), second.neighbors(NARROW)
+    ours, theirs = (made.neighbors(Metric.COSINE, NARROW) for made in (first, second))
     pairs = (
         (first.ids, second.ids),
         (first.sums, second.sums),
@@ -89,12 +89,12 @@ def test_a_graph_of_a_euclidean_space_is_brought_up_to_date_too(steps: list[dict
     current: Graph | None = None
     for step in steps:
         ids, points = of(step, RAW)
-        current = updated(current, ids, points, sizes=NARROW, is_euclidean=True)
-        assert same(current, built(ids, points, sizes=NARROW, is_euclidean=True))
+        current = updated(current, ids, points, sizes=NARROW)
+        assert same(current, built(ids, points, sizes=NARROW))
     ids, points = of(steps[-1], RAW)
-    near = built(ids, points, sizes=NARROW, is_euclidean=True).neighbors(NARROW, is_euclidean=True)
-    for row, point in enumerate(points):
-        squares = np.square(points.astype(np.float64) - point).sum(axis=1)
+    near = built(ids, points, sizes=NARROW).neighbors(Metric.EUCLIDEAN, NARROW)
+    for row, point in enumerate(points.rows):
+        squares = np.square(points.rows.astype(np.float64) - point).sum(axis=1)
         squares[row] = np.inf
         nearest_squares = np.sort(squares)[: near.ids.shape[1]]
         np.testing.assert_allclose(np.maximum(np.sqrt(nearest_squares), 1e-7), near.distances[row], rtol=1e-5)
@@ -119,8 +119,8 @@ def test_the_graph_is_what_a_plain_search_finds() -> None:
     ids = np.arange(POOL)
     made = built(ids, POINTS, sizes=NARROW)
     found = nearest_others(POINTS, width_of(POOL, NARROW))
-    assert (made.neighbors(NARROW).ids == found.ids).all()
-    assert (made.neighbors(NARROW).distances == found.distances).all()
+    assert (made.neighbors(Metric.COSINE, NARROW).ids == found.ids).all()
+    assert (made.neighbors(Metric.COSINE, NARROW).distances == found.distances).all()
     assert made.exact
 
 
@@ -128,16 +128,9 @@ def test_few_changes_ask_for_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph is brought up to date, not made anew: two new images are two searches, and one that went is none."""
     asked: list[int] = []
 
-    def counted(
-        points: NDArray[np.float32],
-        rows: NDArray[np.intp],
-        k: int,
-        progress: Callable[[int], None],
-        *,
-        is_euclidean: bool,
-    ) -> Neighbors:
+    def counted(points: Points, rows: NDArray[np.intp], k: int, progress: Callable[[int], None]) -> Neighbors:
         asked.append(len(rows))
-        return nearest_to_rows(points, rows, k, progress, is_euclidean=is_euclidean)
+        return nearest_to_rows(points, rows, k, progress)
 
     monkeypatch.setattr(graph, "nearest_to_rows", counted)
     ids = np.arange(POOL)
@@ -150,16 +143,16 @@ def test_few_changes_ask_for_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_id_used_again_is_noticed() -> None:
     """The id of an image that went now means another image: its lists are its own."""
     ids = np.arange(20)
-    changed = np.concatenate([POINTS[:5], POINTS[40:41], POINTS[6:20]])
+    changed = POINTS[np.array([*range(5), 40, *range(6, 20)])]
     before = built(ids, POINTS[:20], sizes=NARROW)
     assert same(updated(before, ids, changed, sizes=NARROW), built(ids, changed, sizes=NARROW))
 
 
 def test_one_changed_bit_is_another_checksum() -> None:
     """Wherever it is."""
-    row = np.repeat(POINTS[:1], FEATURES * 32, axis=0).view(np.uint32)
+    row = np.repeat(POINTS.rows[:1], FEATURES * 32, axis=0).view(np.uint32)
     row[np.arange(len(row)), np.arange(len(row)) // 32] ^= np.uint32(1) << (np.arange(len(row)) % 32).astype(np.uint32)
-    sums = checksums(row.view(np.float32))
+    sums = checksums(to_points(row.view(np.float32)))
     assert len(np.unique(sums)) == len(sums)
     assert checksums(POINTS[:1])[0] not in sums
 
@@ -189,20 +182,20 @@ def test_a_damaged_file_is_no_graph(tmp_path: Path) -> None:
         assert Graph.load(path) is None
 
 
-def many(images: int, features: int = 32) -> NDArray[np.float32]:
+def many(images: int, features: int = 32) -> Points:
     """Return points in clusters, with some exact duplicates."""
     draw = np.random.default_rng(0)
     numbers = draw.normal(size=(images // 20, features))[draw.integers(images // 20, size=images)]
     numbers += 0.3 * draw.normal(size=numbers.shape)
     numbers[100:120] = numbers[99]
     numbers -= numbers.mean(axis=1, keepdims=True)
-    return np.asarray(numbers / np.linalg.norm(numbers, axis=1, keepdims=True), dtype=np.float32)
+    return to_points(np.asarray(numbers / np.linalg.norm(numbers, axis=1, keepdims=True), dtype=np.float32))
 
 
-def recall(made: Graph, points: NDArray[np.float32], *, is_euclidean: bool = False) -> float:
+def recall(made: Graph, points: Points) -> float:
     """Return the share of the true nearest that a graph knows."""
-    near = made.neighbors(NARROW).ids
-    true = nearest_others(points, near.shape[1], is_euclidean=is_euclidean).ids
+    near = made.neighbors(Metric.COSINE, NARROW).ids
+    true = nearest_others(points, near.shape[1]).ids
     found = [len(np.intersect1d(ours, theirs)) for ours, theirs in zip(near, true, strict=True)]
     return sum(found) / near.size
 
@@ -214,7 +207,7 @@ def test_inverted_lists_find_nearly_all() -> None:
     points, ids = many(5000), np.arange(5000)
     made = built(ids, points, sizes=sizes)
     assert not made.exact
-    assert (made.neighbors(sizes).ids != ids[:, np.newaxis]).all()
+    assert (made.neighbors(Metric.COSINE, sizes).ids != ids[:, np.newaxis]).all()
     assert recall(made, points) >= RECALL
     kept = np.delete(ids, np.arange(0, 4800, 97))
     before = built(kept[:-200], points[kept[:-200]], sizes=sizes)
@@ -226,18 +219,19 @@ def test_inverted_lists_of_a_euclidean_space_find_nearly_all() -> None:
     """There, too: bright images are not proposed to all others for their large products."""
     pytest.importorskip("faiss")
     sizes = replace(NARROW, exact_images=1000)
-    points = many(5000) * np.random.default_rng(1).uniform(0.2, 1, size=(5000, 1)).astype(np.float32)
-    made = built(np.arange(5000), points, sizes=sizes, is_euclidean=True)
+    norms = np.random.default_rng(1).uniform(0.2, 1, size=(5000, 1)).astype(np.float32)
+    points = to_points(many(5000).rows * norms, Metric.EUCLIDEAN)
+    made = built(np.arange(5000), points, sizes=sizes)
     assert not made.exact
-    assert recall(made, points, is_euclidean=True) >= RECALL
+    assert recall(made, points) >= RECALL
 
 
 def test_nobody_is_left_with_too_few() -> None:
     """An image far from all others, whose lists hold few, is compared with everybody."""
     pytest.importorskip("faiss")
     sizes = replace(NARROW, exact_images=100, probes=1)
-    points = np.concatenate([many(2000), -np.ones((1, 32), np.float32) / np.float32(np.sqrt(32))])
-    near = built(np.arange(2001), points, sizes=sizes).neighbors(sizes)
+    points = to_points(np.concatenate([many(2000).rows, -np.ones((1, 32), np.float32) / np.float32(np.sqrt(32))]))
+    near = built(np.arange(2001), points, sizes=sizes).neighbors(Metric.COSINE, sizes)
     assert (near.ids >= 0).all()
     assert np.isfinite(near.distances).all()
 
@@ -248,7 +242,7 @@ def test_without_the_extra_every_graph_is_exact(monkeypatch: pytest.MonkeyPatch)
     sizes = replace(NARROW, exact_images=10)
     made = built(np.arange(POOL), POINTS, sizes=sizes)
     assert made.exact
-    assert (made.neighbors(sizes).ids == nearest_others(POINTS, width_of(POOL, sizes)).ids).all()
+    assert (made.neighbors(Metric.COSINE, sizes).ids == nearest_others(POINTS, width_of(POOL, sizes)).ids).all()
 
 
 def test_a_graph_that_was_not_exact_is_not_taken_for_one() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.map import tuning
 from cbir_daemon.map.neighbors import NEAREST, nearest
+from cbir_daemon.map.points import to_points
 from cbir_daemon.map.quality import nearest_on_map, recall
 from cbir_daemon.map.tuning import (
     MOST_RIVALS,
@@ -218,9 +219,11 @@ def test_what_is_known_is_not_tried_again() -> None:
     assert rest.tried == whole.tried[2:]
 
 
-def scorer_of(points: NDArray[np.float32], held_out: NDArray[np.float32], size: int = 1000) -> Scorer:
+def scorer_of(codes: NDArray[np.float32], held_out: NDArray[np.float32], size: int = 1000) -> Scorer:
     """Return a scorer over exact neighbours."""
-    return Scorer.prepare(points, nearest_others(points, 12), nearest(points, held_out, 12), size=size, seed=0)
+    points = to_points(codes)
+    near, held_out_near = nearest_others(points, 12), nearest(points, to_points(held_out), 12)
+    return Scorer.prepare(codes, near, held_out_near, size=size, seed=0)
 
 
 def test_a_perfect_map_scores_one_and_a_random_one_by_chance() -> None:

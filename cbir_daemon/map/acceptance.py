@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.map import quality
 from cbir_daemon.map.neighbors import NEAREST
+from cbir_daemon.map.points import Points
 
 HELD_OUT_SHARE = 0.05
 FEWEST_HELD_OUT = 20
@@ -81,29 +82,22 @@ class Comparison:
 
 
 def compare(
-    codes: NDArray[np.float32],
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
-    rows: NDArray[np.intp],
-    *,
-    is_euclidean: bool = False,
+    points: Points, before: NDArray[np.float32], after: NDArray[np.float32], rows: NDArray[np.intp]
 ) -> Comparison:
     """Compare two maps of the same contents.
 
     Parameters
     ----------
-    codes : (n, f) ndarray of float32
+    points : (n, f) Points
         Of all contents.
     before, after : (n, d) ndarray of float32
         Their positions; the two maps may differ in d.
     rows : (m,) ndarray of intp
         The contents asked about.
-    is_euclidean : bool
-        Whether codes are as far apart as they lie.
     """
-    if len(codes) <= NEAREST or len(rows) == 0:
+    if len(points) <= NEAREST or len(rows) == 0:
         return Comparison()
-    true_ids = quality.true_neighbors(codes, rows, is_euclidean=is_euclidean)
+    true_ids = quality.true_neighbors(points, rows)
     recalls, recalls_before = (quality.recall(places, places[rows], true_ids, own=rows) for places in (after, before))
     spread = float(np.std(recalls - recalls_before)) / len(rows) ** 0.5
     return Comparison(len(rows), float(recalls.mean()), float(recalls_before.mean()), spread)

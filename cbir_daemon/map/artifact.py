@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError, StorageError
+from cbir_daemon.medium import Metric
 from cbir_daemon.system import files
 
 MODEL_VERSION = "map/2"
@@ -65,7 +66,7 @@ class Manifest:
     model_version, code_version : str
         Of this room's layout, and of how codes are made from vectors.
     is_euclidean : bool
-        Whether these codes are as far apart as they lie; by angle else.
+        Whether `metric` is the Euclidean one: the file says it so.
     versions : mapping of str to str
         Python and the pinned packages under which the map was fitted.
     parameters : mapping of str to number or str
@@ -80,6 +81,11 @@ class Manifest:
     versions: Mapping[str, str]
     parameters: Mapping[str, int | float | str]
     files: Mapping[str, str]
+
+    @property
+    def metric(self) -> Metric:
+        """How far apart the codes are."""
+        return Metric.EUCLIDEAN if self.is_euclidean else Metric.COSINE
 
     def encode(self) -> bytes:
         """Return the manifest as the bytes that go to disk; equal manifests have equal bytes."""
@@ -197,7 +203,10 @@ def _saying_what_refused(path: Path) -> Iterator[None]:
 
 
 def seal(
-    folder: Path, code_version: str, parameters: Mapping[str, int | float | str], *, is_euclidean: bool = False
+    folder: Path,
+    code_version: str,
+    parameters: Mapping[str, int | float | str],
+    metric: Metric = Metric.COSINE,
 ) -> tuple[str, bytes]:
     """Write the manifest of a finished folder and move the folder to its name.
 
@@ -209,8 +218,8 @@ def seal(
         How the codes were made from vectors.
     parameters : mapping of str to number or str
         Hyper-parameters and seed, for whoever reads the manifest.
-    is_euclidean : bool
-        Whether codes are as far apart as they lie; by angle else.
+    metric : Metric
+        How far apart the codes are.
 
     Returns
     -------
@@ -226,6 +235,7 @@ def seal(
     """
     try:
         digests = {name: _file_digest(folder / name).hex() for name in SEALED_FILES}
+        is_euclidean = metric is Metric.EUCLIDEAN
         data = Manifest(MODEL_VERSION, code_version, is_euclidean, running_versions(), parameters, digests).encode()
         with new_file(folder / MANIFEST_FILE) as file:
             file.write(data)

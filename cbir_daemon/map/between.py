@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError
 from cbir_daemon.map.artifact import CODES_FILE, POSITIONS_FILE
-from cbir_daemon.map.neighbors import NEAREST, Neighbors, nearest, to_points
+from cbir_daemon.map.neighbors import NEAREST, Neighbors, nearest
+from cbir_daemon.map.points import Points, to_points
+from cbir_daemon.medium import Metric
 
 
 def between(positions: NDArray[np.float32], near: Neighbors) -> NDArray[np.float32]:
@@ -38,7 +40,7 @@ def between(positions: NDArray[np.float32], near: Neighbors) -> NDArray[np.float
     return np.asarray(np.einsum("mk,mkd->md", shares, positions[near.ids]), dtype=np.float32)
 
 
-def interpolated(folder: Path, code: NDArray[np.float32], *, is_euclidean: bool) -> NDArray[np.float32] | None:
+def interpolated(folder: Path, code: NDArray[np.float32], metric: Metric) -> NDArray[np.float32] | None:
     """Return where a code lies on a saved map, between the `NEAREST` fitted codes.
 
     Parameters
@@ -47,8 +49,8 @@ def interpolated(folder: Path, code: NDArray[np.float32], *, is_euclidean: bool)
         Of the artifact.
     code : (1, f) ndarray of float32
         As the map's codes were made.
-    is_euclidean : bool
-        Whether codes are as far apart as they lie.
+    metric : Metric
+        Of the map's space.
 
     Returns
     -------
@@ -67,13 +69,12 @@ def interpolated(folder: Path, code: NDArray[np.float32], *, is_euclidean: bool)
     if not (folder / POSITIONS_FILE).exists():
         return None
     try:
-        points, positions = (
+        rows, positions = (
             np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (CODES_FILE, POSITIONS_FILE)
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"the saved map {folder.name!r} cannot be read: {error}") from error
-    if points.shape[1] != code.shape[1]:
-        raise ModelError(f"the map takes codes of {points.shape[1]} numbers")
-    queries = to_points(code, is_euclidean=is_euclidean)
-    near = nearest(points, queries, min(NEAREST, len(points)), is_euclidean=is_euclidean)
+    if rows.shape[1] != code.shape[1]:
+        raise ModelError(f"the map takes codes of {rows.shape[1]} numbers")
+    near = nearest(Points(rows, metric), to_points(code, metric), min(NEAREST, len(rows)))
     return np.asarray(between(positions, near)[0])

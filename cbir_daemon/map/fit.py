@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cbir_daemon.errors import CbirError, ChildError, ModelError, TimedOutError
 from cbir_daemon.map.artifact import CODES_FILE, new_file, save_array, start_folder
 from cbir_daemon.map.environment import child_environment
+from cbir_daemon.medium import Metric
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.records import FitReport, Trial
 from cbir_daemon.system.child import Child
@@ -69,8 +70,8 @@ class FitSettings:
     min_dist : float
         How far apart the map keeps its closest images, 0 to 1.  Near 0 it packs groups tightly, which shows them;
         near 1 recall is higher (see docs/model-figures.md).
-    is_euclidean : bool
-        Whether codes are as far apart as they lie, and of any norm up to 1; by angle else.
+    metric : Metric
+        How far apart the codes are.
     is_rough : bool
         Whether a small sample is fitted, with usual hyper-parameters and few rounds: a map within seconds.
     """
@@ -84,7 +85,7 @@ class FitSettings:
     score_sample: int = 2_000
     max_memory_mib: int | None = None
     min_dist: float = 0.0
-    is_euclidean: bool = False
+    metric: Metric = Metric.COSINE
     is_rough: bool = False
 
 

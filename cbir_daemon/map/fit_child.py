@@ -12,6 +12,7 @@ from pathlib import Path
 from cbir_daemon.errors import CbirError
 from cbir_daemon.map.fit import FitSettings, Stage
 from cbir_daemon.map.fitting import Fitting
+from cbir_daemon.medium import Metric
 from cbir_daemon.protocol.framing import Frame
 from cbir_daemon.system.child import Channel, serve
 from cbir_daemon.system.priority import NICENESS
@@ -27,7 +28,8 @@ def answer(frame: Frame, channel: Channel) -> None:
     channel : Channel
         Gets a message for each step, then the report with its arrays, or `failed` and `hint` when there is no map.
     """
-    settings = FitSettings(**frame.message["settings"])
+    fields = frame.message["settings"]
+    settings = FitSettings(**fields | {"metric": Metric(fields["metric"])})
 
     def tell(stage: Stage, done: int, total: int, message: str) -> None:
         channel.send({"stage": stage, "done": done, "total": total, "message": message})

@@ -38,7 +38,8 @@ from cbir_daemon.map.fit import (
 from cbir_daemon.map.graph import Graph
 from cbir_daemon.map.layout import Progress, Recipe, fit_graph, flatten, lay_out, only_for_projecting, project
 from cbir_daemon.map.memory import affordable_images, available_mib, needed_mib, peak_mib
-from cbir_daemon.map.neighbors import NEAREST, Neighbors, to_points
+from cbir_daemon.map.neighbors import NEAREST, Neighbors
+from cbir_daemon.map.points import Points, to_points
 from cbir_daemon.map.sample import draw_rows
 from cbir_daemon.map.stages import Stages
 from cbir_daemon.map.trials import Trials
@@ -72,13 +73,13 @@ class FitInput:
         Of what was offered, ascending.
     ids : (n,) ndarray of int64
         Names of these rows.
-    points : (n, f) ndarray of float32
-        Their codes, from `to_points`.
+    points : (n, f) Points
+        Of their codes.
     """
 
     rows: NDArray[np.intp]
     ids: NDArray[np.int64]
-    points: NDArray[np.float32]
+    points: Points
 
 
 class Fitting:
@@ -111,12 +112,12 @@ class Fitting:
         curve = self._tune(images, known, stages) if is_tuned else ()
         recipe = self._recipe(warm, curve, len(images.rows))
         # The wide lists are not needed any more.
-        wide = known.neighbors(is_euclidean=self._settings.is_euclidean)
+        wide = known.neighbors(self._settings.metric)
         neighbors = wide.first(max(NEAREST, recipe.n_neighbors)).copied()
         del known, wide
-        model, flat = self._fit(images.points, neighbors, recipe, warm, stages)
-        curve = curve or (self._score(images.points, neighbors, model),)
-        name, digest = self._save(images.points, model, flat)
+        model, flat = self._fit(images.points.rows, neighbors, recipe, warm, stages)
+        curve = curve or (self._score(images.points.rows, neighbors, model),)
+        name, digest = self._save(images.points.rows, model, flat)
         report = {
             **asdict(tuning.choose(curve)),
             "fitted_images": len(images.rows),
@@ -139,9 +140,9 @@ class Fitting:
             most = min(most, ROUGH_IMAGES)
         rows = draw_rows(ids, most, self._settings.seed)
         if len(rows) == images:
-            return FitInput(rows, ids, to_points(codes, is_euclidean=self._settings.is_euclidean))
+            return FitInput(rows, ids, to_points(codes, self._settings.metric))
         self._tell("graph", 0, 1, f"fitting a sample of {len(rows)} of {images} images")
-        return FitInput(rows, ids[rows], to_points(codes[rows], is_euclidean=self._settings.is_euclidean))
+        return FitInput(rows, ids[rows], to_points(codes[rows], self._settings.metric))
 
     def _affordable(self, features: int) -> int:
         limit_mib = self._settings.max_memory_mib or available_mib()
@@ -159,7 +160,7 @@ class Fitting:
         settings = {name: value for name, value in asdict(self._settings).items() if name not in CHANGE_NOTHING}
         facts = [artifact.MODEL_VERSION, artifact.running_versions(), settings, graph.is_exact(len(images.rows))]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-        for part in (images.ids, images.points, *(astuple(previous) if previous else ())):
+        for part in (images.ids, images.points.rows, *(astuple(previous) if previous else ())):
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
@@ -181,7 +182,6 @@ class Fitting:
             seed=settings.seed,
             threads=settings.threads,
             progress=progress,
-            is_euclidean=settings.is_euclidean,
         )
         if not settings.is_rough and (old is None or not known.equals(old)):
             known.save(path)
@@ -284,7 +284,7 @@ class Fitting:
         }
         (self._folder / NAMES_FILE).unlink()
         settings = self._settings
-        return artifact.seal(self._folder, settings.code_version, parameters, is_euclidean=settings.is_euclidean)
+        return artifact.seal(self._folder, settings.code_version, parameters, settings.metric)
 
 
 class _Shares:

@@ -29,6 +29,8 @@ from cbir_daemon.map.neighbors import (
     exact_distances,
     nearest_to_rows,
 )
+from cbir_daemon.map.points import Points
+from cbir_daemon.medium import Metric
 
 try:
     from cbir_daemon.map.inverted import InvertedLists
@@ -138,18 +140,18 @@ class Graph:
     distances: NDArray[np.float32]
     exact: bool
 
-    def neighbors(self, sizes: GraphSizes = USUAL, *, is_euclidean: bool = False) -> Neighbors:
+    def neighbors(self, metric: Metric, sizes: GraphSizes = USUAL) -> Neighbors:
         """Return as many neighbours as are known of every image, with the distances that a map is made of.
 
         Parameters
         ----------
+        metric : Metric
+            Of the points.
         sizes : GraphSizes
             Those of the graph.
-        is_euclidean : bool
-            Whether these are Euclidean distances; cosine distances else.
         """
         width = width_of(len(self.ids), sizes)
-        return Neighbors(self.near[:, :width], self.distances[:, :width]).tied(is_euclidean=is_euclidean)
+        return Neighbors(self.near[:, :width], self.distances[:, :width]).tied(metric)
 
     def equals(self, graph: Graph) -> bool:
         """Return whether two graphs have the same images and the same neighbours."""
@@ -185,13 +187,12 @@ class Graph:
 
 def built(
     ids: NDArray[np.int64],
-    points: NDArray[np.float32],
+    points: Points,
     *,
     seed: int = 0,
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
     sizes: GraphSizes = USUAL,
-    is_euclidean: bool = False,
 ) -> Graph:
     """Return the graph of `points`, made anew.
 
@@ -199,15 +200,12 @@ def built(
     ----------
     ids : (n,) ndarray of int64
         Names of the rows, ascending; at least two.
-    points : (n, f) ndarray of float32
-        From `to_points`.
+    points : (n, f) Points
     seed, threads : int
         For inverted lists.
     progress : callable, optional
         Gets the images done and the images in all.
     sizes : GraphSizes
-    is_euclidean : bool
-        Whether rows may have other norms than 1.
     """
     count = len(ids)
     near, distances = _empty(count, sizes)
@@ -220,7 +218,6 @@ def built(
         threads=threads,
         progress=progress,
         sizes=sizes,
-        is_euclidean=is_euclidean,
     )
     return Graph(ids, checksums(points), near, distances, is_exact(count, sizes))
 
@@ -228,13 +225,12 @@ def built(
 def updated(
     old: Graph | None,
     ids: NDArray[np.int64],
-    points: NDArray[np.float32],
+    points: Points,
     *,
     seed: int = 0,
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
     sizes: GraphSizes = USUAL,
-    is_euclidean: bool = False,
 ) -> Graph:
     """Return the graph of `points`, with what is still true of the graph of the fit before.
 
@@ -247,16 +243,13 @@ def updated(
         Of the fit before; None makes the graph anew.
     ids : (n,) ndarray of int64
         Names of the rows, ascending; at least two.
-    points : (n, f) ndarray of float32
-        From `to_points`.
+    points : (n, f) Points
     seed, threads : int
         For inverted lists.
     progress : callable, optional
         Gets the images done and the images in all.
     sizes : GraphSizes
         Those of the graph before, too.
-    is_euclidean : bool
-        Whether rows may have other norms than 1.
 
     Returns
     -------
@@ -266,7 +259,7 @@ def updated(
     count, exact = len(ids), is_exact(len(ids), sizes)
 
     def made_anew() -> Graph:
-        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes, is_euclidean=is_euclidean)
+        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes)
 
     if old is None or (exact and not old.exact) or old.near.shape[1] != _columns(len(old.ids), sizes):
         return made_anew()
@@ -280,7 +273,7 @@ def updated(
     complete = _carry_over(old, was, now, near, distances, sizes.block_images)
     new = np.setdiff1d(np.arange(count), now, assume_unique=True)
     if len(new):
-        _insert(points, now, new, near, distances, complete, sizes.block_images, is_euclidean=is_euclidean)
+        _insert(points, now, new, near, distances, complete, sizes.block_images)
     short = now[np.count_nonzero(near[now] != NOBODY, axis=1) < width_of(count, sizes)]
     fresh = np.union1d(new, short)
     _search(
@@ -292,17 +285,16 @@ def updated(
         threads=threads,
         progress=progress,
         sizes=sizes,
-        is_euclidean=is_euclidean,
     )
     return Graph(ids, sums, near, distances, exact)
 
 
-def checksums(points: NDArray[np.float32]) -> NDArray[np.uint64]:
+def checksums(points: Points) -> NDArray[np.uint64]:
     """Return a checksum of each row; two rows that differ have the same one with a probability of 2**-32 at most.
 
     Parameters
     ----------
-    points : (n, f) ndarray of float32
+    points : (n, f) Points
 
     Returns
     -------
@@ -312,10 +304,10 @@ def checksums(points: NDArray[np.float32]) -> NDArray[np.uint64]:
     ----------
     D. Lemire, O. Kaser: Strongly universal string hashing is fast. Computer Journal 57 (2014), multilinear hashing.
     """
-    factors = np.random.default_rng(SUM_SEED).integers(2**64, size=points.shape[1], dtype=np.uint64) | np.uint64(1)
+    factors = np.random.default_rng(SUM_SEED).integers(2**64, size=points.rows.shape[1], dtype=np.uint64) | np.uint64(1)
     sums = np.empty(len(points), np.uint64)
     for start in range(0, len(points), BLOCK_IMAGES):
-        block = np.ascontiguousarray(points[start : start + BLOCK_IMAGES]).view(np.uint32)
+        block = np.ascontiguousarray(points.rows[start : start + BLOCK_IMAGES]).view(np.uint32)
         sums[start : start + BLOCK_IMAGES] = block.astype(np.uint64) @ factors
     return sums
 
@@ -361,15 +353,13 @@ def _carry_over(
 
 
 def _insert(
-    points: NDArray[np.float32],
+    points: Points,
     rows: NDArray[np.intp],
     new: NDArray[np.intp],
     near: NDArray[np.int32],
     distances: NDArray[np.float32],
     complete: NDArray[np.bool_],
     block_images: int,
-    *,
-    is_euclidean: bool,
 ) -> None:
     """Put the new rows where they belong in the lists of `rows`, which are exact as far as they go."""
     added = points[new]
@@ -382,9 +372,7 @@ def _insert(
         free = complete[start : start + step]
         horizon = np.where(free, np.inf, np.where(known > 0, distances[block][last[1], last[0]], -np.inf))
         horizon_id = np.where(free, len(points), near[block][last[1], last[0]])
-        at, ids, apart = closer(
-            added, points[block], horizon.astype(np.float32), near.shape[1], is_euclidean=is_euclidean
-        )
+        at, ids, apart = closer(added, points[block], horizon.astype(np.float32), near.shape[1])
         ids = new[ids]
         inside = (apart < horizon[at]) | ((apart == horizon[at]) & (ids < horizon_id[at]))
         _merge(block, at[inside], ids[inside], apart[inside], near, distances)
@@ -411,7 +399,7 @@ def _merge(
 
 
 def _search(
-    points: NDArray[np.float32],
+    points: Points,
     rows: NDArray[np.intp],
     near: NDArray[np.int32],
     distances: NDArray[np.float32],
@@ -420,47 +408,39 @@ def _search(
     threads: int,
     progress: Progress,
     sizes: GraphSizes,
-    is_euclidean: bool,
 ) -> None:
     """Fill some rows anew."""
     columns = near.shape[1]
     if is_exact(len(points), sizes):
-        found = nearest_to_rows(
-            points, rows, columns, lambda done: progress(done, len(rows)), is_euclidean=is_euclidean
-        )
+        found = nearest_to_rows(points, rows, columns, lambda done: progress(done, len(rows)))
         near[rows], distances[rows] = found.ids, found.distances
         return
-    lists = InvertedLists(points, seed=seed, threads=threads, probes=sizes.probes, is_euclidean=is_euclidean)
+    lists = InvertedLists(points, seed=seed, threads=threads, probes=sizes.probes)
     for start in range(0, len(rows), sizes.block_images):
         block = rows[start : start + sizes.block_images]
         # One more than is wanted: an image proposes itself.
         proposed = lists.propose(points[block], columns + 1)
-        near[block], distances[block] = best_of(points, block, proposed, columns, is_euclidean=is_euclidean)
+        near[block], distances[block] = best_of(points, block, proposed, columns)
         progress(start + len(block), len(rows))
 
 
 def best_of(
-    points: NDArray[np.float32],
+    points: Points,
     rows: NDArray[np.intp],
     proposed: NDArray[np.int64],
     k: int,
-    *,
-    is_euclidean: bool = False,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the `k` nearest of the candidates of each row; a row with too few candidates is compared with all.
 
     Parameters
     ----------
-    points : (n, f) ndarray of float32
-        From `to_points`.
+    points : (n, f) Points
     rows : (m,) ndarray of intp
         Rows of `points` whose neighbours are sought.
     proposed : (m, p) ndarray of int64
         Candidates of each of them, rows of `points`; `NOBODY` fills up.  A row is never its own neighbour.
     k : int
         1 to n - 1.
-    is_euclidean : bool
-        Whether rows may have other norms than 1.
 
     Returns
     -------
@@ -472,13 +452,13 @@ def best_of(
     others = (proposed != NOBODY) & (proposed != rows[:, np.newaxis])
     distances = np.full(proposed.shape, np.inf, np.float32)
     at = np.nonzero(others)
-    distances[at] = exact_distances(points, proposed[at], points, rows[at[0]])
+    distances[at] = exact_distances(points.rows, proposed[at], points.rows, rows[at[0]])
     order = np.lexsort((proposed, distances), axis=1)[:, :k]
     near = np.take_along_axis(proposed, order, axis=1).astype(np.int32)
     distances = np.take_along_axis(distances, order, axis=1)
     few = np.flatnonzero(np.isinf(distances[:, -1]))
     if len(few):
-        found = nearest_to_rows(points, rows[few], k, is_euclidean=is_euclidean)
+        found = nearest_to_rows(points, rows[few], k)
         near[few], distances[few] = found.ids, found.distances
     return near, distances
 

@@ -1,6 +1,6 @@
 """Inverted lists over the codes of a large collection: they propose neighbours without comparing all pairs.
 
-In: unit rows, or rows of a Euclidean space.  Out: ids worth comparing.  Never here: exact distances, when lists pay
+In: points.  Out: ids worth comparing.  Never here: exact distances, when lists pay
 (`graph`), files.
 
 The second door to faiss.  `collection.lists`, the first, holds the views of stored images for as long as the daemon
@@ -16,6 +16,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.map.points import Points
+from cbir_daemon.medium import Metric
+
 LISTS_A_ROOT = 4
 """Lists for each unit of the square root of the number of rows; faiss's own advice."""
 
@@ -29,26 +32,21 @@ class InvertedLists:
 
     Parameters
     ----------
-    points : (n, f) ndarray of float32
-        From `to_points`.
+    points : (n, f) Points
     seed : int
         The same rows, seed, threads and kind of processor give the same lists.
     threads : int
         For training and for queries.
     probes : int
         Lists that a query looks into.
-    is_euclidean : bool
-        Whether rows may have other norms than 1.
     """
 
-    def __init__(
-        self, points: NDArray[np.float32], *, seed: int, threads: int, probes: int, is_euclidean: bool = False
-    ) -> None:
-        features = points.shape[1]
+    def __init__(self, points: Points, *, seed: int, threads: int, probes: int) -> None:
+        features = points.rows.shape[1]
         count = max(1, min(LISTS_A_ROOT * math.isqrt(len(points)), len(points) // _POINTS_A_LIST))
         # faiss knows 31 bits.
         seed %= 2**31
-        metric = faiss.METRIC_L2 if is_euclidean else faiss.METRIC_INNER_PRODUCT
+        metric = faiss.METRIC_L2 if points.metric is Metric.EUCLIDEAN else faiss.METRIC_INNER_PRODUCT
         self._index = faiss.IndexIVFFlat(faiss.IndexFlat(features, metric), features, count, metric)
         self._index.cp.niter = _ROUNDS
         self._index.cp.seed = seed
@@ -56,16 +54,15 @@ class InvertedLists:
         self._index.cp.max_points_per_centroid = _POINTS_A_LIST
         self._index.nprobe = probes
         faiss.omp_set_num_threads(threads)
-        self._index.train(points)
-        self._index.add(points)
+        self._index.train(points.rows)
+        self._index.add(points.rows)
 
-    def propose(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    def propose(self, queries: Points, k: int) -> NDArray[np.int64]:
         """Return up to `k` rows that may be nearest to each query.
 
         Parameters
         ----------
-        queries : (m, f) ndarray of float32
-            From `to_points`.
+        queries : (m, f) Points
         k : int
 
         Returns
@@ -73,5 +70,5 @@ class InvertedLists:
         (m, k) ndarray of int64
             In no sure order; -1 where fewer were found.
         """
-        _, ids = self._index.search(np.ascontiguousarray(queries), k)
+        _, ids = self._index.search(np.ascontiguousarray(queries.rows), k)
         return np.asarray(ids, dtype=np.int64)

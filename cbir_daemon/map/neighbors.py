@@ -1,10 +1,9 @@
 """The exact nearest neighbours of codes.
 
-In: codes (unit rows; rows of zeros for uniform images), or codes of a Euclidean space (rows of norm 1 at most).  Out:
-ids and distances of the k nearest.  Never here: umap, files, approximation.
+In: points.  Out: ids and distances of the k nearest.  Never here: umap, files, approximation.
 
-Codes are compared by half of their squared difference.  For unit vectors that is the cosine distance, but exact near 0,
-where 1 - dot loses all its digits.  In a Euclidean space it gives the same order as the distance, which
+Points are compared by half of their squared difference.  For unit vectors that is the cosine distance, but exact near
+0, where 1 - dot loses all its digits.  In a Euclidean space it gives the same order as the distance, which
 `Neighbors.tied` makes of it.  Equal distances come in order of id.  A row's result never depends on which other rows
 were asked in the same call.
 """
@@ -16,6 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cbir_daemon.map.points import Points
+from cbir_daemon.medium import Metric
 
 BLOCK_BYTES = 32 * 2**20
 """Memory for one block of similarities; choosing among them takes as much again."""
@@ -53,50 +55,24 @@ class Neighbors:
         """Return the neighbours in memory of their own, so that the arrays that they were a part of can be freed."""
         return Neighbors(self.ids.copy(), self.distances.copy())
 
-    def tied(self, *, is_euclidean: bool = False) -> Neighbors:
+    def tied(self, metric: Metric) -> Neighbors:
         """Return the neighbours with the distances that a map is made of, at least `SMALLEST_DISTANCE`.
 
         Parameters
         ----------
-        is_euclidean : bool
-            Whether these are Euclidean distances; cosine distances else.
+        metric : Metric
+            Of the points.
         """
-        distances = np.sqrt(2 * self.distances) if is_euclidean else self.distances
+        distances = np.sqrt(2 * self.distances) if metric is Metric.EUCLIDEAN else self.distances
         return Neighbors(self.ids, np.maximum(distances, SMALLEST_DISTANCE))
 
 
-def to_points(codes: NDArray[np.float32], *, is_euclidean: bool = False) -> NDArray[np.float32]:
-    """Return codes as the rows that are compared: unit rows, uniform images included, or any rows of a Euclidean space.
-
-    A uniform image has the code 0, which has no direction.  It becomes the constant unit vector: codes are free of
-    their mean, so this one is at distance 1 from every code and at distance 0 from other uniform images.  In a
-    Euclidean space zeros are a place like any other.
-
-    Parameters
-    ----------
-    codes : (n, f) ndarray of float32
-        Unit rows free of their mean; rows of zeros for uniform images.  In a Euclidean space rows of norm 1 at most.
-    is_euclidean : bool
-        Whether codes are as far apart as they lie.
-
-    Returns
-    -------
-    (n, f) ndarray of float32
-        A copy.
-    """
-    points = np.array(codes, dtype=np.float32, order="C")
-    if not is_euclidean:
-        points[~points.any(axis=1)] = 1.0 / np.sqrt(points.shape[1])
-    return points
-
-
 def nearest_to_rows(
-    points: NDArray[np.float32],
+    points: Points,
     rows: NDArray[np.intp],
     k: int,
     progress: Callable[[int], None] = lambda _: None,
     *,
-    is_euclidean: bool = False,
     block_bytes: int = BLOCK_BYTES,
     exact_block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> Neighbors:
@@ -104,16 +80,13 @@ def nearest_to_rows(
 
     Parameters
     ----------
-    points : (n, f) ndarray of float32
-        From `to_points`.
+    points : (n, f) Points
     rows : (m,) ndarray of intp
         Rows of `points` whose neighbours are sought; none is its own neighbour.
     k : int
         1 to n - 1.
     progress : callable, optional
         Gets the number of rows done.
-    is_euclidean : bool
-        Whether rows may have other norms than 1.
     block_bytes : int
         Of the similarities that are looked at at once.
     exact_block_bytes : int
@@ -125,54 +98,38 @@ def nearest_to_rows(
         k,
         progress,
         own=rows,
-        is_euclidean=is_euclidean,
         block_bytes=block_bytes,
         exact_block_bytes=exact_block_bytes,
     )
 
 
-def nearest(
-    points: NDArray[np.float32], queries: NDArray[np.float32], k: int, *, is_euclidean: bool = False
-) -> Neighbors:
+def nearest(points: Points, queries: Points, k: int) -> Neighbors:
     """Return the `k` rows of `points` nearest to each of `queries`, with the distances that a map is made of.
 
     Parameters
     ----------
-    points : (n, f) ndarray of float32
-        From `to_points`.
-    queries : (m, f) ndarray of float32
-        From `to_points`.
+    points : (n, f) Points
+    queries : (m, f) Points
     k : int
         1 to n.
-    is_euclidean : bool
-        Whether rows may have other norms than 1, and distances are Euclidean.
     """
-    found = _nearest(points, queries, k, lambda _: None, own=None, is_euclidean=is_euclidean)
-    return found.tied(is_euclidean=is_euclidean)
+    return _nearest(points, queries, k, lambda _: None, own=None).tied(points.metric)
 
 
 def closer(
-    points: NDArray[np.float32],
-    queries: NDArray[np.float32],
-    limits: NDArray[np.float32],
-    k: int,
-    *,
-    is_euclidean: bool = False,
+    points: Points, queries: Points, limits: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Return the points that are at most as far from each query as its limit.
 
     Parameters
     ----------
-    points : (n, f) ndarray of float32
-        From `to_points`.
-    queries : (m, f) ndarray of float32
-        From `to_points`, as many as a block takes.
+    points : (n, f) Points
+    queries : (m, f) Points
+        As many as a block takes.
     limits : (m,) ndarray of float32
         Halves of squared differences; infinite ones limit nothing.
     k : int
         The `k` nearest of each query are enough.
-    is_euclidean : bool
-        Whether rows may have other norms than 1.
 
     Returns
     -------
@@ -181,27 +138,27 @@ def closer(
     distances : (p,) ndarray of float32
         Halves of squared differences.
     """
-    similarity = queries @ points.T
+    similarity = queries.rows @ points.rows.T
     doubt = _doubt(points)
     own: NDArray[np.float32] | float = 1.0
-    if is_euclidean:
-        similarity -= _half_squares(points)
-        own = _half_squares(queries)
+    if points.metric is Metric.EUCLIDEAN:
+        similarity -= _half_squares(points.rows)
+        own = _half_squares(queries.rows)
     near = similarity >= (own - limits - doubt)[:, np.newaxis]
     crowded = np.flatnonzero(np.count_nonzero(near, axis=1) > k)
     if len(crowded):
         kth_best = np.partition(similarity[crowded], -k, axis=1)[:, -k]
         near[crowded] &= similarity[crowded] >= (kth_best - doubt)[:, np.newaxis]
     rows, ids = np.nonzero(near)
-    return rows, ids, exact_distances(points, ids, queries, rows)
+    return rows, ids, exact_distances(points.rows, ids, queries.rows, rows)
 
 
-def block_rows(points: NDArray[np.float32], block_bytes: int = BLOCK_BYTES) -> int:
+def block_rows(points: Points, block_bytes: int = BLOCK_BYTES) -> int:
     """Return how many queries are compared with all of `points` at once, so that a block takes so many bytes.
 
     Parameters
     ----------
-    points : (n, f) ndarray of float32
+    points : (n, f) Points
     block_bytes : int
     """
     return max(1, block_bytes // (4 * len(points)))
@@ -230,23 +187,22 @@ def strictly_rising(distances: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _nearest(
-    points: NDArray[np.float32],
-    queries: NDArray[np.float32],
+    points: Points,
+    queries: Points,
     k: int,
     progress: Callable[[int], None],
     *,
     own: NDArray[np.intp] | None,
-    is_euclidean: bool,
     block_bytes: int = BLOCK_BYTES,
     exact_block_bytes: int = EXACT_BLOCK_BYTES,
 ) -> Neighbors:
     rows = len(queries)
     found = Neighbors(np.empty((rows, k), np.int32), np.empty((rows, k), np.float32))
     step = block_rows(points, block_bytes)
-    halves = _half_squares(points) if is_euclidean else None
+    halves = _half_squares(points.rows) if points.metric is Metric.EUCLIDEAN else None
     for start in range(0, rows, step):
         block = queries[start : start + step]
-        similarity = block @ points.T
+        similarity = block.rows @ points.rows.T
         if halves is not None:
             similarity -= halves
         chosen = slice(start, start + len(block))
@@ -259,8 +215,8 @@ def _nearest(
 
 
 def _best_of_block(
-    points: NDArray[np.float32],
-    queries: NDArray[np.float32],
+    points: Points,
+    queries: Points,
     similarity: NDArray[np.float32],
     k: int,
     exact_block_bytes: int,
@@ -268,7 +224,7 @@ def _best_of_block(
     """Return ids and distances of the `k` nearest of each query, given a block of similarities."""
     kth_best = np.partition(similarity, -k, axis=1)[:, -k]
     rows, ids = np.nonzero(similarity >= (kth_best - _doubt(points))[:, np.newaxis])
-    distances = exact_distances(points, ids, queries, rows, exact_block_bytes)
+    distances = exact_distances(points.rows, ids, queries.rows, rows, exact_block_bytes)
     nearest_first = np.lexsort((ids, distances, rows))
     first_of_row = np.searchsorted(rows, np.arange(len(queries)))
     best = nearest_first[first_of_row[:, np.newaxis] + np.arange(k)]
@@ -284,14 +240,14 @@ def _half_squares(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.einsum("nf,nf->n", rows, rows) / 2, dtype=np.float32)
 
 
-def _doubt(points: NDArray[np.float32]) -> float:
+def _doubt(points: Points) -> float:
     """Return twice by how much a product of two rows may be off, differently at each place of a matrix.
 
     All that lie so close to the k-th are compared exactly, so the true nearest are always among them.  A product of f
     terms of rows of norm 1 at most is off by f eps / 2, half of a square by f eps / 4: this is twice their sum, and
     more.
     """
-    return float(2 * points.shape[1] * np.finfo(np.float32).eps)
+    return float(2 * points.rows.shape[1] * np.finfo(np.float32).eps)
 
 
 def exact_distances(
@@ -306,11 +262,11 @@ def exact_distances(
     Parameters
     ----------
     points : (n, f) ndarray of float32
-        From `to_points`.
+        Rows of points.
     ids : (p,) ndarray of intp
         Of each pair the row of `points`.
     queries : (m, f) ndarray of float32
-        From `to_points`.
+        Rows of points.
     rows : (p,) ndarray of intp
         Of each pair the row of `queries`.
     block_bytes : int

@@ -26,7 +26,8 @@ from cbir_daemon.map.artifact import (
 )
 from cbir_daemon.map.between import between
 from cbir_daemon.map.layout import project
-from cbir_daemon.map.neighbors import NEAREST, nearest, to_points
+from cbir_daemon.map.neighbors import NEAREST, nearest
+from cbir_daemon.map.points import Points, to_points
 from cbir_daemon.map.projector import Placement
 from cbir_daemon.map.quality import recall
 from cbir_daemon.protocol.framing import Frame
@@ -55,9 +56,9 @@ class Map:
         pickled = (models_dir / name / MODEL_FILE).read_bytes()
         if hashlib.sha256(pickled).hexdigest() != manifest.files[MODEL_FILE]:
             raise ArtifactRefusedError(f"{MODEL_FILE} of {name!r} changed while it was read")
-        self._is_euclidean = manifest.is_euclidean
         self._model = joblib.load(io.BytesIO(pickled))
-        self._points = np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False)
+        codes = np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False)
+        self._points = Points(codes, manifest.metric)
         self._flat = np.load(models_dir / name / FLAT_FILE, allow_pickle=False)
         # The first projection has compiled code loaded, or made: nobody is to wait for that once the map is open.
         project(self._model, nearest(self._points, self._points[:1], self._model.n_neighbors))
@@ -77,11 +78,10 @@ class Map:
         ModelError
             When the codes have another number of features than the map, or are not finite.
         """
-        if codes.shape[1] != self._points.shape[1] or not np.isfinite(codes).all():
-            raise ModelError(f"the map takes codes of {self._points.shape[1]} finite numbers")
+        if codes.shape[1] != self._points.rows.shape[1] or not np.isfinite(codes).all():
+            raise ModelError(f"the map takes codes of {self._points.rows.shape[1]} finite numbers")
         width = max(self._model.n_neighbors, min(NEAREST, len(self._points)))
-        queries = to_points(codes, is_euclidean=self._is_euclidean)
-        found = nearest(self._points, queries, width, is_euclidean=self._is_euclidean)
+        found = nearest(self._points, to_points(codes, self._points.metric), width)
         positions = project(self._model, found.first(self._model.n_neighbors))
         near = found.first(NEAREST)
         recalls = recall(self._model.embedding_, positions, near.ids) if measured else np.full(len(codes), np.nan)

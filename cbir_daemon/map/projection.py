@@ -234,7 +234,7 @@ class Projection:
             return None
         try:
             if not current.projector.is_ready():
-                near = interpolated(current.folder, codes, is_euclidean=current.space.is_euclidean)
+                near = interpolated(current.folder, codes, current.space.metric)
                 if near is not None:
                     return QueryPosition(near, PlacedBy.INTERPOLATED)
             return QueryPosition(current.projector.project(codes, QUERY_TIMEOUT_S)[0], PlacedBy.PROJECTED)

@@ -1,6 +1,6 @@
 """The neighbour recall of a map: how many of the neighbours by code are neighbours on the map.
 
-In: codes and positions of the same images.  Out: shares.  Never here: umap, fitting, files.
+In: points and positions of the same images.  Out: shares.  Never here: umap, fitting, files.
 
 The recall of an image is the share of its 10 nearest by code that lie in its neighbourhood on the map (see
 `search.neighborhood`).  `similar` takes its matches from there, so it finds no larger share of them.  Recall is
@@ -12,33 +12,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cbir_daemon.map.neighbors import NEAREST, nearest, to_points
+from cbir_daemon.map.neighbors import NEAREST, nearest
+from cbir_daemon.map.points import Points
 from cbir_daemon.search.neighborhood import neighborhood_width
 
 
-def true_neighbors(
-    codes: NDArray[np.float32], rows: NDArray[np.intp], k: int = NEAREST, *, is_euclidean: bool = False
-) -> NDArray[np.int32]:
+def true_neighbors(points: Points, rows: NDArray[np.intp], k: int = NEAREST) -> NDArray[np.int32]:
     """Return the `k` nearest rows of each row in `rows`, without the row itself.
 
     Parameters
     ----------
-    codes : (n, f) ndarray of float32
-        As `to_points` takes them.
+    points : (n, f) Points
     rows : (m,) ndarray of intp
         Those asked about.
     k : int
         1 to n - 1.
-    is_euclidean : bool
-        Whether codes are as far apart as they lie.
 
     Returns
     -------
     (m, k) ndarray of int32
         Nearest first.
     """
-    points = to_points(codes, is_euclidean=is_euclidean)
-    ids = nearest(points, points[rows], k + 1, is_euclidean=is_euclidean).ids
+    ids = nearest(points, points[rows], k + 1).ids
     others = ids != rows[:, np.newaxis]
     # Among more than k duplicates the row itself may not be there: then the last one goes.
     others[others.all(axis=1), -1] = False

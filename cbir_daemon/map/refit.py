@@ -35,6 +35,7 @@ from cbir_daemon.map import (
     remove_artifacts,
 )
 from cbir_daemon.map.codes import codes_of
+from cbir_daemon.map.points import to_points
 from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
 from cbir_daemon.map.refit_policy import Features, FitDecision
 from cbir_daemon.medium import MapSpace, space_for
@@ -306,7 +307,7 @@ class Refit:
             code_version=space.version,
             max_fit_images=self.settings.max_fit_images,
             min_dist=self.settings.min_dist,
-            is_euclidean=space.is_euclidean,
+            metric=space.metric,
             is_rough=kind == FitKind.ROUGH,
         )
 
@@ -408,7 +409,7 @@ class Refit:
         rows = np.flatnonzero(acceptance.held_out(new.ids))
         if len(rows) < acceptance.FEWEST_HELD_OUT:
             rows = np.random.default_rng(self.settings.seed).permutation(len(new.ids))[: acceptance.MOST_HELD_OUT]
-        return acceptance.compare(codes, before, new.positions, rows, is_euclidean=space.is_euclidean)
+        return acceptance.compare(to_points(codes, space.metric), before, new.positions, rows)
 
     def _places_on(self, run_id: int, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Return the (n, d) positions of contents on the map in use; None when any of them cannot be placed."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cbir_daemon.map import graph, tuning
 from cbir_daemon.map.fit import FitSettings
 from cbir_daemon.map.graph import Graph
 from cbir_daemon.map.layout import Recipe, fit_map, project
 from cbir_daemon.map.neighbors import nearest
+from cbir_daemon.map.points import Points
 from cbir_daemon.map.tuning import TrialKey
 from cbir_daemon.records import Trial
 
@@ -33,28 +31,25 @@ class Trials:
     ----------
     known : Graph
         Of all that will be fitted.
-    points : (n, f) ndarray of float32
-        Rows of it; a sample of them is fitted, another held out and projected.
+    points : (n, f) Points
+        Of it; a sample of them is fitted, another held out and projected.
     settings : FitSettings
         Sizes of the samples, and the seed.
     """
 
-    def __init__(self, known: Graph, points: NDArray[np.float32], settings: FitSettings) -> None:
+    def __init__(self, known: Graph, points: Points, settings: FitSettings) -> None:
         seed, threads = settings.seed, settings.threads
         fitted_rows, held_out_rows = tuning.split(len(points), settings.tune_images, seed)
         self._settings = settings
         self._points = points[fitted_rows]
         # Of nearly everybody the neighbours are known; those of a small sample are hardly ever in each other's lists.
         start = known if len(points) <= settings.tune_images else None
-        is_euclidean = settings.is_euclidean
-        sampled = graph.updated(
-            start, known.ids[fitted_rows], self._points, seed=seed, threads=threads, is_euclidean=is_euclidean
-        )
-        self._neighbors = sampled.neighbors(is_euclidean=is_euclidean)
+        sampled = graph.updated(start, known.ids[fitted_rows], self._points, seed=seed, threads=threads)
+        self._neighbors = sampled.neighbors(points.metric)
         width = self._neighbors.ids.shape[1]
-        self._held_out = nearest(self._points, points[held_out_rows], width, is_euclidean=is_euclidean)
+        self._held_out = nearest(self._points, points[held_out_rows], width)
         self._scorer = tuning.Scorer.prepare(
-            self._points, self._neighbors, self._held_out, size=settings.score_sample, seed=seed
+            self._points.rows, self._neighbors, self._held_out, size=settings.score_sample, seed=seed
         )
 
     def run(self, keys: Sequence[TrialKey]) -> Iterator[Trial]:
@@ -71,6 +66,6 @@ class Trials:
         """Fit and score one candidate."""
         seed = (self._settings.seed + key.repetition) % SEEDS
         recipe = Recipe(key.n_neighbors, key.n_components, seed, self._settings.min_dist, EPOCHS)
-        model = fit_map(self._points, self._neighbors, recipe)
+        model = fit_map(self._points.rows, self._neighbors, recipe)
         projected = project(model, self._held_out.first(key.n_neighbors))
         return self._scorer.score(model.embedding_, projected, key.n_neighbors)

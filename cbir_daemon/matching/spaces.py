@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.matching.appearance import appearance_rows
 from cbir_daemon.matching.codes import CODE_SIZE, CODE_VERSION, codes
-from cbir_daemon.medium import MapSpace
+from cbir_daemon.medium import MapSpace, Metric
 from cbir_daemon.records import LOOK, LOOK_BYTES, VECTOR_BYTES
 
 Floats = NDArray[np.float32]
@@ -85,6 +85,6 @@ SPACES: Final[Mapping[str, MapSpace]] = MappingProxyType(
             descriptor_bytes=LOOK_BYTES,
         ),
         "grey": MapSpace(CODE_VERSION, CODE_SIZE, grey_codes),
-        "raw": MapSpace("raw64/1", VECTOR_BYTES, raw_codes, is_euclidean=True),
+        "raw": MapSpace("raw64/1", VECTOR_BYTES, raw_codes, metric=Metric.EUCLIDEAN),
     }
 )

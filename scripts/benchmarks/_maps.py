@@ -21,6 +21,7 @@ from cbir_daemon.map.memory import peak_mib
 from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.map.quality import recall
 from cbir_daemon.matching.codes import CODE_VERSION
+from cbir_daemon.medium import Metric
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos"
 SEED = 1
@@ -62,7 +63,7 @@ def fit(
     ids: NDArray[np.int64] | None = None,
     previous: Previous | None = None,
     code_version: str = CODE_VERSION,
-    is_euclidean: bool = False,
+    metric: Metric = Metric.COSINE,
 ) -> Followed:
     """Fit as the daemon does, and measure each stage.
 
@@ -83,10 +84,10 @@ def fit(
         The map from which a warm fit begins; without it the fit is cold.
     code_version : str
         How the codes were made.
-    is_euclidean : bool
-        Whether they are as far apart as they lie.
+    metric : Metric
+        How far apart they are.
     """
-    settings = FitSettings(n_components, SEED, threads, code_version, min_dist=min_dist, is_euclidean=is_euclidean)
+    settings = FitSettings(n_components, SEED, threads, code_version, min_dist=min_dist, metric=metric)
     at = time.perf_counter()
     running = Fit.start(codes, models, settings, ids=ids, previous=previous)
     status = Path(f"/proc/{running.process_id}/status")

@@ -23,6 +23,7 @@ from _daemon import Daemon
 from numpy.typing import NDArray
 
 from cbir_daemon.map import quality
+from cbir_daemon.map.points import to_points
 from cbir_daemon.matching.codes import codes
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "photos"
@@ -120,7 +121,9 @@ def kept(numbers: NDArray[np.float32], positions: NDArray[np.float32], rows: NDA
         Rows of both; at most `ASKED_ABOUT` of them are asked about.
     """
     asked = np.random.default_rng(SEED).permutation(rows)[:ASKED_ABOUT]
-    return float(quality.recall(positions, positions[asked], quality.true_neighbors(numbers, asked), own=asked).mean())
+    return float(
+        quality.recall(positions, positions[asked], quality.true_neighbors(to_points(numbers), asked), own=asked).mean()
+    )
 
 
 def show(line: Line) -> None:

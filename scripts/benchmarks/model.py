@@ -39,10 +39,12 @@ from cbir_daemon.map import Previous, Projector, graph, layout
 from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
 from cbir_daemon.map.inverted import InvertedLists
 from cbir_daemon.map.memory import peak_mib
-from cbir_daemon.map.neighbors import NEAREST, Neighbors, nearest, nearest_to_rows, to_points
+from cbir_daemon.map.neighbors import NEAREST, Neighbors, nearest, nearest_to_rows
+from cbir_daemon.map.points import to_points
 from cbir_daemon.map.quality import recall
 from cbir_daemon.map.tuning import candidate_neighbors
 from cbir_daemon.matching.codes import codes
+from cbir_daemon.medium import Metric
 from cbir_daemon.search.neighborhood import NEIGHBORHOOD_SHARE
 
 HELD_OUT = 500
@@ -221,7 +223,7 @@ def used(
     width = max(NEAREST, report.n_neighbors)
     before_s = time.process_time()
     for code in held_out[:SINGLE_QUERIES]:
-        nearest(points, code[None], width)
+        nearest(points, to_points(code[None]), width)
     search_s = (time.process_time() - before_s) / SINGLE_QUERIES
     latency = Latency(
         first_s * 1e3,
@@ -231,7 +233,7 @@ def used(
         batch_s * 1e3 / len(held_out),
         worker_mib,
     )
-    return latency, kept(points, to_points(held_out), fitted.result.positions, projected)
+    return latency, kept(points.rows, to_points(held_out).rows, fitted.result.positions, projected)
 
 
 def say_latency(name: str, latency: Latency) -> None:
@@ -311,15 +313,16 @@ def distance(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
 def show_graph(pictures: list[Image.Image], size: int, threads: int) -> None:
     """Print what inverted lists of `size` images take, with the search of a part of them."""
     base = codes(random_crops(pictures, min(size, GROWTH[-1])))
-    points = np.tile(base, (math.ceil(size / len(base)), 1))[:size]
+    crops = np.tile(base, (math.ceil(size / len(base)), 1))[:size]
     draw = np.random.default_rng(SEED)
     for start in range(len(base), size, PART):
         # Crops are slow to make: the others are these with noise of their own.
-        block = points[start : start + PART]
-        block += draw.normal(scale=JITTER / math.sqrt(points.shape[1]), size=block.shape).astype(np.float32)
+        block = crops[start : start + PART]
+        block += draw.normal(scale=JITTER / math.sqrt(crops.shape[1]), size=block.shape).astype(np.float32)
         block -= block.mean(axis=1, keepdims=True)
         block /= np.linalg.norm(block, axis=1, keepdims=True)
-    points = to_points(points)
+    points = to_points(crops)
+    del crops
     started = time.perf_counter()
     lists = InvertedLists(points, seed=SEED, threads=threads, probes=graph.PROBES)
     build_s = time.perf_counter() - started
@@ -405,7 +408,7 @@ def points_of(metric: str, vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
     if metric.startswith("plain"):
         return np.asarray(means / 255, dtype=np.float32)
     means -= means.mean(axis=1, keepdims=True)
-    return to_points(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6))
+    return to_points(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)).rows
 
 
 def euclidean(points: NDArray[np.float32], queries: NDArray[np.float32] | None, k: int) -> Neighbors:
@@ -420,7 +423,7 @@ def euclidean(points: NDArray[np.float32], queries: NDArray[np.float32] | None, 
         1 to n, or to n - 1 without queries.
     """
     distances, ids = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points).kneighbors(queries)
-    return Neighbors(ids.astype(np.int32), distances.astype(np.float32)).tied()
+    return Neighbors(ids.astype(np.int32), distances.astype(np.float32)).tied(Metric.COSINE)
 
 
 def in_own_process(vectors: NDArray[np.uint8], size: int) -> Line:

@@ -29,14 +29,15 @@ from PIL import Image
 from cbir_daemon.config.settings import EFFICIENTNET_LITE0, MAP_FEATURES, MEANING
 from cbir_daemon.map import Projector
 from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
-from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_to_rows, to_points
+from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_to_rows
+from cbir_daemon.map.points import Points, to_points
 from cbir_daemon.map.quality import recall
 from cbir_daemon.matching import GREY64
 from cbir_daemon.meaning import meaning_space
 from cbir_daemon.meaning.descriptors import descriptor_of, tables
 from cbir_daemon.meaning.kept import make_network
 from cbir_daemon.meaning.running import SIDE_PX, Network
-from cbir_daemon.medium import MapSpace
+from cbir_daemon.medium import MapSpace, Metric
 from cbir_daemon.pictures.file_reader import FILE_READER
 from cbir_daemon.pictures.pixels import read_colour
 from cbir_daemon.records import DescriptorKind
@@ -82,16 +83,16 @@ def neighborhood(
             codes[order[:held_out]],
             vectors[fitted_rows],
             vectors[order[:held_out]],
-            is_euclidean=space.is_euclidean,
+            metric=space.metric,
         )
         result = fit(
-            views.points,
+            views.points.rows,
             models,
             threads=threads,
             n_components=None,
             min_dist=min_dist,
             code_version=space.version,
-            is_euclidean=space.is_euclidean,
+            metric=space.metric,
         ).result
         report = result.report
         click.echo(
@@ -101,7 +102,7 @@ def neighborhood(
         )
         projector = Projector(models, report.artifact, report.sha256, idle_s=TIMEOUT_S, threads=threads)
         try:
-            projected = projector.place(views.queries, TIMEOUT_S, measured=True)
+            projected = projector.place(views.queries.rows, TIMEOUT_S, measured=True)
             views.show(result.positions, projected.positions)
             click.echo(f"(as the worker measured it: {projected.recalls.mean():.3f})")
             if edits and are_photographs:
@@ -117,8 +118,8 @@ class Views:
     ----------
     codes, query_codes : (n, f) ndarray of float32
     fitted, held_out : (n, 4096) ndarray of uint8
-    is_euclidean : bool
-        Whether codes are as far apart as they lie.
+    metric : Metric
+        Of the codes.
     """
 
     def __init__(
@@ -127,12 +128,10 @@ class Views:
         query_codes: NDArray[np.float32],
         fitted: NDArray[np.uint8],
         held_out: NDArray[np.uint8],
-        *,
-        is_euclidean: bool,
+        metric: Metric,
     ) -> None:
-        self.points = to_points(codes, is_euclidean=is_euclidean)
-        self.queries = to_points(query_codes, is_euclidean=is_euclidean)
-        self._is_euclidean = is_euclidean
+        self.points = to_points(codes, metric)
+        self.queries = to_points(query_codes, metric)
         self._whole, self._whole_queries = whole(fitted), whole(held_out)
         every = max(1, len(fitted) // LOOKED_AT)
         self._own = np.arange(0, len(fitted), every)
@@ -149,15 +148,15 @@ class Views:
         """
         own, width = self._own, width_of(len(self.points))
         click.echo(f"{'the 10 nearest by':<22}{'looked for in':<26}{'fitted':>8}{'held out':>10}")
-        for truth, points, queries, is_euclidean in (
-            ("codes", self.points, self.queries, self._is_euclidean),
-            ("whole vectors", self._whole, self._whole_queries, False),
+        for truth, points, queries in (
+            ("codes", self.points, self.queries),
+            ("whole vectors", self._whole, self._whole_queries),
         ):
-            true = nearest_to_rows(points, own, NEAREST, is_euclidean=is_euclidean)
-            true_held_out = nearest(points, queries, NEAREST, is_euclidean=is_euclidean)
+            true = nearest_to_rows(points, own, NEAREST)
+            true_held_out = nearest(points, queries, NEAREST)
             for where, places, asked in (
                 ("1 % of the map", positions, projected),
-                ("1 % by codes", self.points, self.queries),
+                ("1 % by codes", self.points.rows, self.queries.rows),
                 ("10 nearest of the map", positions, projected),
             ):
                 looked_at = NEAREST if where.startswith("10") else width
@@ -176,9 +175,7 @@ class Edited:
     network: Network | None
 
 
-def show_edits(
-    edited: Edited, fitted_rows: NDArray[np.intp], points: NDArray[np.float32], positions: NDArray[np.float32]
-) -> None:
+def show_edits(edited: Edited, fitted_rows: NDArray[np.intp], points: Points, positions: NDArray[np.float32]) -> None:
     """Print for each kind of edit how often its original is in the neighbourhood of the map, and of the codes.
 
     Parameters
@@ -186,8 +183,8 @@ def show_edits(
     edited : Edited
     fitted_rows : (n,) ndarray of intp
         Images of the album that were fitted; `EDITED` of them are edited.
-    points : (n, f) ndarray of float32
-        Their codes, from `to_points`.
+    points : (n, f) Points
+        Of their codes.
     positions : (n, d) ndarray of float32
         Their positions on the map.
     """
@@ -199,8 +196,7 @@ def show_edits(
         draw = np.random.default_rng(SEED)
         codes = codes_of_edits([edit(edited.album.image(int(fitted_rows[row])), draw) for row in asked], edited)
         on_map = holds(positions, edited.projector.project(codes, TIMEOUT_S), asked, width)
-        is_euclidean = edited.space.is_euclidean
-        near = nearest(points, to_points(codes, is_euclidean=is_euclidean), width, is_euclidean=is_euclidean)
+        near = nearest(points, to_points(codes, points.metric), width)
         by_codes = (near.ids == asked[:, np.newaxis]).any(axis=1)
         totals.append(np.stack([on_map, by_codes]))
         say_shares(name, on_map, by_codes)
@@ -252,8 +248,8 @@ def width_of(images: int) -> int:
     return neighborhood_width(images, NEAREST)
 
 
-def whole(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return whole vectors free of brightness and contrast, as unit rows.
+def whole(vectors: NDArray[np.uint8]) -> Points:
+    """Return whole vectors free of brightness and contrast, as points.
 
     Parameters
     ----------
@@ -261,7 +257,7 @@ def whole(vectors: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     Returns
     -------
-    (n, 4096) ndarray of float32
+    (n, 4096) Points
     """
     numbers = vectors.astype(np.float32)
     numbers -= numbers.mean(axis=1, keepdims=True)

@@ -37,6 +37,7 @@ from cbir_daemon.map.fit import FEWEST_IMAGES, ROUGH_COMPONENTS, ROUGH_IMAGES, R
 from cbir_daemon.map.memory import BASE_MIB, needed_mib
 from cbir_daemon.map.stages import STAGES_FOLDER
 from cbir_daemon.matching.spaces import raw_codes
+from cbir_daemon.medium import Metric
 from tests.patience import PATIENCE_S
 from tests.processors import OLDEST_KERNEL, without_vectors
 
@@ -199,13 +200,13 @@ def test_a_code_lies_between_its_neighbours_until_the_worker_has_started(fitted:
         assert worker.running
         folder = fitted.models / fitted.result.report.artifact
         for code, position in zip(fitted.codes, fitted.result.positions, strict=True):
-            near = interpolated(folder, code[np.newaxis], is_euclidean=False)
+            near = interpolated(folder, code[np.newaxis], Metric.COSINE)
             assert near is not None
             np.testing.assert_allclose(near, position, atol=1e-3)
         worker.project(fitted.codes[:1], PATIENCE_S)
         assert worker.is_ready()
         with pytest.raises(ModelError, match="256"):
-            interpolated(folder, fitted.codes[:1, :64], is_euclidean=False)
+            interpolated(folder, fitted.codes[:1, :64], Metric.COSINE)
 
 
 def test_a_rough_map_is_one_of_a_sample(fitted: Fitted, tmp_path: Path) -> None:
@@ -285,7 +286,7 @@ def test_min_dist_is_that_of_every_candidate(fitted: Fitted, tmp_path: Path) -> 
     assert manifest.parameters["min_dist"] == 0.8
 
 
-RAW = replace(SETTINGS, code_version="raw64/1", is_euclidean=True)
+RAW = replace(SETTINGS, code_version="raw64/1", metric=Metric.EUCLIDEAN)
 GREY_SHADES = 30
 
 
@@ -310,7 +311,7 @@ def test_raw_codes_are_as_far_apart_as_they_lie(tmp_path: Path) -> None:
     np.testing.assert_allclose(result.distances, expected, rtol=1e-4)
 
     report = result.report
-    assert check_manifest(tmp_path, report.artifact, report.sha256).is_euclidean
+    assert check_manifest(tmp_path, report.artifact, report.sha256).metric is Metric.EUCLIDEAN
     assert not np.load(tmp_path / report.artifact / CODES_FILE)[:2].any()
     new = raw_codes(shades(seed=0)[::7] // 2, np.empty((13, 0), np.uint8))
     worker = Projector(tmp_path, report.artifact, report.sha256, idle_s=60, threads=1)
