@@ -30,7 +30,7 @@ ORPHAN_S = 60.0
 @pytest.fixture
 def child() -> Iterator[Child]:
     """Return a running child, closed after the test."""
-    running = Child(MODULE, env=ENVIRONMENT)
+    running = Child.started(MODULE, env=ENVIRONMENT)
     yield running
     running.close()
 
@@ -46,7 +46,7 @@ def test_no_module_of_the_present_folder_is_imported(tmp_path: Path, monkeypatch
     """A daemon may be started inside an album: a json.py that lies there is a file like any other."""
     (tmp_path / "json.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.chdir(tmp_path)
-    with contextlib.closing(Child(MODULE, env=ENVIRONMENT)) as child:
+    with contextlib.closing(Child.started(MODULE, env=ENVIRONMENT)) as child:
         child.send({"do": "echo", "word": "hello"})
         assert child.receive(PATIENCE_S) == Frame({"do": "echo", "word": "hello"})
 
@@ -69,7 +69,7 @@ def test_a_child_stands_apart(child: Child) -> None:
 
 def test_what_a_child_prints_is_no_data(capfd: pytest.CaptureFixture[str]) -> None:
     """Standard output of a child goes to our standard error."""
-    child = Child(MODULE, env=ENVIRONMENT)
+    child = Child.started(MODULE, env=ENVIRONMENT)
     child.send({"do": "print"})
     child.receive(PATIENCE_S)
     child.close()
@@ -97,7 +97,7 @@ def test_a_dead_child_is_an_error_that_says_how(child: Child, order: dict[str, o
 
 def test_a_module_that_is_not_there_is_a_dead_child(capfd: pytest.CaptureFixture[str]) -> None:
     """A child that cannot even begin is told like any other that ended."""
-    child = Child("cbir_daemon.no_such_module")
+    child = Child.started("cbir_daemon.no_such_module")
     with pytest.raises(ChildError, match="ended with status 1"):
         child.receive(PATIENCE_S)
     child.close()
@@ -148,7 +148,7 @@ def test_nothing_is_left_open() -> None:
     """A closed child leaves no descriptor behind."""
     with nothing_left():
         for _ in range(3):
-            Child(MODULE, env=ENVIRONMENT).close()
+            Child.started(MODULE, env=ENVIRONMENT).close()
 
 
 @pytest.mark.parametrize("order", ["echo", "compute", "compute alone"])
@@ -157,7 +157,7 @@ def test_a_child_does_not_outlive_its_parent(order: str) -> None:
     code = (
         "import signal\n"
         "from cbir_daemon.system.child import Child\n"
-        f"child = Child({MODULE!r})\n"
+        f"child = Child.started({MODULE!r})\n"
         f"child.send({{'do': {order!r}}})\n"
         "child.receive()\n"
         "print(child.pid, flush=True)\n"

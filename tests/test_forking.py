@@ -29,7 +29,7 @@ ORPHAN_S = 60.0
 def server() -> Iterator[ForkServer]:
     """A fork server, closed after the test; nothing of it or its children is left."""
     with nothing_left():
-        running = ForkServer(MODULE, ENVIRONMENT, {"do": "prepare"})
+        running = ForkServer(Child.started(MODULE, {"do": "prepare"}, env=ENVIRONMENT))
         yield running
         running.close()
 
@@ -48,7 +48,9 @@ def is_there(pid: int) -> bool:
 def test_what_was_prepared_once_is_there_in_each(server: ForkServer) -> None:
     """Each is a process of its own, in which nothing was loaded again."""
     with contextlib.ExitStack() as closing:
-        children = [closing.enter_context(contextlib.closing(Child("forked", start=server.start))) for _ in range(3)]
+        children = [
+            closing.enter_context(contextlib.closing(Child.started("forked", start=server.start))) for _ in range(3)
+        ]
         said = [answer_of(child, {"do": "describe"}) for child in children]
         assert [answer["pid"] for answer in said] == [child.pid for child in children]
         assert len({child.pid for child in children}) == 3
@@ -66,8 +68,8 @@ def test_what_was_prepared_once_is_there_in_each(server: ForkServer) -> None:
 def test_how_a_forked_child_ended_is_known(server: ForkServer, order: dict[str, object], how: str) -> None:
     """As of a child that was started by itself; and others live on."""
     with (
-        contextlib.closing(Child("forked", start=server.start)) as child,
-        contextlib.closing(Child("forked", start=server.start)) as sibling,
+        contextlib.closing(Child.started("forked", start=server.start)) as child,
+        contextlib.closing(Child.started("forked", start=server.start)) as sibling,
     ):
         child.send(order)
         with pytest.raises(ChildError) as caught:
@@ -79,7 +81,7 @@ def test_how_a_forked_child_ended_is_known(server: ForkServer, order: dict[str, 
 
 def test_a_closed_child_is_gone(server: ForkServer) -> None:
     """Even one that the system has stopped; its number is free, and closing twice does no harm."""
-    child = Child("forked", start=server.start)
+    child = Child.started("forked", start=server.start)
     os.kill(child.pid, signal.SIGSTOP)
     child.close()
     assert not child.running
@@ -89,7 +91,7 @@ def test_a_closed_child_is_gone(server: ForkServer) -> None:
 
 def test_a_retired_server_ends_with_the_last_that_it_forked(server: ForkServer) -> None:
     """Not before, and at once when there is none."""
-    first, second = (Child("forked", start=server.start) for _ in range(2))
+    first, second = (Child.started("forked", start=server.start) for _ in range(2))
     parent = answer_of(first, {"do": "describe"})["parent"]
     server.retire()
     first.close()
@@ -97,19 +99,19 @@ def test_a_retired_server_ends_with_the_last_that_it_forked(server: ForkServer) 
     second.close()
     assert not server.running
     assert not is_there(parent)
-    childless = ForkServer(MODULE, ENVIRONMENT, {"do": "prepare"})
+    childless = ForkServer(Child.started(MODULE, {"do": "prepare"}, env=ENVIRONMENT))
     childless.retire()
     assert not childless.running
 
 
 def test_without_its_server_a_child_works_on_and_is_ended_all_the_same(server: ForkServer) -> None:
     """Nobody can say how it ended, and nobody waits for that."""
-    child = Child("forked", start=server.start)
+    child = Child.started("forked", start=server.start)
     parent = answer_of(child, {"do": "describe"})["parent"]
     os.kill(parent, signal.SIGKILL)
     assert answer_of(child, {"do": "describe"})["pid"] == child.pid
     with pytest.raises(ChildError):
-        Child("forked", start=server.start)
+        Child.started("forked", start=server.start)
     orphan = os.pidfd_open(child.pid)
     child.close()
     assert select.select([orphan], [], [], ORPHAN_S)[0], "the child lives on"
@@ -120,10 +122,10 @@ def test_a_server_that_cannot_prepare_says_how_it_ended() -> None:
     """Whoever asks it for a child learns of that."""
     with (
         nothing_left(),
-        contextlib.closing(ForkServer(MODULE, ENVIRONMENT, {"do": "fail"})) as server,
+        contextlib.closing(ForkServer(Child.started(MODULE, {"do": "fail"}, env=ENVIRONMENT))) as server,
         pytest.raises(ChildError, match="ended with status 3"),
     ):
-        Child("forked", start=server.start)
+        Child.started("forked", start=server.start)
 
 
 def test_a_forked_child_does_not_outlive_the_daemon() -> None:
@@ -132,8 +134,8 @@ def test_a_forked_child_does_not_outlive_the_daemon() -> None:
         "import signal\n"
         "from cbir_daemon.system.child import Child\n"
         "from cbir_daemon.system.forking import ForkServer\n"
-        f"server = ForkServer({MODULE!r}, {{}}, {{'do': 'prepare'}})\n"
-        "child = Child('forked', start=server.start)\n"
+        f"server = ForkServer(Child.started({MODULE!r}, {{'do': 'prepare'}}))\n"
+        "child = Child.started('forked', start=server.start)\n"
         "child.send({'do': 'describe'})\n"
         "pids = child.receive().message\n"
         "child.send({'do': 'compute alone'})\n"

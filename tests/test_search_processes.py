@@ -346,7 +346,7 @@ def test_a_process_that_cannot_be_started_is_a_problem(
 
 def test_a_process_of_another_release_refuses(world: World) -> None:
     """What was installed over a daemon that still runs may mean something else by the same bytes."""
-    with closing(Child(PROCESS_MODULE)) as child:
+    with closing(Child.started(PROCESS_MODULE)) as child:
         child.send({"do": "open", "release": "0.0.1"})
         refused = child.receive(PATIENCE_S).message["refused"]
     assert refused == f"release {__version__} was installed over 0.0.1, which still runs"
@@ -372,7 +372,7 @@ def test_a_process_that_was_taken_over_changes_and_sends_nothing(
         "copy_threshold": None,
         "release": __version__,
     }
-    with closing(Child("tests.prying_search")) as child:
+    with closing(Child.started("tests.prying_search")) as child:
         child.send(opening)
         granted = child.receive(PATIENCE_S).message["granted"]
         child.send({"do": "pry", "inside": str(state / "file"), "outside": str(album / "photograph.jpg")})

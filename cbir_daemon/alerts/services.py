@@ -43,10 +43,10 @@ class Services:
         if importlib.util.find_spec(LIBRARY) is None:
             raise SinkError("apprise is not installed", hint="pip install 'cbir-daemon[alerts]', then restart")
         addresses = self._address.read()
+        # Never as an argument or a variable: those can be seen by others.
+        order = {"addresses": addresses.split(), "title": message.title, "text": message.text}
         try:
-            with contextlib.closing(Child(CHILD)) as child:
-                # Never as an argument or a variable: those can be seen by others.
-                child.send({"addresses": addresses.split(), "title": message.title, "text": message.text})
+            with contextlib.closing(Child.started(CHILD, order)) as child:
                 answer = child.receive(START_S + self._timeout_s).message
         except CbirError as error:
             raise SinkError(f"apprise: {error.message}", hint=error.hint) from error

@@ -16,7 +16,7 @@ from cbir_daemon.decode.messages import FONTS, LOCAL_FEATURES, DecodeLimits, loa
 from cbir_daemon.decode.reader import Readers
 from cbir_daemon.errors import ChildError, UnavailableError
 from cbir_daemon.protocol.framing import Frame
-from cbir_daemon.system.child import SINGLE_THREADED, Child
+from cbir_daemon.system.child import Child
 from cbir_daemon.system.files import memory_bytes
 from cbir_daemon.system.forking import ForkServer
 
@@ -85,16 +85,22 @@ class Workers:
         """
         server, loaded = self._server_with(names)
         try:
-            return WorkerProcess(self._limits, self._readers, loaded, server, self._module)
+            return self._worker(server, loaded)
         except ChildError:
             # It may have been killed for want of memory, or by somebody.
             self._forget(server)
         server, loaded = self._server_with(names)
         try:
-            return WorkerProcess(self._limits, self._readers, loaded, server, self._module)
+            return self._worker(server, loaded)
         except ChildError as error:
             self._forget(server)
             raise ChildError("decode workers die while they start", hint="see the log for what they print") from error
+
+    def _worker(self, server: ForkServer, loaded: frozenset[str]) -> WorkerProcess:
+        worker = WorkerProcess.started(self._module, set_up_message(self._limits), start=server.start)
+        worker.loaded = loaded
+        worker.loadable = {FONTS, LOCAL_FEATURES, *(extra.name for extra in self._readers.extras)} - loaded
+        return worker
 
     def _server_with(self, names: AbstractSet[str]) -> tuple[ForkServer, frozenset[str]]:
         """Return a server that has loaded what is named, and all that it has loaded."""
@@ -103,7 +109,8 @@ class Workers:
                 raise UnavailableError(CLOSED)
             if self._server is None or not names <= self._loaded:
                 loaded = self._loaded | names
-                server = ForkServer(SERVER_MODULE, _environment(), load_message(self._readers, self._module, loaded))
+                message = load_message(self._readers, self._module, loaded)
+                server = ForkServer(Child.started(SERVER_MODULE, message, env=_environment()))
                 if self._server is not None:
                     self._server.retire()
                 self._server, self._loaded = server, loaded
@@ -132,43 +139,12 @@ class Workers:
 
 
 class WorkerProcess(Child):
-    """A decode worker that was told its limits; its first answer says that it is ready.
+    """A decode worker that was told its limits; its first answer says that it is ready."""
 
-    Parameters
-    ----------
-    limits : DecodeLimits
-        What one file may cost.
-    readers : Readers
-        What it reads.
-    loaded : frozenset of str
-        What the server has loaded: names of extras, and `FONTS`.  A worker can load nothing else.
-    server : ForkServer
-        Forks it.
-    module : str
-        Whose `WORKER` it is.
-
-    Raises
-    ------
-    ChildError
-        When it cannot be started.
-    """
-
-    def __init__(
-        self,
-        limits: DecodeLimits,
-        readers: Readers,
-        loaded: frozenset[str],
-        server: ForkServer,
-        module: str = WORKER_MODULE,
-    ) -> None:
-        super().__init__(module, start=server.start)
-        self.loaded = loaded
-        self._loadable = {FONTS, LOCAL_FEATURES, *(extra.name for extra in readers.extras)}
-        try:
-            self.send(set_up_message(limits))
-        except ChildError:
-            self.close()
-            raise
+    loaded: AbstractSet[str] = frozenset()
+    """What the server has loaded: names of extras, `FONTS` and `LOCAL_FEATURES`.  A worker can load nothing else."""
+    loadable: AbstractSet[str] = frozenset()
+    """Names of what another worker could have loaded."""
 
     def asked_for(self, frame: Frame) -> str:
         """Return the names that must be loaded before the file can be read, by an answer; empty when it has none.
@@ -189,14 +165,14 @@ class WorkerProcess(Child):
             When the name is unknown or the worker has loaded it: one that lies must not have workers start for ever.
         """
         name = frame.message.get("wants", "")
-        if not isinstance(name, str) or (name and name not in self._loadable - self.loaded):
+        if not isinstance(name, str) or (name and name not in self.loadable):
             raise ChildError("a decode worker asks for what it has, or for what there is not")
         return name
 
 
 def _environment() -> dict[str, str]:
     """Return the variables that the server, and so its workers, get on top of our own."""
-    return {**SINGLE_THREADED, _TUNABLES: _tunables(os.environ)}
+    return {_TUNABLES: _tunables(os.environ)}
 
 
 def _tunables(environ: Mapping[str, str]) -> str:

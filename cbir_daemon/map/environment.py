@@ -1,6 +1,6 @@
 """The environment of the children of this room.
 
-In: the folder of models and a number of threads.  Out: environment variables.  Never here: starting anything.
+In: the folder of models.  Out: environment variables.  Never here: starting anything.
 """
 
 from __future__ import annotations
@@ -13,22 +13,17 @@ CACHE_FOLDER = ".numba"
 CACHE_VERSION = "2"
 """Of the options that umap-learn is compiled with, which numba does not compare: in its cache a folder of its own."""
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-
-def child_environment(models_dir: Path, threads: int) -> dict[str, str]:
-    """Return the environment variables for a child that uses umap-learn.
+def child_environment(models_dir: Path) -> dict[str, str]:
+    """Return the environment variables for a child that uses umap-learn, but those of BLAS.
 
     Parameters
     ----------
     models_dir : Path
         numba keeps what it compiled below it: beside the packages, its default, may be read-only for a service, and
         each start would compile for 25 s again.  A user who sets `NUMBA_CACHE_DIR` has chosen another folder.
-    threads : int
-        For matrix products; numba gets one in any case.
     """
     return {
-        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
         # A repeatable layout is single-threaded anyway; what umap-learn does in parallel beside it is less work than
         # waking threads for it (a projection takes 3 ms alone, 50 ms with two threads on a busy machine).
         "NUMBA_NUM_THREADS": "1",

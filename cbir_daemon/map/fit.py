@@ -215,8 +215,12 @@ class Fit:
                 save_array(file, np.ascontiguousarray(codes, dtype=np.float32))
             with new_file(folder / NAMES_FILE) as file:
                 np.savez(file, **_names(len(codes), ids, previous))  # type: ignore[arg-type]  # arrays by name, none of them `allow_pickle`
-            child = Child("cbir_daemon.map.fit_child", env=child_environment(models_dir, settings.threads))
-            child.send({"folder": str(folder), "settings": asdict(settings)})
+            child = Child.started(
+                "cbir_daemon.map.fit_child",
+                {"folder": str(folder), "settings": asdict(settings)},
+                threads=settings.threads,
+                env=child_environment(models_dir),
+            )
         except CbirError:
             shutil.rmtree(folder, ignore_errors=True)
             raise

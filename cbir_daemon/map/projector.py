@@ -255,18 +255,19 @@ class Projector:
         self._close()
         # The child checks every byte; what the manifest tells is told without waiting for a child.
         check_manifest(self._models_dir, self._artifact, self._sha256, code_version=self._code_version)
-        environment = child_environment(self._models_dir, self.threads)
-        self._child = child = Child("cbir_daemon.map.project_child", env=environment)
-        self._started_s = self._used_s = time.monotonic()
-        child.send(
+        self._child = Child.started(
+            "cbir_daemon.map.project_child",
             {
                 "models_dir": str(self._models_dir),
                 "artifact": self._artifact,
                 "sha256": self._sha256.hex(),
                 "code_version": self._code_version,
-            }
+            },
+            threads=self.threads,
+            env=child_environment(self._models_dir),
         )
-        return child
+        self._started_s = self._used_s = time.monotonic()
+        return self._child
 
     def _open(self, deadline_s: float) -> Child:
         child = self._start()

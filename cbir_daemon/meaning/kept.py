@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cbir_daemon.errors import ModelError, StorageError
 from cbir_daemon.meaning.weights import WEIGHTS_SHA256, weights_path
-from cbir_daemon.system.child import SINGLE_THREADED, Child
+from cbir_daemon.system.child import Child
 from cbir_daemon.system.files import synchronise, whole_file
 
 GRAPH_VERSION = 1
@@ -97,15 +98,14 @@ def _built() -> bytes:
     path = weights_path()
     if path is None:
         raise ModelError("the weights of EfficientNet-Lite0 are not installed")
-    child = Child(WORKER_MODULE, env=SINGLE_THREADED)
     try:
         with path.open("rb") as weights:
-            child.send({"do": "build", "file": True}, descriptors=[weights.fileno()])
-        answer = child.receive(BUILD_TIMEOUT_S)
+            message = {"do": "build", "file": True}
+            child = Child.started(WORKER_MODULE, message, descriptors=[weights.fileno()])
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
-    finally:
-        child.close()
+    with closing(child):
+        answer = child.receive(BUILD_TIMEOUT_S)
     if "refused" in answer.message:
         raise ModelError(str(answer.message["refused"]))
     return answer.blob

@@ -38,7 +38,7 @@ from cbir_daemon.meaning.kept import WORKER_MODULE, NetworkFile, kept_network, m
 from cbir_daemon.meaning.reranking import products_among
 from cbir_daemon.meaning.weights import PACKAGE, WEIGHTS_SHA256
 from cbir_daemon.records import DescriptorKind, Problem
-from cbir_daemon.system.child import SINGLE_THREADED, Child
+from cbir_daemon.system.child import Child
 from cbir_daemon.system.files import memory_bytes
 
 logger = logging.getLogger(__name__)
@@ -309,16 +309,16 @@ class Meaning:
         self._open_in_child(make_network(self._models_dir))
 
     def _open_in_child(self, network: NetworkFile) -> None:
+        try:
+            with network.path.open("rb") as file:
+                message = {"do": "open", "file": True, "sha256": network.sha256, "built": self._built}
+                child = Child.started(WORKER_MODULE, message, descriptors=[file.fileno()])
+        except OSError as error:
+            raise ModelError(f"{network.path}: {error.strerror}") from error
         # Where `close` finds it: a daemon that stops does not wait for it to start.
-        self._child = child = Child(WORKER_MODULE, env=SINGLE_THREADED)
+        self._child = child
         with ExitStack() as failing:
             failing.callback(self._close)
-            try:
-                with network.path.open("rb") as file:
-                    message = {"do": "open", "file": True, "sha256": network.sha256, "built": self._built}
-                    child.send(message, descriptors=[file.fileno()])
-            except OSError as error:
-                raise ModelError(f"{network.path}: {error.strerror}") from error
             answer = self._answer_to_open(child)
             side_px = answer.get("side_px")
             # A user's network is a stranger's: what its process says is checked.

@@ -52,8 +52,8 @@ class Applying:
         ChildError
             When it cannot be started.
         """
-        self._child = Child(self._child_module)
-        self._child.send({"do": "set-up", "sockets": [path_to_json(bytes(path)) for path in daemon_sockets]})
+        sockets = [path_to_json(bytes(path)) for path in daemon_sockets]
+        self._child = Child.started(self._child_module, {"do": "set-up", "sockets": sockets})
 
     async def ask(self, message: Json, blob: bytes = b"") -> AsyncIterator[Json]:
         """Yield the child's answers to a message, each with `ok` and all but the last with `more`, or with `error`.

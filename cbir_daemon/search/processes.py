@@ -26,7 +26,7 @@ from cbir_daemon.search.published import Part, Publisher
 from cbir_daemon.search.search import Search
 from cbir_daemon.search.turns import Turn, Turns, Urgency
 from cbir_daemon.search.wire import decoded, encoded
-from cbir_daemon.system.child import SINGLE_THREADED, Child
+from cbir_daemon.system.child import Channel, Child, Process
 
 logger = logging.getLogger(__name__)
 
@@ -56,28 +56,18 @@ SMALL: Final = 2_000
 class SearchProcess(Child):
     """A search process, and which parts of snapshots it has.
 
+    It answers its first message when it is ready.
+
     Parameters
     ----------
-    module : str
-        What it runs.
-    opening : mapping
-        Its first message; it answers when it is ready.
-
-    Raises
-    ------
-    ChildError
-        When it cannot be started.
+    module, process, channel, lifeline
+        As of `Child`.
     """
 
-    def __init__(self, module: str, opening: Mapping[str, Any]) -> None:
-        super().__init__(module, env=SINGLE_THREADED)
+    def __init__(self, module: str, process: Process, channel: Channel, lifeline: int) -> None:
+        super().__init__(module, process, channel, lifeline)
         self.used_s = time.monotonic()
         self._parts: dict[str, Part] = {}
-        try:
-            self.send(opening)
-        except ChildError:
-            self.close()
-            raise
 
     def is_ready(self) -> bool:
         """Return whether it may be asked by now.
@@ -354,7 +344,7 @@ class Processes:
             "release": __version__,
         }
         try:
-            self._starting.append(SearchProcess(self._module, opening))
+            self._starting.append(SearchProcess.started(self._module, opening))
         except ChildError as error:
             self._refused(error)
 

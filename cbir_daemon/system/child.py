@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from cbir_daemon.errors import ChildError, ProtocolError, TimedOutError
 from cbir_daemon.protocol.framing import Frame, FrameReader, encode
@@ -37,8 +37,8 @@ CLOSED = -1
 USER_TICKS = 11
 """Place of utime after the name in /proc/PID/stat, stime right behind it (proc(5), fields 14 and 15)."""
 
-# One thread for BLAS and OpenMP: a child is one unit of parallelism, and the number of children is configured.
-SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Threads of BLAS and OpenMP."""
 
 
 class Channel:
@@ -182,40 +182,81 @@ Start = Callable[[int, int], Process]
 
 
 class Child:
-    """A running child process and the channel to it.
+    """A running child process and the channel to it; `started` starts it.
 
     Parameters
     ----------
     module : str
-        Module to run, as after `python -m`.
-    env : mapping of str to str, optional
-        Environment variables on top of our own.
-    start : Start, optional
-        How its process is started; by default with a new interpreter.
-
-    Raises
-    ------
-    ChildError
-        When the process cannot be started.
+        What it runs.
+    process : Process
+    channel : Channel
+        Our end.
+    lifeline : int
+        Descriptor of our end; closing it ends the process.
     """
 
-    def __init__(self, module: str, *, env: Mapping[str, str] | None = None, start: Start | None = None) -> None:
+    def __init__(self, module: str, process: Process, channel: Channel, lifeline: int) -> None:
+        self.module = module
+        self._process = process
+        self._channel = channel
+        self._lifeline = lifeline
+
+    @classmethod
+    def started(
+        cls,
+        module: str,
+        message: Mapping[str, Any] | None = None,
+        *,
+        descriptors: Sequence[int] = (),
+        threads: int = 1,
+        env: Mapping[str, str] | None = None,
+        start: Start | None = None,
+    ) -> Self:
+        """Start a child process: every child of the daemon is started here.
+
+        Parameters
+        ----------
+        module : str
+            Module to run, as after `python -m`.
+        message : mapping, optional
+            Its first message.
+        descriptors : sequence of int
+            Open files that go with the first message, of which the child gets copies.
+        threads : int
+            Of BLAS and OpenMP.  One as a rule: a child is one unit of parallelism, and the number of children is
+            configured.
+        env : mapping of str to str, optional
+            Environment variables on top of our own.
+        start : Start, optional
+            How its process is started; by default with a new interpreter, which alone takes `threads` and `env`.
+
+        Raises
+        ------
+        ChildError
+            When the process cannot be started, or is gone before its first message.
+        """
         ours, theirs = socket.socketpair()
-        watched, self._lifeline = os.pipe()
+        watched, lifeline = os.pipe()
         with theirs:
             try:
-                begin = start or _interpreter(module, env or {})
-                self._process = begin(theirs.fileno(), watched)
+                begin = start or _interpreter(module, dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(env or {}))
+                process = begin(theirs.fileno(), watched)
             except ChildError:
                 ours.close()
-                os.close(self._lifeline)
+                os.close(lifeline)
                 raise
             else:
-                _end_with(watched, self._process.pid)
+                _end_with(watched, process.pid)
             finally:
                 os.close(watched)
-        self.module = module
-        self._channel = Channel(ours)
+        child = cls(module, process, Channel(ours), lifeline)
+        if message is not None:
+            try:
+                child.send(message, descriptors=descriptors)
+            except ChildError:
+                child.close()
+                raise
+        return child
 
     @property
     def pid(self) -> int:

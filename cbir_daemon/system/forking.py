@@ -34,31 +34,17 @@ class ForkServer:
 
     Parameters
     ----------
-    module : str
-        Module to run, which calls `serve_forks`.
-    env : mapping of str to str
-        Environment variables on top of our own.
-    message : mapping
-        What `serve_forks` is to prepare.
-
-    Raises
-    ------
-    ChildError
-        When it cannot be started.
+    child : Child
+        Runs a module that calls `serve_forks`; was sent what that is to prepare, and is ours from now on.
     """
 
-    def __init__(self, module: str, env: Mapping[str, str], message: Mapping[str, Any]) -> None:
-        self._child = Child(module, env=env)
+    def __init__(self, child: Child) -> None:
+        self._child = child
         # Guards what follows, and the channel.
         self._turn = threading.Lock()
         self._is_ready = False
         self._is_retired = False
         self._uncollected: set[int] = set()
-        try:
-            self._child.send(message)
-        except ChildError:
-            self._child.close()
-            raise
 
     @property
     def running(self) -> bool:

@@ -36,7 +36,7 @@ from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
 from cbir_daemon.map import Previous, Projector, graph, layout
-from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
+from cbir_daemon.map.environment import CACHE_FOLDER
 from cbir_daemon.map.inverted import InvertedLists
 from cbir_daemon.map.memory import peak_mib
 from cbir_daemon.map.neighbors import NEAREST, Neighbors, nearest, nearest_to_rows
@@ -46,6 +46,7 @@ from cbir_daemon.map.tuning import candidate_neighbors
 from cbir_daemon.matching.codes import codes
 from cbir_daemon.medium import Metric
 from cbir_daemon.search.neighborhood import NEIGHBORHOOD_SHARE
+from cbir_daemon.system.child import THREAD_VARIABLES
 
 HELD_OUT = 500
 COMPONENTS = 16

@@ -28,7 +28,7 @@ from PIL import Image
 
 from cbir_daemon.config.settings import EFFICIENTNET_LITE0, MAP_FEATURES, MEANING
 from cbir_daemon.map import Projector
-from cbir_daemon.map.environment import CACHE_FOLDER, THREAD_VARIABLES
+from cbir_daemon.map.environment import CACHE_FOLDER
 from cbir_daemon.map.neighbors import NEAREST, nearest, nearest_to_rows
 from cbir_daemon.map.points import Points, to_points
 from cbir_daemon.map.quality import recall
@@ -42,6 +42,7 @@ from cbir_daemon.pictures.file_reader import FILE_READER
 from cbir_daemon.pictures.pixels import read_colour
 from cbir_daemon.records import DescriptorKind
 from cbir_daemon.search.neighborhood import neighborhood_width
+from cbir_daemon.system.child import THREAD_VARIABLES
 
 HELD_OUT_SHARE = 10
 MOST_HELD_OUT = 500

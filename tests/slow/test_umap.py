@@ -225,7 +225,7 @@ def test_a_rough_map_is_one_of_a_sample(fitted: Fitted, tmp_path: Path) -> None:
 def test_what_was_compiled_is_not_compiled_again(fitted: Fitted, projector: Projector, tmp_path: Path) -> None:
     """Neither by another fit, beside other models, nor by another worker: both find what is kept, and add nothing."""
     projector.project(fitted.codes[:1], PATIENCE_S)
-    kept = Path(child_environment(fitted.models, 1)["NUMBA_CACHE_DIR"])
+    kept = Path(child_environment(fitted.models)["NUMBA_CACHE_DIR"])
     compiled = {path: path.stat().st_mtime_ns for path in kept.rglob("*.nb?")}
     assert compiled
     finish(Fit.start(fitted.codes, tmp_path, SETTINGS))
