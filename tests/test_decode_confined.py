@@ -137,7 +137,8 @@ def test_letters_in_a_drawing_are_drawn(pool: DecodePool, tmp_path: Path) -> Non
 def test_a_worker_that_asks_for_nonsense_is_replaced(pool: DecodePool, tmp_path: Path) -> None:
     """It cannot make the daemon load what there is not, nor start workers for ever."""
     starter = Workers(LIMITS, Readers([PICTURES]))
-    worker = starter.started({"fonts"})
+    starter.name("fonts")
+    worker = starter.started()
     try:
         assert worker.asked_for(Frame({"wants": "heif"})) == "heif"
         assert worker.asked_for(Frame({"code": "damaged"})) == ""

@@ -29,7 +29,6 @@ from cbir_daemon.decode.processes import (
     START_TIMEOUT_S,
     WorkerProcess,
     Workers,
-    peak_memory_of,
     timed_out,
 )
 from cbir_daemon.decode.reader import Readers
@@ -114,12 +113,9 @@ class BatchWorkers:
         self._idle_s = idle_s
         self._starter = starter
         self.decoded = 0
-        self.peak_bytes = 0
         # Held while workers are started, waited for or closed; not while the caller has a result in hand.
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
-        # What workers load before they begin; grows as files ask for it.
-        self._loaded: set[str] = set()
         # Opened for the next worker that has room; only the thread of the batch touches it.
         self._opened: deque[tuple[ReadTask, Handle]] = deque()
         self._in_batch = False
@@ -166,16 +162,11 @@ class BatchWorkers:
         """Start all workers, so that they load while the caller makes up the tasks of a batch."""
         with self._lock:
             while not self._ended.is_set() and len(self._workers) < self._size:
-                self._workers.append(self._started())
+                self._workers.append(_Worker(self._starter.started()))
 
-    def pids(self) -> list[int]:
-        """Return the process ids of the workers."""
-        return [worker.child.pid for worker in self._workers]
-
-    def measured(self) -> int:
-        """Return the largest resident memory, in bytes, that a worker is known to have had until now."""
-        self._measure(list(self._workers))
-        return self.peak_bytes
+    def processes(self) -> list[WorkerProcess]:
+        """Return the workers."""
+        return [worker.child for worker in self._workers]
 
     def close_idle(self, now: float) -> None:
         """Let all workers go when no batch ran since the first call that found none, `idle_s` before `now`."""
@@ -198,16 +189,10 @@ class BatchWorkers:
             self._dismiss(self._workers)
 
     def _dismiss(self, leaving: Sequence[_Worker]) -> None:
-        self._measure(leaving)
+        self._starter.measure(worker.child for worker in leaving)
         self._workers = [worker for worker in self._workers if worker not in leaving]
         for worker in leaving:
             worker.child.close()
-
-    def _measure(self, workers: Sequence[_Worker]) -> None:
-        self.peak_bytes = max(self.peak_bytes, *(peak_memory_of(worker.child.pid) for worker in workers), 0)
-
-    def _started(self) -> _Worker:
-        return _Worker(self._starter.started(self._loaded))
 
     def _open_next(self, waiting: deque[ReadTask]) -> Iterator[Result]:
         """Open as many files as the workers have room for; yield the tasks whose files cannot be read."""
@@ -228,7 +213,7 @@ class BatchWorkers:
         self._dismiss([worker for worker in self._workers if not worker.tasks and not worker.child.running])
         open_files = len(self._opened) + sum(len(worker.tasks) for worker in self._workers)
         while len(self._workers) < min(self._size, open_files):
-            self._workers.append(self._started())
+            self._workers.append(_Worker(self._starter.started()))
         ahead = self._tasks_ahead(files + len(self._opened))
         hungry = [worker for worker in self._workers if self._room(worker, ahead)]
         hungry.sort(key=lambda worker: len(worker.tasks))
@@ -283,7 +268,7 @@ class BatchWorkers:
                 frame = worker.child.receive(0)
                 worker.deadline = time.monotonic() + self._limits.timeout_s
                 if worker.ready and (name := worker.child.asked_for(frame)):
-                    self._loaded.add(name)
+                    self._starter.name(name)
                     self._replace(worker, waiting)
                 elif worker.ready:
                     result = result_from(frame, self._readers)

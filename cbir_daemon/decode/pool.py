@@ -135,11 +135,11 @@ class DecodePool:
 
     def peak_memory_bytes(self) -> int:
         """Return the largest resident memory that any worker has had so far; 0 when there was none yet."""
-        return max(self._batch_workers.measured(), self._request_workers.measured())
+        return self._starter.measure([*self._batch_workers.processes(), *self._request_workers.processes()])
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers: first those that read batches."""
-        return self._batch_workers.pids() + self._request_workers.pids()
+        return [worker.pid for worker in (*self._batch_workers.processes(), *self._request_workers.processes())]
 
     @property
     def asked(self) -> int:

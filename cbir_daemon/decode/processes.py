@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
@@ -54,8 +54,11 @@ class Workers:
         self._module = module
         # Guards what follows.
         self._lock = threading.Lock()
+        self._peak_bytes = 0
         self._server: ForkServer | None = None
         self._loaded: frozenset[str] = frozenset()
+        # Names of what files and requests have asked for.
+        self._named: frozenset[str] = frozenset()
         self._closed = False
 
     def open(self) -> None:
@@ -66,15 +69,25 @@ class Workers:
         ChildError
             When it cannot be started.
         """
-        self._server_with(frozenset())
+        self._current_server()
 
-    def started(self, names: AbstractSet[str]) -> WorkerProcess:
-        """Return a new worker that has loaded what is named, and perhaps more.
+    def name(self, name: str) -> None:
+        """Have workers that are started from now on load what a file or a request has asked for.
 
         Parameters
         ----------
-        names : set of str
-            Of extras, `FONTS` and `LOCAL_FEATURES`.
+        name : str
+            Of an extra, `FONTS` or `LOCAL_FEATURES`.
+        """
+        with self._lock:
+            self._named |= {name}
+
+    def is_current(self, worker: WorkerProcess) -> bool:
+        """Return whether a worker lives and has loaded all that was asked for."""
+        return worker.running and self._named <= worker.loaded
+
+    def started(self) -> WorkerProcess:
+        """Return a new worker that has loaded all that was asked for.
 
         Raises
         ------
@@ -83,13 +96,13 @@ class Workers:
         UnavailableError
             When this is closed.
         """
-        server, loaded = self._server_with(names)
+        server, loaded = self._current_server()
         try:
             return self._worker(server, loaded)
         except ChildError:
             # It may have been killed for want of memory, or by somebody.
             self._forget(server)
-        server, loaded = self._server_with(names)
+        server, loaded = self._current_server()
         try:
             return self._worker(server, loaded)
         except ChildError as error:
@@ -102,13 +115,13 @@ class Workers:
         worker.loadable = {FONTS, LOCAL_FEATURES, *(extra.name for extra in self._readers.extras)} - loaded
         return worker
 
-    def _server_with(self, names: AbstractSet[str]) -> tuple[ForkServer, frozenset[str]]:
-        """Return a server that has loaded what is named, and all that it has loaded."""
+    def _current_server(self) -> tuple[ForkServer, frozenset[str]]:
+        """Return a server that has loaded all that was asked for, and what that is."""
         with self._lock:
             if self._closed:
                 raise UnavailableError(CLOSED)
-            if self._server is None or not names <= self._loaded:
-                loaded = self._loaded | names
+            if self._server is None or self._loaded != self._named:
+                loaded = self._named
                 message = load_message(self._readers, self._module, loaded)
                 server = ForkServer(Child.started(SERVER_MODULE, message, env=_environment()))
                 if self._server is not None:
@@ -121,6 +134,19 @@ class Workers:
             if server is self._server:
                 self._server = None
         server.close()
+
+    def measure(self, workers: Iterable[WorkerProcess]) -> int:
+        """Return the largest resident memory, in bytes, that any worker is known to have had until now.
+
+        Parameters
+        ----------
+        workers : iterable of WorkerProcess
+            Those that are looked at; each is looked at before it is closed.
+        """
+        peaks = [peak_memory_of(worker.pid) for worker in workers]
+        with self._lock:
+            self._peak_bytes = max([self._peak_bytes, *peaks])
+            return self._peak_bytes
 
     def stop(self) -> None:
         """Start none any more; who waits for a server that loads need wait no longer."""

@@ -16,7 +16,6 @@ from cbir_daemon.decode.processes import (
     START_TIMEOUT_S,
     WorkerProcess,
     Workers,
-    peak_memory_of,
     timed_out,
 )
 from cbir_daemon.errors import CbirError, ChildError, TimedOutError, UnavailableError
@@ -58,9 +57,6 @@ class RequestWorkers:
         self._lock = threading.Lock()
         self._free: list[WorkerProcess] = []
         self._busy: set[WorkerProcess] = set()
-        # What workers load before they begin; grows as requests ask for it.
-        self._loaded: frozenset[str] = frozenset()
-        self._peak_bytes = 0
         self._idle_since: float | None = None
         self._closed = False
 
@@ -108,7 +104,7 @@ class RequestWorkers:
             if not name:
                 self._free.append(child)
                 return answer
-            self._loaded |= {name}
+        self._starter.name(name)
         self._close(child)
         return None
 
@@ -118,23 +114,13 @@ class RequestWorkers:
         with self._lock:
             return len(self._busy)
 
-    def pids(self) -> list[int]:
-        """Return the process ids of the workers."""
+    def processes(self) -> list[WorkerProcess]:
+        """Return the workers."""
         with self._lock:
-            return [child.pid for child in (*self._free, *self._busy)]
-
-    def measured(self) -> int:
-        """Return the largest resident memory, in bytes, that a worker is known to have had until now."""
-        with self._lock:
-            for child in (*self._free, *self._busy):
-                self._measure(child)
-            return self._peak_bytes
-
-    def _measure(self, child: WorkerProcess) -> None:
-        self._peak_bytes = max(self._peak_bytes, peak_memory_of(child.pid))
+            return [*self._free, *self._busy]
 
     def _close(self, child: WorkerProcess) -> None:
-        self._measure(child)
+        self._starter.measure([child])
         child.close()
 
     def close_idle(self, now: float) -> None:
@@ -164,12 +150,11 @@ class RequestWorkers:
             self._idle_since = None
             while self._free:
                 child = self._free.pop()
-                if child.running and self._loaded <= child.loaded:
+                if self._starter.is_current(child):
                     self._busy.add(child)
                     return child
                 self._close(child)
-            loaded = self._loaded
-        child = self._starter.started(loaded)
+        child = self._starter.started()
         try:
             child.receive(START_TIMEOUT_S)
             with self._lock:
