@@ -16,7 +16,7 @@ from cbir_daemon.comparison import LookedAt, Transform
 from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import SecondLook, Seen, Sight
 from cbir_daemon.records import Facts
-from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.search.search import Found, as_vector
 from cbir_daemon.store import Content
 
 MOST = 0.55
@@ -62,7 +62,7 @@ def seen_between(
     copy : Found, optional
         What a search found of the two, which tells how they lie on each other: they need not be aligned again.
     """
-    query, known = as_vectors([vector, stored])
+    query, known = as_vector(vector), as_vector(stored)
     if copy is None:
         return second_look.seen(query, known, picture, stored_picture)
     return second_look.seen(query, known, picture, stored_picture, copy.affine, invert=copy.transform.invert)
@@ -79,8 +79,7 @@ def sight_of(second_look: SecondLook, vector: bytes, picture: Picture, stored: b
     stored : bytes
     stored_picture : (height, width) ndarray of uint8
     """
-    query, known = as_vectors([vector, stored])
-    return second_look.sight(query, known, picture, stored_picture)
+    return second_look.sight(as_vector(vector), as_vector(stored), picture, stored_picture)
 
 
 def is_held(copy: Found) -> bool:

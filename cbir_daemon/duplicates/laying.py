@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cbir_daemon.comparison import LookedAt, Tone
 from cbir_daemon.decode import DecodePool
 from cbir_daemon.duplicates.looks import Files
-from cbir_daemon.search.search import as_vectors
+from cbir_daemon.search.search import as_vector
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import Content, Store
@@ -93,5 +93,5 @@ def _by_files(
     pictures = [files.picture(content.id, second_look.side_px) for content in (copy, kept)]
     if pictures[0] is None or pictures[1] is None:
         return None
-    copied, stored = as_vectors([vectors[copy.id], vectors[kept.id]])
+    copied, stored = (as_vector(vectors[content.id]) for content in (copy, kept))
     return second_look.homography(copied, stored, pictures[0], pictures[1])

@@ -25,7 +25,7 @@ from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.kinds import Kind, facts_of, rank
 from cbir_daemon.records import IMAGE
 from cbir_daemon.search.part_searcher import PartSearcher
-from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.search.search import Found, as_vector
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.store import AlertMatch, ContainedWork, Image, NewAlert, Pair, Store, WorkMatch
@@ -266,7 +266,7 @@ class Pairing:
         copies = [copy.content_id for copy in found if facts_of(copy.kind).shows_same_exposure]
         vectors = {content_id: vector, **self._store.contents.vectors(copies)} if copies else {}
         share = self._searcher.medium.filled_share
-        return {shown_id: share(as_vectors([row])[0]) for shown_id, row in vectors.items()}
+        return {shown_id: share(as_vector(row)) for shown_id, row in vectors.items()}
 
     def _alert(self) -> bool:
         """Decide on the next new files; False when there were none."""

@@ -19,7 +19,7 @@ from cbir_daemon.kinds import Kind
 from cbir_daemon.medium import Medium
 from cbir_daemon.search import Collection, CollectionSnapshot
 from cbir_daemon.search.part_searcher import PartSearcher
-from cbir_daemon.search.search import Search, as_vectors
+from cbir_daemon.search.search import Search, as_vector, as_vectors
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.search.snapshot import SearchSnapshot
 from cbir_daemon.search.turns import Urgency
@@ -176,14 +176,14 @@ class WatchList:
         """Return the score of each work that a part of a content shows."""
         if not works.ids:
             return {}
-        query = as_vectors([vector])[0]
+        query = as_vector(vector)
         return self._medium.contained(query, works.vectors, works.codes, threshold=self._copy_threshold)
 
     def _candidates(self, works: _Works, vector: bytes) -> list[int]:
         if len(works.ids) <= COMPARED:
             return list(range(len(works.ids)))
         # Without a floor: a work that fills half of a picture has a lower score than a stranger may have.
-        ranked = works.snapshot.candidates(as_vectors([vector])[0], COMPARED)
+        ranked = works.snapshot.candidates(as_vector(vector), COMPARED)
         return [works.ids.index(work_id) for work_id, _ in ranked]
 
     def _in_contents(self, work: Work, vector: bytes) -> list[WorkMatch]:
@@ -207,7 +207,7 @@ class WatchList:
         likeliest = self._searcher.snapshot.collection.copy_candidates(query[0], SEARCHED_PARTS)
         stored = self._store.contents.vectors([content_id for content_id, _ in likeliest if content_id not in known])
         scores = {
-            content_id: self._medium.contained(as_vectors([row])[0], query, codes, threshold=self._copy_threshold)
+            content_id: self._medium.contained(as_vector(row), query, codes, threshold=self._copy_threshold)
             for content_id, row in stored.items()
         }
         return {content_id: found[0] for content_id, found in scores.items() if found}

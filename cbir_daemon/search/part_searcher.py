@@ -29,7 +29,7 @@ from cbir_daemon.part_medium import (
     window_scores,
 )
 from cbir_daemon.records import Facts
-from cbir_daemon.search.search import LEAST_SIMILAR, Found, as_vectors
+from cbir_daemon.search.search import LEAST_SIMILAR, Found, as_vector, as_vectors
 from cbir_daemon.search.snapshot import Map, extended, without
 from cbir_daemon.store import Image, Store
 
@@ -221,7 +221,7 @@ class PartSearcher:
         rows = self._store.contents.vectors([content_id for content_id in ids if content_id not in known])
         if not rows:
             return []
-        scores = self.medium.likeness(as_vectors([query])[0], as_vectors(list(rows.values()))).tolist()
+        scores = self.medium.likeness(as_vector(query), as_vectors(list(rows.values()))).tolist()
         found = [
             Found(content_id, Kind.SIMILAR, score, self._distance(content_id, position))
             for content_id, score in zip(rows, scores, strict=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.comparison import Overlap, Quadrilateral, Window
-from cbir_daemon.search.search import Found, Search, as_vectors
+from cbir_daemon.search.search import Found, Search, as_vector
 
 AREA_PRICE = 0.2
 """What the whole area of a query counts against a part, in units of score."""
@@ -86,7 +86,7 @@ def _placed(search: Search, part: Quadrilateral, vector: NDArray[np.uint8], copi
     placed: list[Found] = []
     for copy in copies:
         if parts is not None and copy.content_id in stored:
-            lies = parts.placement(part, vector, as_vectors([stored[copy.content_id]])[0])
+            lies = parts.placement(part, vector, as_vector(stored[copy.content_id]))
             where = None if area_of(lies.window) >= FILLS else lies.window
             placed.append(replace(copy, transform=lies.transform, overlap=lies.overlap, part=where, cut=part))
     return placed

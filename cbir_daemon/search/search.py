@@ -162,7 +162,7 @@ class Search:
         without : int, optional
             Content id to leave out: the one the vector belongs to.
         """
-        query = as_vectors([vector])[0]
+        query = as_vector(vector)
         ranked = self.snapshot.collection.copy_candidates(query, MAX_CANDIDATES)
         return self._verified(query, [content_id for content_id, _ in ranked if content_id != without], PAIRING_ROUND)
 
@@ -190,7 +190,7 @@ class Search:
     def _joined(
         self, content_id: int, vector: bytes, ids: NDArray[np.int64], guesses: Guesses, known: Container[int]
     ) -> list[Found]:
-        query, copies = as_vectors([vector])[0], list[Found]()
+        query, copies = as_vector(vector), list[Found]()
         candidate_rows = [
             row
             for row, candidate_id in enumerate(ids.tolist())
@@ -229,7 +229,7 @@ class Search:
         look : bytes, optional
             Descriptor of how the query looks; without one, vectors say what resembles it.
         """
-        query = as_vectors([vector])[0]
+        query = as_vector(vector)
         snapshot = self.snapshot
         count = max(limit, min(MAX_NEAR, neighborhood_width(len(snapshot.collection), self.min_near)))
         near = [] if snapshot.map is None or position is None else snapshot.map.nearest(position, count)
@@ -257,7 +257,7 @@ class Search:
             4096 grey numbers.
         content_ids : sequence of int
         """
-        query = as_vectors([vector])[0]
+        query = as_vector(vector)
         judged: dict[int, Judgement] = {}
         for start in range(0, len(content_ids), QUERY_ROUND):
             ids, stored = self._vectors(content_ids[start : start + QUERY_ROUND])
@@ -330,6 +330,11 @@ class Search:
         rows = self.store.vectors(content_ids)
         ids = [content_id for content_id in content_ids if content_id in rows]
         return ids, as_vectors([rows[content_id] for content_id in ids])
+
+
+def as_vector(row: bytes) -> NDArray[np.uint8]:
+    """Return a vector of 4096 bytes as a (4096,) array of uint8."""
+    return np.frombuffer(row, dtype=np.uint8).reshape(VECTOR_BYTES)
 
 
 def as_vectors(rows: Sequence[bytes]) -> NDArray[np.uint8]:

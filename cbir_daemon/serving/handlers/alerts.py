@@ -13,7 +13,7 @@ from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json, when
 from cbir_daemon.records import Facts
 from cbir_daemon.search.part_searcher import read_parts
-from cbir_daemon.search.search import as_vectors
+from cbir_daemon.search.search import as_vector
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import NewWork, Work, WorkMatch
 
@@ -142,7 +142,7 @@ def _refuse_plain(rooms: Rooms, facts: Facts, name: str) -> None:
     searcher = rooms.part_searchers.of(facts.medium)
     if searcher is not None and searcher.medium.is_plain(read_parts(facts)):
         raise TooPlainError(f"{name}: too plain to watch for: there is too little in it")
-    if searcher is None and rooms.searcher.medium.is_plain(as_vectors([facts.vector or b""])[0]):
+    if searcher is None and rooms.searcher.medium.is_plain(as_vector(facts.vector or b"")):
         raise TooPlainError(f"{name}: too plain to watch for: it shows almost nothing but one tone")
 
 

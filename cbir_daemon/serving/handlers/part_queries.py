@@ -12,7 +12,7 @@ from cbir_daemon.kinds import Kind, facts_of
 from cbir_daemon.protocol import answers
 from cbir_daemon.records import Facts
 from cbir_daemon.search.part_searcher import PartSearcher, read_parts
-from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.search.search import Found, as_vector
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.store import Content, Image
 
@@ -121,7 +121,7 @@ def drawn_vector(rooms: Rooms, medium: str, vector: bytes) -> bytes:
         Its 4096 numbers.
     """
     searcher = rooms.part_searchers.of(medium)
-    return vector if searcher is None else searcher.medium.picture(as_vectors([vector])[0]).tobytes()
+    return vector if searcher is None else searcher.medium.picture(as_vector(vector)).tobytes()
 
 
 def summary_of(rooms: Rooms, content: Content) -> str:

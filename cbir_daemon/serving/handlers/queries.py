@@ -24,7 +24,7 @@ from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.records import IMAGE, Facts, PlacedBy
 from cbir_daemon.search.parts import PARTS_SIDE_PX
-from cbir_daemon.search.search import Found, as_vectors
+from cbir_daemon.search.search import Found, as_vector
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.search.turns import Urgency
 from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
@@ -239,7 +239,7 @@ def _search(
     """Return exact, then copies, then what resembles, each content once; and how the query got a position, if any."""
     assert facts.vector is not None
     same = rooms.store.contents.by_digest(facts.digest)
-    if rooms.searcher.medium.is_plain(as_vectors([facts.vector])[0]):
+    if rooms.searcher.medium.is_plain(as_vector(facts.vector)):
         if same is None:
             raise TooPlainError(
                 "too plain to match: the image shows almost nothing but one tone",
