@@ -204,7 +204,7 @@ def test_a_bad_flag_is_refused(bad: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_path", "read"),
+    ("path", "read"),
     [
         ("/a/b", b"/a/b"),
         ("/a/b/", b"/a/b"),
@@ -216,9 +216,9 @@ def test_a_bad_flag_is_refused(bad: object) -> None:
         ({"b64": "L2FsYnVtL//+LmpwZw=="}, NOT_TEXT),
     ],
 )
-def test_paths_come_out_absolute_and_plain(given_path: object, read: bytes) -> None:
+def test_paths_come_out_absolute_and_plain(path: object, read: bytes) -> None:
     """Without double slashes, dots and slashes at the end, which would name the same place twice."""
-    assert Params({"path": given_path}).path("path") == read
+    assert Params({"path": path}).path("path") == read
 
 
 @pytest.mark.parametrize(

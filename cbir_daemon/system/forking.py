@@ -222,7 +222,7 @@ def _status_of(pid: int, timeout_s: float) -> int | None:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
             return None
-        signal.sigtimedwait({signal.SIGCHLD}, left_s)
+        signal.sigtimedwait({signal.SIGCHLD}, remaining_s)

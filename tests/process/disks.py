@@ -36,7 +36,7 @@ def make_read_only(folder: Path) -> None:
 
 
 @contextmanager
-def filled(folder: Path, *, left_bytes: int = 0) -> Iterator[None]:
+def filled(folder: Path, *, free_bytes: int = 0) -> Iterator[None]:
     """Leave no more than some bytes free on a disk while a block runs."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
@@ -44,7 +44,7 @@ def filled(folder: Path, *, left_bytes: int = 0) -> Iterator[None]:
             while True:
                 file.write(bytes(BLOCK_BYTES))
         except OSError:
-            file.truncate(max(0, file.tell() - left_bytes))
+            file.truncate(max(0, file.tell() - free_bytes))
     try:
         yield
     finally:

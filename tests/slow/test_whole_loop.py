@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.in_order]
 
 IMAGES = 30
 STATE_BYTES = 512 * 1024 * 1024
-LEFT_BYTES = 96 * 1024
+FREE_BYTES = 96 * 1024
 """On a full disk: enough for the index to say how a fit ended, too little for a map."""
 
 SETTINGS = """
@@ -135,7 +135,7 @@ def test_a_full_disk_during_a_fit(fitted: Daemon) -> None:
         pytest.skip("no disk can be mounted here")
     before = fitted.json("model", "show")
     models = set((fitted.state / "models").iterdir())
-    with filled(fitted.state, left_bytes=LEFT_BYTES):
+    with filled(fitted.state, free_bytes=FREE_BYTES):
         done = fitted.run("model", "fit")
         assert done.returncode == 70, done.stderr.decode()
         # Met by the child that saves the map, or by the index that takes it in.
