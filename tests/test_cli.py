@@ -22,6 +22,7 @@ from cbir_daemon.cli import client as client_commands
 from cbir_daemon.cli import daemon as daemon_commands
 from cbir_daemon.cli.ending import INTERRUPTED
 from cbir_daemon.cli.running import status_of
+from cbir_daemon.cli.start_hint import start_hint
 from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.daemon.service import locked_state
 from cbir_daemon.errors import CbirError
@@ -263,8 +264,7 @@ def test_nobody_listens(said: Said, state: Path, name: str) -> None:
     status, lines = said(*name.split(), *ARGUMENTS.get(name, ()))
     assert status == 69
     assert lines == [
-        f"cbir: no daemon listens on {state / 'socket'} (No such file or directory): start one with"
-        " `cbir-daemon run ALBUM`, or name its socket with --socket"
+        f"cbir: no daemon listens on {state / 'socket'} (No such file or directory): start it with `cbir-daemon run`"
     ]
 
 
@@ -277,6 +277,26 @@ def test_nobody_listens_to_the_process(run: Callable[..., Done], home: Path) -> 
         assert (done.returncode, done.stdout) == (69, "")
         (line,) = done.stderr.splitlines()
         assert line.startswith("cbir: no daemon listens on ")
+
+
+def test_the_command_that_starts_a_daemon_is_that_of_its_installation(tmp_path: Path) -> None:
+    """A unit of the user's, one of the machine's, the checkout's script, or the daemon itself; none of a named one."""
+    environ, system = {"HOME": str(tmp_path)}, (str(tmp_path / "etc"),)
+    venv = str(tmp_path / ".venv")
+
+    def placed(path: str) -> None:
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+
+    assert start_hint(None, environ, "/usr", system) == "start it with `cbir-daemon run`"
+    placed("scripts/run")
+    assert start_hint(None, environ, venv, system) == f"start it with `{tmp_path}/scripts/run`"
+    placed("etc/systemd/system/cbir-daemon.service")
+    assert start_hint(None, environ, venv, system).endswith("systemctl start cbir-daemon`")
+    placed(".config/systemd/user/cbir-daemon.service")
+    assert start_hint(None, environ, venv, system) == "start it with `systemctl --user start cbir-daemon`"
+    assert start_hint("/a/socket", environ, venv, system).startswith("is it running?")
+    assert start_hint(None, environ | {"CBIR_SOCKET": "a"}, venv, system).startswith("is it running?")
 
 
 def test_a_broken_configuration_stops_the_client_too(said: Said, home: Path) -> None:

@@ -405,10 +405,29 @@ def test_client_looks_first_where_the_daemon_would_listen(tmp_path: Path, enviro
     for variables in (environ, environ | {"CBIR_STATE": str(state)}, {"HOME": str(tmp_path)}):
         config = load(environ=variables)
         paths = client_socket_paths(None, variables, Path("/"))
-        assert paths == list(dict.fromkeys((str(config.socket_path), str(config.state_dir / "socket"), SYSTEM_SOCKET)))
+        own = (str(config.socket_path), str(config.state_dir / "socket"))
+        assert paths[: len(set(own))] == list(dict.fromkeys(own))
+        assert paths[-1] == SYSTEM_SOCKET
     named = environ | {"CBIR_CONFIG": str(write(tmp_path, "socket = 'beside'\nstate = 'there'\nbad = 1\n"))}
     there = [str(tmp_path / "beside"), str(tmp_path / "there" / "socket"), SYSTEM_SOCKET]
-    assert client_socket_paths(None, named, Path("/")) == there
+    assert client_socket_paths(None, named, Path("/"), "/usr") == there
+
+
+def test_client_looks_where_its_program_lies(tmp_path: Path, environ: dict[str, str]) -> None:
+    """The daemon of the checkout is found from any folder, and that of the user's service without a run-time folder."""
+    (tmp_path / ".cbir").mkdir()
+    checkout, service = str(tmp_path / ".cbir" / "socket"), f"/run/user/{os.getuid()}/cbir/socket"
+    assert client_socket_paths(None, environ, Path("/"), str(tmp_path / ".venv"))[-2:] == [checkout, SYSTEM_SOCKET]
+    assert checkout not in client_socket_paths(None, environ, Path("/"), str(tmp_path / "venv"))
+    alone = {"HOME": str(tmp_path)}
+    assert client_socket_paths(None, alone, Path("/"), str(tmp_path / ".venv"))[-3:] == [
+        *(checkout, service, SYSTEM_SOCKET)
+    ]
+    # Who names a state means that one.
+    named = alone | {"CBIR_STATE": str(tmp_path / "state")}
+    assert client_socket_paths(None, named, Path("/"), str(tmp_path / ".venv")) == [
+        *(str(tmp_path / "state" / "socket"), SYSTEM_SOCKET)
+    ]
 
 
 def test_client_looks_in_the_folders_above(tmp_path: Path, environ: dict[str, str]) -> None:

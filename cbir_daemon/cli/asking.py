@@ -53,9 +53,12 @@ def connected(socket: str | os.PathLike[str] | None) -> Client:
     """
     try:
         return Client(client_socket_paths(socket, os.environ, folder()))
-    except UnavailableError:
+    except UnavailableError as error:
         check_file(os.environ, folder())
-        raise
+        # Only who has no daemon pays for it.
+        from cbir_daemon.cli.start_hint import start_hint  # noqa: PLC0415
+
+        raise UnavailableError(error.message, hint=start_hint(socket, os.environ)) from error
 
 
 def folder() -> str:

@@ -16,10 +16,12 @@ import click
 from rich.console import Console
 
 from cbir_daemon import __version__, config
+from cbir_daemon.cli.first_run import ask_and_write, is_first_run
 from cbir_daemon.cli.installing import install_service
 from cbir_daemon.cli.logs import log_to
 from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
+from cbir_daemon.config.places import config_place
 from cbir_daemon.daemon import doctor
 from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.daemon.service import Service, locked_state
@@ -64,8 +66,14 @@ def daemon() -> None:
 @SOCKET
 @click.option("--quiet", is_flag=True, help="Show no progress, only the log.")
 def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
-    """Watch the ALBUMs, those of the configuration and those remembered, until stopped."""
+    """Watch the ALBUMs, those of the configuration and those remembered, until stopped.
+
+    In a terminal, a first run without any asks which folders to watch and writes the configuration.
+    """
     settings = _load(albums, **places)
+    if is_first_run(settings):
+        ask_and_write(Path(config_place(places["config_file"], os.environ, Path.cwd()).path))
+        settings = _load(albums, **places)
     console = Console(stderr=True)
     log_to(console, settings.log.level)
     # The service's own handler ends with it.  The interpreter, which has work after that, would be ended by

@@ -7,6 +7,7 @@ loaded for it.  Never here: creating any of them, or the other settings.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 
 from cbir_daemon.errors import ConfigError
@@ -22,6 +23,10 @@ MAX_SOCKET_PATH_BYTES = 107
 """sockaddr_un holds 108 bytes, the closing zero included (unix(7))."""
 LOCAL_STATE = ".cbir"
 """Name of the state folder that `scripts/run` makes inside the checkout."""
+ENVIRONMENT = ".venv"
+"""Name of the Python environment that it makes beside it."""
+USER_SOCKET = "/run/user/{}/cbir/socket"
+"""Where the service of a user listens, by the user's id: cron and `su` set no XDG_RUNTIME_DIR."""
 SYSTEM_SOCKET = "/run/cbir/socket"
 """Where the service of the machine listens (`installing/units/system`); only root can make that folder."""
 
@@ -106,7 +111,9 @@ def socket_place(
     return _named("socket", flag, environ, cwd) or in_file or Place(default, DEFAULT)
 
 
-def client_socket_paths(socket: AnyPath | None, environ: Mapping[str, str], cwd: AnyPath) -> list[str]:
+def client_socket_paths(
+    socket: AnyPath | None, environ: Mapping[str, str], cwd: AnyPath, prefix: str = sys.prefix
+) -> list[str]:
     """Return the sockets that a client should try, in order.
 
     Parameters
@@ -118,6 +125,8 @@ def client_socket_paths(socket: AnyPath | None, environ: Mapping[str, str], cwd:
     cwd : path
         Absolute.  `.cbir/socket` in it and in the folders above it comes after the user's own: there `scripts/run`
         listens.  The service of the machine comes last.
+    prefix : str
+        Folder of the Python environment: when it is the `.venv` of a checkout, its daemon comes after those.
 
     Raises
     ------
@@ -132,7 +141,24 @@ def client_socket_paths(socket: AnyPath | None, environ: Mapping[str, str], cwd:
     state = state_place(None, environ, cwd, place_in_file(table, "state", file.path, environ))
     default = socket_place(None, environ, cwd, place_in_file(table, "socket", file.path, environ), state.path)
     # A daemon started by cron or a container knows no run-time folder where its client may.
-    return list(dict.fromkeys((default.path, os.path.join(state.path, "socket"), *_local_sockets(cwd), SYSTEM_SOCKET)))
+    own = (default.path, os.path.join(state.path, "socket"))
+    machine = (*_unnamed_sockets(environ, prefix), SYSTEM_SOCKET)
+    return list(filter(None, dict.fromkeys((*own, *_local_sockets(cwd), *machine))))
+
+
+def _unnamed_sockets(environ: Mapping[str, str], prefix: str) -> Iterator[str]:
+    """Yield where a daemon may listen that neither the environment nor the current folder leads to."""
+    if environ.get("CBIR_STATE"):
+        return  # Who names a state means that one.
+    if checkout_of(prefix):
+        yield _local_socket(checkout_of(prefix))
+    if not environ.get("XDG_RUNTIME_DIR"):
+        yield USER_SOCKET.format(os.getuid())
+
+
+def checkout_of(prefix: str) -> str:
+    """Return the checkout that a Python environment was made in by `scripts/run`; empty when it was not."""
+    return os.path.dirname(prefix) if os.path.basename(prefix) == ENVIRONMENT else ""
 
 
 def read_places(file: Place) -> dict[str, Any]:
@@ -283,15 +309,18 @@ def _home(environ: Mapping[str, str]) -> str:
 
 
 def _local_sockets(cwd: AnyPath) -> Iterator[str]:
-    for folder in _and_above(os.fspath(cwd)):
-        state = os.path.join(folder, LOCAL_STATE)
-        try:
-            owner = os.stat(state).st_uid
-        except OSError:
-            continue  # Not there, or not ours to look at.
-        # In a folder that others can write, such as /tmp, a stranger must not get at the images asked about.
-        if owner == os.getuid():
-            yield os.path.join(state, "socket")
+    return map(_local_socket, _and_above(os.fspath(cwd)))
+
+
+def _local_socket(folder: str) -> str:
+    """Return the socket of `scripts/run` in a checkout; empty when there is none, or it is somebody else's."""
+    state = os.path.join(folder, LOCAL_STATE)
+    try:
+        owner = os.stat(state).st_uid
+    except OSError:
+        return ""  # Not there, or not ours to look at.
+    # In a folder that others can write, such as /tmp, a stranger must not get at the images asked about.
+    return os.path.join(state, "socket") if owner == os.getuid() else ""
 
 
 def _and_above(folder: str) -> Iterator[str]:
