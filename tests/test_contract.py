@@ -32,9 +32,10 @@ from cbir_daemon.daemon.service import Service
 from cbir_daemon.errors import BadRequestError, CbirError
 from cbir_daemon.indexing.batches import Progress
 from cbir_daemon.map.artifact import SEALED_FILES, new_file, seal, start_folder
+from cbir_daemon.map.maps import Maps, MediumMap
 from cbir_daemon.map.refit import Refit, RefitState
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.records import FitReport, Trial
+from cbir_daemon.records import IMAGE, FitReport, Trial
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers.model import model_fit
 from cbir_daemon.store import FitBegun, ModelRun, Placed, Store
@@ -530,18 +531,27 @@ class Scene:
         with ExitStack() as stack:
             rooms = rooms_of(self.daemon, stack)
             rooms.ingest.hint(b"/nowhere")
-            rooms.refit.state = RefitState(2, "tune", 0.25, "trying n_neighbors=5", 0.0)
+            images = rooms.maps.of(IMAGE)
+            images.refit.state = RefitState(2, "tune", 0.25, "trying n_neighbors=5", 0.0)
             for done in (0, 5):
                 rooms.ingest.batches.progress = Progress(found=10, done=done)
                 self.answers["cbir status"].append(only_answer(rooms, "status"))
             run = rooms.store.runs.active()
             models_dir = self.daemon.state / MODELS_FOLDER
-            fitted = Fitted(rooms.store, rooms.searcher, rooms.projection, models_dir, rooms.config.model, lambda: True)
-            fitted.state, fitted.news = rooms.refit.state, iter((None, run))
-            replies = [reply.ok for reply in model_fit(replace(rooms, refit=fitted), Request(1, "model_fit"))]
+            fitted = Fitted(
+                rooms.store, rooms.searcher, images.projection, models_dir, rooms.config.model, lambda: True
+            )
+            fitted.state, fitted.news = images.refit.state, iter((None, run))
+            replies = [
+                reply.ok
+                for reply in model_fit(
+                    replace(rooms, maps=Maps(rooms.store, [MediumMap(images.projection, fitted)])),
+                    Request(1, "model_fit"),
+                )
+            ]
             self.answers["model_fit"] += replies
             self.answers["cbir model fit"].append(replies[-1]["run"])
-            rooms.refit.state = None
+            images.refit.state = None
 
 
 def other_plan(plan: Path) -> bytes:

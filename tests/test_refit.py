@@ -18,6 +18,7 @@ from cbir_daemon.config import ModelConfig
 from cbir_daemon.errors import BadRequestError, ChildError, ModelError, StorageError, TimedOutError
 from cbir_daemon.map import ArtifactRefusedError
 from cbir_daemon.map.artifact import CODES_FILE, POSITIONS_FILE
+from cbir_daemon.map.maps import Maps, MediumMap
 from cbir_daemon.map.projection import BACK_OFF_S, BATCH_CONTENTS, Projection
 from cbir_daemon.map.refit import HUNG_S, Refit
 from cbir_daemon.map.refit_policy import FitDecision
@@ -66,6 +67,7 @@ class Loft(World):
             batch_contents=batch_contents,
             hung_s=hung_s,
         )
+        self.maps = Maps(self.store, [MediumMap(self.projection, self.refit)])
 
     def projector(self, *_: object, **settings: object) -> FakeProjector:
         """Return a projector of the fake map."""
@@ -353,12 +355,12 @@ def test_a_run_whose_end_was_refused_is_closed_first(loft: Loft, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(loft.store.runs, "end", refuse)
         with pytest.raises(StorageError):
-            loft.refit.run()
+            loft.maps.run_fits()
     assert loft.store.runs.listed()[0].outcome == "running"
     assert loft.refit.state is None
     loft.fits.error = None
-    loft.refit.stop()
-    loft.refit.run()
+    loft.maps.stop()
+    loft.maps.run_fits()
     assert [(run.outcome, run.message) for run in loft.store.runs.listed()] == [
         ("failed", "its end could not be written")
     ]
@@ -381,12 +383,12 @@ def start(loft: Loft) -> Iterator[Callable[[], threading.Thread]]:
     threads: list[threading.Thread] = []
 
     def begin() -> threading.Thread:
-        threads.append(threading.Thread(target=loft.refit.run))
+        threads.append(threading.Thread(target=loft.maps.run_fits))
         threads[-1].start()
         return threads[-1]
 
     yield begin
-    loft.refit.stop()
+    loft.maps.stop()
     loft.store.wake()
     for thread in threads:
         thread.join(PATIENCE_S)
@@ -476,7 +478,7 @@ def test_stopping_cancels_a_fit(loft: Loft, start: Callable[[], threading.Thread
     loft.fits.meanwhile = running.set
     thread = start()
     assert running.wait(PATIENCE_S)
-    loft.refit.stop()
+    loft.maps.stop()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert loft.fits.cancelled == 1
@@ -502,14 +504,14 @@ def test_new_contents_are_placed_in_batches(loft: Loft) -> None:
     loft.place_by(1)
     loft.fit()
     loft.add(range(20, 22))
-    thread = threading.Thread(target=loft.projection.run)
+    thread = threading.Thread(target=loft.maps.run_projections)
     thread.start()
     for _ in range(2):
         moment = loft.store.moment
         if loft.projection.idle:
             break
         loft.store.wait_for_change(moment, PATIENCE_S)
-    loft.projection.stop()
+    loft.maps.stop()
     loft.store.wake()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()

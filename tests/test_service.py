@@ -29,7 +29,7 @@ from cbir_daemon.matching import CODE_VERSION
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.pictures.formats import EXTRAS
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.records import FileState, FitOutcome, ResolveTask, TaskState, Unreadable
+from cbir_daemon.records import IMAGE, FileState, FitOutcome, ResolveTask, TaskState, Unreadable
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Rooms
@@ -124,7 +124,7 @@ def test_who_waits_for_a_file_system_is_alive(service: Service, rooms: Rooms) ->
 
 def test_a_dead_thread_withholds_the_ping(service: Service, rooms: Rooms) -> None:
     """When a thread has ended the daemon does not live."""
-    rooms.refit.stop()
+    rooms.maps.stop()
     service.stop()
     rooms.store.wake()
     next(thread for thread in service.threads if thread.name == "refit").join()
@@ -234,14 +234,14 @@ def test_a_failed_fit_is_told_until_one_goes_well(rooms: Rooms) -> None:
         run_id = rooms.store.runs.start(FitBegun("there is no map", "mean16/1", 30), NOW)
         rooms.store.runs.end(run_id, outcome, "memory ran out", NOW)
         assert whats(rooms) == ["the last fit of the map failed: memory ran out"] * count
-    rooms.refit.state = RefitState(3, "tune", 0.5, "trying", 0.0)
+    rooms.maps.of(IMAGE).refit.state = RefitState(3, "tune", 0.5, "trying", 0.0)
     assert whats(rooms) == []
-    rooms.refit.state = None
+    rooms.maps.of(IMAGE).refit.state = None
 
 
 def test_images_without_a_place_are_told(rooms: Rooms) -> None:
     """While the model worker fails, the status says why new images have no place."""
-    rooms.projection.failing = "the model worker was killed"
+    rooms.maps.of(IMAGE).projection.failing = "the model worker was killed"
     assert whats(rooms) == ["new images are not placed on the map: the model worker was killed"]
 
 
@@ -314,9 +314,9 @@ def test_progress_has_everything_that_is_known() -> None:
 def test_the_summary_says_what_is_done_or_what_there_is(rooms: Rooms) -> None:
     """A fit and its stage; with nothing to do the images and the map; problems last."""
     assert summary(rooms) == "0 images, 0 errors, no map"
-    rooms.refit.state = RefitState(1, "tune", 0.25, "trying n_neighbors=5", 0.0)
+    rooms.maps.of(IMAGE).refit.state = RefitState(1, "tune", 0.25, "trying n_neighbors=5", 0.0)
     assert summary(rooms) == "fitting the map: 25%, tune"
-    rooms.refit.state = None
+    rooms.maps.of(IMAGE).refit.state = None
     put_unreadable(rooms.store, "empty")
     assert summary(rooms) == "0 images, 1 error, no map; 1 problem, see `cbir status`"
 
@@ -356,12 +356,12 @@ def of_ingest(name: str, value: object) -> Reload:
 
 def of_refit(name: str, value: object) -> Reload:
     """Return the reload of a setting of [model] that decides when and how the next fit runs."""
-    return Reload(value, lambda opened: getattr(opened.handled.refit.settings, name))
+    return Reload(value, lambda opened: getattr(opened.handled.maps.of(IMAGE).refit.settings, name))
 
 
 def projector_of(opened: OpenRooms) -> Projector:
     """Return what the projection would start for another map."""
-    return opened.handled.projection.projector("map", b"", CODE_VERSION)
+    return opened.handled.maps.of(IMAGE).projection.projector("map", b"", CODE_VERSION)
 
 
 def of_outbox(name: str, value: object) -> Reload:
@@ -397,7 +397,7 @@ RELOADS = {
     "model.threads": Reload(
         200,
         lambda opened: (
-            opened.handled.refit.settings.threads,
+            opened.handled.maps.of(IMAGE).refit.settings.threads,
             projector_of(opened).threads,
         ),
     ),

@@ -21,6 +21,9 @@ from cbir_daemon.config.places import client_socket_paths
 from cbir_daemon.errors import BadRequestError
 
 A_PATH = click.Path(path_type=Path)
+OF_MEDIUM = click.option(
+    "--medium", default="image", show_default=True, metavar="NAME", help="Whose map: image, audio, text, ..."
+)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 

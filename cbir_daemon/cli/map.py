@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cbir_daemon.cli import lines
-from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, form_of
+from cbir_daemon.cli.common import A_PATH, AS_JSON, OF_MEDIUM, absolute, connected, form_of
 from cbir_daemon.cli.drawing.page import page_of
 from cbir_daemon.cli.printing import print_answer, write_file
 from cbir_daemon.protocol.messages import path_to_json
@@ -37,8 +37,9 @@ FORMS = {".png": "png", ".html": "page", ".htm": "page"}
     show_default=True,
     help="Longer side of a .png at most, in pixels.",
 )
+@OF_MEDIUM
 @AS_JSON
-def map_(out: Path, size_px: int, as_json: bool) -> None:
+def map_(out: Path, size_px: int, medium: str, as_json: bool) -> None:
     """Draw the collection: images that look alike lie together, duplicates are framed.
 
     OUT is a picture (.png), or a page for a browser that pans, zooms and finds paths (.html); it needs nothing but
@@ -47,7 +48,7 @@ def map_(out: Path, size_px: int, as_json: bool) -> None:
     form = form_of(out, FORMS)
     parts: list[tuple[MapPart, bytes]] = []
     with connected() as client:
-        for part in client.map(form=form, size_px=size_px):
+        for part in client.map(form=form, size_px=size_px, medium=medium):
             parts.append(part)
             _tell(part[0])
     first = parts[0][0]

@@ -16,7 +16,7 @@ import click
 
 from cbir_daemon.cli import text
 from cbir_daemon.cli.asking import FOUND, NOTHING_FOUND
-from cbir_daemon.cli.common import A_PATH, AS_JSON, connected, form_of
+from cbir_daemon.cli.common import A_PATH, AS_JSON, OF_MEDIUM, connected, form_of
 from cbir_daemon.cli.dots import dots
 from cbir_daemon.cli.drawing.curve_data import Curve, curve_of
 from cbir_daemon.cli.printing import print_answer, write_file
@@ -39,22 +39,24 @@ def model() -> None:
 
 
 @model.command()
+@OF_MEDIUM
 @AS_JSON
-def show(as_json: bool) -> None:
+def show(medium: str, as_json: bool) -> None:
     """Show the map in use, its scores and curve."""
     with connected() as client:
-        print_answer(client.model_show(), text.model, as_json=as_json)
+        print_answer(client.model_show(medium), text.model, as_json=as_json)
 
 
 @model.command()
+@OF_MEDIUM
 @AS_JSON
-def fit(as_json: bool) -> None:
+def fit(medium: str, as_json: bool) -> None:
     """Tune and fit now.
 
     Queries are answered from the old map until the new one is there.
     """
     with connected() as client:
-        for news in client.model_fit():
+        for news in client.model_fit(medium):
             if "run" in news:
                 print_answer(news["run"], text.model, as_json=as_json)
             elif sys.stderr.isatty():
@@ -66,43 +68,46 @@ def fit(as_json: bool) -> None:
 
 
 @model.command()
+@OF_MEDIUM
 @AS_JSON
-def cancel(as_json: bool) -> int:
+def cancel(medium: str, as_json: bool) -> int:
     """End the running fit.
 
     What it has finished is kept for the next one, which begins by itself only when more has changed.  Exit status 1
     when no fit runs.
     """
     with connected() as client:
-        answer = client.model_cancel()
+        answer = client.model_cancel(medium)
     print_answer(answer, text.cancelled, as_json=as_json)
     return FOUND if answer["cancelled"] else NOTHING_FOUND
 
 
 @model.command()
+@OF_MEDIUM
 @AS_JSON
-def history(as_json: bool) -> int:
+def history(medium: str, as_json: bool) -> int:
     """List every fit and what came of it.
 
     With hyper-parameters, scores, size and duration.  Exit status 1 when there was none.
     """
     with connected() as client:
-        answer = client.model_history()
+        answer = client.model_history(medium)
     print_answer(answer, text.history, as_json=as_json)
     return FOUND if answer["runs"] else NOTHING_FOUND
 
 
 @model.command()
 @click.argument("out", type=A_PATH, required=False)
+@OF_MEDIUM
 @AS_JSON
-def plot(out: Path | None, as_json: bool) -> None:
+def plot(out: Path | None, medium: str, as_json: bool) -> None:
     """Plot trustworthiness and neighbour recall against n_neighbors, the choice marked.
 
     Into the terminal, or as a picture to OUT, which ends in .png or .svg.
     """
     form = None if out is None else form_of(out, PICTURES)
     with connected() as client:
-        answer = client.model_show()
+        answer = client.model_show(medium)
     if out is not None and form is not None:
         write_file(out, picture_of(curve_of(answer), form))
     # Where a file was written, only a program wants the curve, too.

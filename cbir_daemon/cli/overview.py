@@ -41,6 +41,10 @@ def overview(answer: answers.Status) -> Iterator[str]:
     yield from album_lines(answer["albums"])
     yield from _model(answer)
     yield from _refit(answer["refit"])
+    for medium in media:
+        # The lines above are of images; an earlier release has no other maps.
+        if medium["medium"] != "image" and "model" in medium:
+            yield from (f"{medium['medium']} {line}" for line in (*_model(medium), *_refit(medium["refit"])))
 
 
 def problems(listed: Sequence[answers.Problem]) -> Iterator[str]:
@@ -65,7 +69,7 @@ def album_lines(listed: Sequence[answers.Album]) -> Iterator[str]:
     yield from table(rows) if rows else ()
 
 
-def _model(answer: answers.Status) -> Iterator[str]:
+def _model(answer: answers.MediumMap | answers.Status) -> Iterator[str]:
     model = answer["model"]
     if model is None:
         yield f"model: none; {answer.get('model_reason', '')}"

@@ -77,7 +77,7 @@ class Reporter:
 
 def _draw(progress: Progress, bars: dict[str, TaskID], rooms: Rooms, most: int) -> int:
     """Bring the bars up to date; return the largest backlog of the copy search so far."""
-    reading, fit = rooms.ingest.progress, rooms.refit.state
+    reading, fit = rooms.ingest.progress, rooms.maps.fitting
     busy = rooms.ingest.pending > 0 and reading.found > 0
     rate, errors = f"{reading.rate:.0f}/s", counted(reading.errors, "error") if reading.errors else ""
     progress.update(bars["reading"], visible=busy, total=reading.found, completed=reading.done, rate=rate, note=errors)
@@ -96,7 +96,7 @@ def _draw(progress: Progress, bars: dict[str, TaskID], rooms: Rooms, most: int) 
 
 def _lines(rooms: Rooms) -> list[str]:
     lines = []
-    reading, fit = rooms.ingest.progress, rooms.refit.state
+    reading, fit = rooms.ingest.progress, rooms.maps.fitting
     if rooms.ingest.pending and reading.found:
         remaining_s = reading.remaining_s
         lines.append(

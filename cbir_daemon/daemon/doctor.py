@@ -12,6 +12,7 @@ from cbir_daemon.config import Config
 from cbir_daemon.daemon.rooms import INDEX_FILE, MODELS_FOLDER
 from cbir_daemon.errors import CbirError
 from cbir_daemon.map import ArtifactRefusedError, check_artifact
+from cbir_daemon.map.environment import medium_folder
 from cbir_daemon.store import Store, remedy
 
 WATCHES_FILE = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -66,14 +67,14 @@ def _index(config: Config) -> Iterator[str]:
 
 
 def _artifact(config: Config, store: Store) -> Iterator[str]:
-    run = store.runs.active()
-    if run is None or run.artifact is None or run.sha256 is None:
-        return
-    try:
-        models_dir = config.state_dir / MODELS_FOLDER
-        check_artifact(models_dir, run.artifact, run.sha256, code_version=run.code_version)
-    except ArtifactRefusedError as error:
-        yield f"model: {error}"
+    for run in store.runs.all_active():
+        if run.artifact is None or run.sha256 is None:
+            continue
+        try:
+            models_dir = medium_folder(config.state_dir / MODELS_FOLDER, run.medium)
+            check_artifact(models_dir, run.artifact, run.sha256, code_version=run.code_version)
+        except ArtifactRefusedError as error:
+            yield f"model: {error}"
 
 
 def _limits(watches_file: Path) -> Iterator[str]:

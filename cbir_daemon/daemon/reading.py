@@ -75,7 +75,7 @@ class StateReader:
     @staticmethod
     def _opened(settings: Callable[[], Config], closing: ExitStack) -> handlers.Rooms:
         rooms = open_rooms(settings, threading.Event(), closing, read_only=True).handled
-        closing.callback(rooms.projection.stop)
+        closing.callback(rooms.maps.stop)
         for filler in (rooms.features, rooms.meanings):
             if filler.enabled:
                 filler.load()

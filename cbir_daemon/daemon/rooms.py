@@ -26,6 +26,8 @@ from cbir_daemon.errors import BadRequestError, StorageError
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.describing import Describer
 from cbir_daemon.indexing.line import Ingest
+from cbir_daemon.map.environment import medium_folder
+from cbir_daemon.map.maps import Maps, MediumMap
 from cbir_daemon.map.projection import Projection
 from cbir_daemon.map.refit import Refit
 from cbir_daemon.matching import GREY64
@@ -94,8 +96,7 @@ class OpenRooms:
         return (
             rooms.albums,
             rooms.ingest,
-            rooms.projection,
-            rooms.refit,
+            rooms.maps,
             self.backups,
             self.policy,
             rooms.outbox,
@@ -152,7 +153,7 @@ def open_rooms(
     watchlist.load()
     policy = Policy(base.config.alerts, base.config.albums)
     fillers = _fillers(base)
-    projection, refit = _open_map(base, fillers, read_only=read_only)
+    maps = _open_maps(base, fillers, read_only=read_only)
     groups = Groups(base.store, base.config, base.part_searchers.media)
     handled = handlers.Rooms(
         settings=settings,
@@ -164,7 +165,7 @@ def open_rooms(
         previews=Previews(base.store, base.pool),
         planes=Planes(base.store, groups),
         ingest=base.ingest,
-        pairing=_pairing(base, watchlist, policy, fillers.features, refit),
+        pairing=_pairing(base, watchlist, policy, fillers.features, maps),
         groups=groups,
         queue=Queue(base.store, groups),
         watchlist=watchlist,
@@ -173,8 +174,7 @@ def open_rooms(
         meaning=base.meaning,
         meanings=fillers.meanings,
         outbox=_open_outbox(base, read_only=read_only),
-        projection=projection,
-        refit=refit,
+        maps=maps,
         albums=base.albums,
         stopping=stopping,
     )
@@ -332,7 +332,22 @@ def _fillers(base: _Base) -> _Fillers:
     )
 
 
-def _open_map(base: _Base, fillers: _Fillers, *, read_only: bool) -> tuple[Projection, Refit]:
+def _open_maps(base: _Base, fillers: _Fillers, *, read_only: bool) -> Maps:
+    maps = Maps(
+        base.store, [_map_of_images(base, fillers), *(_map_of_parts(base, each) for each in base.part_searchers)]
+    )
+    for each in maps:
+        try:
+            each.projection.open()
+        except StorageError:
+            # A daemon sets such a map aside, which is a change of the index.
+            if not read_only:
+                raise
+            (base.part_searchers.of(each.medium) or base.searcher).drop_map()
+    return maps
+
+
+def _map_of_images(base: _Base, fillers: _Fillers) -> MediumMap:
     models_dir = base.config.state_dir / MODELS_FOLDER
     spaces = base.medium.spaces
     if base.meaning.enabled:
@@ -345,13 +360,6 @@ def _open_map(base: _Base, fillers: _Fillers, *, read_only: bool) -> tuple[Proje
         spaces=spaces,
         tried_id=lambda kind: fillers.of(kind).tried_id,
     )
-    try:
-        projection.open()
-    except StorageError:
-        # A daemon sets such a map aside, which is a change of the index.
-        if not read_only:
-            raise
-        base.searcher.drop_map()
     refit = Refit(
         base.store,
         base.searcher,
@@ -362,10 +370,19 @@ def _open_map(base: _Base, fillers: _Fillers, *, read_only: bool) -> tuple[Proje
         lambda kind: fillers.of(kind).pending,
         spaces=spaces,
     )
-    return projection, refit
+    return MediumMap(projection, refit)
 
 
-def _pairing(base: _Base, watchlist: WatchList, policy: Policy, features: FeatureFiller, refit: Refit) -> Pairing:
+def _map_of_parts(base: _Base, searcher: PartSearcher) -> MediumMap:
+    medium, settings = searcher.medium.name, base.config.model
+    models_dir = medium_folder(base.config.state_dir / MODELS_FOLDER, medium)
+    projection = Projection(base.store, searcher, models_dir, settings, medium=medium)
+    return MediumMap(
+        projection, Refit(base.store, searcher, projection, models_dir, settings, base.is_quiet, medium=medium)
+    )
+
+
+def _pairing(base: _Base, watchlist: WatchList, policy: Policy, features: FeatureFiller, maps: Maps) -> Pairing:
     second_look = base.searcher.second_look(Urgency.ALERT)
     looks = Looks(base.store, base.pool, second_look) if base.config.match.look and second_look else None
     # Without a look at the files, what parts have in common is too little to tell of.
@@ -378,7 +395,7 @@ def _pairing(base: _Base, watchlist: WatchList, policy: Policy, features: Featur
         base.is_crowded,
         looks,
         parts,
-        fitting=lambda: refit.state is not None,
+        fitting=lambda: maps.fitting is not None,
         part_searchers=tuple(base.part_searchers),
     )
 

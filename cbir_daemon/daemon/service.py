@@ -134,8 +134,8 @@ class Service:
         handled = rooms.handled
         self._start_thread("outbox", handled.outbox.run)
         self._start_thread("pairing", handled.pairing.run)
-        self._start_thread("projection", handled.projection.run)
-        self._start_thread("refit", handled.refit.run)
+        self._start_thread("projection", handled.maps.run_projections)
+        self._start_thread("refit", handled.maps.run_fits)
         self._start_thread("describing", handled.describer.run)
         if handled.features.enabled:
             self._start_thread("features", handled.features.run)
@@ -211,7 +211,7 @@ class Service:
             now = time.monotonic()
             handled.pool.close_idle(now)
             handled.processes.close_idle(now)
-            handled.projection.close_if_idle(now)
+            handled.maps.close_if_idle(now)
             handled.meaning.close_if_idle(now)
             if checks.is_due(now) | handled.albums.is_remounted():
                 handled.albums.check()
@@ -252,8 +252,7 @@ class Service:
         handled = rooms.handled
         handled.processes.stop()
         for room in (
-            handled.refit,
-            handled.projection,
+            handled.maps,
             handled.pairing,
             handled.describer,
             handled.features,

@@ -2,7 +2,7 @@
 
 In: vectors.  Out: positions.  Never here: fitting, when to fit, umap itself (a worker process has it).
 
-One thread runs `Projection.run`; `position` is asked by any.
+One thread runs the projections of all media (`maps`); `position` is asked by any.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from cbir_daemon.map import ArtifactRefusedError, Placement, Projector, check_ar
 from cbir_daemon.map.between import interpolated
 from cbir_daemon.map.codes import code_of, codes_of
 from cbir_daemon.medium import MapSpace, space_of
-from cbir_daemon.records import DescriptorKind, FitOutcome, Origin, PlacedBy
+from cbir_daemon.records import IMAGE, DescriptorKind, FitOutcome, Origin, PlacedBy
+from cbir_daemon.search.part_searcher import PartSearcher
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
@@ -38,8 +39,6 @@ QUERY_TIMEOUT_S = 30.0
 
 BACK_OFF_S = 60.0
 """Wait after a projection failed before the next batch is tried."""
-
-POLL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,8 @@ class Projection:
     Parameters
     ----------
     store : Store
-    searcher : Searcher
+    searcher : Searcher or PartSearcher
+        Of `medium`.
     models_dir : Path
         Folder of the artifacts.
     settings : ModelConfig
@@ -80,6 +80,8 @@ class Projection:
         Contents placed and committed together.
     spaces : mapping of str to MapSpace, optional
         By what contents may be near each other; those of the medium by default.
+    medium : str
+        Of the contents that are placed.
     tried_id : callable, optional
         Takes a kind of descriptors, returns up to which id contents do not wait for theirs any more.
     make_projector : callable, optional
@@ -96,12 +98,13 @@ class Projection:
     def __init__(
         self,
         store: Store,
-        searcher: Searcher,
+        searcher: Searcher | PartSearcher,
         models_dir: Path,
         settings: ModelConfig,
         *,
         batch_contents: int = BATCH_CONTENTS,
         spaces: Mapping[str, MapSpace] | None = None,
+        medium: str = IMAGE,
         tried_id: Callable[[DescriptorKind], int] = lambda _: sys.maxsize,
         make_projector: Callable[..., Projector] = Projector,
         clock: Callable[[], float] = time.monotonic,
@@ -112,6 +115,7 @@ class Projection:
         self._settings = settings
         self._batch_contents = batch_contents
         self._spaces = searcher.medium.spaces if spaces is None else spaces
+        self.medium = medium
         self._tried_id = tried_id
         self._make_projector = make_projector
         self._clock = clock
@@ -133,7 +137,7 @@ class Projection:
 
     def open(self) -> None:
         """Take up the active run, or set it aside when its artifact cannot be used any more."""
-        run = self._store.runs.active()
+        run = self._store.runs.active(self.medium)
         if run is None or run.artifact is None or run.sha256 is None:
             return
         try:
@@ -196,7 +200,9 @@ class Projection:
     @property
     def idle(self) -> bool:
         """Whether every content is placed, or placing is not possible at the moment."""
-        return self._current is None or self._clock() < self._retry_at or self._store.positions.coverage().unplaced == 0
+        if self._current is None or self._clock() < self._retry_at:
+            return True
+        return self._store.positions.coverage(self.medium).unplaced == 0
 
     @property
     def worker_running(self) -> bool:
@@ -287,17 +293,12 @@ class Projection:
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Place contents that have no position, until stopped."""
-        while not self._stopping.is_set():
-            moment = self._store.moment
-            if not self.step():
-                self._store.wait_for_change(moment, POLL_S)
-
     def step(self) -> bool:
         """Place the next contents; False when all have a position, or placing is not possible at the moment."""
         current = self._current
-        return current is not None and self._clock() >= self._retry_at and self._place(current)
+        if current is None or self._stopping.is_set() or self._clock() < self._retry_at:
+            return False
+        return self._place(current)
 
     def _place(self, current: _InUse) -> bool:
         """Place the next contents; False when all have a position."""
@@ -335,7 +336,7 @@ class Projection:
 
     def _set_aside(self, run_id: int, error: ModelError) -> None:
         with self._lock:
-            active = self._store.runs.active()
+            active = self._store.runs.active(self.medium)
             if active is None or active.id != run_id:
                 # A fit has replaced this map meanwhile, and its artifact went with it: nothing is wrong.
                 return

@@ -3,8 +3,8 @@
 In: the decision that one is due.  Out: a new active run with all its positions, or a refused one.  Never here: when a
 fit is due (`refit_policy`), how a map is fitted (`fit_child`), which of two is better (`acceptance`).
 
-One thread runs `Refit.run`.  Queries are answered from the old map until the new one, its artifact complete on disk, is
-written together with every position in one commit (invariant I2) and swapped into the searcher.
+One thread runs the fits of all media (`maps`).  Queries are answered from the old map until the new one, its artifact
+complete on disk, is written together with every position in one commit (invariant I2) and swapped into the searcher.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projecti
 from cbir_daemon.map.refit_policy import Features, FitDecision
 from cbir_daemon.medium import MapSpace, space_for
 from cbir_daemon.records import IMAGE, DescriptorKind, FitKind, FitOutcome, FitReport, Origin
+from cbir_daemon.search.part_searcher import PartSearcher
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
@@ -56,9 +57,6 @@ NEAR_SHARE = 0.95
 """Of the images fitted, so many count as near to the others."""
 
 CANCELLED = "a user cancelled it"
-
-CHECK_S = 60.0
-"""How often it is asked whether a fit is due when nothing changes: the shortest interval and quiet hours pass too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class Refit:
     Parameters
     ----------
     store, searcher, projection
-        The rooms it moves a map between.
+        The rooms it moves a map between; searcher and projection are of `medium`.
     models_dir : Path
         Folder of the artifacts.
     settings : ModelConfig
@@ -93,6 +91,8 @@ class Refit:
         Takes a kind of descriptors, returns how many contents wait for theirs.
     spaces : mapping of str to MapSpace, optional
         By what contents may be near each other; those of the medium by default.
+    medium : str
+        Of the contents that are fitted.
     start_fit : callable, optional
         Begins a fit; takes what `Fit.start` takes.
     batch_contents : int
@@ -104,7 +104,7 @@ class Refit:
     def __init__(
         self,
         store: Store,
-        searcher: Searcher,
+        searcher: Searcher | PartSearcher,
         projection: Projection,
         models_dir: Path,
         settings: ModelConfig,
@@ -112,6 +112,7 @@ class Refit:
         undescribed: Callable[[DescriptorKind], int] = lambda _: 0,
         *,
         spaces: Mapping[str, MapSpace] | None = None,
+        medium: str = IMAGE,
         start_fit: Callable[..., Fit] = Fit.start,
         batch_contents: int = BATCH_CONTENTS,
         hung_s: float = HUNG_S,
@@ -123,6 +124,7 @@ class Refit:
         self._quiet = quiet
         self._undescribed_contents = undescribed
         self._spaces = searcher.medium.spaces if spaces is None else spaces
+        self.medium = medium
         self._start_fit = start_fit
         self._batch_contents = batch_contents
         self._hung_s = hung_s
@@ -144,12 +146,17 @@ class Refit:
 
     def decision(self) -> FitDecision:
         """Return whether a fit is due now, its reason, and what it waits for."""
-        runs = self._store.runs.listed()
+        runs = self._store.runs.listed(self.medium)
         active = next((run for run in runs if run.outcome == FitOutcome.ACTIVE), None)
         drift = Drift() if active is None else self._store.positions.drift(active.id)
         features = Features(self._space().version, self._undescribed())
         return refit_policy.decide(
-            self._store.positions.coverage(), drift, runs, self.settings, features, datetime.now().astimezone()
+            self._store.positions.coverage(self.medium),
+            drift,
+            runs,
+            self.settings,
+            features,
+            datetime.now().astimezone(),
         )
 
     def _undescribed(self) -> int:
@@ -170,7 +177,7 @@ class Refit:
         BadRequestError
             When the collection is too small for a map.
         """
-        contents = self._store.positions.coverage().contents
+        contents = self._store.positions.coverage(self.medium).contents
         if contents < self.settings.min_images:
             raise BadRequestError(
                 f"{contents} contents are too few for a map",
@@ -195,7 +202,7 @@ class Refit:
         with self._changed:
             self._changed.wait_for(lambda: self._ended >= ticket or self._stopping.is_set(), timeout_s)
             run_id = self._ended_run if self._ended >= ticket else None
-        return next((run for run in self._store.runs.listed() if run.id == run_id), None)
+        return next((run for run in self._store.runs.listed(self.medium) if run.id == run_id), None)
 
     def cancel(self) -> bool:
         """Ask the running fit to end, and return whether there was one; the next waits for more changes."""
@@ -213,23 +220,20 @@ class Refit:
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Fit whenever it is due or asked for, until stopped.
+    def step(self) -> bool:
+        """Fit when that is due or asked for; False when it is not, or the daemon stops.
 
         Raises
         ------
         StorageError
             When the index cannot be read or written; call it again later.
         """
-        # When the disk refused the end of a run, too, this comes before the next one, which must keep its distance.
-        self._store.runs.end_interrupted(time.time(), FitOutcome.FAILED, "its end could not be written")
-        while not self._stopping.is_set():
-            moment = self._store.moment
-            decision = self._next()
-            if decision.due:
-                self.replace_map(decision)
-            else:
-                self._store.wait_for_change(moment, CHECK_S)
+        if self._stopping.is_set():
+            return False
+        decision = self._next()
+        if decision.due:
+            self.replace_map(decision)
+        return decision.due
 
     def _next(self) -> FitDecision:
         decision = self.decision()
@@ -241,7 +245,9 @@ class Refit:
             self._said = (decision.reason, decision.waits_for)
             if decision.waits_for:
                 waits_for, numbers = decision.waits_for, _logged(decision.numbers)
-                logger.info("fit wanted reason=%s waits_for=%s %s", decision.reason, waits_for, numbers)
+                logger.info(
+                    "fit wanted medium=%s reason=%s waits_for=%s %s", self.medium, decision.reason, waits_for, numbers
+                )
         return decision
 
     def replace_map(self, decision: FitDecision) -> None:
@@ -254,11 +260,18 @@ class Refit:
         """
         space = self._space()
         ids, codes = self._codes(space)
-        begun = FitBegun(decision.reason, space.version, len(ids), decision.kind, decision.numbers)
+        begun = FitBegun(decision.reason, space.version, len(ids), decision.kind, decision.numbers, self.medium)
         run_id = self._store.runs.start(begun, time.time())
         self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
         numbers = _logged(decision.numbers)
-        logger.info("fit starts run=%d kind=%s reason=%s %s", run_id, decision.kind, decision.reason, numbers)
+        logger.info(
+            "fit starts run=%d medium=%s kind=%s reason=%s %s",
+            run_id,
+            self.medium,
+            decision.kind,
+            decision.reason,
+            numbers,
+        )
         try:
             self._fit(run_id, decision.kind, space, ids, codes)
         except (ModelError, ChildError, TimedOutError, StorageError) as error:
@@ -313,7 +326,7 @@ class Refit:
 
     def _previous(self) -> Previous | None:
         """Return the map in use, for a warm fit; None when it has gone meanwhile."""
-        run = self._store.runs.active()
+        run = self._store.runs.active(self.medium)
         if run is None or run.n_neighbors is None or run.n_components is None:
             return None
         rows, flat = self._store.positions.listed(run.id), dict(self._store.positions.flat(run.id))
@@ -370,7 +383,7 @@ class Refit:
 
     def _activate(self, run_id: int, report: FitReport, projector: Projector, new: NewMap) -> None:
         self._store.runs.activate(run_id, report, new.placed, time.time(), new.baseline())
-        run = self._store.runs.active()
+        run = self._store.runs.active(self.medium)
         assert run is not None
         self._searcher.replace_map(run_id, self._store.positions.listed(run_id))
         self._projection.adopt(run, projector)
@@ -387,12 +400,12 @@ class Refit:
 
     def _with_curve(self, report: FitReport) -> FitReport:
         """Return the report of a warm fit with the curve its hyper-parameters were chosen by."""
-        active = self._store.runs.active()
+        active = self._store.runs.active(self.medium)
         return report if report.curve or active is None else replace(report, curve=active.curve)
 
     def _compared(self, space: MapSpace, new: NewMap, codes: NDArray[np.float32]) -> acceptance.Comparison:
         """Compare a new map with the one in use on all contents; accepted when there is nothing to keep."""
-        active, coverage = self._store.runs.active(), self._store.positions.coverage()
+        active, coverage = self._store.runs.active(self.medium), self._store.positions.coverage(self.medium)
         if active is None or active.numbers.get("min_dist", 0.0) != self.settings.min_dist:
             return acceptance.Comparison()
         if active.code_version != space.version:
@@ -430,7 +443,7 @@ class Refit:
         return places
 
     def _artifacts_in_use(self) -> set[str]:
-        active = self._store.runs.active()
+        active = self._store.runs.active(self.medium)
         return set() if active is None or active.artifact is None else {active.artifact}
 
     def _followed(self, fit: Fit, run_id: int) -> FitResult:
@@ -455,7 +468,7 @@ class Refit:
     def _codes(self, space: MapSpace) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         ids: list[int] = []
         parts = [np.empty((0, space.size), dtype=np.float32)]
-        for contents in self._store.contents.all_vectors(medium=IMAGE):
+        for contents in self._store.contents.all_vectors(medium=self.medium):
             heartbeat.beat()
             ids += [content_id for content_id, _ in contents]
             parts.append(codes_of(self._store, space, contents))

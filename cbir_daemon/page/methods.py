@@ -59,13 +59,13 @@ METHODS: Mapping[str, Method] = {
     "resolve_tasks": _stream("run"),
     "alerts": _stream("since", "follow"),
     "watch_list": _stream(),
-    "map_grid": _single(),
+    "map_grid": _single("medium"),
     "map_inside": _stream("run", "polygon"),
     "map_place": _single("digest"),
-    "model_show": _single(),
-    "model_history": _stream(),
-    "model_fit": _stream(),
-    "model_cancel": _single(),
+    "model_show": _single("medium"),
+    "model_history": _stream("medium"),
+    "model_fit": _stream("medium"),
+    "model_cancel": _single("medium"),
 }
 """Those of the daemon; `session`, `plan`, `apply` and `undo` are the page's own."""
 

@@ -258,8 +258,16 @@ class Refit(TypedDict):
     progress: RunningFit | None
 
 
-class MediumCount(TypedDict):
-    """How many contents of a medium there are."""
+class MediumMap(TypedDict):
+    """The map of a medium."""
+
+    model: ModelInUse | None
+    model_reason: str
+    refit: Refit
+
+
+class MediumState(MediumMap):
+    """How many contents of a medium there are, and its map."""
 
     medium: str
     contents: int
@@ -277,7 +285,7 @@ class Status(TypedDict):
     images: int
     errors: int
     contents: int
-    media: list[MediumCount]
+    media: list[MediumState]
     pending: int
     decoded: int
     decode_peak_mib: float
@@ -765,6 +773,7 @@ class Place(TypedDict):
     height: int
     size: int
     taken: str | None
+    summary: str
     group: int | None
 
 
@@ -819,6 +828,7 @@ class PlacedImage(TypedDict):
     height: int
     size: int
     taken: str | None
+    summary: str
     group: int | None
 
 
@@ -832,6 +842,7 @@ class MapPlace(TypedDict):
     """Answer of `map_place`."""
 
     run: str
+    medium: str
     column: int
     row: int
 

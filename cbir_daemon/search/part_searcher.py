@@ -223,13 +223,20 @@ class PartSearcher:
             return []
         scores = self.medium.likeness(as_vector(query), as_vectors(list(rows.values()))).tolist()
         found = [
-            Found(content_id, Kind.SIMILAR, score, self._distance(content_id, position))
+            Found(content_id, Kind.SIMILAR, score, self.distance(content_id, position))
             for content_id, score in zip(rows, scores, strict=True)
             if score >= LEAST_SIMILAR
         ]
         return sorted(found, key=lambda match: (-match.score, match.content_id))[:limit]
 
-    def _distance(self, content_id: int, position: NDArray[np.float32] | None) -> float | None:
+    def distance(self, content_id: int, position: NDArray[np.float32] | None) -> float | None:
+        """Return how far a file lies from a position on the map; None where either is not on it.
+
+        Parameters
+        ----------
+        content_id : int
+        position : (n_components,) ndarray of float32 or None
+        """
         current = self.snapshot.map
         return None if current is None or position is None else current.distance(content_id, position)
 

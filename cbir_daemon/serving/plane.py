@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.duplicates import Groups
 from cbir_daemon.map.grid import arrange_many
+from cbir_daemon.records import IMAGE
 from cbir_daemon.store import Store
 
 TILE_PX, CELL_PX = 256, 64
@@ -139,7 +140,7 @@ def _are_inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> ND
 
 
 class Planes:
-    """Holds the plane of the map in use.  Thread-safe.
+    """Holds the planes of the maps in use.  Thread-safe.
 
     Parameters
     ----------
@@ -158,22 +159,31 @@ class Planes:
         self._groups = groups
         # Guards what follows, so that two tabs do not lay the same plane out twice.
         self._lock = threading.Lock()
-        self._laid_out: tuple[int, int, Plane] | None = None
+        self._laid_out: dict[str, tuple[int, int, Plane]] = {}
 
-    def present(self) -> Plane | None:
+    def present(self, medium: str = IMAGE) -> Plane | None:
         """Return the plane of the map in use; None without a map that has a two-dimensional layout.
 
         It is laid out anew for another map, and when more than `STALE_SHARE` of the contents came or went.
+
+        Parameters
+        ----------
+        medium : str
+            Whose map.
         """
-        run = self._store.runs.active()
+        run = self._store.runs.active(medium)
         if run is None:
             return None
         with self._lock:
             count = self._store.positions.flat_count(run.id)
-            if self._laid_out is None or _is_stale(self._laid_out, run.id, count):
+            laid_out = self._laid_out.get(medium)
+            if laid_out is None or _is_stale(laid_out, run.id, count):
                 plane = self._lay_out(run.id)
-                self._laid_out = None if plane is None else (run.id, count, plane)
-            return None if self._laid_out is None else self._laid_out[2]
+                if plane is None:
+                    self._laid_out.pop(medium, None)
+                    return None
+                laid_out = self._laid_out[medium] = (run.id, count, plane)
+            return laid_out[2]
 
     def _lay_out(self, run_id: int) -> Plane | None:
         flat = self._store.positions.flat(run_id)

@@ -197,6 +197,13 @@ class Runs(Table):
         return _RUN.first(rows)
 
     @reads
+    def all_active(self, connection: sqlite3.Connection) -> list[ModelRun]:
+        """Return the runs whose maps are in use, of every medium."""
+        return _RUN.all(
+            connection.execute(_RUN.select("FROM model_run WHERE outcome = ? ORDER BY id"), (FitOutcome.ACTIVE,))
+        )
+
+    @reads
     def listed(self, connection: sqlite3.Connection, medium: str = IMAGE) -> list[ModelRun]:
         """Return every run of a medium, newest first."""
         return _RUN.all(connection.execute(_RUN.select("FROM model_run WHERE medium = ? ORDER BY id DESC"), (medium,)))

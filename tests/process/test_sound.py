@@ -31,7 +31,8 @@ def daemon() -> Iterator[Daemon]:
 
 def test_sound_is_indexed(daemon: Daemon) -> None:
     """Each song is a content of the medium `audio`; what is no sound is an error."""
-    assert {"medium": "audio", "contents": SONGS + 1} in daemon.json("status")["media"]
+    counts = {medium["medium"]: medium["contents"] for medium in daemon.json("status")["media"]}
+    assert counts["audio"] == SONGS + 1
     (error,) = daemon.json("errors")["errors"]
     assert error["path"] == str(daemon.album / "broken.mp3")
 

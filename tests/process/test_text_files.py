@@ -43,7 +43,8 @@ def put(daemon: Daemon, name: str, data: bytes | str) -> Path:
 
 def test_texts_are_indexed_beside_images(daemon: Daemon) -> None:
     """Confined workers read them, PDF files too; the damaged one is listed."""
-    assert daemon.json("status")["media"] == [{"medium": "image", "contents": 1}, {"medium": "text", "contents": 8}]
+    media = daemon.json("status")["media"]
+    assert [(medium["medium"], medium["contents"]) for medium in media] == [("image", 1), ("text", 8)]
     (error,) = daemon.json("errors")["errors"]
     assert (error["path"], error["code"]) == (str(daemon.album / "broken.pdf"), "damaged")
 

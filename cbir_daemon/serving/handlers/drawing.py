@@ -27,11 +27,13 @@ from cbir_daemon.map.grid import (
     shrunk,
     square_side,
 )
+from cbir_daemon.map.maps import MediumMap
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.overview import why_no_model
-from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.serving.handlers.part_queries import drawn_vector, summary_of
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, asked_map, paged
 from cbir_daemon.serving.plane import group_numbers
 from cbir_daemon.store import Image
 
@@ -97,7 +99,8 @@ def draw_map(
     ----------
     rooms : Rooms
     request : Request
-        `form` ("png" or "page").  `size_px` (64 to 8192, 2400): longer side of the PNG at most; a page ignores it.
+        `medium` (text, "image"): whose map.  `form` ("png" or "page").  `size_px` (64 to 8192, 2400): longer side of
+        the PNG at most; a page ignores it.
     most_images : int
         Images that are shown at most.
     atlas_tiles : int
@@ -124,22 +127,23 @@ def draw_map(
     form = params.choice("form", (PICTURE, PAGE)) or PICTURE
     size_px = params.integer("size_px", DEFAULT_SIZE_PX, least=MIN_SIZE_PX, most=MAX_SIZE_PX)
     fitting = int(FILL * (size_px / MIN_CELL_PX) ** 2) if form == PICTURE else most_images
-    shown = _arranged(rooms, max(1, min(most_images, fitting)))
+    shown = _arranged(rooms, asked_map(rooms, params), max(1, min(most_images, fitting)))
     counts = shown.counts(rooms.store.clock)
     if form == PICTURE:
         yield Reply(counts, _drawn(rooms, _picture(rooms, shown, size_px)))
         return
-    places = map(_place_to_json, shown.places, shown.grid.cells.tolist())
+    cells = shown.grid.cells.tolist()
+    places = (_place_to_json(rooms, place, cell) for place, cell in zip(shown.places, cells, strict=True))
     pages: Iterator[Reply[answers.MapPart]] = paged(places, lambda page: {**counts, "places": page})
     for reply in pages:
         yield replace(reply, more=True)
     yield from _atlases(rooms, shown, counts, atlas_tiles)
 
 
-def _arranged(rooms: Rooms, most: int) -> _Map:
-    run = rooms.store.runs.active()
+def _arranged(rooms: Rooms, asked: MediumMap, most: int) -> _Map:
+    run = rooms.store.runs.active(asked.medium)
     if run is None:
-        raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.positions.coverage().contents))
+        raise NotFoundError("there is no map", hint=why_no_model(rooms, asked))
     ids, xy = _flat(rooms, run.id)
     rows = sample(xy, most)
     by_content = _images(rooms, ids[rows])
@@ -173,7 +177,7 @@ def _images(rooms: Rooms, ids: NDArray[np.int64]) -> dict[int, list[Image]]:
     return by_content
 
 
-def _place_to_json(place: _Place, cell: Sequence[int]) -> answers.Place:
+def _place_to_json(rooms: Rooms, place: _Place, cell: Sequence[int]) -> answers.Place:
     first, *linked = place.images
     return {
         "column": cell[0],
@@ -184,6 +188,7 @@ def _place_to_json(place: _Place, cell: Sequence[int]) -> answers.Place:
         "height": first.content.height_px,
         "size": first.content.size_bytes,
         "taken": first.content.taken or None,
+        "summary": summary_of(rooms, first.content),
         "group": place.group,
     }
 
@@ -233,8 +238,12 @@ def _seen(
     """
     gone = bytes([128]) * VECTOR_SIDE**2
     for start in range(0, len(places), tiles):
-        ids = [place.images[0].content.id for place in places[start : start + tiles]]
-        found = rooms.store.contents.vectors(ids)
+        media = {place.images[0].content.id: place.images[0].content.medium for place in places[start : start + tiles]}
+        ids = list(media)
+        found = {
+            content_id: drawn_vector(rooms, media[content_id], vector)
+            for content_id, vector in rooms.store.contents.vectors(ids).items()
+        }
         yield as_vectors([found.get(content_id, gone) for content_id in ids]), descriptors_of(rooms, ids)
 
 

@@ -7,10 +7,10 @@ from typing import cast
 
 from cbir_daemon.errors import ModelError, NotFoundError, UnavailableError
 from cbir_daemon.protocol import answers
-from cbir_daemon.protocol.messages import Request, when
+from cbir_daemon.protocol.messages import Params, Request, when
 from cbir_daemon.records import FitOutcome, Trial
 from cbir_daemon.serving.handlers.overview import fit_news, why_no_model
-from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, asked_map, paged
 from cbir_daemon.store import ModelRun
 
 FIT_NEWS_S = 0.5
@@ -23,17 +23,18 @@ def model_show(rooms: Rooms, request: Request) -> Reply[answers.ModelShown]:
     ----------
     rooms : Rooms
     request : Request
-        Has no parameters.
+        `medium` (text, "image"): whose map.
 
     Raises
     ------
     NotFoundError
         When no map is in use; the hint says why.
     """
-    run = rooms.store.runs.active()
+    asked = asked_map(rooms, Params(request.params))
+    run = rooms.store.runs.active(asked.medium)
     if run is None:
-        raise NotFoundError("there is no map", hint=why_no_model(rooms, rooms.store.positions.coverage().contents))
-    coverage = rooms.store.positions.coverage()
+        raise NotFoundError("there is no map", hint=why_no_model(rooms, asked))
+    coverage = rooms.store.positions.coverage(asked.medium)
     described = {**_run_to_json(run), "projected_images": coverage.present + coverage.added}
     # A map comes into use with all its scores: none of them is null then.
     return Reply(cast(answers.ModelShown, described))
@@ -46,9 +47,10 @@ def model_history(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Mode
     ----------
     rooms : Rooms
     request : Request
-        Has no parameters.
+        `medium` (text, "image"): whose fits.
     """
-    return paged(map(_run_to_json, rooms.store.runs.listed()), lambda page: {"runs": page})
+    asked = asked_map(rooms, Params(request.params))
+    return paged(map(_run_to_json, rooms.store.runs.listed(asked.medium)), lambda page: {"runs": page})
 
 
 def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelFit]]:
@@ -58,7 +60,7 @@ def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelFit
     ----------
     rooms : Rooms
     request : Request
-        Has no parameters.
+        `medium` (text, "image"): whose map.
 
     Raises
     ------
@@ -71,13 +73,14 @@ def model_fit(rooms: Rooms, request: Request) -> Iterator[Reply[answers.ModelFit
 
     Notes
     -----
-    A fit that is running already goes on; another one follows it, and that one answers.
+    A fit that is running already, of any medium, goes on; another one follows it, and that one answers.
     """
-    ticket = rooms.refit.request()
-    while (run := rooms.refit.outcome(ticket, FIT_NEWS_S)) is None:
+    refit = asked_map(rooms, Params(request.params)).refit
+    ticket = refit.request()
+    while (run := refit.outcome(ticket, FIT_NEWS_S)) is None:
         if rooms.stopping.is_set():
             raise UnavailableError("the daemon is stopping")
-        state = rooms.refit.state
+        state = refit.state
         if state is not None:
             yield Reply({"progress": fit_news(state)}, more=True)
     if run.outcome == FitOutcome.CANCELLED:
@@ -94,9 +97,9 @@ def model_cancel(rooms: Rooms, request: Request) -> Reply[answers.ModelCancelled
     ----------
     rooms : Rooms
     request : Request
-        Has no parameters.
+        `medium` (text, "image"): whose fit.
     """
-    return Reply({"cancelled": rooms.refit.cancel()})
+    return Reply({"cancelled": asked_map(rooms, Params(request.params)).refit.cancel()})
 
 
 def _run_to_json(run: ModelRun) -> answers.ModelRun:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 from cbir_daemon import __version__
+from cbir_daemon.map.maps import MediumMap
 from cbir_daemon.map.refit import RefitState
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import VERSION, Request, path_to_json, when
-from cbir_daemon.records import REASONS, FitOutcome
+from cbir_daemon.records import IMAGE, REASONS, FitOutcome
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
@@ -55,7 +56,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
     """
     # Before the problems: an album that is well again has none left.
     albums = albums_to_json(rooms)
-    counts, coverage, run = rooms.store.files.counts(), rooms.store.positions.coverage(), rooms.store.runs.active()
+    counts, maps = rooms.store.files.counts(), {each.medium: _map(rooms, each) for each in rooms.maps}
     return Reply(
         {
             "version": __version__,
@@ -68,8 +69,8 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "errors": counts.errors,
             "contents": counts.contents,
             "media": [
-                {"medium": medium, "contents": rooms.store.contents.counts().get(medium, 0)}
-                for medium in rooms.config.media
+                {"medium": medium, "contents": rooms.store.contents.counts().get(medium, 0), **map_}
+                for medium, map_ in maps.items()
             ],
             "pending": rooms.ingest.pending,
             "decoded": rooms.pool.decoded,
@@ -80,14 +81,24 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "looks_pending": rooms.describer.pending,
             "features_pending": rooms.features.pending,
             "meaning_pending": rooms.meanings.pending,
-            "model": None if run is None else _model(run, coverage),
-            "model_reason": "" if run is not None else why_no_model(rooms, coverage.contents),
-            "model_worker_running": rooms.projection.worker_running,
+            "model": maps[IMAGE]["model"],
+            "model_reason": maps[IMAGE]["model_reason"],
+            "model_worker_running": rooms.maps.worker_running,
             "search_processes": rooms.processes.running,
             "searches_waiting": rooms.processes.waiting,
-            "refit": _refit(rooms, None if run is None else coverage.changed_fraction),
+            "refit": maps[IMAGE]["refit"],
         }
     )
+
+
+def _map(rooms: Rooms, each: MediumMap) -> answers.MediumMap:
+    """Return the map of a medium in short, or why there is none, and how far it is from its next fit."""
+    run, coverage = rooms.store.runs.active(each.medium), rooms.store.positions.coverage(each.medium)
+    return {
+        "model": None if run is None else _model(run, coverage),
+        "model_reason": "" if run is not None else why_no_model(rooms, each),
+        "refit": _refit(each, None if run is None else coverage.changed_fraction),
+    }
 
 
 def _model(run: ModelRun, coverage: Coverage) -> answers.ModelInUse:
@@ -104,14 +115,14 @@ def _model(run: ModelRun, coverage: Coverage) -> answers.ModelInUse:
     return cast(answers.ModelInUse, described)
 
 
-def _refit(rooms: Rooms, changed_fraction: float | None) -> answers.Refit:
-    state, decision = rooms.refit.state, rooms.refit.decision()
+def _refit(each: MediumMap, changed_fraction: float | None) -> answers.Refit:
+    state, decision = each.refit.state, each.refit.decision()
     return {
         "running": state is not None,
         "reason": decision.reason,
         "waits_for": decision.waits_for,
         "changed_fraction": None if changed_fraction is None else round(changed_fraction, 4),
-        "threshold": rooms.refit.settings.refit_changed_fraction,
+        "threshold": each.refit.settings.refit_changed_fraction,
         "far_fraction": decision.numbers.get("far_fraction"),
         "kept": decision.numbers.get("kept"),
         "kept_at_fit": decision.numbers.get("kept_at_fit"),
@@ -167,22 +178,26 @@ def _progress(rooms: Rooms) -> answers.Progress | None:
     }
 
 
-def why_no_model(rooms: Rooms, contents: int) -> str:
+def why_no_model(rooms: Rooms, each: MediumMap) -> str:
     """Return, as a sentence, why no map is in use.
 
     Parameters
     ----------
     rooms : Rooms
-    contents : int
-        How many contents the index has.
+    each : MediumMap
     """
-    least = rooms.refit.settings.min_images
+    contents, least = rooms.store.positions.coverage(each.medium).contents, each.refit.settings.min_images
     if contents < least:
         return f"{contents} contents are too few for a map (model.min_images is {least}); vectors answer without it"
-    if rooms.refit.state is not None:
+    if each.refit.state is not None:
         return "the first map is being fitted; vectors answer until it is there"
     failed = next(
-        (run for run in rooms.store.runs.listed() if run.outcome in (FitOutcome.FAILED, FitOutcome.SET_ASIDE)), None
+        (
+            run
+            for run in rooms.store.runs.listed(each.medium)
+            if run.outcome in (FitOutcome.FAILED, FitOutcome.SET_ASIDE)
+        ),
+        None,
     )
     return failed.message if failed is not None else "no map was fitted yet; vectors answer without it"
 

@@ -6,11 +6,14 @@ Never here: images.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cbir_daemon.duplicates.part_pairing import facts_of_content
 from cbir_daemon.errors import TooPlainError
 from cbir_daemon.kinds import Kind, facts_of
+from cbir_daemon.map.projection import QueryPosition
 from cbir_daemon.protocol import answers
-from cbir_daemon.records import Facts
+from cbir_daemon.records import Facts, PlacedBy
 from cbir_daemon.search.part_searcher import PartSearcher, read_parts
 from cbir_daemon.search.search import Found, as_vector
 from cbir_daemon.serving.handlers.rooms import Rooms
@@ -22,8 +25,10 @@ PATH = "{path}"
 """What stands for the path of a match, as in `origins`."""
 
 
-def found_by_parts(rooms: Rooms, searcher: PartSearcher, facts: Facts, kind: str | None, limit: int) -> list[Found]:
-    """Return what is, copies or resembles a file, best first, each content once.
+def found_by_parts(
+    rooms: Rooms, searcher: PartSearcher, facts: Facts, kind: str | None, limit: int
+) -> tuple[list[Found], PlacedBy | None]:
+    """Return what is, copies or resembles a file, best first, each content once; and how it got a position, if any.
 
     Parameters
     ----------
@@ -52,16 +57,29 @@ def found_by_parts(rooms: Rooms, searcher: PartSearcher, facts: Facts, kind: str
                 f"too plain to match: there is too little in this {searcher.medium.noun}",
                 hint="only a file with the very same bytes would be found",
             )
-        return exact
+        return exact, None
     if kind is not None and facts_of(kind).has_same_bytes:
-        return exact
+        return exact, None
     found = exact + searcher.copies(parts, without=None if same is None else same.id)
-    if kind is None or facts_of(kind).is_by_position:
-        current = searcher.snapshot.map
-        position = None if current is None or same is None else current.position_of(same.id)
-        known = {match.content_id for match in found}
-        found += searcher.similar(facts.vector, parts, position, limit, known)
-    return found
+    if kind is not None and not facts_of(kind).is_by_position:
+        return found, None
+    placed = _position(rooms, searcher, facts.vector, same)
+    position = None if placed is None else placed.coordinates
+    known = {match.content_id for match in found}
+    found = [replace(match, map_distance=searcher.distance(match.content_id, position)) for match in found]
+    found += searcher.similar(facts.vector, parts, position, limit, known)
+    return found, None if placed is None else placed.placed_by
+
+
+def _position(rooms: Rooms, searcher: PartSearcher, vector: bytes, same: Content | None) -> QueryPosition | None:
+    """Return where a file lies on the map of its medium; None without a map."""
+    current = searcher.snapshot.map
+    if current is None:
+        return None
+    stored = None if same is None else current.position_of(same.id)
+    if stored is not None:
+        return QueryPosition(stored, PlacedBy.INDEXED)
+    return rooms.maps.of(searcher.medium.name).projection.position(vector, lambda _: None, current.run_id)
 
 
 def place_of(rooms: Rooms, image: Image, found: Found) -> answers.PartPlace | None:

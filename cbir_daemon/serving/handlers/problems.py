@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 
-from cbir_daemon.records import FitOutcome, Heals, Problem, TaskState, reasons_healed_by
+from cbir_daemon.records import IMAGE, FitOutcome, Heals, Problem, TaskState, reasons_healed_by
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.system import heartbeat
 from cbir_daemon.wording.counting import counted
@@ -83,19 +83,24 @@ def _resolves(rooms: Rooms, now: float) -> Iterator[Problem]:
 
 
 def _map(rooms: Rooms) -> Iterator[Problem]:
-    last = next(
-        (run for run in rooms.store.runs.listed() if run.outcome in (FitOutcome.ACTIVE, FitOutcome.FAILED)), None
-    )
-    if last is not None and last.outcome == FitOutcome.FAILED and rooms.refit.state is None:
-        yield Problem(
-            f"the last fit of the map failed: {last.message}",
-            "the daemon tries again; `cbir model fit` tries now, `cbir model history` lists all fits",
-        )
-    if rooms.projection.failing:
-        yield Problem(
-            f"new images are not placed on the map: {rooms.projection.failing}",
-            "the daemon tries again; queries go on, without `similar` for those images",
-        )
+    for each in rooms.maps:
+        medium = each.medium
+        ended = [
+            run for run in rooms.store.runs.listed(medium) if run.outcome in (FitOutcome.ACTIVE, FitOutcome.FAILED)
+        ]
+        option, of_medium = ("", "") if medium == IMAGE else (f" --medium {medium}", f" of medium {medium}")
+        if ended and ended[0].outcome == FitOutcome.FAILED and each.refit.state is None:
+            yield Problem(
+                f"the last fit of the map{of_medium} failed: {ended[0].message}",
+                f"the daemon tries again; `cbir model fit{option}` tries now, `cbir model history{option}` lists all"
+                " fits",
+            )
+        if each.projection.failing:
+            yield Problem(
+                f"new {'images' if medium == IMAGE else 'files'} are not placed on the map{of_medium}:"
+                f" {each.projection.failing}",
+                "the daemon tries again; queries go on, without `similar` for those images",
+            )
 
 
 def _files(rooms: Rooms) -> Iterator[Problem]:

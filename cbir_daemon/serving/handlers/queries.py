@@ -178,7 +178,7 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
         found, placed_by = _search(rooms, request, facts, kind, limit, by)
         found = _looked_at(rooms, request, facts, found, kind)
     else:
-        found = found_by_parts(rooms, searcher, facts, kind, limit)
+        found, placed_by = found_by_parts(rooms, searcher, facts, kind, limit)
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
@@ -345,7 +345,7 @@ def _position(
     stored = None if same is None else current.position_of(same.id)
     if stored is not None:
         return QueryPosition(stored, PlacedBy.INDEXED)
-    return rooms.projection.position(facts.vector, descriptors.of, current.run_id)
+    return rooms.maps.of(IMAGE).projection.position(facts.vector, descriptors.of, current.run_id)
 
 
 def _match_to_json(rooms: Rooms, query: Facts, match: _Match) -> answers.Match:

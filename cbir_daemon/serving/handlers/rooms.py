@@ -18,9 +18,10 @@ from cbir_daemon.duplicates.watchlist import WatchList
 from cbir_daemon.indexing.albums import Albums
 from cbir_daemon.indexing.describing import Describer
 from cbir_daemon.indexing.line import Ingest
-from cbir_daemon.map.projection import Projection
-from cbir_daemon.map.refit import Refit
+from cbir_daemon.map.maps import Maps, MediumMap
 from cbir_daemon.meaning import Meaning
+from cbir_daemon.protocol.messages import Params
+from cbir_daemon.records import IMAGE
 from cbir_daemon.search.part_searcher import PartSearchers
 from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import Searcher
@@ -60,8 +61,7 @@ class Rooms:
     meaning: Meaning
     meanings: MeaningFiller
     outbox: Outbox
-    projection: Projection
-    refit: Refit
+    maps: Maps
     albums: Albums
     stopping: threading.Event
 
@@ -91,6 +91,22 @@ class Reply(Generic[Answer]):
     ok: Answer
     blob: bytes = b""
     more: bool = False
+
+
+def asked_map(rooms: Rooms, params: Params) -> MediumMap:
+    """Return the map that a request is about: that of the parameter `medium`, by default that of images.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    params : Params
+
+    Raises
+    ------
+    NotFoundError
+        When that medium is not indexed.
+    """
+    return rooms.maps.of(params.text("medium") or IMAGE)
 
 
 PAGE_BYTES = 256 * 1024

@@ -13,7 +13,7 @@ from cbir_daemon.wording.counting import counted
 
 def is_busy(rooms: Rooms) -> bool:
     """Whether files are being read or a map fitted; costs nothing to ask."""
-    return rooms.ingest.pending > 0 or rooms.refit.state is not None
+    return rooms.ingest.pending > 0 or rooms.maps.fitting is not None
 
 
 def summary(rooms: Rooms) -> str:
@@ -26,7 +26,7 @@ def summary(rooms: Rooms) -> str:
         parts.append(f"looking for copies of {counted(counts.unmatched, 'content')}")
     if counts.parts_due:
         parts.append(f"looking inside {counted(counts.parts_due, 'new file')}")
-    fit = rooms.refit.state
+    fit = rooms.maps.fitting
     if fit is not None:
         parts.append(f"fitting the map: {fit.fraction:.0%}, {fit.stage}")
     if not parts:

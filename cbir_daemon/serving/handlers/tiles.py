@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.map.grid import Colour, Shown, shrunk, square_side, tile
+from cbir_daemon.map.maps import MediumMap
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_to_json
+from cbir_daemon.records import IMAGE
 from cbir_daemon.search.search import as_vectors
 from cbir_daemon.serving.handlers.drawing import colour_of, descriptors_of
 from cbir_daemon.serving.handlers.overview import why_no_model
+from cbir_daemon.serving.handlers.part_queries import drawn_vector, summary_of
 from cbir_daemon.serving.handlers.pictures import content_of
-from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, asked_map, paged
 from cbir_daemon.serving.plane import CELL_PX, TILE_PX, Piece, Plane
 from cbir_daemon.store import Image
 
@@ -39,14 +42,14 @@ def map_grid(rooms: Rooms, request: Request) -> Reply[answers.MapGrid]:
     ----------
     rooms : Rooms
     request : Request
-        Has no parameters.
+        `medium` (text, "image"): whose map.
 
     Raises
     ------
     NotFoundError
         When no map is in use, or it has no two-dimensional layout.
     """
-    plane = _present(rooms)
+    plane = _present(rooms, asked_map(rooms, Params(request.params)))
     rows, columns = plane.contents.shape
     return Reply(
         {
@@ -68,8 +71,8 @@ def map_tile(rooms: Rooms, request: Request) -> Reply[answers.MapTile]:
     ----------
     rooms : Rooms
     request : Request
-        `run` (text): of `map_grid`, by default the one in use.  `level`, `column`, `row` (integers).  `dark` (flag):
-        on a dark ground.
+        `run` (text): of `map_grid`, by default that of images in use.  `level`, `column`, `row` (integers).  `dark`
+        (flag): on a dark ground.
 
     Raises
     ------
@@ -95,8 +98,8 @@ def map_inside(rooms: Rooms, request: Request) -> Iterator[Reply[answers.MapInsi
     ----------
     rooms : Rooms
     request : Request
-        `run` (text): of `map_grid`, by default the one in use.  `polygon` (list of lists of two numbers): at least
-        three corners, in cells.
+        `run` (text): of `map_grid`, by default that of images in use.  `polygon` (list of lists of two numbers): at
+        least three corners, in cells.
 
     Raises
     ------
@@ -112,7 +115,9 @@ def map_inside(rooms: Rooms, request: Request) -> Iterator[Reply[answers.MapInsi
     ids = plane.contents[cells[:, 1], cells[:, 0]].tolist()
     files = _files(rooms, ids)
     found = zip(ids, cells.tolist(), strict=True)
-    rows = (_placed(plane, content_id, files[content_id], cell) for content_id, cell in found if content_id in files)
+    rows = (
+        _placed(rooms, plane, content_id, files[content_id], cell) for content_id, cell in found if content_id in files
+    )
     return paged(rows, lambda page: {"images": page})
 
 
@@ -131,26 +136,29 @@ def map_place(rooms: Rooms, request: Request) -> Reply[answers.MapPlace]:
         When no map is in use, or the content is not on it.
     """
     content = content_of(rooms, Params(request.params).digest("digest"))
-    plane = _present(rooms)
+    plane = _present(rooms, rooms.maps.of(content.medium))
     place = plane.place(content.id)
     if place is None:
         raise NotFoundError("this image is not on the map", hint="it is placed soon, or has no neighbours there")
-    return Reply({"run": plane.name, "column": place[0], "row": place[1]})
+    return Reply({"run": plane.name, "medium": content.medium, "column": place[0], "row": place[1]})
 
 
-def _present(rooms: Rooms) -> Plane:
-    plane = rooms.planes.present()
+def _present(rooms: Rooms, asked: MediumMap) -> Plane:
+    plane = rooms.planes.present(asked.medium)
     if plane is None:
-        contents = rooms.store.positions.coverage().contents
-        raise NotFoundError("there is no map", hint=why_no_model(rooms, contents) or "`cbir model fit` makes one")
+        raise NotFoundError("there is no map", hint=why_no_model(rooms, asked) or "`cbir model fit` makes one")
     return plane
 
 
 def _of_run(rooms: Rooms, name: str) -> Plane:
-    plane = _present(rooms)
-    if name not in ("", plane.name):
-        raise NotFoundError(f"the map {name!r} is not in use any more", hint="ask `map_grid` again")
-    return plane
+    """Return the plane of a name, of any medium; without a name that of images."""
+    if not name:
+        return _present(rooms, rooms.maps.of(IMAGE))
+    for each in rooms.maps:
+        plane = rooms.planes.present(each.medium)
+        if plane is not None and plane.name == name:
+            return plane
+    raise NotFoundError(f"the map {name!r} is not in use any more", hint="ask `map_grid` again")
 
 
 def _polygon(corners: Sequence[object]) -> NDArray[np.float64]:
@@ -171,7 +179,7 @@ def _files(rooms: Rooms, content_ids: Sequence[int]) -> dict[int, Image]:
     return files
 
 
-def _placed(plane: Plane, content_id: int, image: Image, cell: Sequence[int]) -> answers.PlacedImage:
+def _placed(rooms: Rooms, plane: Plane, content_id: int, image: Image, cell: Sequence[int]) -> answers.PlacedImage:
     content = image.content
     return {
         "column": cell[0],
@@ -182,6 +190,7 @@ def _placed(plane: Plane, content_id: int, image: Image, cell: Sequence[int]) ->
         "height": content.height_px,
         "size": content.size_bytes,
         "taken": content.taken or None,
+        "summary": summary_of(rooms, content),
         "group": plane.groups.get(content_id),
     }
 
@@ -189,7 +198,10 @@ def _placed(plane: Plane, content_id: int, image: Image, cell: Sequence[int]) ->
 def _drawn(rooms: Rooms, plane: Plane, piece: Piece, ground: Colour) -> bytes:
     ids = piece.content_ids.tolist()
     files = _files(rooms, ids)
-    vectors = rooms.store.contents.vectors(ids)
+    vectors = {
+        content_id: drawn_vector(rooms, files[content_id].content.medium if content_id in files else IMAGE, vector)
+        for content_id, vector in rooms.store.contents.vectors(ids).items()
+    }
     gone = bytes([GONE_GREY]) * CELL_PX**2
     squares = shrunk(as_vectors([vectors.get(content_id, gone) for content_id in ids]), square_side(piece.square_px))
     shown = [_shown(plane, content_id, files.get(content_id)) for content_id in ids]

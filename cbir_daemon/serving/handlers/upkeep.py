@@ -59,8 +59,7 @@ def _settled(rooms: Rooms, ticket: int) -> bool:
         and rooms.describer.idle
         and rooms.features.idle
         and rooms.meanings.idle
-        and rooms.projection.idle
-        and rooms.refit.idle
+        and rooms.maps.idle
         and rooms.ingest.idle
     )
 
