@@ -638,12 +638,12 @@ class Medium(Protocol):
         """
         ...
 
-    def best_scores(self, codes: Codes, views: CoarseViews, /) -> Floats:
+    def best_scores(self, codes: Codes | Floats, views: CoarseViews, /) -> Floats:
         """Return for each content the best correlation over all pairs of windows and views, (n,) float32 in [0, 1].
 
         Parameters
         ----------
-        codes : (n, windows, terms) ndarray of int8
+        codes : (n, windows, terms) ndarray of int8, or the same numbers as float32
             May be strided.
         views : CoarseViews
         """

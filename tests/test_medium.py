@@ -117,7 +117,7 @@ class Text:
         nothing = np.zeros((0, KINDS), dtype=np.float32)
         return CoarseViews(self.codes(query[None]) / np.float32(127), nothing, nothing)
 
-    def best_scores(self, codes: Codes, views: CoarseViews, /) -> Floats:
+    def best_scores(self, codes: Codes | Floats, views: CoarseViews, /) -> Floats:
         """Return the best correlation of any window with the whole query."""
         best = (codes.astype(np.float32) @ views.crops.T).max(axis=(1, 2), initial=0)
         return np.asarray(np.minimum(best, 1), dtype=np.float32)

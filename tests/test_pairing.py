@@ -174,13 +174,52 @@ def test_a_pass_finds_what_single_look_ups_find(tmp_path: Path) -> None:
             found.append(looked_up(world, album_of(range(5)), {**SMALL_PASS, "least_pass": least_pass}))
             assert world.store.pairs.pass_bound() == bound
             assert world.store.files.counts().unmatched == 0
-    families = {
-        (first, second)
-        for first in range(1, 21)
-        for second in range(first + 1, 21)
-        if (first - 1) // 4 == (second - 1) // 4
+    assert found[0] == found[1] == families(5)
+
+
+def families(count: int) -> set[tuple[int, int]]:
+    """Return the pairs of `album_of` so many seeds."""
+    return {
+        (4 * seed + first, 4 * seed + second)
+        for seed in range(count)
+        for first, second in ((1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4))
     }
-    assert found[0] == found[1] == families
+
+
+def test_a_pass_begins_while_files_are_being_read(tmp_path: Path) -> None:
+    """In a search process, from many contents on, and again once there are twice as many."""
+    with closing(World(tmp_path, codes_path=tmp_path / "codes.rows", search_processes=1)) as world:
+        store, processes = world.store, world.processes
+        assert processes is not None
+        world.searcher.load()
+        pairing = world.new_pairing(bounds=SMALL_PASS)
+        world.apply(album_of(range(3)))
+        assert not pairing.step_early()
+        assert processes.running + processes.starting == 0
+        world.apply(album_of(range(3, 6), first=13))
+        while not pairing.step_early():
+            assert processes.starting
+        while pairing.step_early():
+            pass
+        assert processes.running == 1
+        assert (store.pairs.pass_bound(), store.pairs.unmatched_count(0)) == (24, 0)
+        assert {(pair.content_id, pair.other_id) for pair in store.pairs.listed()} == families(6)
+        world.apply(album_of(range(6, 11), first=25))
+        assert not pairing.step_early()
+        assert store.pairs.unmatched_count(0) == 20
+        world.apply(album_of(range(11, 12), first=45))
+        assert pairing.step_early()
+        assert store.pairs.pass_bound() == 48
+        look_up_all(pairing)
+        assert {(pair.content_id, pair.other_id) for pair in store.pairs.listed()} == families(12)
+
+
+def test_without_a_search_process_nothing_is_looked_up_while_files_are_being_read(world: World) -> None:
+    """It would take the interpreter from the thread that reads."""
+    world.apply(album_of(range(5)))
+    pairing = world.new_pairing(bounds=SMALL_PASS)
+    assert not pairing.step_early()
+    assert (world.store.pairs.pass_bound(), world.store.pairs.unmatched_count(0)) == (0, 20)
 
 
 def test_what_comes_after_a_pass_is_looked_up_by_itself(world: World) -> None:

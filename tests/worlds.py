@@ -28,6 +28,7 @@ from cbir_daemon.map.projection import Projection
 from cbir_daemon.matching import GREY64
 from cbir_daemon.medium import MapSpace, Medium
 from cbir_daemon.records import DescriptorKind
+from cbir_daemon.search.processes import Processes
 from cbir_daemon.search.searcher import PROBED_CONTENTS, Searcher
 from cbir_daemon.store import AlertMatch, Applied, Change, ContainedWork, Image, NewAlert, Store
 from cbir_daemon.watching.mailbox import Mailbox
@@ -53,6 +54,8 @@ class World:
         What the vectors are.
     codes_path : Path, optional
         The file that keeps the codes; by default they are kept in memory.
+    search_processes : int
+        That may search; closed with the world.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class World:
         indexed_before: bool = True,
         medium: Medium = GREY64,
         codes_path: Path | None = None,
+        search_processes: int = 0,
     ) -> None:
         self.folder = folder
         self.models_dir = folder / MODELS_FOLDER
@@ -74,10 +78,13 @@ class World:
             self.store.albums.add(bytes(root))
         if indexed_before:
             self.finish_first_scan()
-        self.searcher = Searcher(self.store, medium, codes_path=codes_path)
+        self.processes = Processes(self.store.path, search_processes, search_processes) if search_processes else None
+        self.searcher = Searcher(self.store, medium, codes_path=codes_path, processes=self.processes)
 
     def close(self) -> None:
         """Close what is open."""
+        if self.processes is not None:
+            self.processes.close()
         self.searcher.close()
         self.store.close()
 

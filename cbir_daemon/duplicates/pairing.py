@@ -46,6 +46,12 @@ By itself, an image has to be compared in every way that it may be a part of ano
 each other, each pair is seen from both sides.
 """
 
+EARLY_SHARE = 0.5
+"""New contents' share of all from which all are looked up among each other while files are still being read.
+
+Each time there are twice as many as before, so all these passes together are no more work than the one at the end.
+"""
+
 JOINED_CONTENTS = 32
 """Contents that a thread looks up at once among each other."""
 
@@ -68,7 +74,7 @@ class Pairing:
         Takes an image, its matches and the works it contains, and returns the alert that it raises, if any
         (`alerts.Policy.alert_for`).
     crowded : callable
-        Whether so much is being indexed that looking up copies must wait.
+        Whether so much is being indexed that looking up copies must wait, but for a pass in a search process.
     looks : Looks, optional
         Compares the files of what the vectors call copies; without it the vectors decide alone.
     parts : Parts, optional
@@ -138,13 +144,31 @@ class Pairing:
             self._store.pairs.forget_looks(self._looks.version)
         while not self._stopping.is_set():
             moment = self._store.moment
-            if self._crowded() or not self.step():
+            if not (self.step_early() if self._crowded() else self.step()):
                 self._store.wait_for_change(moment, POLL_S)
 
     def step(self) -> bool:
         """Look up some contents and decide on some files; False when there was nothing to do."""
         found = self._look_up() | self._look_up_others() | self._alert()
         return found or self._look_inside() or self._look_again()
+
+    def step_early(self) -> bool:
+        """Look up some contents among each other while files are being read; False when there was nothing to do.
+
+        Notes
+        -----
+        One part at a time and only in a search process, at its low priority: the daemon's interpreter is the ingest
+        thread's, and the processors are the decode workers'.
+        """
+        newest_id, bound = self._searcher.newest_id, self._store.pairs.pass_bound()
+        contents = _up_to(min(newest_id, bound), self._store.pairs.unmatched(self._joined_contents))
+        is_due = not contents and self._is_pass_due(bound, EARLY_SHARE)
+        if not (contents or is_due) or self._fitting() or not self._searcher.is_apart(Urgency.PASS):
+            return False
+        if is_due:
+            self._store.pairs.start_pass(newest_id)
+            contents = _up_to(newest_id, self._store.pairs.unmatched(self._joined_contents))
+        return self._put(contents, self._joined(contents))
 
     def _look_up_others(self) -> bool:
         """Find the pairs of the next contents of each medium besides images; False when there were none."""
@@ -167,10 +191,10 @@ class Pairing:
         contents = _up_to(newest_id, self._store.pairs.unmatched(THREADS * self._joined_contents))
         return self._put(contents, self._joined(contents))
 
-    def _is_pass_due(self, bound: int) -> bool:
+    def _is_pass_due(self, bound: int, share: float = PASS_SHARE) -> bool:
         """Whether so much is new that to look up all among each other is less work."""
         count = self._store.pairs.unmatched_count(bound)
-        return count >= max(self._least_pass, PASS_SHARE * self._store.files.counts().contents)
+        return count >= max(self._least_pass, share * self._store.files.counts().contents)
 
     def _joined(self, contents: Sequence[tuple[int, bytes]]) -> Iterator[list[Found]]:
         """Yield the copies of contents that are looked up among each other."""

@@ -80,18 +80,18 @@ def packed_codes(
     return packed
 
 
-def best_scores(codes: Codes, views: CoarseViews) -> Floats:
+def best_scores(codes: Codes | Floats, views: CoarseViews) -> Floats:
     """Return for each stored image the best correlation over all pairs of views, (n,) float32 in [0, 1].
 
     Parameters
     ----------
-    codes : (n, WINDOWS, TERMS) ndarray of int8
+    codes : (n, WINDOWS, TERMS) ndarray of int8, or of float32
         May be strided.
     views : CoarseViews
     """
     best = np.empty(len(codes), dtype=np.float32)
     for start in range(0, len(codes), _PASS_ROWS):
-        piece = codes[start : start + _PASS_ROWS].astype(np.float32, order="C")
+        piece = codes[start : start + _PASS_ROWS].astype(np.float32, order="C", copy=False)
         by_family = [
             _best(piece, views.crops),
             _best(piece[:, :MIDDLES], views.tilts),

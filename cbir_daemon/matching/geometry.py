@@ -221,9 +221,12 @@ def inverse(affines: Floats) -> Floats:
     (..., 2, 3) ndarray of float32
     """
     # By Cramer's rule: the library's inverse of so small a matrix takes ten times as long.
-    a, b, x, c, d, y = np.moveaxis(affines.reshape(*affines.shape[:-2], 6), -1, 0)
-    back = np.stack([d, -b, b * y - d * x, -c, a, c * x - a * y], axis=-1) / (a * d - b * c)[..., None]
-    return np.asarray(back.reshape(affines.shape), dtype=affines.dtype)
+    a, b, x, c, d, y = (affines[..., row, column] for row in (0, 1) for column in (0, 1, 2))
+    back = np.empty(affines.shape, dtype=affines.dtype)
+    back[..., 0, 0], back[..., 0, 1], back[..., 0, 2] = d, -b, b * y - d * x
+    back[..., 1, 0], back[..., 1, 1], back[..., 1, 2] = -c, a, c * x - a * y
+    back /= (a * d - b * c)[..., None, None]
+    return back
 
 
 def rotations(angles_deg: Sequence[float], zooms: Sequence[float] = (1.0,)) -> Floats:

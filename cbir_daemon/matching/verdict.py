@@ -160,7 +160,6 @@ def align(image: Floats, others: Floats, box: Windows, start: Guesses | Codes) -
     """
     lies = register(image, others, box, start)
     affines, signs = lies.affines, lies.signs
-    shown = inside(inverse(without_edge(box)), VECTOR_SIDE_PX, 0.0).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     found = Alignments(
         lies=lies,
         scores=np.clip(lies.correlations, 0, 1),
@@ -173,6 +172,7 @@ def align(image: Floats, others: Floats, box: Windows, start: Guesses | Codes) -
     near = lies.near
     if not len(near):
         return found
+    shown = inside(inverse(without_edge(box)), VECTOR_SIDE_PX, 0.0).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     reached = overlaps(image, shown, others[near], affines[near], signs[near])
     _score(found, near, reached)
     promising = (found.correlations[near] >= _PROMISING) & (found.scores[near] < _CERTAIN)

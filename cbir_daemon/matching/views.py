@@ -36,9 +36,7 @@ FLOOR_LEVELS = 1.0
 ANGLES_DEG = (-10.0, -5.0, 5.0, 10.0)
 
 # A frame grows by |cos| + |sin| to hold a turned picture: 1.08 at 5 degrees, 1.16 at 10, more when it is long.
-_GROWN = rotations(ANGLES_DEG, zooms=(1.25, 1.11, 1.11, 1.25))
-
-_TILTS = np.concatenate([rotations(ANGLES_DEG), _GROWN])
+_GROWN_AFFINES = rotations(ANGLES_DEG, zooms=(1.25, 1.11, 1.11, 1.25))
 
 # Grey levels by which JPEG and LANCZOS ringing may move a bar's pixels.
 _BAR_LEVELS = 12.0
@@ -60,6 +58,38 @@ Rows = Sequence[tuple[float, float, float, float]]
 """Windows as (left, top, right, bottom), shares of the side in [0, 1]."""
 
 
+def _turned(affines: Floats) -> Floats:
+    """Return (8 * k, 2, 3): each of k affines to views, followed by what undoes each of `DIHEDRAL`."""
+    turns = np.concatenate([DIHEDRAL, np.zeros((len(DIHEDRAL), 2, 1), dtype=np.float32)], axis=2)
+    return compose(turns[:, None], affines).reshape(-1, 2, 3)
+
+
+class Resampled:
+    """Views for which an image is resampled.
+
+    Parameters
+    ----------
+    affines : (k, 2, 3) ndarray of float32
+        From the image to each view.
+
+    Attributes
+    ----------
+    back : (k, 2, 3) ndarray of float32
+        From each view to the image.
+    affines : (8 * k, 2, 3) ndarray of float32
+        From the image to each view as it was before each of `DIHEDRAL` was done to it.
+    """
+
+    def __init__(self, affines: Floats) -> None:
+        self.back = inverse(affines)
+        self.affines = _turned(affines)
+
+
+_TURNED = Resampled(rotations(ANGLES_DEG))
+_GROWN = Resampled(_GROWN_AFFINES)
+_TILTS = Resampled(np.concatenate([rotations(ANGLES_DEG), _GROWN_AFFINES]))
+
+
 class Windows:
     """A table of k windows of an image, and what makes their codes.
 
@@ -73,6 +103,8 @@ class Windows:
     rows : tuple of (left, top, right, bottom)
     frames : (k, 2, 3) ndarray of float32
         Affines from each window's own coordinates to those of the image.
+    affines : (8 * k, 2, 3) ndarray of float32
+        From the image to each window as it was before each of `DIHEDRAL` was done to it.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -83,6 +115,7 @@ class Windows:
         # Windows share intervals: an image is projected once on each distinct one.
         self._across, self._column = _bases(ends[:, :, 0])
         self._down, self._row = _bases(ends[:, :, 1])
+        self.affines = _turned(inverse(self.frames))
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -282,7 +315,7 @@ def _query_views(numbers: bytes, box: Rows) -> Views:
     image = np.frombuffer(numbers, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
     near = _framed(image, table_of((*WHOLE.rows, *box, *TRIMS.rows)))
     framed = _together(_framed(image, FRAMINGS), _resampled(image, _GROWN))
-    return _together(near, framed, _resampled(image, rotations(ANGLES_DEG)))
+    return _together(near, framed, _resampled(image, _TURNED))
 
 
 def views_by_window(image: Floats) -> tuple[Floats, Floats, Floats]:
@@ -327,14 +360,9 @@ def joined_views(image: Floats, box: Windows) -> tuple[Views, Views, Views]:
     """
     wholes = _framed(image, WHOLE if box.rows == WHOLE.rows else table_of((*WHOLE.rows, *box.rows)))
     # Bars that are not plain enough for a content box; nobody turns or mirrors these besides.
-    upright = _first_turn(_framed(image, _PLAIN_FRAMES), len(_PLAIN_FRAMES))
+    upright = _upright(image, _PLAIN_FRAMES)
     turned = _resampled(image, _TILTS)
-    return wholes, _first_turn(_framed(image, TRIMS), len(TRIMS)), _together(turned, upright)
-
-
-def _first_turn(views: Views, count: int) -> Views:
-    """Return the upright ones of views of `count` windows."""
-    return Views(views.codes[:count], views.affines[:count])
+    return wholes, _upright(image, TRIMS), _together(turned, upright)
 
 
 def _together(*groups: Views) -> Views:
@@ -343,20 +371,25 @@ def _together(*groups: Views) -> Views:
 
 def _framed(image: Floats, table: Windows) -> Views:
     """Return views (k * 8) of the windows of an image."""
-    return _undone(window_codes(image[None], table)[0], inverse(table.frames))
+    return Views(_undone(window_codes(image[None], table)[0]), table.affines)
 
 
-def _resampled(image: Floats, affines: Floats) -> Views:
+def _upright(image: Floats, table: Windows) -> Views:
+    """Return the views (k) of the windows of an image as they are: the first of `_framed`."""
+    return Views(window_codes(image[None], table)[0], table.affines[: len(table)])
+
+
+def _resampled(image: Floats, seen: Resampled) -> Views:
     """Return views (k * 8) of an image resampled by affines from query to view."""
-    seen = sample(np.broadcast_to(image, (len(affines), *image.shape)), inverse(affines), VECTOR_SIDE_PX)
-    return _undone(window_codes(seen, WHOLE)[:, 0], affines)
+    pictures = sample(np.broadcast_to(image, (len(seen.back), *image.shape)), seen.back, VECTOR_SIDE_PX)
+    return Views(_undone(window_codes(pictures, WHOLE)[:, 0]), seen.affines)
 
 
-def _undone(codes: Floats, affines: Floats) -> Views:
-    """Return each of k views as it was before each of `DIHEDRAL` was done to it: 8 * k views."""
-    undone = np.stack([codes[:, source] * sign for source, sign in zip(_SOURCES, _SIGNS, strict=True)])
-    turns = np.concatenate([DIHEDRAL, np.zeros((len(DIHEDRAL), 2, 1), dtype=np.float32)], axis=2)
-    return Views(undone.reshape(-1, TERMS), compose(turns[:, None], affines).reshape(-1, 2, 3))
+def _undone(codes: Floats) -> Floats:
+    """Return each of k codes as it was before each of `DIHEDRAL` was done to it: (8 * k, TERMS)."""
+    undone = codes[:, _SOURCES]
+    undone *= _SIGNS
+    return undone.transpose(1, 0, 2).reshape(-1, TERMS)
 
 
 def _term_moves() -> tuple[NDArray[np.int64], Floats]:
@@ -431,21 +464,31 @@ def content_box(image: Floats) -> Windows:
     image : (64, 64) ndarray of float32
         Grey levels, 0 to 255.
     """
-    top, bottom = _content_ends(image)
-    left, right = _content_ends(image.T)
-    return table_of(((left, top, right, bottom),))
+    return table_of((_content_row(image.tobytes()),))
 
 
-def _content_ends(lines: Floats) -> tuple[float, float]:
-    """Return where the bars at both ends stop, as shares of the side."""
-    return _bar_px(lines) / len(lines), 1 - _bar_px(lines[::-1]) / len(lines)
+# In a pass the box of an image is asked for where its views are made, and where its candidates are aligned.
+@functools.lru_cache(128)
+def _content_row(numbers: bytes) -> tuple[float, float, float, float]:
+    image = np.frombuffer(numbers, dtype=np.float32).reshape(VECTOR_SIDE_PX, VECTOR_SIDE_PX)
+    side = VECTOR_SIDE_PX
+    top, bottom, left, right = _bars_px(np.stack([image, image[::-1], image.T, image.T[::-1]]))
+    return left / side, top / side, 1 - right / side, 1 - bottom / side
 
 
-def _bar_px(lines: Floats) -> int:
-    """Return how many lines from the first on are a bar: of one grey but for a caption, a clock or buttons."""
-    half = lines[: (len(lines) - _CONTENT_PX) // 2]
-    is_clean = np.mean(np.abs(half - np.median(lines[:2])) > _BAR_LEVELS, axis=1) < _BAR_INK
-    inked = np.cumsum(~is_clean)
+def _bars_px(views: Floats) -> list[int]:
+    """Return for each view how many lines from the first on are a bar: of one grey but for a caption or buttons.
+
+    Parameters
+    ----------
+    views : (k, 64, 64) ndarray of float32
+        An image from each of its sides.
+    """
+    _, height, width = views.shape
+    half = views[:, : (height - _CONTENT_PX) // 2]
+    grey = np.median(views[:, :2].reshape(len(views), -1), axis=1)[:, None, None]
+    is_clean = np.count_nonzero(np.abs(half - grey) > _BAR_LEVELS, axis=2) < _BAR_INK * width
+    inked = np.cumsum(~is_clean, axis=1)
     # A bar ends with a clean line, and most of it is clean.
-    is_bar = is_clean & (inked <= _BAR_INKED_PX) & (2 * inked <= np.arange(1, len(half) + 1))
-    return int(np.flatnonzero(is_bar)[-1]) + 1 if is_bar.any() else 0
+    is_bar = is_clean & (inked <= _BAR_INKED_PX) & (2 * inked <= np.arange(1, half.shape[1] + 1))
+    return [int(np.flatnonzero(lines)[-1]) + 1 if lines.any() else 0 for lines in is_bar]

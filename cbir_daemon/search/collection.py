@@ -30,6 +30,9 @@ SLACK_ROWS = 1024
 JOINT_ROWS = 128
 """Rows of which it is told where an alignment starts, at most."""
 
+COMPARED_ROWS = 512
+"""Rows that are compared with all queries of a pass at once: 2 MB as float32 stay in the processor's cache."""
+
 _PASS_ROWS = 4096
 
 Floats = NDArray[np.float32]
@@ -144,15 +147,26 @@ class CollectionSnapshot:
         views = [self.medium.join_views(query) for query in queries]
         proposed = self.source.joined_rows(views, self.rows)
         if proposed is None:
-            proposed = [self._likeliest(asked.coarse) for asked in views]
+            proposed = self._likeliest([asked.coarse for asked in views])
         found = [self._joint(rows, asked, limit) for rows, asked in zip(proposed, views, strict=True)]
         self.rows.release()
         return found
 
-    def _likeliest(self, views: CoarseViews) -> Ids:
-        """Return the living rows that score highest when all are compared."""
-        blocks = [self.medium.best_scores(block, views) for block in self.rows.blocks()]
-        scores = np.concatenate([np.zeros(0, dtype=np.float32), *blocks])
+    def _likeliest(self, queries: Sequence[CoarseViews]) -> list[Ids]:
+        """Return for each query the living rows that score highest when all are compared."""
+        scores = np.empty((len(queries), len(self.rows.ids)), dtype=np.float32)
+        done = 0
+        for block in self.rows.blocks():
+            for start in range(0, len(block), COMPARED_ROWS):
+                # Made numbers once for all queries: that takes half as long as comparing them with a query.
+                numbers = block[start : start + COMPARED_ROWS].astype(np.float32, order="C")
+                for found, views in zip(scores, queries, strict=True):
+                    found[done : done + len(numbers)] = self.medium.best_scores(numbers, views)
+                done += len(numbers)
+        return [self._kept(found) for found in scores]
+
+    def _kept(self, scores: Floats) -> Ids:
+        """Return the living rows of the highest scores."""
         scores[~self.rows.alive] = -1
         kept = np.argpartition(-scores, JOINT_ROWS)[:JOINT_ROWS] if len(scores) > JOINT_ROWS else np.arange(len(scores))
         return kept[scores[kept] >= self.medium.copy_floor]

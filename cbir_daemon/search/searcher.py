@@ -264,6 +264,19 @@ class Searcher:
         """
         return Searches(self.at(snapshot), urgency, self._processes)
 
+    def is_apart(self, urgency: Urgency) -> bool:
+        """Return whether a search is done in another process; one is started where that is worthwhile.
+
+        Parameters
+        ----------
+        urgency : Urgency
+            Of those who would ask.
+        """
+        if self._processes is None:
+            return False
+        self._processes.start_if_worthwhile(urgency, self.at())
+        return self._processes.running > 0
+
     def second_look(self, urgency: Urgency) -> SecondLook | None:
         """Return the second look of the medium, taken where there is a place for it; None where it has none.
 

@@ -8,19 +8,22 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cbir_daemon.client import Client
 from cbir_daemon.config.settings import usable_processors
-from cbir_daemon.errors import UnavailableError
+from cbir_daemon.duplicates.pairing import LEAST_PASS
+from cbir_daemon.errors import TimedOutError, UnavailableError
 from tests import pictures
 from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon
-from tests.process.test_faults_processes import all_gone, children
+from tests.process.test_faults_processes import all_gone, children, workers
 
 pytestmark = pytest.mark.process
 
@@ -31,6 +34,9 @@ CLIENTS = usable_processors() + 6
 """More than are searched for at once, so that some wait."""
 PROCESSES = 2
 ROUNDS = 3
+PAUSE_S = 1.0
+FILES, TWINS = 1_600, 12
+"""Of an album that is being read, and how many of these have a copy."""
 
 
 def started(daemon: Daemon) -> list[Path]:
@@ -154,6 +160,34 @@ def test_files_come_and_go_while_many_ask(daemon: Daemon) -> None:
             daemon.json("settle", "--timeout", "240")
             found = [match for _ in range(CLIENTS) for match in client.query(late)["matches"]]
             assert str(path) not in {match["path"] for match in found}
+
+
+def test_copies_are_found_while_files_are_still_being_read(daemon: Daemon) -> None:
+    """The pass begins before the index is whole, in a search process."""
+    with daemon.config.open("a") as config:
+        config.write(f"[server]\nsearch_processes = {PROCESSES}\n[decode]\ntimeout_s = 3600\n")
+    random = np.random.default_rng(0)
+    for number in range(FILES):
+        small = Image.fromarray(random.integers(0, 256, (9, 12), dtype=np.uint8))
+        picture = small.resize((96, 72), Image.Resampling.BICUBIC)
+        picture.save(daemon.album / f"{number:04}.jpg")
+        if number < TWINS:
+            picture.point([min(255, level + 9) for level in range(256)]).save(daemon.album / f"{number:04}-again.jpg")
+    daemon.start()
+    with daemon.client() as client:
+        while client.status()["images"] < LEAST_PASS:
+            pass
+        # Those that read for the index: nothing else has been asked for so far.
+        stopped = workers(daemon)
+        for worker in stopped:
+            os.kill(worker, signal.SIGSTOP)
+        while not client.duplicates()["groups"]:
+            # Whoever asks without a pause leaves the pass, which is of low priority, no processor.
+            with suppress(TimedOutError):
+                client.settle(PAUSE_S)
+        assert client.status()["images"] < FILES
+        for worker in stopped:
+            os.kill(worker, signal.SIGCONT)
 
 
 def test_without_search_processes_everything_is_answered(daemon: Daemon) -> None:
