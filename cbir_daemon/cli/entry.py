@@ -12,7 +12,7 @@ import os
 import sys
 
 from cbir_daemon.cli.asking import COMMANDS, connected
-from cbir_daemon.cli.ending import exit_with
+from cbir_daemon.cli.ending import INTERRUPTED, exit_with
 from cbir_daemon.cli.options import SOCKET, values_of
 
 TYPE_CHECKING = False
@@ -29,8 +29,10 @@ def main() -> None:
     """Run `cbir`."""
     run = None if COMPLETE in os.environ else maybe_run(sys.argv[1:])
     if run is None:
-        from cbir_daemon.cli.client import main as run_by_click  # noqa: PLC0415 -- click is what this saves
-
+        try:
+            from cbir_daemon.cli.client import main as run_by_click  # noqa: PLC0415 -- click is what this saves
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
         run_by_click()
     else:
         exit_with(run, "cbir")

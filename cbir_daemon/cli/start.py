@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import sys
+
+from cbir_daemon.cli.ending import INTERRUPTED
 
 
 def main() -> None:
@@ -13,7 +16,9 @@ def main() -> None:
     # One thread for matrix products: a search of 100 000 codes takes 170 ms with one, and 650 ms with two on a machine
     # whose cores are busy indexing, because each waits for the other.  Who sets the variable has chosen.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # OpenBLAS reads it once, when numpy is imported.
-    from cbir_daemon.cli.daemon import main as run  # noqa: PLC0415
-
+    try:
+        # OpenBLAS reads it once, when numpy is imported.
+        from cbir_daemon.cli.daemon import main as run  # noqa: PLC0415
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     run()
