@@ -78,3 +78,14 @@ prepare() {
     is_installed "$extra" || install "$extra"
     exec {lock}<&-
 }
+
+# program_alone TO WHEEL: an environment that has a wheel, the libraries of .venv, and nothing of the checkout.
+program_alone() {
+    local to=$1 wheel=$2 site
+    "$venv/bin/python" -m venv --without-pip "$to"
+    site=$("$to/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    # A path listed here is searched, but what is listed in it (the checkout) is not.
+    "$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/libraries.pth"
+    "$venv/bin/python" -m pip --python "$to/bin/python" install --quiet --no-deps --no-index --force-reinstall \
+        --disable-pip-version-check "$wheel" || fail "cannot install the wheel"
+}

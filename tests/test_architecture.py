@@ -102,7 +102,7 @@ CLIENT_SEES = {
 PAGE_SERVER = {file.stem for file in PACKAGE.joinpath("page").glob("*.py")} - {"applier"}
 """Modules of `page` that are not the child's, which puts files into the trash."""
 
-DAEMON_SIDE = {"daemon", "first_run", "installing", "logs", "progress", "start"}
+DAEMON_SIDE = {"daemon", "first_run", "installing", "logs", "manuals", "progress", "start"}
 """Modules of `cli` for `cbir-daemon`; the others are the client."""
 
 BY_NAME = {"matching": {"daemon"}, "pictures": {"daemon"}, "sound": set[str]()}

@@ -263,8 +263,9 @@ def test_json_is_documented_where_it_is(name: str) -> None:
 
 
 def test_every_command_that_prints_data_has_json() -> None:
-    """Every command of `cbir` prints JSON on demand."""
-    assert all("--json" in options(leaf.command) for name, leaf in COMMANDS.items() if name.startswith("cbir "))
+    """Every command of `cbir` prints JSON on demand, but the one whose answer is for a shell."""
+    without = {name for name, leaf in COMMANDS.items() if "--json" not in options(leaf.command)}
+    assert {name for name in without if name.startswith("cbir ")} == {"cbir completion"}
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -470,10 +471,8 @@ class Scene:
         self.ask("cbir album add", self.daemon.home / "empty")
         self.ask("cbir album remove", self.daemon.home / "empty")
         self.lose_an_album()
-        for argv in ((), ("--deep",)):
-            checked = self.daemon.run("doctor", "--json", *argv, command="cbir-daemon")
-            self.answers["cbir-daemon doctor"].append(json.loads(checked.stdout))
-        self.answers["cbir-daemon doctor"].append({"state": "", "findings": ["a sentence"]})
+        checked = self.daemon.run("doctor", "--json", command="cbir-daemon")
+        self.answers["cbir-daemon doctor"] += [json.loads(checked.stdout), {"state": "", "findings": ["a sentence"]}]
 
     def page(self) -> Path:
         """Write a page that shows the first picture, and return its path."""
@@ -514,7 +513,6 @@ class Scene:
             self.answers["preview"].append(client.ask("preview", {"digest": digest}))
             cut_off = {"path": str(self.daemon.album / "cut.jpg")}
             self.answers["error_preview"].append(client.ask("error_preview", cut_off))
-            self.answers["verify"] += [client.verify([self.first]), {"damaged": ["/album/a.jpg"], "alerts": 1}]
             self.answers["thumbnail"].append(client.ask("thumbnail", {"digest": digest}))
             self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
             self.answers["cbir model cancel"].append(client.model_cancel())

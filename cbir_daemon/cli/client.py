@@ -24,6 +24,7 @@ MAX_TIMEOUT_S = 7 * 86_400
 
 ELSEWHERE = {
     "alerts": "cbir_daemon.cli.alerts:alerts",
+    "completion": "cbir_daemon.cli.completing:completion",
     "decisions": "cbir_daemon.cli.duplicates:decisions",
     "dismiss": "cbir_daemon.cli.duplicates:dismiss",
     "duplicates": "cbir_daemon.cli.duplicates:duplicates",

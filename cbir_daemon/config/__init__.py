@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         SinkConfig,
         WatchConfig,
     )
-    from cbir_daemon.config.text import sample, show, tables
+    from cbir_daemon.config.text import reference, sample, show, tables
 
 __all__ = [
     "AlbumConfig",
@@ -43,6 +43,7 @@ __all__ = [
     "client_socket_paths",
     "is_within",
     "load",
+    "reference",
     "sample",
     "show",
     "tables",
@@ -52,6 +53,7 @@ _HOMES = {
     "client_socket_paths": "places",
     "is_within": "checks",
     "load": "reading",
+    "reference": "text",
     "sample": "text",
     "show": "text",
     "tables": "text",

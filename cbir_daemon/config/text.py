@@ -6,10 +6,10 @@ In: the declaration, or a `Config`.  Out: text.  Never here: reading, checking, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, fields
 from datetime import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cbir_daemon.config.checks import AUTO, written
 from cbir_daemon.config.settings import (
@@ -27,6 +27,11 @@ from cbir_daemon.config.settings import (
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+PLACE = "see above"
+"""Instead of a default: state and socket are found out as the manual tells."""
+REQUIRED = "required"
+"""Instead of a default: there is none."""
 
 SAMPLE_HEAD = """\
 # Configuration of cbir-daemon.  What is commented out shows the default.
@@ -69,15 +74,31 @@ def show(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
+class Key(NamedTuple):
+    """What the manual says of a key: its default as TOML writes it, what is accepted, what it does."""
+
+    name: str
+    default: str
+    accepts: str
+    help: str
+
+
+def reference() -> list[tuple[str, str, list[Key]]]:
+    """Return all keys by section: its title as in TOML, what it is about, its keys; what stands above has no title."""
+    places = [Key(key, PLACE, about.check.accepts, about.help) for key, about in PLACES.items()]
+    places += [Key(key, toml(MEDIA), about.check.accepts, about.help) for key, about in TOP.items()]
+    return [
+        ("", "", places),
+        *((title, (kind.__doc__ or "").strip(), [_key(entry) for entry in fields(kind)]) for title, kind in _titles()),
+    ]
+
+
 def tables() -> str:
     """Return the reference of all keys as Markdown tables, one for each section."""
-    places = [_row(key, about, "see above") for key, about in PLACES.items()]
-    places += [_row(key, about, f"`{toml(MEDIA)}`") for key, about in TOP.items()]
-    parts = [_table("Above the first section", places)]
-    for title, kind in _titles():
-        rows = [_row(entry.name, entry.metadata[ABOUT], _default_in_table(entry)) for entry in fields(kind)]
-        parts.append(_table(f"`{title}`: {(kind.__doc__ or '').strip().rstrip('.').lower()}", rows))
-    return "\n".join(parts)
+    return "\n".join(
+        _table(f"`{title}`: {about.rstrip('.').lower()}" if title else "Above the first section", map(_row, keys))
+        for title, about, keys in reference()
+    )
 
 
 def toml(value: object, none_text: str = AUTO) -> str:
@@ -129,9 +150,10 @@ def _default(entry: Field[object]) -> str:
     return _quoted(AUTO)
 
 
-def _default_in_table(entry: Field[object]) -> str:
+def _key(entry: Field[object]) -> Key:
+    about: About = entry.metadata[ABOUT]
     required = entry.default is MISSING and entry.default_factory is MISSING
-    return "required" if required else f"`{_default(entry)}`"
+    return Key(entry.name, REQUIRED if required else _default(entry), about.check.accepts, about.help)
 
 
 def _shown(key: str, text: str, origin: str) -> str:
@@ -144,11 +166,12 @@ def _shown_fields(kind: type[DataclassInstance], section: object, prefix: str, c
         yield _shown(entry.name, text, config.origins[prefix + entry.name])
 
 
-def _row(key: str, about: About, default: str) -> str:
-    return f"| `{key}` | {default} | {about.check.accepts} | {about.help} |"
+def _row(key: Key) -> str:
+    default = key.default if key.default in (PLACE, REQUIRED) else f"`{key.default}`"
+    return f"| `{key.name}` | {default} | {key.accepts} | {key.help} |"
 
 
-def _table(title: str, rows: list[str]) -> str:
+def _table(title: str, rows: Iterable[str]) -> str:
     return "\n".join(
         [f"### {title}", "", "| key | default | accepted | what it does |", "|---|---|---|---|", *rows, ""]
     )

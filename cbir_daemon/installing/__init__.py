@@ -87,8 +87,8 @@ class Target:
 
     Parameters
     ----------
-    unit_dir, link_dir : Path
-        Of the units; of links to the commands.
+    unit_dir, link_dir, share : Path
+        Of the units; of links to the commands; of manual pages and what completes commands.
     config : Path
         The configuration.
     sysusers : Path or None
@@ -99,6 +99,7 @@ class Target:
 
     unit_dir: Path
     link_dir: Path
+    share: Path
     config: Path
     sysusers: Path | None
     state: Path
@@ -114,7 +115,7 @@ def target_of(scope: Scope, root: Path, environ: Mapping[str, str]) -> Target:
     root : Path
         What stands for `/`.
     environ : mapping of str to str
-        HOME, XDG_CONFIG_HOME and XDG_STATE_HOME of the user.
+        HOME, XDG_CONFIG_HOME, XDG_DATA_HOME and XDG_STATE_HOME of the user.
 
     Raises
     ------
@@ -125,6 +126,7 @@ def target_of(scope: Scope, root: Path, environ: Mapping[str, str]) -> Target:
         return Target(
             root / "etc/systemd/system",
             root / "usr/local/bin",
+            root / "usr/local/share",
             root / "etc/cbir/config.toml",
             root / "usr/local/lib/sysusers.d/cbir-daemon.conf",
             Path("/var/lib/cbir"),
@@ -135,7 +137,12 @@ def target_of(scope: Scope, root: Path, environ: Mapping[str, str]) -> Target:
     settings = below(root, environ.get("XDG_CONFIG_HOME") or f"{home}/.config")
     state = Path(environ.get("XDG_STATE_HOME") or f"{home}/.local/state") / "cbir"
     return Target(
-        settings / "systemd/user", below(root, f"{home}/.local/bin"), settings / "cbir/config.toml", None, state
+        settings / "systemd/user",
+        below(root, f"{home}/.local/bin"),
+        below(root, environ.get("XDG_DATA_HOME") or f"{home}/.local/share"),
+        settings / "cbir/config.toml",
+        None,
+        state,
     )
 
 
@@ -166,6 +173,8 @@ class Installer:
         Of the process.
     root : Path, optional
         What stands for `/`; below any other root nothing is started.
+    shared : mapping of str to str, optional
+        Files below `share`: path -> text.
     rehearsal : bool, optional
         Whether to say the steps and do none.
     """
@@ -178,6 +187,7 @@ class Installer:
         *,
         environ: Mapping[str, str],
         root: Path = Path("/"),
+        shared: Mapping[str, str] | None = None,
         rehearsal: bool = False,
     ) -> None:
         self.scope = scope
@@ -185,6 +195,7 @@ class Installer:
         self.say = say
         self.root = root
         self.is_real = root == Path("/")
+        self.shared = {} if shared is None else shared
         self.rehearsal = rehearsal
         self.target = target_of(scope, root, environ)
         self.systemctl = ["systemctl", "--user"] if scope == "user" else ["systemctl"]
@@ -213,6 +224,8 @@ class Installer:
         self._write_config(albums)
         for unit in unit_names(self.scope):
             self._put(self.target.unit_dir / unit, unit_text(self.scope, unit, self.program))
+        for path, text in self.shared.items():
+            self._put(self.target.share / path, text)
         if self.is_real and start:
             self._start()
         else:
@@ -229,7 +242,8 @@ class Installer:
         units = unit_names(self.scope)
         if self.is_real:
             self._step([*self.systemctl, "disable", "--now", *units], must=False)
-        for path in [self.target.unit_dir / unit for unit in units]:
+        files = [self.target.unit_dir / unit for unit in units] + [self.target.share / path for path in self.shared]
+        for path in files:
             self._take_away(path)
         for command in COMMANDS:
             link = self.target.link_dir / command

@@ -332,13 +332,6 @@ class Scan(TypedDict):
     albums: int
 
 
-class Verified(TypedDict):
-    """Answer of `verify`."""
-
-    damaged: list[WirePath]
-    alerts: int
-
-
 class AlbumAdded(TypedDict):
     """Answer of `album_add`."""
 
@@ -862,7 +855,6 @@ ANSWERS: Mapping[str, type] = {
     "errors": Errors,
     "settle": Settled,
     "scan": Scan,
-    "verify": Verified,
     "album_add": AlbumAdded,
     "album_remove": AlbumRemoved,
     "album_list": AlbumList,
