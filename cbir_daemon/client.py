@@ -162,6 +162,16 @@ class Client:
         """
         return cast("answers.Scan", self.ask("scan", {"path": _path(path), "accept_losses": accept_losses}))
 
+    def verify(self, paths: Sequence[AnyPath]) -> answers.Verified:
+        """Have files read again and compared with their digests; one that is damaged raises an alert.
+
+        Parameters
+        ----------
+        paths : sequence of path
+            Absolute, at most 1000.
+        """
+        return cast("answers.Verified", self.ask("verify", {"paths": [_path(path) for path in paths]}))
+
     def album_add(self, path: AnyPath) -> answers.AlbumAdded:
         """Watch a folder from now on."""
         return cast("answers.AlbumAdded", self.ask("album_add", {"path": _path(path)}))

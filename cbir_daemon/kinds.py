@@ -115,7 +115,7 @@ def duplicate_kind(*, same_bytes: bool) -> Kind:
 
 
 class AlertKind(StrEnum):
-    """The subject of an alert: a kind of match, or an album."""
+    """The subject of an alert: a kind of match, an album, or a file that is damaged."""
 
     EXACT = Kind.EXACT.value
     COPY = Kind.COPY.value
@@ -123,3 +123,9 @@ class AlertKind(StrEnum):
     """An album went missing."""
     BACK = "back"
     """An album that was missing is back."""
+    DAMAGED = "damaged"
+    """The bytes of a file changed and its time did not."""
+
+
+ABOUT_ALBUMS = frozenset({AlertKind.MISSING, AlertKind.BACK})
+"""Alerts whose path is that of an album."""

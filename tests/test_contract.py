@@ -471,8 +471,10 @@ class Scene:
         self.ask("cbir album add", self.daemon.home / "empty")
         self.ask("cbir album remove", self.daemon.home / "empty")
         self.lose_an_album()
-        checked = self.daemon.run("doctor", "--json", command="cbir-daemon")
-        self.answers["cbir-daemon doctor"] += [json.loads(checked.stdout), {"state": "", "findings": ["a sentence"]}]
+        for argv in ((), ("--deep",)):
+            checked = self.daemon.run("doctor", "--json", *argv, command="cbir-daemon")
+            self.answers["cbir-daemon doctor"].append(json.loads(checked.stdout))
+        self.answers["cbir-daemon doctor"].append({"state": "", "findings": ["a sentence"]})
 
     def page(self) -> Path:
         """Write a page that shows the first picture, and return its path."""
@@ -513,6 +515,7 @@ class Scene:
             self.answers["preview"].append(client.ask("preview", {"digest": digest}))
             cut_off = {"path": str(self.daemon.album / "cut.jpg")}
             self.answers["error_preview"].append(client.ask("error_preview", cut_off))
+            self.answers["verify"] += [client.verify([self.first]), {"damaged": ["/album/a.jpg"], "alerts": 1}]
             self.answers["thumbnail"].append(client.ask("thumbnail", {"digest": digest}))
             self.answers["alerts"] += [page["ok"] for page in pages(client, "alerts")]
             self.answers["cbir model cancel"].append(client.model_cancel())

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cbir_daemon.kinds import KINDS, facts_of
+from cbir_daemon.kinds import ABOUT_ALBUMS, KINDS, facts_of
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import path_to_json, when
 from cbir_daemon.store import AlertMatch, AlertRecord
@@ -101,14 +101,22 @@ def alert_to_json(alert: AlertRecord) -> answers.Alert:
 def sentence(alert: AlertRecord) -> str:
     """Return an alert as one line for people."""
     path = shown(alert.path)
-    if alert.kind not in KINDS:
+    if alert.kind in ABOUT_ALBUMS:
         return f"album {path} is {alert.kind}: {alert.message}"
+    if alert.kind not in KINDS:
+        twins = f"; {_named(alert.matches)} had the same bytes" if alert.matches else ""
+        return f"{path} is {alert.kind}: {alert.message}{twins}"
     parts = [f"contains {', '.join(_work(work.name, work.kind, work.score) for work in alert.watched)}"]
     said = [*(parts if alert.watched else []), *([_match(alert.matches)] if alert.matches else [])]
     if alert.returned is None:
         return f"{path} {' and '.join(said)}"
     day = datetime.fromtimestamp(alert.returned, UTC).date().isoformat()
     return f"{path} {' and '.join(said)}; resolved away on {day}, it is back"
+
+
+def _named(matches: Sequence[AlertMatch]) -> str:
+    more = len(matches) - 1
+    return f"{shown(matches[0].path)}{f' and {more} more' if more else ''}"
 
 
 def _match(matches: Sequence[AlertMatch]) -> str:
@@ -124,8 +132,10 @@ def _work(name: str, kind: str, score: float) -> str:
 
 def _title(alert: AlertRecord) -> str:
     name = shown(alert.path.rpartition(b"/")[2])
-    if alert.kind not in KINDS:
+    if alert.kind in ABOUT_ALBUMS:
         return f"Album {name} is {alert.kind}"
+    if alert.kind not in KINDS:
+        return f"{alert.kind.capitalize()}: {name}"
     return f"Your work in {name}" if alert.watched else f"Duplicate: {name}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -19,11 +20,13 @@ from cbir_daemon import __version__, config
 from cbir_daemon.cli.completing import completion
 from cbir_daemon.cli.first_run import ask_and_write, is_first_run
 from cbir_daemon.cli.installing import install_service
+from cbir_daemon.cli.lines import size
 from cbir_daemon.cli.logs import log_to
 from cbir_daemon.cli.manuals import man
 from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
 from cbir_daemon.config.places import config_place
+from cbir_daemon.daemon import deep as deep_check
 from cbir_daemon.daemon import doctor
 from cbir_daemon.daemon.rooms import INDEX_FILE
 from cbir_daemon.daemon.service import Service, locked_state
@@ -31,6 +34,7 @@ from cbir_daemon.errors import StorageError
 from cbir_daemon.store import Store, reindex
 from cbir_daemon.store import restore as restore_index
 from cbir_daemon.system import activation
+from cbir_daemon.wording.counting import counted
 
 if TYPE_CHECKING:
     from cbir_daemon.cli.documents import Checked
@@ -93,12 +97,26 @@ def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
 @CONFIG
 @STATE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def doctor_command(config_file: Path | None, state: Path | None, as_json: bool) -> int:
+@click.option("--deep", is_flag=True, help="Also read files again; those that are damaged raise alerts.")
+@click.option(
+    "--files",
+    type=click.IntRange(1),
+    default=deep_check.USUAL_FILES,
+    show_default=True,
+    help="Files that are read again, at random.",
+)
+def doctor_command(config_file: Path | None, state: Path | None, as_json: bool, deep: bool, files: int) -> int:
     """Check the index, the saved map and the limits of this machine; exit 1 when something is wrong."""
     settings = _load(config_file=config_file, state=state, socket=None)
     findings = doctor.check(settings)
+    checked: Checked = {"state": str(settings.state_dir), "findings": findings}
+    if deep:
+        reread = deep_check.check_files(settings, files, seed=time.time_ns())
+        findings += reread.findings
+        checked |= {"files": reread.files, "bytes": reread.size_bytes, "changed": reread.changed}
+        away = f"; {counted(reread.changed, 'file')} away or changed" if reread.changed else ""
+        click.echo(f"read {counted(reread.files, 'file')} again, {size(reread.size_bytes)}{away}", err=True)
     if as_json:
-        checked: Checked = {"state": str(settings.state_dir), "findings": findings}
         click.echo(json.dumps(checked))
     else:
         for finding in findings or ["sound"]:

@@ -79,6 +79,9 @@ class Checked(TypedDict):
 
     state: str
     findings: list[str]
+    files: NotRequired[int]
+    bytes: NotRequired[int]
+    changed: NotRequired[int]
 
 
 DOCUMENTS: Mapping[str, type] = {

@@ -230,7 +230,7 @@ def _open_base(
     part_searchers = PartSearchers([PartSearcher(store, added.medium) for added in media])
     processes = Processes(store.path, 0 if read_only else config.server.search_processes, usable_processors())
     searcher, albums = _open_search(config, store, medium, part_searchers, processes, closing, read_only=read_only)
-    pool = _open_pool(config, reader, [added.reader for added in media], closing)
+    pool = open_pool(config, reader, [added.reader for added in media], closing)
     meaning = _open_meaning(config, closing)
     ingest = Ingest(
         config,
@@ -291,7 +291,19 @@ def _open_search(
     return searcher, albums
 
 
-def _open_pool(config: Config, reader: Reader, more: Sequence[Reader], closing: ExitStack) -> DecodePool:
+def open_pool(config: Config, reader: Reader, more: Sequence[Reader], closing: ExitStack) -> DecodePool:
+    """Open what has files read.
+
+    Parameters
+    ----------
+    config : Config
+    reader : Reader
+        Of images.
+    more : sequence of Reader
+        Of other media.
+    closing : ExitStack
+        Closes it.
+    """
     limits = DecodeLimits(config.decode.max_pixels, config.decode.max_file_bytes, config.decode.timeout_s)
     pool = DecodePool(config.decode.workers, limits, reader, more=more)
     closing.callback(pool.close)

@@ -332,6 +332,13 @@ class Scan(TypedDict):
     albums: int
 
 
+class Verified(TypedDict):
+    """Answer of `verify`."""
+
+    damaged: list[WirePath]
+    alerts: int
+
+
 class AlbumAdded(TypedDict):
     """Answer of `album_add`."""
 
@@ -855,6 +862,7 @@ ANSWERS: Mapping[str, type] = {
     "errors": Errors,
     "settle": Settled,
     "scan": Scan,
+    "verify": Verified,
     "album_add": AlbumAdded,
     "album_remove": AlbumRemoved,
     "album_list": AlbumList,

@@ -87,6 +87,11 @@ class Alerts(Table):
         return _ALERT.all(rows)
 
     @reads
+    def of_kind(self, connection: sqlite3.Connection, kind: str) -> list[AlertRecord]:
+        """Return the alerts of a kind, oldest first."""
+        return _ALERT.all(connection.execute(_ALERT.select("FROM alert WHERE kind = ? ORDER BY id"), (kind,)))
+
+    @reads
     def ids(self, connection: sqlite3.Connection, since: int, limit: int) -> list[int]:
         """Return the ids of alerts, ascending.
 

@@ -7,6 +7,7 @@ disk, reading files.
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -232,6 +233,29 @@ class Files(Table):
             )
             found.update((path, image) for image in _images(rows))
         return found
+
+    @reads
+    def sampled(self, connection: sqlite3.Connection, limit: int, seed: int) -> list[Image]:
+        """Return some files of albums that are there, in the order in which they lie on the disk.
+
+        Parameters
+        ----------
+        limit : int
+            Files at most.
+        seed : int
+            Of the choice.
+        """
+        query = (
+            "SELECT file.id AS id FROM file JOIN album ON album.id = file.album_id"
+            " WHERE file.content_id IS NOT NULL AND album.state != ? ORDER BY file.id"
+        )
+        file_ids = column(connection.execute(query, (AlbumState.MISSING,)), "id")
+        chosen = random.Random(seed).sample(file_ids, min(limit, len(file_ids)))  # noqa: S311 -- no secret
+        found: list[Image] = []
+        for chunk in in_chunks(chosen):
+            rows = connection.execute(f"{_IMAGE_SQL} WHERE file.id IN ({placeholders(len(chunk))})", chunk)
+            found += _images(rows)
+        return sorted(found, key=lambda image: (image.state.device, image.state.inode))
 
     @reads
     def images_named(self, connection: sqlite3.Connection, words: Sequence[str], limit: int) -> list[Image]:

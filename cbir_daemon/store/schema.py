@@ -495,6 +495,7 @@ MIGRATIONS: tuple[str, ...] = (
     _LOCAL,
     lengthened("model_run", "kind", "rough"),
     _MEDIA,
+    lengthened("alert", "kind", "damaged"),
 )
 """Script number i leads from version i to version i + 1."""
 

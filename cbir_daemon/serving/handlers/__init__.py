@@ -54,6 +54,7 @@ METHODS: Mapping[str, Handler] = {
     "errors": overview.errors,
     "settle": upkeep.settle,
     "scan": upkeep.scan,
+    "verify": upkeep.verify,
     "album_add": upkeep.album_add,
     "album_remove": upkeep.album_remove,
     "album_list": upkeep.album_list,

@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 
 from cbir_daemon.errors import NotFoundError, TimedOutError, UnavailableError
+from cbir_daemon.indexing.rereading import Bytes, put_alerts, reread
 from cbir_daemon.protocol import answers
-from cbir_daemon.protocol.messages import Params, Request, path_to_json
+from cbir_daemon.protocol.messages import Params, Request, path_from_json, path_to_json
 from cbir_daemon.serving.handlers.overview import albums_to_json
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 
 SETTLE_POLL_S = 0.1
+MAX_VERIFIED = 1000
 MAX_TIMEOUT_S = 7 * 86_400.0
 
 
@@ -88,6 +90,23 @@ def scan(rooms: Rooms, request: Request) -> Reply[answers.Scan]:
             raise NotFoundError(f"{os.fsdecode(path)}: lies in no album", hint="`cbir album list` shows them")
     rooms.ingest.request_scan(path, accept_losses=params.flag("accept_losses"), retry=True)
     return Reply({"albums": len(roots)})
+
+
+def verify(rooms: Rooms, request: Request) -> Reply[answers.Verified]:
+    """Read files again and compare them with their digests; one that is damaged raises an alert, once.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    request : Request
+        `paths` (list): of indexed files, at most 1000; what is not indexed, away or changed is passed over.
+    """
+    items = Params(request.params).items("paths", MAX_VERIFIED)
+    paths = [path_from_json(item, "paths") for item in items]
+    files = [reread(image) for image in rooms.store.files.images_at(paths).values()]
+    alerts = put_alerts(rooms.store, files, time.time())
+    damaged = [path_to_json(file.image.path) for file in files if file.found is Bytes.DAMAGED]
+    return Reply({"damaged": damaged, "alerts": alerts})
 
 
 def album_add(rooms: Rooms, request: Request) -> Reply[answers.AlbumAdded]:
