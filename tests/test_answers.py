@@ -164,7 +164,7 @@ def test_a_recording_has_nothing_of_its_own_run(tmp_path: Path) -> None:
 
 
 def test_a_home_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
-    """Two homes furnished from the same photographs hold the same files with the same times."""
+    """Two homes furnished from the same photographs hold the same files with the same times, in the same order."""
     source = tmp_path / "source"
     pictures.write_album(source, 8)
     homes = []
@@ -174,6 +174,8 @@ def test_a_home_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
         furnish(home, source)
         files = [path for path in home.rglob("*") if path.is_file()]
         homes.append({path.relative_to(home): (path.read_bytes(), path.stat().st_mtime_ns) for path in files})
+        inodes = [path.stat().st_ino for path in sorted(files)]
+        assert inodes == sorted(inodes)
     assert homes[0] == homes[1]
     assert len({mtime_ns for _, mtime_ns in homes[0].values()}) == len(homes[0])
 

@@ -75,8 +75,25 @@ def furnish(home: Path, source: Path, each: int | None = None) -> None:
     _fill_phone(home / "phone", originals)
     _fill_queries(home / "queries", originals)
     _fill_coming(home / "coming", originals)
-    for number, path in enumerate(sorted(path for path in home.rglob("*") if path.is_file())):
+    paths = sorted(path for path in home.rglob("*") if path.is_file())
+    _renumber(home, paths)
+    for number, path in enumerate(paths):
         os.utime(path, (FIRST_MTIME_S + 60 * number,) * 2)
+
+
+def _renumber(home: Path, paths: Sequence[Path]) -> None:
+    """Give files inodes that rise in their order.
+
+    Files are read in order of inode, so that contents get their ids; and of two copies the one that came later is
+    compared with the one before, which may score a hundredth otherwise than the other way round.  A busy file system
+    gives out inodes as others give them back.
+    """
+    fresh = [home / f".{number}" for number in range(len(paths))]
+    for path in fresh:
+        path.touch()
+    for path, numbered in zip(paths, sorted(fresh, key=lambda path: path.stat().st_ino), strict=True):
+        numbered.write_bytes(path.read_bytes())
+        numbered.replace(path)
 
 
 def photographs(source: Path, each: int | None) -> list[Path]:
@@ -91,7 +108,7 @@ def photographs(source: Path, each: int | None) -> list[Path]:
 
 
 def _copied(path: Path, source: Path, album: Path) -> Path:
-    # Into one folder: the file system says in which order folders are walked, and contents are numbered as they come.
+    # Into one folder: the file system says in which order folders are walked.
     return Path(shutil.copyfile(path, album / "-".join(path.relative_to(source).parts)))
 
 

@@ -63,7 +63,7 @@ command = ["/bin/false"]
 [log]
 level = "debug"
 """
-"""One worker, so that contents get their numbers in order of the walk."""
+"""One worker, so that contents get their numbers in order of inode (see `home`)."""
 
 
 def configure(recorder: Recorder, model: str) -> None:
