@@ -627,7 +627,10 @@ class Client:
             if "error" in message and message.get("id") in (request_id, None):
                 raise error_from(message["error"])
             if message.get("v") != VERSION:
-                raise ProtocolError(f"the daemon speaks version {message.get('v')!r} of the protocol, not {VERSION}")
+                raise ProtocolError(
+                    f"the daemon speaks version {message.get('v')!r} of the protocol, not {VERSION}",
+                    hint="use the `cbir` that came with the daemon",
+                )
             if message.get("id") == request_id:
                 return frame
 
@@ -636,7 +639,7 @@ class Client:
             try:
                 data = self._connection.recv(RECEIVE_BYTES)
             except TimeoutError as error:
-                raise TimedOutError("the daemon does not answer") from error
+                raise TimedOutError("the daemon does not answer", hint="try again; its log may say why") from error
             except OSError as error:
                 raise UnavailableError(f"the connection broke: {error.strerror}", hint="try again") from error
             if not data:

@@ -105,7 +105,7 @@ def test_a_broken_package_is_refused_in_a_sentence() -> None:
     for name, location, words in (
         ("gone", "tests.no_such_module:THING", "cannot be imported"),
         ("none", "tests.columns.install:METADATA", "is no FileMedium"),
-        ("misnamed", "tests.columns:COLUMNS", "calls itself 'columns'"),
+        ("misnamed", "tests.columns:COLUMNS", "defines one named 'columns'"),
     ):
         with pytest.raises(ConfigError, match=words):
             load(["image", name], {name: location})

@@ -224,7 +224,7 @@ def test_a_disk_without_a_trash_keeps_its_file(scene: Scene, monkeypatch: pytest
     """Where none can be made the file stays, and the reason says what to do instead."""
     (scene.home / ".local").write_text("a file where the trash would be")
     monkeypatch.setattr(trash, "trashes_for", lambda path: [scene.home / ".local/share/Trash"])
-    assert "finds no trash on its disk" in scene.reason(scene.task())
+    assert "its disk has no trash" in scene.reason(scene.task())
 
 
 def test_an_administrators_trash_must_be_safe(scene: Scene) -> None:

@@ -257,7 +257,7 @@ def test_the_signature_is_that_of_the_specification() -> None:
     moment = "1614265330"
     expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     assert signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", moment, body) == expected
-    with pytest.raises(SinkError, match="is not Base64 after it"):
+    with pytest.raises(SinkError, match="what follows is not Base64"):
         signature("whsec_%", "1", moment, body)
 
 
@@ -348,7 +348,7 @@ def test_a_server_that_speaks_no_http(secret: Writes) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(SinkError, match="no answer in HTTP"):
+        with pytest.raises(SinkError, match="the answer is not HTTP"):
             hook(secret(f"http://127.0.0.1:{listener.getsockname()[1]}/"))(MESSAGE)
         thread.join()
 

@@ -77,7 +77,7 @@ class Webhook:
             raise _unreached(parts, error) from error
         except (http.client.HTTPException, ValueError) as error:
             # Some of them quote the address.
-            raise SinkError(f"{parts.hostname}: no answer in HTTP ({type(error).__name__})") from None
+            raise SinkError(f"{parts.hostname}: the answer is not HTTP ({type(error).__name__})") from None
 
     def _request(self, parts: SplitResult, message_id: str, body: bytes) -> urllib.request.Request:
         moment = str(int(self._now()))
@@ -122,7 +122,7 @@ def _key(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except binascii.Error:
-        raise SinkError(f"the secret begins with {SECRET_PREFIX} and is not Base64 after it") from None
+        raise SinkError(f"the secret begins with {SECRET_PREFIX}, but what follows is not Base64") from None
 
 
 def _parted(address: str) -> SplitResult:
@@ -133,7 +133,7 @@ def _parted(address: str) -> SplitResult:
     except ValueError:
         parts, is_good = SplitResult("", "", "", "", ""), False
     if not is_good or not address.isascii() or any(character.isspace() for character in address):
-        raise SinkError("the address is no HTTP address", hint="it looks like https://host/path, on one line")
+        raise SinkError("the address is no HTTP address", hint="write it as https://host/path, on one line")
     return parts
 
 

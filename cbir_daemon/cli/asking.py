@@ -221,7 +221,7 @@ COMMANDS = {
         Option("limit", "-n", Whole(1, 1000), default=10, about="Matches at most."),
         Option("kind", "--kind", Words(KINDS), about="Only matches of this kind."),
         Option("min_score", "--min-score", Share(), default=0.0, about="Lowest score, 1 = same."),
-        Option("by", "--by", Words(LIKENESSES), about="By what images are similar.  [default: the best there is]"),
+        Option("by", "--by", Words(LIKENESSES), about="What `similar` goes by.  [default: meaning, if set, and look]"),
         Option("paths0", "--paths0", about="Print only paths, each ended by a zero byte, for `xargs -0`."),
         Option(
             "sheet", "--sheet", Text(), metavar="OUT.png", about="Also write a picture of the query and its matches."

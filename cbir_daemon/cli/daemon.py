@@ -72,7 +72,7 @@ def daemon() -> None:
 @SOCKET
 @click.option("--quiet", is_flag=True, help="Show no progress, only the log.")
 def run(albums: tuple[Path, ...], quiet: bool, **places: Unpack[Places]) -> int:
-    """Watch the ALBUMs, those of the configuration and those remembered, until stopped.
+    """Watch the ALBUMs, those of the configuration and those watched before, until stopped.
 
     In a terminal, a first run without any asks which folders to watch and writes the configuration.
     """

@@ -98,7 +98,7 @@ def _csv(answer: answers.Duplicates) -> str:
 def dismiss(first: Path, second: Path, as_json: bool) -> None:
     """Say that A and B are no duplicates.
 
-    The daemon remembers it by content, for ever.
+    The daemon remembers this for the two contents, for ever, wherever their files go.
     """
     words = {True: "dismissed: these are no duplicates", False: "was dismissed already"}
     with connected() as client:
@@ -146,7 +146,7 @@ def decisions_list(as_json: bool) -> int:
 def decisions_import(file: Path, as_json: bool) -> None:
     """Add the decisions in FILE.
 
-    `cbir decisions list --json` printed them.  `-` is standard input.
+    FILE is what `cbir decisions list --json` printed; `-` is standard input.
     """
     with connected() as client:
         answer = client.decisions_import(read_file(file))

@@ -42,8 +42,8 @@ FORMS = {".png": "png", ".html": "page", ".htm": "page"}
 def map_(out: Path, size_px: int, medium: str, as_json: bool) -> None:
     """Draw the collection: images that look alike lie together, duplicates are framed.
 
-    OUT is a picture (.png), or a page for a browser that pans, zooms and finds paths (.html); it needs nothing but
-    itself.
+    OUT is a picture (.png) or a page for a browser (.html), which pans, zooms and finds paths.  The page needs no
+    network and no other file.
     """
     form = form_of(out, FORMS)
     parts: list[tuple[MapPart, bytes]] = []

@@ -73,8 +73,8 @@ def fit(medium: str, as_json: bool) -> None:
 def cancel(medium: str, as_json: bool) -> int:
     """End the running fit.
 
-    What it has finished is kept for the next one, which begins by itself only when more has changed.  Exit status 1
-    when no fit runs.
+    The next fit starts by itself once more has changed, and uses what this one has finished.  Exit status 1 when
+    no fit runs.
     """
     with connected() as client:
         answer = client.model_cancel(medium)

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 @click.option(
     "--port",
     type=click.IntRange(0, LAST_PORT),
-    help=f"Port of this machine's own addresses; 0 takes a free one.  [default: {DEFAULT_PORT}]",
+    help=f"Port on the loopback addresses; 0 takes a free one.  [default: {DEFAULT_PORT}]",
 )
-@click.option("--unix", type=A_PATH, metavar="PATH", help="Listen on a Unix socket, for a proxy (page.hosts).")
+@click.option(
+    "--unix", type=A_PATH, metavar="PATH", help="Listen on a Unix socket instead, for a proxy (setting page.hosts)."
+)
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser.")
 @click.option("--url", "is_printed", is_flag=True, help="Print the address of the page that runs, and end.")
 @AS_JSON

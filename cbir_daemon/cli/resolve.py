@@ -260,7 +260,7 @@ def write_plan(lines: Iterable[Line], file: Path) -> None:
             plan.write(dumped(lines))
     except FileExistsError as error:
         raise BadRequestError(
-            f"{file}: exists already", hint=f"`cbir resolve --plan {file} --apply` does it, or give another name"
+            f"{file}: exists already", hint=f"`cbir resolve --plan {file} --apply` applies it; or give another name"
         ) from error
     except OSError as error:
         raise StorageError(f"{file}: cannot be written: {error.strerror}", hint="give another name") from error

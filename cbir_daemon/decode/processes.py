@@ -192,7 +192,7 @@ class WorkerProcess(Child):
         """
         name = frame.message.get("wants", "")
         if not isinstance(name, str) or (name and name not in self.loadable):
-            raise ChildError("a decode worker asks for what it has, or for what there is not")
+            raise ChildError("a decode worker asks for a module that it has loaded already, or that does not exist")
         return name
 
 

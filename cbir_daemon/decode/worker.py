@@ -140,7 +140,7 @@ class Worker:
     def _pictures_of(self, data: bytes) -> Pictures:
         drawing = self._drawing
         if drawing is None or drawing.pictures is None:
-            raise UnreadableError("not-an-image", "there is no picture of such a file")
+            raise UnreadableError("not-an-image", "files of this kind have no picture")
         self._check_loaded(drawing, data)
         return drawing.pictures
 
@@ -258,7 +258,7 @@ class Worker:
         if descriptor is not None:
             return read_whole(descriptor)
         if not frame.blob:
-            raise UnreadableError("empty", "no bytes at all")
+            raise UnreadableError("empty", "the file has no bytes")
         return frame.blob, None
 
 

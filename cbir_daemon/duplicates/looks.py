@@ -176,7 +176,7 @@ def trusted(parse: Callable[[bytes], Features], data: bytes) -> Features:
     try:
         return parse(data)
     except ValueError as error:
-        raise ChildError("a decode worker answered nonsense") from error
+        raise ChildError("a decode worker sent a broken answer") from error
 
 
 def as_picture(grey: Grey) -> Picture:

@@ -60,11 +60,13 @@ class Network:
         self._session = _session(data)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
-            raise ModelError("the network takes something other than a picture of floating-point numbers")
+            raise ModelError("the network must have one input: pictures of floating-point numbers")
         self._name, self._type = inputs[0].name, _TYPES[inputs[0].type]
         _, channels, height, width = inputs[0].shape
         if isinstance(channels, int) and channels != CHANNELS:
-            raise ModelError(f"the network takes pictures of {channels} channels before height and width, and not 3")
+            raise ModelError(
+                f"the network takes pictures of {channels} channels; it must take 3, before height and width"
+            )
         self._size = None if keeps_shape else (_side(height), _side(width))
         self._output = self._session.get_outputs()[0].name
         said = self._session.get_modelmeta().custom_metadata_map
@@ -102,7 +104,7 @@ class Network:
             raise ModelError(f"the network fails: {_first_line(error)}") from error
         numbers = _pooled(np.asarray(said))
         if not len(numbers) or not np.isfinite(numbers).all():
-            raise ModelError("the network says something other than numbers of a picture")
+            raise ModelError("the output of the network is empty, or has numbers that are not finite")
         return numbers
 
     def _size_of(self, picture: Picture) -> tuple[int, int]:
@@ -174,7 +176,7 @@ def _colours(said: Mapping[str, str], name: str, usual: tuple[float, ...]) -> Fl
 def _pooled(said: NDArray[Any]) -> Floats:
     """Return the output for one picture as a vector: the mean over a row of vectors, or over a feature map."""
     if not 2 <= said.ndim <= 4 or len(said) != 1:
-        raise ModelError(f"the network says something of the shape {said.shape}, and no vector for each picture")
+        raise ModelError(f"the output of the network has the shape {said.shape}; it must be a vector for each picture")
     numbers = said[0].astype(np.float32)
     return np.asarray(numbers if numbers.ndim == 1 else numbers.mean(axis=0 if numbers.ndim == 2 else (1, 2)))
 

@@ -120,13 +120,13 @@ class _Unpickler(pickle.Unpickler):
             return _tensor
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
-        raise pickle.UnpicklingError(f"they ask for {module}.{name}")
+        raise pickle.UnpicklingError(f"they would load {module}.{name}")
 
     def persistent_load(self, pid: Any) -> _Storage:  # noqa: ANN401 -- whatever the file says
         """Return the row of numbers that a pickle refers to."""
         kind, dtype, key, _, count = pid[:5]
         if kind != "storage" or not isinstance(dtype, np.dtype) or not (isinstance(count, int) and count >= 0):
-            raise pickle.UnpicklingError("they refer to what is no row of numbers")
+            raise pickle.UnpicklingError("they refer to something that is no row of numbers")
         return _Storage(str(key), dtype, count)
 
 
@@ -139,7 +139,7 @@ def _from_stream(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, Array
     file.seek(0)
     magic, protocol, machine, tensors, keys = (_Unpickler(file).load() for _ in range(5))
     if (magic, protocol, machine["little_endian"]) != (_MAGIC, _PROTOCOL, True):
-        raise pickle.UnpicklingError("torch has written no such file")
+        raise pickle.UnpicklingError("this is no file that torch writes on a little-endian machine")
     rows = {tensor.storage.key: tensor.storage for tensor in _checked(tensors).values()}
     storages = {}
     for key in keys:
@@ -155,7 +155,7 @@ def _from_archive(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, Arra
         (pickled,) = (name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
         folder = pickled.removesuffix("data.pkl")
         if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
-            raise pickle.UnpicklingError("their numbers are of another machine")
+            raise pickle.UnpicklingError("their numbers have another byte order")
         with archive.open(pickled) as member:
             tensors = _Unpickler(member).load()
         rows = {tensor.storage.key: tensor.storage for tensor in _checked(tensors).values()}
@@ -169,14 +169,14 @@ def _from_archive(file: BinaryIO) -> tuple[Mapping[str, _Tensor], dict[str, Arra
 
 def _checked(tensors: object) -> Mapping[str, _Tensor]:
     if not isinstance(tensors, dict) or not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
-        raise pickle.UnpicklingError("they are no arrays by name")
+        raise pickle.UnpicklingError("they are no table of named arrays")
     return tensors
 
 
 def _numbers(data: bytes, row: _Storage) -> Array:
     numbers = np.frombuffer(data, row.dtype)
     if len(numbers) != row.length:
-        raise pickle.UnpicklingError("a row has another length than the tensors say")
+        raise pickle.UnpicklingError("a row of numbers has another length than its array needs")
     return numbers
 
 
@@ -185,7 +185,7 @@ def _array(tensor: _Tensor, storages: Mapping[str, Array]) -> Array:
     numbers = storages[tensor.storage.key]
     shape, strides = tensor.shape, tensor.strides
     if len(shape) != len(strides) or min((*shape, *strides, tensor.offset), default=0) < 0:
-        raise ValueError("an array has no such shape")
+        raise ValueError("the shape of an array is impossible")
     last = tensor.offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
     # A view is made without a look at the memory that it is of.
     if not all(shape) or last >= len(numbers):

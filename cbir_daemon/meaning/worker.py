@@ -99,7 +99,7 @@ class Worker:
         _confine(len(data))
         # The very bytes that are run are checked, not a file that may be another by then.
         if hashlib.sha256(data).hexdigest() != frame.message["sha256"]:
-            raise ModelError("the network is not the one that it was")
+            raise ModelError("the network's file has changed since the daemon read it")
         network = Network(data, keeps_shape=built)
         # Whatever it says of the check picture, it says something; and all that is loaded late is loaded.
         features = network.features(check_picture())
@@ -132,7 +132,7 @@ def _confine(file_bytes: int) -> None:
 def _check(features: Floats) -> None:
     """Refuse a network of ours that says of the check picture something else than it should."""
     if len(features) != FEATURES or any(abs(features[place] - value) > TOLERANCE for place, value in EXPECTED.items()):
-        raise ModelError("EfficientNet-Lite0 does not say here what it should")
+        raise ModelError("EfficientNet-Lite0 computes wrong numbers on this machine")
 
 
 if __name__ == "__main__":

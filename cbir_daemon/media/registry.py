@@ -71,7 +71,9 @@ def _loaded(name: str, built_in: Mapping[str, str]) -> FileMedium:
     if not isinstance(found, FileMedium):
         raise ConfigError(f"medium {name!r} is no FileMedium", hint="its package is broken: see docs/media.md")
     if {found.reader.medium, found.medium.name} != {name}:
-        raise ConfigError(f"medium {name!r} calls itself {found.medium.name!r}", hint="its package is broken")
+        raise ConfigError(
+            f"the package of the medium {name!r} defines one named {found.medium.name!r}", hint="its package is broken"
+        )
     if found.reader.extractor != found.medium.extractor:
         raise ConfigError(
             f"medium {name!r}: {found.reader.extractor} makes no vectors for {found.medium.extractor}",

@@ -196,4 +196,4 @@ def _private(path: Path) -> Iterator[int]:
 def _check_private(path: Path, descriptor: int) -> None:
     facts = os.fstat(descriptor)
     if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o077:
-        raise ConfigError(f"{path}: others may read or own it", hint="remove it")
+        raise ConfigError(f"{path}: another user owns it or can read it", hint="remove it")

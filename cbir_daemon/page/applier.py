@@ -116,7 +116,7 @@ class Applier:
     def _apply(self, client: Client, message: Json, _: bytes, channel: Channel) -> Iterator[Json]:
         token = Params(message).text("plan")
         if token not in self._plans:
-            raise NotFoundError("this plan is not known any more", hint="look at it again before it is applied")
+            raise NotFoundError("this plan is not known any more", hint="have the plan shown again, then apply it")
         plan, unlooked = self._plans.pop(token)
         run = client.resolve_start(plan, unlooked=unlooked)["run"]
         counts = {"run": run, "done": 0, "skipped": 0, "saves": 0}

@@ -72,7 +72,7 @@ class Applying:
             When the child has died.
         """
         if self._task is not None and not self._task.done():
-            raise BusyError("something is being done already", hint="wait until it is done")
+            raise BusyError("another plan is being applied or undone", hint="wait until that is done")
         answers: asyncio.Queue[Json] = asyncio.Queue()
         self._task = asyncio.create_task(self._exchange(message, blob, answers))
         while True:

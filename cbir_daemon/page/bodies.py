@@ -57,7 +57,7 @@ class Body:
         """
         said = self.request.headers.get("content-length", "")
         if not said.isdecimal():
-            raise BadRequestError("the length of the body is not announced")
+            raise BadRequestError("the request lacks its Content-Length")
         _check_length(int(said), most_bytes)
         return int(said)
 
@@ -99,7 +99,7 @@ class Body:
                 async with asyncio.timeout(self.piece_timeout_s):
                     piece = await anext(stream, None)
             except TimeoutError as error:
-                raise TimedOutError("the body does not come") from error
+                raise TimedOutError("the body of the request did not arrive in time") from error
             except ClientDisconnect as error:
                 raise BadRequestError("the browser went away") from error
             if piece is None:
@@ -109,4 +109,4 @@ class Body:
 
 def _check_length(length: int, most_bytes: int) -> None:
     if length > most_bytes:
-        raise TooLargeError(f"a body of {length} bytes is more than the {most_bytes} that are taken")
+        raise TooLargeError(f"the body of the request has more than {most_bytes} bytes")

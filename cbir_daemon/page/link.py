@@ -66,7 +66,7 @@ class Link:
                 async for frame in frames:
                     return frame
         except TimeoutError as error:
-            raise TimedOutError("the daemon does not answer") from error
+            raise TimedOutError("the daemon does not answer", hint="try again; its log may say why") from error
         raise UnavailableError("the daemon closed the connection", hint="is it stopping? see its log")
 
     async def frames(
@@ -190,7 +190,10 @@ def _checked(frame: Frame) -> Frame:
     if "error" in message:
         raise _refused(message["error"])
     if message.get("v") != VERSION:
-        raise ProtocolError(f"the daemon speaks version {message.get('v')!r} of the protocol, not {VERSION}")
+        raise ProtocolError(
+            f"the daemon speaks version {message.get('v')!r} of the protocol, not {VERSION}",
+            hint="use the `cbir` that came with the daemon",
+        )
     return frame
 
 

@@ -240,8 +240,8 @@ def _by_unix(listener: socket.socket, hosts: Sequence[str]) -> Doors:
 def _check_named(hosts: Sequence[str]) -> None:
     if not hosts:
         raise ConfigError(
-            f"{HOSTS_SETTING} names no host",
-            hint='behind a proxy, say how browsers ask it: hosts = ["photos.example.org"]',
+            f"{HOSTS_SETTING} is empty",
+            hint='name the host by which browsers reach the proxy: hosts = ["photos.example.org"]',
         )
 
 
@@ -263,5 +263,5 @@ def _remove_dead(path: Path) -> None:
             probe.connect(str(path))
             is_socket = False
     if not is_socket:
-        raise InUseError(f"{path}: something else is there, or listens there", hint="give another path")
+        raise InUseError(f"{path}: is in use: it is no socket, or a program listens on it", hint="give another path")
     path.unlink()

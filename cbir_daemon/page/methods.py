@@ -117,5 +117,5 @@ def checked(params: object, allowed: frozenset[str]) -> Json:
         raise BadRequestError("the body must be a JSON object")
     strangers = sorted(params.keys() - allowed)
     if strangers:
-        raise BadRequestError(f"parameter {strangers[0]!r} is not taken")
+        raise BadRequestError(f"unknown parameter {strangers[0]!r}")
     return {name: value for name, value in params.items() if value is not None}

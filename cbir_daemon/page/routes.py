@@ -162,7 +162,7 @@ class Routes:
     async def _drawn(self, request: Request, method: str, params: Json) -> Response:
         side_px = request.path_params["side"]
         if side_px not in SIDES_PX:
-            raise NotFoundError(f"there are previews of {', '.join(map(str, SIDES_PX))} pixels")
+            raise NotFoundError(f"a preview has {', '.join(map(str, SIDES_PX))} pixels, not {side_px}")
         asked = {**params, "side_px": side_px, "form": FORM}
         frame = await self.link.ask(method, asked, timeout_s=ANSWER_TIMEOUT_S)
         return Response(frame.blob, media_type=MEDIA_TYPES[FORM])
@@ -222,7 +222,7 @@ def _path_from(text: str) -> object:
     try:
         return path_to_json(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except ValueError as error:
-        raise BadRequestError("the path in the address is none") from error
+        raise BadRequestError("the address has no path in base64") from error
 
 
 def _in_address(request: Request) -> Json:
@@ -231,7 +231,7 @@ def _in_address(request: Request) -> Json:
     try:
         return {name: read.get(name, str)(text) for name, text in request.query_params.items()}
     except ValueError as error:
-        raise BadRequestError("a number in the address is none") from error
+        raise BadRequestError("a parameter in the address must be a number") from error
 
 
 def _cbir_error(_: Request, error: Exception) -> Response:

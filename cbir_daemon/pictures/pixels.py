@@ -277,7 +277,7 @@ def read_crop(data: bytes, max_pixels: int, box: tuple[int, int, int, int]) -> I
         upright = _upright(image, opened.orientation or _orientation(image))
         left, top, right, bottom = box
         if not (0 <= left < right <= upright.width and 0 <= top < bottom <= upright.height):
-            raise UnreadableError("damaged", "the image has no such part")
+            raise UnreadableError("damaged", "the part lies outside of the image")
         part = upright.crop(box)
         part.info = image.info
         return _shrunk_colour(part, max(part.size)).convert("L")

@@ -41,7 +41,7 @@ def place_for(path: Path) -> Path:
     for trash in trashes_for(path):
         if _usable(trash):
             return _free_name(trash, path)
-    raise SkipError('finds no trash on its disk; "action": "move" with a folder in "to" does without one')
+    raise SkipError('stays: its disk has no trash; "action": "move" with a folder in "to" does without one')
 
 
 def announce(path: Path, place: Path) -> None:
@@ -94,7 +94,7 @@ def trashes_for(path: Path) -> Iterator[Path]:
     # The device number alone does not tell two mounts of one disk apart.
     mounts = filesystems.mounts()
     if not mounts:
-        raise SkipError("stays: the kernel does not say what is mounted where")
+        raise SkipError("stays: the list of mounted disks cannot be read")
     top = _mount_of(path.parent, mounts)
     home = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "Trash"
     if _mount_of(home, mounts) == top:

@@ -220,7 +220,7 @@ class Processes:
         try:
             return decoded(operation.result, answer.blob)
         except ValueError as error:
-            raise ChildError("a search process answered nonsense") from error
+            raise ChildError("a search process sent a broken answer") from error
 
     def _answer(
         self, process: SearchProcess, urgency: Urgency, search: Search, name: str, arguments: tuple[object, ...]

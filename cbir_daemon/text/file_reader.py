@@ -98,7 +98,7 @@ class TextReader:
             text, kind = office_text(data)
             return _reading(kind, [Page(text)])
         if not kind:
-            raise UnreadableError("not-an-image", "no text that is read here")
+            raise UnreadableError("not-an-image", "the bytes are no text in a format that is read here")
         text = decoded(data)
         if kind == "HTML":
             return _reading(kind, [Page(text_of(text))], title_of(text))

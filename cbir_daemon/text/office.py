@@ -82,7 +82,7 @@ def office_text(data: bytes) -> tuple[str, str]:
             names = set(archive.namelist())
             name = next((name for name in _KINDS if name in names), None)
             if name is None:
-                raise UnreadableError("not-an-image", "a zip archive that is no text")
+                raise UnreadableError("not-an-image", "a zip archive that is no office document")
             with archive.open(name) as member:
                 return _text(member, _KINDS[name]), _KINDS[name].format
     except _ZIP_FAULTS as error:
@@ -110,7 +110,7 @@ def _text(member: IO[bytes], kind: _Kind) -> str:
 
 
 def _refuse_doctype(*_: object) -> None:
-    raise UnreadableError("damaged", "it has a document type, which may stand for anything")
+    raise UnreadableError("damaged", "its XML declares a document type, which is refused")
 
 
 class _Collector:

@@ -512,6 +512,54 @@ def test_an_image_is_shown_on_the_map(mapped: PageDriver) -> None:
     page.until(lambda: not page.all(".map .card"))
 
 
+def test_a_copy_in_the_comparison_is_shown_on_the_map(mapped: PageDriver) -> None:
+    """M goes to the copy, a link below each of the two to that one."""
+    page = mapped
+    group_of(page, "small.jpg")
+    page.press("c")
+    page.until(lambda: len(page.all(".compare .about a")) == 2)
+    page.press("m")
+    page.until(lambda: any(path.endswith("/small.jpg") for path in page.texts(".map .card .path")))
+
+
+def looked_at(page: PageDriver, path: str) -> None:
+    """Wait until the map shows the image of a file."""
+    page.until(lambda: path in page.texts(".map .card:not(.list) .path"))
+
+
+def test_a_decision_leads_to_the_map(mapped: PageDriver) -> None:
+    """Each of the two images of a decision has a link to its place."""
+    page = mapped
+    page.press("n")
+    for at in (0, 1):
+        page.open("state")
+        link = page.until(lambda at=at: dict(enumerate(page.all(".decisions .of a"))).get(at))
+        path = page.texts(".decisions .of .path")[at]
+        link.click()
+        looked_at(page, path)
+
+
+def test_a_run_leads_to_the_map(mapped: PageDriver) -> None:
+    """A file in the trash has a link to the image that was kept; one that came back to its own place."""
+    page = mapped
+    group_of(page, "small.jpg")
+    kept = next(path for path in page.texts(".group.current .path") if path.endswith("/photo-2.jpg"))
+    page.press("Enter")
+    page.until(lambda: "Move 1 file to the trash" in page.plan())
+    page.click(".planbar .apply")
+    page.said("1 file moved to the trash")
+    page.open("state")
+    page.click(".runs > li [aria-expanded]")
+    page.until(lambda: page.texts(".runs .tasks a") == ["The kept image on the map"])
+    page.click(".runs .tasks a")
+    looked_at(page, kept)
+    page.open("state")
+    page.click(".runs > li [aria-expanded]")
+    page.click(".runs .tasks button")
+    page.said("It came back.")
+    page.until(lambda: page.texts(".runs .tasks a") == ["On the map"])
+
+
 def test_a_line_around_images_marks_their_duplicates(mapped: PageDriver) -> None:
     """The lasso lists what it holds; marking puts the open groups of these into the plan of the queue."""
     page = mapped

@@ -2,6 +2,7 @@
 import { ask, askWith } from "./api.js";
 import { html } from "./html.js";
 import { useKeys } from "./keys.js";
+import { OnMap } from "./map/link.js";
 import { Path, fileOf, plain, textOf } from "./paths.js";
 import { Preview } from "./pictures.js";
 import { say, sayFault } from "./saying.js";
@@ -46,8 +47,8 @@ function Match({ match, isShown, show }) {
     <p><span class="kind ${match.kind}">${KINDS[match.kind]}</span> <span
         class="score">${match.score.toFixed(3)}</span> <span class="words">${done(match)}</span></p>
     <p class="where"><${Path} path=${match.path} /></p>
-    <p class="facts">${pixels(match)} · ${bytes(match.size)}${match.missing ? " · its album is away" : ""} <a
-        href=${`#/map/${match.digest}`}>on the map</a></p>
+    <p class="facts">${pixels(match)} · ${bytes(match.size)}${match.missing ? " · its album is away" : ""} <${OnMap}
+        digest=${match.digest} words="on the map" /></p>
   </li>`;
 }
 
@@ -67,7 +68,8 @@ function Asked({ asked, answer, shown }) {
         : html`<${Preview} digest=${asked.digest} sizePx=${1024} alt="the picture that was asked about" />`
     }<${Part} part=${shown?.part} /></div>
     <figcaption>${answer && html`${pixels(answer.query)} · ${counted(answer.matches.length, "match", "matches")} in ${Math.round(answer.took_ms)} ms`}
-      ${answer && html` · <a href=${`#/ask/${answer.query.digest}`}>link to this answer</a>`}</figcaption>
+      ${answer && html` · <a href=${`#/ask/${answer.query.digest}`}>link to this answer</a>`}
+      ${answer?.query.position === "indexed" && html` · <${OnMap} digest=${answer.query.digest} words="on the map" />`}</figcaption>
   </figure>`;
 }
 

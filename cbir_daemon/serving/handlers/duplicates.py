@@ -172,7 +172,9 @@ def align(rooms: Rooms, request: Request) -> Reply[answers.Aligned]:
     params = Params(request.params)
     kept, copy = (content_of(rooms, digest) for digest in [params.digest(name) for name in ("keep", "copy")])
     if {kept.medium, copy.medium} != {IMAGE}:
-        raise BadRequestError("only images lie on each other", hint="`cbir duplicates` says what a copy has in common")
+        raise BadRequestError(
+            "only images can be laid on each other", hint="`cbir duplicates` says what a copy has in common"
+        )
     found = laid(rooms.store, rooms.pool, rooms.searcher, kept, copy)
     numbers = None if found.homography is None else [round(float(number), 7) for number in found.homography.flat]
     return Reply(

@@ -48,7 +48,9 @@ def asked_likeness(rooms: Rooms, params: Params) -> Likeness | None:
     if by is None:
         return None if rooms.meaning.enabled and len(rooms.meanings.table) else Likeness.LOOK
     if by == Likeness.MEANING and not rooms.meaning.enabled:
-        raise BadRequestError("no network tells what pictures show", hint="name one: `model` of `[meaning]`")
+        raise BadRequestError(
+            "pictures are not described by meaning", hint="set `model` in `[meaning]`, or ask by look or grey"
+        )
     return Likeness(by)
 
 

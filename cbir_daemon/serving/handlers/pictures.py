@@ -91,7 +91,9 @@ def error_preview(rooms: Rooms, request: Request) -> Reply[answers.ErrorPreview]
     path = params.path("path")
     error = rooms.store.files.error_at(path)
     if error is None:
-        raise NotFoundError(f"{os.fsdecode(path)}: is no file that could not be read", hint="`errors` lists these")
+        raise NotFoundError(
+            f"{os.fsdecode(path)}: is not among the files that could not be read", hint="`cbir errors` lists them"
+        )
     code, message = error
     drawn = rooms.pool.draw_remains(Path(os.fsdecode(path)), side_px, form) if REASONS[code].is_drawable else None
     if drawn is None:

@@ -74,7 +74,7 @@ def _tasks_of(rooms: Rooms, request: Request) -> list[ResolveTask]:
     unlooked = Params(request.params).flag("unlooked")
     tasks = planned(lines, rooms.store, rooms.groups, unlooked=unlooked)
     if not tasks:
-        raise BadRequestError("the plan changes nothing", hint='lines with "action": "keep" change nothing')
+        raise BadRequestError("the plan changes nothing", hint='give a line "action": "trash"; "keep" changes nothing')
     return tasks
 
 
@@ -137,7 +137,7 @@ def resolve_tasks(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Reso
     run_id = Params(request.params).integer("run", 0)
     tasks = rooms.store.journal.tasks(run_id)
     if not tasks:
-        raise NotFoundError(f"there is no resolve {run_id}", hint="`cbir resolve --list` shows the runs")
+        raise NotFoundError(f"there is no run {run_id}", hint="`cbir resolve --list` shows the runs")
     return paged(map(task_to_json, tasks), lambda page: {"run": run_id, "tasks": page})
 
 

@@ -139,7 +139,9 @@ def map_place(rooms: Rooms, request: Request) -> Reply[answers.MapPlace]:
     plane = _present(rooms, rooms.maps.of(content.medium))
     place = plane.place(content.id)
     if place is None:
-        raise NotFoundError("this image is not on the map", hint="it is placed soon, or has no neighbours there")
+        raise NotFoundError(
+            "this image is not on the map", hint="a new image is placed soon; `cbir settle` waits for it"
+        )
     return Reply({"run": plane.name, "medium": content.medium, "column": place[0], "row": place[1]})
 
 

@@ -2,6 +2,7 @@
 // kept by the transform that is known.
 import { html } from "../html.js";
 import { useKeys } from "../keys.js";
+import { OnMap } from "../map/link.js";
 import { commonEnds, Path, textOf } from "../paths.js";
 import { KINDS, relation } from "../queue/card.js";
 import { differing } from "../queue/facts.js";
@@ -21,7 +22,7 @@ function Side({ group, index, ends, facts, title }) {
   const fate = fateOf(choiceOf(group), index);
   return html`<div class="about ${fate}">
     <p><kbd>${index + 1}</kbd> <strong>${title}</strong> <span class="words">${relation(group, index) || image.why}</span></p>
-    <p class="where"><${Path} path=${image.path} ends=${ends} /></p>
+    <p class="where"><${Path} path=${image.path} ends=${ends} /> <${OnMap} digest=${image.digest} /></p>
     <ul class="facts">${facts.map((fact) => html`<li key=${fact.name} class=${fact.isBetter ? "better" : ""}>${fact.text}</li>`)}</ul>
   </div>`;
 }

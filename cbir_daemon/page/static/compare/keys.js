@@ -1,4 +1,5 @@
 // The keys of the comparison.
+import { goToMap } from "../map/link.js";
 import { dismissOne } from "../queue/plan.js";
 import { verdictKeys } from "../queue/verdicts.js";
 import { say, sayFault } from "../saying.js";
@@ -74,6 +75,12 @@ function walkKeys({ group, index, show, queue, mode }) {
         if (queue.moveTo(queue.place.index + byOf(name))) queue.setCompared({ picture: 1, mode });
         else say("There is no further group.", "refused");
       },
+    },
+    {
+      names: ["m"],
+      shown: "M",
+      what: "show the copy on the map",
+      act: () => goToMap(group.images[index].digest),
     },
     {
       names: ["u"],

@@ -1,5 +1,6 @@
 // A group as a card: what kind it is, its images side by side, what becomes of each, and what can be said of it.
 import { html } from "../html.js";
+import { OnMap } from "../map/link.js";
 import { commonEnds, fileOf, Path, plain, textOf } from "../paths.js";
 import { Preview } from "../pictures.js";
 import { bytes, counted, percent } from "../words.js";
@@ -72,7 +73,7 @@ function Tile({ group, index, choice, isChosen, ends, facts, actions }) {
         <button type="button" aria-pressed=${isOut} onClick=${() => actions.leaveOut(index)}>Leave out</button>`
       }
       <a href=${`#/ask/${image.digest}`}>Like this</a>
-      <a href=${`#/map/${image.digest}`}>On the map</a>
+      <${OnMap} digest=${image.digest} />
     </p>
   </section>`;
 }

@@ -4,6 +4,7 @@ import { say, sayFault } from "../saying.js";
 import { useCell } from "../cells.js";
 import { html } from "../html.js";
 import { useKeys } from "../keys.js";
+import { goToMap } from "../map/link.js";
 import { useEffect, useMemo, useReducer, useRef, useState } from "../vendor/hooks.js";
 import { Windowed } from "../windowed.js";
 import { bytes, counted, number } from "../words.js";
@@ -161,9 +162,7 @@ function queueKeys(queue, groups, search) {
       shown: "M",
       what: "show it on the map",
       refusal: may.none,
-      act: () => {
-        location.hash = `#/map/${digest()}`;
-      },
+      act: () => goToMap(digest()),
     },
     { names: ["/"], shown: "/", what: "search a folder", act: search },
   ];

@@ -1,6 +1,7 @@
 // Alerts, the newest first, as they come.
 import { ask, stream } from "../api.js";
 import { html } from "../html.js";
+import { OnMap } from "../map/link.js";
 import { nameOfPath, Path } from "../paths.js";
 import { Preview } from "../pictures.js";
 import { sayFault } from "../saying.js";
@@ -75,8 +76,8 @@ function Alert({ alert, digests }) {
       }
       ${
         own &&
-        html`<p class="tools"><a href=${`#/ask/${own}`}>Like this</a> <a
-          href=${`#/map/${own}`}>On the map</a></p>`
+        html`<p class="tools"><a href=${`#/ask/${own}`}>Like this</a> <${OnMap}
+          digest=${own} /></p>`
       }</div></li>`;
 }
 

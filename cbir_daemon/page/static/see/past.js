@@ -1,6 +1,7 @@
 // What was decided and resolved, each with its way back.
 import { ask, listed } from "../api.js";
 import { html } from "../html.js";
+import { OnMap } from "../map/link.js";
 import { nameOfPath, Path } from "../paths.js";
 import { Preview } from "../pictures.js";
 import { undoRun } from "../queue/plan.js";
@@ -31,7 +32,7 @@ function Files({ digest, paths }) {
           path=${path} /> `,
             )
           : html`<em class="notes">no file has these bytes now</em>`
-      }</span></span>`;
+      } ${paths.length > 0 && html`<${OnMap} digest=${digest} />`}</span></span>`;
 }
 
 function Decisions({ clock }) {
@@ -65,6 +66,12 @@ function counts(run) {
     .join(", ");
 }
 
+// Where what a task is about lies on the map: the image that was kept while the file is away, else the file itself.
+function PlaceOf({ task }) {
+  if (task.state !== "done" && task.state !== "begun") return html`<${OnMap} digest=${task.digest} />`;
+  return task.keep_digest && html`<${OnMap} digest=${task.keep_digest} words="The kept image on the map" />`;
+}
+
 // The files of a run, each with its way back.
 function Tasks({ run, clock }) {
   const [tasks, setTasks] = useState(null);
@@ -85,6 +92,7 @@ function Tasks({ run, clock }) {
     (
       task,
     ) => html`<li key=${task.task}><${Path} path=${task.path} /><span class="why">${task.reason || task.state}</span>
+    <${PlaceOf} task=${task} />
     ${
       task.state === "done" &&
       html`<button type="button"
