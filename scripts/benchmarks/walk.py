@@ -13,7 +13,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ from cbir_daemon.map.grid import arrange_many
 from cbir_daemon.matching import GREY64
 from cbir_daemon.pictures import PICTURES
 from cbir_daemon.protocol.messages import Request
-from cbir_daemon.records import FileState
+from cbir_daemon.records import IMAGE, FileState
 from cbir_daemon.serving import handlers
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
 from cbir_daemon.serving.plane import Plane
@@ -56,22 +56,22 @@ LEAST = {"frames a second, median"}
 
 SEEN = """
 const done = arguments[0];
-const look = () => (document.querySelector(".map canvas") ? setTimeout(() => done(performance.now()), 0)
+const look = () => (document.querySelector(".plane") ? setTimeout(() => done(performance.now()), 0)
                                                          : setTimeout(look, 5));
 look();
 """
 ZOOMED = """
-const canvas = document.querySelector(".map canvas"), box = canvas.getBoundingClientRect();
+const plane = document.querySelector(".plane"), box = plane.getBoundingClientRect();
 const event = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, deltaY: arguments[0], bubbles: true };
-canvas.dispatchEvent(new WheelEvent("wheel", { ...event, cancelable: true }));
+plane.dispatchEvent(new WheelEvent("wheel", { ...event, cancelable: true }));
 """
 PANNED = """
-const [count, across, down, done] = arguments, canvas = document.querySelector(".map canvas"), times = [];
-const box = canvas.getBoundingClientRect();
+const [count, across, down, done] = arguments, plane = document.querySelector(".plane"), times = [];
+const box = plane.getBoundingClientRect();
 const at = { x: box.x + box.width / 2, y: box.y + box.height / 2 };
-const send = (type) => canvas.dispatchEvent(new PointerEvent(type, { pointerId: 1, clientX: at.x, clientY: at.y,
+const send = (type) => plane.dispatchEvent(new PointerEvent(type, { pointerId: 1, clientX: at.x, clientY: at.y,
                                                                     bubbles: true, isPrimary: true, buttons: 1 }));
-canvas.setPointerCapture = () => {};
+plane.setPointerCapture = () => {};
 send("pointerdown");
 const step = (now) => {
   times.push(now);
@@ -87,7 +87,7 @@ requestAnimationFrame(step);
 """Drags the map by so many pixels a frame, there and back; tells when each frame began, in milliseconds."""
 
 
-class Vectors(Mapping[int, bytes]):
+class Vectors:
     """A vector for each content: one of a thousand pieces of two photographs."""
 
     def __init__(self) -> None:
@@ -102,11 +102,16 @@ class Vectors(Mapping[int, bytes]):
     def __getitem__(self, content_id: int) -> bytes:
         return self._pieces[content_id % VECTORS]
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(VECTORS))
 
-    def __len__(self) -> int:
-        return VECTORS
+class Maps:
+    """The map of images, and no other."""
+
+    def of(self, medium: str) -> SimpleNamespace:
+        """Return what the handlers ask of the map of a medium."""
+        return SimpleNamespace(medium=medium)
+
+    def __iter__(self) -> Iterator[SimpleNamespace]:
+        return iter([self.of(IMAGE)])
 
 
 def plane_of(images: int) -> Plane:
@@ -131,13 +136,19 @@ def rooms_of(plane: Plane, pool: DecodePool) -> Rooms:
     vectors = Vectors()
     store = SimpleNamespace(
         files=SimpleNamespace(images=lambda ids: list(map(image_of, ids))),
-        contents=SimpleNamespace(vectors=lambda ids: vectors),
+        contents=SimpleNamespace(vectors=lambda ids: {content_id: vectors[content_id] for content_id in ids}),
         descriptors=SimpleNamespace(of=lambda kind, ids: {}),
     )
-    planes = SimpleNamespace(present=lambda: plane)
-    searcher = SimpleNamespace(medium=GREY64)
-    config = load(environ={"HOME": "/"})
-    return cast("Rooms", SimpleNamespace(store=store, planes=planes, searcher=searcher, pool=pool, config=config))
+    asked = SimpleNamespace(
+        store=store,
+        maps=Maps(),
+        planes=SimpleNamespace(present=lambda medium: plane),
+        searcher=SimpleNamespace(medium=GREY64),
+        part_searchers=SimpleNamespace(of=lambda medium: None),
+        pool=pool,
+        config=load(environ={"HOME": "/"}),
+    )
+    return cast("Rooms", asked)
 
 
 def answered(rooms: Rooms, request: Request) -> Iterator[Reply[Any]]:

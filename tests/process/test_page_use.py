@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from selenium.webdriver import ActionChains, Chrome
 
@@ -486,7 +487,7 @@ def test_an_image_is_found_by_its_name_on_the_map(mapped: PageDriver) -> None:
     """/ goes to the field; words of the path list images, one of which is shown at its place; nonsense is refused."""
     page = mapped
     page.open("map")
-    page.first(".map canvas")
+    page.first(".plane")
     page.press("/")
     field = page.until(
         lambda: page.driver.execute_script("return document.activeElement.closest('input[type=search]')")
@@ -500,6 +501,47 @@ def test_an_image_is_found_by_its_name_on_the_map(mapped: PageDriver) -> None:
     field.send_keys(" nonsense")
     page.press("Enter")
     page.said("No image has PHONE mirr nonsense in its path.")
+
+
+def test_the_map_follows_the_hand(mapped: PageDriver) -> None:
+    """What is dragged by so many pixels lies so many pixels on, also beyond what was painted, and back as before."""
+    page = mapped
+    page.open("map")
+    plane = page.first(".plane")
+    page.press(*"++++++++")
+    seen = at_rest(page)
+    assert np.std(seen) > BLACK_LEVEL
+    way = 290
+    for across, down in ((way, 0), (0, way), (-way, 0), (0, -way)):
+        before = at_rest(page)
+        ActionChains(page.driver).drag_and_drop_by_offset(plane, across, down).perform()
+        after = at_rest(page)
+        assert apart(np.roll(before, (down, across), (0, 1)), after) < A_LEVEL
+        assert apart(np.roll(before, (down, across - 1), (0, 1)), after) > A_LEVEL
+    assert apart(at_rest(page), seen) < A_LEVEL
+
+
+MIDDLE_PX = 300
+BAND = (slice(MIDDLE_PX, -MIDDLE_PX), slice(MIDDLE_PX, -MIDDLE_PX))
+"""What of the map was in sight before and after it was dragged, and has nothing lying on it."""
+
+A_LEVEL = 0.5
+"""Grey levels by which a tile that is drawn in two strips may differ on average from one that is drawn at once."""
+
+
+def apart(sight: NDArray[np.int16], later: NDArray[np.int16]) -> float:
+    """Return by how much two sights of the map differ, in grey levels on average."""
+    return float(np.abs(sight[BAND] - later[BAND]).mean())
+
+
+def at_rest(page: PageDriver) -> NDArray[np.int16]:
+    """Return what is seen of the map, once nothing changes any more."""
+
+    def still() -> list[NDArray[np.int16]]:
+        before = page.pixels(".plane")
+        return [before] if all(np.array_equal(page.pixels(".plane"), before) for _ in range(3)) else []
+
+    return page.until(still)[0]
 
 
 def test_an_image_is_shown_on_the_map(mapped: PageDriver) -> None:
@@ -530,12 +572,13 @@ def looked_at(page: PageDriver, path: str) -> None:
 def test_a_decision_leads_to_the_map(mapped: PageDriver) -> None:
     """Each of the two images of a decision has a link to its place."""
     page = mapped
+    group_of(page, "small.jpg")
     page.press("n")
-    for at in (0, 1):
+    for number in (0, 1):
         page.open("state")
-        link = page.until(lambda at=at: dict(enumerate(page.all(".decisions .of a"))).get(at))
-        path = page.texts(".decisions .of .path")[at]
-        link.click()
+        page.until(lambda: len(page.all(".decisions .of a")) == 2)
+        path = page.texts(".decisions .of .path")[number]
+        page.all(".decisions .of a")[number].click()
         looked_at(page, path)
 
 
@@ -564,11 +607,11 @@ def test_a_line_around_images_marks_their_duplicates(mapped: PageDriver) -> None
     """The lasso lists what it holds; marking puts the open groups of these into the plan of the queue."""
     page = mapped
     page.open("map")
-    canvas = page.first(".map canvas")
+    plane = page.first(".plane")
     page.press("l")
-    page.first(".map canvas.lasso")
-    half_x, half_y = canvas.size["width"] // 2 - 4, canvas.size["height"] // 2 - 4
-    line = ActionChains(page.driver).move_to_element_with_offset(canvas, -half_x, -half_y).click_and_hold()
+    page.first(".plane.lasso")
+    half_x, half_y = plane.size["width"] // 2 - 4, plane.size["height"] // 2 - 4
+    line = ActionChains(page.driver).move_to_element_with_offset(plane, -half_x, -half_y).click_and_hold()
     for across, down in ((2 * half_x, 0), (0, 2 * half_y), (-2 * half_x, 0)):
         line.move_by_offset(across, down)
     line.release().perform()

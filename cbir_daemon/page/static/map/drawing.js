@@ -1,10 +1,15 @@
-// The map on a canvas: tiles of the level that fits, coarser ones until they are here.
+// The map: where one looks, the tiles of the level that fits there, and what is marked on them.
+import { Sheet } from "./sheet.js";
+
 const MAX_CELL = 160; // CSS pixels of a cell at most.
 
 export class Drawing {
-  constructor(canvas, grid, tiles) {
-    Object.assign(this, { canvas, grid, tiles, asked: false, mark: null, lasso: [] });
-    this.pen = canvas.getContext("2d", { alpha: false });
+  // plane: an element that holds two canvases, of the tiles and of the marks.
+  constructor(plane, grid, tiles) {
+    const [sheet, marks] = plane.children;
+    Object.assign(this, { plane, grid, marks, asked: false, mark: null, lasso: [] });
+    this.sheet = new Sheet(sheet, grid, tiles, () => this.redraw());
+    this.pen = marks.getContext("2d");
     // The point in the middle, in cells; CSS pixels of a cell.
     this.view = { x: grid.columns / 2, y: grid.rows / 2, cell: 1 };
     this.resize();
@@ -13,11 +18,22 @@ export class Drawing {
 
   resize() {
     this.dots = Math.min(devicePixelRatio || 1, 2);
-    this.wide = this.canvas.clientWidth;
-    this.high = this.canvas.clientHeight;
-    this.canvas.width = Math.max(1, Math.round(this.wide * this.dots));
-    this.canvas.height = Math.max(1, Math.round(this.high * this.dots));
+    this.wide = Math.max(1, this.plane.clientWidth);
+    this.high = Math.max(1, this.plane.clientHeight);
+    this.marks.width = Math.round(this.wide * this.dots);
+    this.marks.height = Math.round(this.high * this.dots);
+    this.sheet.resize(this.wide, this.high, this.dots);
     this.redraw();
+  }
+
+  // A tile is here.
+  arrived(level, column, row) {
+    this.sheet.arrived(level, column, row);
+    this.redraw();
+  }
+
+  leave() {
+    this.sheet.leave();
   }
 
   get fitting() {
@@ -64,45 +80,15 @@ export class Drawing {
   }
 
   draw() {
-    const { pen, dots, wide, high, view, tiles } = this;
-    const style = getComputedStyle(this.canvas);
+    this.sheet.show(this.view);
+    this.marks.hidden = !this.mark && this.lasso.length < 2;
+    if (!this.marks.hidden) this.drawMarks(getComputedStyle(this.plane).getPropertyValue("--mark"));
+  }
+
+  drawMarks(colour) {
+    const { pen, view, dots } = this;
     pen.setTransform(dots, 0, 0, dots, 0, 0);
-    pen.fillStyle = style.backgroundColor;
-    pen.fillRect(0, 0, wide, high);
-    const level = tiles.levelFor(view.cell * dots);
-    const side = (this.grid.tile_px / tiles.cellPx(level)) * view.cell;
-    const left = wide / 2 - view.x * view.cell;
-    const top = high / 2 - view.y * view.cell;
-    tiles.begin();
-    pen.imageSmoothingQuality = "medium";
-    const tilesAlong = (cells) => Math.ceil((cells * tiles.cellPx(level)) / this.grid.tile_px) - 1;
-    const lastColumn = Math.min(tilesAlong(this.grid.columns), Math.floor((wide - left) / side));
-    const lastRow = Math.min(tilesAlong(this.grid.rows), Math.floor((high - top) / side));
-    for (let row = Math.max(0, Math.floor(-top / side)); row <= lastRow; row += 1) {
-      for (let column = Math.max(0, Math.floor(-left / side)); column <= lastColumn; column += 1) {
-        this.drawTile(level, column, row, left + column * side, top + row * side, side);
-      }
-    }
-    tiles.fetchWanted();
-    this.drawMark(style.getPropertyValue("--mark"));
-  }
-
-  drawTile(level, column, row, x, y, side) {
-    const picture = this.tiles.get(level, column, row);
-    if (picture) this.pen.drawImage(picture, x, y, side, side);
-    if (picture !== undefined) return;
-    for (let up = 1; up <= level; up += 1) {
-      const coarse = this.tiles.peek(level - up, column >> up, row >> up);
-      if (!coarse) continue;
-      const part = this.grid.tile_px / 2 ** up;
-      const mask = 2 ** up - 1;
-      this.pen.drawImage(coarse, (column & mask) * part, (row & mask) * part, part, part, x, y, side, side);
-      return;
-    }
-  }
-
-  drawMark(colour) {
-    const { pen, view } = this;
+    pen.clearRect(0, 0, this.wide, this.high);
     const toX = (x) => (x - view.x) * view.cell + this.wide / 2;
     const toY = (y) => (y - view.y) * view.cell + this.high / 2;
     pen.strokeStyle = colour;

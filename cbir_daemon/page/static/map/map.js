@@ -135,7 +135,7 @@ function useDark() {
 
 function Walk({ grid, digest }) {
   const isDark = useDark();
-  const canvas = useRef(null);
+  const plane = useRef(null);
   const drawing = useRef(null);
   const [isLasso, setLasso] = useState(false);
   const [image, setImage] = useState(null);
@@ -144,18 +144,19 @@ function Walk({ grid, digest }) {
   const field = useRef(null);
 
   useEffect(() => {
-    const tiles = new Tiles(grid, isDark, () => drawing.current?.redraw());
+    const tiles = new Tiles(grid, isDark, (...place) => drawing.current?.arrived(...place));
     const before = drawing.current?.view;
-    drawing.current = new Drawing(canvas.current, grid, tiles);
+    drawing.current = new Drawing(plane.current, grid, tiles);
     if (before) drawing.current.view = before;
     const observer = new ResizeObserver(() => drawing.current.resize());
-    observer.observe(canvas.current);
-    const own = canvas.current;
+    observer.observe(plane.current);
+    const own = plane.current;
     const still = (event) => event.preventDefault();
     own.addEventListener("wheel", still, { passive: false });
     return () => {
       observer.disconnect();
       own.removeEventListener("wheel", still);
+      drawing.current.leave();
       tiles.leave();
     };
   }, [grid, isDark]);
@@ -233,8 +234,8 @@ function Walk({ grid, digest }) {
       act: close,
     },
   ]);
-  return html`<canvas ref=${canvas} class=${isLasso ? "lasso" : ""} tabindex="0" role="img"
-      aria-label=${`Map of ${counted(grid.images, "image")}: what looks alike lies together. Arrows move, + and - zoom, Enter looks at the image in the middle.`} ...${hands}></canvas>
+  return html`<div ref=${plane} class=${isLasso ? "plane lasso" : "plane"} tabindex="0" role="img"
+      aria-label=${`Map of ${counted(grid.images, "image")}: what looks alike lies together. Arrows move, + and - zoom, Enter looks at the image in the middle.`} ...${hands}><canvas></canvas><canvas hidden></canvas></div>
     <div class="controls" role="group" aria-label="Map"><button type="button" aria-pressed=${isLasso}
         onClick=${() => setLasso(!isLasso)}>Lasso</button>
       <button type="button" aria-label="Zoom in" onClick=${() => drawing.current.zoom(STEP)}>+</button><button

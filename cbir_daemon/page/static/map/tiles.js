@@ -6,7 +6,8 @@ const AT_ONCE = 4;
 const AGAIN_MS = 5000;
 
 export class Tiles {
-  // grid: {run, columns, rows, levels, tile_px, cell_px}; `isDark`: on a dark ground; `arrived` is called after each tile.
+  // grid: {run, columns, rows, levels, tile_px, cell_px}; `isDark`: on a dark ground; `arrived` is called with level, column
+  // and row of each tile that has come.
   constructor(grid, isDark, arrived) {
     this.grid = grid;
     this.isDark = isDark;
@@ -34,19 +35,15 @@ export class Tiles {
     this.wanted = [];
   }
 
-  // The picture of a tile, null where there is nothing, undefined until it is here.
-  get(level, column, row) {
+  // Keeps a tile that is here, and asks for one that is not.
+  want(level, column, row) {
     const name = `${level}/${column}/${row}`;
     const entry = this.held.get(name);
-    if (entry) {
-      entry.frame = this.frame;
-      return entry.picture;
-    }
-    this.wanted.push([name, level, column, row]);
-    return undefined;
+    if (entry) entry.frame = this.frame;
+    else this.wanted.push([name, level, column, row]);
   }
 
-  // What is here of a tile already, without asking for it.
+  // The picture of a tile, null where there is nothing, undefined until it is here.
   peek(level, column, row) {
     return this.held.get(`${level}/${column}/${row}`)?.picture;
   }
@@ -58,10 +55,10 @@ export class Tiles {
     }
   }
 
-  async fetch(name, [level, column, row]) {
+  async fetch(name, place) {
     this.running.add(name);
     try {
-      const response = await fetch(tileAddress(this.grid.run, level, column, row, this.isDark), {
+      const response = await fetch(tileAddress(this.grid.run, ...place, this.isDark), {
         signal: this.left.signal,
       });
       const picture = response.ok ? await createImageBitmap(await response.blob()) : null;
@@ -73,7 +70,7 @@ export class Tiles {
       if (error.name !== "AbortError") throw error;
     } finally {
       this.running.delete(name);
-      if (!this.left.signal.aborted) this.arrived();
+      if (!this.left.signal.aborted) this.arrived(...place);
     }
   }
 
