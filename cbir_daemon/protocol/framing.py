@@ -57,13 +57,16 @@ def encode(message: Mapping[str, Any], blob: bytes = b"") -> bytes:
     Raises
     ------
     ProtocolError
-        When the line would be longer than `MAX_LINE_BYTES`.
+        When the line would be longer than `MAX_LINE_BYTES`, or holds an infinite number, which JSON cannot write.
     """
     # Only what follows is announced, whatever a message that is passed on announced before.
     body = {name: value for name, value in message.items() if name != BLOB_FIELD}
     if blob:
         body[BLOB_FIELD] = len(blob)
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise ProtocolError("message holds a number that is infinite, or none") from error
     # A message may quote a file name that is no text: its lone surrogates become JSON's own escapes.
     line = text.encode(errors="backslashreplace") + b"\n"
     if len(line) > MAX_LINE_BYTES:

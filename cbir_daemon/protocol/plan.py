@@ -117,7 +117,8 @@ def _line(row: str, number: int) -> Line:
         read = json.loads(row)
         fields = dict(_fields(read))
         line = Line(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError, BadRequestError) as error:
+    # OverflowError: 1e999 is infinite.  RecursionError: a line of thousands of brackets.
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError, BadRequestError) as error:
         raise _fault(number, f"cannot be read ({type(error).__name__}: {error})") from error
     if line.action not in (KEEP, *ACTIONS):
         raise _fault(number, f"action {line.action!r} is none of {', '.join((KEEP, *ACTIONS))}")
