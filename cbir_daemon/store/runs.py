@@ -24,6 +24,20 @@ def _curve(text: str) -> tuple[Trial, ...]:
 _RUN = Columns(ModelRun, convert={"curve": _curve, "numbers": json.loads})
 
 
+_REPORTED = (
+    *("n_neighbors", "n_components", "trustworthiness", "neighbor_recall", "fitted_images", "seed"),
+    *("duration_s", "peak_mib", "artifact", "sha256"),
+)
+"""Fields of a report that are columns of a run."""
+
+
+def _ended(report: FitReport, baseline: Baseline) -> dict[str, object]:
+    """Return what is written of a fit that made a map, by column."""
+    curve = json.dumps([astuple(trial) for trial in report.curve])
+    reported = {name: getattr(report, name) for name in _REPORTED}
+    return {**reported, "curve": curve, "far_distance": baseline.far_distance, "kept": baseline.kept}
+
+
 class Runs(Table):
     """Fits of maps, and how each came out."""
 
@@ -43,19 +57,11 @@ class Runs(Table):
         StorageError
             When another run of its medium has not ended: only one may be running.
         """
+        values = {name: getattr(begun, name) for name in ("reason", "kind", "code_version", "present_images", "medium")}
+        values |= {"numbers": json.dumps(dict(begun.numbers)), "started_at": now, "outcome": FitOutcome.RUNNING}
         cursor = connection.execute(
-            "INSERT INTO model_run (reason, kind, numbers, started_at, outcome, code_version, present_images, medium)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                begun.reason,
-                begun.kind,
-                json.dumps(dict(begun.numbers)),
-                now,
-                FitOutcome.RUNNING,
-                begun.code_version,
-                begun.present_images,
-                begun.medium,
-            ),
+            f"INSERT INTO model_run ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})",  # noqa: S608 -- names of ours
+            values,
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -150,37 +156,15 @@ class Runs(Table):
         baseline : Baseline, optional
             What contents that come later are compared with; without it they are not compared.
         """
-        known = baseline or Baseline()
         same = "medium = (SELECT medium FROM model_run WHERE id = ?)"
         connection.execute(
             f"UPDATE model_run SET outcome = ? WHERE outcome = ? AND {same}",  # noqa: S608 -- words of ours
             (FitOutcome.REPLACED, FitOutcome.ACTIVE, run_id),
         )
+        values = {"outcome": FitOutcome.ACTIVE, "finished_at": now} | _ended(report, baseline or Baseline())
         connection.execute(
-            """
-            UPDATE model_run SET outcome = ?, finished_at = ?, n_neighbors = ?, n_components = ?,
-                trustworthiness = ?, neighbor_recall = ?, fitted_images = ?, seed = ?, duration_s = ?, peak_mib = ?,
-                curve = ?, artifact = ?, sha256 = ?, far_distance = ?, kept = ?
-            WHERE id = ?
-            """,
-            (
-                FitOutcome.ACTIVE,
-                now,
-                report.n_neighbors,
-                report.n_components,
-                report.trustworthiness,
-                report.neighbor_recall,
-                report.fitted_images,
-                report.seed,
-                report.duration_s,
-                report.peak_mib,
-                json.dumps([astuple(trial) for trial in report.curve]),
-                report.artifact,
-                report.sha256,
-                known.far_distance,
-                known.kept,
-                run_id,
-            ),
+            f"UPDATE model_run SET {', '.join(f'{name} = :{name}' for name in values)} WHERE id = :run_id",  # noqa: S608 -- names of ours
+            values | {"run_id": run_id},
         )
         write_positions(connection, run_id, placed)
         connection.execute(
