@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -135,6 +135,22 @@ class FileJudgement:
     query_place: Place
     match_place: Place
     details: Mapping[str, Detail] = field(default_factory=dict)
+
+    def swapped(self, details: Mapping[str, Detail]) -> FileJudgement:
+        """Return it as it is when the stored file is the query.
+
+        Parameters
+        ----------
+        details : mapping
+            What was done then.
+        """
+        return replace(
+            self,
+            overlap=Overlap(self.overlap.match, self.overlap.query),
+            query_place=self.match_place,
+            match_place=self.query_place,
+            details=details,
+        )
 
     def to_json(self) -> str:
         """Return it as text that `judgement_from` reads."""

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Set
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -100,12 +101,43 @@ def takes_array(function: Function) -> bool:
     return any(annotation is not None and ARRAY.search(ast.unparse(annotation)) for annotation in types)
 
 
+@cache
+def protocols() -> dict[str, dict[str, list[str]]]:
+    """Return for each protocol of the package its methods and what each takes."""
+    return {
+        node.name: {
+            name: [parameter.arg for parameter in parameters(method)] for name, method in public_functions(node)
+        }
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and "Protocol" in [ast.unparse(base) for base in node.bases]
+    }
+
+
+def described_by_protocol(tree: ast.Module) -> set[str]:
+    """Return the methods of classes that say whose protocol they have, "a `FileReader`", and take what that says."""
+    found = set()
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for protocol in re.findall(r"; a `(\w+)`\.", ast.get_docstring(node) or ""):
+            methods = protocols()[protocol]
+            found |= {
+                f"{node.name}.{name}"
+                for name, method in public_functions(node)
+                if methods.get(name) == [parameter.arg for parameter in parameters(method)]
+            }
+    return found
+
+
 def undescribed(source: str, needs: Callable[[Function], bool] = needs_section) -> list[str]:
-    """Return the public functions of a module that need a section "Parameters" and have none."""
+    """Return the public functions of a module that need a section "Parameters", and have none, nor a protocol's."""
+    tree = ast.parse(source)
+    elsewhere = described_by_protocol(tree)
     return [
         name
-        for name, function in public_functions(ast.parse(source))
-        if needs(function) and not SECTION.search(ast.get_docstring(function) or "")
+        for name, function in public_functions(tree)
+        if needs(function) and name not in elsewhere and not SECTION.search(ast.get_docstring(function) or "")
     ]
 
 
@@ -204,9 +236,12 @@ def test_public_functions_describe_what_they_raise(folder: str) -> None:
 
 def shapeless(source: str) -> list[str]:
     """Return the public functions of a module that return an array and do not say its shape in brackets."""
+    tree = ast.parse(source)
+    elsewhere = described_by_protocol(tree)
     return [
         name
-        for name, function in public_functions(ast.parse(source))
+        for name, function in public_functions(tree)
+        if name not in elsewhere
         if function.returns is not None and ARRAY.search(ast.unparse(function.returns))
         if not SHAPE.search(ast.get_docstring(function) or "")
     ]
@@ -388,6 +423,9 @@ def test_these_checks_find_what_they_look_for() -> None:
     )
     assert not undescribed("@cbir.command()\n@AS_JSON\ndef scan(path, as_json):\n    '''Look again.'''")
     assert undescribed("@command\ndef scan(path, as_json): ...") == ["scan"]
+    reader = "class Own:\n    '''Of mine; a `FileReader`.'''\n    def read(self, data, {}): ..."
+    assert not undescribed(reader.format("max_pixels"))
+    assert undescribed(reader.format("fewest_pixels")) == ["Own.read"]
     assert undescribed("def put(rows: NDArray[np.int8]): ...\ndef get(a, b): ...", takes_array) == ["put"]
     both = (
         'def put(key, value):\n    """Put.\n\n    Parameters\n    ----------\n    key, {} : str\n        Text.\n    """'

@@ -33,7 +33,7 @@ from cbir_daemon.records import LOOK, LOOK_BYTES
 
 
 class Parallax:
-    """The second look: parallax tells two exposures apart; see `look`."""
+    """The second look, by `look`: parallax tells two exposures apart; a `SecondLook`."""
 
     version = LOOK_VERSION
     side_px = LOOK_SIDE_PX
@@ -74,15 +74,7 @@ class Parallax:
     def seen_in_place(
         self, query_picture: NDArray[np.uint8], stored_picture: NDArray[np.uint8], affine: NDArray[np.float64]
     ) -> tuple[Seen, float]:
-        """Return whether two pictures are one exposure, of which something else may cover a part, and how they agree.
-
-        Parameters
-        ----------
-        query_picture, stored_picture : (height, width) ndarray of uint8
-            Grey, upright; the longer side at most `side_px`.
-        affine : (2, 3) ndarray of float64
-            From a point of the query to that of the stored picture, coordinates from -1 to 1 over each picture.
-        """
+        """Return whether two pictures are one exposure, parts of which may be covered, and how they agree."""
         look = compared_in_place(query_picture, stored_picture, affine, rectangles(stored_picture))
         return look.seen, max(0.0, look.agreement)
 
@@ -94,11 +86,6 @@ class Parallax:
         stored_picture: NDArray[np.uint8],
     ) -> NDArray[np.float64] | None:
         """Return how two pictures lie on each other; None unless they agree.
-
-        Parameters
-        ----------
-        query, stored : (4096,) ndarray of uint8
-        query_picture, stored_picture : (height, width) ndarray of uint8
 
         Returns
         -------
@@ -119,13 +106,7 @@ class Parallax:
         query_picture: NDArray[np.uint8],
         stored_picture: NDArray[np.uint8],
     ) -> Sight:
-        """Return what `seen` does, and what was laid over or put around one of two pictures of one exposure.
-
-        Parameters
-        ----------
-        query, stored : (4096,) ndarray of uint8
-        query_picture, stored_picture : (height, width) ndarray of uint8
-        """
+        """Return what `seen` does, and what was laid over or put around one of two pictures of one exposure."""
         affine, invert = affine_between(query, stored)
         look = compared(query_picture, stored_picture, affine, invert=invert)
         if look.seen is not Seen.COPY or look.aligned is None:
@@ -134,7 +115,7 @@ class Parallax:
 
 
 class Parts:
-    """The parts of a picture: upright ones with straight edges, and turned ones; see `rectangles` and `turned`."""
+    """Parts of a picture, by `rectangles` and `turned`: upright ones and turned ones; a `PictureParts`."""
 
     rectangles = staticmethod(rectangles)
     around_part = staticmethod(around_part)
@@ -142,24 +123,11 @@ class Parts:
     placement = staticmethod(placement)
 
     def part_vector(self, picture: NDArray[np.uint8], part: Window | Quadrilateral) -> NDArray[np.uint8]:
-        """Return the (4096,) vector of a part of a picture.
-
-        Parameters
-        ----------
-        picture : (height, width) ndarray of uint8
-        part : Window or Quadrilateral
-        """
+        """Return the (4096,) vector of a part of a picture."""
         return part_vector(picture, part) if isinstance(part, Window) else turned_vector(picture, part)
 
     def part_picture(self, picture: NDArray[np.uint8], part: Window | Quadrilateral, side_px: int) -> NDArray[np.uint8]:
-        """Return a part of a picture, no larger than `side_px`.
-
-        Parameters
-        ----------
-        picture : (height, width) ndarray of uint8
-        part : Window or Quadrilateral
-        side_px : int
-        """
+        """Return a part of a picture, no larger than `side_px`."""
         return within(cut(picture, part) if isinstance(part, Window) else turned_picture(picture, part), side_px)
 
 

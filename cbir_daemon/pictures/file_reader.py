@@ -32,85 +32,40 @@ _CODECS: Final = (
 
 
 class SmallPictures:
-    """Small pictures of images; see `pixels`."""
+    """Small pictures of images, by `pixels`; a `Pictures`."""
 
     def colour(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
-        """Return a picture in RGB, no larger than `side_px`.
-
-        Parameters
-        ----------
-        data : bytes
-        max_pixels : int
-        side_px : int
-        """
+        """Return a picture in RGB, no larger than `side_px`."""
         return _pixels(read_colour(data, max_pixels, side_px))
 
     def preview(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
-        """Return a picture in RGB for people, no larger than `side_px`.
-
-        Parameters
-        ----------
-        data : bytes
-        max_pixels : int
-        side_px : int
-        """
+        """Return a picture in RGB for people, no larger than `side_px`."""
         return _pixels(read_preview(data, max_pixels, side_px))
 
     def remains(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
-        """Return a picture in RGB of what is there of an image that cannot be read whole.
-
-        Parameters
-        ----------
-        data : bytes
-        max_pixels : int
-        side_px : int
-        """
+        """Return a picture in RGB of what is there of an image that cannot be read whole."""
         return _pixels(read_remains(data, max_pixels, side_px))
 
     def grey(self, data: bytes, max_pixels: int, side_px: int, /) -> Pixels:
-        """Return a picture in grey, no larger than `side_px`.
-
-        Parameters
-        ----------
-        data : bytes
-        max_pixels : int
-        side_px : int
-        """
+        """Return a picture in grey, no larger than `side_px`."""
         return _pixels(read_grey(data, max_pixels, side_px))
 
     def crop(self, data: bytes, max_pixels: int, box: tuple[int, int, int, int], /) -> Pixels:
-        """Return a part in grey, pixel by pixel.
-
-        Parameters
-        ----------
-        data : bytes
-        max_pixels : int
-        box : tuple of int
-        """
+        """Return a part in grey, pixel by pixel."""
         return _pixels(read_crop(data, max_pixels, box))
 
     def palette(self, descriptor: bytes, /) -> bytes:
-        """Return the colours that the greys of a vector stand for.
-
-        Parameters
-        ----------
-        descriptor : bytes
-        """
+        """Return the colours that the greys of a vector stand for."""
         return palette(descriptor)
 
 
 class PictureReader:
-    """Images, by Pillow and the extras."""
+    """Images, by Pillow and the extras; a `FileReader`."""
 
     pictures: Pictures | None = SmallPictures()
 
     def load(self, extras: AbstractSet[str], /) -> frozenset[str]:
-        """Load Pillow's plugins, and the extras that are named and installed; return the installed that are not.
-
-        Parameters
-        ----------
-        extras : set of str
-        """
+        """Load Pillow's plugins, and the extras that are named and installed; return the installed that are not."""
         Image.init()
         # Its tables are made, and what numpy loads late is loaded.
         describe(bytes(VECTOR_BYTES), NO_CHROMA)
@@ -125,41 +80,20 @@ class PictureReader:
         return frozenset(extra.name for extra in installed) - extras
 
     def folders(self, extras: AbstractSet[str], /) -> Sequence[str]:
-        """Return the folders of those extras.
-
-        Parameters
-        ----------
-        extras : set of str
-        """
+        """Return the folders of those extras."""
         return [folder for extra in EXTRAS.values() if extra.name in extras for folder in extra.folders]
 
     def claims(self, data: bytes, /) -> bool:
-        """Return whether the first bytes are of a format that promises an image.
-
-        Parameters
-        ----------
-        data : bytes
-        """
+        """Return whether the first bytes are of a format that promises an image."""
         return format_of(data) != ""
 
     def extra_for(self, data: bytes, /) -> str:
-        """Return the name of the extra that reads an image, by its first bytes.
-
-        Parameters
-        ----------
-        data : bytes
-        """
+        """Return the name of the extra that reads an image, by its first bytes."""
         extra = EXTRAS.get(format_of(data))
         return extra.name if extra else ""
 
     def read(self, data: bytes, max_pixels: int, /) -> Reading:
-        """Return the vector and the facts of an image.
-
-        Parameters
-        ----------
-        data : bytes
-        max_pixels : int
-        """
+        """Return the vector and the facts of an image."""
         picture = read_picture(data, max_pixels)
         return Reading(
             picture.vector,

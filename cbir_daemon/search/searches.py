@@ -123,7 +123,7 @@ class Searches:
 
 @dataclass(frozen=True, slots=True)
 class PlacedLook:
-    """A second look that is taken wherever there is a place for it.
+    """A second look that is taken wherever there is a place for it; a `SecondLook`.
 
     Parameters
     ----------
@@ -160,48 +160,23 @@ class PlacedLook:
         *,
         invert: bool = False,
     ) -> Seen:
-        """Return the answer of `SecondLook.seen`.
-
-        Parameters
-        ----------
-        query, stored : (4096,) ndarray of uint8
-        query_picture, stored_picture : (height, width) ndarray of uint8
-        affine : sequence of float
-        invert : bool
-        """
+        """Return the answer of `SecondLook.seen`."""
         return cast(Seen, self.ask("seen", query, stored, query_picture, stored_picture, tuple(affine), invert))
 
     def seen_in_place(
         self, query_picture: Picture, stored_picture: Picture, affine: NDArray[np.float64]
     ) -> tuple[Seen, float]:
-        """Return the answer of `SecondLook.seen_in_place`.
-
-        Parameters
-        ----------
-        query_picture, stored_picture : (height, width) ndarray of uint8
-        affine : (2, 3) ndarray of float64
-        """
+        """Return the answer of `SecondLook.seen_in_place`."""
         return cast(tuple[Seen, float], self.ask("seen_in_place", query_picture, stored_picture, affine))
 
     def sight(self, query: Vector, stored: Vector, query_picture: Picture, stored_picture: Picture) -> Sight:
-        """Return the answer of `SecondLook.sight`.
-
-        Parameters
-        ----------
-        query, stored : (4096,) ndarray of uint8
-        query_picture, stored_picture : (height, width) ndarray of uint8
-        """
+        """Return the answer of `SecondLook.sight`."""
         return cast(Sight, self.ask("sight", query, stored, query_picture, stored_picture))
 
     def homography(
         self, query: Vector, stored: Vector, query_picture: Picture, stored_picture: Picture
     ) -> NDArray[np.float64] | None:
         """Return the answer of `SecondLook.homography`.
-
-        Parameters
-        ----------
-        query, stored : (4096,) ndarray of uint8
-        query_picture, stored_picture : (height, width) ndarray of uint8
 
         Returns
         -------
@@ -210,29 +185,13 @@ class PlacedLook:
         return cast(NDArray[np.float64] | None, self.ask("homography", query, stored, query_picture, stored_picture))
 
     def busiest(self, picture: Picture, width: float, height: float, /) -> Window:
-        """Return the answer of `SecondLook.busiest`.
-
-        Parameters
-        ----------
-        picture : (height, width) ndarray of uint8
-        width, height : float
-        """
+        """Return the answer of `SecondLook.busiest`."""
         return cast(Window, self.ask("busiest", picture, width, height))
 
     def detail_traces(self, query: Fine, stored: Fine, /) -> tuple[tuple[Trace, ...], tuple[Trace, ...]]:
-        """Return the answer of `SecondLook.detail_traces`.
-
-        Parameters
-        ----------
-        query, stored : Fine
-        """
+        """Return the answer of `SecondLook.detail_traces`."""
         return cast(tuple[tuple[Trace, ...], tuple[Trace, ...]], self.ask("detail_traces", query, stored))
 
     def sharpness(self, picture: Picture, /) -> float:
-        """Return the answer of `SecondLook.sharpness`.
-
-        Parameters
-        ----------
-        picture : (height, width) ndarray of uint8
-        """
+        """Return the answer of `SecondLook.sharpness`."""
         return cast(float, self.ask("sharpness", picture))

@@ -24,17 +24,12 @@ _DECODING: Final = "cbir_daemon.sound.decoding"
 
 
 class SoundReader:
-    """Sound, by PyAV."""
+    """Sound, by PyAV; a `FileReader`."""
 
     pictures: Pictures | None = None
 
     def load(self, extras: AbstractSet[str], /) -> frozenset[str]:
-        """Load PyAV, which brings every codec with it, when it is among the extras.
-
-        Parameters
-        ----------
-        extras : set of str
-        """
+        """Load PyAV, which brings every codec with it, when it is among the extras."""
         if not EXTRA.is_installed:
             return frozenset()
         if EXTRA.name not in extras:
@@ -47,30 +42,15 @@ class SoundReader:
         return frozenset()
 
     def folders(self, extras: AbstractSet[str], /) -> Sequence[str]:
-        """Return none: FFmpeg reads from memory.
-
-        Parameters
-        ----------
-        extras : set of str
-        """
+        """Return none: FFmpeg reads from memory."""
         return ()
 
     def claims(self, data: bytes, /) -> bool:
-        """Return whether a file begins as one with sound does.
-
-        Parameters
-        ----------
-        data : bytes
-        """
+        """Return whether a file begins as one with sound does."""
         return is_sound(data)
 
     def extra_for(self, data: bytes, /) -> str:
-        """Return the extra that PyAV is.
-
-        Parameters
-        ----------
-        data : bytes
-        """
+        """Return the extra that PyAV is."""
         return EXTRA.name
 
     def read(self, data: bytes, max_pixels: int, /) -> Reading:

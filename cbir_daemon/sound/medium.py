@@ -38,7 +38,7 @@ _RIVAL_SHARE: Final = 0.7
 
 
 class SoundMedium:
-    """Files with sound, compared by ten seconds at a time."""
+    """Files with sound, compared by ten seconds at a time; a `PartMedium`."""
 
     name: str = "audio"
     noun: str = "sound file"
@@ -51,41 +51,19 @@ class SoundMedium:
     spaces: Mapping[str, MapSpace] = likeness.SPACES
 
     def is_plain(self, parts: Parts, /) -> bool:
-        """Return whether a file is silence, a held tone, or nothing else that could be told again.
-
-        Parameters
-        ----------
-        parts : Parts
-        """
+        """Return whether a file is silence, a held tone, or nothing else that could be told again."""
         return not len(parts.vectors) or not features.telling_frames(_contrasts(parts))
 
     def packed_codes(self, vectors: NDArray[np.uint8], /) -> Codes:
-        """Return the codes of the windows of parts.
-
-        Parameters
-        ----------
-        vectors : (n, 4096) ndarray of uint8
-        """
+        """Return the codes of the windows of parts."""
         return features.packed_codes(vectors)
 
     def probes(self, query: Parts, /) -> Probes:
-        """Return what is looked up for a file; see `features.probes`.
-
-        Parameters
-        ----------
-        query : Parts
-        """
+        """Return what is looked up for a file; see `features.probes`."""
         return features.probes(_frames(query))
 
     def judge(self, query: Parts, probes: Probes, candidates: Sequence[Candidate], /) -> list[FileJudgement]:
-        """Return what comparing a file with each candidate says.
-
-        Parameters
-        ----------
-        query : Parts
-        probes : Probes
-        candidates : sequence of Candidate
-        """
+        """Return what comparing a file with each candidate says."""
         contrast = _contrasts(query)
         return [self._judged(contrast, query, probes, candidate) for candidate in candidates]
 
@@ -109,71 +87,28 @@ class SoundMedium:
         )
 
     def reversed(self, judgement: FileJudgement, /) -> FileJudgement:
-        """Return a judgement as it is when the stored file is the query.
-
-        Parameters
-        ----------
-        judgement : FileJudgement
-        """
-        details = judgement.details
-        return FileJudgement(
-            is_copy=judgement.is_copy,
-            score=judgement.score,
-            overlap=Overlap(judgement.overlap.match, judgement.overlap.query),
-            query_place=judgement.match_place,
-            match_place=judgement.query_place,
-            details={
-                "speed": round(1 / float(details["speed"]), 3),
-                "pitch_semitones": 0.0 - float(details["pitch_semitones"]),
-            },
-        )
+        """Return a judgement as it is when the stored file is the query."""
+        speed, pitch = (float(judgement.details[name]) for name in ("speed", "pitch_semitones"))
+        return judgement.swapped({"speed": round(1 / speed, 3), "pitch_semitones": 0.0 - pitch})
 
     def likeness(self, query: NDArray[np.uint8], stored: NDArray[np.uint8], /) -> Floats:
-        """Return how alike whole files sound; see `likeness.alike`.
-
-        Parameters
-        ----------
-        query : (4096,) ndarray of uint8
-        stored : (m, 4096) ndarray of uint8
-        """
+        """Return how alike whole files sound; see `likeness.alike`."""
         return likeness.alike(query, stored)
 
     def words(self, judgement: FileJudgement, path: str, /, query: FileFacts, match: FileFacts) -> str:
-        """Return where a sound is from; see `words.origin`.
-
-        Parameters
-        ----------
-        judgement : FileJudgement
-        path : str
-        query, match : FileFacts
-        """
+        """Return where a sound is from; see `words.origin`."""
         return origin(judgement, path)
 
     def merits(self, facts: FileFacts, /) -> tuple[Merit, ...]:
-        """Return why a file is kept rather than a copy; see `words.merits`.
-
-        Parameters
-        ----------
-        facts : FileFacts
-        """
+        """Return why a file is kept rather than a copy; see `words.merits`."""
         return merits(facts)
 
     def summary(self, facts: FileFacts, /) -> str:
-        """Return how long a sound is and how it is kept; see `words.summary`.
-
-        Parameters
-        ----------
-        facts : FileFacts
-        """
+        """Return how long a sound is and how it is kept; see `words.summary`."""
         return summary(facts)
 
     def picture(self, vector: NDArray[np.uint8], /) -> NDArray[np.uint8]:
-        """Return the spectrogram: time from left to right, the highest band on top, loud is bright.
-
-        Parameters
-        ----------
-        vector : (4096,) ndarray of uint8
-        """
+        """Return the spectrogram: time from left to right, the highest band on top, loud is bright."""
         return picture(vector)
 
 

@@ -26,17 +26,12 @@ _TITLE_CHARACTERS: Final = 500
 
 
 class TextReader:
-    """Plain text, HTML, office files, and PDF by the extra."""
+    """Plain text, HTML, office files, and PDF by the extra; a `FileReader`."""
 
     pictures: Pictures | None = None
 
     def load(self, extras: AbstractSet[str], /) -> frozenset[str]:
-        """Load tables and codecs, and PDFium where the extra is named; return the extra where it is not.
-
-        Parameters
-        ----------
-        extras : set of str
-        """
+        """Load tables and codecs, and PDFium where the extra is named; return the extra where it is not."""
         for codec in CODECS:
             codecs.lookup(codec)
         # Its tables are made, and what numpy loads late is loaded.
@@ -50,30 +45,15 @@ class TextReader:
         return frozenset()
 
     def folders(self, extras: AbstractSet[str], /) -> Sequence[str]:
-        """Return none: what is read by is loaded.
-
-        Parameters
-        ----------
-        extras : set of str
-        """
+        """Return none: what is read by is loaded."""
         return ()
 
     def claims(self, data: bytes, /) -> bool:
-        """Return whether bytes are a text.
-
-        Parameters
-        ----------
-        data : bytes
-        """
+        """Return whether bytes are a text."""
         return bool(format_of(data))
 
     def extra_for(self, data: bytes, /) -> str:
-        """Return the name of the extra that reads PDF, for a PDF file.
-
-        Parameters
-        ----------
-        data : bytes
-        """
+        """Return the name of the extra that reads PDF, for a PDF file."""
         extra = EXTRAS.get(format_of(data))
         return extra.name if extra else ""
 

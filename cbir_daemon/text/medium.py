@@ -6,7 +6,6 @@ In: vectors and words.  Out: `TEXTS`, a `PartMedium`.  Never here: files and for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -39,7 +38,7 @@ _NO_DESCRIPTORS: Final = 0
 
 
 class Texts:
-    """Texts by their passages; see `part_medium.PartMedium`."""
+    """Texts by their passages; a `PartMedium`."""
 
     name = "text"
     noun = "text"
@@ -54,30 +53,15 @@ class Texts:
     )
 
     def is_plain(self, parts: Parts, /) -> bool:
-        """Return whether a text has fewer than `FEWEST_WORDS` different words.
-
-        Parameters
-        ----------
-        parts : Parts
-        """
+        """Return whether a text has fewer than `FEWEST_WORDS` different words."""
         return _is_plain(words_of(parts))
 
     def packed_codes(self, vectors: NDArray[np.uint8], /) -> Codes:
-        """Return (n, 1, terms) packed codes.
-
-        Parameters
-        ----------
-        vectors : (n, 4096) ndarray of uint8
-        """
+        """Return (n, 1, terms) packed codes."""
         return codes.packed_codes(vectors)
 
     def probes(self, query: Parts, /) -> Probes:
-        """Return the codes of at most `MOST_PROBES` passages, evenly spread over the text.
-
-        Parameters
-        ----------
-        query : Parts
-        """
+        """Return the codes of at most `MOST_PROBES` passages, evenly spread over the text."""
         count = 0 if self.is_plain(query) else len(query.vectors)
         rows = np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_PROBES)).astype(np.int64))
         looked_up = codes.folded_directions(query.vectors[rows]) / codes.SCALE
@@ -104,29 +88,11 @@ class Texts:
         ]
 
     def reversed(self, judgement: FileJudgement, /) -> FileJudgement:
-        """Return a judgement as it is when the stored file is the query.
-
-        Parameters
-        ----------
-        judgement : FileJudgement
-        """
-        overlap = judgement.overlap
-        return replace(
-            judgement,
-            overlap=Overlap(overlap.match, overlap.query),
-            query_place=judgement.match_place,
-            match_place=judgement.query_place,
-            details={_OPPOSITE.get(name, name): value for name, value in judgement.details.items()},
-        )
+        """Return a judgement as it is when the stored file is the query."""
+        return judgement.swapped({_OPPOSITE.get(name, name): value for name, value in judgement.details.items()})
 
     def likeness(self, query: NDArray[np.uint8], stored: NDArray[np.uint8], /) -> Floats:
-        """Return the cosine of whole texts, (m,) float32 in [0, 1].
-
-        Parameters
-        ----------
-        query : (4096,) ndarray of uint8
-        stored : (m, 4096) ndarray of uint8
-        """
+        """Return the cosine of whole texts, (m,) float32 in [0, 1]."""
         return codes.likeness(query, stored)
 
     def words(self, judgement: FileJudgement, path: str, /, query: FileFacts, match: FileFacts) -> str:
@@ -147,32 +113,17 @@ class Texts:
         return f"{_share(judgement.overlap.match)} of {where} stands in it" + (f", {own}" if own else "")
 
     def merits(self, facts: FileFacts, /) -> tuple[Merit, ...]:
-        """Return the number of words: the longer text is kept.
-
-        Parameters
-        ----------
-        facts : FileFacts
-        """
+        """Return the number of words: the longer text is kept."""
         count = int(facts.details.get("words", 0))
         return (Merit("words", count, _counted(count, "word")),)
 
     def summary(self, facts: FileFacts, /) -> str:
-        """Return the number of pages and words.
-
-        Parameters
-        ----------
-        facts : FileFacts
-        """
+        """Return the number of pages and words."""
         counts = [(int(facts.details.get(f"{noun}s", 0)), noun) for noun in ("page", "word")]
         return ", ".join(_counted(count, noun) for count, noun in counts if count) or "no words"
 
     def picture(self, vector: NDArray[np.uint8], /) -> NDArray[np.uint8]:
-        """Return the counts of the buckets as grey levels, (64, 64).
-
-        Parameters
-        ----------
-        vector : (4096,) ndarray of uint8
-        """
+        """Return the counts of the buckets as grey levels, (64, 64)."""
         counts = np.asarray(vector, dtype=np.int64).reshape(_SIDE, _SIDE) - ZERO
         return np.clip(counts * _DRAWN_CONTRAST + ZERO, 0, 255).astype(np.uint8)
 
