@@ -464,7 +464,7 @@ def test_refused_folders_are_polled_and_told(wardrobe: Wardrobe, monkeypatch: py
     assert wardrobe.unwatched(album) == Unwatched(frozenset([bytes(album / "a")]))
     assert wardrobe.albums.report(wardrobe.album(album)).unwatched_folders == 1
     (problem,) = wardrobe.albums.problems()
-    assert "1 folders are polled, not watched: No space left on device" in problem.what
+    assert "1 folder is polled, not watched: No space left on device" in problem.what
     assert "max_user_watches=" in problem.do
     wardrobe.albums.check()
     assert wardrobe.scans() == []

@@ -119,7 +119,7 @@ def without_artifact(configured: Config) -> None:
         (damaged, "index: {state}/index.sqlite: file is not a database: `cbir-daemon restore FILE --state"),
         (damaged_inside, "index: "),
         (newer, "index: {state}/index.sqlite: has schema 99, this release reads up to {newest}"),
-        (orphaned, "index: 1 contents belong to no file"),
+        (orphaned, "index: 1 content belongs to no file"),
         (without_artifact, "model: "),
     ],
 )

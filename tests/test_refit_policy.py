@@ -256,4 +256,4 @@ def test_a_rough_map_is_replaced_at_once() -> None:
 def test_the_first_map_waits_for_looks() -> None:
     """A map of contents half of which have no descriptors would be fitted again at once."""
     waiting = decide(NO_MAP, Drift(), [], SETTINGS, Features("code/1", undescribed=1), NOON)
-    assert waiting.waits_for == "1 contents to be described"
+    assert waiting.waits_for == "1 content to be described"

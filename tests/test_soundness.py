@@ -89,7 +89,7 @@ def test_one_bit_of_a_vector_is_noticed(index: Path) -> None:
     store = Store(index)
     store.open_existing()
     with closing(store):
-        assert store.check() == ["integrity: 1 vectors are not what was written"]
+        assert store.check() == ["integrity: 1 vector is not what was written"]
 
 
 def test_a_damaged_index_is_restored(index: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_damaged_index_gets_no_copy(index: Path) -> None:
     with closing(store):
         sql(index, "UPDATE content SET vector = zeroblob(4096) WHERE id = 2")
         copy = store.backup_path.read_bytes()
-        with pytest.raises(StorageError, match="1 vectors are not what was written"):
+        with pytest.raises(StorageError, match="1 vector is not what was written"):
             store.keep_backup()
         assert store.backup_path.read_bytes() == copy
 

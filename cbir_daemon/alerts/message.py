@@ -13,6 +13,7 @@ from cbir_daemon.kinds import ABOUT_ALBUMS, KINDS, facts_of
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import path_to_json, when
 from cbir_daemon.store import AlertMatch, AlertRecord
+from cbir_daemon.wording.counting import counted
 
 TEST_ID = "test"
 
@@ -46,7 +47,7 @@ class Message:
         if not self.alert_ids:
             return "Test of cbir-daemon"
         if len(self.alert_ids) > 1:
-            return f"{len(self.alert_ids)} alerts from your albums"
+            return f"{counted(len(self.alert_ids), 'alert')} from your albums"
         return _title(self.alerts[0])
 
     @property

@@ -25,6 +25,7 @@ from cbir_daemon.config import AlertsConfig, Config, is_within
 from cbir_daemon.errors import CbirError, NotFoundError, SinkError
 from cbir_daemon.records import Problem
 from cbir_daemon.store import SinkState, Store
+from cbir_daemon.wording.counting import clause
 
 logger = logging.getLogger(__name__)
 
@@ -179,15 +180,15 @@ class Outbox:
             lines = list(self._lines.values())
         states, now = self._store.sinks.states(), self._clocks.monotonic()
         return [
-            Problem(f"sink {line.sink.name}: {what}; {self._waiting(states.get(line.sink.name))} alerts wait", do)
+            Problem(f"sink {line.sink.name}: {what}; {self._waiting(states.get(line.sink.name))}", do)
             for line in lines
             for what, do in [_trouble(line, now)]
             if what
         ]
 
-    def _waiting(self, state: SinkState | None) -> int:
+    def _waiting(self, state: SinkState | None) -> str:
         waiting = None if state is None else self._store.alerts.waiting(state.delivered_id)
-        return 0 if waiting is None else waiting.count
+        return clause(0 if waiting is None else waiting.count, "alert", "waits", "wait")
 
     # -- results -----------------------------------------------------------------------------------------------------
 

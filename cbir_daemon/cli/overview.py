@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cbir_daemon.cli.lines import path, printable, table
-from cbir_daemon.wording.counting import counted
+from cbir_daemon.wording.counting import counted, duration, moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def overview(answer: answers.Status) -> Iterator[str]:
     yield from problems(answer.get("problems", ()))
     progress = answer.get("progress")
     if progress and progress["found"]:
-        remaining = "" if progress["remaining_s"] is None else f", {progress['remaining_s']:.0f} s left"
+        remaining = "" if progress["remaining_s"] is None else f", {duration(progress['remaining_s'])} left"
         yield f"indexing: {progress['done']} of {progress['found']} files, {progress['rate']:.0f}/s{remaining}"
     if answer.get("duplicates_pending"):
         yield f"looking for copies: {answer['duplicates_pending']} to go, contents and new files"
@@ -78,7 +78,7 @@ def _model(answer: answers.MediumMap | answers.Status) -> Iterator[str]:
     yield (
         f"model: {rough}n_neighbors {model['n_neighbors']}, n_components {model['n_components']},"
         f" trustworthiness {model['trustworthiness']:.4f}; {counted(model['fitted_images'], 'image')} fitted,"
-        f" {model['projected_images']} projected, {model['fitted_at']}"
+        f" {model['projected_images']} projected, {moment(model['fitted_at'])}"
     )
 
 

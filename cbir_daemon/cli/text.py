@@ -14,7 +14,7 @@ from cbir_daemon.comparison import LookedAt
 from cbir_daemon.kinds import facts_of
 from cbir_daemon.protocol.plan import MOVE, TRASH
 from cbir_daemon.records import AlbumState, TaskState
-from cbir_daemon.wording.counting import counted
+from cbir_daemon.wording.counting import counted, moment
 
 if TYPE_CHECKING:
     from cbir_daemon.cli import documents
@@ -61,7 +61,7 @@ def groups(answer: answers.Duplicates) -> Iterator[str]:
 
 
 def _about(group: answers.Group) -> Iterator[str]:
-    yield f"{group['kind']}  {len(group['images'])} images"
+    yield f"{group['kind']}  {counted(len(group['images']), 'image')}"
     if facts_of(group["kind"]).may_go:
         yield f"frees {size(group['saves'])}"
     if group.get("look") == LookedAt.VECTORS:
@@ -73,10 +73,10 @@ def decisions(decided: Sequence[answers.Decision]) -> Iterator[str]:
     for decision in decided:
         first = _named(decision["digest"], decision["paths"])
         if decision["digest"] == decision["other_digest"]:
-            yield f"{decision['decided_at']}  all files with the bytes of {first} are wanted"
+            yield f"{moment(decision['decided_at'])}  all files with the bytes of {first} are wanted"
         else:
             second = _named(decision["other_digest"], decision["other_paths"])
-            yield f"{decision['decided_at']}  {first} is no duplicate of {second}"
+            yield f"{moment(decision['decided_at'])}  {first} is no duplicate of {second}"
 
 
 def _named(digest: str, paths: Sequence[answers.WirePath]) -> str:
@@ -108,7 +108,7 @@ def runs(listed: Sequence[answers.ResolveRun]) -> Iterator[str]:
     for run in listed:
         counts = [f"{run[state]} {state}" for state in ("done", "skipped", "undone", "begun", "planned") if run[state]]
         broken = "; broken off: go on with --continue, or take it back with --undo" if run["open"] else ""
-        yield f"{run['run']}  {run['started_at']}  {', '.join(counts)}{broken}"
+        yield f"{run['run']}  {moment(run['started_at'])}  {', '.join(counts)}{broken}"
 
 
 def reviewed(answer: documents.Reviewed) -> str:
@@ -120,7 +120,7 @@ def reviewed(answer: documents.Reviewed) -> str:
 
 def alert(raised: answers.Alert) -> str:
     """Return an alert as one line."""
-    return f"{raised['id']}  {raised['time']}  {printable(raised['text'])}"
+    return f"{raised['id']}  {moment(raised['time'])}  {printable(raised['text'])}"
 
 
 def tested(answer: answers.AlertsTested) -> Iterator[str]:
@@ -147,7 +147,7 @@ def works(answer: answers.WatchList) -> Iterator[str]:
     """Yield a line for each work on the watch list."""
     rows = [
         (
-            work["added_at"],
+            moment(work["added_at"]),
             f"found in {work['found']}",
             printable(work["name"]),
             "" if work["path"] is None else path(work["path"]),

@@ -26,6 +26,7 @@ from cbir_daemon.system import filesystems
 from cbir_daemon.system.filesystems import Mount, MountNews
 from cbir_daemon.watching import events
 from cbir_daemon.watching.events import Unwatched, Watched, Watcher
+from cbir_daemon.wording.counting import clause
 
 logger = logging.getLogger(__name__)
 
@@ -411,7 +412,8 @@ class Albums:
             )
         elif count := self.report(album).out_of_reach:
             yield Problem(
-                f"album {shown}: {count} files are on an unmounted disk inside it; they are not forgotten",
+                f"album {shown}: {clause(count, 'file', 'is', 'are')} on an unmounted disk inside it;"
+                " nothing is forgotten",
                 "mount it, or accept the loss: `cbir scan --accept-losses`",
             )
 
@@ -424,7 +426,8 @@ class Albums:
         elif watched.refused:
             count = len(watched.refused)
             yield Problem(
-                f"album {shown}: {count} folders are polled, not watched: {watched.why}", watched.advice or closed
+                f"album {shown}: {clause(count, 'folder', 'is', 'are')} polled, not watched: {watched.why}",
+                watched.advice or closed,
             )
         record = self._watches.get(album.path, _Watch())
         if record.lost_at >= 0 and self._clock() - record.lost_at < RECENT_S:

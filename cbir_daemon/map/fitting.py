@@ -46,6 +46,7 @@ from cbir_daemon.map.trials import Trials
 from cbir_daemon.map.tuning import TrialKey
 from cbir_daemon.map.warm import WarmStart, carried_over
 from cbir_daemon.records import Trial
+from cbir_daemon.wording.counting import counted
 
 GRAPH_FILE = "graph"
 """Below the folder of models: it outlives the fit."""
@@ -168,7 +169,7 @@ class Fitting:
         """Bring the graph of the fit before up to date, and keep it; that of a rough map, a small one, is made anew."""
         path = self._folder.parent / GRAPH_FILE
         count = len(images.rows)
-        self._tell("graph", 0, 1, f"finding the neighbours of {count} images")
+        self._tell("graph", 0, 1, f"finding the neighbours of {counted(count, 'image')}")
 
         def progress(done: int, total: int) -> None:
             self._tell("graph", done, total, f"found the neighbours of {done} of {total} images that are new")

@@ -44,6 +44,7 @@ from cbir_daemon.search.part_searcher import PartSearcher
 from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.store import Baseline, Drift, FitBegun, ModelRun, Placed, Store
 from cbir_daemon.system import heartbeat
+from cbir_daemon.wording.counting import clause, counted
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ class Refit:
         contents = self._store.positions.coverage(self.medium).contents
         if contents < self.settings.min_images:
             raise BadRequestError(
-                f"{contents} contents are too few for a map",
+                f"{clause(contents, 'content', 'is', 'are')} too few for a map",
                 hint=f"a map needs {self.settings.min_images} (model.min_images); queries work without one",
             )
         with self._changed:
@@ -374,7 +375,7 @@ class Refit:
     def _refuse(self, run_id: int, projector: Projector, comparison: acceptance.Comparison) -> None:
         projector.close()
         why = (
-            f"neighbour recall of {comparison.compared} images: {comparison.recall:.3f} on the new map,"
+            f"neighbour recall of {counted(comparison.compared, 'image')}: {comparison.recall:.3f} on the new map,"
             f" {comparison.recall_before:.3f} on the one in use"
         )
         logger.info("fit refused run=%d reason=%s", run_id, why)

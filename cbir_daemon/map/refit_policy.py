@@ -18,6 +18,7 @@ from types import MappingProxyType
 from cbir_daemon.config import ModelConfig, is_within
 from cbir_daemon.records import FitKind, FitOutcome
 from cbir_daemon.store import Coverage, Drift, ModelRun
+from cbir_daemon.wording.counting import counted
 
 FAILURE_BACK_OFF_S = 600.0
 """Shortest wait after a failed fit, so that a fit that cannot work is not tried without end."""
@@ -217,7 +218,7 @@ def _obstacle(
 ) -> str:
     """Return the wait before a fit that has a reason may begin; empty for none."""
     if features.undescribed:
-        return f"{features.undescribed} contents to be described"
+        return f"{counted(features.undescribed, 'content')} to be described"
     if settings.fit_hours is not None and not is_within(settings.fit_hours, now.time()):
         begin, end = settings.fit_hours
         return f"the hours {begin:%H:%M}-{end:%H:%M} (model.fit_hours)"

@@ -164,7 +164,7 @@ def _blocks(tensors: Mapping[str, Array]) -> Iterator[Block]:
         yield Block((*widening, depthwise, project), adds_input=stride == 1 and width == len(project.weights))
     head = _folded(tensors, "_conv_head", "_bn1")
     if len(head.weights) != FEATURES:
-        raise ValueError(f"{len(head.weights)} features")
+        raise ValueError(f"features: {len(head.weights)}")
     yield Block((head,))
 
 

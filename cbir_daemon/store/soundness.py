@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cbir_daemon.store.rows import by_name, column, scalar, tuples
+from cbir_daemon.wording.counting import clause
 
 CHECKSUM = "crc32"
 """SQL function of a BLOB -> its CRC-32: one changed bit, and any lost page, changes it."""
@@ -98,9 +99,9 @@ def findings(connection: sqlite3.Connection) -> list[str]:
     ]
     # A backup may be of an older schema.
     if connection.execute(_HAS_CHECKSUMS).fetchone() and (changed := scalar(connection, _CHANGED)):
-        found.append(f"integrity: {changed} vectors are not what was written")
+        found.append(f"integrity: {clause(changed, 'vector', 'is', 'are')} not what was written")
     if orphans := scalar(connection, _ORPHANS):
-        found.append(f"{orphans} contents belong to no file")
+        found.append(f"{clause(orphans, 'content', 'belongs', 'belong')} to no file")
     if connection.execute(_HAS_PARTS).fetchone():
         found += [sentence for question, sentence in _PART_FINDINGS if scalar(connection, question)]
     if scalar(connection, _MAPLESS):

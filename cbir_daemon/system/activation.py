@@ -15,6 +15,7 @@ import socket
 from collections.abc import MutableMapping
 
 from cbir_daemon.errors import ConfigError
+from cbir_daemon.wording.counting import counted
 
 FIRST_DESCRIPTOR = 3
 VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
@@ -78,7 +79,7 @@ def _chosen(descriptors: range, names: list[str]) -> int:
     named = [descriptor for descriptor, name in zip(descriptors, names, strict=False) if name == NAME]
     if len(named) != 1:
         raise ConfigError(
-            f"the socket unit passed {len(descriptors)} sockets, {len(named)} of them called {NAME!r}",
+            f"the socket unit passed {counted(len(descriptors), 'socket')}, {len(named)} of them called {NAME!r}",
             hint=f"give the socket unit one ListenStream, or FileDescriptorName={NAME}",
         )
     return named[0]

@@ -113,7 +113,7 @@ def test_a_test_message_and_a_place_that_fails(daemon: Daemon, posted: queue.Sim
     daemon.settled_until_log_says("alerts not delivered sink=program retry_s=0.1")
     (problem,) = daemon.json("status")["problems"]
     assert problem["what"].startswith("sink program: ")
-    assert problem["what"].endswith("/bin/false: ended with status 1; 1 alerts wait")
+    assert problem["what"].endswith("/bin/false: ended with status 1; 1 alert waits")
     os.mkfifo(daemon.home / "had")
     configure(daemon, ["hook", "program"], "/usr/bin/tee")
     daemon.signal(signal.SIGHUP)

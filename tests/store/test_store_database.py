@@ -282,6 +282,6 @@ def test_what_is_wrong_between_rows_is_found(tmp_path: Path) -> None:
     with opened(index) as store:
         assert store.check() == [
             "foreign key: row 2 of file points to nothing in content",
-            "1 contents belong to no file",
+            "1 content belongs to no file",
             "the active model has no artifact or no positions",
         ]

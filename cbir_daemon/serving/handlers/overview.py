@@ -16,6 +16,7 @@ from cbir_daemon.records import IMAGE, REASONS, FitOutcome
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
+from cbir_daemon.wording.counting import clause
 
 CAPABILITIES = ("settle", "streams", "bytes", "sheet")
 MIB = 1024 * 1024
@@ -188,7 +189,8 @@ def why_no_model(rooms: Rooms, each: MediumMap) -> str:
     """
     contents, least = rooms.store.positions.coverage(each.medium).contents, each.refit.settings.min_images
     if contents < least:
-        return f"{contents} contents are too few for a map (model.min_images is {least}); vectors answer without it"
+        few = f"{clause(contents, 'content', 'is', 'are')} too few for a map"
+        return f"{few} (model.min_images is {least}); vectors answer without it"
     if each.refit.state is not None:
         return "the first map is being fitted; vectors answer until it is there"
     failed = next(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from cbir_daemon.records import IMAGE, FitOutcome, Heals, Problem, TaskState, reasons_healed_by
 from cbir_daemon.serving.handlers.rooms import Rooms
 from cbir_daemon.system import heartbeat
-from cbir_daemon.wording.counting import counted
+from cbir_daemon.wording.counting import clause, counted
 
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """A fit of 100 000 images writes 100 MB beside the old one, and SQLite needs room for its log."""
@@ -134,4 +134,4 @@ def _needs_extra(rooms: Rooms, waiting: int) -> Problem:
 
 
 def _files_need(count: int) -> str:
-    return f"{count} file needs" if count == 1 else f"{count} files need"
+    return clause(count, "file", "needs", "need")
