@@ -94,6 +94,7 @@ class Client:
         min_score: float = 0.0,
         by: str | None = None,
         explain: bool = False,
+        sites: Sequence[str] | None = None,
     ) -> answers.Query:
         """Return the images of the albums that are, copy or resemble an image.
 
@@ -111,8 +112,11 @@ class Client:
             By what `similar` matches are found and ranked: "look" or "grey"; by default the best there is.
         explain : bool
             Whether each match tells how it was verified.
+        sites : sequence of str, optional
+            Only images of these sites; an empty one asks no other site, None asks all.
         """
-        params = {"limit": limit, "kind": kind, "min_score": min_score, "by": by, "explain": explain}
+        asked = {} if sites is None else {"sites": list(sites)}
+        params = {"limit": limit, "kind": kind, "min_score": min_score, "by": by, "explain": explain, **asked}
         return cast("answers.Query", self.ask("query", *_image(params, image)))
 
     def sheet(

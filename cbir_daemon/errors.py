@@ -159,6 +159,20 @@ class SinkError(CbirError):
         self.retry_s = retry_s
 
 
+class SharedError(CbirError):
+    """The shared index could not be asked or told."""
+
+    code = "shared"
+    exit_status = 69
+    retryable = True
+
+
+class SiteTakenError(SharedError):
+    """The name of this site is another daemon's."""
+
+    code = "site-taken"
+
+
 class ProtocolError(CbirError):
     """A message that is no message: too long, not JSON, wrong version."""
 

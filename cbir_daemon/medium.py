@@ -519,6 +519,11 @@ class Medium(Protocol):
         ...
 
     @property
+    def few_windows(self) -> tuple[int, ...]:
+        """The windows whose codes tell most, for a source that pays for each code; the whole content first."""
+        ...
+
+    @property
     def copy_floor(self) -> float:
         """Coarse score, 0 to 1, below which verifying is not worth its time."""
         ...
@@ -631,6 +636,15 @@ class Medium(Protocol):
 
     def coarse_views(self, query: NDArray[np.uint8], /) -> CoarseViews:
         """Return the views under which a query is compared with packed codes.
+
+        Parameters
+        ----------
+        query : (4096,) ndarray of uint8
+        """
+        ...
+
+    def few_views(self, query: NDArray[np.uint8], /) -> CoarseViews:
+        """Return the likeliest views of a query, for a source that pays for each view; the crops come first.
 
         Parameters
         ----------

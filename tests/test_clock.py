@@ -13,6 +13,7 @@ import pytest
 from cbir_daemon.records import DescriptorKind, FitOutcome, ResolveTask, TaskState
 from cbir_daemon.store import (
     Decision,
+    Due,
     FitBegun,
     NewAlert,
     NewWork,
@@ -64,6 +65,12 @@ SEEN: Mapping[str, Callable[[Store, int], object]] = {
     "runs.end": lambda store, _: store.runs.end(1, FitOutcome.FAILED, "no memory", NOW),
     "runs.end_interrupted": lambda store, _: store.runs.end_interrupted(NOW),
     "runs.activate": lambda store, _: store.runs.activate(1, report(), [Placed(1, "fitted", position(0, 1))], NOW),
+    "published.begin": lambda store, _: store.published.begin("studio", NOW),
+    "published.rest": lambda store, _: store.published.rest(),
+    "published.note_all": lambda store, _: store.published.note_all(NOW),
+    "published.forget": lambda store, _: store.published.forget(),
+    "published.put": lambda store, _: store.published.put([Due(1, digest(1), False)], [digest(1)], NOW),
+    "published.put_asked": lambda store, _: store.published.put_asked([digest(1)], [ALERT], NOW),
     "positions.put": lambda store, _: store.positions.put(1, [Placed(2, "added", position(2, 3))]),
 }
 """Each change that an answer shows, by the name of its table and method."""

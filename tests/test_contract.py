@@ -297,6 +297,12 @@ UNSEEN = {
     "missing_extras[]",
     # Of what is no image: `process/test_media.py` sees it.
     *(f"matches[].place.{name}" for name in ("query", "match", "query[]", "match[]", "unit")),
+    # Of a shared index: `process/test_shared.py` sees them.
+    *(f"shared.{name}" for name in ("site", "state", "published", "due", "due_since", "unasked", "sites", "sites[]")),
+    "matches[].site",
+    "alerts[].matches[].site",
+    "partial",
+    "partial[]",
 }
 """Fields of which there need be none: all extras are installed where the tests run."""
 

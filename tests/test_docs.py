@@ -374,7 +374,7 @@ def test_threads_start_in_the_order_that_is_described() -> None:
     assert steps.index("self._listen(") < steps.index("self._start_threads(")
     source = ast.unparse(_body("_listen")) + ast.unparse(_body("_start_threads"))
     names = re.findall(r"_start_thread\('(\w+)'", source)
-    assert len(names) == 12
+    assert len(names) == 13
     assert _words("\n".join(section("architecture.md", "Start").lines), set(names)) == names
 
 

@@ -112,6 +112,11 @@ class Text:
         """Return one text."""
         return (np.arange(PIECES * KINDS) % 7).astype(np.uint8)[None]
 
+    few_windows = (0,)
+
+    def few_views(self, query: Vectors, /) -> CoarseViews:
+        return self.coarse_views(query)
+
     def coarse_views(self, query: Vectors, /) -> CoarseViews:
         """Return the whole text as the one view."""
         nothing = np.zeros((0, KINDS), dtype=np.float32)

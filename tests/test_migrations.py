@@ -46,10 +46,13 @@ TABLES = [
     "part_vector",
     "pass",
     "position",
+    "publish_due",
+    "published",
     "resolve_run",
     "resolve_task",
     "sighting",
     "sink",
+    "site",
     "work",
     "work_part",
 ]
@@ -117,7 +120,7 @@ def test_nothing_becomes_an_index_of_today(tmp_path: Path, make: Callable[[Path]
     index = tmp_path / "index.sqlite"
     make(index)
     opened_and_closed(index)
-    assert version(index) == SCHEMA_VERSION == 15
+    assert version(index) == SCHEMA_VERSION == 16
     assert execute(index, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
     assert index.stat().st_mode & 0o777 == 0o600
 
@@ -149,7 +152,7 @@ def test_a_newer_index_is_refused_and_untouched(tmp_path: Path, journal_mode: st
     execute(index, f"PRAGMA journal_mode = {journal_mode}")
     before = index.read_bytes(), index.stat().st_mtime_ns
     for open_it in (Store(index).open, Store(index).open_existing):
-        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 15: install the release"):
+        with pytest.raises(SchemaTooNewError, match="schema 99, this release reads up to 16: install the release"):
             open_it()
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 

@@ -429,6 +429,13 @@ RESTARTS = {
     "server.group": "users",
     "server.max_connections": 5,
     "server.search_processes": 7,
+    "shared.uri": "http://127.0.0.1:1",
+    "shared.token_file": Path("/token"),
+    "shared.ca_file": Path("/ca.pem"),
+    "shared.site": "studio",
+    "shared.collection": "photos",
+    "shared.share_paths": False,
+    "shared.timeout_s": 1.0,
 }
 """Setting -> a value that waits for a restart."""
 

@@ -86,17 +86,21 @@ def alert_to_json(alert: AlertRecord) -> answers.Alert:
         "text": sentence(alert),
         "returned": when(alert.returned),
         "watched": [{"name": work.name, "kind": work.kind, "score": round(work.score, 4)} for work in alert.watched],
-        "matches": [
-            {
-                "path": path_to_json(match.path),
-                "kind": match.kind,
-                "score": round(match.score, 4),
-                "done": match.done,
-            }
-            for match in alert.matches
-        ],
+        "matches": [_match_to_json(match) for match in alert.matches],
         "message": alert.message,
     }
+
+
+def _match_to_json(match: AlertMatch) -> answers.AlertMatch:
+    described: answers.AlertMatch = {
+        "path": path_to_json(match.path),
+        "kind": match.kind,
+        "score": round(match.score, 4),
+        "done": match.done,
+    }
+    if match.site:
+        described["site"] = match.site
+    return described
 
 
 def sentence(alert: AlertRecord) -> str:
@@ -124,7 +128,8 @@ def _match(matches: Sequence[AlertMatch]) -> str:
     first, more = matches[0], len(matches) - 1
     same = facts_of(first.kind).alert.format(score=first.score)
     done = f" [{first.done}]" if first.done else ""
-    return f"{same} {shown(first.path)}{done}{f' and {more} more' if more else ''}"
+    place = f"{first.site}:{shown(first.path)}" if first.site else shown(first.path)
+    return f"{same} {place}{done}{f' and {more} more' if more else ''}"
 
 
 def _work(name: str, kind: str, score: float) -> str:

@@ -95,6 +95,7 @@ def query(
     paths0: bool,
     sheet: str | None,
     explain: bool,
+    site: str | None,
     as_json: bool,
 ) -> int:
     """Ask where an image is from, print what was found, and return the exit status.
@@ -113,6 +114,8 @@ def query(
         Path of the picture of query and matches to write.
     explain : bool
         Whether to say how each match was verified.
+    site : str or None
+        Of whose images; None for those of all sites.
     as_json : bool
         Whether to print JSON.
     """
@@ -120,22 +123,26 @@ def query(
     source: str | bytes = sys.stdin.buffer.read() if image == "-" else path
     with connect() as client:
         filters: Filters = {"limit": limit, "kind": kind, "min_score": min_score, "by": by}
+        sites = None if site is None else [site]
         try:
-            answer = client.query(source, **filters, explain=explain)
+            answer = client.query(source, **filters, explain=explain, sites=sites)
         except (NoAccessError, NotFoundError):
             # The daemon may not read the file, or has another view of the file system; we may read it.
             source = bytes_of(path)
-            answer = client.query(source, **filters, explain=explain)
+            answer = client.query(source, **filters, explain=explain, sites=sites)
         if sheet is not None:
             write_file(sheet, client.sheet(source, **filters))
     if paths0:
-        print_paths0(match["path"] for match in answer["matches"])
+        # Of this machine only: what is given to `xargs` must not hit a file of the same name here.
+        print_paths0(match["path"] for match in answer["matches"] if "site" not in match)
     elif as_json:
         print_json(answer)
     else:
         from cbir_daemon.cli.matches import matches  # noqa: PLC0415 -- each command pays for its own lines
 
         print_lines(matches(answer, explain=explain))
+    if answer.get("partial"):
+        say(f"left out, because it did not answer: {', '.join(answer['partial'])}")
     if not answer["matches"]:
         say("nothing found")
     return FOUND if answer["matches"] else NOTHING_FOUND
@@ -226,6 +233,7 @@ COMMANDS = {
         Option(
             "sheet", "--sheet", Text(), metavar="OUT.png", about="Also write a picture of the query and its matches."
         ),
+        Option("site", "--site", Text(), metavar="NAME", about="Only images of this site of the shared index."),
         Option("explain", "--explain", about="Also say how each match was verified."),
         AS_JSON,
     ),

@@ -38,6 +38,7 @@ def overview(answer: answers.Status) -> Iterator[str]:
         yield f"taking local features: {counted(answer['features_pending'], 'content')} to go"
     if answer.get("meaning_pending"):
         yield f"describing by meaning: {counted(answer['meaning_pending'], 'content')} to go"
+    yield from _shared(answer.get("shared"))
     yield from album_lines(answer["albums"])
     yield from _model(answer)
     yield from _refit(answer["refit"])
@@ -45,6 +46,17 @@ def overview(answer: answers.Status) -> Iterator[str]:
         # The lines above are of images; an earlier release has no other maps.
         if medium["medium"] != "image" and "model" in medium:
             yield from (f"{medium['medium']} {line}" for line in (*_model(medium), *_refit(medium["refit"])))
+
+
+def _shared(shared: answers.Shared | None) -> Iterator[str]:
+    if shared is None:
+        return
+    since = f" since {shared['due_since']}" if shared["due_since"] else ""
+    yield (
+        f"shared: site {shared['site']}, {shared['state']}; {shared['published']} published"
+        f", {shared['due']} due{since}"
+        f", {shared['unasked']} to look up; {counted(len(shared['sites']), 'other site')}"
+    )
 
 
 def problems(listed: Sequence[answers.Problem]) -> Iterator[str]:

@@ -16,6 +16,8 @@ AUTO = "auto"
 HOURS = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)")
 NAME = re.compile(r"[a-z0-9_-]+")
 HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+ADDRESS = re.compile(r"(https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9_-]*)?)?")
+COLLECTION = re.compile(r"[a-z][a-z0-9_]{0,40}")
 VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?")
 
 
@@ -169,6 +171,31 @@ def name() -> Check:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def maybe_name() -> Check:
+    """Accept a name, or empty text for none."""
+    check = name()
+    return Check(f'{check.accepts}, or ""', lambda value: value if value == "" else check.read(value))
+
+
+def address() -> Check:
+    """Accept the address of a server, or empty text for none."""
+    return _matching(ADDRESS, 'an address such as "https://milvus.lan:19530", or ""')
+
+
+def collection() -> Check:
+    """Accept the beginning of names of collections."""
+    return _matching(COLLECTION, "a name of small letters, digits and `_`, a letter first")
+
+
+def _matching(pattern: re.Pattern[str], accepts: str) -> Check:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ValueError
+        return value
+
+    return Check(accepts, read)
 
 
 def hosts() -> Check:

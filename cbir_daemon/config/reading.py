@@ -9,7 +9,7 @@ import difflib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -40,6 +40,7 @@ from cbir_daemon.config.settings import (
     AlbumConfig,
     Config,
     MeaningConfig,
+    SharedConfig,
     SinkConfig,
 )
 from cbir_daemon.config.text import toml
@@ -82,6 +83,7 @@ def load(
     media = reader.top(table)
     sections: dict[str, Any] = {name: reader.section(name, table.get(name, {})) for name in SECTIONS}
     sections["meaning"] = reader.with_whole_path(sections["meaning"])
+    sections["shared"] = reader.with_whole_paths(sections["shared"])
     found = reader.albums(table.get(ALBUM, []), [Path(absolute(album, cwd)) for album in albums])
     places = _places(state, socket, environ, cwd, file, table)
     sinks = reader.sinks(table.get(SINK, []))
@@ -151,6 +153,13 @@ class _Reader:
             return meaning
         return MeaningConfig(path_in_file(meaning.model, self.file, self.environ))
 
+    def with_whole_paths(self, shared: SharedConfig) -> SharedConfig:
+        """Return the section with the whole paths of its files."""
+        return replace(shared, token_file=self._whole(shared.token_file), ca_file=self._whole(shared.ca_file))
+
+    def _whole(self, file: Path | None) -> Path | None:
+        return None if file is None else Path(path_in_file(str(file), self.file, self.environ))
+
     def albums(self, tables: object, from_flags: Iterable[Path]) -> list[AlbumConfig]:
         """Return the file's albums, then those of the command line that the file does not have."""
         found = [self._album(number, table) for number, table in self._numbered(tables, ALBUM, "a path")]
@@ -184,6 +193,10 @@ class _Reader:
             self._fault(
                 f'{self.file}: [model] features = "{MEANING}" needs a network',
                 f'name one: model = "{EFFICIENTNET_LITE0}" of [meaning]',
+            )
+        if sections["shared"].uri and not sections["shared"].site:
+            self._fault(
+                f"{self.file}: [shared] uri needs a site", 'name this machine among the others: site = "studio"'
             )
         length = len(os.fsencode(socket.path))
         if length > MAX_SOCKET_PATH_BYTES:

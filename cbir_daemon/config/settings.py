@@ -422,6 +422,39 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedConfig:
+    """An index that several daemons share, on a Milvus of yours."""
+
+    uri: str = field(
+        default="",
+        metadata=_about(checks.address(), "Where Milvus is; empty: nothing is shared."),
+    )
+    token_file: Path | None = field(
+        default=None,
+        metadata=_about(checks.maybe_path(), "A file with `user:password` or a token, where Milvus asks for one."),
+    )
+    ca_file: Path | None = field(
+        default=None,
+        metadata=_about(checks.maybe_path(), "For `https`: the certificate of who signed the server's, as PEM."),
+    )
+    site: str = field(
+        default="",
+        metadata=_about(checks.maybe_name(), "The name of this machine's index among the others."),
+    )
+    collection: str = field(
+        default="cbir",
+        metadata=_about(checks.collection(), "The beginning of the names of the collections in Milvus."),
+    )
+    share_paths: bool = field(default=True, metadata=_about(checks.flag(), "Tell other sites where files lie."))
+    timeout_s: float = field(
+        default=2.0,
+        metadata=_about(
+            checks.number(0.05, 60, "seconds"), "Longest time that a query waits for what other sites have."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PageConfig:
     """The page in a browser."""
 
@@ -469,7 +502,7 @@ class Config:
         Folders from the file and the command line, no folder twice, none inside another.
     sinks : tuple of SinkConfig
         Places to which alerts can go, no name twice.
-    watch, decode, model, match, meaning, duplicates, alerts, server, page, backup, log
+    watch, decode, model, match, meaning, duplicates, alerts, server, shared, page, backup, log
         The sections of the file.
     state_dir, socket_path : Path
         Absolute; neither needs to exist.
@@ -492,6 +525,7 @@ class Config:
     duplicates: DuplicatesConfig
     alerts: AlertsConfig
     server: ServerConfig
+    shared: SharedConfig
     page: PageConfig
     backup: BackupConfig
     log: LogConfig
@@ -514,6 +548,7 @@ SECTIONS = {
     "duplicates": DuplicatesConfig,
     "alerts": AlertsConfig,
     "server": ServerConfig,
+    "shared": SharedConfig,
     "page": PageConfig,
     "backup": BackupConfig,
     "log": LogConfig,

@@ -45,6 +45,9 @@ from cbir_daemon.serving.ahead import Ahead
 from cbir_daemon.serving.plane import Planes
 from cbir_daemon.serving.previews import Previews
 from cbir_daemon.serving.queue import Queue
+from cbir_daemon.shared.engine import Engine
+from cbir_daemon.shared.lookup import Lookup, Questions
+from cbir_daemon.shared.publisher import Publisher
 from cbir_daemon.store import Store
 from cbir_daemon.system import sdnotify
 from cbir_daemon.watching.mailbox import Mailbox
@@ -177,6 +180,7 @@ def open_rooms(
         maps=maps,
         albums=base.albums,
         stopping=stopping,
+        shared=_open_shared(base, policy, closing, read_only=read_only),
     )
     backups = Backups(base.store, base.config.backup.every_days * DAY_S, base.is_quiet)
     ahead = Ahead(base.store, handled.queue, lambda: base.is_quiet() and handled.pairing.idle)
@@ -421,6 +425,26 @@ def _parts(base: _Base, watchlist: WatchList, features: FeatureFiller) -> Parts:
         features.index if features.enabled else None,
         # An index that has none yet may take hours to get all of them.
         lambda: features.idle or features.pending > CROWDED_FILES,
+    )
+
+
+def _open_shared(base: _Base, policy: Policy, closing: ExitStack, *, read_only: bool) -> handlers.SharedRooms | None:
+    settings, store, medium = base.config.shared, base.store, base.medium
+    if read_only:
+        return None
+    if not settings.uri:
+        # What was published under an earlier configuration stays there; nothing is noted any more.
+        site = store.published.site()
+        if site is not None and site.active:
+            store.published.rest()
+        return None
+    engine = Engine(settings, medium.terms, medium.extractor)
+    closing.callback(engine.close)
+    lookup = Lookup(engine, medium, settings.site, base.config.match.copy_threshold)
+    questions = Questions(lookup, settings.timeout_s)
+    closing.callback(questions.close)
+    return handlers.SharedRooms(
+        Publisher(store, engine, lookup, questions, medium, settings, policy.alert_for), questions
     )
 
 

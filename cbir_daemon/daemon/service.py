@@ -43,8 +43,8 @@ FIRST_RETRY_S = 0.5
 RETRY_S = 30.0
 """Wait before a thread whose work the disk refused (full, read-only) tries again: twice the last one, at most this."""
 
-FIXED_SECTIONS = ("decode", "server", "match", "meaning")
-"""Sections that are read once: the pool, the socket, the searcher and the network are made with them."""
+FIXED_SECTIONS = ("decode", "server", "match", "meaning", "shared")
+"""Sections that are read once: the pool, the socket, the searcher, the network and the publisher are made with them."""
 
 FIXED_PLACES = {"state_dir": "state", "socket_path": "socket", "media": "media"}
 """Field of `Config` -> key of the file; all are in use until the daemon ends."""
@@ -145,6 +145,8 @@ class Service:
         self._start_thread("searching", handled.searcher.run)
         self._start_thread("backups", rooms.backups.run)
         self._start_thread("ahead", rooms.ahead.run)
+        if handled.shared is not None:
+            self._start_thread("publisher", handled.shared.publisher.run)
 
     def _listen(self, stack: ExitStack, rooms: handlers.Rooms) -> None:
         server = Server(
@@ -262,6 +264,7 @@ class Service:
             handled.outbox,
             rooms.backups,
             rooms.ahead,
+            *(() if handled.shared is None else (handled.shared.publisher,)),
         ):
             room.stop()
         handled.store.wake()

@@ -132,7 +132,9 @@ class Index:
         NotFoundError, UnreadableImageError, TooPlainError
             When there is no such file, it is no image, or shows almost nothing.
         """
-        params = {"limit": limit, "kind": kind, "min_score": min_score, "by": by}
+        # Of this machine only: what lies on another has no picture here.
+        here: list[str] = []
+        params = {"limit": limit, "kind": kind, "min_score": min_score, "by": by, "sites": here}
         answer = cast("answers.Query", self._about_image("query", image, params).message["ok"])
         return Matches.of(answer, self._picture)
 

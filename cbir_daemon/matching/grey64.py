@@ -16,7 +16,16 @@ from cbir_daemon.matching.all_pairs import best_guesses, join_views
 from cbir_daemon.matching.appearance import alike, norms, reasons
 from cbir_daemon.matching.blocks import sharpness
 from cbir_daemon.matching.borders import picture_share
-from cbir_daemon.matching.coarse import COPY_FLOOR, WINDOWS, best_scores, coarse_views, packed_codes, probe_vectors
+from cbir_daemon.matching.coarse import (
+    COPY_FLOOR,
+    FEW_WINDOWS,
+    WINDOWS,
+    best_scores,
+    coarse_views,
+    few_views,
+    packed_codes,
+    probe_vectors,
+)
 from cbir_daemon.matching.codes import is_plain, likeness
 from cbir_daemon.matching.collage import contained, whole_codes
 from cbir_daemon.matching.detail import DETAIL_SIDE_PX, busiest, detail_traces
@@ -150,6 +159,7 @@ class Grey64:
     appearance: Appearance | None = Looks()
     windows = WINDOWS
     terms = TERMS
+    few_windows = FEW_WINDOWS
     copy_floor = COPY_FLOOR
     second_look: SecondLook | None = Parallax()
     picture_parts: PictureParts | None = Parts()
@@ -161,6 +171,7 @@ class Grey64:
     packed_codes = staticmethod(packed_codes)
     probe_vectors = staticmethod(probe_vectors)
     coarse_views = staticmethod(coarse_views)
+    few_views = staticmethod(few_views)
     best_scores = staticmethod(best_scores)
     join_views = staticmethod(join_views)
     best_guesses = staticmethod(best_guesses)

@@ -120,12 +120,14 @@ class Routes:
         if name == methods.QUERY and request.headers["content-type"].startswith("application/octet-stream"):
             return await self._image_query(request, body)
         params = methods.checked(await body.json(), method.params)
+        if name == methods.QUERY:
+            params |= _OF_HERE
         if not method.is_stream:
             return answered(_passed((await self.link.ask(name, params)).message))
         return streamed(self._lines(name, params))
 
     async def _image_query(self, request: Request, body: Body) -> Response:
-        params = methods.checked(_in_address(request), methods.IMAGE_PARAMS)
+        params = methods.checked(_in_address(request), methods.IMAGE_PARAMS) | _OF_HERE
         length = body.announced(MOST_IMAGE_BYTES)
         if not length:
             raise BadRequestError("the image sent is empty")
@@ -223,6 +225,10 @@ def _path_from(text: str) -> object:
         return path_to_json(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except ValueError as error:
         raise BadRequestError("the address has no path in base64") from error
+
+
+_OF_HERE: Json = {"sites": []}
+"""With a query: what lies on another machine has no picture here."""
 
 
 def _in_address(request: Request) -> Json:

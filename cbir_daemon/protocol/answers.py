@@ -141,6 +141,7 @@ class Match(TypedDict):
     medium: str
     summary: str
     place: PartPlace | None
+    site: NotRequired[str]
     missing: NotRequired[Literal[True]]
     explanation: NotRequired[Explanation]
 
@@ -163,6 +164,7 @@ class Query(TypedDict):
     took_ms: float
     query: QueryImage
     matches: list[Match]
+    partial: NotRequired[list[str]]
 
 
 class Sheet(TypedDict):
@@ -273,6 +275,21 @@ class MediumState(MediumMap):
     contents: int
 
 
+SharedState = Annotated[str, ("starting", "connected", "away", "refused")]
+
+
+class Shared(TypedDict):
+    """How the shared index is."""
+
+    site: str
+    state: SharedState
+    published: int
+    due: int
+    due_since: Time | None
+    unasked: int
+    sites: list[str]
+
+
 class Status(TypedDict):
     """Answer of `status`."""
 
@@ -300,6 +317,7 @@ class Status(TypedDict):
     model_worker_running: bool
     search_processes: int
     searches_waiting: int
+    shared: Shared | None
     refit: Refit
 
 
@@ -545,6 +563,7 @@ class AlertMatch(TypedDict):
     kind: CopyKind
     score: float
     done: str
+    site: NotRequired[str]
 
 
 class WatchedMatch(TypedDict):

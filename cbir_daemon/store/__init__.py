@@ -8,6 +8,7 @@ other rooms talk to.
 """
 
 from cbir_daemon.store.backup import restore
+from cbir_daemon.store.published import Due, Lag, Publication, Site
 from cbir_daemon.store.row_types import (
     Album,
     AlbumDrift,
@@ -58,19 +59,23 @@ __all__ = [
     "Coverage",
     "Decision",
     "Drift",
+    "Due",
     "Failed",
     "FitBegun",
     "Gone",
     "Image",
     "Indexed",
+    "Lag",
     "ModelRun",
     "Moved",
     "NewAlert",
     "NewWork",
     "Pair",
     "Placed",
+    "Publication",
     "ResolveRun",
     "SinkState",
+    "Site",
     "Store",
     "Waiting",
     "Work",

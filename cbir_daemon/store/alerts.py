@@ -142,7 +142,9 @@ def _new_row(alert: NewAlert) -> dict[str, object]:
 
 # Paths are bytes and JSON is not: Latin-1 maps each byte to one character and back.
 def _to_json(matches: Iterable[AlertMatch]) -> str:
-    return json.dumps([[match.path.decode("latin-1"), match.kind, match.score, match.done] for match in matches])
+    return json.dumps(
+        [[match.path.decode("latin-1"), match.kind, match.score, match.done, match.site] for match in matches]
+    )
 
 
 def _from_json(text: str) -> tuple[AlertMatch, ...]:

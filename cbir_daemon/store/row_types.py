@@ -242,12 +242,16 @@ class ResolveRun:
 
 @dataclass(frozen=True, slots=True)
 class AlertMatch:
-    """One indexed file that a new file is a copy of; `done` says in words what was done to get the new one."""
+    """One indexed file that a new file is a copy of; `done` says in words what was done to get the new one.
+
+    `site` names the site at which it lies; it is empty for a file of this one.
+    """
 
     path: bytes
     kind: str
     score: float
     done: str = ""
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)

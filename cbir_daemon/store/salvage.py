@@ -21,10 +21,35 @@ Row = Mapping[str, Any]
 SUFFIX = ".before-reindex"
 """Of the index that was set aside."""
 
-KEPT = ("clock", "album", "decision", "alert", "sink", "work", "work_part", "sighting", "resolve_run", "resolve_task")
-"""Tables of which as much as can be read is kept: what people decided, watch for, were told and did."""
+KEPT = (
+    "clock",
+    "album",
+    "decision",
+    "alert",
+    "sink",
+    "work",
+    "work_part",
+    "sighting",
+    "resolve_run",
+    "resolve_task",
+    "site",
+    "published",
+)
+"""Tables of which as much as can be read is kept: what people decided, watch for, were told and did, and
+what a shared index was told."""
 
-REBUILT = ("content", "descriptor", "file", "pair", "part", "part_vector", "pass", "model_run", "position")
+REBUILT = (
+    "content",
+    "descriptor",
+    "file",
+    "pair",
+    "part",
+    "part_vector",
+    "pass",
+    "model_run",
+    "position",
+    "publish_due",
+)
 """Tables that are made from the albums; a fit that is no more has no history."""
 
 _ALBUM_COLUMNS = ("path",)

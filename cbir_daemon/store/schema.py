@@ -480,6 +480,61 @@ DROP INDEX model_run_active;
 CREATE UNIQUE INDEX model_run_active ON model_run (medium, outcome) WHERE outcome IN ('active', 'running');
 """
 
+_PUBLISHED = """
+-- Under which name the contents are published in a shared index; without a row nothing below is ever written.
+CREATE TABLE site (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    name   TEXT    NOT NULL,
+    key    BLOB    NOT NULL CHECK (length(key) = 16),
+    -- 1 while changes are noted.
+    active INTEGER NOT NULL CHECK (active IN (0, 1))
+) STRICT;
+-- Contents whose files have changed since the shared index was told.
+CREATE TABLE publish_due (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest BLOB    NOT NULL UNIQUE CHECK (length(digest) = 32),
+    news   INTEGER NOT NULL DEFAULT 0 CHECK (news IN (0, 1)),
+    since  REAL    NOT NULL
+) STRICT;
+-- Contents that the shared index has.
+CREATE TABLE published (
+    digest BLOB    PRIMARY KEY CHECK (length(digest) = 32),
+    news   INTEGER NOT NULL DEFAULT 0 CHECK (news IN (0, 1)),
+    -- 1 once its copies at other sites were looked up.
+    asked  INTEGER NOT NULL DEFAULT 0 CHECK (asked IN (0, 1)),
+    at     REAL    NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX published_unasked ON published (news DESC, at, digest) WHERE asked = 0;
+
+CREATE TRIGGER publish_added AFTER INSERT ON file
+    WHEN NEW.content_id IS NOT NULL AND (SELECT active FROM site)
+BEGIN
+    INSERT OR REPLACE INTO publish_due (digest, news, since)
+        SELECT digest, max(NEW.alert_due, coalesce((SELECT news FROM publish_due WHERE digest = content.digest), 0)),
+               (julianday('now') - 2440587.5) * 86400.0
+        FROM content WHERE id = NEW.content_id;
+END;
+CREATE TRIGGER publish_changed AFTER UPDATE OF album_id, path, content_id ON file
+    WHEN (SELECT active FROM site) AND
+         (OLD.content_id IS NOT NEW.content_id OR OLD.path != NEW.path OR OLD.album_id != NEW.album_id)
+BEGIN
+    INSERT OR REPLACE INTO publish_due (digest, news, since)
+        SELECT digest,
+               max(content.id IS NOT OLD.content_id AND NEW.alert_due,
+                   coalesce((SELECT news FROM publish_due WHERE digest = content.digest), 0)),
+               (julianday('now') - 2440587.5) * 86400.0
+        FROM content WHERE id IN (OLD.content_id, NEW.content_id);
+END;
+CREATE TRIGGER publish_gone AFTER DELETE ON file
+    WHEN OLD.content_id IS NOT NULL AND (SELECT active FROM site)
+BEGIN
+    INSERT OR REPLACE INTO publish_due (digest, news, since)
+        SELECT digest, coalesce((SELECT news FROM publish_due WHERE digest = content.digest), 0),
+               (julianday('now') - 2440587.5) * 86400.0
+        FROM content WHERE id = OLD.content_id;
+END;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _DISKS,
@@ -496,6 +551,7 @@ MIGRATIONS: tuple[str, ...] = (
     lengthened("model_run", "kind", "rough"),
     _MEDIA,
     lengthened("alert", "kind", "damaged"),
+    _PUBLISHED,
 )
 """Script number i leads from version i to version i + 1."""
 

@@ -23,6 +23,7 @@ from cbir_daemon.store.journal import Journal
 from cbir_daemon.store.pairs import Pairs
 from cbir_daemon.store.parts import PartRows
 from cbir_daemon.store.positions import Positions
+from cbir_daemon.store.published import Published
 from cbir_daemon.store.runs import Runs
 from cbir_daemon.store.sinks import Sinks
 from cbir_daemon.store.works import Works
@@ -84,6 +85,7 @@ class Store:
         self.journal = Journal(*tables)
         self.runs = Runs(*tables)
         self.positions = Positions(*tables)
+        self.published = Published(*tables)
 
     def open(self) -> None:
         """Open the file and start the writer; raises `StorageError`."""

@@ -27,9 +27,9 @@ from cbir_daemon.serving.handlers import (
     tiles,
     upkeep,
 )
-from cbir_daemon.serving.handlers.rooms import Reply, Rooms
+from cbir_daemon.serving.handlers.rooms import Reply, Rooms, SharedRooms
 
-__all__ = ["METHODS", "Reply", "Rooms", "handle"]
+__all__ = ["METHODS", "Reply", "Rooms", "SharedRooms", "handle"]
 
 Handler = Callable[[Rooms, Request], Reply[Any] | Iterator[Reply[Any]]]
 """Each gives answers of its own type; `protocol.answers.ANSWERS` has them all."""

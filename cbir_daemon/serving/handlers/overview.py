@@ -15,6 +15,7 @@ from cbir_daemon.protocol.messages import VERSION, Request, path_to_json, when
 from cbir_daemon.records import IMAGE, REASONS, FitOutcome
 from cbir_daemon.serving.handlers.problems import problems
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.serving.handlers.sites import shared_to_json
 from cbir_daemon.store import SCHEMA_VERSION, Coverage, ModelRun
 from cbir_daemon.wording.counting import clause
 
@@ -87,6 +88,7 @@ def status(rooms: Rooms, request: Request) -> Reply[answers.Status]:
             "model_worker_running": rooms.maps.worker_running,
             "search_processes": rooms.processes.running,
             "searches_waiting": rooms.processes.waiting,
+            "shared": shared_to_json(rooms),
             "refit": maps[IMAGE]["refit"],
         }
     )

@@ -38,6 +38,7 @@ def problems(rooms: Rooms, least_free_bytes: int = LEAST_FREE_BYTES) -> list[Pro
         *rooms.albums.problems(),
         *rooms.processes.problems(),
         *rooms.outbox.problems(),
+        *([] if rooms.shared is None else rooms.shared.publisher.problems()),
         *rooms.features.problems(),
         *rooms.meaning.problems(),
         *_resolves(rooms, time.time()),

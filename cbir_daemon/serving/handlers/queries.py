@@ -27,6 +27,7 @@ from cbir_daemon.search.parts import PARTS_SIDE_PX
 from cbir_daemon.search.search import Found, as_vector
 from cbir_daemon.search.snapshot import Map
 from cbir_daemon.search.turns import Urgency
+from cbir_daemon.serving.handlers import sites
 from cbir_daemon.serving.handlers.likeness import QueryDescriptors, alike_in_meaning, asked_likeness
 from cbir_daemon.serving.handlers.origins import origin_of
 from cbir_daemon.serving.handlers.part_queries import (
@@ -39,6 +40,7 @@ from cbir_daemon.serving.handlers.part_queries import (
 )
 from cbir_daemon.serving.handlers.pictures import content_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
+from cbir_daemon.serving.handlers.sites import SHARED, Elsewhere, asked_sites, awaited, begun, merged
 from cbir_daemon.store import Content, Image
 
 Position = NDArray[np.float32]
@@ -62,8 +64,10 @@ class _Answer:
     """The matches of a query."""
 
     facts: Facts
+    limit: int
     placed_by: PlacedBy | None = None
     matches: list[_Match] = field(default_factory=list)
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
 
 
 def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
@@ -76,7 +80,8 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
         `path` of an image file, `digest` of an indexed content, or the bytes of an image as the blob, which come
         first.  `limit` (1 to 1000, 10): matches at most.  `kind`: only matches of this kind.  `min_score` (0 to 1, 0):
         only matches with at least this score.  `by` ("look", "grey" or "meaning"): what ranks `similar` matches.
-        `explain` (flag): say how each was verified.
+        `explain` (flag): say how each was verified.  `sites`: only images of the sites with these names; an empty
+        list asks no other site.
 
     Raises
     ------
@@ -99,21 +104,26 @@ def query(rooms: Rooms, request: Request) -> Reply[answers.Query]:
         answer = _find(rooms, request)
         if explain and answer.facts.medium == IMAGE:
             answer = _explained(rooms, request, answer)
-    return Reply(
-        {
-            "clock": clock,
-            "took_ms": round((time.perf_counter() - before) * 1e3, 1),
-            "query": {
-                "digest": answer.facts.digest.hex(),
-                "width": answer.facts.width_px,
-                "height": answer.facts.height_px,
-                "medium": answer.facts.medium,
-                "summary": summary_of_query(rooms, answer.facts),
-                "position": answer.placed_by,
-            },
-            "matches": [_match_to_json(rooms, answer.facts, match) for match in answer.matches],
-        }
+    matches = merged(
+        [_match_to_json(rooms, answer.facts, match) for match in answer.matches],
+        [sites.match_to_json(answer.facts, match) for match in answer.elsewhere.matches],
     )
+    found: answers.Query = {
+        "clock": clock,
+        "took_ms": round((time.perf_counter() - before) * 1e3, 1),
+        "query": {
+            "digest": answer.facts.digest.hex(),
+            "width": answer.facts.width_px,
+            "height": answer.facts.height_px,
+            "medium": answer.facts.medium,
+            "summary": summary_of_query(rooms, answer.facts),
+            "position": answer.placed_by,
+        },
+        "matches": matches[: answer.limit],
+    }
+    if answer.elsewhere.partial:
+        found["partial"] = [SHARED]
+    return Reply(found)
 
 
 def _by_path(rooms: Rooms, request: Request) -> Request:
@@ -171,14 +181,16 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
     kind = params.choice("kind", tuple(Kind))
     min_score = params.number("min_score", 0.0, least=0.0, most=1.0)
     by = asked_likeness(rooms, params)
+    asked = asked_sites(rooms, params)
     facts = rooms.pool.read_image(_source(request))
-    placed_by = None
-    searcher = rooms.part_searchers.of(facts.medium)
-    if searcher is None:
-        found, placed_by = _search(rooms, request, facts, kind, limit, by)
-        found = _looked_at(rooms, request, facts, found, kind)
-    else:
-        found, placed_by = found_by_parts(rooms, searcher, facts, kind, limit)
+    # It answers while this site is searched.
+    question = begun(rooms, facts, asked, kind)
+    found, placed_by = _found_here(rooms, request, facts, kind, limit, by) if asked.own else ([], None)
+    elsewhere = awaited(question)
+    if found is None:
+        if not elsewhere.matches:
+            raise _too_plain()
+        found = []
     by_content: dict[int, list[Image]] = {}
     for image in rooms.store.files.images([match.content_id for match in found]):
         by_content.setdefault(image.content.id, []).append(image)
@@ -188,7 +200,29 @@ def _find(rooms: Rooms, request: Request) -> _Answer:
         if match.score >= min_score and kind in (None, match.kind)
         for image in by_content.get(match.content_id, ())
     ]
-    return _Answer(facts, placed_by, matches[:limit])
+    others = [match for match in elsewhere.matches if match.score >= min_score and kind in (None, match.kind)]
+    return _Answer(facts, limit, placed_by, matches[:limit], replace(elsewhere, matches=others))
+
+
+def _found_here(
+    rooms: Rooms, request: Request, facts: Facts, kind: str | None, limit: int, by: Likeness | None
+) -> tuple[list[Found] | None, PlacedBy | None]:
+    """Return what this site has, None for a query that is too plain; and how the query got a position, if any."""
+    searcher = rooms.part_searchers.of(facts.medium)
+    if searcher is not None:
+        return found_by_parts(rooms, searcher, facts, kind, limit)
+    try:
+        found, placed_by = _search(rooms, request, facts, kind, limit, by)
+    except TooPlainError:
+        return None, None
+    return _looked_at(rooms, request, facts, found, kind), placed_by
+
+
+def _too_plain() -> TooPlainError:
+    return TooPlainError(
+        "too plain to match: the image shows almost nothing but one tone",
+        hint="only a file with the very same bytes would be found",
+    )
 
 
 def _explained(rooms: Rooms, request: Request, answer: _Answer) -> _Answer:
@@ -241,10 +275,7 @@ def _search(
     same = rooms.store.contents.by_digest(facts.digest)
     if rooms.searcher.medium.is_plain(as_vector(facts.vector)):
         if same is None:
-            raise TooPlainError(
-                "too plain to match: the image shows almost nothing but one tone",
-                hint="only a file with the very same bytes would be found",
-            )
+            raise _too_plain()
         return _exact(same, 0.0), None
     if kind is not None and facts_of(kind).has_same_bytes:
         return _exact(same, 0.0), None

@@ -28,7 +28,17 @@ from cbir_daemon.search.searcher import Searcher
 from cbir_daemon.serving.plane import Planes
 from cbir_daemon.serving.previews import Previews
 from cbir_daemon.serving.queue import Queue
+from cbir_daemon.shared.lookup import Questions
+from cbir_daemon.shared.publisher import Publisher
 from cbir_daemon.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRooms:
+    """What publishes to the shared index, and what asks it."""
+
+    publisher: Publisher
+    questions: Questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,8 @@ class Rooms:
         Returns the configuration in force, which SIGHUP changes.
     stopping : threading.Event
         Set when the daemon stops.
+    shared : SharedRooms or None
+        None unless an index is shared.
     """
 
     settings: Callable[[], Config]
@@ -64,6 +76,7 @@ class Rooms:
     maps: Maps
     albums: Albums
     stopping: threading.Event
+    shared: SharedRooms | None = None
 
     @property
     def config(self) -> Config:

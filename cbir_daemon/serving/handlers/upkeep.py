@@ -12,6 +12,7 @@ from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, Request, path_from_json, path_to_json
 from cbir_daemon.serving.handlers.overview import albums_to_json
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms
+from cbir_daemon.serving.handlers.sites import is_shared
 
 SETTLE_POLL_S = 0.1
 MAX_VERIFIED = 1000
@@ -21,7 +22,7 @@ MAX_TIMEOUT_S = 7 * 86_400.0
 def settle(rooms: Rooms, request: Request) -> Reply[answers.Settled]:
     """Wait until all that was on disk when asked is indexed, alerts are written, and no fit is due or running.
 
-    Local features are waited for where they are taken.
+    Local features are waited for where they are taken, and the shared index while it answers.
 
     Parameters
     ----------
@@ -62,6 +63,7 @@ def _settled(rooms: Rooms, ticket: int) -> bool:
         and rooms.features.idle
         and rooms.meanings.idle
         and rooms.maps.idle
+        and is_shared(rooms)
         and rooms.ingest.idle
     )
 
