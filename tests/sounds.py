@@ -23,18 +23,22 @@ RATE_HZ = 32_000
 
 
 @cache
-def song(seed: int, seconds: float = 40.0, take: int = 0) -> Samples:
+def song(seed: int, seconds: float = 40.0, take: int = 0, instrument: int = 0) -> Samples:
     """Return (n,) samples of music that no other seed has: three voices with overtones, and a drum.
 
     Another take has the same notes, played by other hands: each as long, as loud and as late as it happens to be, at a
-    tempo that comes and goes.
+    tempo that comes and goes.  Another instrument plays the same notes at the same moments in its own way.
     """
+    overtones = 1 / np.arange(1, 6)
     notes, hands = np.random.default_rng(seed), np.random.default_rng((seed, take))
+    if instrument:
+        hands = np.random.default_rng((seed, take, instrument))
+        overtones = hands.uniform(0, 1, 5)
     total = np.zeros(int(seconds * RATE_HZ), dtype=np.float32)
     for beat_s in notes.uniform(0.2, 0.6, 3):
         for start in np.arange(0, seconds, beat_s):
             pitch, is_played = notes.uniform(48, 84), notes.random() < 0.8
-            note = _note(pitch, beat_s * hands.uniform(0.6, 2.0), hands.uniform(1, 6)) * np.float32(
+            note = _note(pitch, beat_s * hands.uniform(0.6, 2.0), hands.uniform(1, 6), overtones) * np.float32(
                 hands.uniform(0.4, 1)
             )
             if is_played:
@@ -51,11 +55,13 @@ def _played_at(start_s: float, take: int, hands: np.random.Generator) -> float:
     return max(0.0, start_s + 0.5 * math.sin(start_s / 2 + take) + hands.normal(0, 0.03))
 
 
-def _note(pitch: float, seconds: float, decay: float) -> Samples:
+def _note(pitch: float, seconds: float, decay: float, overtones: NDArray[np.float64]) -> Samples:
     time = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     hertz = 440 * 2 ** ((pitch - 69) / 12)
-    overtones = sum(np.sin(2 * np.pi * hertz * number * time) / number for number in range(1, 6))
-    return np.asarray(overtones * np.exp(-time * decay), dtype=np.float32)
+    waves = sum(
+        strength * np.sin(2 * np.pi * hertz * number * time) for number, strength in enumerate(overtones, start=1)
+    )
+    return np.asarray(waves * np.exp(-time * decay), dtype=np.float32)
 
 
 def _add(total: Samples, piece: Samples, start_s: float) -> None:

@@ -192,10 +192,11 @@ def test_a_shared_jingle_is_no_copy() -> None:
     assert all(found.is_copy for found in judged(parts_of(jingle), [parts_of(first), parts_of(second)]))
 
 
-def test_songs_of_one_loop_are_told_apart() -> None:
-    """A loop of two seconds under two melodies makes no copy of one of the other."""
+@pytest.mark.parametrize("level", [0.4, 0.5, 0.6])
+def test_songs_of_one_loop_are_told_apart(level: float) -> None:
+    """A loop of two seconds under two melodies makes no copy of one of the other, be it louder than they are."""
     loop = np.tile(cut(song(9), 4, 2), 20)
-    first, second = (loop * np.float32(0.4) + song(seed) * np.float32(0.6) for seed in (1, 2))
+    first, second = (loop * np.float32(level) + song(seed) * np.float32(1 - level) for seed in (1, 2))
     (judgement,) = judged(parts_of(first), [parts_of(second)])
     assert not judgement.is_copy
 
@@ -203,6 +204,13 @@ def test_songs_of_one_loop_are_told_apart() -> None:
 def test_another_take_is_no_copy() -> None:
     """The same notes, played again by other hands, are no copy."""
     (judgement,) = judged(parts_of(song(1, take=1)), [stored_song(1)])
+    assert not judgement.is_copy
+
+
+@pytest.mark.parametrize("instrument", [1, 2, 3])
+def test_another_instrument_is_no_copy(instrument: int) -> None:
+    """The same notes at the same moments, by an instrument with other overtones, are no copy."""
+    (judgement,) = judged(parts_of(song(1, instrument=instrument)), [stored_song(1)])
     assert not judgement.is_copy
 
 

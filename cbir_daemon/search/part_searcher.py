@@ -193,8 +193,10 @@ class PartSearcher:
         if self.medium.is_plain(query):
             return []
         probes = self.medium.probes(query)
-        ranked = [content_id for content_id in self._ranked(probes) if content_id != without]
-        return self._judged(query, probes, ranked[:MAX_CANDIDATES])
+        found = ranked(self.snapshot, probes, self.medium.floor)
+        return self._judged(
+            query, probes, [content_id for content_id in found if content_id != without][:MAX_CANDIDATES]
+        )
 
     def similar(
         self, query: bytes, parts: Parts, position: NDArray[np.float32] | None, limit: int, known: set[int]
@@ -217,7 +219,7 @@ class PartSearcher:
         if len(ids) > MAX_COMPARED:
             near = [] if snapshot.map is None or position is None else snapshot.map.nearest(position, MAX_COMPARED // 2)
             probes = self.medium.probes(parts)
-            ids = list(dict.fromkeys([*near, *self._ranked(probes, floor=-1.0)]))[:MAX_COMPARED]
+            ids = list(dict.fromkeys([*near, *ranked(self.snapshot, probes, -1.0)]))[:MAX_COMPARED]
         rows = self._store.contents.vectors([content_id for content_id in ids if content_id not in known])
         if not rows:
             return []
@@ -240,24 +242,6 @@ class PartSearcher:
         current = self.snapshot.map
         return None if current is None or position is None else current.distance(content_id, position)
 
-    def _ranked(self, probes: Probes, floor: float | None = None) -> list[int]:
-        """Return the files that have parts which the probes find, likeliest first."""
-        snapshot = self.snapshot
-        least = self.medium.floor if floor is None else floor
-        content, probe, score = map(np.concatenate, zip(*_hits(snapshot, probes, least), strict=True))
-        if not len(content):
-            return []
-        ids, places = np.unique(content, return_inverse=True)
-        queried, rows = np.unique(probes.rows, return_inverse=True)
-        best = np.zeros((len(ids), len(queried)), dtype=np.float32)
-        # Of a part of the query the best view counts, of a file its best part.
-        np.maximum.at(best, (places, rows[probe]), score)
-        # What a part of the query finds first is looked at before what many parts find second: a paragraph in a book
-        # is of a text that no other page of the book is like.
-        ranks = np.argsort(np.argsort(-best, axis=0, kind="stable"), axis=0, kind="stable").min(axis=1)
-        order = np.lexsort((ids, -best.sum(axis=1), ranks))
-        return [int(content_id) for content_id in ids[order]]
-
     def _judged(self, query: Parts, probes: Probes, content_ids: Sequence[int]) -> list[Found]:
         stored = self.parts_of(content_ids)
         snapshot = self.snapshot
@@ -275,6 +259,31 @@ class PartSearcher:
             if judgement.is_copy
         ]
         return sorted(found, key=lambda match: (-match.score, match.content_id))
+
+
+def ranked(snapshot: PartSnapshot, probes: Probes, floor: float) -> list[int]:
+    """Return the files that have parts which the probes find, likeliest first.
+
+    Parameters
+    ----------
+    snapshot : PartSnapshot
+    probes : Probes
+    floor : float
+        Score below which a part is no hit.
+    """
+    content, probe, score = map(np.concatenate, zip(*_hits(snapshot, probes, floor), strict=True))
+    if not len(content):
+        return []
+    ids, places = np.unique(content, return_inverse=True)
+    queried, rows = np.unique(probes.rows, return_inverse=True)
+    best = np.zeros((len(ids), len(queried)), dtype=np.float32)
+    # Of a part of the query the best view counts, of a file its best part.
+    np.maximum.at(best, (places, rows[probe]), score)
+    # What a part of the query finds first is looked at before what many parts find second: a paragraph in a book
+    # is of a text that no other page of the book is like.
+    ranks = np.argsort(np.argsort(-best, axis=0, kind="stable"), axis=0, kind="stable").min(axis=1)
+    order = np.lexsort((ids, -best.sum(axis=1), ranks))
+    return [int(content_id) for content_id in ids[order]]
 
 
 def _hits(

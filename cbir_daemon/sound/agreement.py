@@ -36,7 +36,7 @@ _LONGEST_S: Final = 30.0
 _EVIDENCE: Final = 0.7
 # Below it nothing is a copy, and no rival is asked for; from this correlation on, what fits elsewhere is a repetition.
 _LEAST_EVIDENCE: Final = 0.9
-_SURE: Final = 0.6
+_SURE: Final = 0.8
 _WHOLE_FRAMES: Final = 384
 _WHOLE_TERMS: Final = 32
 _WHOLE_GUESSES: Final = 2
@@ -197,12 +197,28 @@ def _starts(query: Floats, stored: Floats, line: Line, step: int) -> NDArray[np.
 
 def _laid_over(stored: Floats, line: Line, starts: NDArray[np.int64], shift: float = 0.0) -> Floats:
     """Return the (k, 16, 64) windows of the stored sound under those of the query, each band's mean taken off."""
-    frames = line.offset + shift + line.speed * (starts[:, None] + np.arange(WINDOW_FRAMES))
-    frames = np.clip(frames, 0, len(stored) - 1.001)
-    low = frames.astype(np.int64)
-    share = (frames - low).astype(np.float32)[..., None]
-    windows = (1 - share) * stored[low] + share * stored[low + 1]
+    windows = values_at(stored, line.offset + shift + line.speed * (starts[:, None] + np.arange(WINDOW_FRAMES)))
     return np.asarray(windows - windows.mean(axis=1, keepdims=True), dtype=np.float32)
+
+
+def values_at(frames: Floats, places: NDArray[np.floating]) -> Floats:
+    """Return what lies at places between frames.
+
+    Parameters
+    ----------
+    frames : (n, 64) ndarray of float32
+        Two at least.
+    places : (...) ndarray of floating
+        Those outside are brought to the first and the last frame.
+
+    Returns
+    -------
+    (..., 64) ndarray of float32
+    """
+    inside = np.clip(places, 0, len(frames) - 1.001)
+    low = inside.astype(np.int64)
+    share = (inside - low).astype(np.float32)[..., None]
+    return np.asarray((1 - share) * frames[low] + share * frames[low + 1], dtype=np.float32)
 
 
 def _correlations(first: Floats, second: Floats) -> Floats:

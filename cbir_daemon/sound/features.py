@@ -58,11 +58,11 @@ def contrasts(frames: Frames) -> Floats:
         -1 to 1; 0 in silence.
     """
     decibels = np.maximum(frames, _FLOOR_STEPS).astype(np.float32) * np.float32(DB_PER_STEP)
-    return np.asarray(np.tanh(decibels @ _standing_out() / _CLIPPED_DB), dtype=np.float32)
+    return np.asarray(np.tanh(decibels @ standing_out() / _CLIPPED_DB), dtype=np.float32)
 
 
 @cache
-def _standing_out() -> Floats:
+def standing_out() -> Floats:
     """Return the (64, 64) matrix that takes a weighted mean of its neighbours from each band."""
     bands = np.arange(BANDS)
     weights = np.exp(-((bands[:, None] - bands) ** 2) / (2 * _NEIGHBOURHOOD_BANDS**2))

@@ -31,11 +31,11 @@ MIB = 1024 * 1024
 class Daemon:
     """A daemon on a state of its own."""
 
-    def __init__(self, home: Path, album: Path, model: str) -> None:
+    def __init__(self, home: Path, album: Path, model: str, settings: str = "") -> None:
         self._home = home
         self._album = album
         config = home / "config.toml"
-        config.write_text(f"[model]\n{model}\n")
+        config.write_text(f"{settings}\n[model]\n{model}\n")
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "CBIR_"))},
             "CBIR_STATE": str(home / "state"),
