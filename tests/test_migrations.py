@@ -361,6 +361,30 @@ def test_the_index_of_an_earlier_release_keeps_what_cannot_be_made_again(tmp_pat
     assert {name: execute(index, query) for name, query in asked.items()} == before
 
 
+@pytest.mark.parametrize("state", states(), ids=lambda state: str(state.name))
+def test_an_upgrade_is_rolled_back_by_the_copy_that_it_made(tmp_path: Path, state: Path) -> None:
+    """The copy beside the index is what the earlier release left, row for row, and is migrated again as before."""
+    restore(state / ARCHIVE, tmp_path, tmp_path / "state")
+    index = tmp_path / "state" / INDEX
+    found, rows = version(index), dumped(index)
+    open_and_check(index)
+    migrated = dumped(index)
+    kept = index.with_name(f"{INDEX}.schema-{found}")
+    if found == SCHEMA_VERSION:
+        assert not kept.exists()
+        return
+    assert (version(kept), dumped(kept)) == (found, rows)
+    kept.rename(index)
+    open_and_check(index)
+    assert dumped(index) == migrated
+
+
+def dumped(index: Path) -> list[str]:
+    """Return an index as SQL."""
+    with closing(sqlite3.connect(index)) as connection:
+        return list(connection.iterdump())
+
+
 def test_old_files_are_not_looked_into(tmp_path: Path) -> None:
     """Those that an older release decided upon are decided upon, and those that it did not are still to be."""
     index = tmp_path / "index.sqlite"
