@@ -48,7 +48,7 @@ def note(steps: Steps) -> None:
         steps.count()
         return answer
 
-    Client.resolve_note = counted  # type: ignore[method-assign,assignment]
+    Client.resolve_note = counted  # type: ignore[method-assign,assignment]  # counts in its place
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def test_a_file_that_changed_before_it_was_read_is_known_as_it_was_read(house: H
         house.write("a.png", 1)
         house.hint("a.png")
         house.time.advance(house.config.watch.settle_s)
-        with beforehand(house.pool, lambda data=data: house.write("a.png", data)):  # type: ignore[misc]
+        with beforehand(house.pool, lambda data=data: house.write("a.png", data)):  # type: ignore[misc]  # a default
             house.step()
         house.holds()
         house.hint("a.png")

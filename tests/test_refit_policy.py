@@ -189,7 +189,7 @@ def test_hyper_parameters_are_kept_while_they_serve(
     covered: Coverage, runs: list[ModelRun], changes: dict[str, float], kind: str
 ) -> None:
     """Not after much growth since they were sought, not after a failure, not for other settings."""
-    decision = decide(covered, Drift(), runs, replace(SETTINGS, **changes), FEATURES, NOON)  # type: ignore[arg-type]
+    decision = decide(covered, Drift(), runs, replace(SETTINGS, **changes), FEATURES, NOON)  # type: ignore[arg-type]  # by name
     assert (decision.due, decision.kind) == (True, kind)
 
 

@@ -363,6 +363,32 @@ def test_states_and_kinds_are_compared_by_their_names() -> None:
     assert spelled_out("a == 'done' or b in ('copy', 1) or 'done' in c", words) == [(1, "copy"), (1, "done")]
 
 
+EXCEPTION = re.compile(r"# (?:noqa: [A-Z0-9, ]+|type: ignore\[[\w,-]+\])(.*)$")
+"""A line that is let off a rule, and what stands behind."""
+
+
+def unexplained(source: str) -> list[int]:
+    """Return the lines that are let off a rule without a reason, behind it or on one of the three lines above."""
+    lines = source.splitlines()
+    return [
+        number + 1
+        for number, line in enumerate(lines)
+        if (exception := EXCEPTION.search(line)) and not exception[1].strip()
+        if not any(above.lstrip().startswith("# ") for above in lines[max(0, number - 3) : number])
+    ]
+
+
+def test_whoever_is_let_off_a_rule_says_why() -> None:
+    """Each `noqa` and each `type: ignore` of the package and the tests has a reason."""
+    found = [
+        f"{path.name}:{line}" for path in [*PACKAGE.rglob("*.py"), *TESTS] for line in unexplained(path.read_text())
+    ]
+    assert not found, "\n".join(found)
+    assert unexplained("a = b  # noqa: " + "S608\nc = d  # type: " + "ignore[misc]") == [1, 2]
+    assert not unexplained("a = b  # noqa: " + "S608 -- ours\nc = d  # type: " + "ignore[misc]  # no stubs")
+    assert not unexplained("# It is ours.\na = b  # noqa: " + "S608")
+
+
 PRONOUNS_IN_FUNCTIONS = {"given", "some", "told", "wanted"}
 """No part of a function's name either; `other` and `one` before a noun say which."""
 

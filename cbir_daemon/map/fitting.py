@@ -107,7 +107,7 @@ class Fitting:
         ids, previous = _read_names(self._folder / NAMES_FILE)
         images = self._load(ids)
         warm = None if previous is None else WarmStart.of(previous, images.ids)
-        stages = Stages(self._folder.parent, self._key(images, previous if warm else None))
+        stages = Stages.open(self._folder.parent, self._key(images, previous if warm else None))
         known = self._find_neighbors(images)
         is_tuned = warm is None and not self._settings.is_rough
         curve = self._tune(images, known, stages) if is_tuned else ()
@@ -198,7 +198,7 @@ class Fitting:
 
         def scored(keys: Sequence[TrialKey]) -> Iterator[Trial]:
             if keys and not prepared:
-                prepared.append(Trials(known, images.points, settings))
+                prepared.append(Trials.of(known, images.points, settings))
             for key, found in zip(keys, prepared[0].run(keys) if keys else (), strict=True):
                 scores.append([*key, found.trustworthiness, found.neighbor_recall])
                 stages.keep(TUNE_STAGE, json.dumps(scores).encode())

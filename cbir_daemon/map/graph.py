@@ -415,7 +415,7 @@ def _search(
         found = nearest_to_rows(points, rows, columns, lambda done: progress(done, len(rows)))
         near[rows], distances[rows] = found.ids, found.distances
         return
-    lists = InvertedLists(points, seed=seed, threads=threads, probes=sizes.probes)
+    lists = InvertedLists.trained(points, seed=seed, threads=threads, probes=sizes.probes)
     for start in range(0, len(rows), sizes.block_images):
         block = rows[start : start + sizes.block_images]
         # One more than is wanted: an image proposes itself.

@@ -28,34 +28,46 @@ _POINTS_A_LIST = 50
 
 
 class InvertedLists:
-    """Lists of rows that lie around the same centre.
+    """Lists of rows that lie around the same centre; `trained` makes them.
 
     Parameters
     ----------
-    points : (n, f) Points
-    seed : int
-        The same rows, seed, threads and kind of processor give the same lists.
-    threads : int
-        For training and for queries.
-    probes : int
-        Lists that a query looks into.
+    index : faiss.IndexIVFFlat
+        Trained and filled.
     """
 
-    def __init__(self, points: Points, *, seed: int, threads: int, probes: int) -> None:
+    def __init__(self, index: faiss.IndexIVFFlat) -> None:
+        self._index = index
+
+    @classmethod
+    def trained(cls, points: Points, *, seed: int, threads: int, probes: int) -> InvertedLists:
+        """Return the lists of points.
+
+        Parameters
+        ----------
+        points : (n, f) Points
+        seed : int
+            The same rows, seed, threads and kind of processor give the same lists.
+        threads : int
+            For training and for queries.
+        probes : int
+            Lists that a query looks into.
+        """
         features = points.rows.shape[1]
         count = max(1, min(LISTS_A_ROOT * math.isqrt(len(points)), len(points) // _POINTS_A_LIST))
         # faiss knows 31 bits.
         seed %= 2**31
         metric = faiss.METRIC_L2 if points.metric is Metric.EUCLIDEAN else faiss.METRIC_INNER_PRODUCT
-        self._index = faiss.IndexIVFFlat(faiss.IndexFlat(features, metric), features, count, metric)
-        self._index.cp.niter = _ROUNDS
-        self._index.cp.seed = seed
-        self._index.cp.min_points_per_centroid = 1
-        self._index.cp.max_points_per_centroid = _POINTS_A_LIST
-        self._index.nprobe = probes
+        index = faiss.IndexIVFFlat(faiss.IndexFlat(features, metric), features, count, metric)
+        index.cp.niter = _ROUNDS
+        index.cp.seed = seed
+        index.cp.min_points_per_centroid = 1
+        index.cp.max_points_per_centroid = _POINTS_A_LIST
+        index.nprobe = probes
         faiss.omp_set_num_threads(threads)
-        self._index.train(points.rows)
-        self._index.add(points.rows)
+        index.train(points.rows)
+        index.add(points.rows)
+        return cls(index)
 
     def propose(self, queries: Points, k: int) -> NDArray[np.int64]:
         """Return up to `k` rows that may be nearest to each query.

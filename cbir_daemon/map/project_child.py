@@ -13,6 +13,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import umap
 from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError
@@ -35,20 +36,37 @@ from cbir_daemon.system.child import Channel, serve
 
 
 class Map:
-    """A loaded map.
+    """A loaded map; `opened` loads it.
 
     Parameters
     ----------
-    message : dict
-        Names the artifact: `models_dir`, `artifact`, `sha256`, `code_version`.
-
-    Raises
-    ------
-    ArtifactRefusedError
-        When it may not be loaded.
+    model : umap.UMAP
+        Projects codes.
+    points : (n, f) Points
+        The fitted ones.
+    flat : (n, 2) ndarray of float32
+        Their positions in two dimensions.
     """
 
-    def __init__(self, message: dict[str, Any]) -> None:
+    def __init__(self, model: umap.UMAP, points: Points, flat: NDArray[np.float32]) -> None:
+        self._model = model
+        self._points = points
+        self._flat = flat
+
+    @classmethod
+    def opened(cls, message: dict[str, Any]) -> Map:
+        """Return the map of an artifact.
+
+        Parameters
+        ----------
+        message : dict
+            Names the artifact: `models_dir`, `artifact`, `sha256`, `code_version`.
+
+        Raises
+        ------
+        ArtifactRefusedError
+            When it may not be loaded.
+        """
         models_dir, name, sha256 = Path(message["models_dir"]), message["artifact"], bytes.fromhex(message["sha256"])
         check_artifact(models_dir, name, sha256, code_version=message["code_version"])
         manifest = check_manifest(models_dir, name, sha256)
@@ -56,12 +74,12 @@ class Map:
         pickled = (models_dir / name / MODEL_FILE).read_bytes()
         if hashlib.sha256(pickled).hexdigest() != manifest.files[MODEL_FILE]:
             raise ArtifactRefusedError(f"{MODEL_FILE} of {name!r} changed while it was read")
-        self._model = joblib.load(io.BytesIO(pickled))
-        codes = np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False)
-        self._points = Points(codes, manifest.metric)
-        self._flat = np.load(models_dir / name / FLAT_FILE, allow_pickle=False)
+        model = joblib.load(io.BytesIO(pickled))
+        points = Points(np.load(models_dir / name / CODES_FILE, mmap_mode="r", allow_pickle=False), manifest.metric)
+        flat = np.load(models_dir / name / FLAT_FILE, allow_pickle=False)
         # The first projection has compiled code loaded, or made: nobody is to wait for that once the map is open.
-        project(self._model, nearest(self._points, self._points[:1], self._model.n_neighbors))
+        project(model, nearest(points, points[:1], model.n_neighbors))
+        return cls(model, points, flat)
 
     def place(self, codes: NDArray[np.float32], *, measured: bool) -> Placement:
         """Return where codes lie on the map, and how far from what was fitted.
@@ -118,7 +136,7 @@ class Worker:
 
     def _open(self, frame: Frame, channel: Channel) -> None:
         try:
-            self._map = Map(frame.message)
+            self._map = Map.opened(frame.message)
         except ArtifactRefusedError as error:
             channel.send({"refused": error.message, "hint": error.hint})
         else:

@@ -20,39 +20,55 @@ LIST_FILE = "stages.json"
 
 
 class Stages:
-    """Files of one fit, the latest.
+    """Files of one fit, the latest; `open` finds them.
 
     Parameters
     ----------
-    models_dir : Path
-        Folder of all artifacts.
+    folder : Path
+        Where they lie.
     key : str
-        Equal for fits that must come out equal.  What was kept under another key is deleted.
-
-    Raises
-    ------
-    StorageError
-        When the disk refuses.
+        Equal for fits that must come out equal.
+    digests : dict of str to str
+        SHA-256 of each stage that was kept under this key, by name.
     """
 
-    def __init__(self, models_dir: Path, key: str) -> None:
-        self._folder = models_dir / STAGES_FOLDER
+    def __init__(self, folder: Path, key: str, digests: dict[str, str]) -> None:
+        self._folder = folder
         self._key = key
         # The map and the flat map may be finished at once.
         self._lock = threading.Lock()
-        self._digests = self._listed()
-        if self._digests is None:
-            self._digests = {}
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._digests = digests
+
+    @classmethod
+    def open(cls, models_dir: Path, key: str) -> Stages:
+        """Return the stages of a fit; what was kept under another key is deleted.
+
+        Parameters
+        ----------
+        models_dir : Path
+            Folder of all artifacts.
+        key : str
+            Equal for fits that must come out equal.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses.
+        """
+        folder = models_dir / STAGES_FOLDER
+        digests = _listed(folder, key)
+        stages = cls(folder, key, digests or {})
+        if digests is None:
+            shutil.rmtree(folder, ignore_errors=True)
             try:
-                self._folder.mkdir(FOLDER_MODE, exist_ok=True)
+                folder.mkdir(FOLDER_MODE, exist_ok=True)
             except OSError as error:
-                raise StorageError(f"cannot make {self._folder}: {error.strerror}") from error
-            self._write_list()
+                raise StorageError(f"cannot make {folder}: {error.strerror}") from error
+            stages._write_list()
+        return stages
 
     def load(self, name: str) -> bytes | None:
         """Return the bytes of a stage; None when there are none, or they are not those that were written."""
-        assert self._digests is not None
         try:
             data = (self._folder / name).read_bytes()
         except OSError:
@@ -73,19 +89,10 @@ class Stages:
         StorageError
             When the disk refuses.
         """
-        assert self._digests is not None
         self._write(name, data)
         with self._lock:
             self._digests[name] = hashlib.sha256(data).hexdigest()
             self._write_list()
-
-    def _listed(self) -> dict[str, str] | None:
-        """Return the digests of what is there; None when it belongs to another fit."""
-        try:
-            found = json.loads((self._folder / LIST_FILE).read_bytes())
-            return dict(found["digests"]) if found["key"] == self._key else None
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
 
     def _write_list(self) -> None:
         self._write(LIST_FILE, json.dumps({"key": self._key, "digests": self._digests}).encode())
@@ -93,3 +100,12 @@ class Stages:
     def _write(self, name: str, data: bytes) -> None:
         with whole_file(self._folder / name) as file:
             file.write(data)
+
+
+def _listed(folder: Path, key: str) -> dict[str, str] | None:
+    """Return the digests of what is there; None when it belongs to another fit."""
+    try:
+        found = json.loads((folder / LIST_FILE).read_bytes())
+        return dict(found["digests"]) if found["key"] == key else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

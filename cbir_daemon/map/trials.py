@@ -13,7 +13,7 @@ from cbir_daemon.map import graph, tuning
 from cbir_daemon.map.fit import FitSettings
 from cbir_daemon.map.graph import Graph
 from cbir_daemon.map.layout import Recipe, fit_map, project
-from cbir_daemon.map.neighbors import nearest
+from cbir_daemon.map.neighbors import Neighbors, nearest
 from cbir_daemon.map.points import Points
 from cbir_daemon.map.tuning import TrialKey
 from cbir_daemon.records import Trial
@@ -25,32 +25,52 @@ EPOCHS = 100
 
 
 class Trials:
-    """Candidates fitted and scored on one sample, which share one graph.
+    """Candidates fitted and scored on one sample, which share one graph; `of` draws it.
 
     Parameters
     ----------
-    known : Graph
-        Of all that will be fitted.
-    points : (n, f) Points
-        Of it; a sample of them is fitted, another held out and projected.
+    points : (m, f) Points
+        The sample that is fitted.
+    neighbors : Neighbors
+        Of these.
+    held_out : Neighbors
+        Of the sample that is projected, among these.
+    scorer : Scorer
     settings : FitSettings
-        Sizes of the samples, and the seed.
     """
 
-    def __init__(self, known: Graph, points: Points, settings: FitSettings) -> None:
+    def __init__(
+        self, points: Points, neighbors: Neighbors, held_out: Neighbors, scorer: tuning.Scorer, settings: FitSettings
+    ) -> None:
+        self._points = points
+        self._neighbors = neighbors
+        self._held_out = held_out
+        self._scorer = scorer
+        self._settings = settings
+
+    @classmethod
+    def of(cls, known: Graph, points: Points, settings: FitSettings) -> Trials:
+        """Return the trials of a fit.
+
+        Parameters
+        ----------
+        known : Graph
+            Of all that will be fitted.
+        points : (n, f) Points
+            Of it; a sample of them is fitted, another held out and projected.
+        settings : FitSettings
+            Sizes of the samples, and the seed.
+        """
         seed, threads = settings.seed, settings.threads
         fitted_rows, held_out_rows = tuning.split(len(points), settings.tune_images, seed)
-        self._settings = settings
-        self._points = points[fitted_rows]
+        fitted = points[fitted_rows]
         # Of nearly everybody the neighbours are known; those of a small sample are hardly ever in each other's lists.
         start = known if len(points) <= settings.tune_images else None
-        sampled = graph.updated(start, known.ids[fitted_rows], self._points, seed=seed, threads=threads)
-        self._neighbors = sampled.neighbors(points.metric)
-        width = self._neighbors.ids.shape[1]
-        self._held_out = nearest(self._points, points[held_out_rows], width)
-        self._scorer = tuning.Scorer.prepare(
-            self._points.rows, self._neighbors, self._held_out, size=settings.score_sample, seed=seed
-        )
+        sampled = graph.updated(start, known.ids[fitted_rows], fitted, seed=seed, threads=threads)
+        neighbors = sampled.neighbors(points.metric)
+        held_out = nearest(fitted, points[held_out_rows], neighbors.ids.shape[1])
+        scorer = tuning.Scorer.prepare(fitted.rows, neighbors, held_out, size=settings.score_sample, seed=seed)
+        return cls(fitted, neighbors, held_out, scorer, settings)
 
     def run(self, keys: Sequence[TrialKey]) -> Iterator[Trial]:
         """Yield the scores of candidates in their order, as many trials side by side as the settings have threads.

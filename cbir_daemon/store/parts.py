@@ -75,12 +75,12 @@ def _part(row: Mapping[str, object]) -> Part:
         When it is not what was written.
     """
     try:
-        vector, detail = zlib.decompress(row["vector"]), zlib.decompress(row["detail"])  # type: ignore[arg-type]
+        vector, detail = zlib.decompress(row["vector"]), zlib.decompress(row["detail"])  # type: ignore[arg-type]  # a row is untyped
     except zlib.error as error:
         raise sqlite3.DatabaseError("damaged: a part is not what was written") from error
     if len(vector) != VECTOR_BYTES:
         raise sqlite3.DatabaseError("damaged: a part is not what was written")
-    return Part(vector, row["place_start"], row["place_end"], row["label"], detail)  # type: ignore[arg-type]
+    return Part(vector, row["place_start"], row["place_end"], row["label"], detail)  # type: ignore[arg-type]  # a row is untyped
 
 
 def write_parts(connection: sqlite3.Connection, content_id: int, parts: Sequence[Part], codes: Sequence[bytes]) -> None:

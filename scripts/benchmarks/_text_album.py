@@ -102,7 +102,7 @@ def _fetch(files: Path) -> None:
         if not list(folder.glob("*.deb")):
             subprocess.run([apt, "download", "-qq", package], cwd=folder, check=True)  # noqa: S603 -- names from above
         unpacked = folder / "unpacked"
-        subprocess.run([dpkg, "-x", str(next(folder.glob("*.deb"))), str(unpacked)], check=True)  # noqa: S603
+        subprocess.run([dpkg, "-x", str(next(folder.glob("*.deb"))), str(unpacked)], check=True)  # noqa: S603 -- a package of Debian
         for path, data in _texts(unpacked):
             target = partial / package / path
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -325,7 +325,7 @@ def show_graph(pictures: list[Image.Image], size: int, threads: int) -> None:
     points = to_points(crops)
     del crops
     started = time.perf_counter()
-    lists = InvertedLists(points, seed=SEED, threads=threads, probes=graph.PROBES)
+    lists = InvertedLists.trained(points, seed=SEED, threads=threads, probes=graph.PROBES)
     build_s = time.perf_counter() - started
     rows = np.sort(draw.choice(size, min(size, PART), replace=False))
     width = graph.width_of(size) + graph.SPARE

@@ -171,7 +171,7 @@ def talk(daemon: Daemon, data: bytes) -> list[dict[str, object]]:
 def test_messages_that_are_none(asked: Daemon, data: bytes, code: str) -> None:
     """A message that is too long, nonsense, of another version or with bad fields is answered by its code."""
     answers = talk(asked, data)
-    assert [answer["error"]["code"] for answer in answers] == [code]  # type: ignore[index]
+    assert [answer["error"]["code"] for answer in answers] == [code]  # type: ignore[index]  # JSON
     assert asked.json("status")["images"] == 3
 
 
