@@ -23,6 +23,7 @@ from typing import Literal
 
 from cbir_daemon.config.text import toml
 from cbir_daemon.errors import ConfigError, ForbiddenError, StorageError, UnavailableError
+from cbir_daemon.system.files import whole_file
 
 Scope = Literal["user", "system"]
 
@@ -329,10 +330,9 @@ class Installer:
             if self.rehearsal:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_name(f"{path.name}.new")
-            new.write_bytes(text.encode())
-            new.chmod(0o644)
-            new.replace(path)
+            with whole_file(path) as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text.encode())
         except OSError as error:
             raise StorageError(f"{path}: cannot be written: {error.strerror}", hint="try --user, or sudo") from error
 

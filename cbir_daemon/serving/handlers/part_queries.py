@@ -155,7 +155,7 @@ def summary_of(rooms: Rooms, content: Content) -> str:
 
 
 def summary_of_query(rooms: Rooms, facts: Facts) -> str:
-    """Return the same of a file that was read.
+    """Return what a medium says of a file that was read; empty for an image.
 
     Parameters
     ----------
