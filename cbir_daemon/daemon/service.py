@@ -38,6 +38,9 @@ HOUSEKEEPING_S = 5.0
 WATCH_CHECK_S = 30.0
 """Time between two looks whether the kernel's events still come; the walks find what was missed meanwhile."""
 
+TRIM_S = 60.0
+"""Time between two returns of free memory: a burst of queries needs again what one has freed."""
+
 STOP_WAIT_S = 10.0
 FIRST_RETRY_S = 0.5
 RETRY_S = 30.0
@@ -200,7 +203,7 @@ class Service:
         """Tick until stopped.  An hour of ticks with nothing to do costs a tenth of a second."""
         handled = rooms.handled
         watchdog_s = sdnotify.watchdog_interval_s(os.environ)
-        pings, checks = _Timer(watchdog_s or float("inf")), _Timer(WATCH_CHECK_S)
+        pings, checks, trims = _Timer(watchdog_s or float("inf")), _Timer(WATCH_CHECK_S), _Timer(TRIM_S)
         interval_s = min(HOUSEKEEPING_S, watchdog_s or HOUSEKEEPING_S)
         news = _News(handled)
         while not self._stop.is_set():
@@ -217,6 +220,8 @@ class Service:
             handled.meaning.close_if_idle(now)
             if checks.is_due(now) | handled.albums.is_remounted():
                 handled.albums.check()
+            if trims.is_due(now):
+                heap.give_back()
             if pings.is_due(now) and self.lives(now):
                 sdnotify.notify(sdnotify.WATCHDOG)
 

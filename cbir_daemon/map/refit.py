@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ from cbir_daemon.map import (
     remove_artifacts,
 )
 from cbir_daemon.map.codes import codes_of
+from cbir_daemon.map.mapped_codes import MappedCodes
 from cbir_daemon.map.points import to_points
 from cbir_daemon.map.projection import BATCH_CONTENTS, BATCH_TIMEOUT_S, Projection, as_placed
 from cbir_daemon.map.refit_policy import Features, FitDecision
@@ -50,6 +51,9 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
 """How often a running fit is asked for news and whether it is to stop."""
+
+CODED_AT_ONCE = 1_000
+"""Vectors of which codes are made at once: 4 MB."""
 
 HUNG_S = 600.0
 """A fit that has used no processor time for so long hangs.  A stage may be silent for as long as it likes."""
@@ -260,8 +264,8 @@ class Refit:
             When the index cannot be read, or the end of the run cannot be written.
         """
         space = self._space()
-        ids, codes = self._codes(space)
-        begun = FitBegun(decision.reason, space.version, len(ids), decision.kind, decision.numbers, self.medium)
+        present = self._store.contents.counts().get(self.medium, 0)
+        begun = FitBegun(decision.reason, space.version, present, decision.kind, decision.numbers, self.medium)
         run_id = self._store.runs.start(begun, time.time())
         self.state = RefitState(run_id, "graph", 0.0, "loading umap", time.monotonic())
         numbers = _logged(decision.numbers)
@@ -274,7 +278,7 @@ class Refit:
             numbers,
         )
         try:
-            self._fit(run_id, decision.kind, space, ids, codes)
+            self._fit(run_id, decision.kind, space)
         except (ModelError, ChildError, TimedOutError, StorageError) as error:
             outcome = FitOutcome.CANCELLED if self._stopping.is_set() or self._cancelled.is_set() else FitOutcome.FAILED
             if self._cancelled.is_set():
@@ -289,13 +293,23 @@ class Refit:
                 self._cancelled.clear()
                 self._changed.notify_all()
 
-    def _fit(self, run_id: int, kind: str, space: MapSpace, ids: NDArray[np.int64], codes: NDArray[np.float32]) -> None:
+    def _fit(self, run_id: int, kind: str, space: MapSpace) -> None:
         started = time.monotonic()
+        ids, mapped = self._codes(space)
+        codes = mapped.rows
         offered = np.flatnonzero(~acceptance.held_out(ids))
         previous = self._previous() if kind == FitKind.WARM else None
-        fit = self._start_fit(
-            codes[offered], self._models_dir, self._fit_settings(space, kind), ids=ids[offered], previous=previous
+        asked = MappedCodes(
+            self._models_dir,
+            space.size,
+            (codes[offered[start : start + CODED_AT_ONCE]] for start in range(0, len(offered), CODED_AT_ONCE)),
         )
+        fit = self._start_fit(
+            asked.rows, self._models_dir, self._fit_settings(space, kind), ids=ids[offered], previous=previous
+        )
+        # For the minutes that it takes.
+        asked.release()
+        mapped.release()
         result = self._followed(fit, run_id)
         # What a user waited for, with the start of the process.
         report = replace(result.report, duration_s=time.monotonic() - started)
@@ -466,14 +480,17 @@ class Refit:
         fit.cancel()
         raise ModelError("the daemon stopped during the fit" if self._stopping.is_set() else CANCELLED)
 
-    def _codes(self, space: MapSpace) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _codes(self, space: MapSpace) -> tuple[NDArray[np.int64], MappedCodes]:
         ids: list[int] = []
-        parts = [np.empty((0, space.size), dtype=np.float32)]
-        for contents in self._store.contents.all_vectors(medium=self.medium):
-            heartbeat.beat()
-            ids += [content_id for content_id, _ in contents]
-            parts.append(codes_of(self._store, space, contents))
-        return np.array(ids, dtype=np.int64), np.concatenate(parts)
+
+        def parts() -> Iterator[NDArray[np.float32]]:
+            for contents in self._store.contents.all_vectors(CODED_AT_ONCE, medium=self.medium):
+                heartbeat.beat()
+                ids.extend(content_id for content_id, _ in contents)
+                yield codes_of(self._store, space, contents)
+
+        codes = MappedCodes(self._models_dir, space.size, parts())
+        return np.array(ids, dtype=np.int64), codes
 
 
 class NewMap:

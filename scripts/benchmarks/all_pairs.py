@@ -24,7 +24,7 @@ from cbir_daemon.client import Client
 
 FOLDERS = (PHOTOS / "bsds", PHOTOS / "clothing", PHOTOS / "shots")
 POLL_S = 0.2
-NO_MAP = "min_images = 1000000"
+NO_MAP = "min_images = 100000"
 
 
 def looked_up(daemon: Daemon, count: int) -> tuple[float, float]:

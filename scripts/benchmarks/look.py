@@ -37,7 +37,8 @@ def saved_again(image: Image.Image, form: str, quality: int) -> Image.Image:
     """Return an image as it is after it was saved with loss."""
     stream = io.BytesIO()
     image.convert("RGB").save(stream, form, quality=quality)
-    return Image.open(stream)
+    # Loaded: a vector is made of a JPEG as small as it may be read.
+    return Image.open(stream).convert("RGB")
 
 
 def noisy(image: Image.Image, levels: int) -> Image.Image:
