@@ -13,7 +13,6 @@ from typing import Final
 from cbir_daemon.serving.queue import Queue, Selection
 from cbir_daemon.store import Store
 from cbir_daemon.system import heartbeat
-from cbir_daemon.system.priority import be_nice
 
 POLL_S: Final = 60.0
 MOST_IMAGES: Final = 50_000
@@ -51,7 +50,7 @@ class Ahead:
 
     def run(self) -> None:
         """Make the list after changes until stopped."""
-        be_nice()
+        # Not at low priority: who asks while a list is made waits for this thread, which `RESTS` keeps short.
         while not self._stopping.is_set():
             moment, began = self._store.moment, time.thread_time()
             if self.step():

@@ -250,6 +250,8 @@ def page(groups: int, verdicts: int) -> None:
         daemon.start()
         try:
             daemon.ask("settle")
+            # The daemon groups by itself after changes: seen is a page that is opened later.
+            daemon.ask("duplicates")
             with page_of(daemon.environ) as (pid, address), browser(home) as chrome:
                 figures = seen_in(chrome, address, min(verdicts, groups - 2))
                 figures["memory of the page process, MiB"] = memory_mib(family_of(pid))
