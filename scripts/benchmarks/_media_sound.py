@@ -125,6 +125,9 @@ class Bench:
         found = tracks(folder)
         self.tracks, self.kept_out = found[:size], found[size:]
         self.files = [album_file(track, folder / f"album-{size}", number) for number, track in enumerate(self.tracks)]
+        # A daemon indexes what lies in the folder: that of another choice of packages goes.
+        for path in set(self.files[0].parent.iterdir()).difference(self.files):
+            path.unlink()
 
     def is_asked(self, track: Track) -> bool:
         """Return whether a track is of the half that is asked for."""
@@ -136,25 +139,25 @@ class Bench:
 
     def queries(self, name: str, edit: Edit, count: int) -> Iterator[Query]:
         """Yield queries of an edit, each of another track, made once."""
-        generator = self.generator(name)
         rows = [row for row, track in enumerate(self.tracks) if self.is_asked(track)]
         target = self.folder / "queries" / self.half / re.sub(r"\W+", "-", name)
         target.mkdir(parents=True, exist_ok=True)
         made = 0
-        for row in generator.permutation(rows):
+        for row in self.generator(name).permutation(rows):
             if made == count:
                 break
+            track = self.tracks[row]
+            generator = self.generator(f"{name} of {track.name}")
             samples = read(self.files[row])
             length = int(edit.seconds * RATE_HZ)
             start = int(generator.integers(0, max(samples.shape[1] - length, 0) + 1))
             cut = samples[:, start : start + length]
             if level(cut) < QUIETEST:
                 continue
-            path = target / f"{made:02}.{edit.container}"
-            changed = edit.change(cut, generator)
-            if not path.exists():
-                path.write_bytes(written(changed, edit))
             made += 1
+            path = target / f"{re.sub(r'[^a-zA-Z0-9]+', '-', track.name)[-100:]}.{edit.container}"
+            if not path.exists():
+                path.write_bytes(written(edit.change(cut, generator), edit))
             yield Query(path, int(row), self.files[row], start / RATE_HZ, edit.seconds)
 
     def strangers(self, count: int) -> Iterator[Query]:
@@ -298,6 +301,7 @@ def ask_apart(bench: Bench, columns: Sequence[Column]) -> list[str]:
             is_made = "packages" not in name
             cells.append(f"{wrong + alike} wrong" if is_made else f"{wrong} wrong, {alike} of one recording")
         lines.append(f"| {len(pairs)} pairs: {name} | " + " | ".join(cells) + " |")
+        click.echo(lines[-1], err=True)
     return lines
 
 
@@ -422,6 +426,7 @@ def sound(
     ]
     for name, kinds in answers.items():
         lines.append(f"| {name}: recall@1 / accepted | " + " | ".join(_shares(kind, 2) for kind in kinds) + " |")
+        click.echo(lines[-1], err=True)
     everything = [[answer for kinds in answers.values() for answer in kinds[at]] for at in range(len(columns))]
     wrong = [sum(answer[2] for answer in kind) for kind in everything]
     lines += [

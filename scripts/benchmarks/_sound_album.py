@@ -82,7 +82,12 @@ def tracks(folder: Path) -> list[Track]:
     found = [Track(str(path.relative_to(root)), path, seconds_of(path)) for path in unique.values()]
     found.sort(key=lambda track: track.name)
     random.Random(SEED).shuffle(found)  # noqa: S311 -- a seed, so that the same files give the same figures
-    return found
+    return [track for track in found if _can_be_cut(track.path)]
+
+
+def _can_be_cut(path: Path) -> bool:
+    with av.open(str(path)) as container:
+        return not container.streams.audio[0].codec_context.name.startswith("adpcm")
 
 
 def seconds_of(path: Path) -> float:
