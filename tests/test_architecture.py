@@ -33,7 +33,7 @@ FLOORS = (
     ("config", "local_features", "matching", "protocol", "wording"),
     ("part_medium",),
     ("medium",),
-    ("comparison", "errors", "kinds", "records"),
+    ("comparison", "errors", "kinds", "platforms", "records"),
     (NAME,),
 )
 """From the top to the ground.  A room sees only what lies below its floor; the ground is the version number."""
@@ -97,6 +97,7 @@ CLIENT_SEES = {
         "comparison",
         "errors",
         "kinds",
+        "platforms",
         "records",
         NAME,
     ),
@@ -320,7 +321,7 @@ def test_the_package_is_imported_light() -> None:
     assert not {module for module in modules_loaded_by(f"import {NAME}") if module.startswith(f"{NAME}.")}
     loaded = modules_loaded_by(f"from {NAME} import Index")
     rooms = {room_of_module(module) for module in loaded if module.startswith(f"{NAME}.")}
-    assert rooms == {"library", *CLIENT_SEES} - {"cli", "page", "resolving", "wording", NAME}
+    assert rooms == {"library", *CLIENT_SEES} - {"cli", "page", "platforms", "resolving", "wording", NAME}
     assert not {"numpy", "sqlite3", "click"} & loaded
 
 

@@ -8,6 +8,20 @@ commands that are asked again and again, `query` and `status`, load neither clic
 (`entry`).
 """
 
-from cbir_daemon.cli.entry import main
+import sys
+
+
+def main() -> None:
+    """Run `cbir`."""
+    # No start on Linux pays for what another platform is told.
+    if sys.platform != "linux":
+        from cbir_daemon.platforms import refusal  # noqa: PLC0415
+
+        if sentence := refusal(sys.platform, serves=False):
+            sys.exit(f"cbir: {sentence}")
+    from cbir_daemon.cli.entry import main as run  # noqa: PLC0415 -- what is imported may be missing elsewhere
+
+    run()
+
 
 __all__ = ["main"]

@@ -7,10 +7,13 @@ import os
 import sys
 
 from cbir_daemon.cli.ending import INTERRUPTED
+from cbir_daemon.platforms import refusal
 
 
 def main() -> None:
     """Run `cbir-daemon`."""
+    if sentence := refusal(sys.platform, serves=True):
+        sys.exit(f"cbir-daemon: {sentence}")
     # A daemon that the service manager kills (SIGABRT) because it hangs says first where each thread was.
     faulthandler.enable()
     # One thread for matrix products: a search of 100 000 codes takes 170 ms with one, and 650 ms with two on a machine

@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cbir_daemon.platforms import F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE
+
 ALIGNMENT = 64
 """Bytes at a multiple of which each array begins: a cache line, and more than any of our types asks for."""
 
-SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 """Whoever has the memory can read it and nothing else."""
 
-_F_SEAL_FUTURE_WRITE = 0x0010
-"""<linux/fcntl.h>: nobody maps the memory to write to it any more; `fcntl` names it from Python 3.13 on."""
-
-GROWING_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | _F_SEAL_FUTURE_WRITE
+GROWING_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE
 """Whoever gets the memory can read it and nothing else, while who made it goes on writing."""
 
 Layout = Sequence[tuple[str, Sequence[int]]]
