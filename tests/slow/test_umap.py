@@ -383,6 +383,8 @@ def test_a_killed_worker_is_replaced(fitted: Fitted, projector: Projector) -> No
 
 def test_a_worker_that_takes_too_long_is_replaced(fitted: Fitted, projector: Projector) -> None:
     """An answer that comes late must not be taken for that of the next question."""
+    # It must have started: one that starts survives.
+    projector.project(fitted.codes[:1], PATIENCE_S)
     with pytest.raises(TimedOutError):
         projector.project(fitted.codes[:3], 0.0)
     assert not projector.running
