@@ -16,7 +16,8 @@ export const number = (value) => numerals.format(value);
 
 export const counted = (count, noun, plural = `${noun}s`) => `${number(count)} ${count === 1 ? noun : plural}`;
 
-export const pixels = (image) => `${image.width} × ${image.height}`;
+// How large an image is; of what is no image, what its medium says: pages, a length.
+export const pixels = (image) => image.summary || `${image.width} × ${image.height}`;
 
 export const percent = (share) => `${Math.round(share * 100)} %`;
 

@@ -34,10 +34,14 @@ export function useAlignment(kept, copy) {
   return alignment.name === name ? alignment : { state: "asked", name };
 }
 
+const isPicture = (image) => image.width && !image.isDrawn;
+
 async function alignmentOf(kept, copy, signal) {
   const name = `${kept.digest} ${copy.digest}`;
   if (kept.digest === copy.digest) return { state: "known", matrix: IDENTITY, tone: { gain: 1, offset: 0 } };
   if (known.has(name)) return known.get(name);
+  // Pictures alone lie on each other; sounds and texts are drawn beside each other.
+  if (!isPicture(kept) || !isPicture(copy)) return { state: "unknown" };
   const found = await ask("align", { keep: kept.digest, copy: copy.digest }, signal);
   const alignment = found.matrix ? await exact(kept, copy, found) : { state: "unknown" };
   known.set(name, alignment);

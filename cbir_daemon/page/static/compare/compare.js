@@ -15,6 +15,7 @@ import { compareKeys, STEP } from "./keys.js";
 import { Stage } from "./stage.js";
 import { FIT, pixelZoom, zoomed } from "./view.js";
 
+const DRAWN_PX = 256;
 const MODES = { blink: "Blink", side: "Side by side", difference: "Difference", slider: "Slider" };
 
 function Side({ group, index, ends, facts, title }) {
@@ -37,6 +38,9 @@ function Abouts({ group, index }) {
     <${Side} group=${group} index=${index} ends=${ends} facts=${facts[1]} title=${copies > 1 ? `Copy ${index} of ${copies}` : "Copy"} />
   </div>`;
 }
+
+// What is no image is drawn as a square by its numbers.
+const sized = (image) => (image.width ? image : { ...image, width: DRAWN_PX, height: DRAWN_PX, isDrawn: true });
 
 function stateOf(alignment, isAligned) {
   if (alignment.state === "asked") return "looking how they lie on each other…";
@@ -80,7 +84,7 @@ function Verdicts({ group, index, queue, show }) {
 function useComparison(group, at, queue, element) {
   const index = Math.min(Math.max(1, at.picture), group.images.length - 1);
   const { mode } = at;
-  const [kept, copy] = [group.images[0], group.images[index]];
+  const [kept, copy] = [sized(group.images[0]), sized(group.images[index])];
   const alignment = useAlignment(kept, copy);
   const [isFlipped, setFlipped] = useState(false);
   const [view, setView] = useState(FIT);

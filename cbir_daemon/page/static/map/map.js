@@ -18,17 +18,57 @@ const CLICK_PX = 5;
 const SHOWN = 200;
 const WHEEL_PX = 400;
 
-function useGrid() {
-  const [grid, setGrid] = useState(null);
-  const [fault, setFault] = useState(null);
+const IMAGE = "image";
+
+// The grid of a medium's map, or why there is none; neither while it is asked for.
+function useGrid(medium) {
+  const [found, setFound] = useState({});
+  useEffect(() => {
+    if (!medium) return;
+    const gone = new AbortController();
+    ask("map_grid", { medium }, gone.signal).then(
+      (grid) => setFound({ medium, grid }),
+      (fault) => {
+        if (!gone.signal.aborted) setFound({ medium, fault });
+      },
+    );
+    return () => gone.abort();
+  }, [medium]);
+  return found.medium === medium ? found : {};
+}
+
+// The names of the media that have a map.
+function useMedia() {
+  const [media, setMedia] = useState([IMAGE]);
   useEffect(() => {
     const gone = new AbortController();
-    ask("map_grid", {}, gone.signal).then(setGrid, (error) => {
-      if (!gone.signal.aborted) setFault(error);
-    });
+    ask("status", {}, gone.signal).then((status) => setMedia(status.media.map((held) => held.medium)), sayFault);
     return () => gone.abort();
   }, []);
-  return { grid, fault };
+  return media;
+}
+
+// The medium whose map is shown: as chosen, by default that of a content in the address, or images.
+function useMedium(digest) {
+  const [medium, setMedium] = useState(digest ? "" : IMAGE);
+  useEffect(() => {
+    if (!digest) return;
+    ask("map_place", { digest }).then(
+      (place) => setMedium(place.medium),
+      (error) => {
+        setMedium((before) => before || IMAGE);
+        sayFault(error);
+      },
+    );
+  }, [digest]);
+  return [medium, setMedium];
+}
+
+function Media({ media, medium, choose }) {
+  return html`<label class="medium"><span class="unseen">Map of</span><select value=${medium} disabled=${!medium}
+      onChange=${(event) => choose(event.target.value)}>${media.map(
+        (name) => html`<option key=${name} value=${name} selected=${name === medium}>${name}</option>`,
+      )}</select></label>`;
 }
 
 // The images in a polygon of cells.
@@ -163,7 +203,8 @@ function Walk({ grid, digest }) {
 
   useEffect(() => {
     if (!digest) return;
-    ask("map_place", { digest }).then(({ column, row }) => {
+    ask("map_place", { digest }).then(({ run, column, row }) => {
+      if (run !== grid.run) return;
       drawing.current.show(column, row);
       pick([column + 0.5, row + 0.5]);
     }, sayFault);
@@ -251,10 +292,13 @@ function Walk({ grid, digest }) {
 }
 
 export function MapRoom({ rest }) {
-  const { grid, fault } = useGrid();
   const [digest] = rest;
+  const media = useMedia();
+  const [medium, setMedium] = useMedium(digest);
+  const { grid, fault } = useGrid(medium);
   return html`<main class="map" id="content"><h1 class="unseen">Map</h1>
     ${fault && html`<p class="quiet">${fault.line ?? String(fault)}</p>`}
     ${!grid && !fault && html`<p class="quiet" aria-busy="true">Asking for the map…</p>`}
-    ${grid && html`<${Walk} grid=${grid} digest=${digest} />`}</main>`;
+    ${grid && html`<${Walk} key=${medium} grid=${grid} digest=${digest} />`}
+    ${media.length > 1 && html`<${Media} media=${media} medium=${medium} choose=${setMedium} />`}</main>`;
 }

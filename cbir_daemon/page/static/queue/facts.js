@@ -18,7 +18,13 @@ const best = (values, better) => values.reduce((most, value) => (better(value, m
 // name; value: what is compared; shown: how it is written; better: whether a value is better than another, or nothing
 // where neither is.
 const FACTS = [
-  { name: "size", value: (image) => image.width * image.height, shown: pixels, better: (one, most) => one > most },
+  {
+    name: "size",
+    value: (image) => image.width * image.height,
+    same: pixels,
+    shown: pixels,
+    better: (one, most) => one > most,
+  },
   {
     name: "bytes",
     value: (image) => image.size,
