@@ -292,6 +292,14 @@ class PartMedium(Protocol):
         ...
 
     @property
+    def witnesses(self) -> int:
+        """Files that are judged beside what has a passage of a query, as they may have it too; 0 for none.
+
+        What many files have may be boilerplate, which `judge` can only tell when it is shown several of them.
+        """
+        ...
+
+    @property
     def windows(self) -> int:
         """Windows of a packed code."""
         ...

@@ -114,6 +114,31 @@ def test_a_notice_that_many_files_have_makes_no_copies() -> None:
     assert not any(verdict.is_copy for verdict in verdicts)
 
 
+def test_a_short_file_that_has_a_notice_and_little_else_is_no_copy() -> None:
+    """Nearly all of it stands in the query, and so does nearly all of many others: its own words do not."""
+    notice = prose(60, 90)
+    stored = [f"{notice}\n\n{prose(seed, 20)}" for seed in range(70, 75)]
+    assert not any(verdict.is_copy for verdict in judged(f"{notice}\n\n{ORIGINAL}", stored))
+
+
+def test_a_form_of_short_fields_is_told_by_another_one_that_says_more() -> None:
+    """Of nine words that it has of its own: too few to be asked for, were there not one that has them."""
+    names = [[word for word in prose(seed, 60).split() if len(word) > 4][:9] for seed in range(300, 308)]
+    stored = [f"{' '.join(words)}. {'. '.join(BOILERPLATE)}" for words in names]
+    for row, text in enumerate(stored):
+        head, *rest = text.split(". ")
+        verdicts = judged(f"{head}. {misread('. '.join(rest), row)}", stored)
+        assert [verdict.is_copy for verdict in verdicts] == [at == row for at in range(8)]
+
+
+def test_of_two_that_have_a_paragraph_the_one_that_has_more_of_it_comes_first() -> None:
+    """Both are copies."""
+    paragraphs = ORIGINAL.split("\n\n")
+    less, more = judged("\n\n".join(paragraphs[2:5]), [f"{STRANGERS[0]}\n\n{paragraphs[3]}", ORIGINAL])
+    assert less.is_copy
+    assert more.score > less.score
+
+
 def test_copies_of_what_many_files_have_are_copies_all_the_same() -> None:
     """The notice alone stands in each of them."""
     notice = prose(60, 90)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,48 +26,18 @@ from cbir_daemon.part_medium import (
     Probes,
     candidate,
     parts_from,
-    window_scores,
 )
 from cbir_daemon.records import Facts
+from cbir_daemon.search.part_candidates import Judged, PartSnapshot, ranked, verified
 from cbir_daemon.search.search import LEAST_SIMILAR, Found, as_vector, as_vectors
-from cbir_daemon.search.snapshot import Map, extended, without
+from cbir_daemon.search.snapshot import extended, without
 from cbir_daemon.store import Image, Store
-
-HITS_A_PROBE = 64
-"""Parts that a probe finds at most: what more files than that share tells none of them apart."""
-
-MAX_CANDIDATES = 32
-"""Files that are judged, at most."""
 
 MAX_COMPARED = 2_000
 """Files whose likeness with a query is asked, at most: reading their vectors takes 20 ms."""
 
-BLOCK_SCORES = 4_000_000
-"""Scores that are computed at once: 16 MB."""
-
 LOAD_CONTENTS = 500
 """Contents whose codes are read at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartSnapshot:
-    """The files of one medium at one moment; never changed.
-
-    Parameters
-    ----------
-    ids : (n,) ndarray of int64
-        Content of each part; those of one content are neighbours.
-    codes : (n, windows, terms) ndarray of int8
-    contents : frozenset of int
-        Ids of all files, those without parts too.
-    map : Map or None
-        Where files lie.
-    """
-
-    ids: NDArray[np.int64]
-    codes: NDArray[np.int8]
-    contents: frozenset[int]
-    map: Map | None = None
 
 
 class PartSearcher:
@@ -193,10 +163,12 @@ class PartSearcher:
         if self.medium.is_plain(query):
             return []
         probes = self.medium.probes(query)
-        found = ranked(self.snapshot, probes, self.medium.floor)
-        return self._judged(
-            query, probes, [content_id for content_id in found if content_id != without][:MAX_CANDIDATES]
+        snapshot = self.snapshot
+        judged = verified(
+            snapshot, self.medium, query, probes, without, lambda ids: self._judged(query, probes, ids, snapshot)
         )
+        found = [copy_of(content_id, judgement) for content_id, judgement in judged if judgement.is_copy]
+        return sorted(found, key=lambda match: (-match.score, match.content_id))
 
     def similar(
         self, query: bytes, parts: Parts, position: NDArray[np.float32] | None, limit: int, known: set[int]
@@ -219,7 +191,7 @@ class PartSearcher:
         if len(ids) > MAX_COMPARED:
             near = [] if snapshot.map is None or position is None else snapshot.map.nearest(position, MAX_COMPARED // 2)
             probes = self.medium.probes(parts)
-            ids = list(dict.fromkeys([*near, *ranked(self.snapshot, probes, -1.0)]))[:MAX_COMPARED]
+            ids = list(dict.fromkeys([*near, *ranked(snapshot, probes, -1.0)]))[:MAX_COMPARED]
         rows = self._store.contents.vectors([content_id for content_id in ids if content_id not in known])
         if not rows:
             return []
@@ -242,9 +214,8 @@ class PartSearcher:
         current = self.snapshot.map
         return None if current is None or position is None else current.distance(content_id, position)
 
-    def _judged(self, query: Parts, probes: Probes, content_ids: Sequence[int]) -> list[Found]:
+    def _judged(self, query: Parts, probes: Probes, content_ids: Sequence[int], snapshot: PartSnapshot) -> list[Judged]:
         stored = self.parts_of(content_ids)
-        snapshot = self.snapshot
         ids, candidates = [], []
         for content_id in content_ids:
             codes = snapshot.codes[snapshot.ids == content_id]
@@ -253,57 +224,7 @@ class PartSearcher:
                 ids.append(content_id)
                 candidates.append(candidate(stored[content_id], codes, probes))
         judged = self.medium.judge(query, probes, candidates) if candidates else []
-        found = [
-            copy_of(content_id, judgement)
-            for content_id, judgement in zip(ids, judged, strict=True)
-            if judgement.is_copy
-        ]
-        return sorted(found, key=lambda match: (-match.score, match.content_id))
-
-
-def ranked(snapshot: PartSnapshot, probes: Probes, floor: float) -> list[int]:
-    """Return the files that have parts which the probes find, likeliest first.
-
-    Parameters
-    ----------
-    snapshot : PartSnapshot
-    probes : Probes
-    floor : float
-        Score below which a part is no hit.
-    """
-    content, probe, score = map(np.concatenate, zip(*_hits(snapshot, probes, floor), strict=True))
-    if not len(content):
-        return []
-    ids, places = np.unique(content, return_inverse=True)
-    queried, rows = np.unique(probes.rows, return_inverse=True)
-    best = np.zeros((len(ids), len(queried)), dtype=np.float32)
-    # Of a part of the query the best view counts, of a file its best part.
-    np.maximum.at(best, (places, rows[probe]), score)
-    # What a part of the query finds first is looked at before what many parts find second: a paragraph in a book
-    # is of a text that no other page of the book is like.
-    ranks = np.argsort(np.argsort(-best, axis=0, kind="stable"), axis=0, kind="stable").min(axis=1)
-    order = np.lexsort((ids, -best.sum(axis=1), ranks))
-    return [int(content_id) for content_id in ids[order]]
-
-
-def _hits(
-    snapshot: PartSnapshot, probes: Probes, least: float
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield, block by block, content, probe and score of the best parts of each probe."""
-    # Of one block a probe takes as many as of all: more are ranked, none is lost.
-    yield np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    windows = snapshot.codes.shape[1]
-    size = max(1, BLOCK_SCORES // max(1, windows * len(probes.codes)))
-    for start in range(0, len(snapshot.ids) if len(probes.codes) else 0, size):
-        scores = window_scores(snapshot.codes[start : start + size], probes).max(axis=1)
-        if len(scores) > HITS_A_PROBE:
-            rows = np.argpartition(scores, -HITS_A_PROBE, axis=0)[-HITS_A_PROBE:]
-        else:
-            rows = np.broadcast_to(np.arange(len(scores))[:, None], scores.shape)
-        kept = np.take_along_axis(scores, rows, axis=0)
-        hit = kept >= least
-        probe = np.broadcast_to(np.arange(scores.shape[1]), rows.shape)
-        yield snapshot.ids[start + rows[hit]], probe[hit], kept[hit]
+        return list(zip(ids, judged, strict=True))
 
 
 def copy_of(content_id: int, judgement: FileJudgement) -> Found:

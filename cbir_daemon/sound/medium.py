@@ -50,6 +50,7 @@ class SoundMedium:
     unit: str = "s"
     threshold: float = THRESHOLD
     floor: float = _FLOOR
+    witnesses = 0
     windows: int = features.WINDOWS
     terms: int = features.TERMS
     spaces: Mapping[str, MapSpace] = likeness.SPACES

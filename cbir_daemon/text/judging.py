@@ -7,15 +7,16 @@ Never here: vectors, files, words for people (`medium`).
 another whole scores its agreement; a passage of at least `PASSAGE_WORDS` too, and a shorter one less.
 
 **Boilerplate.**  What `MANY` candidates share is boilerplate: of a form, a licence.  It makes no passage.  A candidate
-that agrees with the query in boilerplate and not in what is its own is another form.  Wrong letters and edits fall on
-both alike, so that the two shares are compared with each other, and not with 1.  Where there are fewer candidates
-numbers tell forms apart: dates, amounts, addresses.
+that agrees with the query in boilerplate and not in what is its own is another form, and so is one that has less of
+what makes the query than another candidate in the same place.  Wrong letters and edits fall on both alike, so that
+shares are compared with each other, and not with 1.  Where there are fewer candidates numbers tell forms apart: dates,
+amounts, addresses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -39,11 +40,14 @@ MANY: Final = 3
 # A text's own shingles, or numbers, that must be there to be asked for.
 _FEWEST_OWN: Final = 12
 _FEWEST_NUMBERS: Final = 8
+# Words beside boilerplate that another candidate has, to be asked for; and the share of them.
+_FEWEST_EXPLAINED: Final = 6
+_EXPLAINED: Final = 0.5
+# Of the score, when another candidate has all that stands there.
+_LOSS_OF_RANK: Final = 0.1
 # Of the share of boilerplate: a text whose own words are in the other one less often is another form.
 _OWN_TO_SHARED: Final = 0.5
 _NUMBERS_TO_WORDS: Final = 0.2
-# Share of a text from which it is contained, boilerplate or not.
-_CONTAINED: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,46 @@ def judged(query: NDArray[np.uint16], candidates: Sequence[NDArray[np.uint16]]) 
         if in_common:
             sharers[np.unique(at)] += 1
     own = sharers[table_places(asked.shingles)]
+    sides = [_Side.of(query, own, in_common) for in_common in found]
+    boilerplate = np.asarray(np.sum([side.common for side in sides], axis=0, dtype=np.int64) >= MANY)
     return [
-        _verdict(_Side.of(query, own, found_chains), _Side.of(words, sharers[at], _swapped(found_chains)), found_chains)
-        if found_chains
-        else NOTHING
-        for words, at, found_chains in zip(candidates, places, found, strict=True)
+        NOTHING
+        if not in_common or _explains_less(side, sides, boilerplate)
+        else _ranked(_verdict(side, _Side.of(words, sharers[at], _swapped(in_common)), in_common), side, sides)
+        for words, at, in_common, side in zip(candidates, places, found, sides, strict=True)
     ]
+
+
+def _explains_less(side: _Side, rivals: Sequence[_Side], boilerplate: Flags) -> bool:
+    """Return whether a candidate has the boilerplate of a query, and another one what makes the query.
+
+    Parameters
+    ----------
+    side : _Side
+        The query, beside the candidate.
+    rivals : sequence of _Side
+        The query, beside each candidate.
+    boilerplate : (n,) ndarray of bool
+        Words of the query that many candidates have.
+    """
+    if 2 * np.count_nonzero(side.common & boilerplate) < np.count_nonzero(side.common):
+        return False
+    has = np.count_nonzero(side.common & ~boilerplate)
+    # What stands in another place of the query, or in much more of it, is no other filling of the same form.
+    reach = 2 * np.count_nonzero(side.spanned)
+    for rival in rivals:
+        if (rival.spanned & side.spanned).any() and np.count_nonzero(rival.spanned) <= reach:
+            explained = np.count_nonzero(rival.common & ~boilerplate)
+            if explained >= _FEWEST_EXPLAINED and has < _EXPLAINED * explained:
+                return True
+    return False
+
+
+def _ranked(verdict: Verdict, side: _Side, rivals: Sequence[_Side]) -> Verdict:
+    """Return a verdict, its score a little lower where another candidate has more of the same place of the query."""
+    has = np.count_nonzero(side.common)
+    most = max(np.count_nonzero(rival.common) for rival in rivals if (rival.spanned & side.spanned).any())
+    return replace(verdict, score=float(verdict.score * (1 - _LOSS_OF_RANK * (1 - has / most))))
 
 
 def _swapped(found: Sequence[Chain]) -> list[Chain]:
@@ -180,17 +218,17 @@ def _verdict(query: _Side, stored: _Side, found: Sequence[Chain]) -> Verdict:
     agreement = max(query.agreement, stored.agreement)
     share = max(query.share, stored.share)
     longest = max(query.longest, stored.longest)
-    score = 0.0 if _is_other_form(query, stored, share) else agreement * max(share, min(1.0, longest / PASSAGE_WORDS))
+    score = 0.0 if _is_other_form(query, stored) else agreement * max(share, min(1.0, longest / PASSAGE_WORDS))
     return Verdict(min(1.0, score), query.share, stored.share, *_place(found))
 
 
-def _is_other_form(query: _Side, stored: _Side, share: float) -> bool:
+def _is_other_form(query: _Side, stored: _Side) -> bool:
     """Return whether two texts agree in boilerplate, and in little of what makes either."""
     return (
         _all_below((query.own_to_shared(within=True), stored.own_to_shared(within=True)), _OWN_TO_SHARED)
         or _all_below((query.numbers_to_words(), stored.numbers_to_words()), _NUMBERS_TO_WORDS)
         or (
-            share < _CONTAINED
+            max(query.longest, stored.longest) < PASSAGE_WORDS
             and _all_below((query.own_to_shared(within=False), stored.own_to_shared(within=False)), _OWN_TO_SHARED)
         )
     )

@@ -28,6 +28,9 @@ MOST_PROBES: Final = 48
 FLOOR: Final = 0.2
 """Cosine of two packed codes from which a passage's file is a candidate: five deviations of unrelated ones."""
 
+WITNESSES: Final = 8
+"""Files that are asked whether they have a passage, too: of those that look most alike some have other words."""
+
 FEWEST_WORDS: Final = 12
 """Different words of a text that matches more than its own bytes."""
 
@@ -46,6 +49,7 @@ class Texts:
     unit = "characters"
     threshold = judging.THRESHOLD
     floor = FLOOR
+    witnesses = WITNESSES
     windows = 1
     terms = codes.TERMS
     spaces: Mapping[str, MapSpace] = MappingProxyType(

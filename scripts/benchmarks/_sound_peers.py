@@ -21,7 +21,7 @@ from audfprint2.core.analyzer import landmarks2hashes
 from numpy.typing import NDArray
 
 from cbir_daemon.part_medium import Candidate, FileFacts, Parts, candidate, parts_from
-from cbir_daemon.search.part_searcher import MAX_CANDIDATES, PartSnapshot, ranked
+from cbir_daemon.search.part_candidates import MAX_CANDIDATES, PartSnapshot, ranked
 from cbir_daemon.sound import AUDIO
 from cbir_daemon.sound.file_reader import FILE_READER
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from simhash import Simhash
 
 from cbir_daemon.decode.reader import Reading
-from cbir_daemon.part_medium import Candidate, FileFacts, Parts
+from cbir_daemon.part_medium import Candidate, FileFacts, FileJudgement, Parts
 from cbir_daemon.records import VECTOR_BYTES
+from cbir_daemon.search.part_candidates import PartSnapshot, verified
 from cbir_daemon.text import TEXT
 
 WORD = re.compile(r"\w+")
@@ -26,7 +27,7 @@ PERMUTATIONS = 128
 LSH_THRESHOLD = 0.2
 """Share of common shingles from which datasketch proposes a document: the least that 128 permutations are good for."""
 SIMHASH_BITS = 64
-PARTS_A_PROBE, FILES = 64, 32
+FILES = 32
 
 
 class Finder(Protocol):
@@ -58,43 +59,34 @@ class Ours:
 
     def __init__(self) -> None:
         self._parts: list[Parts] = []
-        self._codes: list[NDArray[np.float32]] = []
-        self._owners: NDArray[np.int64] | None = None
-        self._matrix: NDArray[np.float32] = np.zeros((0, TEXT.medium.terms), np.float32)
+        self._codes: list[NDArray[np.int8]] = []
+        self._snapshot: PartSnapshot | None = None
 
     def add(self, row: int, text: str, reading: Reading) -> int:
         """Take a document, as the index keeps it but for its vectors, which nothing but its codes is made of here."""
         parts = parts_of(reading)
-        self._codes.append(TEXT.medium.packed_codes(parts.vectors)[:, 0].astype(np.float32))
+        self._codes.append(TEXT.medium.packed_codes(parts.vectors))
         self._parts.append(Parts(parts.vectors[:0], parts.places, parts.labels, parts.details, parts.facts))
+        self._snapshot = None
         return len(reading.parts) * TEXT.medium.terms + sum(len(part.detail) for part in reading.parts)
 
     def scores(self, text: str, reading: Reading) -> dict[int, float]:
-        """Return the scores of the candidates, as `search.part_searcher` finds them."""
-        if self._owners is None or len(self._owners) != sum(len(codes) for codes in self._codes):
-            self._owners = np.repeat(np.arange(len(self._codes)), [len(codes) for codes in self._codes])
-            self._matrix = np.concatenate(self._codes)
+        """Return the scores of the candidates, as `search.part_searcher` finds and judges them."""
+        if self._snapshot is None:
+            owners = np.repeat(np.arange(len(self._codes)), [len(codes) for codes in self._codes])
+            self._snapshot = PartSnapshot(owners, np.concatenate(self._codes), frozenset(range(len(self._codes))))
         query = parts_of(reading)
         probes = TEXT.medium.probes(query)
-        rows = self._candidates(probes.codes)
         unknown = np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int64)
-        judgements = TEXT.medium.judge(query, probes, [Candidate(self._parts[row], *unknown) for row in rows])
-        return {row: judgement.score for row, judgement in zip(rows, judgements, strict=True)}
 
-    def _candidates(self, codes: NDArray[np.float32]) -> list[int]:
-        """Return files by their best rank for any probe, then by the sum of their best scores."""
-        ranks: dict[int, int] = {}
-        sums: dict[int, float] = {}
-        assert self._owners is not None
-        for scores in codes @ self._matrix.T:
-            best = np.argsort(-scores)[:PARTS_A_PROBE]
-            seen: dict[int, float] = {}
-            for at in best[scores[best] >= TEXT.medium.floor]:
-                seen.setdefault(int(self._owners[at]), float(scores[at]))
-            for rank, (row, score) in enumerate(seen.items()):
-                ranks[row] = min(ranks.get(row, rank), rank)
-                sums[row] = sums.get(row, 0.0) + score
-        return sorted(sums, key=lambda row: (ranks[row], -sums[row]))[:FILES]
+        def judged(rows: Sequence[int]) -> list[tuple[int, FileJudgement]]:
+            found = TEXT.medium.judge(query, probes, [Candidate(self._parts[row], *unknown) for row in rows])
+            return list(zip(rows, found, strict=True))
+
+        return {
+            row: judgement.score
+            for row, judgement in verified(self._snapshot, TEXT.medium, query, probes, None, judged)
+        }
 
 
 class MinHashPeer:

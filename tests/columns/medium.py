@@ -33,6 +33,7 @@ class Columns:
     unit = "columns"
     threshold = 0.98
     floor = 0.8
+    witnesses = 0
     windows = 1
     terms = TERMS
 
