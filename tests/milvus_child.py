@@ -5,14 +5,30 @@ In: the folder; the port, 0 for any.  Out: a line with the server's process id a
 
 from __future__ import annotations
 
+import socket
 import sys
 
 from milvus import MilvusServer, MilvusServerConfig
 
 
+class Config(MilvusServerConfig):
+    """A configuration whose port may be one that a killed server had: its connections keep it for a minute."""
+
+    def try_bind_port(self, port: int) -> socket.socket | None:
+        """Return a socket that holds a port; None when it is taken."""
+        held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            held.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            return None
+        return held
+
+
 def main(folder: str, port: int) -> None:
     """Start, say so, and stop at the end of standard input."""
-    server = MilvusServer(MilvusServerConfig(**({"proxy_port": port} if port else {})))
+    server = MilvusServer(Config(**({"proxy_port": port} if port else {})))
     server.set_base_dir(folder)
     server.start()
     try:

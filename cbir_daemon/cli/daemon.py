@@ -27,8 +27,8 @@ from cbir_daemon.cli.progress import Reporter
 from cbir_daemon.cli.running import run as run_command
 from cbir_daemon.config.places import config_place
 from cbir_daemon.daemon import deep as deep_check
-from cbir_daemon.daemon import doctor
-from cbir_daemon.daemon.rooms import INDEX_FILE
+from cbir_daemon.daemon import doctor, sharing
+from cbir_daemon.daemon.rooms import INDEX_FILE, MEDIUM
 from cbir_daemon.daemon.service import Service, locked_state
 from cbir_daemon.errors import StorageError
 from cbir_daemon.store import Store, reindex
@@ -201,6 +201,31 @@ def reindex_command(config_file: Path | None, state: Path | None) -> None:
         lost = reindex(index)
     kept = f"; lost, at least in part: {', '.join(lost)}" if lost else ""
     click.echo(f"began {index} anew{kept}; the old one is beside it as .before-reindex", err=True)
+
+
+@daemon.command("publish")
+@CONFIG
+@STATE
+@click.option("--all", "everything", is_flag=True, help="Publish all anew, and take out what is no more.")
+@click.option("--withdraw", is_flag=True, help="Take out all that the site has published.")
+@click.option("--site", default="", help="With --withdraw: another site, whose daemon is no more.")
+def publish_command(everything: bool, withdraw: bool, site: str, config_file: Path | None, state: Path | None) -> None:
+    """Make the shared index equal to this site, or take the site out of it; the daemon must not run."""
+    if everything == withdraw or (site and not withdraw):
+        raise click.UsageError("give --all, or --withdraw with or without --site")
+    settings = _load(config_file=config_file, state=state, socket=None)
+    with locked_state(settings.state_dir):
+        store = Store(settings.state_dir / INDEX_FILE)
+        store.open()
+        try:
+            if withdraw:
+                sharing.withdraw(settings, store, MEDIUM, site or settings.shared.site)
+                click.echo(f"withdrew {site or settings.shared.site}; a daemon with [shared] publishes again", err=True)
+            else:
+                published = sharing.publish_all(settings, store, MEDIUM, lambda due: click.echo(f"{due} due", err=True))
+                click.echo(f"published {published}", err=True)
+        finally:
+            store.close()
 
 
 daemon.add_command(completion)

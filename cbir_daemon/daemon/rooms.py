@@ -16,6 +16,7 @@ from typing import Protocol
 from cbir_daemon.alerts import Outbox, Policy
 from cbir_daemon.config import Config
 from cbir_daemon.config.settings import MEANING, usable_processors
+from cbir_daemon.daemon import sharing
 from cbir_daemon.daemon.backups import DAY_S, Backups
 from cbir_daemon.decode import DecodeLimits, DecodePool, Reader
 from cbir_daemon.duplicates import Groups, Looks, Pairing, Parts
@@ -45,9 +46,6 @@ from cbir_daemon.serving.ahead import Ahead
 from cbir_daemon.serving.plane import Planes
 from cbir_daemon.serving.previews import Previews
 from cbir_daemon.serving.queue import Queue
-from cbir_daemon.shared.engine import Engine
-from cbir_daemon.shared.lookup import Lookup, Questions
-from cbir_daemon.shared.publisher import Publisher
 from cbir_daemon.store import Store
 from cbir_daemon.system import sdnotify
 from cbir_daemon.watching.mailbox import Mailbox
@@ -429,23 +427,16 @@ def _parts(base: _Base, watchlist: WatchList, features: FeatureFiller) -> Parts:
 
 
 def _open_shared(base: _Base, policy: Policy, closing: ExitStack, *, read_only: bool) -> handlers.SharedRooms | None:
-    settings, store, medium = base.config.shared, base.store, base.medium
+    store = base.store
     if read_only:
         return None
-    if not settings.uri:
+    if not base.config.shared.uri:
         # What was published under an earlier configuration stays there; nothing is noted any more.
         site = store.published.site()
         if site is not None and site.active:
             store.published.rest()
         return None
-    engine = Engine(settings, medium.terms, medium.extractor)
-    closing.callback(engine.close)
-    lookup = Lookup(engine, medium, settings.site, base.config.match.copy_threshold)
-    questions = Questions(lookup, settings.timeout_s)
-    closing.callback(questions.close)
-    return handlers.SharedRooms(
-        Publisher(store, engine, lookup, questions, medium, settings, policy.alert_for), questions
-    )
+    return handlers.SharedRooms(*sharing.opened(base.config, store, base.medium, policy.alert_for, closing))
 
 
 def _open_outbox(base: _Base, *, read_only: bool) -> Outbox:

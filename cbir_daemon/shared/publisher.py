@@ -10,6 +10,7 @@ is published before it is looked up: of two copies that come to two sites at onc
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -187,7 +188,22 @@ class Publisher:
             When the server is away, or the site is another's.
         """
         self._claim()
-        return self._publish() or self._ask()
+        return self.publish() or self._ask()
+
+    def begin_anew(self) -> None:
+        """Note all contents as due, and take out what the shared index has of this site besides.
+
+        Raises
+        ------
+        SharedError
+            When the server is away, or the site is another's.
+        """
+        self._claim()
+        self._store.published.note_all(self._now())
+        own = {content_id(self.site, entry.digest) for entry in self._store.published.due(sys.maxsize)}
+        strays = [found for found in self._engine.content_ids(self.site) if found not in own]
+        for start in range(0, len(strays), self._batch_contents):
+            self._engine.remove(strays[start : start + self._batch_contents])
 
     def _claim(self) -> None:
         """Make sure that the collections are there and the site is ours, once in a while."""
@@ -210,7 +226,14 @@ class Publisher:
             self._questions.note("")
             self._store.wake()
 
-    def _publish(self) -> bool:
+    def publish(self) -> bool:
+        """Publish or withdraw the next contents; False when none are due.
+
+        Raises
+        ------
+        SharedError
+            When the server is away.
+        """
         due = self._store.published.due(self._batch_contents)
         if not due:
             return False

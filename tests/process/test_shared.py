@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from cbir_daemon.config.settings import SharedConfig
+from cbir_daemon.daemon.rooms import INDEX_FILE
+from cbir_daemon.matching import GREY64
+from cbir_daemon.shared.engine import Engine
+from cbir_daemon.shared.layout import SharedContent, content_from, content_id, content_row
+from cbir_daemon.store import Content, Publication, Store
 from tests import milvus_server, pictures
 from tests.milvus_server import Milvus
 from tests.process.daemon import Daemon, living
@@ -80,3 +89,209 @@ def test_a_site_finds_what_another_one_has(sites: dict[str, Daemon]) -> None:
     assert found(studio, studio.album / "studio-0.jpg") == [("exact", "", "studio-0.jpg")]
     shared = studio.json("status")["shared"]
     assert (shared["site"], shared["state"], shared["published"], shared["due"]) == ("studio", "connected", 3, 0)
+
+
+# -- rows follow files -------------------------------------------------------------------------------------------------
+
+
+def engine_of(milvus: Milvus, site: str = "test") -> Engine:
+    """Return a connection of the test's own."""
+    return Engine(SharedConfig(uri=milvus.uri, site=site), GREY64.terms, GREY64.extractor)
+
+
+def rows_of(milvus: Milvus, site: str) -> dict[bytes, SharedContent]:
+    """Return digest -> content of a site, as the server has it, each with its codes."""
+    engine = engine_of(milvus)
+    try:
+        ids = engine.content_ids(site)
+        contents = [content_from(row) for row in engine.rows(ids, TIMEOUT_S, strong=True)]
+        coded = {code_id & ~15 for code_id in engine.code_ids(site)}
+    finally:
+        engine.close()
+    assert coded == set(ids)
+    return {content.digest: content for content in contents if content is not None}
+
+
+def assert_equal(milvus: Milvus, site: str, daemon: Daemon) -> None:
+    """Compare what the server has of a site with its index, row by row."""
+    store = Store(daemon.state / INDEX_FILE)
+    store.open_existing()
+    try:
+        own = store.published.publications([*store.contents.digests(store.contents.ids()).values()])
+    finally:
+        store.close()
+    shared = rows_of(milvus, site)
+    assert {digest: (content.vector, content.path) for digest, content in shared.items()} == {
+        digest: (published.vector, published.path) for digest, published in own.items()
+    }
+
+
+def caught_up(daemon: Daemon, within_s: float = 300.0) -> Any:  # noqa: ANN401 -- JSON
+    """Return the status once the server has been told everything: it may have to come back first."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        shared = daemon.settle()["shared"]
+        if shared["state"] == "connected" and not (shared["due"] or shared["unasked"]):
+            return shared
+    raise AssertionError(f"{shared}\n{daemon.log.read_text()[-3000:]}")
+
+
+def test_the_shared_index_is_the_union_of_the_sites(milvus: Milvus, sites: dict[str, Daemon]) -> None:
+    """Row by row: vectors and paths."""
+    for site, daemon in sites.items():
+        assert_equal(milvus, site, daemon)
+
+
+def test_moved_and_deleted_files_follow(milvus: Milvus, sites: dict[str, Daemon]) -> None:
+    """Another site finds a file where it is now, and not when it is no more."""
+    studio, archive = sites["studio"], sites["archive"]
+    query = Path(shutil.copy(archive.album / "archive-0.jpg", studio.home / "moved.jpg"))
+    (archive.album / "archive-0.jpg").rename(archive.album / "moved.jpg")
+    archive.settle()
+    assert found(studio, query) == [("exact", "archive", "moved.jpg")]
+    (archive.album / "moved.jpg").unlink()
+    archive.settle()
+    assert studio.run("query", query, "--site", "archive").returncode == 1
+    assert_equal(milvus, "archive", archive)
+
+
+def test_a_copy_of_another_site_raises_an_alert_where_it_comes(milvus: Milvus, sites: dict[str, Daemon]) -> None:
+    """It names the site and the file there; the other site is told nothing."""
+    studio, archive = sites["studio"], sites["archive"]
+    crop = pictures.cropped(pictures.load(studio.album / "studio-2.jpg"), 0.15)
+    pictures.save(crop, archive.home / "new.jpg").rename(archive.album / "new.jpg")
+    archive.settle()
+    (alert,) = [alert for alert in alerts(archive) if alert["path"].endswith("new.jpg")]
+    (match,) = alert["matches"]
+    assert (match["site"], Path(match["path"]).name, match["kind"]) == ("studio", "studio-2.jpg", "copy")
+    assert f"studio:{match['path']}" in alert["text"]
+    studio.settle()
+    assert alerts(studio) == []
+    assert_equal(milvus, "archive", archive)
+
+
+def alerts(daemon: Daemon) -> list[dict[str, Any]]:
+    """Return all alerts of a daemon."""
+    with daemon.client() as client:
+        return [dict(alert) for alert in client.alerts()]
+
+
+# -- what is not believed ----------------------------------------------------------------------------------------------
+
+
+def test_rows_of_strangers_are_passed_over(milvus: Milvus, sites: dict[str, Daemon]) -> None:
+    """One in the place of another content, one with a path that is none, one under the name of nobody."""
+    studio, archive = sites["studio"], sites["archive"]
+    photograph = archive.album / "archive-1.jpg"
+    (true,) = [row for row in rows_of(milvus, "archive").values() if row.path.endswith(b"archive-1.jpg")]
+    forged = Publication(Content(1, b"f" * 32, 10, 10, 10, "PNG"), true.vector, b"/etc/passwd")
+    whole = content_row("mallory", forged, share_paths=True)
+    engine = engine_of(milvus)
+    try:
+        rows = [
+            {**whole, "id": content_id("mallory", b"g" * 32)},
+            {**whole, "site": "Mallory\x1b[2J", "id": content_id("mallory", b"h" * 32)},
+            {**whole, "facts": '{"path": "2e2e"}'},
+        ]
+        codes = GREY64.packed_codes(_vectors(true.vector))[0, :1].astype("float32")
+        engine.put(
+            rows,
+            [{"id": row["id"], "site_number": row["site_number"], "code": codes[0]} for row in rows],
+            [],
+        )
+        assert found(studio, Path(shutil.copy(photograph, studio.home / "asked.jpg"))) == [
+            ("exact", "archive", "archive-1.jpg")
+        ]
+        assert "rows of the shared index are refused" in studio.log.read_text()
+        engine.remove([int(str(row["id"])) for row in rows])
+    finally:
+        engine.close()
+
+
+def _vectors(vector: bytes) -> Any:  # noqa: ANN401 -- an array
+    return np.frombuffer(vector, np.uint8)[None]
+
+
+def test_a_second_site_of_one_name_is_refused(milvus: Milvus, sites: dict[str, Daemon]) -> None:
+    """It says so, publishes nothing, and goes on by itself."""
+    with living() as second:
+        pictures.save(pictures.photograph(77), second.album / "mine.jpg")
+        shares(second, milvus, "studio")
+        second.start()
+        second.settle()
+        status = second.json("status")
+        assert status["shared"]["state"] == "refused"
+        assert "is another daemon's" in status["problems"][0]["what"]
+        assert [match["kind"] for match in second.json("query", second.album / "mine.jpg")["matches"]] == ["exact"]
+    assert_equal(milvus, "studio", sites["studio"])
+
+
+# -- a server that is away ---------------------------------------------------------------------------------------------
+
+
+def test_a_frozen_server_costs_a_query_its_time_out(milvus: Milvus) -> None:
+    """The answer is that of this site, and says what is left out; the next query does not wait."""
+    with living() as laptop:
+        pictures.save(pictures.photograph(55), laptop.album / "mine.jpg")
+        shares(laptop, milvus, "laptop", "share_paths = false")
+        laptop.config.write_text(laptop.config.read_text().replace(f"timeout_s = {TIMEOUT_S}", "timeout_s = 0.5"))
+        laptop.start()
+        laptop.settle()
+        milvus.signal(signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                answer = laptop.json("query", laptop.album / "mine.jpg")
+                assert answer["partial"] == ["shared"]
+                assert [match["kind"] for match in answer["matches"]] == ["exact"]
+            assert b"did not answer: shared" in laptop.run("query", laptop.album / "mine.jpg").stderr
+        finally:
+            milvus.signal(signal.SIGCONT)
+        caught_up(laptop)
+        (own,) = rows_of(milvus, "laptop").values()
+        assert own.path == b""
+        laptop.stop()
+        withdrawn = laptop.run("publish", "--withdraw", command="cbir-daemon")
+        assert withdrawn.returncode == 0, withdrawn.stderr.decode()
+        assert rows_of(milvus, "laptop") == {}
+
+
+def test_a_killed_server_costs_nothing_but_lag(milvus: Milvus, sites: dict[str, Daemon]) -> None:
+    """What changed meanwhile is published when it is back, and nothing is lost."""
+    studio = sites["studio"]
+    for seed in range(20, 24):
+        pictures.save(pictures.photograph(seed), studio.album / f"later-{seed}.jpg")
+    milvus.kill()
+    studio.settle()
+    status = studio.json("status")
+    assert (status["shared"]["state"], status["shared"]["due"] > 0) == ("away", True)
+    assert status["problems"][0]["what"].startswith("the shared index is left out")
+    assert studio.json("query", studio.album / "studio-0.jpg")["partial"] == ["shared"]
+    milvus.start()
+    caught_up(studio)
+    assert_equal(milvus, "studio", studio)
+
+
+def test_a_server_that_comes_back_empty_is_filled_again(milvus: Milvus, sites: dict[str, Daemon]) -> None:
+    """By each site, without a word of anybody."""
+    milvus.kill()
+    milvus.empty()
+    milvus.start()
+    for site, daemon in sites.items():
+        (daemon.album / f"touch-{site}.jpg").write_bytes((daemon.album / f"{site}-2.jpg").read_bytes())
+        caught_up(daemon)
+        assert_equal(milvus, site, daemon)
+
+
+def test_a_site_is_withdrawn_and_published_again(milvus: Milvus, sites: dict[str, Daemon]) -> None:
+    """Others find nothing of it, and all of it again."""
+    studio, archive = sites["studio"], sites["archive"]
+    query = Path(shutil.copy(archive.album / "archive-1.jpg", studio.home / "again.jpg"))
+    archive.stop()
+    for option, kinds in (("--withdraw", []), ("--all", ["exact"])):
+        done = archive.run("publish", option, command="cbir-daemon")
+        assert done.returncode == 0, done.stderr.decode()
+        answer = studio.json("query", query, "-n", "20")
+        assert [match["kind"] for match in answer["matches"] if match.get("site")] == kinds
+    assert_equal(milvus, "archive", archive)
+    archive.start()
+    caught_up(archive)
