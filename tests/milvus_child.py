@@ -11,7 +11,7 @@ import sys
 from milvus import MilvusServer, MilvusServerConfig
 
 
-class Config(MilvusServerConfig):
+class Config(MilvusServerConfig):  # type: ignore[misc]  # the wheel has no types
     """A configuration whose port may be one that a killed server had: its connections keep it for a minute."""
 
     def try_bind_port(self, port: int) -> socket.socket | None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 STOP_TIMEOUT_S = 60.0
@@ -73,6 +74,23 @@ class Milvus:
         if self._child is not None:
             self._child.communicate(timeout=STOP_TIMEOUT_S)
             self._child = None
+
+    def flush(self, *names: str) -> None:
+        """Have collections written, and wait until all of their rows are in an index."""
+        import pymilvus  # noqa: PLC0415 -- it may be missing
+
+        client = pymilvus.MilvusClient(uri=self.uri)
+        for name in names:
+            client.flush(name)
+            (index,) = client.list_indexes(name)
+            while client.describe_index(name, index)["pending_index_rows"]:
+                time.sleep(0.5)
+        client.close()
+
+    def resident_mib(self) -> float:
+        """Return the memory of the server, in MiB."""
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{self._pid}/status").read_text().splitlines())
+        return int(status["VmRSS"].split()[0]) / 1024
 
     def empty(self) -> None:
         """Forget all that a stopped server has."""

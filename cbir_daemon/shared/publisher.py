@@ -43,7 +43,7 @@ ASK_TIMEOUT_S = 30.0
 FIRST_RETRY_S, RETRY_S = 1.0, 30.0
 """Wait before a server that did not answer is tried again: twice the last one, at most this."""
 
-CLAIM_S = 60.0
+CLAIM_S = 15.0
 """Time between two looks whether the site is still ours, and which others there are."""
 
 STEP_S = 300.0
