@@ -205,6 +205,7 @@ class Client:
         offset: int = 0,
         limit: int = 0,
         at: int = 0,
+        sites: bool = False,
     ) -> answers.Duplicates:
         """Return groups of images that show the same, each with the one to keep.
 
@@ -232,6 +233,8 @@ class Client:
             Groups to leave out, and groups at most, up to 200; with a limit of 0 all.
         at : int
             The `clock` of an answer before: its list is gone on with while the daemon keeps it.
+        sites : bool
+            Instead of these the images of which other sites have copies; only `kind` limits them.
         """
         params = {
             "kind": kind,
@@ -248,6 +251,7 @@ class Client:
             "offset": offset,
             "limit": limit,
             "at": at,
+            "sites": sites,
         }
         return cast("answers.Duplicates", self._pages("groups", "duplicates", params))
 

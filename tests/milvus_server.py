@@ -57,6 +57,8 @@ class Milvus:
         )
         assert self._child.stdout is not None
         said = self._child.stdout.readline().split()
+        if len(said) != 2:
+            self.stop()
         assert len(said) == 2, f"no server came up: see {self.folder}/logs"
         self._pid, self.port = int(said[0]), int(said[1])
 

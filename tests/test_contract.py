@@ -300,6 +300,7 @@ UNSEEN = {
     # Of a shared index: `process/test_shared.py` sees them.
     *(f"shared.{name}" for name in ("site", "state", "published", "due", "due_since", "unasked", "sites", "sites[]")),
     "matches[].site",
+    "groups[].images[].site",
     "alerts[].matches[].site",
     "partial",
     "partial[]",

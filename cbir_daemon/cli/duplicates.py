@@ -16,7 +16,7 @@ import click
 from cbir_daemon.cli import lines, text
 from cbir_daemon.cli.asking import FOUND, NOTHING_FOUND
 from cbir_daemon.cli.common import A_PATH, AS_JSON, absolute, connected, maybe_absolute
-from cbir_daemon.cli.printing import print_answer, print_json, print_lines, print_paths0
+from cbir_daemon.cli.printing import print_answer, print_json, print_lines, print_paths0, say
 from cbir_daemon.errors import BadRequestError, NotFoundError
 from cbir_daemon.kinds import kinds_that
 
@@ -43,19 +43,24 @@ ACROSS = click.option("--across", is_flag=True, help="Only groups with images of
 )
 @ALBUM
 @ACROSS
+@click.option("--sites", is_flag=True, help="Instead, list the images of which other sites have copies.")
 @click.option("--paths0", is_flag=True, help="Print only paths of images not kept, each ended by a zero byte.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", help="Form of the output."
 )
 @AS_JSON
-def duplicates(kind: str | None, album: Path | None, across: bool, paths0: bool, form: str, as_json: bool) -> int:
+def duplicates(
+    kind: str | None, album: Path | None, across: bool, sites: bool, paths0: bool, form: str, as_json: bool
+) -> int:
     """List groups of images that show the same.
 
     Each group has an image to keep, and says why.  Those that free most space come first.  Exit status 1 when there are
     none.
     """
     with connected() as client:
-        answer = client.duplicates(kind=kind, album=maybe_absolute(album), across=across)
+        answer = client.duplicates(kind=kind, album=maybe_absolute(album), across=across, sites=sites)
+    if answer.get("partial"):
+        say(f"left out, because it did not answer: {', '.join(answer['partial'])}")
     if paths0:
         print_paths0(_spare(answer))
     elif form == "csv":

@@ -49,7 +49,7 @@ def groups(answer: answers.Duplicates) -> Iterator[str]:
                     "  keep" if image["keep"] else "      ",
                     image.get("summary") or f"{image['width']}x{image['height']}",
                     size(image["size"]),
-                    f"{path(image['path'])}  ({image['why']})",
+                    f"{_place(image)}  ({image['why']})",
                 )
                 for image in group["images"]
             ]
@@ -58,6 +58,12 @@ def groups(answer: answers.Duplicates) -> Iterator[str]:
         count = counted(len(answer["groups"]), "group")
         all_stay = not any(facts_of(group["kind"]).may_go for group in answer["groups"])
         yield count if all_stay else f"{count}, frees {size(answer['saves'])}"
+
+
+def _place(image: answers.GroupImage) -> str:
+    """Return where an image lies: `studio:/path`, or its digest where that site keeps its paths to itself."""
+    shown = path(image["path"])
+    return f"{image['site']}:{shown or image['digest'][:12]}" if "site" in image else shown
 
 
 def _about(group: answers.Group) -> Iterator[str]:

@@ -414,6 +414,7 @@ class GroupImage(TypedDict):
     overlap: GroupOverlap | None
     medium: str
     summary: str
+    site: NotRequired[str]
 
 
 class Group(TypedDict):
@@ -443,6 +444,7 @@ class Duplicates(TypedDict):
     files: int
     groups: list[Group]
     folder_pairs: NotRequired[list[FolderPair]]
+    partial: NotRequired[list[str]]
 
 
 class Aligned(TypedDict):

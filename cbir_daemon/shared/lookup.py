@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotDoneError
 from dataclasses import dataclass
@@ -119,20 +119,49 @@ class Lookup:
         if not self._medium.is_plain(query):
             ids += self._candidates(query, sites, deadline, strong=strong)
         rows = self._engine.rows(list(dict.fromkeys(ids)), _seconds_to(deadline), strong=strong)
-        contents = self._believed(rows, sites)
-        exact = [SharedMatch(content, Kind.EXACT, None) for content in contents if content.digest == digest]
-        others = [content for content in contents if content.digest != digest]
-        return [*sorted(exact, key=lambda match: match.content.site), *self.verified(query, others)]
+        return self._matches(vector, digest, self._believed(rows, sites))
 
-    def contents(self, ids: Sequence[int], timeout_s: float) -> list[SharedContent]:
-        """Return the contents of other sites with these ids, of those that are there.
+    def paired(self, own: Mapping[bytes, bytes], timeout_s: float) -> dict[bytes, list[SharedMatch]]:
+        """Return digest -> what other sites have of it, of the contents of this one of which they have anything.
 
         Parameters
         ----------
-        ids : sequence of int
+        own : mapping
+            Digest -> vector of contents of this site.
         timeout_s : float
+
+        Raises
+        ------
+        SharedError
+            When the engine cannot be asked in time.
+
+        Notes
+        -----
+        A pair was written by the site that found it, and is verified again here.
         """
-        return self._believed(self._engine.rows(ids, timeout_s), None)
+        deadline = time.monotonic() + timeout_s
+        digests = {content_id(self._site, digest): digest for digest in own}
+        found: dict[bytes, list[int]] = {}
+        for first, second in self._engine.pairs_of(self._site, timeout_s):
+            if first in digests:
+                found.setdefault(digests[first], []).append(second)
+        ids = sorted({second for seconds in found.values() for second in seconds})
+        contents = {
+            content.id: content
+            for content in self._believed(self._engine.rows(ids, _seconds_to(deadline), strong=True), None)
+        }
+        matches = {
+            digest: self._matches(own[digest], digest, [contents[second] for second in seconds if second in contents])
+            for digest, seconds in found.items()
+        }
+        return {digest: listed for digest, listed in matches.items() if listed}
+
+    def _matches(self, vector: bytes, digest: bytes, contents: Sequence[SharedContent]) -> list[SharedMatch]:
+        """Return the contents that have these bytes, then verified copies, best first."""
+        exact = [SharedMatch(content, Kind.EXACT, None) for content in contents if content.digest == digest]
+        others = [content for content in contents if content.digest != digest]
+        copies = self.verified(as_vectors([vector])[0], others)
+        return [*sorted(exact, key=lambda match: match.content.site), *copies]
 
     def _believed(self, rows: Sequence[object], sites: Collection[str] | None) -> list[SharedContent]:
         contents = [content_from(row) for row in rows if isinstance(row, dict)]

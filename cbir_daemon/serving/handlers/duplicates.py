@@ -21,6 +21,7 @@ from cbir_daemon.records import DIGEST_BYTES, IMAGE
 from cbir_daemon.serving.handlers.part_queries import summary_of
 from cbir_daemon.serving.handlers.pictures import content_of
 from cbir_daemon.serving.handlers.rooms import Reply, Rooms, paged
+from cbir_daemon.serving.handlers.sites import SHARED, site_groups
 from cbir_daemon.serving.queue import ORDERS, FolderPair, Selection
 from cbir_daemon.store import Content, Decision
 from cbir_daemon.wording import origins
@@ -48,9 +49,12 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplica
         (flag): copies may go, too, that the vectors alone call so.  `folders` (two paths): only groups with an image in
         each.  `min_score`, `max_score` (0 to 1): of the least alike image.  `since`, `until` (dates).  `order`,
         `reverse` (flag): as `Selection`.  `offset`, `limit`: with a limit one answer, of so many groups.  `at` (clock):
-        of the list that is gone through.
+        of the list that is gone through.  `sites` (flag): instead of these the images of which other sites have copies;
+        only `kind` limits them.
     """
     params = Params(request.params)
+    if params.flag("sites"):
+        return _across_sites(rooms, _selection(params).kind)
     offset, limit = params.integer("offset", 0), params.integer("limit", 0, most=MOST_GROUPS)
     listed = rooms.queue.listed(_selection(params), params.integer("at", 0) or None)
     whole: answers.Duplicates = {
@@ -67,6 +71,20 @@ def duplicates(rooms: Rooms, request: Request) -> Iterator[Reply[answers.Duplica
         whole["folder_pairs"] = list(map(_folder_pair_to_json, listed.folder_pairs))
     groups = [shown(group) for group in listed.groups[offset : offset + limit]]
     return iter([Reply({**whole, "groups": groups})])
+
+
+def _across_sites(rooms: Rooms, kind: Kind | None) -> Iterator[Reply[answers.Duplicates]]:
+    groups, is_partial = site_groups(rooms, kind)
+    whole: answers.Duplicates = {
+        "clock": rooms.store.clock,
+        "saves": 0,
+        "total": len(groups),
+        "files": 0,
+        "groups": [],
+    }
+    if is_partial:
+        whole["partial"] = [SHARED]
+    return paged(groups, lambda page: {**whole, "groups": page})
 
 
 def _selection(params: Params) -> Selection:

@@ -10,20 +10,24 @@ from dataclasses import dataclass, field
 
 from cbir_daemon.comparison import Around, LookedAt, Overlap, Tone, Transform
 from cbir_daemon.duplicates.exposures import seconds_between
-from cbir_daemon.errors import BadRequestError
+from cbir_daemon.errors import BadRequestError, SharedError
 from cbir_daemon.kinds import Kind, rank
 from cbir_daemon.protocol import answers
 from cbir_daemon.protocol.messages import Params, path_to_json, when
 from cbir_daemon.records import IMAGE, Facts
 from cbir_daemon.serving.handlers.rooms import Rooms
-from cbir_daemon.shared.layout import SITE_NAME
+from cbir_daemon.shared.layout import SITE_NAME, SharedContent
 from cbir_daemon.shared.lookup import Question, SharedMatch
+from cbir_daemon.store import Content, Publication
 from cbir_daemon.wording import origins
 
 SHARED = "shared"
 """What `partial` names when the shared index is missing from an answer."""
 
 MAX_SITES = 100
+LIST_TIMEOUT_S = 60.0
+"""For the list of all copies at other sites: who asks for it waits."""
+
 PATH = "{path}"
 
 
@@ -79,7 +83,7 @@ def asked_sites(rooms: Rooms, params: Params) -> AskedSites:
     if not all(isinstance(name, str) and SITE_NAME.fullmatch(name) for name in names):
         raise BadRequestError("parameter 'sites' must be a list of names of sites")
     if names and rooms.shared is None:
-        raise BadRequestError("no index is shared here", hint="set uri and site of [shared], then restart the daemon")
+        raise _nothing_shared()
     own = "" if rooms.shared is None else rooms.shared.publisher.site
     return AskedSites(not names or own in names, tuple(name for name in names if name != own))
 
@@ -198,6 +202,77 @@ def _origin(query: Facts, match: SharedMatch) -> str:
     )
     said = origins.origin(edit, place_of(content.site, content.path, content.digest))
     return said if judgement is None else f"{said}; by the vectors alone"
+
+
+def site_groups(rooms: Rooms, kind: Kind | None) -> tuple[list[answers.Group], bool]:
+    """Return the images of this site of which others have copies, a group each, and whether all could be asked.
+
+    Parameters
+    ----------
+    rooms : Rooms
+    kind : Kind or None
+        Only groups of this kind.
+
+    Raises
+    ------
+    BadRequestError
+        Where no index is shared.
+    """
+    if rooms.shared is None:
+        raise _nothing_shared()
+    own = rooms.store.published.publications(rooms.store.published.digests())
+    vectors = {digest: published.vector for digest, published in own.items()}
+    try:
+        found = rooms.shared.questions.lookup.paired(vectors, LIST_TIMEOUT_S)
+    except SharedError:
+        return [], True
+    groups = [_site_group(own[digest], matches) for digest, matches in sorted(found.items())]
+    return [group for group in groups if kind in (None, group["kind"])], False
+
+
+def _site_group(published: Publication, matches: Sequence[SharedMatch]) -> answers.Group:
+    best, content = matches[0], published.content
+    here = _group_image(published.path, content, 1.0, "lies here")
+    others = [
+        _group_image(match.content.path, match.content, match.score, f"lies at {match.content.site}")
+        for match in matches
+    ]
+    for image, match in zip(others, matches, strict=True):
+        image["site"] = match.content.site
+    return {
+        "id": f"{best.kind}-{content.digest.hex()[:16]}",
+        "kind": best.kind.value,
+        "look": None if best.judgement is None else LookedAt.VECTORS.value,
+        "saves": 0,
+        "images": [here, *others],
+    }
+
+
+def _group_image(path: bytes, content: Content | SharedContent, score: float, why: str) -> answers.GroupImage:
+    """Return an image of a group across sites; each site removes only its own files, so all of them are kept."""
+    return {
+        "path": path_to_json(path),
+        "width": content.width_px,
+        "height": content.height_px,
+        "size": content.size_bytes,
+        "keep": True,
+        "why": why,
+        "score": round(score, 4),
+        "format": content.format,
+        "taken": content.taken or None,
+        "mtime_ns": 0,
+        "digest": content.digest.hex(),
+        "names": [],
+        "done": "",
+        "transform": None,
+        "overlap": None,
+        "medium": IMAGE,
+        "summary": "",
+    }
+
+
+def _nothing_shared() -> BadRequestError:
+    return BadRequestError("no index is shared here", hint="set uri and site of [shared], then restart the daemon")
 
 
 def is_shared(rooms: Rooms) -> bool:
