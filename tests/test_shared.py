@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,13 @@ def facts(**changes: object) -> str:
     """Return the facts of a row, but for some."""
     written: dict[str, object] = json.loads(row()["facts"])
     return json.dumps({**written, **changes})
+
+
+def test_nothing_foreign_is_imported_without_a_configuration() -> None:
+    """The daemon's modules load neither the engine's client nor what that loads; the first connection does."""
+    loaded = "import sys, cbir_daemon.daemon.service; print(*({'pymilvus', 'grpc', 'pandas'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)  # noqa: S603 -- ours
+    assert done.stdout.split() == []
 
 
 # -- rows that are believed, and rows that are not ---------------------------------------------------------------------
