@@ -117,7 +117,7 @@ class Chromaprint:
 
     name = "Chromaprint"
     threshold = 0.1
-    """Above what strangers of the half for tuning have."""
+    """Ours: pyacoustid names none."""
 
     _BITS = 2
     _FRAME_S = 4096 / 3 / 11025
