@@ -32,6 +32,7 @@ from cbir_daemon.daemon.service import Service
 from cbir_daemon.errors import BadRequestError, CbirError
 from cbir_daemon.indexing.batches import Progress
 from cbir_daemon.map.artifact import SEALED_FILES, new_file, seal, start_folder
+from cbir_daemon.map.environment import medium_folder
 from cbir_daemon.map.maps import Maps, MediumMap
 from cbir_daemon.map.refit import Refit, RefitState
 from cbir_daemon.protocol.messages import Request
@@ -340,20 +341,20 @@ class Fitted(Refit):
         return next(self.news)
 
 
-def put_map(state: Path) -> None:
-    """Make every content of a stopped daemon's index part of a map that nobody ever fitted."""
+def put_map(state: Path, medium: str = IMAGE, code_version: str = matching.CODE_VERSION) -> None:
+    """Make every content of a medium in a stopped daemon's index part of a map that nobody ever fitted."""
     store = Store(state / INDEX_FILE)
     store.open()
     try:
-        ids = [content_id for piece in store.contents.all_vectors() for content_id, _ in piece]
-        folder = start_folder(state / MODELS_FOLDER)
+        ids = [content_id for piece in store.contents.all_vectors(medium=medium) for content_id, _ in piece]
+        folder = start_folder(medium_folder(state / MODELS_FOLDER, medium))
         for name in SEALED_FILES:
             with new_file(folder / name) as file:
                 file.write(b"never loaded: no content is without its position")
-        artifact, sha256 = seal(folder, matching.CODE_VERSION, {"seed": 42})
+        artifact, sha256 = seal(folder, code_version, {"seed": 42})
         curve = (Trial(5, 2, 0.93, 0.5), Trial(5, 8, 0.95, 0.625))
         report = FitReport(5, 8, 0.95, 0.625, len(ids), 42, 12.5, 260.25, curve, artifact, sha256)
-        begun = FitBegun("there is no map", matching.CODE_VERSION, len(ids), "tuned", ALL_NUMBERS)
+        begun = FitBegun("there is no map", code_version, len(ids), "tuned", ALL_NUMBERS, medium)
         run_id = store.runs.start(begun, 1_767_225_600.0)
         positions = np.random.default_rng(0).random((len(ids), 8)).astype("<f4")
         placed = [
