@@ -123,19 +123,19 @@ def drift(added: int, far: int, *, measured: int = 0, kept: float | None = None)
     ("lies", "why"),
     [
         (drift(10, 2), ""),
-        (drift(8, 3), "3 of 8 new images lie far from all that was fitted"),
-        (drift(8, 5), "5 of 8 new images in /album are unlike all that was fitted"),
+        (drift(8, 3), "3 of 8 new contents lie far from all that was fitted"),
+        (drift(8, 5), "5 of 8 new contents in /album are unlike all that was fitted"),
         (drift(1, 1), ""),
         (
             Drift(20, 4, 0, None, (AlbumDrift(b"/a", 16, 0), AlbumDrift(b"/b", 4, 4))),
-            "4 of 4 new images in /b are unlike",
+            "4 of 4 new contents in /b are unlike",
         ),
-        (drift(0, 0, measured=50, kept=0.374), "neighbour recall of new images is 0.37; it was 0.50 at the fit"),
+        (drift(0, 0, measured=50, kept=0.374), "neighbour recall of new contents is 0.37; it was 0.50 at the fit"),
         (drift(0, 0, measured=50, kept=0.376), ""),
         (drift(0, 0, measured=49, kept=0.1), ""),
     ],
 )
-def test_a_fit_is_due_when_new_images_are_unlike_those_fitted(lies: Drift, why: str) -> None:
+def test_a_fit_is_due_when_new_contents_are_unlike_those_fitted(lies: Drift, why: str) -> None:
     """Also when few of the collection changed; hyper-parameters are then sought anew."""
     decision = decide(coverage(), lies, [TUNED], SETTINGS, FEATURES, NOON)
     assert decision.reason.startswith(why)

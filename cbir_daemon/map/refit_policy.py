@@ -3,7 +3,7 @@
 In: how the map in use covers the collection, how what was added since lies on it, and the runs before.  Out: a
 decision, its reason, and the numbers behind both.  Never here: fitting, rows, clocks, threads.
 
-A new map costs minutes of one core and moves every position, so each reason has a least number of images behind it,
+A new map costs minutes of one core and moves every position, so each reason has a least number of contents behind it,
 nothing is done twice within `refit_min_interval_s`, and a map that was refused is not fitted again until more has
 changed.
 """
@@ -27,14 +27,14 @@ ROUGH_FROM = 1_000
 """Contents from which the first map is a rough one, which a tuned one then replaces; fewer are tuned in seconds."""
 
 STRANGE_FRACTION = 0.5
-"""Share of far images among an album's new ones from which the album is unlike the collection: 0.05 by chance."""
+"""Share of far contents among an album's new ones from which the album is unlike the collection: 0.05 by chance."""
 
 FEWEST_MEASURED = 50
-"""Fewest projected images by which projection is called worse.  The recall of an image is 0.5 with a spread of 0.3, so
-the mean of 50 is known to 0.04; `RECALL_LOSS` is 0.12 of 0.5."""
+"""Fewest projected contents by which projection is called worse.  The recall of a content is 0.5 with a spread of 0.3,
+so the mean of 50 is known to 0.04; `RECALL_LOSS` is 0.12 of 0.5."""
 
 RECALL_LOSS = 0.25
-"""Projection is worse when the recall of new images is lower by this share than that of held-out ones at the fit."""
+"""Projection is worse when the recall of new contents is lower by this share than that of held-out ones at the fit."""
 
 WARM_GROWTH = 1.5
 """A collection that has grown or shrunk by this factor since hyper-parameters were sought has them sought again."""
@@ -178,9 +178,9 @@ def _reason(
     for album in drift.albums:
         if album.added >= settings.refit_min_changes and album.far > STRANGE_FRACTION * album.added:
             name = album.path.decode(errors="replace")
-            return f"{album.far} of {album.added} new images in {name} are unlike all that was fitted", FitKind.TUNED
+            return f"{album.far} of {album.added} new contents in {name} are unlike all that was fitted", FitKind.TUNED
     if drift.added >= settings.refit_min_changes and drift.far > settings.refit_far_fraction * drift.added:
-        return f"{drift.far} of {drift.added} new images lie far from all that was fitted", FitKind.TUNED
+        return f"{drift.far} of {drift.added} new contents lie far from all that was fitted", FitKind.TUNED
     if (
         active is not None
         and active.kept is not None
@@ -188,7 +188,8 @@ def _reason(
         and drift.measured >= FEWEST_MEASURED
         and drift.kept < (1 - RECALL_LOSS) * active.kept
     ):
-        return f"neighbour recall of new images is {drift.kept:.2f}; it was {active.kept:.2f} at the fit", FitKind.TUNED
+        why = f"neighbour recall of new contents is {drift.kept:.2f}; it was {active.kept:.2f} at the fit"
+        return why, FitKind.TUNED
     if coverage.changed_fraction > settings.refit_changed_fraction and coverage.changed >= settings.refit_min_changes:
         why = f"{coverage.changed} of {coverage.present_at_fit} contents changed ({coverage.changed_fraction:.0%})"
         return why, FitKind.WARM if _may_be_warm(coverage, runs, settings) else FitKind.TUNED
