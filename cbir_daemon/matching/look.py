@@ -23,7 +23,7 @@ LOOK_SIDE_PX = 384
 """Longer side, at most, of the pictures that are compared.  At 348 pixels none of 125 bursts passed as copies, at 256
 one did, at 128 five."""
 
-LOOK_VERSION = 4
+LOOK_VERSION = 3
 """Of what `compared` answers; pairs that an earlier one compared are compared again."""
 
 MIN_LOOK_SIDE_PX = 220
@@ -89,7 +89,7 @@ def compared(query: NDArray[np.uint8], stored: NDArray[np.uint8], affine: Floats
     pair = PicturePair.of(query, stored, affine, invert=invert)
     warp = pair.aligned(pair.start, steps=4)
     look = _judged(pair.measured(warp))
-    if look.seen is Seen.SHOT or look.moved_share >= SHOT_SHARE:
+    if look.seen is Seen.SHOT:
         # A perspective edit takes longer to align; no burst was ever turned into a copy by it.
         warp = pair.aligned(warp, steps=8)
         look = _judged(pair.measured(warp))
@@ -116,10 +116,7 @@ def _judged(blocks: BlockMeasures) -> Look:
     if count < LEAST_BLOCKS:
         return Look(Seen.UNCLEAR, count)
     moved_share, agreement, common_px = blocks.moved_share, blocks.median_agreement, blocks.common_shift_px
-    still, moved = is_still(blocks), moved_share >= SHOT_SHARE
-    # A parallax moves neighbours alike.  Where blocks have moved, and each by itself, an edit may have done it, as
-    # letters or another curve of tones: that cannot be told.
-    is_shot = common_px >= SHOT_SHIFT_PX or (moved and not still)
-    is_copy = agreement >= COPY_AGREEMENT and still and not moved
+    is_shot = moved_share >= SHOT_SHARE or common_px >= SHOT_SHIFT_PX
+    is_copy = agreement >= COPY_AGREEMENT and is_still(blocks)
     seen = Seen.SHOT if is_shot else Seen.COPY if is_copy else Seen.UNCLEAR
     return Look(seen, count, round(moved_share, 3), round(agreement, 3), round(common_px, 3))
