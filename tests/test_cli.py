@@ -266,7 +266,7 @@ def test_nobody_listens(said: Said, state: Path, name: str) -> None:
     status, lines = said(*name.split(), *ARGUMENTS.get(name, ()))
     assert status == 69
     assert lines == [
-        f"cbir: no daemon listens on {state / 'socket'} (No such file or directory): start it with `cbir-daemon run`"
+        f"cbir: no daemon listens on {state / 'socket'} (No such file or directory): {start_hint(None, os.environ)}"
     ]
 
 

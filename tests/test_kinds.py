@@ -36,6 +36,8 @@ NAMED_IN = {
     "duplicates/part_works.py": "works of the watch list in the parts of a content",
     "search/part_searcher.py": "copies by their parts, and what resembles a whole file",
     "serving/handlers/part_queries.py": "exact, by digest, of a query that is no image",
+    "shared/lookup.py": "exact and copies among what other sites have",
+    "serving/handlers/sites.py": "which kinds other sites are asked for",
     "duplicates/groups.py": "how the groups of each kind are made",
 }
 """Who names kinds, and what of them it finds; adding one touches those that find it, not the others."""

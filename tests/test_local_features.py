@@ -99,7 +99,7 @@ def test_a_query_with_numbers_that_are_none_is_refused() -> None:
     query = asked(CHINA)
     broken = query.upright.copy()
     broken["x"][0] = np.nan
-    with pytest.raises(ValueError, match="no picture has"):
+    with pytest.raises(ValueError, match="of no picture"):
         AskedFeatures.from_bytes(replace(query, upright=broken).to_bytes())
 
 

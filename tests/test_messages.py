@@ -45,12 +45,14 @@ EXIT_STATUS = {
     "forbidden": 77,
     "config": 78,
     "sink": 69,
+    "shared": 69,
+    "site-taken": 69,
     "model": 70,
     "child": 71,
 }
 """Wire code -> exit status (sysexits.h).  A contract: entries may be added, none changed or taken out."""
 
-RETRYABLE = {"unavailable", "busy", "timed-out", "model", "child", "sink"}
+RETRYABLE = {"unavailable", "busy", "timed-out", "model", "child", "sink", "shared", "site-taken"}
 
 NOT_TEXT = b"/album/\xff\xfe.jpg"
 

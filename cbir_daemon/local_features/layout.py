@@ -82,7 +82,7 @@ class StoredFeatures:
         width_px, height_px = _SIZE.unpack_from(data)
         features = np.frombuffer(data, dtype=STORED, offset=_SIZE.size)
         if not width_px or not height_px or (features["word"] >= WORDS).any():
-            raise ValueError("a local feature names a word that there is not, or its picture has no size")
+            raise ValueError("these local features are of no picture: a size of zero, or a word that there is not")
         return cls(width_px, height_px, features)
 
     @property
@@ -129,7 +129,9 @@ class AskedFeatures:
         numbers = np.stack([both[name] for name in ("x", "y", "scale", "angle")])
         is_sound = np.isfinite(numbers).all() and (both["scale"] > 0).all() and (both["words"] < WORDS).all()
         if not width_px or not height_px or not is_sound:
-            raise ValueError("a local feature names a word that there is not, or its picture has no size")
+            raise ValueError(
+                "these local features are of no picture: a size of zero, a word that there is not, or no finite number"
+            )
         return cls(width_px, height_px, both[: len(both) // 2], both[len(both) // 2 :])
 
 

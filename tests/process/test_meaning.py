@@ -53,7 +53,7 @@ def test_similar_by_meaning_is_told_by_the_network() -> None:
         daemon.start()
         daemon.settle()
         refused = daemon.run("query", query, "--by", "meaning")
-        assert (refused.returncode, b"name one: `model` of `[meaning]`" in refused.stderr) == (64, True)
+        assert (refused.returncode, b"set `model` in `[meaning]`" in refused.stderr) == (64, True)
         daemon.stop()
         daemon.config.write_text(daemon.config.read_text() + '[meaning]\nmodel = "efficientnet-lite0"\n')
         daemon.start()

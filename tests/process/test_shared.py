@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cbir_daemon.shared.layout import SharedContent, content_from, content_id, c
 from cbir_daemon.store import Content, Publication, Store
 from tests import milvus_server, pictures
 from tests.milvus_server import Milvus
+from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon, living
 
 pytestmark = [
@@ -78,13 +79,21 @@ def found(daemon: Daemon, image: Path, *argv: str) -> list[tuple[str, str, str]]
     ]
 
 
+def comes_to(expected: object, ask: Callable[[], object]) -> None:
+    """Ask until the answer is the expected one: the server shows what was written some seconds later."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (answer := ask()) != expected:
+        assert time.monotonic() < deadline, answer
+
+
 def test_a_site_finds_what_another_one_has(sites: dict[str, Daemon]) -> None:
     """The same bytes and a crop, mirrored; each site its own as ever."""
     studio, archive = sites["studio"], sites["archive"]
     same = Path(shutil.copy(archive.album / "archive-1.jpg", studio.home / "same.jpg"))
-    assert found(studio, same) == [("exact", "archive", "archive-1.jpg")]
+    comes_to([("exact", "archive", "archive-1.jpg")], lambda: found(studio, same))
     crop = pictures.mirrored(pictures.cropped(pictures.load(archive.album / "archive-2.jpg"), 0.15))
-    assert found(studio, pictures.save(crop, studio.home / "crop.jpg")) == [("copy", "archive", "archive-2.jpg")]
+    pictures.save(crop, studio.home / "crop.jpg")
+    comes_to([("copy", "archive", "archive-2.jpg")], lambda: found(studio, studio.home / "crop.jpg"))
     assert found(archive, studio.home / "crop.jpg") == [("copy", "", "archive-2.jpg")]
     assert found(studio, studio.album / "studio-0.jpg") == [("exact", "", "studio-0.jpg")]
     shared = studio.json("status")["shared"]
@@ -126,7 +135,7 @@ def assert_equal(milvus: Milvus, site: str, daemon: Daemon) -> None:
     }
 
 
-def caught_up(daemon: Daemon, said: str = "", within_s: float = 300.0) -> Any:  # noqa: ANN401 -- JSON
+def caught_up(daemon: Daemon, said: str = "", within_s: float = PATIENCE_S) -> Any:  # noqa: ANN401 -- JSON
     """Return the status once the server has been told everything, and the log says why: it may have to come back."""
     deadline, shared = time.monotonic() + within_s, {}
     while time.monotonic() < deadline:
@@ -151,11 +160,11 @@ def test_moved_and_deleted_files_follow(milvus: Milvus, sites: dict[str, Daemon]
     studio, archive = sites["studio"], sites["archive"]
     query = Path(shutil.copy(archive.album / "archive-0.jpg", studio.home / "moved.jpg"))
     (archive.album / "archive-0.jpg").rename(archive.album / "moved.jpg")
-    archive.settle()
-    assert found(studio, query) == [("exact", "archive", "moved.jpg")]
+    caught_up(archive)
+    comes_to([("exact", "archive", "moved.jpg")], lambda: found(studio, query))
     (archive.album / "moved.jpg").unlink()
-    archive.settle()
-    assert studio.run("query", query, "--site", "archive").returncode == 1
+    caught_up(archive)
+    comes_to(1, lambda: studio.run("query", query, "--site", "archive").returncode)
     assert_equal(milvus, "archive", archive)
 
 
@@ -312,8 +321,7 @@ def test_a_site_is_withdrawn_and_published_again(milvus: Milvus, sites: dict[str
     for option, kinds in (("--withdraw", []), ("--all", ["exact"])):
         done = archive.run("publish", option, command="cbir-daemon")
         assert done.returncode == 0, done.stderr.decode()
-        answer = studio.json("query", query, "-n", "20")
-        assert [match["kind"] for match in answer["matches"] if match.get("site")] == kinds
+        comes_to(kinds, lambda: [kind for kind, _, _ in found(studio, query)])
     assert_equal(milvus, "archive", archive)
     archive.start()
     caught_up(archive)
