@@ -28,6 +28,7 @@ LONG_FILES = {
     *("test_searches.py", "test_loop.py", "test_page.py", "test_page_use.py", "test_resolve.py", "test_alerts.py"),
     *("test_zoo.py", "test_watching.py", "test_service.py", "test_faults_storage.py", "test_bad_input.py"),
     *("test_shared.py", "test_all_media.py", "test_mounts.py", "test_manuals.py", "test_release.py"),
+    "test_page_media.py",
 }
 """Files, each of which one process runs, that take five seconds of processor time and more."""
 
@@ -36,7 +37,7 @@ COMPILING_FILE = "test_umap.py"
 
 FITTING_FILES = {
     *("test_answers.py", "test_whole_loop.py", "test_similar.py", "test_load.py", "test_map.py"),
-    *("test_faults_processes.py", "test_notebook.py"),
+    *("test_faults_processes.py", "test_notebook.py", "test_map_of_texts.py"),
 }
 """Files, most of them long, that fit maps."""
 
