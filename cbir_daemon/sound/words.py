@@ -89,7 +89,7 @@ def merits(facts: FileFacts) -> tuple[Merit, ...]:
     is_lossless = bool(facts.details.get("lossless"))
     return (
         Merit("length", round(math.log(max(seconds, 0.1)) / _LENGTH_STEP), clock(seconds)),
-        Merit("lossless", float(is_lossless), "lossless" if is_lossless else "lossy"),
+        Merit("coding", float(is_lossless), "lossless" if is_lossless else "lossy"),
         Merit("bit rate", bit_rate, _kilobits(bit_rate)),
         Merit("sample rate", rate, f"{rate / 1000:g} kHz"),
     )

@@ -57,6 +57,7 @@ def test_a_lossy_copy_is_a_duplicate_and_the_lossless_file_is_kept(daemon: Daemo
         (group,) = client.duplicates(unlooked=True)["groups"]
     kept = [(image["path"], image["keep"]) for image in group["images"]]
     assert kept == [(str(daemon.album / "song-1.flac"), True), (str(copy), False)]
+    assert group["images"][1]["why"] == "is the poorer file, by its coding: lossy against lossless"
 
 
 def test_silence_is_too_plain(daemon: Daemon) -> None:
