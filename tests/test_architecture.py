@@ -47,6 +47,8 @@ DOORS = {
     "click": {"cli"},
     # Found and described there; compared with numpy alone.
     "cv2": {"local_features"},
+    # Workers that share the work of a fit.
+    "distributed": {"map"},
     # The daemon's lists of views, and the fit's of codes: two processes that share no line (see map/inverted.py).
     "faiss": {"map", "search"},
     "joblib": {"map"},

@@ -394,6 +394,7 @@ RELOADS = {
     "model.refit_min_interval_s": of_refit("refit_min_interval_s", 5.0),
     "model.fit_hours": of_refit("fit_hours", HOURS),
     "model.seed": of_refit("seed", 7),
+    "model.scheduler": of_refit("scheduler", "tcp://127.0.0.1:8786"),
     "model.threads": Reload(
         200,
         lambda opened: (

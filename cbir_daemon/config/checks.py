@@ -17,6 +17,7 @@ HOURS = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)")
 NAME = re.compile(r"[a-z0-9_-]+")
 HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 ADDRESS = re.compile(r"(https?://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9_-]*)?)?")
+SCHEDULER = re.compile(r"((tcp|tls)://[A-Za-z0-9._:\[\]-]+:[0-9]{1,5})?")
 COLLECTION = re.compile(r"[a-z][a-z0-9_]{0,40}")
 VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?")
 
@@ -182,6 +183,11 @@ def maybe_name() -> Check:
 def address() -> Check:
     """Accept the address of a server, or empty text for none."""
     return _matching(ADDRESS, 'an address such as "https://milvus.lan:19530", or ""')
+
+
+def scheduler() -> Check:
+    """Accept the address of a Dask scheduler, or empty text for none."""
+    return _matching(SCHEDULER, 'an address such as "tcp://dask.lan:8786" or "tls://dask.lan:8786", or ""')
 
 
 def collection() -> Check:

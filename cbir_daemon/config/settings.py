@@ -277,6 +277,10 @@ class ModelConfig:
             "Threads of a fit; `auto` is one for each processor.",
         ),
     )
+    scheduler: str = field(
+        default="",
+        metadata=_about(checks.scheduler(), "A Dask scheduler whose workers share the work of a fit; empty: none."),
+    )
     model_idle_s: float = field(
         default=600.0,
         metadata=_about(

@@ -7,7 +7,7 @@ child processes (`fit_child`, `project_child`) do.
 """
 
 from cbir_daemon.map.artifact import MODEL_VERSION, ArtifactRefusedError, check_artifact, remove_artifacts
-from cbir_daemon.map.fit import Fit, FitProgress, FitResult, FitSettings, Previous
+from cbir_daemon.map.fit import Fit, FitProgress, FitResult, FitSettings, FitWarning, Previous
 from cbir_daemon.map.projector import Placement, Projector
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "FitProgress",
     "FitResult",
     "FitSettings",
+    "FitWarning",
     "Placement",
     "Previous",
     "Projector",

@@ -15,6 +15,16 @@ CACHE_FOLDER = ".numba"
 CACHE_VERSION = "2"
 """Of the options that umap-learn is compiled with, which numba does not compare: in its cache a folder of its own."""
 
+REPEATABLE = {
+    # A repeatable layout is single-threaded anyway; what umap-learn does in parallel beside it is less work than
+    # waking threads for it (a projection takes 3 ms alone, 50 ms with two threads on a busy machine).
+    "NUMBA_NUM_THREADS": "1",
+    # umap-learn lets the compiler add in any order.  With what every processor of an architecture can do, the order
+    # is the same on all of them, and so is the map.
+    "NUMBA_CPU_NAME": "generic",
+}
+"""Environment variables with which umap-learn gives the same map everywhere; set before numba is imported."""
+
 MEDIUM_PREFIX = "medium-"
 
 
@@ -43,12 +53,7 @@ def child_environment(models_dir: Path) -> dict[str, str]:
     # What is compiled is the same for the maps of all media.
     shared_dir = models_dir.parent if models_dir.name.startswith(MEDIUM_PREFIX) else models_dir
     return {
-        # A repeatable layout is single-threaded anyway; what umap-learn does in parallel beside it is less work than
-        # waking threads for it (a projection takes 3 ms alone, 50 ms with two threads on a busy machine).
-        "NUMBA_NUM_THREADS": "1",
-        # umap-learn lets the compiler add in any order.  With what every processor of an architecture can do, the order
-        # is the same on all of them, and so is the map.
-        "NUMBA_CPU_NAME": "generic",
+        **REPEATABLE,
         "NUMBA_CACHE_DIR": str(Path(os.environ.get("NUMBA_CACHE_DIR") or shared_dir / CACHE_FOLDER) / CACHE_VERSION),
         # umap-learn warns at each call of what is meant here (a precomputed metric, one thread for one seed).
         "PYTHONWARNINGS": "ignore",

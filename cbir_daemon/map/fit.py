@@ -72,6 +72,8 @@ class FitSettings:
         near 1 recall is higher (see docs/model-figures.md).
     metric : Metric
         How far apart the codes are.
+    scheduler : str
+        Address of a Dask scheduler whose workers find neighbours and try hyper-parameters; empty: all is done here.
     is_rough : bool
         Whether a small sample is fitted, with usual hyper-parameters and few rounds: a map within seconds.
     """
@@ -86,6 +88,7 @@ class FitSettings:
     max_memory_mib: int | None = None
     min_dist: float = 0.0
     metric: Metric = Metric.COSINE
+    scheduler: str = ""
     is_rough: bool = False
 
 
@@ -103,6 +106,13 @@ class FitProgress:
         """Share of the whole fit that is done, in [0, 1]."""
         start, end = STAGE_SPANS[self.stage]
         return start + (end - start) * self.done / max(1, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class FitWarning:
+    """What an operator should know of a fit that goes on."""
+
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +240,7 @@ class Fit:
         """Return a descriptor for `select`.  When it is readable, `poll` until that returns None."""
         return self._child.fileno()
 
-    def poll(self, timeout_s: float) -> FitProgress | FitResult | None:
+    def poll(self, timeout_s: float) -> FitProgress | FitWarning | FitResult | None:
         """Return the next message of the fit, or None when none comes within `timeout_s`.
 
         Raises
@@ -250,6 +260,8 @@ class Fit:
         message = frame.message
         if "stage" in message:
             return FitProgress(message["stage"], message["done"], message["total"], message["message"])
+        if "warning" in message:
+            return FitWarning(message["warning"])
         if "failed" in message:
             self.cancel()
             raise ModelError(message["failed"], hint=message["hint"])

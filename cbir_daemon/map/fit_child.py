@@ -26,7 +26,8 @@ def answer(frame: Frame, channel: Channel) -> None:
     frame : Frame
         Its message has `folder`, a path, and `settings`, the fields of `FitSettings`.
     channel : Channel
-        Gets a message for each step, then the report with its arrays, or `failed` and `hint` when there is no map.
+        Gets a message for each step and for what should be logged, then the report with its arrays, or `failed` and
+        `hint` when there is no map.
     """
     fields = frame.message["settings"]
     settings = FitSettings(**fields | {"metric": Metric(fields["metric"])})
@@ -34,8 +35,11 @@ def answer(frame: Frame, channel: Channel) -> None:
     def tell(stage: Stage, done: int, total: int, message: str) -> None:
         channel.send({"stage": stage, "done": done, "total": total, "message": message})
 
+    def warn(message: str) -> None:
+        channel.send({"warning": message})
+
     try:
-        message, blob = Fitting(Path(frame.message["folder"]), settings, tell).run()
+        message, blob = Fitting(Path(frame.message["folder"]), settings, tell, warn).run()
     except CbirError as error:
         channel.send({"failed": error.message, "hint": error.hint})
     except MemoryError:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from cbir_daemon.errors import ModelError
 from cbir_daemon.map import artifact, graph, trials, tuning
+from cbir_daemon.map.cluster import Cluster, Warn
 from cbir_daemon.map.fit import (
     FEWEST_IMAGES,
     NAMES_FILE,
@@ -58,7 +60,7 @@ FLAT_STAGE = artifact.FLAT_FILE
 FIT_STEPS = 100
 """Progress within a fit, to which the map and the flat map, laid out side by side, add half each."""
 
-CHANGE_NOTHING = ("threads", "max_memory_mib")
+CHANGE_NOTHING = ("threads", "max_memory_mib", "scheduler")
 """Settings with which a fit comes out the same."""
 
 Tell = Callable[[Stage, int, int, str], None]
@@ -94,12 +96,16 @@ class Fitting:
         What to fit.
     tell : callable
         Gets stage, steps done, steps in all and a sentence.
+    warn : callable
+        Gets a sentence when a cluster fails.
     """
 
-    def __init__(self, folder: Path, settings: FitSettings, tell: Tell) -> None:
+    def __init__(self, folder: Path, settings: FitSettings, tell: Tell, warn: Warn) -> None:
         self._folder = folder
         self._settings = settings
         self._tell = tell
+        # A rough map is made sooner than a connection.
+        self._cluster = Cluster(settings.scheduler, warn) if settings.scheduler and not settings.is_rough else None
         self._started_s = time.monotonic()
 
     def run(self) -> tuple[dict[str, Any], bytes]:
@@ -108,9 +114,10 @@ class Fitting:
         images = self._load(ids)
         warm = None if previous is None else WarmStart.of(previous, images.ids)
         stages = Stages.open(self._folder.parent, self._key(images, previous if warm else None))
-        known = self._find_neighbors(images)
-        is_tuned = warm is None and not self._settings.is_rough
-        curve = self._tune(images, known, stages) if is_tuned else ()
+        with self._cluster or nullcontext():
+            known = self._find_neighbors(images)
+            is_tuned = warm is None and not self._settings.is_rough
+            curve = self._tune(images, known, stages) if is_tuned else ()
         recipe = self._recipe(warm, curve, len(images.rows))
         # The wide lists are not needed any more.
         wide = known.neighbors(self._settings.metric)
@@ -183,6 +190,7 @@ class Fitting:
             seed=settings.seed,
             threads=settings.threads,
             progress=progress,
+            cluster=self._cluster,
         )
         if not settings.is_rough and (old is None or not known.equals(old)):
             known.save(path)
@@ -198,7 +206,7 @@ class Fitting:
 
         def scored(keys: Sequence[TrialKey]) -> Iterator[Trial]:
             if keys and not prepared:
-                prepared.append(Trials.of(known, images.points, settings))
+                prepared.append(Trials.of(known, images.points, settings, self._cluster))
             for key, found in zip(keys, prepared[0].run(keys) if keys else (), strict=True):
                 scores.append([*key, found.trustworthiness, found.neighbor_recall])
                 stages.keep(TUNE_STAGE, json.dumps(scores).encode())

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbir_daemon.map.artifact import whole_file
+from cbir_daemon.map.cluster import Broadcast, Cluster
 from cbir_daemon.map.neighbors import (
     Neighbors,
     block_rows,
@@ -60,6 +61,7 @@ MAGIC = b"cbirgraph2\n"
 DIGEST_BYTES = 32
 SUM_SEED = 20
 BLOCK_IMAGES = 4096
+REMOTE_IMAGES = 1024
 
 PROBES = 48
 """Lists that a query looks into (see docs/model-figures.md for what more and fewer find)."""
@@ -82,6 +84,8 @@ class GraphSizes:
         Images that are worked on at once.
     probes : int
         Lists that a query looks into, where there are inverted lists.
+    remote_images : int
+        Images whose neighbours one worker of a cluster finds at once: what is lost with it.
     """
 
     exact_images: int = EXACT_IMAGES
@@ -89,6 +93,7 @@ class GraphSizes:
     spare: int = SPARE
     block_images: int = BLOCK_IMAGES
     probes: int = PROBES
+    remote_images: int = REMOTE_IMAGES
 
 
 USUAL = GraphSizes()
@@ -193,6 +198,7 @@ def built(
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
     sizes: GraphSizes = USUAL,
+    cluster: Cluster | None = None,
 ) -> Graph:
     """Return the graph of `points`, made anew.
 
@@ -206,6 +212,8 @@ def built(
     progress : callable, optional
         Gets the images done and the images in all.
     sizes : GraphSizes
+    cluster : Cluster, optional
+        Finds the neighbours, block by block, when there are many to find.
     """
     count = len(ids)
     near, distances = _empty(count, sizes)
@@ -218,6 +226,7 @@ def built(
         threads=threads,
         progress=progress,
         sizes=sizes,
+        cluster=cluster,
     )
     return Graph(ids, checksums(points), near, distances, is_exact(count, sizes))
 
@@ -231,6 +240,7 @@ def updated(
     threads: int = 1,
     progress: Progress = lambda _done, _total: None,
     sizes: GraphSizes = USUAL,
+    cluster: Cluster | None = None,
 ) -> Graph:
     """Return the graph of `points`, with what is still true of the graph of the fit before.
 
@@ -250,6 +260,8 @@ def updated(
         Gets the images done and the images in all.
     sizes : GraphSizes
         Those of the graph before, too.
+    cluster : Cluster, optional
+        Finds the neighbours, block by block, when there are many to find.
 
     Returns
     -------
@@ -259,7 +271,7 @@ def updated(
     count, exact = len(ids), is_exact(len(ids), sizes)
 
     def made_anew() -> Graph:
-        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes)
+        return built(ids, points, seed=seed, threads=threads, progress=progress, sizes=sizes, cluster=cluster)
 
     if old is None or (exact and not old.exact) or old.near.shape[1] != _columns(len(old.ids), sizes):
         return made_anew()
@@ -285,6 +297,7 @@ def updated(
         threads=threads,
         progress=progress,
         sizes=sizes,
+        cluster=cluster,
     )
     return Graph(ids, sums, near, distances, exact)
 
@@ -408,9 +421,22 @@ def _search(
     threads: int,
     progress: Progress,
     sizes: GraphSizes,
+    cluster: Cluster | None,
 ) -> None:
     """Fill some rows anew."""
     columns = near.shape[1]
+    if cluster is not None and len(rows) >= 2 * sizes.remote_images:
+        lists = None
+        if not is_exact(len(points), sizes):
+            lists = InvertedLists.trained(points, seed=seed, threads=threads, probes=sizes.probes)
+        blocks = [rows[start : start + sizes.remote_images] for start in range(0, len(rows), sizes.remote_images)]
+        done = 0
+        found_in = cluster.map(nearest_of_block, Broadcast((points, lists, columns)), blocks)
+        for block, (ids, apart) in zip(blocks, found_in, strict=True):
+            near[block], distances[block] = ids, apart
+            done += len(block)
+            progress(done, len(rows))
+        return
     if is_exact(len(points), sizes):
         found = nearest_to_rows(points, rows, columns, lambda done: progress(done, len(rows)))
         near[rows], distances[rows] = found.ids, found.distances
@@ -418,10 +444,33 @@ def _search(
     lists = InvertedLists.trained(points, seed=seed, threads=threads, probes=sizes.probes)
     for start in range(0, len(rows), sizes.block_images):
         block = rows[start : start + sizes.block_images]
-        # One more than is wanted: an image proposes itself.
-        proposed = lists.propose(points[block], columns + 1)
-        near[block], distances[block] = best_of(points, block, proposed, columns)
+        near[block], distances[block] = nearest_of_block((points, lists, columns), block)
         progress(start + len(block), len(rows))
+
+
+def nearest_of_block(
+    shared: tuple[Points, InvertedLists | None, int], block: NDArray[np.intp]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the neighbours of some rows: the part of a graph that a worker makes.
+
+    Parameters
+    ----------
+    shared : tuple of Points, InvertedLists or None, int
+        All points; lists over them, None compares all pairs; how many neighbours of each row.
+    block : (m,) ndarray of intp
+        Rows of the points.
+
+    Returns
+    -------
+    ids, distances : (m, k) ndarray of int32, float32
+        Which other rows are taken together changes nothing.
+    """
+    points, lists, columns = shared
+    if lists is None:
+        found = nearest_to_rows(points, block, columns)
+        return found.ids, found.distances
+    # One more than is wanted: an image proposes itself.
+    return best_of(points, block, lists.propose(points[block], columns + 1), columns)
 
 
 def best_of(

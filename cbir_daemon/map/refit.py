@@ -27,6 +27,7 @@ from cbir_daemon.map import (
     FitProgress,
     FitResult,
     FitSettings,
+    FitWarning,
     Placement,
     Previous,
     Projector,
@@ -336,6 +337,7 @@ class Refit:
             max_fit_images=self.settings.max_fit_images,
             min_dist=self.settings.min_dist,
             metric=space.metric,
+            scheduler=self.settings.scheduler,
             is_rough=kind == FitKind.ROUGH,
         )
 
@@ -472,7 +474,10 @@ class Refit:
                 return news
             if isinstance(news, FitProgress):
                 self.state = RefitState(run_id, news.stage, news.fraction, news.message, started)
-            if fit.cpu_s > cpu_s:
+            if isinstance(news, FitWarning):
+                logger.warning("%s", news.message)
+            # The work may be done elsewhere.
+            if news is not None or fit.cpu_s > cpu_s:
                 alive, cpu_s = time.monotonic(), fit.cpu_s
             elif time.monotonic() - alive > self._hung_s:
                 fit.cancel()

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from sklearn.neighbors import NearestNeighbors
 
-from cbir_daemon.map import Fit, FitResult, FitSettings, Previous
+from cbir_daemon.map import Fit, FitProgress, FitResult, FitSettings, Previous
 from cbir_daemon.map.memory import peak_mib
 from cbir_daemon.map.neighbors import NEAREST
 from cbir_daemon.map.quality import recall
@@ -94,7 +94,7 @@ def fit(
     stage, used_s = "start", 0.0
     seconds, cpu_s, peaks = defaultdict[str, float](float), defaultdict[str, float](float), dict[str, float]()
     while not isinstance(news := running.poll(TIMEOUT_S), FitResult):
-        assert news is not None, "the fit said nothing for an hour"
+        assert isinstance(news, FitProgress), f"instead of progress within an hour: {news}"
         # What came before the news belongs to the stage before.
         now, cpu_now_s = time.perf_counter(), running.cpu_s
         seconds[stage] += now - at

@@ -82,6 +82,7 @@ def finish(fit: Fit) -> tuple[FitResult, list[FitProgress]]:
         if news is None:
             assert fit.cpu_s - silent_since_s < SILENT_CPU_S, "the fit worked on and said nothing"
         else:
+            assert isinstance(news, FitProgress)
             silent_since_s = fit.cpu_s
             progress.append(news)
     return news, progress
