@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -72,12 +73,17 @@ class Daemon:
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(notify))
-            manager.settimeout(PATIENCE_S)
             with self.log.open("ab") as log:
                 command = [*self.before, self.commands / "cbir-daemon", "run", "--quiet", *(argv or (self.album,))]
                 self.process = subprocess.Popen(command, cwd=self.home, env=self.environ, stderr=log, stdout=log)  # noqa: S603 -- ours
-            while b"READY=1" not in manager.recv(4096).split(b"\n"):
-                pass
+            ended = os.pidfd_open(self.process.pid)
+            try:
+                while manager.fileno() in (readable := select.select([manager.fileno(), ended], [], [], PATIENCE_S)[0]):
+                    if b"READY=1" in manager.recv(4096).split(b"\n"):
+                        return
+            finally:
+                os.close(ended)
+            raise AssertionError(f"it {'ended' if readable else 'is not ready'}:\n{self.log.read_text()}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
