@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -116,8 +117,16 @@ class PageDriver:
         self._send("Input.dispatchKeyEvent", {"type": "keyUp", **event})
 
     def click(self, selector: str) -> None:
-        """Click the first match."""
-        self.first(selector).click()
+        """Click the first match, once it lies still: what comes in above it moves it, or draws it anew."""
+
+        def clicked() -> bool:
+            try:
+                self.first(selector).click()
+            except (ElementClickInterceptedException, StaleElementReferenceException):
+                return False
+            return True
+
+        self.until(clicked)
 
     def drop(self, selector: str, file: Path, event: str = "drop") -> None:
         """Drop a file on an element, or paste it there: with `event` "paste"."""

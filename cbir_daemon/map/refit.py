@@ -466,7 +466,7 @@ class Refit:
     def _followed(self, fit: Fit, run_id: int) -> FitResult:
         assert self.state is not None
         started = alive = self.state.started
-        cpu_s = 0.0
+        cpu_s, fraction = 0.0, 0.0
         while not self._stopping.is_set() and not self._cancelled.is_set():
             heartbeat.beat()
             news = fit.poll(POLL_S)
@@ -476,9 +476,9 @@ class Refit:
                 self.state = RefitState(run_id, news.stage, news.fraction, news.message, started)
             if isinstance(news, FitWarning):
                 logger.warning("%s", news.message)
-            # The work may be done elsewhere.
-            if news is not None or fit.cpu_s > cpu_s:
-                alive, cpu_s = time.monotonic(), fit.cpu_s
+            # A fit whose work is done elsewhere uses no processor time here, but gets on.
+            if fit.cpu_s > cpu_s or self.state.fraction > fraction:
+                alive, cpu_s, fraction = time.monotonic(), fit.cpu_s, self.state.fraction
             elif time.monotonic() - alive > self._hung_s:
                 fit.cancel()
                 raise ModelError(f"the fit did nothing for {self._hung_s:g} s and was ended")
