@@ -60,6 +60,8 @@ function Page() {
   useEffect(() => {
     const moved = () => (takeNewKey() ? location.reload() : setAt(route()));
     addEventListener("hashchange", moved);
+    // The address may have changed between the first drawing and this.
+    moved();
     return () => removeEventListener("hashchange", moved);
   }, []);
   useEffect(() => {
