@@ -432,8 +432,9 @@ def test_backup_and_restore(said: Said, home: Path, state: Path) -> None:
     assert albums_in(state / f"{INDEX_FILE}.before-restore") == [b"/photos"]
 
 
+@pytest.mark.parametrize("command", ["backup copy", "doctor --deep", "publish --all", "publish --withdraw"])
 @pytest.mark.parametrize("prepared", ["nowhere", "empty", "killed at its first start"])
-def test_without_an_index_there_is_no_backup(said: Said, home: Path, state: Path, prepared: str) -> None:
+def test_what_uses_an_index_makes_none(said: Said, home: Path, state: Path, prepared: str, command: str) -> None:
     """A state without an index is refused in one line with 74, and neither it nor a copy is written."""
     if prepared != "nowhere":
         state.mkdir(parents=True)
@@ -441,7 +442,7 @@ def test_without_an_index_there_is_no_backup(said: Said, home: Path, state: Path
         (state / INDEX_FILE).touch()
     before = sorted(home.rglob("*"))
     line = f"cbir-daemon: {state}: has no index: name a daemon's state with --state or CBIR_STATE"
-    assert said("cbir-daemon", "backup", "copy") == (74, [line])
+    assert said("cbir-daemon", *command.split()) == (74, [line])
     assert sorted(home.rglob("*")) == before
 
 

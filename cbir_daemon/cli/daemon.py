@@ -59,6 +59,23 @@ def _load(albums: tuple[Path, ...] = (), **places: Unpack[Places]) -> config.Con
     )
 
 
+def _index_of(settings: config.Config) -> Path:
+    """Return the file of the index.
+
+    Raises
+    ------
+    StorageError
+        When there is none: a command that only uses one makes no state where a wrong folder is named.
+    """
+    index = settings.state_dir / INDEX_FILE
+    # A first start that was killed leaves a file without a byte.
+    if not index.exists() or not index.stat().st_size:
+        raise StorageError(
+            f"{settings.state_dir}: has no index", hint="name a daemon's state with --state or CBIR_STATE"
+        )
+    return index
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="cbir-daemon")
 def daemon() -> None:
@@ -111,6 +128,7 @@ def doctor_command(config_file: Path | None, state: Path | None, as_json: bool, 
     findings = doctor.check(settings)
     checked: Checked = {"state": str(settings.state_dir), "findings": findings}
     if deep:
+        _index_of(settings)
         reread = deep_check.check_files(settings, files, seed=time.time_ns())
         findings += reread.findings
         checked |= {"files": reread.files, "bytes": reread.size_bytes, "changed": reread.changed}
@@ -160,14 +178,7 @@ def config_sample() -> None:
 @click.argument("file", type=A_PATH)
 def backup(file: Path, config_file: Path | None, state: Path | None) -> None:
     """Write a consistent copy of the index to FILE, also while the daemon runs."""
-    settings = _load(config_file=config_file, state=state, socket=None)
-    index = settings.state_dir / INDEX_FILE
-    # A first start that was killed leaves a file without a byte.
-    if not index.exists() or not index.stat().st_size:
-        raise StorageError(
-            f"{settings.state_dir}: has no index", hint="name a daemon's state with --state or CBIR_STATE"
-        )
-    store = Store(index)
+    store = Store(_index_of(_load(config_file=config_file, state=state, socket=None)))
     store.open_existing()
     try:
         store.backup(file)
@@ -214,8 +225,9 @@ def publish_command(everything: bool, withdraw: bool, site: str, config_file: Pa
     if everything == withdraw or (site and not withdraw):
         raise click.UsageError("give --all, or --withdraw with or without --site")
     settings = _load(config_file=config_file, state=state, socket=None)
+    index = _index_of(settings)
     with locked_state(settings.state_dir):
-        store = Store(settings.state_dir / INDEX_FILE)
+        store = Store(index)
         store.open()
         try:
             if withdraw:
