@@ -128,6 +128,15 @@ class PageDriver:
 
         self.until(clicked)
 
+    def draw_around_all(self) -> None:
+        """Draw a line around all that the map shows, once it takes lines."""
+        plane = self.first(".plane.lasso")
+        half_x, half_y = plane.size["width"] // 2 - 4, plane.size["height"] // 2 - 4
+        line = ActionChains(self.driver).move_to_element_with_offset(plane, -half_x, -half_y).click_and_hold()
+        for across, down in ((2 * half_x, 0), (0, 2 * half_y), (-2 * half_x, 0)):
+            line.move_by_offset(across, down)
+        line.release().perform()
+
     def drop(self, selector: str, file: Path, event: str = "drop") -> None:
         """Drop a file on an element, or paste it there: with `event` "paste"."""
         script = """

@@ -59,8 +59,11 @@ def test_a_refused_artifact_starts_no_process(tmp_path: Path) -> None:
 def test_threads_are_bounded_for_every_library(tmp_path: Path) -> None:
     """BLAS and OpenMP get the configured number, numba one: a repeatable layout has no use for more."""
     fit = Fit.start(np.eye(40, 256, dtype=np.float32), tmp_path, replace(SETTINGS, threads=3))
-    environment = Path(f"/proc/{fit.process_id}/environ").read_bytes().decode().split("\0")
+    # Empty for a moment, between the kernel's taking up of the program and of its environment.
+    while not (shown := Path(f"/proc/{fit.process_id}/environ").read_bytes()):
+        pass
     fit.cancel()
+    environment = shown.decode().split("\0")
     for name, threads in (("NUMBA", 1), ("OMP", 3), ("OPENBLAS", 3), ("MKL", 3)):
         assert f"{name}_NUM_THREADS={threads}" in environment
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import ActionChains
 from selenium.webdriver.support.select import Select
 
 from cbir_daemon.text.medium import TEXTS
@@ -59,14 +58,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageDriver]:
 
 def shown_on_the_map(page: PageDriver) -> set[str]:
     """Draw a line around all that the map shows, and return the names of the files that are listed then."""
-    plane = page.first(".plane")
     page.click(".map .controls button")
-    page.first(".plane.lasso")
-    half_x, half_y = plane.size["width"] // 2 - 4, plane.size["height"] // 2 - 4
-    line = ActionChains(page.driver).move_to_element_with_offset(plane, -half_x, -half_y).click_and_hold()
-    for across, down in ((2 * half_x, 0), (0, 2 * half_y), (-2 * half_x, 0)):
-        line.move_by_offset(across, down)
-    line.release().perform()
+    page.draw_around_all()
     return {path.rpartition("/")[2] for path in page.until(lambda: page.texts(".map .card.list li .path"))}
 
 

@@ -607,14 +607,9 @@ def test_a_line_around_images_marks_their_duplicates(mapped: PageDriver) -> None
     """The lasso lists what it holds; marking puts the open groups of these into the plan of the queue."""
     page = mapped
     page.open("map")
-    plane = page.first(".plane")
+    page.first(".plane")
     page.press("l")
-    page.first(".plane.lasso")
-    half_x, half_y = plane.size["width"] // 2 - 4, plane.size["height"] // 2 - 4
-    line = ActionChains(page.driver).move_to_element_with_offset(plane, -half_x, -half_y).click_and_hold()
-    for across, down in ((2 * half_x, 0), (0, 2 * half_y), (-2 * half_x, 0)):
-        line.move_by_offset(across, down)
-    line.release().perform()
+    page.draw_around_all()
     listed = page.until(lambda: page.texts(".map .card.list li .path"))
     assert any(path.endswith("/mirrored.jpg") for path in listed)
     page.click(".map .card .tools button")
