@@ -16,12 +16,10 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.patience import PATIENCE_S
 from tests.process.daemon import Daemon
 
 PROGRAM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-WAIT_S = 60.0
-"""Until a test gives up waiting for what a page shows."""
-
 ROOT = 0
 WIDE = (1280, 900)
 TELEPHONE = (390, 844)
@@ -41,7 +39,7 @@ def running_page(daemon: Daemon, *argv: str) -> Iterator[str]:
         assert address, "the page did not start"
         yield address
         process.terminate()
-        assert process.wait(WAIT_S) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()
@@ -76,16 +74,30 @@ def chromium(home: Path, size: tuple[int, int] = WIDE, *arguments: str) -> Itera
     service = ChromeService(str(DRIVER), log_output=subprocess.DEVNULL, env=environ)
     browser = Chrome(options, service)
     try:
-        browser.set_script_timeout(WAIT_S)
-        browser.set_page_load_timeout(WAIT_S)
+        browser.set_script_timeout(PATIENCE_S)
+        browser.set_page_load_timeout(PATIENCE_S)
         yield browser
     finally:
         browser.quit()
 
 
+def visit(browser: Chrome, address: str) -> None:
+    """Go to an address, and wait until its scripts have run.
+
+    Notes
+    -----
+    Chromium's driver now and then takes a new tab for loaded before its document has begun to load.  What a test did to
+    the address then came before the page had read its secret there.
+    """
+    browser.get(address)
+    base = address.partition("#")[0]
+    loaded = "return document.URL.startsWith(arguments[0]) && document.readyState === 'complete'"
+    wait(browser).until(lambda page: page.execute_script(loaded, base))
+
+
 def wait(browser: Chrome) -> WebDriverWait[Chrome]:
     """Return what waits until something holds in a browser: `wait(browser).until(lambda page: ...)`."""
-    return WebDriverWait(browser, WAIT_S, poll_frequency=0.05)
+    return WebDriverWait(browser, PATIENCE_S, poll_frequency=0.05)
 
 
 def complaints(browser: Chrome) -> list[str]:

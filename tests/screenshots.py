@@ -15,7 +15,7 @@ from selenium.webdriver import Chrome
 from sklearn.datasets import load_sample_image
 
 from tests import pictures
-from tests.browser import chromium, running_page
+from tests.browser import chromium, running_page, visit
 from tests.manual import DOCS
 from tests.page_driver import PageDriver
 from tests.process.daemon import Daemon, living
@@ -78,7 +78,7 @@ def draw() -> None:
         with running_page(daemon) as address, chromium(daemon.home) as browser:
             page = PageDriver(browser)
             with page.of_size(*SIZE_PX):
-                browser.get(address)
+                visit(browser, address)
                 page.until(lambda: any("temple.jpg" in path for path in page.texts(".group.current .path")))
                 page.until(lambda: are_drawn(page, ".group.current img", 0))
                 shot(browser, daemon, "page-queue.png")

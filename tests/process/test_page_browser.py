@@ -13,7 +13,7 @@ import pytest
 from selenium.webdriver import Chrome
 
 from tests import pictures
-from tests.browser import chromium, complaints, needs_chromium, running_page, wait
+from tests.browser import chromium, complaints, needs_chromium, running_page, visit, wait
 from tests.process.daemon import Daemon, living
 
 pytestmark = [pytest.mark.process, needs_chromium]
@@ -47,7 +47,7 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
 
 def test_the_page_opens(browser: Chrome, address: str) -> None:
     """Chromium shows the page, and has nothing to complain of."""
-    browser.get(address)
+    visit(browser, address)
     assert browser.title
     assert [line for line in complaints(browser) if "favicon" not in line] == []
 
@@ -96,7 +96,7 @@ def test_a_form_of_another_site_does_nothing(browser: Chrome, address: str) -> N
     with site(
         f'<form method="post" action="{target}" enctype="text/plain"><input name="x" value="y"></form>'
     ) as elsewhere:
-        browser.get(elsewhere)
+        visit(browser, elsewhere)
         browser.execute_script("document.forms[0].submit()")
         wait(browser).until(lambda page: page.current_url == target)
         shown = wait(browser).until(lambda page: page.find_element("tag name", "body").text)
@@ -122,7 +122,7 @@ def test_a_fetch_of_another_site_learns_nothing(browser: Chrome, address: str, o
         ".then(async (answer) => done([answer.type, await answer.text()]), (error) => done(['refused', String(error)]))"
     )
     with site("") as elsewhere:
-        browser.get(elsewhere)
+        visit(browser, elsewhere)
         kind, said = browser.execute_async_script(program)
     assert (kind, said) == ("refused", "TypeError: Failed to fetch")
 
@@ -130,7 +130,7 @@ def test_a_fetch_of_another_site_learns_nothing(browser: Chrome, address: str, o
 def test_pictures_are_not_shown_elsewhere(browser: Chrome, album: Daemon, address: str) -> None:
     """Another site's <img> and <script> of the page's files fail, the key of pictures known or not."""
     with site("") as elsewhere:
-        browser.get(elsewhere)
+        visit(browser, elsewhere)
         for tag in ("img", "script"):
             program = (
                 f"const done = arguments[0], tag = document.createElement('{tag}');"
@@ -143,7 +143,7 @@ def test_pictures_are_not_shown_elsewhere(browser: Chrome, album: Daemon, addres
 def test_no_site_frames_the_page(browser: Chrome, address: str) -> None:
     """Chromium shows an error in its place; what is in the frame is not the page."""
     with site(f'<iframe src="{address}"></iframe>') as elsewhere:
-        browser.get(elsewhere)
+        visit(browser, elsewhere)
         browser.switch_to.frame(0)
         assert browser.execute_script("return document.URL") == "chrome-error://chromewebdata/"
 
@@ -151,7 +151,7 @@ def test_no_site_frames_the_page(browser: Chrome, address: str) -> None:
 def test_a_link_opens_the_page_without_an_opener(browser: Chrome, address: str) -> None:
     """A person may follow a link to it; the site that has the link gets no hold of the window."""
     with site(f'<a id="link" target="_blank" rel="opener" href="{address}">page</a>') as elsewhere:
-        browser.get(elsewhere)
+        visit(browser, elsewhere)
         browser.find_element("id", "link").click()
         wait(browser).until(lambda page: len(page.window_handles) == 2)
         browser.switch_to.window(browser.window_handles[1])
@@ -161,7 +161,7 @@ def test_a_link_opens_the_page_without_an_opener(browser: Chrome, address: str) 
 
 def test_the_secret_leaves_the_address(browser: Chrome, address: str) -> None:
     """It moves to the tab's own storage: neither the address nor the history has it, and no cookie is set."""
-    browser.get(address)
+    visit(browser, address)
     key = address.partition("#")[2]
     wait(browser).until(lambda page: key not in page.current_url)
     assert key in browser.execute_script("return Object.values(sessionStorage)")
@@ -170,7 +170,7 @@ def test_the_secret_leaves_the_address(browser: Chrome, address: str) -> None:
 
 def test_no_inline_script_runs(browser: Chrome, address: str) -> None:
     """The policy stops a script that got into the document, an `eval`, and HTML made of text."""
-    browser.get(address)
+    visit(browser, address)
     inline = (
         "const script = document.createElement('script'); script.append('window.hit = 1');"
         "try { document.body.append(script) } catch (error) {} return window.hit ?? null"

@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver.support.select import Select
 
 from cbir_daemon.text.medium import TEXTS
-from tests.browser import WIDE, chromium, complaints, needs_chromium, running_page
+from tests.browser import WIDE, chromium, complaints, needs_chromium, running_page, visit
 from tests.page_driver import PageDriver
 from tests.pictures import photograph, save
 from tests.process.daemon import living
@@ -50,7 +50,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageDriver]:
         daemon.start()
         daemon.settle()
         with running_page(daemon) as address:
-            browser.get(address)
+            visit(browser, address)
             yield PageDriver(browser)
             # A page that is open asks on and on.
             browser.get("about:blank")

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from selenium.webdriver import ActionChains, Chrome
 
 from tests import pictures
-from tests.browser import TELEPHONE, WIDE, chromium, complaints, needs_chromium, running_page
+from tests.browser import TELEPHONE, WIDE, chromium, complaints, needs_chromium, running_page, visit
 from tests.page_driver import PageDriver
 from tests.process.daemon import Daemon, living
 from tests.test_contract import put_map
@@ -117,7 +117,7 @@ def opened(browser: Chrome, address: str) -> PageDriver:
         browser.switch_to.window(handle)
         browser.close()
     browser.switch_to.window(fresh)
-    browser.get(address)
+    visit(browser, address)
     page = PageDriver(browser)
     page.until(lambda: len(page.all(".group:not(.waiting)")) >= 2)
     return page
@@ -433,7 +433,7 @@ def test_an_answer_has_an_address(page: PageDriver, album_daemon: Daemon, addres
     assert link is not None
     room = link.partition("#")[2]
     browser.switch_to.new_window("tab")
-    browser.get(address + room)
+    visit(browser, address + room)
     page.until(lambda: page.all(".match.exact"))
     assert any(path.endswith("/small.jpg") for path in page.texts(".match.exact .path"))
     page.open(f"ask/{'0' * 64}")
@@ -625,7 +625,7 @@ def test_alerts_come_by_themselves(daemon: Daemon, browser: Chrome) -> None:
     daemon.settle()
     with running_page(daemon) as address:
         browser.switch_to.new_window("tab")
-        browser.get(address)
+        visit(browser, address)
         page = PageDriver(browser)
         page.open("state")
         page.until(lambda: "Ready" in page.first(".see h2").text.title())
