@@ -17,15 +17,17 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
+from _costs import Costs, share
 from _daemon import Daemon
 from _sound_album import SEED, STRANGER_S, Track, album_file, cache_folder, piece, tracks
 from _sound_edits import EDITS, RATE_HZ, Edit, Samples, level, made_music, read, same, talk, written
-from _sound_peers import Audfprint, Chromaprint, Finder, Match, Ours, processor_s
+from _sound_peers import Audfprint, Chromaprint, Finder, Match, Ours
 
 from cbir_daemon.client import Client
 
@@ -57,7 +59,7 @@ SHARED_COUNT, JINGLE_S, LOOP_S = 10, 5.0, 4.0
 
 
 @dataclass
-class Column:
+class Column(Costs):
     """What a finder did.
 
     Parameters
@@ -66,22 +68,14 @@ class Column:
     """
 
     finder: Finder
-    stored_bytes: int = 0
-    added_s: float = 0.0
-    asked_s: list[float] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
         """Take a file into the album."""
-        began = processor_s()
-        self.stored_bytes += self.finder.add(path)
-        self.added_s += processor_s() - began
+        self.added(partial(self.finder.add, path))
 
     def ask(self, path: Path) -> list[Match]:
         """Return what a query is from."""
-        began = processor_s()
-        found = self.finder.ask(path)
-        self.asked_s.append(processor_s() - began)
-        return found
+        return self.asked(partial(self.finder.ask, path))
 
 
 @dataclass(frozen=True)
@@ -382,11 +376,6 @@ def ask_daemon(bench: Bench, count: int) -> list[str]:
         f"{asked} queries: first {first / asked:.3f}, as copy {accepted / asked:.3f};"
         f" median {np.median(took_ms):.0f} ms, slowest {max(took_ms):.0f} ms.",
     ]
-
-
-def share(hits: Sequence[bool]) -> float:
-    """Return the share of hits."""
-    return sum(hits) / max(len(hits), 1)
 
 
 def _shares(answers: Sequence[tuple[bool, bool, int]], digits: int) -> str:

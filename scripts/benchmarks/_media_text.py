@@ -14,10 +14,12 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
+from _costs import Costs, share
 from _text_album import ALBUM_SIZE, SEED, Document, documents
 from _text_edits import EDITS, FORMS, edited, generator, misread
 from _text_peers import Finder, MinHashPeer, Ours, SimhashPeer, long_shingles, timed
@@ -44,7 +46,7 @@ MIB = 1 << 20
 
 
 @dataclass
-class Column:
+class Column(Costs):
     """What a finder did.
 
     Parameters
@@ -53,21 +55,14 @@ class Column:
     """
 
     finder: Finder
-    added_s: float = 0.0
-    stored_bytes: int = 0
-    asked_s: list[float] = field(default_factory=list)
 
     def add(self, row: int, text: str, reading: Reading) -> None:
         """Take a document into the album."""
-        began = time.process_time()
-        self.stored_bytes += self.finder.add(row, text, reading)
-        self.added_s += time.process_time() - began
+        self.added(partial(self.finder.add, row, text, reading))
 
     def ask(self, text: str, reading: Reading) -> list[tuple[int, float]]:
         """Return rows and scores, best first."""
-        began = time.process_time()
-        found = self.finder.scores(text, reading)
-        self.asked_s.append(time.process_time() - began)
+        found = self.asked(partial(self.finder.scores, text, reading))
         return sorted(found.items(), key=lambda item: -item[1])
 
 
@@ -280,11 +275,6 @@ def threshold_line(scores: Sequence[tuple[float, bool]]) -> str:
         f" on the other half {sum(score >= chosen for score in right)} of {len(right)} right first matches are"
         f" accepted, and {sum(score >= chosen for score in wrong)} of {len(wrong)} wrong ones"
     )
-
-
-def share(hits: Sequence[bool]) -> float:
-    """Return the share of hits."""
-    return sum(hits) / max(len(hits), 1)
 
 
 @click.command()

@@ -6,8 +6,6 @@ are tried, what is counted.
 
 from __future__ import annotations
 
-import resource
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -193,9 +191,3 @@ class Audfprint:
         peaks = self._analyzer.find_peaks(samples, self._analyzer.target_sr)
         found = landmarks2hashes(self._analyzer.peaks2landmarks(peaks))
         return sorted({(int(moment), int(number)) for moment, number in found})
-
-
-def processor_s() -> float:
-    """Return the processor time of this process and of those that it has started and that ended."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + ended.ru_utime + ended.ru_stime
