@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import socket
 import subprocess
 import termios
@@ -37,6 +38,13 @@ sys.addaudithook(hear)
 """A `sitecustomize` that types Ctrl-C when a module begins to be imported."""
 
 
+def _as_from_a_shell() -> None:
+    # What a session opens first becomes its terminal.
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+    # Tests that run in the background of a script hear no Ctrl-C, and what they start would not either.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A terminal, and the command that has it.
 
@@ -64,8 +72,7 @@ class Terminal:
             stdout=self._screen,
             stderr=self._screen,
             start_new_session=True,
-            # What a session opens first becomes its terminal.
-            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
+            preexec_fn=_as_from_a_shell,
         )
 
     def type(self, keys: bytes) -> None:
